@@ -1,0 +1,108 @@
+"""The trainer's command: `python -m trainers check|corpus|train|evaluate`, one JSON object a line on standard output.
+
+The last line of a run that ended well is {"event": "done", …}; of one that did not, {"event": "failed", "reason", "message"}.
+Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped in order (goes on from its checkpoint).
+With --supervised the process ends when its standard input closes, so that it never outlives the worker that started it.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from trainers.corpus import load
+from trainers.errors import BadInput, Failure
+from trainers.options import CorpusOptions, build
+
+PREEMPTED = 75
+
+
+def report(event: str, facts: dict[str, Any]) -> None:
+    """One JSON line; NaN and infinity, which JSON lacks, become null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, float):
+            return value if value - value == 0 else None
+        return {k: finite(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    print(json.dumps({"event": event, **finite(facts)}), flush=True)
+
+
+def _end_with_parent() -> None:
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.command == "corpus":  # answers without loading torch
+        report("done", load(arguments.name, build(CorpusOptions, json.loads(arguments.options))).describe())
+        return
+    from trainers import runs
+
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    if arguments.command == "check":
+        report("done", runs.check(runs.Spec.parse(json.loads(arguments.spec)), json.loads(arguments.corners)))
+    elif arguments.command == "train":
+        spec = runs.Spec.parse(json.loads(arguments.spec))
+        report("done", runs.train(spec, arguments.folder, report, stopped.is_set))
+    else:
+        metrics = runs.evaluate_run(
+            arguments.folder, json.loads(arguments.options), arguments.seed, arguments.split, report
+        )
+        report("done", metrics.plain())
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__)
+    parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, arguments in {
+        "check": ("spec", "corners"),
+        "corpus": ("name", "options"),
+        "train": ("spec", "folder"),
+        "evaluate": ("folder", "options"),
+    }.items():
+        command = commands.add_parser(name)
+        for argument in arguments:
+            command.add_argument(argument, type=Path if argument == "folder" else str)
+        if name == "evaluate":
+            command.add_argument("--seed", type=int)
+            command.add_argument("--split", default="valid")
+    arguments = parser.parse_args()
+    if arguments.supervised:
+        _end_with_parent()
+    try:
+        _run(arguments)
+    except BadInput as error:
+        report("failed", {"reason": "input", "message": str(error)})
+        return 2
+    except Failure as error:
+        report("failed", {"reason": error.reason, "message": str(error)})
+        return PREEMPTED if error.reason == "preempted" else 1
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        advice = "a smaller batch_size, d_h or rows needs less"
+        report("failed", {"reason": "oom", "message": f"out of memory ({str(error).splitlines()[0][:200]}); {advice}."})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Corpora: readers, the vocabulary, and batches of near-equal length. Needs no torch."""
+
+import hashlib
+import math
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.errors import BadInput
+from trainers.grammar import topic_grammar
+from trainers.options import CorpusOptions
+
+SPLITS = ("train", "valid", "test")
+PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
+SPECIALS = (PAD, BOS, EOS, UNK)
+GRAMMAR_SIZE = 4000
+GRAMMAR_HELD_OUT = 1000
+
+Sentence = NDArray[np.int32]
+"""word indices [n], the end token last, no start token"""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words by index: the four special tokens, then training words from most to least frequent."""
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, sentences: Sequence[Sequence[str]], min_count: int) -> "Vocabulary":
+        counts = Counter(word for sentence in sentences for word in sentence)
+        kept = sorted((w for w, c in counts.items() if c >= min_count and w not in SPECIALS), key=lambda w: (-counts[w], w))
+        return cls((*SPECIALS, *kept))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", {word: index for index, word in enumerate(self.words)})
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, words: Sequence[str]) -> Sentence:
+        index: dict[str, int] = self._index  # type: ignore[attr-defined]
+        unk = index[UNK]
+        reserved = (index[PAD], index[BOS], index[EOS])
+        ids = [index.get(word, unk) for word in words]
+        return np.array([unk if i in reserved else i for i in ids] + [index[EOS]], dtype=np.int32)
+
+    def decode(self, ids: Sequence[int]) -> list[str]:
+        """The words up to the end token."""
+        words = []
+        for i in ids:
+            if self.words[i] == EOS:
+                break
+            words.append(self.words[i])
+        return words
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Three splits as word indices.
+
+    entropy: nats per sentence, where the source's true entropy is known; `exact_nll`: the mean −log P of each split's own
+    sentences under the source, the figure that a perfect model would reach on them.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    splits: dict[str, list[Sentence]]
+    fingerprint: str
+    unknown: dict[str, int]
+    cut: dict[str, int]
+    skipped: dict[str, int]
+    entropy: float | None = None
+    exact_nll: dict[str, float] | None = None
+
+    def describe(self) -> dict[str, object]:
+        """Name, sizes and fingerprint as plain values."""
+        tokens = {split: sum(len(s) for s in self.splits[split]) for split in SPLITS}
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "vocabulary": len(self.vocabulary),
+            "sentences": {split: len(self.splits[split]) for split in SPLITS},
+            "tokens": tokens,
+            "mean_length": tokens["train"] / len(self.splits["train"]),
+            "unknown_tokens": self.unknown,
+            "cut_sentences": self.cut,
+            "empty_lines": self.skipped,
+            "entropy": self.entropy,
+            "exact_nll": self.exact_nll,
+            "warnings": self.warnings(),
+        }
+
+    def warnings(self) -> list[str]:
+        """What a reader of this corpus's figures must know."""
+        unknown = self.unknown["valid"] + self.unknown["test"]
+        if unknown and not self.unknown["train"]:
+            return [
+                f"{unknown} validation and test tokens are not in the training text, which has no <unk> to learn from: "
+                "their likelihood is arbitrary; set min_count=2 so that rare training words become <unk>."
+            ]
+        return []
+
+
+def _read(file: Path) -> tuple[list[list[str]], int]:
+    """A file's sentences, one a line, words split at white space; and how many lines were empty."""
+    sentences, empty = [], 0
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                words = line.split()
+                if words:
+                    sentences.append(words)
+                else:
+                    empty += 1
+    except UnicodeDecodeError as error:
+        raise BadInput(f"corpus file {file} is not UTF-8 text (byte {error.start}): convert it to UTF-8.") from error
+    except OSError as error:
+        raise BadInput(f"corpus file {file} cannot be read: {error.strerror}.") from error
+    if not sentences:
+        raise BadInput(f"corpus file {file} holds no sentence: it must have one sentence a line.")
+    return sentences, empty
+
+
+def find(folder: Path, split: str) -> Path:
+    """The file of a split: `train.txt`, or `train` with any other ending or none.
+
+    Raises:
+        BadInput: if there is none, or more than one.
+    """
+    if (folder / f"{split}.txt").is_file():
+        return folder / f"{split}.txt"
+    found = sorted(p for p in folder.iterdir() if p.is_file() and p.stem == split)
+    if len(found) == 1:
+        return found[0]
+    wrong = f"has {len(found)} files named {split}" if found else f"has no file {split}.txt"
+    raise BadInput(f"corpus folder {folder} {wrong}: it must hold train.txt, valid.txt and test.txt.")
+
+
+def _fingerprint(texts: dict[str, list[list[str]]], options: CorpusOptions) -> str:
+    digest = hashlib.sha256(repr((options.min_count, options.truncation)).encode())
+    for split in SPLITS:
+        digest.update(split.encode())
+        for sentence in texts[split]:
+            digest.update((" ".join(sentence) + "\n").encode())
+    return digest.hexdigest()[:16]
+
+
+def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
+    """Reads train, valid and test text files: one sentence a line, words divided by white space.
+
+    Sentences are cut at mean + `truncation` sd of the training sentences' token counts (PA, appendix A); the end token stays.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"corpus {name!r} is not a folder: name a folder with train.txt, valid.txt and test.txt, or one of {', '.join(names())}.")
+    texts: dict[str, list[list[str]]] = {}
+    skipped: dict[str, int] = {}
+    for split in SPLITS:
+        texts[split], skipped[split] = _read(find(folder, split))
+    if options.corpus_size:
+        texts["train"] = texts["train"][: options.corpus_size]
+    lengths = np.array([len(s) + 1 for s in texts["train"]])
+    limit = math.floor(lengths.mean() + options.truncation * lengths.std()) if options.truncation else None
+    return _corpus(name, texts, options, limit, skipped)
+
+
+def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
+    """Draws the topic grammar's sentences (always the same for a size); never cuts them, so its entropy stays exact."""
+    grammar = topic_grammar()
+    sizes = {"train": options.corpus_size or GRAMMAR_SIZE, "valid": GRAMMAR_HELD_OUT, "test": GRAMMAR_HELD_OUT}
+    texts: dict[str, list[list[str]]] = {}
+    exact_nll = {}
+    for split in SPLITS:
+        generator = random.Random(f"grammar {split}")
+        drawn = [grammar.sample(generator) for _ in range(sizes[split])]
+        texts[split] = [words for words, _ in drawn]
+        exact_nll[split] = -math.fsum(log_p for _, log_p in drawn) / len(drawn)
+    return _corpus(name, texts, options, None, dict.fromkeys(SPLITS, 0), grammar.entropy, exact_nll)
+
+
+def _corpus(
+    name: str,
+    texts: dict[str, list[list[str]]],
+    options: CorpusOptions,
+    limit: int | None,
+    skipped: dict[str, int],
+    entropy: float | None = None,
+    exact_nll: dict[str, float] | None = None,
+) -> Corpus:
+    vocabulary = Vocabulary.of(texts["train"], options.min_count)
+    cut = {split: sum(limit is not None and len(s) + 1 > limit for s in texts[split]) for split in SPLITS}
+    words = None if limit is None else max(limit - 1, 1)
+    splits = {split: [vocabulary.encode(s[:words]) for s in texts[split]] for split in SPLITS}
+    unk = SPECIALS.index(UNK)
+    unknown = {split: int(sum((s == unk).sum() for s in splits[split])) for split in SPLITS}
+    return Corpus(
+        name, vocabulary, splits, _fingerprint(texts, options), unknown, cut, skipped, entropy, exact_nll
+    )  # fmt: skip
+
+
+def _ptb(name: str, options: CorpusOptions) -> Corpus:
+    folder = os.environ.get("PTB_DIR")
+    if not folder:
+        raise BadInput("corpus 'ptb' needs the environment variable PTB_DIR: set it to the folder with the Penn Treebank's train.txt, valid.txt and test.txt.")
+    return folder_corpus(name, Path(folder), options)
+
+
+CORPORA: dict[str, tuple[str, Callable[[str, CorpusOptions], Corpus]]] = {
+    "grammar": ("sentences of a probabilistic grammar with six topics; exact entropy known; embedded", grammar_corpus),
+    "ptb": ("Penn Treebank, the folder that the environment variable PTB_DIR names", _ptb),
+}
+
+
+def names() -> list[str]:
+    return list(CORPORA)
+
+
+def load(name: str, options: CorpusOptions) -> Corpus:
+    """A named corpus, or the folder of that path.
+
+    Raises:
+        BadInput: if there is no such corpus, or a file is missing, empty or not UTF-8.
+    """
+    if name in CORPORA:
+        return CORPORA[name][1](name, options)
+    return folder_corpus(name, Path(name), options)
+
+
+def batches(sentences: Sequence[Sentence], size: int, seed: int | None) -> Iterator[NDArray[np.int64]]:
+    """Indices of each batch's sentences: near-equal lengths, every sentence exactly once.
+
+    Sentences are ordered by length, ties at random, and cut into consecutive batches, so that padding is nearly nil; the
+    batches come in random order. Without a seed both orders are fixed by length and position.
+    """
+    lengths = np.array([len(s) for s in sentences])
+    generator = np.random.default_rng(seed)
+    ties = np.arange(len(sentences)) if seed is None else generator.permutation(len(sentences))
+    order = np.lexsort((ties, lengths))
+    starts = np.arange(0, len(sentences), size)
+    if seed is not None:
+        generator.shuffle(starts)
+    for start in starts:
+        yield order[start : start + size]

@@ -1,0 +1,1 @@
+"""Posteriors q(z|x), priors p(z) and the divergence between them."""

@@ -1,0 +1,179 @@
+"""Every option of a run, its default, its rule and its meaning, stated once; the presets; and how a run's settings are put together.
+
+Keys form one flat name space (`--set key=value`): an option and a technique's hyperparameter never share a name, which a
+test holds. The CLI's help, the validation and the README's table are all made from these declarations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any, TypeVar, cast
+
+from trainers.errors import BadInput
+
+T = TypeVar("T")
+Value = float | int | str | bool
+
+
+def option(
+    default: Any,
+    meaning: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that knows its meaning and its rule: low ≤ value ≤ high, value > above, or one of `choices`."""
+    return field(
+        default=default,
+        metadata={"meaning": meaning, "low": low, "high": high, "above": above, "choices": choices},
+    )
+
+
+def rule(spec: Field[Any]) -> str:
+    """The rule of a field in words, e.g. `a number from 0 to 1`."""
+    meta = spec.metadata
+    if meta["choices"]:
+        return "one of " + ", ".join(meta["choices"])
+    noun = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[cast(type, spec.type)]
+    limits = []
+    if meta["above"] is not None:
+        limits.append(f"above {meta['above']:g}")
+    if meta["low"] is not None:
+        limits.append(f"from {meta['low']:g}" if meta["high"] is not None else f"of at least {meta['low']:g}")
+    if meta["high"] is not None:
+        limits.append(f"to {meta['high']:g}" if meta["low"] is not None else f"at most {meta['high']:g}")
+    return " ".join([noun, *limits])
+
+
+def _fits(spec: Field[Any], value: Value) -> bool:
+    meta = spec.metadata
+    if spec.type is float:
+        typed = isinstance(value, (int, float)) and not isinstance(value, bool) and value - value == 0  # finite
+    elif spec.type is int:
+        typed = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        typed = isinstance(value, cast(type, spec.type))
+    if not typed:
+        return False
+    if meta["choices"]:
+        return value in meta["choices"]
+    if isinstance(value, (str, bool)):
+        return True
+    return (
+        (meta["low"] is None or value >= meta["low"])
+        and (meta["high"] is None or value <= meta["high"])
+        and (meta["above"] is None or value > meta["above"])
+    )
+
+
+def build(kind: type[T], values: Mapping[str, Value]) -> T:
+    """Makes the dataclass `kind` from `values`, each checked by its field's rule.
+
+    Raises:
+        BadInput: if a value breaks its field's rule.
+    """
+    checked: dict[str, Value] = {}
+    for spec in fields(cast(Any, kind)):
+        if spec.name not in values:
+            continue
+        value = values[spec.name]
+        if not _fits(spec, value):
+            raise BadInput(f"{spec.name} = {value!r} is not allowed: {spec.name} must be {rule(spec)}.")
+        checked[spec.name] = float(value) if spec.type is float else value
+    return kind(**checked)
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    corpus_size: int = option(0, "training sentences to use: the first so many of a folder (0: all) or so many drawn (0: 4000)", low=0)
+    min_count: int = option(1, "training words seen fewer times become <unk>", low=1)
+    truncation: float = option(3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    d_z: int = option(32, "latent dimensions", low=1)
+    d_e: int = option(256, "word embedding units", low=1)
+    d_h: int = option(256, "recurrent units per layer and direction", low=1)
+    decoder_layers: int = option(2, "layers of the decoder's GRU", low=1)
+    encoder_layers: int = option(1, "layers of the encoder's bidirectional GRU", low=1)
+    dropout: float = option(0.4, "decoder dropout ρ, one mask for all time steps, on input embeddings and output states", low=0, high=0.95)
+    tied: bool = option(True, "output matrix = word embeddings (after an affine map where d_h differs from d_e)")
+    detached: bool = option(True, "the encoder's gradient does not reach the word embeddings")
+    initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    learning_rate: float = option(1e-3, "Adam's step size", above=0)
+    batch_size: int = option(64, "sentences per step", low=1)
+    clip: float = option(1.5, "largest gradient norm", above=0)
+    weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
+    max_epochs: int = option(100, "epochs at most", low=1)
+    patience: int = option(6, "epochs without a better validation −ELBO before training ends", low=1)
+    checkpoint_seconds: float = option(120.0, "seconds between checkpoints inside an epoch", above=0)
+    device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL", low=1)
+    nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
+    rows: int = option(1024, "sentence samples decoded at once; bounds evaluation's memory", low=1)
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of a run."""
+
+    corpus: CorpusOptions
+    model: ModelOptions
+    training: TrainingOptions
+    evaluation: EvaluationOptions
+
+    @classmethod
+    def resolve(cls, preset: str, overrides: Mapping[str, Value]) -> "Options":
+        """The defaults, changed by the preset, changed by `overrides`.
+
+        Raises:
+            BadInput: if the preset or a key is unknown, or a value breaks its rule.
+        """
+        if preset not in PRESETS:
+            raise BadInput(f"model preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}.")
+        unknown = sorted(set(overrides) - OPTION_NAMES)
+        if unknown:
+            raise BadInput(f"option {unknown[0]!r} is unknown: the options are {', '.join(sorted(OPTION_NAMES))}.")
+        values = {**PRESETS[preset], **overrides}
+        return cls(
+            build(CorpusOptions, values),
+            build(ModelOptions, values),
+            build(TrainingOptions, values),
+            build(EvaluationOptions, values),
+        )
+
+    def flat(self) -> dict[str, Value]:
+        """Every option's value by its name."""
+        return {key: value for group in asdict(self).values() for key, value in group.items()}
+
+
+GROUPS: tuple[Any, ...] = (CorpusOptions, ModelOptions, TrainingOptions, EvaluationOptions)
+OPTION_NAMES = frozenset(spec.name for group in GROUPS for spec in fields(group))
+
+PRESETS: dict[str, dict[str, Value]] = {
+    # `paper` is the defaults: PA, tables 5 and 6.
+    "paper": {},
+    "small": {
+        "d_z": 16, "d_e": 128, "d_h": 128, "decoder_layers": 1, "dropout": 0.2, "learning_rate": 2e-3,
+        "max_epochs": 20, "nll_samples": 100, "nll_sentences": 500,
+    },
+    "tiny": {
+        "d_z": 8, "d_e": 64, "d_h": 64, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
+        "max_epochs": 12, "nll_samples": 100, "nll_sentences": 500,
+    },
+}  # fmt: skip
+
+
+def defaults() -> dict[str, Value]:
+    """Every option's default by its name."""
+    return {spec.name: spec.default for group in GROUPS for spec in fields(group) if spec.default is not MISSING}

@@ -1,0 +1,195 @@
+"""A run: its specification, its folder, and its life from specification to metrics.
+
+    RUN/spec.json          what was asked, with every option's value
+    RUN/vocabulary.json    words by index
+    RUN/latest.safetensors all that training needs to go on
+    RUN/best.safetensors   the best epoch's weights
+    RUN/result.json        the metrics, when the run is done
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers import checkpoint, objectives
+from trainers.corpus import Corpus, Vocabulary, load
+from trainers.errors import BadInput
+from trainers.evaluation import Metrics, evaluate
+from trainers.models import SentenceModel
+from trainers.options import OPTION_NAMES, EvaluationOptions, Options, Value, build
+from trainers.training import BEST, Report, Training, build_model, choose_device
+
+SPEC, VOCABULARY, RESULT = "spec.json", "vocabulary.json", "result.json"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What defines a run: two runs of one spec on one machine give the same figures."""
+
+    technique: str
+    corpus: str
+    model: str = "tiny"
+    values: dict[str, Value] = field(default_factory=dict)
+    """hyperparameters and options in one name space"""
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> "Spec":
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise BadInput(f"the run's specification is not valid: {error}.") from error
+
+    def split(self) -> tuple[dict[str, Value], Options]:
+        """The technique's hyperparameters and the options.
+
+        Raises:
+            BadInput: if a key is neither, or a value breaks its rule.
+        """
+        own = set(objectives.hyperparameter_names(self.technique))
+        unknown = sorted(set(self.values) - own - OPTION_NAMES)
+        if unknown:
+            raise BadInput(
+                f"{unknown[0]!r} is neither a hyperparameter of {self.technique} ({', '.join(sorted(own)) or 'none'}) "
+                f"nor an option ({', '.join(sorted(OPTION_NAMES))})."
+            )
+        hyperparameters = {key: value for key, value in self.values.items() if key in own}
+        rest = {key: value for key, value in self.values.items() if key not in own}
+        return hyperparameters, Options.resolve(self.model, rest)
+
+
+def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
+    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can."""
+    for corner in [{}, *corners]:
+        hyperparameters, _ = replace(spec, values={**spec.values, **corner}).split()
+        objectives.create(spec.technique, hyperparameters)
+    _, options = spec.split()
+    if options.training.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device = 'cuda' but PyTorch sees no GPU: use device=auto, or install a CUDA build of PyTorch.")
+    return load(spec.corpus, options.corpus).describe()
+
+
+def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Trains and evaluates; goes on from the folder's checkpoint, and returns at once what a finished run found.
+
+    Raises:
+        BadInput: if the spec cannot run, or the folder holds another run.
+        Failure: nan, disk, preempted.
+    """
+    hyperparameters, options = spec.split()
+    if (folder / SPEC).exists():
+        earlier = _read_json(folder / SPEC)["spec"]
+        if earlier != asdict(spec):
+            raise BadInput(f"folder {folder} holds another run ({earlier['technique']}, {earlier['values']}): name another folder.")
+        if (folder / RESULT).exists():
+            return _read_json(folder / RESULT)
+    started = time.perf_counter()
+    torch.manual_seed(spec.seed)
+    corpus = load(spec.corpus, options.corpus)
+    objective = objectives.create(spec.technique, hyperparameters)
+    model = build_model(objective, len(corpus.vocabulary), options.model)
+    checkpoint.write_json(folder / VOCABULARY, corpus.vocabulary.words)
+    checkpoint.write_json(
+        folder / SPEC,
+        {
+            "spec": asdict(spec),
+            "options": options.flat(),
+            "hyperparameters": asdict(objective.hyperparameters),  # type: ignore[arg-type]
+            "corpus": corpus.describe(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "device": str(choose_device(options.training.device)),
+            "threads": torch.get_num_threads(),
+        },
+    )
+    report("started", {"sentences": len(corpus.splits["train"]), "epochs": options.training.max_epochs})
+    training = Training(model, objective, corpus, options.training, spec.seed, folder, report, stop)
+    loaded = time.perf_counter()
+    progress = training.run()
+    trained = time.perf_counter()
+
+    def evaluating(done: int, of: int) -> None:
+        report("progress", {"phase": "evaluation", "done": done, "of": of, "epoch": progress.epoch, "epochs": options.training.max_epochs})
+
+    metrics = evaluate(model, corpus.splits["valid"], options.evaluation, spec.seed, progress=evaluating)
+    result = {
+        "run": str(folder),
+        "technique": spec.technique,
+        "corpus": spec.corpus,
+        "params": dict(spec.values),
+        "metrics": metrics.plain(),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "tokens_per_second": progress.tokens / progress.seconds,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": {
+            "set_up": loaded - started,
+            "training": trained - loaded,
+            "evaluation": time.perf_counter() - trained,
+        },
+        "entropy": corpus.entropy,
+        "checkpoint": str(folder / BEST),
+    }
+    checkpoint.write_json(folder / RESULT, result)
+    return result
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run, loaded."""
+
+    spec: Spec
+    model: SentenceModel
+    vocabulary: Vocabulary
+    options: Options
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{file.parent} holds no run: it has no {file.name}.") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} cannot be read ({error}).") from error
+
+
+def open_run(folder: Path) -> Run:
+    """The model of a run with its best epoch's weights.
+
+    Raises:
+        BadInput: if the folder holds no trained run.
+    """
+    spec = Spec.parse(_read_json(folder / SPEC)["spec"])
+    hyperparameters, options = spec.split()
+    vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)))
+    objective = objectives.create(spec.technique, hyperparameters)
+    model = build_model(objective, len(vocabulary), options.model)
+    model.load_state_dict(checkpoint.load_tensors(folder / BEST)[0])
+    return Run(spec, model.to(choose_device(options.training.device)), vocabulary, options)
+
+
+def evaluate_run(
+    folder: Path, overrides: Mapping[str, Value], seed: int | None, split: str, report: Report
+) -> Metrics:
+    """A run's metrics anew, with other evaluation options, another seed or another split."""
+    run = open_run(folder)
+    unknown = sorted(set(overrides) - set(asdict(run.options.evaluation)))
+    if unknown:
+        raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(asdict(run.options.evaluation))}.")
+    options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
+    corpus: Corpus = load(run.spec.corpus, run.options.corpus)
+    if corpus.vocabulary.words != run.vocabulary.words:
+        raise BadInput(f"corpus {run.spec.corpus} has changed since the run was trained: its vocabulary is another one.")
+    return evaluate(
+        run.model,
+        corpus.splits[split],
+        options,
+        run.spec.seed if seed is None else seed,
+        split,
+        lambda done, of: report("progress", {"phase": "evaluation", "done": done, "of": of}),
+    )

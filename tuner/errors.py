@@ -1,0 +1,9 @@
+"""Errors that the command line turns into one sentence."""
+
+
+class Usage(Exception):
+    """The user's mistake: what, its value, the rule, the remedy. Exit code 2."""
+
+
+class Fault(Exception):
+    """The world's: a full disk, a lost database, a broken trainer. Exit code 1; nothing is lost."""

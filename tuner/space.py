@@ -1,0 +1,239 @@
+"""Search spaces: one TOML file a technique. Reads and checks them; knows neither Optuna nor torch until asked."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import Usage
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Value = float | int | str | bool
+
+KINDS: dict[str, type] = {"float": float, "int": int, "categorical": object}
+KEYS = ("type", "low", "high", "log", "step", "choices", "default", "paper", "unit", "meaning", "tuned")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter's domain. `paper` is the published optimum; `tuned = False` leaves the default unless set."""
+
+    name: str
+    type: str
+    default: Value
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Value, ...] = ()
+    paper: Value | None = None
+    unit: str = ""
+    tuned: bool = True
+
+    @property
+    def domain(self) -> str:
+        """In words, e.g. `1 to 30` or `0.001 to 0.1 (log)`."""
+        if self.type == "categorical":
+            return "one of " + ", ".join(map(str, self.choices))
+        notes = ["log"] if self.log else []
+        notes += [f"step {self.step:g}"] if self.step else []
+        noun = "whole number " if self.type == "int" else ""
+        return f"{noun}{self.low:g} to {self.high:g}" + (f" ({', '.join(notes)})" if notes else "")
+
+    def accepts(self, value: object) -> bool:
+        if self.type == "categorical":
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return False
+        if self.type == "int" and value != int(value):
+            return False
+        return float(self.low or 0) <= value <= float(self.high or 0)
+
+    def distribution(self) -> "BaseDistribution":
+        """As Optuna's distribution."""
+        from optuna import distributions
+
+        if self.type == "categorical":
+            return distributions.CategoricalDistribution(self.choices)
+        assert self.low is not None
+        assert self.high is not None
+        if self.type == "int":
+            step = int(self.step) if self.step else 1
+            return distributions.IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
+        return distributions.FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A technique's search space."""
+
+    technique: str
+    paper: str
+    formula: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+
+    def __getitem__(self, name: str) -> Parameter:
+        return next(p for p in self.parameters if p.name == name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(p.name == name for p in self.parameters)
+
+    def check(self, values: Mapping[str, Value]) -> None:
+        """Refuses a value outside of its domain.
+
+        Raises:
+            Usage: naming the hyperparameter, the value, the domain and the remedy.
+        """
+        for name, value in values.items():
+            if name in self and not self[name].accepts(value):
+                raise Usage(
+                    f"{name} = {value} is out of {self.technique}'s domain: {name} must be {self[name].domain}; "
+                    "choose a value inside, or give a search space of your own with --space FILE."
+                )
+
+    def searched(self, fixed: Mapping[str, Value]) -> tuple[Parameter, ...]:
+        """The parameters that a sampler chooses, given those fixed by hand."""
+        return tuple(p for p in self.parameters if p.tuned and p.name not in fixed)
+
+    def corners(self, fixed: Mapping[str, Value]) -> list[dict[str, Value]]:
+        """Its lowest and its highest values, to be checked before anything is searched."""
+        searched = self.searched(fixed)
+        ends = [{p.name: (p.choices or (p.low, p.high))[end] for p in searched} for end in (0, -1)]
+        kinds: dict[str, Any] = {p.name: KINDS[p.type] for p in searched}
+        return [{name: kinds[name](v) if kinds[name] is not object else v for name, v in end.items()} for end in ends]
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Space":
+        """The inverse of `plain`, also after JSON made lists of tuples."""
+        parameters = tuple(Parameter(**{**p, "choices": tuple(p["choices"])}) for p in plain["parameters"])
+        return cls(**{**plain, "parameters": parameters})
+
+
+def techniques() -> list[str]:
+    """The names of all techniques that have a search space."""
+    return sorted(f.name.removesuffix(".toml") for f in resources.files("search_spaces").iterdir() if f.name.endswith(".toml"))
+
+
+def load(technique: str) -> Space:
+    """The shipped space of a technique.
+
+    Raises:
+        Usage: if there is no such technique.
+    """
+    if technique not in techniques():
+        raise Usage(f"technique {technique!r} is unknown: choose one of {', '.join(techniques())}.")
+    file = resources.files("search_spaces") / f"{technique}.toml"
+    return parse(file.read_text(encoding="utf-8"), f"search_spaces/{technique}.toml")
+
+
+def read(file: Path) -> Space:
+    """A user's own search space.
+
+    Raises:
+        Usage: naming the file, the key, the value and the rule.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"search space {file} cannot be read ({error}): --space takes a TOML file.") from error
+    return parse(text, str(file))
+
+
+def parse(text: str, file: str) -> Space:
+    """Checks and reads a search space's TOML; `file` is its name in messages."""
+
+    def refuse(key: str, value: object, rule: str) -> Usage:
+        return Usage(f"search space {file}: {key} = {value!r} is not allowed: {rule}.")
+
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Usage(f"search space {file} is not TOML: {error}.") from error
+    head = {}
+    for key in ("technique", "paper", "formula", "summary"):
+        head[key] = content.pop(key, "")
+        if not isinstance(head[key], str):
+            raise refuse(key, head[key], "it must be a text")
+    if head["technique"] not in techniques():
+        raise refuse("technique", head["technique"], f"it must be one of {', '.join(techniques())}")
+    tables = content.pop("parameters", None)
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        raise refuse("parameters", tables, "it must be a table [parameters.NAME] for each hyperparameter")
+    for key, value in content.items():
+        raise refuse(key, value, "a search space has the keys technique, paper, formula, summary and parameters")
+    return Space(parameters=tuple(_parameter(name, table, refuse) for name, table in tables.items()), **head)
+
+
+def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
+    def wrong(key: str, rule: str) -> Usage:
+        error: Usage = refuse(f"parameters.{name}.{key}", table.get(key), rule)
+        return error
+
+    def is_number(key: str) -> bool:
+        value = table.get(key)
+        whole = table["type"] == "int"
+        return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    for key in table:
+        if key not in KEYS:
+            raise wrong(key, f"the keys of a hyperparameter are {', '.join(KEYS)}")
+    if table.get("type") not in KINDS:
+        raise wrong("type", f"it must be one of {', '.join(KINDS)}")
+    for key in ("log", "tuned"):
+        if not isinstance(table.get(key, False), bool):
+            raise wrong(key, "it must be true or false")
+    for key in ("unit", "meaning"):
+        if not isinstance(table.get(key, ""), str):
+            raise wrong(key, "it must be a text")
+    if table["type"] == "categorical":
+        choices = table.get("choices")
+        if not isinstance(choices, list) or not choices or not all(isinstance(c, (str, bool, int, float)) for c in choices):
+            raise wrong("choices", "it must be a list of at least one text, number or truth value")
+        for key in ("low", "high", "step"):
+            if key in table:
+                raise wrong(key, "a categorical hyperparameter has choices only")
+    else:
+        if "choices" in table:
+            raise wrong("choices", "only a categorical hyperparameter has choices")
+        noun = "whole number" if table["type"] == "int" else "finite number"
+        for key in ("low", "high"):
+            if not is_number(key):
+                raise wrong(key, f"it must be a {noun}")
+        if table["low"] > table["high"]:
+            raise wrong("low", f"it must not exceed high = {table['high']!r}")
+        if table.get("log") and table["low"] <= 0:
+            raise wrong("low", "with log = true it must be above 0")
+        if "step" in table:
+            if table.get("log"):
+                raise wrong("step", "it cannot go together with log = true")
+            if not is_number("step") or table["step"] <= 0:
+                raise wrong("step", f"it must be a {noun} above 0")
+        if table["type"] == "float":
+            table = {k: float(v) if k in ("low", "high", "step", "default") and is_number(k) else v for k, v in table.items()}
+    values = {"default": table.get("choices", [table.get("low")])[0], "meaning": "", **table}
+    parameter = Parameter(name=name, **{**values, "choices": tuple(values.get("choices", ()))})
+    if not parameter.accepts(parameter.default):
+        raise wrong("default", f"it must be {parameter.domain}")
+    return parameter
+
+
+def parse_value(text: str) -> Value:
+    """A `--set` value: true, false, a whole number, a number, or else a text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
