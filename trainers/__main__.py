@@ -54,9 +54,7 @@ def _run(arguments: argparse.Namespace) -> None:
         spec = runs.Spec.parse(json.loads(arguments.spec))
         report("done", runs.train(spec, arguments.folder, report, stopped.is_set))
     else:
-        metrics = runs.evaluate_run(
-            arguments.folder, json.loads(arguments.options), arguments.seed, arguments.split, report
-        )
+        metrics = runs.evaluate_run(arguments.folder, json.loads(arguments.options), arguments.seed, report)
         report("done", metrics.plain())
 
 
@@ -83,7 +81,6 @@ def main() -> int:
             command.add_argument(argument, type=Path if argument == "folder" else str)
         if name == "evaluate":
             command.add_argument("--seed", type=int)
-            command.add_argument("--split", default="valid")
     arguments = parser.parse_args()
     if arguments.supervised:
         _end_with_parent()

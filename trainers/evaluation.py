@@ -101,10 +101,9 @@ def evaluate(
     sentences: Sequence[Sentence],
     options: EvaluationOptions,
     seed: int,
-    split: str = "valid",
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Metrics:
-    """All metrics on (a fixed choice of) `sentences`; the same seed gives the same figures."""
+    """All metrics on (a fixed choice of) the validation `sentences`; the same seed gives the same figures."""
     model.eval()
     device = next(model.parameters()).device
     chosen = subset(sentences, options.nll_sentences)
@@ -166,7 +165,7 @@ def evaluate(
             "sentences": len(chosen),
             "of": len(sentences),
             "seed": seed,
-            "split": split,
+            "split": "valid",
         },
     )
 

@@ -174,9 +174,9 @@ def open_run(folder: Path) -> Run:
 
 
 def evaluate_run(
-    folder: Path, overrides: Mapping[str, Value], seed: int | None, split: str, report: Report
+    folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report
 ) -> Metrics:
-    """A run's metrics anew, with other evaluation options, another seed or another split."""
+    """A run's metrics anew, with other evaluation options or another seed."""
     run = open_run(folder)
     unknown = sorted(set(overrides) - set(asdict(run.options.evaluation)))
     if unknown:
@@ -187,9 +187,8 @@ def evaluate_run(
         raise BadInput(f"corpus {run.spec.corpus} has changed since the run was trained: its vocabulary is another one.")
     return evaluate(
         run.model,
-        corpus.splits[split],
+        corpus.splits["valid"],
         options,
         run.spec.seed if seed is None else seed,
-        split,
         lambda done, of: report("progress", {"phase": "evaluation", "done": done, "of": of}),
     )

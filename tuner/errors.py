@@ -7,3 +7,7 @@ class Usage(Exception):
 
 class Fault(Exception):
     """The world's: a full disk, a lost database, a broken trainer. Exit code 1; nothing is lost."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM: stop in order. No KeyboardInterrupt, which the command-line library would swallow."""

@@ -1,0 +1,404 @@
+"""The command line: a thin coat over `tuner.studies`. Heavy imports wait until a command needs them."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from tuner import space as spaces
+from tuner.errors import Fault, Interrupted, Usage
+
+if TYPE_CHECKING:
+    from tuner.database import Database
+
+PRESETS = ("tiny", "small", "paper")
+DEFAULT_TRIALS = 8
+
+app = typer.Typer(
+    help="Tunes the techniques against posterior collapse in text VAEs by validation importance-sampled NLL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Example: tuner launch --technique sfb",
+)
+
+DatabaseOption = Annotated[
+    str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
+]
+RunsOption = Annotated[
+    Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
+]
+TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
+CorpusOption = Annotated[
+    str, typer.Option("--corpus", "-c", help="grammar, ptb, or a folder with train.txt, valid.txt and test.txt.")
+]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
+]
+SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search space of your own (TOML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+DATABASE = "sqlite:///tuner.db"
+RUNS = Path("runs")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, ensure_ascii=False, allow_nan=False))
+
+
+def _settings(pairs: list[str] | None) -> dict[str, spaces.Value]:
+    values = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise Usage(f"--set {pair!r} is not key=value: write e.g. --set max_epochs=20.")
+        values[key] = spaces.parse_value(value)
+    return values
+
+
+def _corpus(name: str) -> str:
+    """Folders as absolute paths, so that a study can be gone on with from anywhere."""
+    return name if name in ("grammar", "ptb") else str(Path(name).resolve())
+
+
+def _space(technique: str, file: Path | None) -> spaces.Space:
+    shipped = spaces.load(technique)
+    if file is None:
+        return shipped
+    own = spaces.read(file)
+    if own.technique != technique:
+        raise Usage(f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for.")
+    return own
+
+
+@contextmanager
+def _opened(url: str, create: bool = False) -> "Iterator[Database]":
+    from tuner.database import Database
+
+    database = Database(url, create)
+    with database.errors():
+        yield database
+
+
+@app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
+def launch(
+    technique: TechniqueOption,
+    corpus: CorpusOption = "grammar",
+    study: Annotated[
+        str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials of the study in all.")] = DEFAULT_TRIALS,
+    sampler: Annotated[str, typer.Option("--sampler", help="gp, tpe or random.")] = "gp",
+    model: ModelOption = "tiny",
+    set_: SetOption = None,
+    space: SpaceOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Every other seed is derived from it.")] = 0,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune a technique: create a study, or go on with it, and train its trials.
+
+    Ctrl-C stops in order; the same command goes on where it stopped.
+    """
+    from tuner import report, samplers, studies, trainer
+
+    samplers.check(sampler)
+    searched, fixed = _space(technique, space), _settings(set_)
+    searched.check(fixed)
+    source = _corpus(corpus)
+    spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
+    _say(f"checking {technique} on {corpus} …")
+    described = trainer.check(spec, searched.corners(fixed))
+    for warning in described["warnings"]:
+        _say(f"warning: {warning}")
+    if not searched.searched(fixed):
+        _say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
+    request = studies.Request(searched, source, model, fixed, sampler, seed, trials)
+    name = study or f"{technique}-{Path(corpus).name}-{model}"
+    _check_name(name)
+    with _opened(database, create=True) as opened:
+        current = studies.go_on(opened, name, request, described, runs)
+        _work(current, trials)
+        if as_json:
+            _print_json(current.plain())
+            return
+        report.summary(current)
+        report.next_commands(current, "" if database == DATABASE else f" --database {database}")
+
+
+def _check_name(name: str) -> None:
+    if not all(c.isalnum() or c in "-_." for c in name) or name.startswith(".") or len(name) > 100:
+        raise Usage(f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first.")
+
+
+def _work(study: Any, trials: int) -> None:
+    from tuner.progress import Progress
+    from tuner.studies import best_of
+    from tuner.worker import Worker
+
+    before = study.trials()
+    done = [t for t in before if t.state in ("complete", "failed")]
+    best = best_of(before)
+    _say(f"study {study.name}: {len(done)} of {trials} trials done" + (", going on" if 0 < len(done) < trials else ""))
+    if study.specification["corpus"]["entropy"] is not None and not done:
+        _say(f"the corpus's exact entropy is {study.specification['corpus']['entropy']:.3f} nats per sentence")
+    try:
+        Worker(study, Progress(trials, len(done), best.value if best else None)).run()
+    except Interrupted:
+        finished = sum(t.state in ("complete", "failed") for t in study.trials())
+        raise Fault(
+            f"stopped: {finished} of {trials} trials are done, the one under way keeps its checkpoint; the same command goes on."
+        ) from None
+    elsewhere = [str(t.number) for t in study.trials() if t.state == "running"]
+    if elsewhere:
+        _say(f"trial {', '.join(elsewhere)} is being trained by another worker")
+
+
+@app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
+def train(
+    technique: TechniqueOption,
+    corpus: CorpusOption = "grammar",
+    model: ModelOption = "tiny",
+    set_: SetOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights, the batches and the samples.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
+    ] = None,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and evaluate one model, without a study.
+
+    The same command goes on after an interruption and answers at once when the run is done.
+    """
+    import hashlib
+
+    from tuner import report
+    from tuner.progress import Progress
+    from tuner.trainer import Trainer, answer
+
+    values = _settings(set_)
+    _space(technique, None).check(values)
+    spec = {"technique": technique, "corpus": _corpus(corpus), "model": model, "values": values, "seed": seed}
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+    folder = out or runs / "train" / f"{technique}-{Path(corpus).name}-{digest}"
+    progress = Progress(1)
+    with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
+        last: dict[str, Any] = {}
+        for last in trainer.events():
+            if last["event"] not in ("done", "failed"):
+                progress(last["event"], 0, last)
+    result = answer(last)
+    if as_json:
+        _print_json(result)
+        return
+    _say("")
+    report.metrics_table(result["metrics"], result["entropy"])
+    print(
+        f"run {result['run']}: {result['epochs']} epochs, the best was {result['best_epoch']}, "
+        f"{result['tokens_per_second']:,.0f} tokens/s; checkpoint {result['checkpoint']}"
+    )
+
+
+@app.command(epilog="Example: tuner evaluate sfb-grammar-tiny/3 --set nll_samples=1000 --set nll_sentences=0")
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.")],
+    set_: SetOption = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of the samples.", show_default="the run's")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a trained run anew on the validation sentences, e.g. with more samples."""
+    from tuner import report, trainer
+
+    arguments = [_run_folder(run, database), json.dumps(_settings(set_))]
+    metrics = trainer.ask("evaluate", *arguments, *([] if seed is None else ["--seed", seed]))
+    if as_json:
+        _print_json({"run": run, "metrics": metrics})
+    else:
+        report.metrics_table(metrics)
+
+
+def _run_folder(run: str, database: str) -> Path:
+    from tuner import studies
+
+    if Path(run).is_dir():
+        return Path(run)
+    study, slash, number = run.rpartition("/")
+    if not slash or not number.isdigit():
+        raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
+    with _opened(database) as opened:
+        found = studies.open_study(opened, study)
+        return found.run_folder(int(number))
+
+
+@app.command(epilog="Example: tuner techniques --json")
+def techniques(as_json: JsonOption = False) -> None:
+    """List the techniques with their formulas, hyperparameters and domains."""
+    loaded = [spaces.load(name) for name in spaces.techniques()]
+    if as_json:
+        _print_json([s.plain() for s in loaded])
+        return
+    for s in loaded:
+        print(f"{s.technique}: {s.summary}\n    {s.formula}   [{s.paper}]")
+        for p in s.parameters:
+            notes = [p.unit] if p.unit else []
+            notes += [f"paper {p.paper}"] if p.paper is not None else []
+            notes += [] if p.tuned else ["not tuned unless a search space of your own says so"]
+            print(f"    {p.name:<8} {p.domain:<28} default {p.default}  {p.meaning}" + (f" ({'; '.join(notes)})" if notes else ""))
+
+
+@app.command(epilog="Example: tuner corpora grammar")
+def corpora(
+    name: Annotated[str | None, typer.Argument(metavar="[CORPUS]", help="One to describe: a name or a folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known."""
+    from tuner import trainer
+
+    if name is None:
+        ptb = os.environ.get("PTB_DIR")
+        listed = {
+            "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
+            "ptb": f"Penn Treebank in {ptb}" if ptb else "Penn Treebank: set PTB_DIR to its folder",
+            "FOLDER": "any folder with train.txt, valid.txt and test.txt, one sentence a line",
+        }
+        if as_json:
+            _print_json([{"name": key, "description": text} for key, text in listed.items()])
+            return
+        for key, text in listed.items():
+            print(f"{key:<10} {text}")
+        return
+    described = trainer.ask("corpus", _corpus(name), "{}")
+    if as_json:
+        _print_json(described)
+        return
+    for key, value in described.items():
+        shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
+        if shown not in (None, []):
+            print(f"{key:<16} {shown}")
+
+
+@app.command(name="studies", epilog="Example: tuner studies --json")
+def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+    """List the studies of the database."""
+    from rich.table import Table
+
+    from tuner import report, studies
+
+    with _opened(database) as opened:
+        found = [study.plain() for study in studies.all_studies(opened)]
+    if as_json:
+        _print_json([{**s, "trials": len(s["trials"])} for s in found])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("study", "technique", "corpus", "model", "sampler", "done", "best NLL", "R", "note"):
+        table.add_column(column)
+    for s in found:
+        done = sum(t["state"] in ("complete", "failed") for t in s["trials"])
+        best = s["best"] or {"value": None, "metrics": {}}
+        note = "best trial collapsed" if best["metrics"].get("collapsed") else ""
+        table.add_row(
+            s["study"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
+            report.number(best["value"]), report.number(best["metrics"].get("rate")), note,
+        )  # fmt: skip
+    report.console().print(table)
+
+
+@app.command(epilog="Example: tuner show sfb-grammar-tiny")
+def show(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+    """Show a study: its trials, its best trial, what made its figures."""
+    from tuner import report, studies
+
+    with _opened(database) as opened:
+        found = studies.open_study(opened, study)
+        if as_json:
+            _print_json({**found.plain(), "specification": found.specification})
+            return
+        facts = found.specification
+        sizes = ", ".join(f"{count:,} {split}" for split, count in facts["corpus"]["sentences"].items())
+        fixed = ", ".join(f"{key}={value}" for key, value in facts["fixed"].items()) or "nothing"
+        searched = ", ".join(f"{p.name} in {p.domain}" for p in found.space.searched(facts["fixed"])) or "nothing"
+        print(f"corpus    {facts['corpus']['name']} ({sizes} sentences, {facts['corpus']['vocabulary']:,} words)")
+        print(f"searched  {searched}\nset       {fixed}\nruns in   {found.folder}\n")
+        report.summary(found)
+
+
+@app.command(epilog="Example: tuner trials sfb-grammar-tiny --json")
+def trials(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+    """List a study's trials."""
+    from tuner import report, studies
+
+    with _opened(database) as opened:
+        found = studies.open_study(opened, study).trials()
+    if as_json:
+        _print_json([t.plain() for t in found])
+        return
+    report.console().print(report.trial_table(found))
+    if any(t.metrics and t.metrics["collapsed"] for t in found):
+        report.console().print(f"\n{report.COLLAPSED}")
+
+
+@app.command(epilog="Example: tuner export sfb-grammar-tiny --format csv --out trials.csv")
+def export(
+    study: StudyArgument,
+    form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    out: Annotated[Path | None, typer.Option("--out", help="A file.", show_default="standard output")] = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Write a study's trials as CSV or JSON."""
+    from tuner import report, studies
+
+    if form not in ("csv", "json"):
+        raise Usage(f"--format {form!r} is unknown: choose csv or json.")
+    with _opened(database) as opened:
+        text = report.export(studies.open_study(opened, study), form)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise Interrupted
+
+
+def main() -> None:
+    """Runs a command; a user's mistake ends in one sentence and exit code 2, the world's in one and 1."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a preempted machine stops like Ctrl-C: in order
+        signal.signal(number, _interrupt)
+    try:
+        app()
+    except Usage as error:
+        _end(str(error), 2)
+    except Fault as error:
+        _end(str(error), 1)
+    except Interrupted:
+        _end("interrupted; nothing is lost, the same command goes on.", 1)
+    except BrokenPipeError:  # `tuner … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    _say(f"{chr(13) + chr(27) + '[K' if sys.stderr.isatty() else ''}tuner: {message}")
+    sys.exit(code)

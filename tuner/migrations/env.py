@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the connection that `tuner.database` hands over."""
+
+from alembic import context
+
+from tuner.database import VERSION_TABLE, Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    version_table=VERSION_TABLE,
+    render_as_batch=True,
+)
+context.run_migrations()

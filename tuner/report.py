@@ -1,0 +1,175 @@
+"""What a person reads: tables of trials, a run's figures, and plain words about what they mean."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tuner.studies import METRICS, Study, Trial, best_of
+
+PIPE_WIDTH = 200
+COLLAPSED = (
+    "collapsed: the code z says (nearly) nothing about the sentence (R < 0.2 nats, or no active unit), so the decoder ignores it "
+    "and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr or fb "
+    "with r of 2 or more), a smaller beta, or slower annealing."
+)
+SHORT = {
+    "nll": "NLL", "ppl": "PPL", "rate": "R", "distortion": "D", "neg_elbo": "−ELBO",
+    "active_units": "AU", "mi": "MI", "acc_gap": "gap",
+}  # fmt: skip
+
+
+def console() -> Console:
+    """Standard output; wide enough for every column when it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def number(value: object) -> str:
+    """A figure for a table: 4 significant digits or 2 decimals, whichever is more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "–" if value is None else str(value)
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3:07 min` or `2:05 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def estimator(metrics: Mapping[str, Any]) -> str:
+    """What made an NLL, in words."""
+    facts = metrics["estimator"]
+    sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
+    if facts["proposal"] == "exact":
+        return f"exact NLL on {sentences}"
+    return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+
+
+def _note(trial: Trial) -> str:
+    if trial.metrics and trial.metrics["collapsed"]:
+        return "collapsed"
+    return f"{trial.reason}: {trial.message}" if trial.reason else ""
+
+
+def trial_table(trials: Sequence[Trial], title: str | None = None) -> Table:
+    best = best_of(list(trials))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right")
+    table.add_column("state")
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    for name in names:
+        table.add_column(name, justify="right", style="cyan")
+    for key in SHORT:
+        table.add_column("NLL ± se" if key == "nll" else SHORT[key], justify="right")
+    table.add_column("time", justify="right")
+    table.add_column("note", overflow="fold")
+    for trial in trials:
+        metrics = trial.metrics or {}
+        figures = [number(metrics.get(key)) for key in SHORT]
+        if metrics:
+            figures[0] += f" ± {number(round(metrics['nll_se'], 2))}" if metrics["nll_se"] is not None else ""
+        table.add_row(
+            f"{trial.number}{' *' if best and trial.number == best.number else '  '}",
+            trial.state,
+            *(number(trial.params.get(name)) for name in names),
+            *figures,
+            duration(trial.seconds) if trial.seconds is not None else "–",
+            _note(trial),
+            style="bold" if best and trial.number == best.number else None,
+        )
+    return table
+
+
+def summary(study: Study) -> None:
+    """A study's trials, its best, what to know about the figures and what to do next."""
+    out, trials, facts = console(), study.trials(), study.specification
+    out.print(
+        trial_table(trials, f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, sampler {facts['sampler']}, seed {facts['seed']}")
+    )
+    best = best_of(trials)
+    if best is None:
+        out.print("\nno trial is complete yet")
+        return
+    assert best.metrics is not None
+    params = " ".join(f"{key}={number(value)}" for key, value in best.params.items()) or "the defaults"
+    out.print(f"\nbest: trial {best.number}, NLL {number(best.value)} ± {number(round(best.metrics['nll_se'] or 0, 2))} nats per sentence, PPL {number(best.metrics['ppl'])}, with {params}")
+    out.print(estimator(best.metrics))
+    if facts["corpus"]["entropy"] is not None:
+        out.print(f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: no model's expected NLL is lower")
+    collapsed = [str(t.number) for t in trials if t.metrics and t.metrics["collapsed"]]
+    if collapsed:
+        out.print(f"trial{'s' * (len(collapsed) > 1)} {', '.join(collapsed)} {COLLAPSED}")
+
+
+def next_commands(study: Study, database_option: str) -> None:
+    """What to type after a study."""
+    best = best_of(study.trials())
+    commands = [
+        (f"tuner show {study.name}{database_option}", "the study again"),
+        (f"tuner export {study.name} --format csv{database_option}", "every trial for a spreadsheet or pandas"),
+    ]
+    if best:
+        commands.insert(1, (f"tuner evaluate {best.run} --set nll_samples=1000{database_option}", "the winner at the papers' S"))
+    width = max(len(command) for command, _ in commands)
+    print("\nnext:")
+    for command, meaning in commands:
+        print(f"  {command:<{width}}   {meaning}")
+
+
+def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> None:
+    """One run's figures, each with its meaning."""
+    meanings = {
+        "nll": "importance-sampled −log P(x), nats per sentence",
+        "nll_se": "its standard error over sentences",
+        "ppl": "perplexity per token, end token included",
+        "rate": "R = KL(q(z|x) ‖ p(z)), nats per sentence",
+        "distortion": "D = −E_q log P(x|z), nats per sentence",
+        "neg_elbo": "D + R",
+        "active_units": "latent dimensions that vary with x",
+        "mi": "mutual information of x and z under q, nats",
+        "acc_gap": "next-word accuracy, posterior minus prior sample, points",
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key in METRICS:
+        table.add_row(key, number(metrics[key]), meanings[key], style=None)
+    out = console()
+    out.print(table)
+    out.print(estimator(metrics))
+    if entropy is not None:
+        out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
+    if metrics["collapsed"]:
+        out.print(COLLAPSED)
+
+
+def export(study: Study, form: str) -> str:
+    """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`) and each metric."""
+    if form == "json":
+        return json.dumps(study.plain(), indent=1, ensure_ascii=False) + "\n"
+    trials = study.trials()
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    head = ["number", "state", "value", "seconds", "reason", "message", "run"]
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    evaluated = ("proposal", "samples", "sentences", "of", "seed", "split")
+    rows.writerow([*head, *(f"params.{n}" for n in names), *METRICS, "collapsed", *(f"estimator.{e}" for e in evaluated)])
+    for trial in trials:
+        plain, metrics = trial.plain(), trial.metrics or {}
+        rows.writerow(
+            [plain[key] for key in head]
+            + [trial.params.get(name) for name in names]
+            + [metrics.get(key) for key in (*METRICS, "collapsed")]
+            + [metrics.get("estimator", {}).get(key) for key in evaluated]
+        )
+    return text.getvalue()

@@ -1,0 +1,217 @@
+"""Studies: create, go on with, inspect. The one service layer; the command line is a thin coat over it."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from tuner import __version__, samplers
+from tuner.attempts import Attempts
+from tuner.database import AttemptRow, Database, StudyRow
+from tuner.errors import Usage
+from tuner.space import Space, Value
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+METRICS = ("nll", "nll_se", "ppl", "rate", "distortion", "neg_elbo", "active_units", "mi", "acc_gap")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a study shall be."""
+
+    space: Space
+    corpus: str
+    model: str
+    fixed: Mapping[str, Value]
+    """hyperparameters and options set by hand"""
+    sampler: str
+    seed: int
+    trials: int
+
+    def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "technique": self.space.technique,
+            "space": self.space.plain(),
+            "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
+            "model": self.model,
+            "fixed": dict(self.fixed),
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "objective": "nll",
+            "version": __version__,
+        }
+
+
+IDENTITY = ("technique", "space", "corpus", "model", "fixed", "sampler", "seed", "objective")
+"""what must agree for a command to go on with a study"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as shown."""
+
+    number: int
+    state: str
+    """complete, failed, running, or interrupted (goes on when the study does)"""
+    params: dict[str, Value]
+    value: float | None
+    metrics: dict[str, Any] | None
+    seconds: float | None
+    """spent by all its attempts"""
+    reason: str | None
+    message: str | None
+    run: str
+
+    def plain(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Study:
+    """One study in its database."""
+
+    def __init__(self, database: Database, row: StudyRow) -> None:
+        self.database = database
+        self.name, self.specification, self.budget = row.name, row.specification, row.budget
+        self.folder, self.created_at = Path(row.folder), row.created_at
+
+    @property
+    def space(self) -> Space:
+        return Space.of(self.specification["space"])
+
+    def optuna(self, sampler: "optuna.samplers.BaseSampler | None" = None) -> "optuna.Study":
+        import optuna
+
+        return optuna.load_study(study_name=self.name, storage=self.database.storage, sampler=sampler)
+
+    def run_folder(self, number: int) -> Path:
+        return self.folder / f"{number:04d}"
+
+    def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
+        """What the trainer is given for a trial."""
+        facts = self.specification
+        return {
+            "technique": facts["technique"],
+            "corpus": facts["corpus"]["name"],
+            "model": facts["model"],
+            "values": {**facts["fixed"], **params},
+            "seed": samplers.derive(facts["seed"], number, "train"),
+        }
+
+    def trials(self) -> list[Trial]:
+        """All trials, in the order of their numbers."""
+        attempts: dict[int, list[AttemptRow]] = {}
+        with self.database.session() as session:
+            for row in session.scalars(select(AttemptRow).where(AttemptRow.study == self.name).order_by(AttemptRow.id)):
+                attempts.setdefault(row.trial, []).append(row)
+        return [self._trial(t, attempts.get(t.number, [])) for t in self.optuna().get_trials(deepcopy=False)]
+
+    def _trial(self, trial: "FrozenTrial", attempts: list[AttemptRow]) -> Trial:
+        from optuna.trial import TrialState
+
+        state = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed"}.get(trial.state, "running")
+        last = attempts[-1] if attempts else None
+        if state == "running" and (last is None or not Attempts.is_live(last)):
+            state = "interrupted"
+        spent = [(a.ended_at or (time.time() if Attempts.is_live(a) else a.lease_until)) - a.started_at for a in attempts]
+        return Trial(
+            number=trial.number,
+            state=state,
+            params=dict(trial.params),
+            value=trial.value if state == "complete" else None,
+            metrics=trial.user_attrs.get("metrics"),
+            seconds=round(sum(spent), 3) if attempts else None,
+            reason=last.reason if last and state != "complete" else None,
+            message=last.message if last and state != "complete" else None,
+            run=f"{self.name}/{trial.number}",
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """The study, its trials and its best trial as JSON values."""
+        facts, trials = self.specification, self.trials()
+        best = best_of(trials)
+        return {
+            "study": self.name,
+            "technique": facts["technique"],
+            "corpus": facts["corpus"]["name"],
+            "model": facts["model"],
+            "sampler": facts["sampler"],
+            "seed": facts["seed"],
+            "objective": facts["objective"],
+            "fixed": facts["fixed"],
+            "budget": self.budget,
+            "entropy": facts["corpus"]["entropy"],
+            "trials": [trial.plain() for trial in trials],
+            "best": best.plain() if best else None,
+        }
+
+
+def best_of(trials: list[Trial]) -> Trial | None:
+    """The complete trial of the lowest NLL."""
+    done = [t for t in trials if t.value is not None]
+    return min(done, key=lambda t: (t.value, t.number), default=None)
+
+
+def open_study(database: Database, name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        Usage: if there is none.
+    """
+    with database.session() as session:
+        row = session.get(StudyRow, name)
+        if row is None:
+            known = session.scalars(select(StudyRow.name).order_by(StudyRow.name).limit(20)).all()
+            there = f"it holds {', '.join(known)}" if known else "it holds none"
+            raise Usage(f"study {name!r} is not in {database.url}: {there}.")
+    return Study(database, row)
+
+
+def all_studies(database: Database) -> list[Study]:
+    with database.session() as session:
+        rows = session.scalars(select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)).all()
+    return [Study(database, row) for row in rows]
+
+
+def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, Any], runs: Path) -> Study:
+    """Creates the study, or goes on with it if it is the same but for its budget.
+
+    Raises:
+        Usage: if a study of that name is another one, or has more trials than asked for.
+    """
+    import optuna
+
+    wanted = request.specification(corpus)
+    with database.session() as session:
+        row = session.get(StudyRow, name)
+        if row is None:
+            row = StudyRow(
+                name=name,
+                specification=wanted,
+                budget=request.trials,
+                folder=str((runs / f"{name}-{secrets.token_hex(3)}").resolve()),
+                created_at=time.time(),
+            )
+            session.add(row)
+        else:
+            differs = [key for key in IDENTITY if row.specification[key] != wanted[key]]
+            if differs:
+                key = differs[0]
+                raise Usage(
+                    f"study {name!r} exists with another {key} ({_brief(row.specification[key])}, not {_brief(wanted[key])}): "
+                    "give the new one a name of its own with --study NAME."
+                )
+            row.budget = request.trials
+    optuna.create_study(study_name=name, storage=database.storage, direction="minimize", load_if_exists=True)
+    return Study(database, row)
+
+
+def _brief(value: object) -> str:
+    text = str(value.get("name", value) if isinstance(value, dict) else value)
+    return text if len(text) < 60 else text[:57] + "…"

@@ -1,0 +1,119 @@
+"""The trainer as seen from outside: a command that prints JSON lines. Nothing here imports a model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tuner.errors import Fault, Usage
+
+COMMAND = (sys.executable, "-m", "trainers")
+PREEMPTED = 75
+STOP_SECONDS = 60
+"""how long a trainer may take to save its checkpoint when told to stop"""
+
+
+def _events(lines: IO[str]) -> Iterator[dict[str, Any]]:
+    """The JSON lines among what a trainer prints; anything else a library prints is passed over."""
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            yield event
+
+
+class Trainer:
+    """A trainer's process in a session of its own, so that Ctrl-C reaches the worker alone; it ends when the worker does."""
+
+    def __init__(self, command: str, *arguments: object, log: Path | None = None) -> None:
+        self.log = log
+        try:
+            if log is not None:
+                log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") if log else open(os.devnull, "w") as errors:  # noqa: PTH123
+                self.process = subprocess.Popen(
+                    [*COMMAND, "--supervised", command, *map(str, arguments)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise Fault(f"the trainer cannot be started ({error}).") from error
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What it reports, as it comes, and at last how it ended: an event `done` or `failed`, always."""
+        assert self.process.stdout is not None
+        for event in _events(self.process.stdout):
+            yield event
+            if event["event"] in ("done", "failed"):
+                self.process.wait()
+                return
+        code = self.process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
+            message = f"the trainer was killed by {name}" + (" (the system may have run out of memory)." if code == -9 else ".")
+            yield {"event": "failed", "reason": "lost", "message": message}
+        else:
+            yield {"event": "failed", "reason": "error", "message": f"the trainer ended with code {code}: {self._last_error()}"}
+
+    def _last_error(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log else []
+        said = [line.strip() for line in lines if line.strip()]
+        return f"{said[-1]} (all of it in {self.log})" if said else "it said nothing."
+
+    def stop(self) -> None:
+        """Tells it to save its checkpoint and end; kills it if it does not."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def ask(command: str, *arguments: object) -> dict[str, Any]:
+    """Runs a trainer's command that answers at once.
+
+    Raises:
+        Usage: if the trainer refuses its input.
+        Fault: if it fails.
+    """
+    with Trainer(command, *arguments) as trainer:
+        last: dict[str, Any] = {}
+        for last in trainer.events():  # noqa: B007 - the last one is the answer
+            pass
+        return answer(last)
+
+
+def answer(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a last event, or its failure raised."""
+    if event["event"] == "done":
+        return {key: value for key, value in event.items() if key != "event"}
+    if event["reason"] == "input":
+        raise Usage(event["message"])
+    raise Fault(event["message"])
+
+
+def check(spec: Mapping[str, Any], corners: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Has the trainer look at a run's specification, with its values changed by each of `corners`; describes the corpus."""
+    return ask("check", json.dumps(spec), json.dumps(corners))

@@ -1,0 +1,89 @@
+"""A worker: takes trials of a study and trains each in a process of its own. A trial's whole life is `run_trial`."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.attempts import Attempts, LeaseLost
+from tuner.database import AttemptRow
+from tuner.errors import Fault, Interrupted
+from tuner.studies import Study
+from tuner.trainer import Trainer
+
+Listen = Callable[[str, int, Mapping[str, Any]], None]
+"""hears (event, trial number, facts): claimed, what the trainer reports, finished or failed"""
+
+OWN_FAULT = ("nan", "oom", "error")
+"""reasons that are the trial's own: it fails, and the study goes on with others"""
+MAX_FAILURES = 3
+"""trials in a row that may end with `error` before the worker gives up: then it is the set-up that is broken"""
+
+
+class Worker:
+    """Works on one study until its budget is spent."""
+
+    def __init__(self, study: Study, listen: Listen) -> None:
+        self.study, self.listen, self.attempts = study, listen, Attempts(study)
+        self.errors_in_a_row = 0
+
+    def run(self) -> None:
+        """Takes trials until none is left.
+
+        Raises:
+            Fault: if the set-up is broken (a full disk, a vanished corpus); the trial under way is handed back.
+        """
+        while (claimed := self.attempts.claim()) is not None:
+            self.run_trial(*claimed)
+
+    def run_trial(self, trial: FrozenTrial, attempt: AttemptRow) -> None:
+        """Train, report, tell. Whatever ends the worker, the trial stays with its checkpoint for the next one."""
+        folder = self.study.run_folder(trial.number)
+        spec = self.study.run_spec(trial.number, trial.params)
+        self.listen("claimed", trial.number, {"params": trial.params})
+        end: dict[str, Any] = {}
+        try:
+            with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
+                for event in trainer.events():
+                    self.attempts.renew(attempt)
+                    if event["event"] == "epoch":
+                        self.attempts.record(attempt, event)
+                    self.listen(event["event"], trial.number, event)
+                    end = event
+            if end["event"] == "done":
+                self._finish(trial, attempt, end["metrics"])
+            else:
+                self._fail(trial, attempt, end["reason"], end["message"])
+        except LeaseLost as lost:
+            self.listen("lost", trial.number, {"message": str(lost)})
+        except Interrupted:
+            self.attempts.end(attempt, "interrupted", "user", "stopped by the user.")
+            raise
+
+    def _finish(self, trial: FrozenTrial, attempt: AttemptRow, metrics: dict[str, Any]) -> None:
+        if metrics["nll"] is None or not math.isfinite(metrics["nll"]):
+            self._fail(trial, attempt, "nan", "the evaluation's NLL is not a finite number.")
+            return
+        self.attempts.end(attempt, "finished")
+        self._tell(trial, TrialState.COMPLETE, metrics["nll"], {"metrics": metrics})
+        self.errors_in_a_row = 0
+
+    def _fail(self, trial: FrozenTrial, attempt: AttemptRow, reason: str, message: str) -> None:
+        if reason in OWN_FAULT:
+            self.attempts.end(attempt, "failed", reason, message)
+            self._tell(trial, TrialState.FAIL, None, {"reason": reason, "message": message})
+            self.errors_in_a_row = self.errors_in_a_row + 1 if reason == "error" else 0
+            if self.errors_in_a_row >= MAX_FAILURES:
+                raise Fault(f"{MAX_FAILURES} trials in a row failed, the last because {message}")
+            return
+        self.attempts.end(attempt, "lost" if reason == "lost" else "interrupted", reason, message)
+        if reason in ("disk", "input"):
+            raise Fault(f"trial {trial.number} stopped: {message} The same command goes on with it.")
+
+    def _tell(self, trial: FrozenTrial, state: TrialState, value: float | None, facts: Mapping[str, Any]) -> None:
+        study = self.study.optuna()
+        for key, content in facts.items():
+            study._storage.set_trial_user_attr(trial._trial_id, key, content)
+        study.tell(trial.number, value, state)
