@@ -18,6 +18,8 @@ from trainers.latent.posteriors import DiagonalGaussian, draw
 from trainers.latent.priors import StandardNormal
 from trainers.options import ModelOptions
 
+CHUNK_LOGITS = 4_000_000
+"""logits held at once where no gradient needs them: 16 MB in 32 bits"""
 PAD_INDEX, BOS_INDEX = SPECIALS.index(PAD), SPECIALS.index(BOS)
 
 
@@ -88,8 +90,15 @@ class Decoder(nn.Module):
     def forward(self, batch: Batch, h_0: Tensor) -> Tensor:
         """−log P(x|h_0) of each sentence [B]; logits are computed only where there is a target."""
         real = batch.tokens != PAD_INDEX
-        logits = self.output(self.states(batch.inputs, h_0)[real])
-        token_nll = F.cross_entropy(logits, batch.tokens[real], reduction="none")
+        states, targets = self.states(batch.inputs, h_0)[real], batch.tokens[real]
+        # A training step's graph keeps all logits anyway; elsewhere a chunk that fits the cache is faster and bounds memory.
+        size = len(states) if torch.is_grad_enabled() else max(CHUNK_LOGITS // self.output.out_features, 1)
+        token_nll = torch.cat(
+            [
+                F.cross_entropy(self.output(part), target, reduction="none")
+                for part, target in zip(states.split(size), targets.split(size), strict=True)
+            ]
+        )
         row = real.nonzero()[:, 0]
         return token_nll.new_zeros(len(batch.tokens)).index_add(0, row, token_nll)
 

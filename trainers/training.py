@@ -82,7 +82,7 @@ class Training:
         self.corpus, self.options, self.seed, self.folder = corpus, options, seed, folder
         self.report, self.stop = report, stop
         self.optimizers: list[Optimizer] = [
-            Adam(model.parameters(), lr=options.learning_rate),
+            Adam(model.parameters(), lr=options.learning_rate, fused=True),
             *objective.optimizers(),
         ]
         self.progress = Progress()

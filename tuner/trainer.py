@@ -13,6 +13,9 @@ from tuner.errors import Fault, Usage
 
 COMMAND = (sys.executable, "-m", "trainers")
 PREEMPTED = 75
+# Logits are large and short-lived: glibc by default gives each back to the system, and the page faults of the next one cost
+# a third of a training step on the CPU (PTB, preset small: 8.1k against 11.5k tokens/s). 4 GiB − 1 is the largest value.
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "4294967295", "MALLOC_TRIM_THRESHOLD_": "4294967295", "MALLOC_TOP_PAD_": "67108864"}
 STOP_SECONDS = 60
 """how long a trainer may take to save its checkpoint when told to stop"""
 
@@ -46,6 +49,7 @@ class Trainer:
                     encoding="utf-8",
                     errors="replace",
                     start_new_session=True,
+                    env={**ENVIRONMENT, **os.environ},
                 )
         except OSError as error:
             raise Fault(f"the trainer cannot be started ({error}).") from error
