@@ -70,14 +70,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__)
     parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, arguments in {
+    for name, positional in {
         "check": ("spec", "corners"),
         "corpus": ("name", "options"),
         "train": ("spec", "folder"),
         "evaluate": ("folder", "options"),
     }.items():
         command = commands.add_parser(name)
-        for argument in arguments:
+        for argument in positional:
             command.add_argument(argument, type=Path if argument == "folder" else str)
         if name == "evaluate":
             command.add_argument("--seed", type=int)

@@ -85,9 +85,7 @@ def save_state(
     save_tensors(file, tensors, progress)
 
 
-def load_state(
-    file: Path, model: nn.Module, objective: nn.Module, optimizers: list[Optimizer]
-) -> dict[str, Any]:
+def load_state(file: Path, model: nn.Module, objective: nn.Module, optimizers: list[Optimizer]) -> dict[str, Any]:
     """Restores what `save_state` wrote and returns its progress."""
     tensors, progress = load_tensors(file)
     model.load_state_dict(_below("model", tensors))

@@ -35,7 +35,9 @@ class Vocabulary:
     @classmethod
     def of(cls, sentences: Sequence[Sequence[str]], min_count: int) -> "Vocabulary":
         counts = Counter(word for sentence in sentences for word in sentence)
-        kept = sorted((w for w, c in counts.items() if c >= min_count and w not in SPECIALS), key=lambda w: (-counts[w], w))
+        kept = sorted(
+            (w for w, c in counts.items() if c >= min_count and w not in SPECIALS), key=lambda w: (-counts[w], w)
+        )
         return cls((*SPECIALS, *kept))
 
     def __post_init__(self) -> None:
@@ -158,7 +160,9 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
     Sentences are cut at mean + `truncation` sd of the training sentences' token counts (PA, appendix A); the end token stays.
     """
     if not folder.is_dir():
-        raise BadInput(f"corpus {name!r} is not a folder: name a folder with train.txt, valid.txt and test.txt, or one of {', '.join(names())}.")
+        raise BadInput(
+            f"corpus {name!r} is no folder: name one with train.txt, valid.txt and test.txt, or one of {', '.join(names())}."
+        )
     texts: dict[str, list[list[str]]] = {}
     skipped: dict[str, int] = {}
     for split in SPLITS:
@@ -207,7 +211,10 @@ def _corpus(
 def _ptb(name: str, options: CorpusOptions) -> Corpus:
     folder = os.environ.get("PTB_DIR")
     if not folder:
-        raise BadInput("corpus 'ptb' needs the environment variable PTB_DIR: set it to the folder with the Penn Treebank's train.txt, valid.txt and test.txt.")
+        raise BadInput(
+            "corpus 'ptb' needs the environment variable PTB_DIR: set it to the folder with the Penn Treebank's train.txt, "
+            "valid.txt and test.txt."
+        )
     return folder_corpus(name, Path(folder), options)
 
 

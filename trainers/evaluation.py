@@ -75,7 +75,7 @@ def importance_weights(
     """
     prior = model.prior_distribution()
     assert prior is not None
-    samples, sentences, _ = z.shape
+    sentences = z.shape[1]
     log_ratio = (prior.log_prob(z) - posterior.log_prob(z)).sum(-1)
     step = max(rows // sentences, 1)
     nll = [
@@ -101,7 +101,7 @@ def evaluate(
     sentences: Sequence[Sentence],
     options: EvaluationOptions,
     seed: int,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Metrics:
     """All metrics on (a fixed choice of) the validation `sentences`; the same seed gives the same figures."""
     model.eval()

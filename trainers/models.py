@@ -128,7 +128,8 @@ class SentenceModel(nn.Module):
 
     def weight_decay(self, sentences: int) -> Tensor:
         """Gal's penalty on the generator, embeddings left out (a tied output matrix is an embedding)."""
-        matrices, biases = [], []
+        matrices: list[Tensor] = []
+        biases: list[Tensor] = []
         for module in self.generator_modules():
             for parameter in module.parameters():
                 if parameter is self.decoder.embedding.weight:
@@ -165,7 +166,7 @@ class RNNLM(SentenceModel):
         return Output(nll, nll.new_zeros(count), nll.new_zeros(count, 0))
 
     def posterior(self, batch: Batch) -> None:
-        return None
+        del batch
 
     def prior_distribution(self) -> None:
         return None

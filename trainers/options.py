@@ -1,4 +1,4 @@
-"""Every option of a run, its default, its rule and its meaning, stated once; the presets; and how a run's settings are put together.
+"""Every option of a run with its default, rule and meaning; the presets; how a run's settings are put together.
 
 Keys form one flat name space (`--set key=value`): an option and a technique's hyperparameter never share a name, which a
 test holds. The CLI's help, the validation and the README's table are all made from these declarations.
@@ -86,9 +86,13 @@ def build(kind: type[T], values: Mapping[str, Value]) -> T:
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    corpus_size: int = option(0, "training sentences to use: the first so many of a folder (0: all) or so many drawn (0: 4000)", low=0)
+    corpus_size: int = option(
+        0, "training sentences to use: the first so many of a folder (0: all) or so many drawn (0: 4000)", low=0
+    )
     min_count: int = option(1, "training words seen fewer times become <unk>", low=1)
-    truncation: float = option(3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0)
+    truncation: float = option(
+        3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,9 @@ class ModelOptions:
     d_h: int = option(256, "recurrent units per layer and direction", low=1)
     decoder_layers: int = option(2, "layers of the decoder's GRU", low=1)
     encoder_layers: int = option(1, "layers of the encoder's bidirectional GRU", low=1)
-    dropout: float = option(0.4, "decoder dropout ρ, one mask for all time steps, on input embeddings and output states", low=0, high=0.95)
+    dropout: float = option(
+        0.4, "decoder dropout ρ, one mask for all time steps, on input embeddings and output states", low=0, high=0.95
+    )
     tied: bool = option(True, "output matrix = word embeddings (after an affine map where d_h differs from d_e)")
     detached: bool = option(True, "the encoder's gradient does not reach the word embeddings")
     initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")

@@ -1,10 +1,10 @@
 """A run: its specification, its folder, and its life from specification to metrics.
 
-    RUN/spec.json          what was asked, with every option's value
-    RUN/vocabulary.json    words by index
-    RUN/latest.safetensors all that training needs to go on
-    RUN/best.safetensors   the best epoch's weights
-    RUN/result.json        the metrics, when the run is done
+RUN/spec.json          what was asked, with every option's value
+RUN/vocabulary.json    words by index
+RUN/latest.safetensors all that training needs to go on
+RUN/best.safetensors   the best epoch's weights
+RUN/result.json        the metrics, when the run is done
 """
 
 import json
@@ -86,9 +86,12 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     if (folder / SPEC).exists():
         earlier = _read_json(folder / SPEC)["spec"]
         if earlier != asdict(spec):
-            raise BadInput(f"folder {folder} holds another run ({earlier['technique']}, {earlier['values']}): name another folder.")
+            raise BadInput(
+                f"folder {folder} holds another run ({earlier['technique']}, {earlier['values']}): name another folder."
+            )
         if (folder / RESULT).exists():
-            return _read_json(folder / RESULT)
+            found: dict[str, Any] = _read_json(folder / RESULT)
+            return found
     started = time.perf_counter()
     torch.manual_seed(spec.seed)
     corpus = load(spec.corpus, options.corpus)
@@ -100,7 +103,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         {
             "spec": asdict(spec),
             "options": options.flat(),
-            "hyperparameters": asdict(objective.hyperparameters),  # type: ignore[arg-type]
+            "hyperparameters": asdict(objective.hyperparameters),
             "corpus": corpus.describe(),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "device": str(choose_device(options.training.device)),
@@ -114,7 +117,16 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     trained = time.perf_counter()
 
     def evaluating(done: int, of: int) -> None:
-        report("progress", {"phase": "evaluation", "done": done, "of": of, "epoch": progress.epoch, "epochs": options.training.max_epochs})
+        report(
+            "progress",
+            {
+                "phase": "evaluation",
+                "done": done,
+                "of": of,
+                "epoch": progress.epoch,
+                "epochs": options.training.max_epochs,
+            },
+        )
 
     metrics = evaluate(model, corpus.splits["valid"], options.evaluation, spec.seed, progress=evaluating)
     result = {
@@ -173,18 +185,20 @@ def open_run(folder: Path) -> Run:
     return Run(spec, model.to(choose_device(options.training.device)), vocabulary, options)
 
 
-def evaluate_run(
-    folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report
-) -> Metrics:
+def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:
     """A run's metrics anew, with other evaluation options or another seed."""
     run = open_run(folder)
     unknown = sorted(set(overrides) - set(asdict(run.options.evaluation)))
     if unknown:
-        raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(asdict(run.options.evaluation))}.")
+        raise BadInput(
+            f"{unknown[0]!r} is no option of evaluation: it has {', '.join(asdict(run.options.evaluation))}."
+        )
     options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
     corpus: Corpus = load(run.spec.corpus, run.options.corpus)
     if corpus.vocabulary.words != run.vocabulary.words:
-        raise BadInput(f"corpus {run.spec.corpus} has changed since the run was trained: its vocabulary is another one.")
+        raise BadInput(
+            f"corpus {run.spec.corpus} has changed since the run was trained: its vocabulary is another one."
+        )
     return evaluate(
         run.model,
         corpus.splits["valid"],

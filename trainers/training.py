@@ -154,7 +154,7 @@ class Training:
             loss = loss + self.model.weight_decay(len(self.corpus.splits["train"]))
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), self.options.clip)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise Failure(
@@ -183,7 +183,5 @@ class Training:
             self.report("progress", {"phase": "training", "epoch": done, "epochs": self.options.max_epochs})
 
     def _save(self) -> None:
-        checkpoint.save_state(
-            self.folder / LATEST, self.model, self.objective, self.optimizers, vars(self.progress)
-        )
+        checkpoint.save_state(self.folder / LATEST, self.model, self.objective, self.optimizers, vars(self.progress))
         self.saved_at = time.monotonic()

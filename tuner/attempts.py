@@ -107,7 +107,12 @@ class Attempts:
             session.execute(
                 update(AttemptRow)
                 .where(AttemptRow.id.in_([a.id for a in dead]))
-                .values(state="lost", reason="lost", message="its worker ended without a word.", ended_at=AttemptRow.lease_until)
+                .values(
+                    state="lost",
+                    reason="lost",
+                    message="its worker ended without a word.",
+                    ended_at=AttemptRow.lease_until,
+                )
             )
 
     def _ask(self, number: int) -> "FrozenTrial":

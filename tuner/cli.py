@@ -80,7 +80,9 @@ def _space(technique: str, file: Path | None) -> spaces.Space:
         return shipped
     own = spaces.read(file)
     if own.technique != technique:
-        raise Usage(f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for.")
+        raise Usage(
+            f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
+        )
     return own
 
 
@@ -142,7 +144,9 @@ def launch(
 
 def _check_name(name: str) -> None:
     if not all(c.isalnum() or c in "-_." for c in name) or name.startswith(".") or len(name) > 100:
-        raise Usage(f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first.")
+        raise Usage(
+            f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first."
+        )
 
 
 def _work(study: Any, trials: int) -> None:
@@ -261,7 +265,10 @@ def techniques(as_json: JsonOption = False) -> None:
             notes = [p.unit] if p.unit else []
             notes += [f"paper {p.paper}"] if p.paper is not None else []
             notes += [] if p.tuned else ["not tuned unless a search space of your own says so"]
-            print(f"    {p.name:<8} {p.domain:<28} default {p.default}  {p.meaning}" + (f" ({'; '.join(notes)})" if notes else ""))
+            print(
+                f"    {p.name:<8} {p.domain:<28} default {p.default}  {p.meaning}"
+                + (f" ({'; '.join(notes)})" if notes else "")
+            )
 
 
 @app.command(epilog="Example: tuner corpora grammar")

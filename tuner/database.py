@@ -116,13 +116,19 @@ class Database:
             parsed = sqlalchemy.make_url(url)
             self.engine = sqlalchemy.create_engine(url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise Usage(f"--database {url!r} is no database URL that can be used ({error}): give e.g. sqlite:///tuner.db.") from error
+            raise Usage(
+                f"--database {url!r} is no database URL that can be used ({error}): give e.g. sqlite:///tuner.db."
+            ) from error
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite:
             if parsed.database in (None, "", ":memory:"):
-                raise Usage(f"--database {url!r} names no file: workers share the database, so give e.g. sqlite:///tuner.db.")
+                raise Usage(
+                    f"--database {url!r} names no file: workers share the database, so give e.g. sqlite:///tuner.db."
+                )
             if not create and not Path(str(parsed.database)).exists():
-                raise Usage(f"there is no database at {url}: `tuner launch` makes it, or name another one with --database.")
+                raise Usage(
+                    f"there is no database at {url}: `tuner launch` makes it, or name another one with --database."
+                )
             _immediate(self.engine)
         with self.errors():
             if self.sqlite:
@@ -212,5 +218,3 @@ class Database:
         """A transaction: committed at the end, rolled back on an exception."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
-
-

@@ -8,6 +8,8 @@ from typing import Any
 from tuner.report import duration, number
 
 PIPE_SECONDS = 15.0
+MIN_SHARE = 0.03
+"""of the first trial, before which its pace says too little about the time left"""
 
 
 class Progress:
@@ -53,7 +55,11 @@ class Progress:
 
     def _step(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         if event == "epoch":
-            self.epoch = f"epoch {facts['epoch']}/{facts['epochs']} D {number(facts['distortion'])} R {number(facts['rate'])}"
+            self.epoch = (
+                f"epoch {facts['epoch']}/{facts['epochs']} D {number(facts['distortion'])} R {number(facts['rate'])}"
+            )
+        elif not self.epoch.startswith("epoch"):
+            self.epoch = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
         evaluating = facts.get("phase") == "evaluation"
         phase = f"evaluating {facts['done']}/{facts['of']}" if evaluating else self.epoch
         share = facts.get("epoch", 0) / facts.get("epochs", 1)
@@ -70,7 +76,7 @@ class Progress:
         if self.spent:
             mean = sum(self.spent) / len(self.spent)
             left = mean * (self.trials - self.done) - (min(running, mean) if share else 0)
-        elif share:
+        elif share > MIN_SHARE:
             left = running / share * self.trials - running
         else:
             return ""

@@ -57,6 +57,10 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
 
 
+def _with_error(metrics: Mapping[str, Any]) -> str:
+    return number(metrics["nll"]) + (f" ± {metrics['nll_se']:.2g}" if metrics["nll_se"] is not None else "")
+
+
 def _note(trial: Trial) -> str:
     if trial.metrics and trial.metrics["collapsed"]:
         return "collapsed"
@@ -79,7 +83,7 @@ def trial_table(trials: Sequence[Trial], title: str | None = None) -> Table:
         metrics = trial.metrics or {}
         figures = [number(metrics.get(key)) for key in SHORT]
         if metrics:
-            figures[0] += f" ± {number(round(metrics['nll_se'], 2))}" if metrics["nll_se"] is not None else ""
+            figures[0] = _with_error(metrics)
         table.add_row(
             f"{trial.number}{' *' if best and trial.number == best.number else '  '}",
             trial.state,
@@ -96,7 +100,11 @@ def summary(study: Study) -> None:
     """A study's trials, its best, what to know about the figures and what to do next."""
     out, trials, facts = console(), study.trials(), study.specification
     out.print(
-        trial_table(trials, f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, sampler {facts['sampler']}, seed {facts['seed']}")
+        trial_table(
+            trials,
+            f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, "
+            f"sampler {facts['sampler']}, seed {facts['seed']}",
+        )
     )
     best = best_of(trials)
     if best is None:
@@ -104,10 +112,16 @@ def summary(study: Study) -> None:
         return
     assert best.metrics is not None
     params = " ".join(f"{key}={number(value)}" for key, value in best.params.items()) or "the defaults"
-    out.print(f"\nbest: trial {best.number}, NLL {number(best.value)} ± {number(round(best.metrics['nll_se'] or 0, 2))} nats per sentence, PPL {number(best.metrics['ppl'])}, with {params}")
+    out.print(
+        f"\nbest: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
+        f"PPL {number(best.metrics['ppl'])}, with {params}"
+    )
     out.print(estimator(best.metrics))
     if facts["corpus"]["entropy"] is not None:
-        out.print(f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: no model's expected NLL is lower")
+        out.print(
+            f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: "
+            "no model's expected NLL is lower"
+        )
     collapsed = [str(t.number) for t in trials if t.metrics and t.metrics["collapsed"]]
     if collapsed:
         out.print(f"trial{'s' * (len(collapsed) > 1)} {', '.join(collapsed)} {COLLAPSED}")
@@ -121,7 +135,9 @@ def next_commands(study: Study, database_option: str) -> None:
         (f"tuner export {study.name} --format csv{database_option}", "every trial for a spreadsheet or pandas"),
     ]
     if best:
-        commands.insert(1, (f"tuner evaluate {best.run} --set nll_samples=1000{database_option}", "the winner at the papers' S"))
+        commands.insert(
+            1, (f"tuner evaluate {best.run} --set nll_samples=1000{database_option}", "the winner at the papers' S")
+        )
     width = max(len(command) for command, _ in commands)
     print("\nnext:")
     for command, meaning in commands:
@@ -163,7 +179,9 @@ def export(study: Study, form: str) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     evaluated = ("proposal", "samples", "sentences", "of", "seed", "split")
-    rows.writerow([*head, *(f"params.{n}" for n in names), *METRICS, "collapsed", *(f"estimator.{e}" for e in evaluated)])
+    rows.writerow(
+        [*head, *(f"params.{n}" for n in names), *METRICS, "collapsed", *(f"estimator.{e}" for e in evaluated)]
+    )
     for trial in trials:
         plain, metrics = trial.plain(), trial.metrics or {}
         rows.writerow(

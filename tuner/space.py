@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Value = float | int | str | bool
 
-KINDS: dict[str, type] = {"float": float, "int": int, "categorical": object}
+KINDS = ("float", "int", "categorical")
 KEYS = ("type", "low", "high", "log", "step", "choices", "default", "paper", "unit", "meaning", "tuned")
 
 
@@ -105,9 +105,9 @@ class Space:
     def corners(self, fixed: Mapping[str, Value]) -> list[dict[str, Value]]:
         """Its lowest and its highest values, to be checked before anything is searched."""
         searched = self.searched(fixed)
-        ends = [{p.name: (p.choices or (p.low, p.high))[end] for p in searched} for end in (0, -1)]
-        kinds: dict[str, Any] = {p.name: KINDS[p.type] for p in searched}
-        return [{name: kinds[name](v) if kinds[name] is not object else v for name, v in end.items()} for end in ends]
+        lowest = {p.name: p.choices[0] if p.choices else p.low for p in searched}
+        highest = {p.name: p.choices[-1] if p.choices else p.high for p in searched}
+        return [{name: value for name, value in end.items() if value is not None} for end in (lowest, highest)]
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -121,7 +121,9 @@ class Space:
 
 def techniques() -> list[str]:
     """The names of all techniques that have a search space."""
-    return sorted(f.name.removesuffix(".toml") for f in resources.files("search_spaces").iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in resources.files("search_spaces").iterdir() if f.name.endswith(".toml")
+    )
 
 
 def load(technique: str) -> Space:
@@ -182,7 +184,9 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
     def is_number(key: str) -> bool:
         value = table.get(key)
         whole = table["type"] == "int"
-        return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        )
 
     for key in table:
         if key not in KEYS:
@@ -197,7 +201,11 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
             raise wrong(key, "it must be a text")
     if table["type"] == "categorical":
         choices = table.get("choices")
-        if not isinstance(choices, list) or not choices or not all(isinstance(c, (str, bool, int, float)) for c in choices):
+        if (
+            not isinstance(choices, list)
+            or not choices
+            or not all(isinstance(c, (str, bool, int, float)) for c in choices)
+        ):
             raise wrong("choices", "it must be a list of at least one text, number or truth value")
         for key in ("low", "high", "step"):
             if key in table:
@@ -219,7 +227,9 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
             if not is_number("step") or table["step"] <= 0:
                 raise wrong("step", f"it must be a {noun} above 0")
         if table["type"] == "float":
-            table = {k: float(v) if k in ("low", "high", "step", "default") and is_number(k) else v for k, v in table.items()}
+            table = {
+                k: float(v) if k in ("low", "high", "step", "default") and is_number(k) else v for k, v in table.items()
+            }
     values = {"default": table.get("choices", [table.get("low")])[0], "meaning": "", **table}
     parameter = Parameter(name=name, **{**values, "choices": tuple(values.get("choices", ()))})
     if not parameter.accepts(parameter.default):

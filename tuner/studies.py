@@ -119,7 +119,9 @@ class Study:
         last = attempts[-1] if attempts else None
         if state == "running" and (last is None or not Attempts.is_live(last)):
             state = "interrupted"
-        spent = [(a.ended_at or (time.time() if Attempts.is_live(a) else a.lease_until)) - a.started_at for a in attempts]
+        spent = [
+            (a.ended_at or (time.time() if Attempts.is_live(a) else a.lease_until)) - a.started_at for a in attempts
+        ]
         return Trial(
             number=trial.number,
             state=state,

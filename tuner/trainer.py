@@ -15,7 +15,11 @@ COMMAND = (sys.executable, "-m", "trainers")
 PREEMPTED = 75
 # Logits are large and short-lived: glibc by default gives each back to the system, and the page faults of the next one cost
 # a third of a training step on the CPU (PTB, preset small: 8.1k against 11.5k tokens/s). 4 GiB − 1 is the largest value.
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "4294967295", "MALLOC_TRIM_THRESHOLD_": "4294967295", "MALLOC_TOP_PAD_": "67108864"}
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967295",
+    "MALLOC_TRIM_THRESHOLD_": "4294967295",
+    "MALLOC_TOP_PAD_": "67108864",
+}
 STOP_SECONDS = 60
 """how long a trainer may take to save its checkpoint when told to stop"""
 
@@ -65,10 +69,16 @@ class Trainer:
         code = self.process.wait()
         if code < 0:
             name = signal.Signals(-code).name
-            message = f"the trainer was killed by {name}" + (" (the system may have run out of memory)." if code == -9 else ".")
+            message = f"the trainer was killed by {name}" + (
+                " (the system may have run out of memory)." if code == -9 else "."
+            )
             yield {"event": "failed", "reason": "lost", "message": message}
         else:
-            yield {"event": "failed", "reason": "error", "message": f"the trainer ended with code {code}: {self._last_error()}"}
+            yield {
+                "event": "failed",
+                "reason": "error",
+                "message": f"the trainer ended with code {code}: {self._last_error()}",
+            }
 
     def _last_error(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log else []

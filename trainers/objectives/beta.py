@@ -15,9 +15,7 @@ class Hyperparameters:
 
 
 class Technique(Objective):
-    def __init__(self, hyperparameters: Hyperparameters) -> None:
-        super().__init__()
-        self.hyperparameters = hyperparameters
+    hyperparameters: Hyperparameters
 
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + self.hyperparameters.beta * output.rate).mean()

@@ -23,9 +23,10 @@ class Hyperparameters:
 
 
 class Technique(Objective):
+    hyperparameters: Hyperparameters
+
     def __init__(self, hyperparameters: Hyperparameters) -> None:
-        super().__init__()
-        self.hyperparameters = hyperparameters
+        super().__init__(hyperparameters)
         self.u = nn.Parameter(torch.tensor(hyperparameters.u_0))
 
     def loss(self, output: Output) -> Tensor:

@@ -1,6 +1,6 @@
 """The hooks of a technique. The training loop calls them and knows no technique by name."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,6 +13,13 @@ class Objective(nn.Module):
 
     latent: ClassVar[bool] = True
     """False: the technique trains the RNNLM, which has no latent."""
+
+    hyperparameters: Any
+    """the technique's own dataclass; its module names the type"""
+
+    def __init__(self, hyperparameters: Any) -> None:
+        super().__init__()
+        self.hyperparameters = hyperparameters
 
     def loss(self, output: Output) -> Tensor:
         """The scalar to minimise on this batch."""

@@ -17,9 +17,5 @@ class Hyperparameters:
 class Technique(Objective):
     latent: ClassVar[bool] = False
 
-    def __init__(self, hyperparameters: Hyperparameters) -> None:
-        super().__init__()
-        self.hyperparameters = hyperparameters
-
     def loss(self, output: Output) -> Tensor:
         return output.distortion.mean()

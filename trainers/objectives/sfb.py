@@ -30,11 +30,11 @@ class Hyperparameters:
 
 
 class Technique(Objective):
+    hyperparameters: Hyperparameters
     beta: Tensor
 
     def __init__(self, hyperparameters: Hyperparameters) -> None:
-        super().__init__()
-        self.hyperparameters = hyperparameters
+        super().__init__(hyperparameters)
         self.register_buffer("beta", torch.tensor(hyperparameters.beta_0, dtype=torch.float64))
 
     def loss(self, output: Output) -> Tensor:

@@ -14,9 +14,5 @@ class Hyperparameters:
 
 
 class Technique(Objective):
-    def __init__(self, hyperparameters: Hyperparameters) -> None:
-        super().__init__()
-        self.hyperparameters = hyperparameters
-
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + output.rate).mean()
