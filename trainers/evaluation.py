@@ -45,7 +45,7 @@ class Metrics:
     """D + R"""
     active_units: int
     mi: float
-    """I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z))"""
+    """I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z)), on the same samples E[log q(z|x) − log q(z)]"""
     acc_gap: float
     """points of next-word accuracy, posterior sample minus prior sample (PA §6)"""
     collapsed: bool
@@ -109,7 +109,7 @@ def evaluate(
     chosen = subset(sentences, options.nll_sentences)
     generator = torch.Generator(device).manual_seed(seed)
     nll, distortion, rate = [], [], []
-    locations, scales, codes, log_p = [], [], [], []
+    locations, scales, codes, log_own = [], [], [], []
     right, right_prior, words, done = 0, 0, 0, 0
     samples = options.nll_samples
     for indices in batches(chosen, BATCH, None):
@@ -129,7 +129,7 @@ def evaluate(
             locations.append(posterior.loc)
             scales.append(posterior.scale)
             codes.append(z[0])
-            log_p.append(prior.log_prob(z[0]).sum(-1))
+            log_own.append(posterior.log_prob(z[0]).sum(-1))
             noise = torch.randn(z[0].shape, generator=generator, device=device)
             hits, count = model.decoder.correct(batch, model.initial_state(z[0]))
             right += hits
@@ -144,7 +144,7 @@ def evaluate(
         location, scale = torch.cat(locations), torch.cat(scales)
         active = int((location.var(0, correction=0) > ACTIVE_VARIANCE).sum())
         log_q = aggregate_log_density(torch.cat(codes), location, scale)
-        mi = mean_rate - (log_q - torch.cat(log_p)).double().mean().item()
+        mi = (torch.cat(log_own) - log_q).double().mean().item()
         acc_gap = 100 * (right - right_prior) / words
     mean_nll, mean_distortion = each.mean().item(), torch.cat(distortion).double().mean().item()
     tokens = sum(len(s) for s in chosen)

@@ -78,7 +78,7 @@ TOPICS: dict[str, tuple[float, str, str, str, str]] = {
     "garden": (0.17, "gardener rose snail hedge bird bee fence pot", "water plant trim nibble", "green late", "behind near"),
     "concert": (0.15, "singer drum song violin crowd guest band choir", "play tune praise hear", "loud slow", "before after"),
     "market": (0.13, "trader coin stall customer basket carrot rose price", "sell weigh raise bargain", "cheap new", "at beside"),
-    "court": (0.10, "judge lawyer clerk letter guard captain robber trader", "accuse question free warn", "tired stern", "before at"),
+    "court": (0.10, "judge lawyer clerk letter guard heir trader", "accuse question free warn", "tired stern", "before at"),
 }  # fmt: skip
 
 

@@ -119,8 +119,8 @@ def launch(
     from tuner import report, samplers, studies, trainer
 
     samplers.check(sampler)
-    searched, fixed = _space(technique, space), _settings(set_)
-    searched.check(fixed)
+    searched = _space(technique, space)
+    fixed = searched.checked(_settings(set_))
     source = _corpus(corpus)
     spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
     _say(f"checking {technique} on {corpus} …")
@@ -195,8 +195,7 @@ def train(
     from tuner.progress import Progress
     from tuner.trainer import Trainer, answer
 
-    values = _settings(set_)
-    _space(technique, None).check(values)
+    values = _space(technique, None).checked(_settings(set_))
     spec = {"technique": technique, "corpus": _corpus(corpus), "model": model, "values": values, "seed": seed}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     folder = out or runs / "train" / f"{technique}-{Path(corpus).name}-{digest}"

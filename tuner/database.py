@@ -8,13 +8,14 @@ Times are Unix seconds (UTC). Ours:
 """
 
 import logging
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy
 from sqlalchemy import JSON, ForeignKey, Index, event
@@ -33,6 +34,8 @@ BUSY_SECONDS = 30
 
 class Base(DeclarativeBase):
     """Our tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: sqlalchemy.Double}
 
 
 class StudyRow(Base):
@@ -146,8 +149,8 @@ class Database:
 
         try:
             yield
-        except (DatabaseError, StorageInternalError) as error:
-            cause = error if isinstance(error, DatabaseError) else error.__cause__
+        except (DatabaseError, StorageInternalError, sqlite3.DatabaseError) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             detail = str(getattr(cause, "orig", cause)).strip().splitlines()[0]
             hint = {
                 "readonly": "make it and its folder writable",
@@ -198,9 +201,10 @@ class Database:
                     warnings.simplefilter("ignore")  # its check for the schema's version warns before it raises
                     storage = RDBStorage(self.url, engine_kwargs=connect, skip_compatibility_check=True)
                 break
-            except DatabaseError:  # another program makes the tables at this moment
-                if time.monotonic() > deadline:
-                    raise
+            except DatabaseError as error:
+                racing = any(word in str(error) for word in ("already exists", "UNIQUE", "unique", "locked"))
+                if not racing or time.monotonic() > deadline:
+                    raise  # else another program makes the tables at this moment
                 time.sleep(0.1)
         if storage.get_current_version() not in storage.get_all_versions():
             raise Fault(

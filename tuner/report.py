@@ -122,6 +122,14 @@ def summary(study: Study) -> None:
             f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: "
             "no model's expected NLL is lower"
         )
+    costs = [t.cost for t in trials if t.cost]
+    parts = {part: sum(c["seconds"][part] for c in costs) / len(costs) for part in costs[0]["seconds"]}
+    speed = sum(c["tokens_per_second"] for c in costs) / len(costs)
+    out.print(
+        "a trial took on average "
+        + ", ".join(f"{duration(seconds)} of {part.replace('_', '-')}" for part, seconds in parts.items())
+        + f"; training ran at {speed:,.0f} tokens/s"
+    )
     collapsed = [str(t.number) for t in trials if t.metrics and t.metrics["collapsed"]]
     if collapsed:
         out.print(f"trial{'s' * (len(collapsed) > 1)} {', '.join(collapsed)} {COLLAPSED}")

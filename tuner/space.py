@@ -1,5 +1,6 @@
 """Search spaces: one TOML file a technique. Reads and checks them; knows neither Optuna nor torch until asked."""
 
+import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -85,8 +86,8 @@ class Space:
     def __contains__(self, name: str) -> bool:
         return any(p.name == name for p in self.parameters)
 
-    def check(self, values: Mapping[str, Value]) -> None:
-        """Refuses a value outside of its domain.
+    def checked(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The values, numbers in their parameter's own type (5 for a float is 5.0); keys that are no parameter pass.
 
         Raises:
             Usage: naming the hyperparameter, the value, the domain and the remedy.
@@ -97,6 +98,8 @@ class Space:
                     f"{name} = {value} is out of {self.technique}'s domain: {name} must be {self[name].domain}; "
                     "choose a value inside, or give a search space of your own with --space FILE."
                 )
+        own = {"float": float, "int": int}
+        return {k: own[self[k].type](v) if k in self and self[k].type in own else v for k, v in values.items()}
 
     def searched(self, fixed: Mapping[str, Value]) -> tuple[Parameter, ...]:
         """The parameters that a sampler chooses, given those fixed by hand."""
@@ -110,11 +113,13 @@ class Space:
         return [{name: value for name, value in end.items() if value is not None} for end in (lowest, highest)]
 
     def plain(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Space":
-        """The inverse of `plain`, also after JSON made lists of tuples."""
+        """The inverse of `plain`."""
         parameters = tuple(Parameter(**{**p, "choices": tuple(p["choices"])}) for p in plain["parameters"])
         return cls(**{**plain, "parameters": parameters})
 

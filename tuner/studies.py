@@ -65,6 +65,8 @@ class Trial:
     metrics: dict[str, Any] | None
     seconds: float | None
     """spent by all its attempts"""
+    cost: dict[str, Any] | None
+    """epochs, training tokens per second, and the last attempt's seconds of set-up, training and evaluation"""
     reason: str | None
     message: str | None
     run: str
@@ -129,6 +131,7 @@ class Study:
             value=trial.value if state == "complete" else None,
             metrics=trial.user_attrs.get("metrics"),
             seconds=round(sum(spent), 3) if attempts else None,
+            cost=trial.user_attrs.get("cost"),
             reason=last.reason if last and state != "complete" else None,
             message=last.message if last and state != "complete" else None,
             run=f"{self.name}/{trial.number}",
@@ -185,14 +188,21 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
     """Creates the study, or goes on with it if it is the same but for its budget.
 
     Raises:
-        Usage: if a study of that name is another one, or has more trials than asked for.
+        Usage: if a study of that name is another one.
     """
     import optuna
 
     wanted = request.specification(corpus)
+    # First, so that a study of ours always has its record; one without any trial is a creation that was cut short.
+    record = optuna.create_study(study_name=name, storage=database.storage, direction="minimize", load_if_exists=True)
+    used = bool(record.get_trials(deepcopy=False))
     with database.session() as session:
         row = session.get(StudyRow, name)
         if row is None:
+            if used:
+                raise Usage(
+                    f"study {name!r} is in {database.url} but is not this program's: take another --study NAME."
+                )
             row = StudyRow(
                 name=name,
                 specification=wanted,
@@ -210,7 +220,6 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
                     "give the new one a name of its own with --study NAME."
                 )
             row.budget = request.trials
-    optuna.create_study(study_name=name, storage=database.storage, direction="minimize", load_if_exists=True)
     return Study(database, row)
 
 

@@ -53,7 +53,7 @@ class Worker:
                     self.listen(event["event"], trial.number, event)
                     end = event
             if end["event"] == "done":
-                self._finish(trial, attempt, end["metrics"])
+                self._finish(trial, attempt, end)
             else:
                 self._fail(trial, attempt, end["reason"], end["message"])
         except LeaseLost as lost:
@@ -62,12 +62,18 @@ class Worker:
             self.attempts.end(attempt, "interrupted", "user", "stopped by the user.")
             raise
 
-    def _finish(self, trial: FrozenTrial, attempt: AttemptRow, metrics: dict[str, Any]) -> None:
+    def _finish(self, trial: FrozenTrial, attempt: AttemptRow, result: Mapping[str, Any]) -> None:
+        metrics = result["metrics"]
         if metrics["nll"] is None or not math.isfinite(metrics["nll"]):
             self._fail(trial, attempt, "nan", "the evaluation's NLL is not a finite number.")
             return
         self.attempts.end(attempt, "finished")
-        self._tell(trial, TrialState.COMPLETE, metrics["nll"], {"metrics": metrics})
+        cost = {
+            "epochs": result["epochs"],
+            "tokens_per_second": result["tokens_per_second"],
+            "seconds": result["seconds"],
+        }
+        self._tell(trial, TrialState.COMPLETE, metrics["nll"], {"metrics": metrics, "cost": cost})
         self.errors_in_a_row = 0
 
     def _fail(self, trial: FrozenTrial, attempt: AttemptRow, reason: str, message: str) -> None:

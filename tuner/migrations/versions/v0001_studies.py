@@ -14,9 +14,9 @@ def upgrade() -> None:
         sa.Column("specification", sa.JSON, nullable=False),
         sa.Column("budget", sa.Integer, nullable=False),
         sa.Column("folder", sa.String, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("asker", sa.String),
-        sa.Column("asker_until", sa.Float, nullable=False),
+        sa.Column("asker_until", sa.Double, nullable=False),
     )
     op.create_table(
         "tuner_attempts",
@@ -30,9 +30,9 @@ def upgrade() -> None:
         sa.Column("message", sa.String),
         sa.Column("host", sa.String, nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
-        sa.Column("lease_until", sa.Float, nullable=False),
-        sa.Column("started_at", sa.Float, nullable=False),
-        sa.Column("ended_at", sa.Float),
+        sa.Column("lease_until", sa.Double, nullable=False),
+        sa.Column("started_at", sa.Double, nullable=False),
+        sa.Column("ended_at", sa.Double),
     )
     op.create_index("tuner_attempts_by_trial", "tuner_attempts", ["study", "trial"])
     op.create_table(
@@ -40,11 +40,11 @@ def upgrade() -> None:
         sa.Column("study", sa.String, sa.ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True),
         sa.Column("trial", sa.Integer, primary_key=True),
         sa.Column("epoch", sa.Integer, primary_key=True),
-        sa.Column("distortion", sa.Float),
-        sa.Column("rate", sa.Float),
-        sa.Column("neg_elbo", sa.Float),
+        sa.Column("distortion", sa.Double),
+        sa.Column("rate", sa.Double),
+        sa.Column("neg_elbo", sa.Double),
         sa.Column("active_units", sa.Integer),
-        sa.Column("seconds", sa.Float),
+        sa.Column("seconds", sa.Double),
         sa.Column("objective", sa.JSON, nullable=False),
     )
 

@@ -1,0 +1,21 @@
+"""Shared fixtures. Every test process uses one thread, so that two of them share two cores."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("TUNER_DATABASE", None)
+os.environ.pop("TUNER_RUNS", None)
+
+import pytest
+import torch
+
+from trainers.options import ModelOptions
+
+torch.set_num_threads(1)
+
+SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,64 @@
+"""The house's rules: who imports whom, and who loads torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {"trainers": {"tuner", "api", "search_spaces", "optuna", "sqlalchemy"}, "tuner": {"trainers", "api"}}
+
+
+def imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_import_directions(package: str) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        assert not imported(file) & FORBIDDEN[package], file
+
+
+def test_only_trainers_import_torch() -> None:
+    for file in (ROOT / "tuner").rglob("*.py"):
+        assert "torch" not in imported(file), file
+
+
+def test_search_spaces_are_data_only() -> None:
+    assert {f.suffix for f in (ROOT / "search_spaces").iterdir() if f.is_file()} == {".toml", ".py"}
+    assert len(ast.parse((ROOT / "search_spaces" / "__init__.py").read_text(encoding="utf-8")).body) == 1
+
+
+def test_every_package_is_listed() -> None:
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    there = {
+        ".".join(f.parent.relative_to(ROOT).parts)
+        for package in ("trainers", "tuner", "search_spaces")
+        for f in (ROOT / package).rglob("__init__.py")
+    }
+    assert set(listed) == there
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from tuner.cli import app; app(['--help'], standalone_mode=False)",
+        "from tuner.cli import app; app(['techniques'], standalone_mode=False)",
+        "import tuner.studies, tuner.worker, tuner.report, tuner.database",
+        "import trainers.corpus; trainers.corpus.load('grammar', trainers.corpus.CorpusOptions())",
+    ],
+)
+def test_what_must_answer_at_once_loads_no_torch(statement: str) -> None:
+    check = "import sys\nheavy = {'torch', 'scipy', 'botorch'} & set(sys.modules)\nassert not heavy, heavy"
+    done = subprocess.run([sys.executable, "-c", f"{statement}\n{check}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,276 @@
+"""The commands as a user runs them: real processes, real training, real signals."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "checkpoint_seconds=0.001")
+DEADLINE = 120.0
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tuner", *arguments]
+
+
+def run(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if key != "PTB_DIR"} | environment
+    done = subprocess.run(
+        command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, env=env, timeout=DEADLINE
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def launch(*more: str, epochs: int = 2, study: str = "s") -> list[str]:
+    settings = [part for key in (*QUICK, f"max_epochs={epochs}") for part in ("--set", key)]
+    return ["launch", "--technique", "sfb", "--study", study, "--trials", "2", *settings, *more]
+
+
+def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(t["number"], t["state"], t["params"], t["value"], t["metrics"]) for t in study["trials"]]
+
+
+def begin(cwd: Path, trial: str = "0000") -> subprocess.Popen[str]:
+    """Starts a launch and waits until the trial has a checkpoint in the middle of its training."""
+    process = subprocess.Popen(
+        command(*launch("--json", epochs=60)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + DEADLINE
+    while not list(cwd.glob(f"runs/s-*/{trial}/latest.safetensors")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return process
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(status.parent.name))
+    return found
+
+
+def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
+    study = json.loads(run(*launch("--json"), cwd=tmp_path).stdout)
+    assert {"study", "technique", "corpus", "sampler", "trials", "best"} <= set(study)
+    assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
+    best = study["best"]
+    assert best["value"] == min(t["value"] for t in study["trials"])
+    assert best["metrics"]["estimator"]["samples"] == 3
+    assert abs(study["entropy"] - 15) < 0.1
+
+    again = run(*launch(), cwd=tmp_path)
+    assert "2 of 2 trials done" in again.stderr
+    assert "tuner evaluate s/" in again.stdout
+    assert "exact entropy" in again.stdout
+
+    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout)[0]["study"] == "s"
+    assert "2/2" in run("studies", cwd=tmp_path).stdout
+    assert json.loads(run("show", "s", "--json", cwd=tmp_path).stdout)["trials"] == study["trials"]
+    assert "S = 3 from q" in run("show", "s", cwd=tmp_path).stdout
+    assert json.loads(run("trials", "s", "--json", cwd=tmp_path).stdout) == study["trials"]
+    rows = list(csv.DictReader(io.StringIO(run("export", "s", "--format", "csv", cwd=tmp_path).stdout)))
+    assert [float(row["value"]) for row in rows] == [t["value"] for t in study["trials"]]
+    assert [float(row["params.r"]) for row in rows] == [t["params"]["r"] for t in study["trials"]]
+    assert {"rate", "collapsed", "estimator.samples"} <= set(rows[0])
+    run("export", "s", "--format", "json", "--out", "s.json", cwd=tmp_path)
+    assert json.loads((tmp_path / "s.json").read_text()) == study
+
+    evaluated = json.loads(run("evaluate", best["run"], "--json", cwd=tmp_path).stdout)
+    assert evaluated["metrics"] == best["metrics"]
+    more = run("evaluate", best["run"], "--set", "nll_samples=7", "--seed", "5", "--json", cwd=tmp_path)
+    assert json.loads(more.stdout)["metrics"]["estimator"]["seed"] == 5
+    assert json.loads(more.stdout)["metrics"]["estimator"]["samples"] == 7
+
+
+def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "whole").stdout)
+
+    first = begin(tmp_path / "cut")
+    first.send_signal(signal.SIGINT)
+    out, said = first.communicate(timeout=DEADLINE)
+    assert (first.returncode, out) == (1, "")
+    assert "stopped: 0 of 2 trials are done" in said
+    assert "the same command goes on" in said
+    assert json.loads(run("trials", "s", "--json", cwd=tmp_path / "cut").stdout)[0]["state"] == "interrupted"
+
+    second = begin(tmp_path / "cut", "0001")
+    trainers = children(second.pid)
+    second.kill()
+    second.communicate()
+    assert trainers
+    until = time.monotonic() + DEADLINE
+    while any(Path(f"/proc/{pid}").exists() for pid in trainers):  # they end with their worker
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+    cut = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "cut").stdout)
+    assert figures(cut) == figures(whole)
+
+
+def test_train_prints_its_run_and_answers_again_at_once(tmp_path: Path) -> None:
+    settings = [part for key in (*QUICK, "max_epochs=2", "r=2") for part in ("--set", key)]
+    arguments = ["train", "--technique", "fb", *settings, "--json"]
+    result = json.loads(run(*arguments, cwd=tmp_path).stdout)
+    assert {"run", "technique", "params", "metrics", "epochs", "tokens_per_second", "checkpoint"} <= set(result)
+    assert (tmp_path / result["checkpoint"]).is_file()
+    assert json.loads(run(*arguments, cwd=tmp_path).stdout) == result
+    shown = run("evaluate", result["run"], cwd=tmp_path).stdout
+    assert "R = KL" in shown
+
+
+def test_a_collapsed_posterior_is_named_in_every_output(tmp_path: Path) -> None:
+    settings = [part for key in (*QUICK, "max_epochs=1") for part in ("--set", key)]
+    said = run("launch", "--technique", "vanilla", "--study", "v", "--trials", "1", *settings, cwd=tmp_path)
+    assert "nothing is left to tune for vanilla" in said.stderr
+    outputs = [said.stdout, said.stderr]
+    outputs += [
+        run(*c, cwd=tmp_path).stdout for c in (["show", "v"], ["trials", "v"], ["studies"], ["evaluate", "v/0"])
+    ]
+    outputs.append(run("train", "--technique", "vanilla", *settings, cwd=tmp_path).stdout)
+    assert all("collapsed" in text for text in outputs)
+    assert all(
+        "Try a technique that holds a rate" in text
+        for text in (outputs[0], outputs[2], outputs[3], outputs[5], outputs[6])
+    )
+    assert "True" in run("export", "v", cwd=tmp_path).stdout
+
+
+def test_own_text_and_own_search_space(tmp_path: Path) -> None:
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for split, lines in (("train", 40), ("valid", 10), ("test", 10)):
+        (folder / f"{split}.txt").write_text("the cat sees a dog\na dog sees the cat again\n" * lines)
+    (tmp_path / "own.toml").write_text(
+        'technique = "beta"\n[parameters.beta]\ntype = "float"\nlow = 0.01\nhigh = 0.02\n'
+        '[parameters.d_z]\ntype = "int"\nlow = 2\nhigh = 4\n'
+    )
+    study = json.loads(
+        run(
+            *("launch", "-t", "beta", "-c", "text", "--space", "own.toml", "-n", "2", "--sampler", "random"),
+            *("--set", "max_epochs=1", "--set", "nll_samples=2", "--json"),
+            cwd=tmp_path,
+        ).stdout
+    )
+    assert study["study"] == "beta-text-tiny"
+    assert study["corpus"] == str(folder)
+    for trial in study["trials"]:
+        assert 0.01 <= trial["params"]["beta"] <= 0.02
+        assert trial["params"]["d_z"] in (2, 3, 4)
+    described = json.loads(run("corpora", "text", "--json", cwd=tmp_path).stdout)
+    assert described["sentences"] == {"train": 80, "valid": 20, "test": 20}
+
+
+def test_lists(tmp_path: Path) -> None:
+    shown = run("techniques", cwd=tmp_path).stdout
+    assert "D + max(r, R)" in shown
+    assert "paper 6.467" in shown
+    assert {s["technique"] for s in json.loads(run("techniques", "--json", cwd=tmp_path).stdout)} >= {"sfb", "mdr"}
+    assert "set PTB_DIR" in run("corpora", cwd=tmp_path).stdout
+    assert "entropy" in run("corpora", "grammar", cwd=tmp_path).stdout
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of annealing"),
+    "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
+    "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp, tpe, random"),
+    "preset": (
+        ["launch", "-t", "sfb", "-m", "huge"],
+        "model preset 'huge' is unknown: choose one of paper, small, tiny",
+    ),
+    "missing corpus": (["launch", "-t", "sfb", "-c", "nowhere"], "nowhere' is no folder"),
+    "empty corpus": (["launch", "-t", "sfb", "-c", "empty"], "has no file train.txt"),
+    "empty file": (["launch", "-t", "sfb", "-c", "blank"], "holds no sentence"),
+    "ptb unset": (["launch", "-t", "sfb", "-c", "ptb"], "PTB_DIR"),
+    "domain": (["launch", "-t", "sfb", "--set", "r=500"], "r = 500 is out of sfb's domain: r must be 1 to 30"),
+    "domain to train": (["train", "-t", "sfb", "--set", "r=-1"], "r = -1 is out of sfb's domain"),
+    "rule": (
+        ["train", "-t", "sfb", "--set", "dropout=2"],
+        "dropout = 2 is not allowed: dropout must be a number from 0",
+    ),
+    "key": (["launch", "-t", "sfb", "--set", "x=1"], "'x' is neither a hyperparameter of sfb"),
+    "no value": (["launch", "-t", "sfb", "--set", "r"], "--set 'r' is not key=value"),
+    "trials": (["launch", "-t", "sfb", "-n", "0"], "0 is not in the range"),
+    "name": (["launch", "-t", "sfb", "--study", "a/b"], "--study 'a/b' is not allowed"),
+    "space": (["launch", "-t", "sfb", "--space", "no.toml"], "no.toml cannot be read"),
+    "database": (["studies"], "there is no database at sqlite:///tuner.db"),
+    "study": (["show", "x", "--database", "sqlite:///made.db"], "study 'x' is not in"),
+    "run": (["evaluate", "x"], "run 'x' is no folder and no STUDY/NUMBER"),
+    "empty run": (["evaluate", "empty"], "holds no run"),
+    "format": (["export", "x", "--format", "xml"], "--format 'xml' is unknown"),
+    "command": (["lanch"], "No such command 'lanch'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_in_one_sentence_and_code_2(case: str, tmp_path: Path) -> None:
+    from tuner.database import Database
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "blank").mkdir()
+    for split in ("train", "valid", "test"):
+        (tmp_path / "blank" / f"{split}.txt").write_text("\n")
+    Database(f"sqlite:///{tmp_path}/made.db", create=True).engine.dispose()
+    arguments, message = BAD[case]
+    done = run(*arguments, cwd=tmp_path, code=2)
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "tuner.db").exists()
+
+
+def test_a_database_that_cannot_be_made_ends_with_code_1(tmp_path: Path) -> None:
+    done = run(*launch("--database", "sqlite:////proc/no/t.db"), cwd=tmp_path, code=1)
+    assert "tuner: database sqlite:////proc/no/t.db cannot be used" in done.stderr
+
+
+def test_a_full_disk_stops_the_study_and_it_goes_on_afterwards(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=DEADLINE)
+    (run_folder,) = tmp_path.glob("runs/s-*/0000")
+    full = run_folder / "latest.safetensors.partial"
+    full.unlink(missing_ok=True)
+    full.symlink_to("/dev/full")
+    said = run(*launch(epochs=60), cwd=tmp_path, code=1).stderr
+    assert "trial 0 stopped" in said
+    assert "No space left on device" in said
+    study = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path).stdout)
+    assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
+
+
+def test_ctrl_c_during_set_up(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(*launch()), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "checking sfb" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert said.strip() == "tuner: interrupted; nothing is lost, the same command goes on."
+
+
+def test_sigterm_is_obeyed_like_ctrl_c(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    process.terminate()
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "stopped: 0 of 2 trials are done" in said

@@ -1,0 +1,125 @@
+"""Readers, vocabulary, truncation, batches, and what is refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainers.corpus import EOS, SPECIALS, UNK, Vocabulary, batches, load
+from trainers.errors import BadInput
+from trainers.options import CorpusOptions
+
+DEFAULT = CorpusOptions()
+
+
+def folder(path: Path, train: str, valid: str = "a\n", test: str = "a\n") -> Path:
+    for name, text in {"train": train, "valid": valid, "test": test}.items():
+        (path / f"{name}.txt").write_text(text, encoding="utf-8")
+    return path
+
+
+def test_vocabulary_comes_from_training_text_only(tmp_path: Path) -> None:
+    corpus = load(str(folder(tmp_path, "b a b\n a\n", valid="a c\n")), DEFAULT)
+    assert corpus.vocabulary.words == (*SPECIALS, "a", "b")
+    assert [corpus.vocabulary.words[i] for i in corpus.splits["valid"][0]] == ["a", UNK, EOS]
+    assert corpus.unknown == {"train": 0, "valid": 1, "test": 0}
+    assert "min_count=2" in corpus.warnings()[0]
+
+
+def test_rare_words_become_unknown_and_a_texts_own_unk_is_the_same_word(tmp_path: Path) -> None:
+    corpus = load(str(folder(tmp_path, "a a <unk> b\n", valid="a z\n")), CorpusOptions(min_count=2))
+    assert corpus.vocabulary.words == (*SPECIALS, "a")
+    assert corpus.unknown["train"] == 2
+    assert corpus.warnings() == []
+
+
+def test_reserved_words_in_a_text_are_unknown_words() -> None:
+    vocabulary = Vocabulary.of([["a", "<eos>", "<pad>"]], 1)
+    assert vocabulary.decode(vocabulary.encode(["a", "<eos>", "<pad>", "<bos>"])) == ["a", UNK, UNK, UNK]
+
+
+def test_sentences_are_cut_at_three_sd_above_the_mean_of_training_lengths(tmp_path: Path) -> None:
+    lengths = [3] * 50 + [60]
+    corpus = load(str(folder(tmp_path, "".join("w " * n + "\n" for n in lengths), valid="w " * 100)), DEFAULT)
+    tokens = np.array(lengths) + 1
+    limit = int(tokens.mean() + 3 * tokens.std())
+    assert max(map(len, corpus.splits["train"])) == limit
+    assert corpus.vocabulary.words[corpus.splits["valid"][0][-1]] == EOS
+    assert len(corpus.splits["valid"][0]) == limit
+    assert corpus.cut == {"train": 1, "valid": 1, "test": 0}
+
+
+def test_empty_lines_are_counted_not_read(tmp_path: Path) -> None:
+    corpus = load(str(folder(tmp_path, "a\n\n  \nb\n")), DEFAULT)
+    assert len(corpus.splits["train"]) == 2
+    assert corpus.skipped["train"] == 2
+
+
+def test_fingerprint_follows_the_text_and_the_options(tmp_path: Path) -> None:
+    one = load(str(folder(tmp_path, "a b\n")), DEFAULT).fingerprint
+    assert load(str(tmp_path), DEFAULT).fingerprint == one
+    assert load(str(tmp_path), CorpusOptions(min_count=2)).fingerprint != one
+    assert load(str(folder(tmp_path, "a b c\n")), DEFAULT).fingerprint != one
+
+
+@pytest.mark.parametrize("seed", [None, 0, 7])
+def test_every_sentence_once_in_batches_of_near_equal_length(seed: int | None) -> None:
+    sentences = load("grammar", CorpusOptions(corpus_size=1000)).splits["train"]
+    made = list(batches(sentences, 64, seed))
+    assert sorted(np.concatenate(made)) == list(range(1000))
+    padded = sum(len(b) * max(len(sentences[i]) for i in b) for b in made)
+    assert padded < 1.05 * sum(map(len, sentences))
+
+
+def test_batches_differ_between_epochs_in_order_and_in_content() -> None:
+    sentences = load("grammar", CorpusOptions(corpus_size=1000)).splits["train"]
+    one, two = ([frozenset(b.tolist()) for b in batches(sentences, 64, seed)] for seed in (1, 2))
+    assert one != two
+    assert set(one) != set(two)
+
+
+def test_grammar_is_sized_by_its_option_and_never_cut() -> None:
+    corpus = load("grammar", CorpusOptions(corpus_size=500))
+    assert len(corpus.splits["train"]) == 500
+    assert sum(corpus.cut.values()) == 0
+    assert corpus.entropy is not None
+    assert corpus.exact_nll is not None
+    assert abs(corpus.exact_nll["valid"] - corpus.entropy) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (b"", "train.txt holds no sentence"),
+        (b"\n \n", "train.txt holds no sentence"),
+        (b"ok\n\xff\xfe\n", "train.txt is not UTF-8 text"),
+        (None, "has no file train.txt"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path: Path, train: bytes | None, message: str) -> None:
+    folder(tmp_path, "a\n")
+    (tmp_path / "train.txt").unlink()
+    if train is not None:
+        (tmp_path / "train.txt").write_bytes(train)
+    with pytest.raises(BadInput, match=message):
+        load(str(tmp_path), DEFAULT)
+
+
+def test_a_missing_folder_and_an_unset_ptb_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match="'no/such' is no folder"):
+        load("no/such", DEFAULT)
+    monkeypatch.delenv("PTB_DIR", raising=False)
+    with pytest.raises(BadInput, match="PTB_DIR"):
+        load("ptb", DEFAULT)
+
+
+@pytest.mark.skipif(not os.environ.get("PTB_DIR"), reason="PTB_DIR does not name the Penn Treebank's folder")
+def test_penn_treebank_has_its_known_sizes() -> None:
+    corpus = load("ptb", CorpusOptions(truncation=0))
+    assert {split: len(s) for split, s in corpus.splits.items()} == {"train": 42068, "valid": 3370, "test": 3761}
+    assert sum(map(len, corpus.splits["train"])) == 887521 + 42068
+    # 9,999 types of the text, <unk> among them, and our start, end and padding tokens
+    assert len(corpus.vocabulary) == 9999 + 3
+    assert corpus.unknown["valid"] > 0
+    assert corpus.warnings() == []

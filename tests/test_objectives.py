@@ -1,0 +1,197 @@
+"""The contract of every technique: formula, gradient, schedule, checkpoint, and its search space."""
+
+import math
+from dataclasses import MISSING, asdict, fields
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+from oracles import FORMULAS
+from torch import Tensor
+
+from trainers import objectives
+from trainers.errors import BadInput
+from trainers.models import Batch, Output
+from trainers.objectives.objective import Objective
+from trainers.options import OPTION_NAMES, defaults
+from trainers.training import build_model
+from tuner import space
+
+TECHNIQUES = objectives.techniques()
+
+
+def output(rate: float, requires_grad: bool = False) -> Output:
+    distortion = torch.tensor([3.0, 5.0, 7.0], dtype=torch.float64, requires_grad=requires_grad)
+    rates = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64) * rate
+    rates.requires_grad_(requires_grad)
+    return Output(distortion, rates, rates[:, None])
+
+
+def formula(technique: str, objective: Objective, measured: Output) -> float:
+    d, r = measured.distortion.detach().numpy(), measured.rate.detach().numpy()
+    return float(FORMULAS[technique](d, r, asdict(objective.hyperparameters), objective.state()))
+
+
+def test_every_technique_has_an_oracle_and_a_search_space() -> None:
+    assert sorted(FORMULAS) == TECHNIQUES == space.techniques()
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+@pytest.mark.parametrize("rate", [0.0, 2.0, 40.0])
+def test_loss_is_methods_formula_before_and_after_steps(technique: str, rate: float) -> None:
+    objective = objectives.create(technique, {})
+    for _ in range(3):
+        measured = output(rate)
+        assert objective.loss(measured).item() == pytest.approx(formula(technique, objective, measured), rel=1e-9)
+        for optimizer in objective.optimizers():
+            optimizer.zero_grad()
+            objective.loss(measured).backward()
+            optimizer.step()
+        objective.after_step(measured)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+@pytest.mark.parametrize("r", [0.01, 20.0])  # both sides of a target rate
+def test_model_gradient_agrees_with_finite_differences_of_the_formula(technique: str, r: float) -> None:
+    names = objectives.hyperparameter_names(technique)
+    objective = objectives.create(technique, {"r": r} if "r" in names else {})
+    model = build_model(objective, 11, SMALL).double()
+    objective.double()
+    batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 2])], torch.device("cpu"))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    # a tied matrix and detached embeddings would make the true gradient differ from the encoder's, which is stopped on purpose
+    model.options.__dict__["detached"] = False
+    try:
+        direction = [torch.randn_like(p) for p in parameters]
+
+        def measure() -> Output:
+            torch.manual_seed(3)  # the same noise
+            return model(batch)
+
+        model.zero_grad()
+        objective.loss(measure()).backward()
+        analytic = sum(
+            float((p.grad * v).sum()) for p, v in zip(parameters, direction, strict=True) if p.grad is not None
+        )
+
+        def shifted(by: float) -> float:
+            with torch.no_grad():
+                for p, v in zip(parameters, direction, strict=True):
+                    p.add_(by * v)
+                value = formula(technique, objective, measure())
+                for p, v in zip(parameters, direction, strict=True):
+                    p.sub_(by * v)
+            return value
+
+        step = 1e-5
+        assert analytic == pytest.approx((shifted(step) - shifted(-step)) / (2 * step), rel=1e-5, abs=1e-6)
+    finally:
+        model.options.__dict__["detached"] = True
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_state_dict_restores_the_schedule(technique: str) -> None:
+    trained, fresh = objectives.create(technique, {}), objectives.create(technique, {})
+    for _ in range(5):
+        trained.after_step(output(50.0))
+        for optimizer in trained.optimizers():
+            trained.loss(output(50.0)).backward()
+            optimizer.step()
+    fresh.load_state_dict(trained.state_dict())
+    assert fresh.state() == trained.state()
+    assert fresh.loss(output(2.0)).item() == trained.loss(output(2.0)).item()
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_search_space_and_hyperparameters_agree(technique: str) -> None:
+    shipped = space.load(technique)
+    module = objectives._module(technique)
+    own = {f.name: f.default for f in fields(module.Hyperparameters)}
+    assert MISSING not in own.values()
+    known = defaults() | own
+    for parameter in shipped.parameters:
+        assert parameter.default == known[parameter.name]
+    assert set(own) <= {p.name for p in shipped.parameters}, "a hyperparameter without a domain"
+    assert not set(own) & OPTION_NAMES, "a hyperparameter that shares an option's name"
+    for corner in shipped.corners({}):
+        values = {key: value for key, value in corner.items() if key in own}
+        objectives.create(technique, values)
+
+
+def test_unknown_names_and_values_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"technique 'sbf' is unknown: choose one of .*sfb"):
+        objectives.create("sbf", {})
+    with pytest.raises(BadInput, match=r"'q' is no hyperparameter of sfb: it has r, alpha"):
+        objectives.create("sfb", {"q": 1})
+    for value in (-1.0, 0, math.nan, "x", True):
+        with pytest.raises(BadInput, match="r must be a number above 0"):
+            objectives.create("fb", {"r": value})
+
+
+def sfb(**values: Any) -> Objective:
+    return objectives.create("sfb", {"r": 2.0, "alpha": 0.5, "gamma": 1.5, "epsilon": 0.5, **values})
+
+
+@pytest.mark.parametrize(
+    ("rate", "multiplied", "added"),
+    [(3.01, 0.1 * 1.5, 0.6), (3.0, 0.1, 0.1), (1.0, 0.1, 0.1), (0.99, 0.1 / 1.5, 1e-6)],
+)
+def test_sfb_moves_beta_outside_of_its_window_only(rate: float, multiplied: float, added: float) -> None:
+    for step, expected in (("multiplicative", multiplied), ("additive", added)):
+        objective = sfb(step=step)
+        objective.after_step(output(rate))
+        assert objective.state()["beta"] == pytest.approx(expected)
+
+
+def test_sfb_keeps_beta_in_its_bounds() -> None:
+    objective = sfb()
+    for _ in range(100):
+        objective.after_step(output(1e3))
+    assert objective.state()["beta"] == 1
+    for _ in range(100):
+        objective.after_step(output(1e-3))
+    assert 0 < objective.state()["beta"] <= 1e-6
+
+
+def test_annealing_grows_by_gamma_to_one_and_warns_when_it_cannot() -> None:
+    objective = objectives.create("annealing", {"gamma": 0.3})
+    betas = []
+    for _ in range(5):
+        betas.append(objective.state()["beta"])
+        objective.after_step(output(1.0))
+    assert betas == pytest.approx([0, 0.3, 0.6, 0.9, 1.0])
+    assert objective.warning(4) is None
+    assert "β reaches 0.9 of 1 in the 3 steps" in str(objective.warning(3))
+
+
+def test_mdr_raises_its_multiplier_below_the_target_and_lowers_it_above() -> None:
+    for rate, sign in ((1.0, 1), (9.0, -1)):
+        objective = objectives.create("mdr", {"r": 5.0})
+        (optimizer,) = objective.optimizers()
+        before = objective.state()["u"]
+        objective.loss(output(rate)).backward()
+        optimizer.step()
+        assert math.copysign(1, objective.state()["u"] - before) == sign
+
+
+def test_mdrs_multiplier_is_in_no_other_optimiser_and_stays_positive() -> None:
+    objective = objectives.create("mdr", {"r": 1.0, "u_0": 0.01, "rho": 0.1})
+    model = build_model(objective, 11, SMALL)
+    assert not {id(p) for p in objective.parameters()} & {id(p) for p in model.parameters()}
+    (optimizer,) = objective.optimizers()
+    for _ in range(50):
+        optimizer.zero_grad()
+        objective.loss(output(30.0)).backward()
+        optimizer.step()
+        assert objective.state()["u"] >= 0
+
+
+def test_free_bits_give_the_rate_no_gradient_below_the_threshold() -> None:
+    for rate, expected in ((2.0, 0.0), (9.0, 1 / 3)):
+        measured = output(rate, requires_grad=True)
+        objectives.create("fb", {"r": 5.0}).loss(measured).backward()
+        gradient: Tensor | None = measured.rate.grad
+        assert gradient is not None
+        assert gradient.tolist() == pytest.approx([expected] * 3)

@@ -1,0 +1,57 @@
+"""The README's commands exist, with their options; its two marked commands are there; its option table is the code's."""
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from trainers.options import GROUPS, rule
+from tuner.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = sorted(
+    {
+        line.strip().removeprefix("$ ").split("   ")[0].split("#")[0].strip()
+        for block in BLOCKS
+        for line in block.splitlines()
+        if re.match(r"(\$ |\s*)(\.venv/bin/)?tuner ", line)
+    }
+)
+
+
+def test_both_newcomer_commands_are_marked() -> None:
+    for name in ("main", "test"):
+        assert re.search(rf"^<!-- newcomer: {name} -->\n+```", README, re.MULTILINE)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(COMMANDS) > 8
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_readme_command_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line)[1:]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert words[0] in commands, line
+    known = {opt for parameter in commands[words[0]].params for opt in parameter.opts} | {"--help"}
+    for word in words[1:]:
+        if word.startswith("-"):
+            assert word.split("=")[0] in known, f"{word} in: {line}"
+
+
+def option_rows() -> str:
+    lines = []
+    for group in GROUPS:
+        for spec in fields(group):
+            default = str(spec.default).lower() if isinstance(spec.default, bool) else spec.default
+            lines.append(f"| `{spec.name}` | {default} | {rule(spec)} | {spec.metadata['meaning']} |")
+    return "\n".join(lines)
+
+
+def test_the_option_table_is_the_codes() -> None:
+    assert option_rows() in README, "the table must read:\n" + option_rows()

@@ -1,0 +1,322 @@
+"""A study's life with a stub trainer: budgets, leases, faults, and what is left behind. Real processes, real SQLite."""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tuner import attempts as attempts_module
+from tuner import samplers, space, studies, trainer
+from tuner.attempts import Attempts, LeaseLost
+from tuner.database import AttemptRow, Database, EpochRow
+from tuner.errors import Fault, Interrupted, Usage
+from tuner.studies import Request, Study
+from tuner.worker import Worker
+
+CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(Path(__file__).with_name("stub_trainer.py"))))
+    monkeypatch.delenv("STUB", raising=False)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(f"sqlite:///{tmp_path}/t.db", create=True)
+
+
+def request_(trials: int = 3, **changes: Any) -> Request:
+    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}}
+    return Request(**{**facts, "sampler": "random", "seed": 0, "trials": trials, **changes})
+
+
+def make(database: Database, trials: int = 3, name: str = "s", **changes: Any) -> Study:
+    return studies.go_on(database, name, request_(trials, **changes), CORPUS, Path(database.url[10:]).parent / "runs")
+
+
+def deaf(event: str, trial: int, facts: Mapping[str, Any]) -> None:
+    del event, trial, facts
+
+
+def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
+    monkeypatch.setenv("STUB", json.dumps({k.removeprefix("t"): v for k, v in behaviours.items()}))
+
+
+def rows(database: Database) -> list[AttemptRow]:
+    with database.session() as session:
+        return list(session.scalars(select(AttemptRow).order_by(AttemptRow.id)))
+
+
+def test_a_study_runs_to_its_budget_and_no_further(database: Database) -> None:
+    study = make(database)
+    Worker(study, deaf).run()
+    found = study.trials()
+    assert [(t.number, t.state) for t in found] == [(0, "complete"), (1, "complete"), (2, "complete")]
+    assert all(t.value == pytest.approx(10 + (float(t.params["r"]) - 6) ** 2) for t in found)
+    assert studies.best_of(found) == min(found, key=lambda t: t.value or 0)
+    Worker(study, deaf).run()
+    assert len(study.trials()) == 3
+    Worker(make(database, trials=5), deaf).run()
+    assert [t.state for t in study.trials()] == ["complete"] * 5
+    with database.session() as session:
+        assert {(e.trial, e.epoch, e.rate) for e in session.scalars(select(EpochRow))} == {
+            (n, 1, 2.0) for n in range(5)
+        }
+
+
+def test_two_workers_at_once_share_one_budget(database: Database) -> None:
+    make(database, trials=10)
+    workers = [
+        threading.Thread(target=lambda: Worker(studies.open_study(Database(database.url), "s"), deaf).run())
+        for _ in range(3)
+    ]
+    for thread in workers:
+        thread.start()
+    for thread in workers:
+        thread.join()
+    assert [(t.number, t.state) for t in studies.open_study(database, "s").trials()] == [
+        (n, "complete") for n in range(10)
+    ]
+    assert len(rows(database)) == 10
+
+
+@pytest.mark.parametrize("sampler", list(samplers.SAMPLERS))
+def test_the_same_seed_gives_the_same_trials_with_every_sampler(database: Database, sampler: str) -> None:
+    tried = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        study = make(database, 6, name, sampler=sampler, seed=seed)
+        Worker(study, deaf).run()
+        tried.append([t.params for t in study.trials()])
+    assert tried[0] == tried[1] != tried[2]
+    assert len({json.dumps(p) for p in tried[0]}) == 6
+
+
+def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(database: Database) -> None:
+    whole, cut = make(database, 7, "whole", sampler="gp"), make(database, 3, "cut", sampler="gp")
+    Worker(whole, deaf).run()
+    Worker(cut, deaf).run()
+    Worker(make(database, 7, "cut", sampler="gp"), deaf).run()
+    assert [t.params for t in cut.trials()] == [t.params for t in whole.trials()]
+
+
+@pytest.mark.parametrize("reason", ["nan", "oom"])
+def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    behave(monkeypatch, t0001=reason)
+    study = make(database)
+    Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete", "failed", "complete"]
+    assert (study.trials()[1].reason, study.trials()[1].message) == (reason, f"told to end with {reason}.")
+
+
+def test_an_nll_that_is_no_number_fails_as_nan(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t0000="null")
+    study = make(database, 1)
+    Worker(study, deaf).run()
+    assert (study.trials()[0].state, study.trials()[0].reason) == ("failed", "nan")
+
+
+def test_a_killed_trainer_is_tried_again_in_the_same_folder(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t0001="die once")
+    study = make(database)
+    Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete"] * 3
+    assert [(a.trial, a.state) for a in rows(database)] == [
+        (0, "finished"),
+        (1, "lost"),
+        (1, "finished"),
+        (2, "finished"),
+    ]
+    assert (study.run_folder(1) / "starts").read_text() == "xx"
+
+
+def test_a_trial_that_is_lost_three_times_fails(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t0000="die")
+    study = make(database, 2)
+    Worker(study, deaf).run()
+    first, second = study.trials()
+    assert (first.state, first.reason, second.state) == ("failed", "lost", "complete")
+    assert "SIGKILL" in str(first.message)
+    assert [a.trial for a in rows(database)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("reason", ["disk", "input"])
+def test_a_broken_set_up_stops_the_worker_and_keeps_the_trial(
+    database: Database, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    behave(monkeypatch, t0001=reason)
+    study = make(database)
+    with pytest.raises(Fault, match=f"trial 1 stopped: told to end with {reason}"):
+        Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete", "interrupted"]
+    behave(monkeypatch)
+    Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete"] * 3
+
+
+def test_a_trainer_that_always_crashes_stops_the_worker_and_says_why(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, **{"*": "crash"})
+    study = make(database, 9)
+    with pytest.raises(Fault, match=r"3 trials in a row failed, the last because .*ValueError: boom"):
+        Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["failed"] * 3
+
+
+def test_an_interrupted_worker_hands_its_trial_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t0001="wait once")
+    study = make(database)
+
+    def interrupt(event: str, trial: int, facts: Mapping[str, Any]) -> None:
+        del facts
+        if event == "epoch" and trial == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        Worker(study, interrupt).run()
+    assert [t.state for t in study.trials()] == ["complete", "interrupted"]
+    Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete"] * 3
+    assert [(a.trial, a.state) for a in rows(database)][1:3] == [(1, "interrupted"), (1, "finished")]
+
+
+def test_a_dead_workers_trial_is_taken_over_and_a_live_ones_is_not(database: Database) -> None:
+    study = make(database, 2)
+    attempts = Attempts(study)
+    claimed = attempts.claim()
+    assert claimed is not None
+    trial, mine = claimed
+    other = attempts.claim()
+    assert other is not None
+    assert other[0].number == 1
+    assert attempts.claim() is None  # the budget is spent, both are live
+    with database.session() as session:
+        session.execute(update(AttemptRow).where(AttemptRow.id == mine.id).values(lease_until=time.time() - 1))
+    again = attempts.claim()
+    assert again is not None
+    assert (again[0].number, again[0].params) == (trial.number, trial.params)
+    with pytest.raises(LeaseLost):
+        attempts.renew(mine)
+    with pytest.raises(LeaseLost):
+        attempts.end(mine, "finished")
+    attempts.renew(again[1])
+
+
+def test_a_process_that_is_gone_has_no_live_attempt() -> None:
+    def row(**changes: Any) -> AttemptRow:
+        facts = {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "lease_until": time.time() + 60}
+        return AttemptRow(**{**facts, **changes})
+
+    assert Attempts.is_live(row())
+    assert Attempts.is_live(row(host="elsewhere", pid=2**22 + 1))
+    assert not Attempts.is_live(row(pid=2**22 + 1))
+    assert not Attempts.is_live(row(lease_until=time.time() - 1))
+    assert not Attempts.is_live(row(state="finished"))
+
+
+def test_a_crash_between_the_end_of_an_attempt_and_the_tell_counts_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(database, 2)
+
+    def crash(*_: object) -> None:
+        raise MemoryError("the worker dies here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "_tell", crash)
+        with pytest.raises(MemoryError):
+            Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["interrupted"]
+    Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete"] * 2
+
+
+def test_a_crash_in_the_middle_of_asking_leaves_no_hole(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    study, suggest = make(database, 2), optuna.trial.Trial._suggest
+    asked: list[str] = []
+
+    def crash(self: optuna.trial.Trial, name: str, distribution: Any) -> Any:
+        asked.append(name)
+        if len(asked) == 3:
+            raise MemoryError("the worker dies here")
+        return suggest(self, name, distribution)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.trial.Trial, "_suggest", crash)
+        with pytest.raises(MemoryError):
+            Worker(study, deaf).run()
+    kept = study.trials()[0].params
+    assert set(kept) == {"r", "alpha"}
+    Worker(study, deaf).run()
+    first, second = study.trials()
+    assert (first.state, second.state) == ("complete", "complete")
+    assert set(first.params) == set(second.params) == {"r", "alpha", "gamma", "epsilon"}
+    assert kept.items() <= first.params.items()
+
+
+def test_a_worker_that_died_while_asking_holds_nobody_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "ASK_SECONDS", 0.2)
+    study = make(database, 1)
+    with pytest.raises(MemoryError), Attempts(study)._asking():
+        with database.session() as session:  # as if the process had gone before it could let go
+            session.execute(update(studies.StudyRow).values(asker="gone", asker_until=time.time() + 0.2))
+        raise MemoryError
+    assert Attempts(study).claim() is not None
+
+
+def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(database: Database) -> None:
+    make(database)
+    for changes, key in (({"seed": 1}, "seed"), ({"sampler": "tpe"}, "sampler"), ({"fixed": {"r": 5}}, "fixed")):
+        with pytest.raises(Usage, match=f"study 's' exists with another {key}"):
+            make(database, **changes)
+    assert make(database, trials=9).budget == 9
+
+
+def test_somebody_elses_optuna_study_is_not_taken_over(database: Database) -> None:
+    import optuna
+
+    optuna.create_study(study_name="s", storage=database.storage).ask()
+    with pytest.raises(Usage, match="is not this program's"):
+        make(database)
+
+
+def test_an_unknown_study_is_named_with_those_there_are(database: Database) -> None:
+    with pytest.raises(Usage, match="study 'x' is not in .*: it holds none"):
+        studies.open_study(database, "x")
+    make(database)
+    with pytest.raises(Usage, match="it holds s"):
+        studies.open_study(database, "x")
+
+
+def test_plain_study_has_the_promised_keys(database: Database) -> None:
+    study = make(database, 2)
+    Worker(study, deaf).run()
+    plain = json.loads(json.dumps(study.plain(), allow_nan=False))
+    assert {"study", "technique", "corpus", "sampler", "trials", "best"} <= set(plain)
+    assert {"number", "state", "params", "value", "metrics", "seconds", "reason"} <= set(plain["trials"][0])
+    assert set(studies.METRICS) <= set(plain["best"]["metrics"])
+
+
+def test_optunas_own_tools_open_the_study(database: Database) -> None:
+    import optuna
+
+    Worker(make(database, 2), deaf).run()
+    plain = optuna.load_study(study_name="s", storage=database.url)
+    assert len(plain.trials) == 2
+    assert plain.best_value == studies.best_of(studies.open_study(database, "s").trials()).value  # type: ignore[union-attr]

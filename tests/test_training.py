@@ -1,0 +1,151 @@
+"""The loop: stopping rule, resumption, determinism, named failures; and that it knows no technique."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainers import checkpoint, objectives, runs, training
+from trainers.errors import BadInput, Failure
+from trainers.evaluation import EpochFigures
+from trainers.runs import Spec, train
+
+QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12}
+
+
+def silent(event: str, facts: dict[str, Any]) -> None:
+    del event, facts
+
+
+def spec(technique: str = "mdr", **values: Any) -> Spec:
+    return Spec(technique, "grammar", "tiny", {**QUICK, **values}, seed=1)
+
+
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    return {**result["metrics"], "epochs": result["epochs"], "best_epoch": result["best_epoch"]}
+
+
+@pytest.mark.parametrize("technique", objectives.techniques())
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_figures(technique: str, tmp_path: Path) -> None:
+    straight = train(spec(technique), tmp_path / "straight", silent)
+    steps = iter(range(1000))
+    stops = {1, 5, 8}
+    while True:
+        try:
+            resumed = train(spec(technique), tmp_path / "resumed", silent, stop=lambda: next(steps) in stops)
+            break
+        except Failure as failure:
+            assert failure.reason == "preempted"
+    assert figures(resumed) == figures(straight)
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(tmp_path: Path) -> None:
+    one, two = (train(spec(), tmp_path / name, silent) for name in ("one", "two"))
+    assert figures(one) == figures(two)
+    other = train(Spec("mdr", "grammar", "tiny", dict(QUICK), seed=2), tmp_path / "other", silent)
+    assert figures(other) != figures(one)
+
+
+def test_a_finished_run_answers_at_once_and_another_run_keeps_out(tmp_path: Path) -> None:
+    first = train(spec(), tmp_path, silent)
+    assert train(spec(), tmp_path, silent) == first
+    with pytest.raises(BadInput, match="holds another run"):
+        train(spec(max_epochs=4), tmp_path, silent)
+
+
+def test_training_ends_after_patience_epochs_without_improvement_and_keeps_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([5.0, 3.0, 4.0, 3.5, 3.0, 2.0])
+    monkeypatch.setattr(training, "validate", lambda *_: EpochFigures(next(losses), 0.0, 0))
+    result = train(spec(max_epochs=50, patience=3), tmp_path, silent)
+    assert (result["epochs"], result["best_epoch"]) == (5, 2)
+    assert checkpoint.load_tensors(tmp_path / training.BEST)[1] == {"epoch": 2}
+
+
+def test_a_nan_ends_the_run_with_its_reason_and_the_step(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"the loss is (nan|inf).* at step \d+ \(epoch 1\)") as failure:
+        train(spec(learning_rate=1e30, clip=1e30), tmp_path, silent)
+    assert failure.value.reason == "nan"
+
+
+def test_a_full_disk_ends_the_run_with_its_reason_and_leaves_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(Failure):
+        train(spec(), tmp_path, silent, stop=lambda: True)
+    before = (tmp_path / training.LATEST).read_bytes()
+    (tmp_path / f"{training.LATEST}.partial").symlink_to("/dev/full")
+    with pytest.raises(Failure, match="No space left on device") as failure:
+        train(spec(), tmp_path, silent)
+    assert failure.value.reason == "disk"
+    assert (tmp_path / training.LATEST).read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Failure):
+        train(spec(), tmp_path, silent, stop=lambda: True)
+    (tmp_path / training.LATEST).write_bytes(b"garbage")
+    with pytest.raises(BadInput, match=r"latest\.safetensors is damaged"):
+        train(spec(), tmp_path, silent)
+
+
+def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
+    train(spec(), tmp_path, silent)
+    run = runs.open_run(tmp_path)
+    again = runs.evaluate_run(tmp_path, {}, None, silent)
+    assert again.plain() == json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert run.model.decoder.output.weight is run.model.decoder.embedding.weight
+
+
+def test_training_on_grammar_lowers_the_loss_and_reports_each_epoch(tmp_path: Path) -> None:
+    heard: list[dict[str, Any]] = []
+    train(spec("sfb"), tmp_path, lambda event, facts: heard.append(facts) if event == "epoch" else None)
+    assert [facts["epoch"] for facts in heard] == [1, 2, 3]
+    assert heard[-1]["neg_elbo"] < heard[0]["neg_elbo"]
+    assert 0 < heard[-1]["objective_beta"] <= 1
+
+
+def test_progress_inside_an_epoch_saves_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[tuple[int, int]] = []
+    original = checkpoint.save_state
+
+    def record(file: Path, model: Any, objective: Any, optimizers: Any, progress: Any) -> None:
+        saved.append((progress["epoch"], progress["batch"]))
+        original(file, model, objective, optimizers, progress)
+
+    monkeypatch.setattr(checkpoint, "save_state", record)
+    train(spec(max_epochs=1, checkpoint_seconds=1e-9), tmp_path, silent)
+    assert saved == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 0)]
+
+
+def test_nothing_of_a_run_is_pickled(tmp_path: Path) -> None:
+    train(spec(), tmp_path, silent)
+    assert {f.suffix for f in tmp_path.iterdir()} == {".json", ".safetensors"}
+
+
+def test_the_loop_names_no_technique() -> None:
+    source = Path(training.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    for technique in objectives.techniques():
+        assert technique not in words | names
+        assert f"trainers.objectives.{technique.replace('-', '_')}" not in source
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(BadInput, match="PyTorch sees no GPU"):
+        runs.check(spec(device="cuda"), [])
+
+
+def test_corners_of_a_search_space_are_checked() -> None:
+    with pytest.raises(BadInput, match=r"dropout = 1.5 is not allowed: dropout must be a number from 0 to 0.95"):
+        runs.check(spec("rnnlm"), [{"dropout": 1.5}])
+    with pytest.raises(BadInput, match="'gamm' is neither a hyperparameter of sfb"):
+        runs.check(spec("sfb", gamm=1), [])
