@@ -216,6 +216,25 @@ def test_a_dead_workers_trial_is_taken_over_and_a_live_ones_is_not(database: Dat
     attempts.renew(again[1])
 
 
+def test_a_lease_is_kept_while_the_trainer_is_silent(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 0.3)
+    attempts = Attempts(make(database, 1))
+    claimed = attempts.claim()
+    assert claimed is not None
+    renewed, renew = threading.Event(), attempts.renew
+    count = iter(range(100))
+
+    def counted(attempt: AttemptRow) -> None:
+        renew(attempt)
+        if next(count) >= 3:
+            renewed.set()
+
+    monkeypatch.setattr(attempts, "renew", counted)
+    with attempts.kept(claimed[1]):
+        assert renewed.wait(30)
+        assert Attempts.is_live(rows(database)[0])
+
+
 def test_a_process_that_is_gone_has_no_live_attempt() -> None:
     def row(**changes: Any) -> AttemptRow:
         facts = {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "lease_until": time.time() + 60}

@@ -9,7 +9,6 @@ from trainers.corpus import load
 from trainers.options import CorpusOptions
 from trainers.runs import Spec, train
 
-
 SIZE = 8000
 """15 epochs of it are 1,875 steps: mdr's multiplier, at the paper's step size of 1e-3, needs about a thousand to settle"""
 

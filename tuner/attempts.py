@@ -7,12 +7,14 @@ up later is refused. A trial whose attempt is over but not finished goes to the 
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import DatabaseError
 
 from tuner import samplers
 from tuner.database import AttemptRow, EpochRow, StudyRow
@@ -154,6 +156,24 @@ class Attempts:
             LeaseLost: if the attempt is over.
         """
         self._change(attempt, lease_until=time.time() + LEASE_SECONDS)
+
+    @contextmanager
+    def kept(self, attempt: AttemptRow) -> Iterator[None]:
+        """Renews the lease by the clock meanwhile: a report may be minutes away, as in an evaluation with S = 1000 on a CPU."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(LEASE_SECONDS / 3):
+                with suppress(LeaseLost, DatabaseError):  # the worker itself hears of it at its next report
+                    self.renew(attempt)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def end(self, attempt: AttemptRow, state: str, reason: str | None = None, message: str | None = None) -> None:
         """Ends the attempt; it can end once.

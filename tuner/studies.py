@@ -224,5 +224,7 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
 
 
 def _brief(value: object) -> str:
-    text = str(value.get("name", value) if isinstance(value, dict) else value)
+    if isinstance(value, dict) and "fingerprint" in value:
+        return f"{value['name']} with fingerprint {value['fingerprint']}"
+    text = str(value)
     return text if len(text) < 60 else text[:57] + "…"

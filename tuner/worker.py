@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -45,7 +46,8 @@ class Worker:
         self.listen("claimed", trial.number, {"params": trial.params})
         end: dict[str, Any] = {}
         try:
-            with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
+            log = folder / "trainer.log"
+            with self.attempts.kept(attempt), Trainer("train", json.dumps(spec), folder, log=log) as trainer:
                 for event in trainer.events():
                     self.attempts.renew(attempt)
                     if event["event"] == "epoch":
@@ -59,7 +61,8 @@ class Worker:
         except LeaseLost as lost:
             self.listen("lost", trial.number, {"message": str(lost)})
         except Interrupted:
-            self.attempts.end(attempt, "interrupted", "user", "stopped by the user.")
+            with suppress(LeaseLost):  # it may have ended just before
+                self.attempts.end(attempt, "interrupted", "user", "stopped by the user.")
             raise
 
     def _finish(self, trial: FrozenTrial, attempt: AttemptRow, result: Mapping[str, Any]) -> None:
