@@ -257,6 +257,30 @@ def test_a_full_disk_stops_the_study_and_it_goes_on_afterwards(tmp_path: Path) -
     assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
 
 
+def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        'technique = "vanilla"\n[parameters.d_h]\ntype = "categorical"\nchoices = [400000, 500000]\n'
+    )
+    settings = [part for key in QUICK[:3] for part in ("--set", key)]
+    arguments = [
+        "launch",
+        "-t",
+        "vanilla",
+        "--space",
+        "own.toml",
+        "-n",
+        "2",
+        "--sampler",
+        "random",
+        *settings,
+        "--json",
+    ]
+    study = json.loads(run(*arguments, cwd=tmp_path).stdout)
+    assert [(t["state"], t["reason"]) for t in study["trials"]] == [("failed", "oom")] * 2
+    assert "a smaller batch_size, d_h or rows needs less" in study["trials"][0]["message"]
+    assert study["best"] is None
+
+
 def test_ctrl_c_during_set_up(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(*launch()), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
