@@ -70,8 +70,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         hyperparameters, _ = replace(spec, values={**spec.values, **corner}).split()
         objectives.create(spec.technique, hyperparameters)
     _, options = spec.split()
-    if options.training.device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device = 'cuda' but PyTorch sees no GPU: use device=auto, or install a CUDA build of PyTorch.")
+    choose_device(options.training.device)
     return load(spec.corpus, options.corpus).describe()
 
 
@@ -182,7 +181,7 @@ def open_run(folder: Path) -> Run:
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(vocabulary), options.model)
     model.load_state_dict(checkpoint.load_tensors(folder / BEST)[0])
-    return Run(spec, model.to(choose_device(options.training.device)), vocabulary, options)
+    return Run(spec, model.to(choose_device("auto")), vocabulary, options)  # not only where it was trained
 
 
 def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:

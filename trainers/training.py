@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 
 from trainers import checkpoint
 from trainers.corpus import Corpus, Sentence, batches
-from trainers.errors import Failure
+from trainers.errors import BadInput, Failure
 from trainers.evaluation import validate
 from trainers.models import RNNLM, Batch, SentenceModel, SenVAE
 from trainers.objectives.objective import Objective
@@ -32,6 +32,13 @@ def build_model(objective: Objective, vocabulary: int, options: ModelOptions) ->
 
 
 def choose_device(name: str) -> torch.device:
+    """The device of that name; auto is a GPU where there is one.
+
+    Raises:
+        BadInput: if a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device = 'cuda' but PyTorch sees no GPU: use device=auto, or install a CUDA build of PyTorch.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
