@@ -56,6 +56,12 @@ def test_empty_lines_are_counted_not_read(tmp_path: Path) -> None:
     assert corpus.skipped["train"] == 2
 
 
+def test_line_ends_and_a_byte_order_mark_are_no_words(tmp_path: Path) -> None:
+    folder(tmp_path, "a b\n")
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa b\r\nb\r\n")
+    assert load(str(tmp_path), DEFAULT).vocabulary.words == (*SPECIALS, "b", "a")
+
+
 def test_fingerprint_follows_the_text_and_the_options(tmp_path: Path) -> None:
     one = load(str(folder(tmp_path, "a b\n")), DEFAULT).fingerprint
     assert load(str(tmp_path), DEFAULT).fingerprint == one

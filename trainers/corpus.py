@@ -114,7 +114,7 @@ def _read(file: Path) -> tuple[list[list[str]], int]:
     """A file's sentences, one a line, words split at white space; and how many lines were empty."""
     sentences, empty = [], 0
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:  # some editors put a byte-order mark first
             for line in lines:
                 words = line.split()
                 if words:
