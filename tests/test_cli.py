@@ -201,7 +201,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "empty file": (["launch", "-t", "sfb", "-c", "blank"], "holds no sentence"),
     "ptb unset": (["launch", "-t", "sfb", "-c", "ptb"], "PTB_DIR"),
     "domain": (["launch", "-t", "sfb", "--set", "r=500"], "r = 500 is out of sfb's domain: r must be 1 to 30"),
-    "domain to train": (["train", "-t", "sfb", "--set", "r=-1"], "r = -1 is out of sfb's domain"),
+    "domain to train": (["train", "-t", "sfb", "--set", "r=-1"], "r = -1 is not allowed: r must be a number above 0"),
     "rule": (
         ["train", "-t", "sfb", "--set", "dropout=2"],
         "dropout = 2 is not allowed: dropout must be a number from 0",

@@ -62,6 +62,11 @@ def test_a_users_own_file(tmp_path: Path) -> None:
     assert own.corners({"r": 3.0}) == [{"d_z": 4, "tied": True}, {"d_z": 64, "tied": False}]
 
 
+def test_every_choice_is_a_corner() -> None:
+    own = parse(GOOD.replace("[true, false]", '["a", "b", "c"]'), "my.toml")
+    assert [c["tied"] for c in own.corners({})] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -235,6 +235,23 @@ def test_a_lease_is_kept_while_the_trainer_is_silent(database: Database, monkeyp
         assert Attempts.is_live(rows(database)[0])
 
 
+def test_a_workers_death_is_not_counted_against_its_trial(database: Database) -> None:
+    study = make(database, 1)
+    for _ in range(5):
+        claimed = Attempts(study).claim()
+        assert claimed is not None
+        with database.session() as session:
+            session.execute(update(AttemptRow).where(AttemptRow.id == claimed[1].id).values(lease_until=0.0))
+    Worker(study, deaf).run()
+    assert [t.state for t in study.trials()] == ["complete"]
+
+
+def test_runs_that_cannot_be_written_are_refused_before_the_study_is_made(database: Database) -> None:
+    with pytest.raises(Fault, match="--runs /proc/no cannot be written"):
+        studies.go_on(database, "s", request_(), CORPUS, Path("/proc/no"))
+    Worker(make(database, 1), deaf).run()
+
+
 def test_a_process_that_is_gone_has_no_live_attempt() -> None:
     def row(**changes: Any) -> AttemptRow:
         facts = {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "lease_until": time.time() + 60}
@@ -305,6 +322,7 @@ def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(database
         with pytest.raises(Usage, match=f"study 's' exists with another {key}"):
             make(database, **changes)
     assert make(database, trials=9).budget == 9
+    assert make(database, trials=2).budget == 9  # another worker may be at it
 
 
 def test_somebody_elses_optuna_study_is_not_taken_over(database: Database) -> None:

@@ -144,6 +144,28 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
         runs.check(spec(device="cuda"), [])
 
 
+def test_what_defines_the_figure_cannot_be_searched() -> None:
+    for key in ("nll_samples", "min_count", "device"):
+        with pytest.raises(BadInput, match=f"{key} cannot be searched"):
+            runs.check(spec(), [{key: 1}])
+
+
+def test_a_text_that_changed_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.mkdir()
+    for split in ("train", "valid", "test"):
+        (text / f"{split}.txt").write_text("a b\nb a a\n" * 20)
+    own = Spec("vanilla", str(text), "tiny", {"max_epochs": 1, "nll_samples": 2})
+    train(own, tmp_path / "run", silent)
+    (text / "valid.txt").write_text("b b b\n" * 20)
+    with pytest.raises(BadInput, match="has changed since the run was trained"):
+        train(own, tmp_path / "run", silent)
+    with pytest.raises(BadInput, match="has changed since the run was trained"):
+        runs.evaluate_run(tmp_path / "run", {}, None, silent)
+    with pytest.raises(BadInput, match="has changed since the study was made"):
+        train(Spec("vanilla", str(text), fingerprint="other"), tmp_path / "other", silent)
+
+
 def test_corners_of_a_search_space_are_checked() -> None:
     with pytest.raises(BadInput, match=r"dropout = 1.5 is not allowed: dropout must be a number from 0 to 0.95"):
         runs.check(spec("rnnlm"), [{"dropout": 1.5}])

@@ -101,13 +101,20 @@ class Corpus:
 
     def warnings(self) -> list[str]:
         """What a reader of this corpus's figures must know."""
+        said = []
         unknown = self.unknown["valid"] + self.unknown["test"]
         if unknown and not self.unknown["train"]:
-            return [
+            said.append(
                 f"{unknown} validation and test tokens are not in the training text, which has no <unk> to learn from: "
                 "their likelihood is arbitrary; set min_count=2 so that rare training words become <unk>."
-            ]
-        return []
+            )
+        if self.cut["valid"]:
+            longest = max(map(len, self.splits["valid"]))
+            said.append(
+                f"{self.cut['valid']} of {len(self.splits['valid'])} validation sentences are cut to {longest} tokens, as in the "
+                "paper; truncation=0 keeps them whole."
+            )
+        return said
 
 
 def _read(file: Path) -> tuple[list[list[str]], int]:

@@ -45,7 +45,8 @@ class Metrics:
     """D + R"""
     active_units: int
     mi: float
-    """I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z)), on the same samples E[log q(z|x) − log q(z)]"""
+    """I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z)), on the same samples E[log q(z|x) − log q(z)];
+    at most ln of the number of evaluated sentences"""
     acc_gap: float
     """points of next-word accuracy, posterior sample minus prior sample (PA §6)"""
     collapsed: bool
@@ -158,7 +159,7 @@ def evaluate(
         active_units=active,
         mi=mi,
         acc_gap=acc_gap,
-        collapsed=bool(codes) and (mean_rate < COLLAPSED_RATE or active == 0),
+        collapsed=bool(codes) and (mean_rate < COLLAPSED_RATE or (active == 0 and len(each) > 1)),
         estimator={
             "proposal": "q" if codes else "exact",
             "samples": samples if codes else 1,

@@ -11,7 +11,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,17 @@ from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate
 from trainers.models import SentenceModel
-from trainers.options import OPTION_NAMES, EvaluationOptions, Options, Value, build
+from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
 SPEC, VOCABULARY, RESULT = "spec.json", "vocabulary.json", "result.json"
+
+
+UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
+    "device",
+    "checkpoint_seconds",
+}
+"""options that define the data or the figure itself"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Spec:
     values: dict[str, Value] = field(default_factory=dict)
     """hyperparameters and options in one name space"""
     seed: int = 0
+    fingerprint: str = ""
+    """the corpus's; empty: any text will do"""
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> "Spec":
@@ -66,6 +75,10 @@ class Spec:
 
 def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
     """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can."""
+    for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
+        raise BadInput(
+            f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
+        )
     for corner in [{}, *corners]:
         hyperparameters, _ = replace(spec, values={**spec.values, **corner}).split()
         objectives.create(spec.technique, hyperparameters)
@@ -82,8 +95,16 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         Failure: nan, disk, preempted.
     """
     hyperparameters, options = spec.split()
+    started = time.perf_counter()
+    corpus = load(spec.corpus, options.corpus)
+    if spec.fingerprint not in ("", corpus.fingerprint):
+        raise BadInput(
+            f"corpus {spec.corpus} has changed since the study was made: put the text back, or start another study."
+        )
     if (folder / SPEC).exists():
-        earlier = _read_json(folder / SPEC)["spec"]
+        known = _read_json(folder / SPEC)
+        _same_text(known, corpus)
+        earlier = known["spec"]
         if earlier != asdict(spec):
             raise BadInput(
                 f"folder {folder} holds another run ({earlier['technique']}, {earlier['values']}): name another folder."
@@ -91,9 +112,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         if (folder / RESULT).exists():
             found: dict[str, Any] = _read_json(folder / RESULT)
             return found
-    started = time.perf_counter()
     torch.manual_seed(spec.seed)
-    corpus = load(spec.corpus, options.corpus)
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(corpus.vocabulary), options.model)
     checkpoint.write_json(folder / VOCABULARY, corpus.vocabulary.words)
@@ -169,6 +188,13 @@ def _read_json(file: Path) -> Any:
         raise BadInput(f"{file} cannot be read ({error}).") from error
 
 
+def _same_text(known: Mapping[str, Any], corpus: Corpus) -> None:
+    if known["corpus"]["fingerprint"] != corpus.fingerprint:
+        raise BadInput(
+            f"corpus {corpus.name} has changed since the run was trained: put the text back, or train anew with --out."
+        )
+
+
 def open_run(folder: Path) -> Run:
     """The model of a run with its best epoch's weights.
 
@@ -194,10 +220,7 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
         )
     options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
     corpus: Corpus = load(run.spec.corpus, run.options.corpus)
-    if corpus.vocabulary.words != run.vocabulary.words:
-        raise BadInput(
-            f"corpus {run.spec.corpus} has changed since the run was trained: its vocabulary is another one."
-        )
+    _same_text(_read_json(folder / SPEC), corpus)
     return evaluate(
         run.model,
         corpus.splits["valid"],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 60.0
 ASK_SECONDS = 30.0
 MAX_LOST = 3
-"""attempts that may be lost before their trial fails"""
+"""trainers that may die on a trial before it fails; a worker's own death is not the trial's fault and is not counted"""
 
 
 class LeaseLost(Exception):
@@ -96,7 +96,7 @@ class Attempts:
                 if trial.state is not TrialState.RUNNING or trial.number in live:
                     continue
                 self._bury([a for a in attempts if a.trial == trial.number and a.state == "running"])
-                lost = sum(a.state in ("running", "lost") for a in attempts if a.trial == trial.number)
+                lost = sum(a.state == "lost" for a in attempts if a.trial == trial.number)
                 if lost < MAX_LOST:
                     return self._ask(trial.number), self._begin(trial.number)
                 self.study.optuna().tell(trial.number, state=TrialState.FAIL)
@@ -110,7 +110,7 @@ class Attempts:
                 update(AttemptRow)
                 .where(AttemptRow.id.in_([a.id for a in dead]))
                 .values(
-                    state="lost",
+                    state="interrupted",
                     reason="lost",
                     message="its worker ended without a word.",
                     ended_at=AttemptRow.lease_until,

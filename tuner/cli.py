@@ -107,7 +107,7 @@ def launch(
     model: ModelOption = "tiny",
     set_: SetOption = None,
     space: SpaceOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Every other seed is derived from it.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -122,6 +122,8 @@ def launch(
     searched = _space(technique, space)
     fixed = searched.checked(_settings(set_))
     source = _corpus(corpus)
+    name = study or f"{technique}-{_plain(Path(source).name)}-{model}"
+    _check_name(name)
     spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
     _say(f"checking {technique} on {corpus} …")
     described = trainer.check(spec, searched.corners(fixed))
@@ -130,16 +132,18 @@ def launch(
     if not searched.searched(fixed):
         _say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
     request = studies.Request(searched, source, model, fixed, sampler, seed, trials)
-    name = study or f"{technique}-{Path(corpus).name}-{model}"
-    _check_name(name)
     with _opened(database, create=True) as opened:
         current = studies.go_on(opened, name, request, described, runs)
-        _work(current, trials)
+        _work(current)
         if as_json:
             _print_json(current.plain())
             return
         report.summary(current)
         report.next_commands(current, "" if database == DATABASE else f" --database {database}")
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 
 def _check_name(name: str) -> None:
@@ -149,12 +153,12 @@ def _check_name(name: str) -> None:
         )
 
 
-def _work(study: Any, trials: int) -> None:
+def _work(study: Any) -> None:
     from tuner.progress import Progress
     from tuner.studies import best_of
     from tuner.worker import Worker
 
-    before = study.trials()
+    before, trials = study.trials(), study.budget
     done = [t for t in before if t.state in ("complete", "failed")]
     best = best_of(before)
     _say(f"study {study.name}: {len(done)} of {trials} trials done" + (", going on" if 0 < len(done) < trials else ""))
@@ -178,7 +182,9 @@ def train(
     corpus: CorpusOption = "grammar",
     model: ModelOption = "tiny",
     set_: SetOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights, the batches and the samples.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the weights, the batches and the samples.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
@@ -195,7 +201,8 @@ def train(
     from tuner.progress import Progress
     from tuner.trainer import Trainer, answer
 
-    values = _space(technique, None).checked(_settings(set_))
+    spaces.load(technique)  # refuses an unknown one at once
+    values = _settings(set_)  # one run is no search: the technique's own rules apply, not the search's domains
     spec = {"technique": technique, "corpus": _corpus(corpus), "model": model, "values": values, "seed": seed}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     folder = out or runs / "train" / f"{technique}-{Path(corpus).name}-{digest}"
@@ -222,7 +229,7 @@ def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.")],
     set_: SetOption = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of the samples.", show_default="the run's")
+        int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the samples.", show_default="the run's")
     ] = None,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
@@ -230,7 +237,10 @@ def evaluate(
     """Evaluate a trained run anew on the validation sentences, e.g. with more samples."""
     from tuner import report, trainer
 
-    arguments = [_run_folder(run, database), json.dumps(_settings(set_))]
+    folder = _run_folder(run, database)
+    if (folder / "spec.json").exists() and not (folder / "result.json").exists():
+        _say(f"note: run {run} is not finished; these are the figures of its best epoch so far")
+    arguments = [folder, json.dumps(_settings(set_))]
     metrics = trainer.ask("evaluate", *arguments, *([] if seed is None else ["--seed", seed]))
     if as_json:
         _print_json({"run": run, "metrics": metrics})
@@ -248,6 +258,9 @@ def _run_folder(run: str, database: str) -> Path:
         raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
     with _opened(database) as opened:
         found = studies.open_study(opened, study)
+        count = len(found.trials())
+        if int(number) >= count:
+            raise Usage(f"run {run!r} does not exist: study {study!r} has {count} trials, from 0 on.")
         return found.run_folder(int(number))
 
 

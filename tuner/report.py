@@ -144,7 +144,11 @@ def next_commands(study: Study, database_option: str) -> None:
     ]
     if best:
         commands.insert(
-            1, (f"tuner evaluate {best.run} --set nll_samples=1000{database_option}", "the winner at the papers' S")
+            1,
+            (
+                f"tuner evaluate {best.run} --set nll_samples=1000 --set nll_sentences=0{database_option}",
+                "the winner at the papers' S",
+            ),
         )
     width = max(len(command) for command, _ in commands)
     print("\nnext:")
@@ -162,7 +166,7 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
         "distortion": "D = −E_q log P(x|z), nats per sentence",
         "neg_elbo": "D + R",
         "active_units": "latent dimensions that vary with x",
-        "mi": "mutual information of x and z under q, nats",
+        "mi": "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
         "acc_gap": "next-word accuracy, posterior minus prior sample, points",
     }
     table = Table(box=None, pad_edge=False, show_header=False)

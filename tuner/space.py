@@ -106,11 +106,11 @@ class Space:
         return tuple(p for p in self.parameters if p.tuned and p.name not in fixed)
 
     def corners(self, fixed: Mapping[str, Value]) -> list[dict[str, Value]]:
-        """Its lowest and its highest values, to be checked before anything is searched."""
-        searched = self.searched(fixed)
-        lowest = {p.name: p.choices[0] if p.choices else p.low for p in searched}
-        highest = {p.name: p.choices[-1] if p.choices else p.high for p in searched}
-        return [{name: value for name, value in end.items() if value is not None} for end in (lowest, highest)]
+        """Its lowest and highest values and every choice, to be checked before anything is searched."""
+        ends = {p.name: p.choices or (p.low, p.high) for p in self.searched(fixed)}
+        count = max((len(values) for values in ends.values()), default=1)
+        corners = [{name: values[min(i, len(values) - 1)] for name, values in ends.items()} for i in range(count)]
+        return [{name: value for name, value in corner.items() if value is not None} for corner in corners]
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -150,7 +150,7 @@ def read(file: Path) -> Space:
         Usage: naming the file, the key, the value and the rule.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Usage(f"search space {file} cannot be read ({error}): --space takes a TOML file.") from error
     return parse(text, str(file))

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from tuner import __version__, samplers
 from tuner.attempts import Attempts
 from tuner.database import AttemptRow, Database, StudyRow
-from tuner.errors import Usage
+from tuner.errors import Fault, Usage
 from tuner.space import Space, Value
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Study:
             "corpus": facts["corpus"]["name"],
             "model": facts["model"],
             "values": {**facts["fixed"], **params},
+            "fingerprint": facts["corpus"]["fingerprint"],
             "seed": samplers.derive(facts["seed"], number, "train"),
         }
 
@@ -203,11 +204,16 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
                 raise Usage(
                     f"study {name!r} is in {database.url} but is not this program's: take another --study NAME."
                 )
+            folder = (runs / f"{name}-{secrets.token_hex(3)}").resolve()
+            try:
+                folder.mkdir(parents=True)
+            except OSError as error:
+                raise Fault(f"--runs {runs} cannot be written ({error.strerror}): name another folder.") from error
             row = StudyRow(
                 name=name,
                 specification=wanted,
                 budget=request.trials,
-                folder=str((runs / f"{name}-{secrets.token_hex(3)}").resolve()),
+                folder=str(folder),
                 created_at=time.time(),
             )
             session.add(row)
@@ -219,7 +225,7 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
                     f"study {name!r} exists with another {key} ({_brief(row.specification[key])}, not {_brief(wanted[key])}): "
                     "give the new one a name of its own with --study NAME."
                 )
-            row.budget = request.trials
+            row.budget = max(row.budget, request.trials)  # another worker may be at it
     return Study(database, row)
 
 

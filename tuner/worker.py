@@ -60,6 +60,10 @@ class Worker:
                 self._fail(trial, attempt, end["reason"], end["message"])
         except LeaseLost as lost:
             self.listen("lost", trial.number, {"message": str(lost)})
+        except Fault as fault:
+            with suppress(LeaseLost):
+                self.attempts.end(attempt, "interrupted", "error", str(fault))
+            raise
         except Interrupted:
             with suppress(LeaseLost):  # it may have ended just before
                 self.attempts.end(attempt, "interrupted", "user", "stopped by the user.")
