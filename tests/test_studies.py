@@ -264,8 +264,9 @@ def test_a_process_that_is_gone_has_no_live_attempt() -> None:
     assert not Attempts.is_live(row(state="finished"))
 
 
-def test_a_crash_between_the_end_of_an_attempt_and_the_tell_counts_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("where", "state"), [((Worker, "_tell"), "interrupted"), ((Attempts, "end"), "complete")])
+def test_a_crash_around_the_tell_counts_the_trial_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str], state: str
 ) -> None:
     study = make(database, 2)
 
@@ -273,10 +274,12 @@ def test_a_crash_between_the_end_of_an_attempt_and_the_tell_counts_once(
         raise MemoryError("the worker dies here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Worker, "_tell", crash)
+        patched.setattr(*where, crash)
         with pytest.raises(MemoryError):
             Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["interrupted"]
+    with database.session() as session:
+        session.execute(update(AttemptRow).values(lease_until=0.0))
+    assert [t.state for t in study.trials()] == [state]
     Worker(study, deaf).run()
     assert [t.state for t in study.trials()] == ["complete"] * 2
 

@@ -74,19 +74,19 @@ class Worker:
         if metrics["nll"] is None or not math.isfinite(metrics["nll"]):
             self._fail(trial, attempt, "nan", "the evaluation's NLL is not a finite number.")
             return
-        self.attempts.end(attempt, "finished")
         cost = {
             "epochs": result["epochs"],
             "tokens_per_second": result["tokens_per_second"],
             "seconds": result["seconds"],
         }
-        self._tell(trial, TrialState.COMPLETE, metrics["nll"], {"metrics": metrics, "cost": cost})
+        self._tell(trial, attempt, TrialState.COMPLETE, metrics["nll"], {"metrics": metrics, "cost": cost})
+        self.attempts.end(attempt, "finished")
         self.errors_in_a_row = 0
 
     def _fail(self, trial: FrozenTrial, attempt: AttemptRow, reason: str, message: str) -> None:
         if reason in OWN_FAULT:
+            self._tell(trial, attempt, TrialState.FAIL, None, {"reason": reason, "message": message})
             self.attempts.end(attempt, "failed", reason, message)
-            self._tell(trial, TrialState.FAIL, None, {"reason": reason, "message": message})
             self.errors_in_a_row = self.errors_in_a_row + 1 if reason == "error" else 0
             if self.errors_in_a_row >= MAX_FAILURES:
                 raise Fault(f"{MAX_FAILURES} trials in a row failed, the last because {message}")
@@ -95,8 +95,12 @@ class Worker:
         if reason in ("disk", "input"):
             raise Fault(f"trial {trial.number} stopped: {message} The same command goes on with it.")
 
-    def _tell(self, trial: FrozenTrial, state: TrialState, value: float | None, facts: Mapping[str, Any]) -> None:
+    def _tell(
+        self, trial: FrozenTrial, attempt: AttemptRow, state: TrialState, value: float | None, facts: Mapping[str, Any]
+    ) -> None:
+        """Told while the lease holds and before the attempt ends, so that nobody sees a trial that is neither held nor over."""
+        self.attempts.renew(attempt)
         study = self.study.optuna()
         for key, content in facts.items():
             study._storage.set_trial_user_attr(trial._trial_id, key, content)
-        study.tell(trial.number, value, state)
+        study.tell(trial.number, value, state, skip_if_finished=True)
