@@ -13,7 +13,9 @@ from trainers.options import ModelOptions
 
 torch.set_num_threads(1)
 
-SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0)
+SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0, d_c=7, flow_steps=2, components=4)
+LENGTHS = (3.0, 1.0)
+"""mean and sd of training lengths, for models built by hand"""
 
 
 @pytest.fixture(autouse=True)

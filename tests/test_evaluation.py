@@ -2,21 +2,17 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
-from torch.distributions import Normal
+from conftest import LENGTHS, SMALL
+from torch import Tensor, nn
 
-from trainers.evaluation import (
-    aggregate_log_density,
-    evaluate,
-    importance_weights,
-    subset,
-    validate,
-)
-from trainers.latent.posteriors import draw
+from trainers import evaluation
+from trainers.evaluation import batch_mutual_information, evaluate, importance_samples, subset, validate
+from trainers.latent.distributions import Gaussian
 from trainers.models import RNNLM, Batch, SenVAE
 from trainers.options import EvaluationOptions
 
@@ -25,39 +21,55 @@ RANDOM = np.random.default_rng(0)
 SENTENCES = [np.append(RANDOM.integers(4, 11, RANDOM.integers(1, 6)), 2) for _ in range(40)]
 
 
-def vae(d_z: int = 3, strength: float = 3.0) -> SenVAE:
+def vae(strength: float = 3.0, **options: Any) -> SenVAE:
     """A model whose decoder really listens to z."""
-    model = SenVAE(11, replace(SMALL, d_z=d_z)).double()
+    model = SenVAE(11, replace(SMALL, **options), LENGTHS).double()
     with torch.no_grad():
         model.to_h_0.weight.mul_(strength)
         model.decoder.embedding.weight.mul_(strength)
     return model.eval()
 
 
-@torch.no_grad()
-def test_importance_sampled_nll_agrees_with_quadrature_in_one_dimension() -> None:
-    model = vae(d_z=1)
-    model.to_posterior.scale.bias.fill_(1.0)  # wide enough for the weights to have a finite variance
-    found = evaluate(model, SENTENCES, EvaluationOptions(nll_samples=40_000, nll_sentences=0, rows=100_000), seed=1)
+def quadrature(model: SenVAE) -> list[float]:
+    """Exact −log P(x) of each sentence, the code being one number."""
     z = torch.linspace(-9, 9, 2001, dtype=torch.float64)[:, None]
+    log_p = model.prior_distribution().log_prob(z)
     exact = []
     for sentence in SENTENCES:
         batch = Batch.of([sentence], CPU).repeat(len(z))
-        log_joint = Normal(0.0, 1.0).log_prob(z[:, 0]) - model.decoder(batch, model.initial_state(z))
+        log_joint = log_p - model.decoder(batch, model.initial_state(z))
         exact.append(-math.log(torch.trapezoid(log_joint.exp(), z[:, 0]).item()))
-    assert found.nll == pytest.approx(np.mean(exact), abs=1e-3)
-    assert found.ppl == pytest.approx(math.exp(np.sum(exact) / sum(map(len, SENTENCES))), rel=1e-3)
+    return exact
+
+
+@pytest.mark.parametrize("prior", ["normal", "mog", "vamp"])
+@pytest.mark.parametrize("posterior", ["gaussian", "iaf", "planar"])
+@torch.no_grad()
+def test_importance_sampled_nll_agrees_with_quadrature_in_one_dimension(posterior: str, prior: str) -> None:
+    model = vae(d_z=1, posterior=posterior, prior=prior)
+    # wide enough, after what the flows' steps contract, for the weights to have a finite variance
+    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 2.5)
+    found = evaluate(model, SENTENCES, EvaluationOptions(nll_samples=10_000, rows=100_000), seed=1)
+    exact = quadrature(model)
+    assert found.nll == pytest.approx(np.mean(exact), abs=2e-3 if posterior == "gaussian" else 0.015)
+    tokens = sum(map(len, SENTENCES))
+    assert found.ppl == pytest.approx(math.exp(np.sum(exact) / tokens), rel=5e-3)
+    assert found.ppl_no_end == pytest.approx(math.exp(np.sum(exact) / (tokens - len(SENTENCES))), rel=5e-3)
+    assert found.ppl_elbo == pytest.approx(math.exp(found.neg_elbo * len(SENTENCES) / tokens))
     assert found.nll_se == pytest.approx(np.std(exact, ddof=1) / math.sqrt(len(exact)), rel=1e-2)
+    assert found.nll <= found.neg_elbo
 
 
 @torch.no_grad()
 def test_importance_weights_equal_a_loop_over_samples_whatever_the_rows() -> None:
     model, batch = vae(), Batch.of(SENTENCES[:5], CPU)
-    q = model.posterior(batch)
-    z = draw(q, 7)
-    log_w, distortion = importance_weights(model, batch, q, z, rows=1000)
+    q, p = model.posterior(batch), model.prior_distribution()
+    noise = q.noise(7)
+    drawn = importance_samples(model, batch, q, p, noise, rows=1000)
     for rows in (1, 11):
-        torch.testing.assert_close(importance_weights(model, batch, q, z, rows)[0], log_w)
+        torch.testing.assert_close(importance_samples(model, batch, q, p, noise, rows).log_weights, drawn.log_weights)
+    assert isinstance(q, Gaussian)
+    z = drawn.z
     for s in range(7):
         for i in range(5):
             alone = Batch.of([SENTENCES[i]], CPU)
@@ -65,10 +77,10 @@ def test_importance_weights_equal_a_loop_over_samples_whatever_the_rows() -> Non
             log_p_z = sum(-0.5 * math.log(2 * math.pi) - 0.5 * float(v) ** 2 for v in z[s, i])
             log_q_z = sum(
                 -0.5 * math.log(2 * math.pi) - math.log(sd) - 0.5 * ((v - u) / sd) ** 2
-                for v, u, sd in zip(z[s, i].tolist(), q.loc[i].tolist(), q.scale[i].tolist(), strict=True)
+                for v, u, sd in zip(z[s, i].tolist(), q.location[i].tolist(), q.scale[i].tolist(), strict=True)
             )
-            assert log_w[s, i].item() == pytest.approx(log_p_x + log_p_z - log_q_z)
-            assert distortion[s, i].item() == pytest.approx(-log_p_x)
+            assert drawn.log_weights[s, i].item() == pytest.approx(log_p_x + log_p_z - log_q_z)
+            assert drawn.distortion[s, i].item() == pytest.approx(-log_p_x)
 
 
 def test_elbo_bounds_nll_and_more_samples_tighten_it() -> None:
@@ -107,24 +119,20 @@ def test_a_language_model_is_evaluated_exactly() -> None:
     assert found.nll == pytest.approx(np.mean(exact))
     assert (found.rate, found.active_units, found.mi, found.acc_gap, found.collapsed) == (0, 0, 0, 0, False)
     assert found.estimator["proposal"] == "exact"
+    assert {key for key, value in found.plain().items() if value is None} == {
+        "rate", "distortion", "neg_elbo", "ppl_elbo", "active_units", "mi", "mi_he", "acc_gap", "rate_error", "mi_lower",
+    }  # fmt: skip
 
 
-def test_aggregate_posterior_equals_a_double_loop() -> None:
-    z, u, s = torch.randn(6, 2).double(), torch.randn(9, 2).double(), torch.rand(9, 2).double() + 0.1
-    expected = [
-        math.log(
-            sum(
-                math.prod(
-                    math.exp(-0.5 * ((z[m, d] - u[n, d]) / s[n, d]) ** 2) / (s[n, d] * math.sqrt(2 * math.pi))
-                    for d in range(2)
-                )
-                for n in range(9)
-            )
-            / 9
-        )
-        for m in range(6)
-    ]
-    assert aggregate_log_density(z, u, s, chunk=4).tolist() == pytest.approx(expected)
+class Place(nn.Module):
+    """A posterior at a place that the features tell."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.sd = scale
+
+    def forward(self, place: Tensor) -> Gaussian:
+        return Gaussian(place, torch.full_like(place, self.sd))
 
 
 def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_nothing() -> None:
@@ -133,11 +141,11 @@ def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_no
 
         apart = 1.0
 
-        def posterior(self, batch: Batch) -> Normal:
-            place = batch.tokens[:, :1].double() * 20 * self.apart + 1
-            return Normal(place.expand(-1, 3), torch.full((len(batch.tokens), 3), 0.01).double())
+        def features(self, batch: Batch) -> Tensor:
+            return (batch.tokens[:, :1].double() * 20 * self.apart + 1).expand(-1, 3)
 
-    model = Told(11, SMALL).double()
+    model = Told(11, SMALL, LENGTHS).double()
+    model.to_posterior = Place(0.01)
     sentences = [np.array([w, 2]) for w in range(4, 11)]
     found = evaluate(model, sentences, EvaluationOptions(nll_samples=2), seed=0)
     assert found.mi == pytest.approx(math.log(7), abs=0.01)
@@ -151,15 +159,51 @@ def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_no
     assert found.collapsed
 
 
+def test_he_et_als_estimate_equals_a_loop_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "HE_BATCH", 4)
+    u, s = torch.randn(10, 2).double(), torch.rand(10, 2).double() + 0.1
+    q = Gaussian(u, s)
+    z, log_q = (t[0] for t in q.transform(q.noise(1)))
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(3)).tolist()
+    total = 0.0
+    for start in (0, 4, 8):
+        part = order[start : start + 4]
+        for n in part:
+            negative_entropy = -sum(0.5 * math.log(2 * math.pi * math.e * v**2) for v in s[n].tolist())
+            densities = [
+                math.prod(
+                    math.exp(-0.5 * ((z[n, d] - u[m, d]) / s[m, d]) ** 2) / (s[m, d] * math.sqrt(2 * math.pi))
+                    for d in range(2)
+                )
+                for m in part
+            ]
+            total += negative_entropy - math.log(sum(densities) / len(part))
+    assert batch_mutual_information(q, z, log_q, seed=3) == pytest.approx(total / 10)
+
+
+@pytest.mark.parametrize("posterior", ["iaf", "planar"])
+def test_a_flows_collapsed_code_has_no_active_unit_however_noisy_its_means(posterior: str) -> None:
+    model = vae(posterior=posterior)
+    with torch.no_grad():
+        for parameter in model.to_posterior.parameters():
+            parameter.zero_()  # the same posterior for every sentence
+    found = evaluate(model, SENTENCES, EvaluationOptions(nll_samples=3), seed=0)
+    assert found.active_units == 0
+    assert found.mi == pytest.approx(0, abs=1e-9)
+    with torch.no_grad():
+        model.to_posterior.location.weight.normal_(std=3.0)
+    assert evaluate(model, SENTENCES, EvaluationOptions(nll_samples=3), seed=0).active_units == 3
+
+
 def test_accuracy_gap_is_high_when_only_the_code_knows_the_words() -> None:
     class Knows(SenVAE):
         """z tells the word; the decoder says it and then ends the sentence."""
 
-        def posterior(self, batch: Batch) -> Normal:
-            place = torch.where(batch.tokens[:, :1] == 5, 50.0, -50.0).double()
-            return Normal(place, torch.full_like(place, 0.01))
+        def features(self, batch: Batch) -> Tensor:
+            return torch.where(batch.tokens[:, :1] == 5, 50.0, -50.0).double()
 
-    model = Knows(11, replace(SMALL, d_z=1)).double()
+    model = Knows(11, replace(SMALL, d_z=1), LENGTHS).double()
+    model.to_posterior = Place(0.01)
     model.decoder.correct = lambda batch, h_0: (  # type: ignore[method-assign]
         int(((h_0[0, :, 0] > 0) == (batch.tokens[:, 0] == 5)).sum()),
         len(batch.tokens),

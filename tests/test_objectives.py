@@ -1,18 +1,19 @@
 """The contract of every technique: formula, gradient, schedule, checkpoint, and its search space."""
 
 import math
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
-from oracles import FORMULAS
+from conftest import LENGTHS, SMALL
+from oracles import FORMULAS, mmd_squared
 from torch import Tensor
 
 from trainers import objectives
 from trainers.errors import BadInput
+from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import Batch, Output
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, defaults
@@ -20,18 +21,24 @@ from trainers.training import build_model
 from tuner import space
 
 TECHNIQUES = objectives.techniques()
+PRIOR = Mixture(Gaussian(torch.zeros(1, 2).double(), torch.ones(1, 2).double()))
 
 
 def output(rate: float, requires_grad: bool = False) -> Output:
     distortion = torch.tensor([3.0, 5.0, 7.0], dtype=torch.float64, requires_grad=requires_grad)
     rates = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64) * rate
     rates.requires_grad_(requires_grad)
-    return Output(distortion, rates, rates[:, None])
+    z = torch.tensor([[0.1, -0.4], [0.9, 0.2], [-1.0, 2.0]], dtype=torch.float64)
+    return Output(distortion, rates, rates[:, None], z, PRIOR)
 
 
 def formula(technique: str, objective: Objective, measured: Output) -> float:
-    d, r = measured.distortion.detach().numpy(), measured.rate.detach().numpy()
-    return float(FORMULAS[technique](d, r, asdict(objective.hyperparameters), objective.state()))
+    """The oracle's loss; draws from the prior what the objective's loss draws at the same random state."""
+    d, r, mmd = measured.distortion.detach().numpy(), measured.rate.detach().numpy(), 0.0
+    if measured.prior is not None:
+        drawn = measured.prior.sample(len(d))
+        mmd = mmd_squared(measured.z.detach().numpy(), drawn.detach().numpy())
+    return float(FORMULAS[technique](d, r, asdict(objective.hyperparameters), objective.state(), mmd))
 
 
 def test_every_technique_has_an_oracle_and_a_search_space() -> None:
@@ -44,7 +51,10 @@ def test_loss_is_methods_formula_before_and_after_steps(technique: str, rate: fl
     objective = objectives.create(technique, {})
     for _ in range(3):
         measured = output(rate)
-        assert objective.loss(measured).item() == pytest.approx(formula(technique, objective, measured), rel=1e-9)
+        torch.manual_seed(1)
+        loss = objective.loss(measured).item()
+        torch.manual_seed(1)
+        assert loss == pytest.approx(formula(technique, objective, measured), rel=1e-6)
         for optimizer in objective.optimizers():
             optimizer.zero_grad()
             objective.loss(measured).backward()
@@ -57,7 +67,7 @@ def test_loss_is_methods_formula_before_and_after_steps(technique: str, rate: fl
 def test_model_gradient_agrees_with_finite_differences_of_the_formula(technique: str, r: float) -> None:
     names = objectives.hyperparameter_names(technique)
     objective = objectives.create(technique, {"r": r} if "r" in names else {})
-    model = build_model(objective, 11, SMALL).double()
+    model = build_model(objective, 11, SMALL, LENGTHS).double()
     objective.double()
     batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 2])], torch.device("cpu"))
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -68,7 +78,7 @@ def test_model_gradient_agrees_with_finite_differences_of_the_formula(technique:
 
         def measure() -> Output:
             torch.manual_seed(3)  # the same noise
-            return model(batch)
+            return objective.measure(model, batch)
 
         model.zero_grad()
         objective.loss(measure()).backward()
@@ -101,7 +111,11 @@ def test_state_dict_restores_the_schedule(technique: str) -> None:
             optimizer.step()
     fresh.load_state_dict(trained.state_dict())
     assert fresh.state() == trained.state()
-    assert fresh.loss(output(2.0)).item() == trained.loss(output(2.0)).item()
+    losses = []
+    for objective in (fresh, trained):
+        torch.manual_seed(1)
+        losses.append(objective.loss(output(2.0)).item())
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
@@ -178,7 +192,7 @@ def test_mdr_raises_its_multiplier_below_the_target_and_lowers_it_above() -> Non
 
 def test_mdrs_multiplier_is_in_no_other_optimiser_and_stays_positive() -> None:
     objective = objectives.create("mdr", {"r": 1.0, "u_0": 0.01, "rho": 0.1})
-    model = build_model(objective, 11, SMALL)
+    model = build_model(objective, 11, SMALL, LENGTHS)
     assert not {id(p) for p in objective.parameters()} & {id(p) for p in model.parameters()}
     (optimizer,) = objective.optimizers()
     for _ in range(50):
@@ -195,3 +209,71 @@ def test_free_bits_give_the_rate_no_gradient_below_the_threshold() -> None:
         gradient: Tensor | None = measured.rate.grad
         assert gradient is not None
         assert gradient.tolist() == pytest.approx([expected] * 3)
+
+
+def seen(objective: Objective, sentences: int = 400) -> Tensor:
+    """What the decoder reads of so many equal sentences of 5 tokens."""
+    read = []
+
+    class Reader(torch.nn.Module):
+        def forward(self, batch: Batch, inputs: Tensor) -> None:
+            read.append(inputs)
+
+    objective.measure(Reader(), Batch.of([np.array([5, 6, 7, 8, 2])] * sentences, torch.device("cpu")))  # type: ignore[arg-type]
+    return read[0]
+
+
+def test_word_dropout_drops_words_but_not_the_start_at_its_rate() -> None:
+    for rate in (0.0, 0.4, 1.0):
+        inputs = seen(objectives.create("word-dropout", {"rate": rate}))
+        assert (inputs[:, 0] == 1).all()
+        assert (inputs[:, 1:] == 3).double().mean().item() == pytest.approx(rate, abs=0.04)
+        kept = inputs[:, 1:] != 3
+        assert torch.equal(inputs[:, 1:][kept], torch.tensor([5, 6, 7, 8]).expand(400, 4)[kept])
+
+
+def test_annealed_word_dropout_goes_from_reading_nothing_to_reading_everything() -> None:
+    objective = objectives.create("annealed-word-dropout", {"gamma": 0.3})
+    rates = []
+    for _ in range(6):
+        rates.append((seen(objective)[:, 1:] == 3).double().mean().item())
+        objective.after_step(output(1.0))
+    assert rates == pytest.approx([1, 0.7, 0.4, 0.1, 0, 0], abs=0.04)
+    assert objective.warning(4) is None
+    assert "0.1 of the words are still dropped after the 3 steps" in str(objective.warning(3))
+
+
+def test_lagvaes_multipliers_climb_while_their_constraints_are_broken() -> None:
+    for e, sign in ((1.0, 1), (1e3, -1)):
+        objective = objectives.create("lagvae", {"e": e, "m": 0.0 if sign == 1 else 10.0})
+        (optimizer,) = objective.optimizers()
+        before = objective.state()
+        measured = output(5.0)
+        far = Output(measured.distortion, measured.rate, None, measured.z + 9, PRIOR)  # codes far from the prior
+        objective.loss(far).backward()
+        optimizer.step()
+        assert [math.copysign(1, objective.state()[k] - before[k]) for k in ("u", "v")] == [sign, sign]
+
+
+def test_infovae_is_the_beta_vae_where_lambda_is_beta() -> None:
+    measured = output(2.0)
+    info = objectives.create("infovae", {"beta": 0.5, "lam": 0.5}).loss(measured)
+    assert info.item() == pytest.approx(objectives.create("beta", {"beta": 0.5}).loss(measured).item())
+
+
+def test_the_best_epoch_of_a_technique_that_holds_a_rate_is_not_below_it() -> None:
+    held = {name for name in TECHNIQUES if objectives.create(name, {}).target_rate is not None}
+    assert held == {"fb", "sfb", "mdr"}
+    for name in held:
+        objective = objectives.create(name, {"r": 20.0})
+        assert objective.target_rate == 20
+        early, late = objective.criterion(25.0, 7.0), objective.criterion(14.0, 20.0)
+        assert late < early  # though the early epoch's −ELBO is the lower one
+        assert objective.criterion(14.0, 21.0) == 35
+    assert objectives.create("beta", {}).criterion(25.0, 7.0) == 32
+
+
+def test_rnnlm_refuses_a_latents_options() -> None:
+    for options in ({"posterior": "iaf"}, {"prior": "vamp"}):
+        with pytest.raises(BadInput, match="is not allowed for rnnlm, which has no latent code"):
+            build_model(objectives.create("rnnlm", {}), 11, replace(SMALL, **options), LENGTHS)

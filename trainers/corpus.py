@@ -81,16 +81,25 @@ class Corpus:
     entropy: float | None = None
     exact_nll: dict[str, float] | None = None
 
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training sentences' tokens."""
+        counts = np.array([len(s) for s in self.splits["train"]])
+        return float(counts.mean()), float(counts.std())
+
     def describe(self) -> dict[str, object]:
         """Name, sizes and fingerprint as plain values."""
         tokens = {split: sum(len(s) for s in self.splits[split]) for split in SPLITS}
+        mean, sd = self.lengths
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
             "vocabulary": len(self.vocabulary),
             "sentences": {split: len(self.splits[split]) for split in SPLITS},
             "tokens": tokens,
-            "mean_length": tokens["train"] / len(self.splits["train"]),
+            "mean_length": mean,
+            "sd_length": sd,
+            "longest": max(len(s) for s in self.splits["train"]),
             "unknown_tokens": self.unknown,
             "cut_sentences": self.cut,
             "empty_lines": self.skipped,

@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
 
 from trainers.corpus import Sentence, batches
-from trainers.latent.posteriors import draw
-from trainers.models import Batch, SentenceModel
+from trainers.latent.distributions import Conditional, Gaussian, Mixture, divergence
+from trainers.models import Batch, SentenceModel, SenVAE
 from trainers.options import EvaluationOptions
 
 ACTIVE_VARIANCE = 0.01
@@ -25,6 +24,13 @@ COLLAPSED_RATE = 0.2
 BATCH = 64
 SUBSET_SEED = 0
 """chooses the evaluated sentences blindly and alike for every run"""
+MEAN_SAMPLES = 64
+"""draws that estimate the mean of a posterior whose mean has no closed form"""
+HE_BATCH = 32
+"""sentences of a batch in He et al.'s estimator of the mutual information"""
+
+
+LATENT_FIGURES = ("ppl_elbo", "rate", "distortion", "neg_elbo", "active_units", "mi", "mi_he", "acc_gap")
 
 
 @dataclass(frozen=True)
@@ -37,25 +43,41 @@ class Metrics:
     """its standard error over sentences"""
     ppl: float
     """exp(Σ NLL / Σ tokens)"""
+    ppl_no_end: float
+    """exp(Σ NLL / Σ words): the same likelihood, the end tokens not counted (PA table 1, Dyer et al. 2016)"""
+    ppl_elbo: float
+    """exp(Σ −ELBO / Σ tokens), an upper bound of the perplexity"""
     rate: float
-    """R = KL(q(z|x) ‖ p(z))"""
+    """R = KL(q(z|x) ‖ p(z)); the mean over the samples of log q(z|x) − log p(z) where it has no closed form"""
     distortion: float
     """D = −E_q log P(x|z)"""
     neg_elbo: float
     """D + R"""
     active_units: int
+    """dimensions with Var_x(E_q[z_d|x]) > 0.01; a flow's means are estimated, their noise subtracted"""
     mi: float
     """I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z)), on the same samples E[log q(z|x) − log q(z)];
     at most ln of the number of evaluated sentences"""
+    mi_he: float
+    """He et al. 2019's estimate: the posterior's entropy in closed form and q(z) from batches of 32; at most ln 32 = 3.47"""
     acc_gap: float
     """points of next-word accuracy, posterior sample minus prior sample (PA §6)"""
     collapsed: bool
     """the posterior hardly depends on x: R < 0.2, or no active unit (a rate that every sentence pays alike)"""
     estimator: dict[str, int | str]
     """what made the NLL: proposal, samples S, sentences, seed, split"""
+    rate_error: float | None = None
+    """R − r, where the technique holds a rate r"""
+    mi_lower: float | None = None
+    """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+
+    @property
+    def latent(self) -> bool:
+        return self.estimator["proposal"] != "exact"
 
     def plain(self) -> dict[str, object]:
-        return asdict(self)
+        """As JSON values; what has no meaning without a latent is None there."""
+        return asdict(self) | ({} if self.latent else dict.fromkeys(LATENT_FIGURES))
 
 
 def subset(sentences: Sequence[Sentence], count: int) -> list[Sentence]:
@@ -66,34 +88,68 @@ def subset(sentences: Sequence[Sentence], count: int) -> list[Sentence]:
     return [sentences[i] for i in chosen]
 
 
+@dataclass(frozen=True)
+class Samples:
+    """S posterior samples of each of B sentences and what they are worth, in nats."""
+
+    z: Tensor  # [S, B, d_z]
+    log_q: Tensor  # [S, B] log q(z|x)
+    log_p: Tensor  # [S, B] log p(z)
+    distortion: Tensor  # [S, B] −log P(x|z)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """log w = log P(x|z) + log p(z) − log q(z|x): [S, B]."""
+        return self.log_p - self.log_q - self.distortion
+
+
 @torch.no_grad()
-def importance_weights(
-    model: SentenceModel, batch: Batch, posterior: Normal, z: Tensor, rows: int
-) -> tuple[Tensor, Tensor]:
-    """log w = log P(x|z) + log p(z) − log q(z|x) and −log P(x|z), both [S, B], for z [S, B, d_z].
-
-    At most `rows` sentence samples are decoded at once.
-    """
-    prior = model.prior_distribution()
-    assert prior is not None
-    sentences = z.shape[1]
-    log_ratio = (prior.log_prob(z) - posterior.log_prob(z)).sum(-1)
-    step = max(rows // sentences, 1)
-    nll = [
-        model.decoder(batch.repeat(len(part)), model.initial_state(part.flatten(0, 1))).view(-1, sentences)
-        for part in z.split(step)
-    ]
-    distortion = torch.cat(nll)
-    return log_ratio - distortion, distortion
-
-
-def aggregate_log_density(z: Tensor, location: Tensor, scale: Tensor, chunk: int = 256) -> Tensor:
-    """log q(z) = log 1/N Σ_n q(z|x_n) of each z [M, d], all N posteriors given [N, d]: [M]."""
+def importance_samples(
+    model: SenVAE, batch: Batch, posterior: Conditional, prior: Mixture, noise: Tensor, rows: int
+) -> Samples:
+    """Decodes the samples that `noise` [S, B, d_z] makes; at most `rows` sentence samples at once."""
+    sentences = noise.shape[1]
     parts = []
-    for part in z.split(chunk):
-        log_q = Normal(location, scale, validate_args=False).log_prob(part[:, None]).sum(-1)
-        parts.append(log_q.logsumexp(1) - math.log(len(location)))
-    return torch.cat(parts)
+    for part in noise.split(max(rows // sentences, 1)):
+        z, log_q = posterior.transform(part)
+        nll = model.decoder(batch.repeat(len(part)), model.initial_state(z.flatten(0, 1))).view(-1, sentences)
+        parts.append((z, log_q, prior.log_prob(z), nll))
+    return Samples(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def posterior_means(posterior: Conditional, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """E_q[z|x] [B, d_z], and the variance of its estimate [B, d_z], 0 where it is exact."""
+    if isinstance(posterior, Gaussian):
+        return posterior.location, torch.zeros_like(posterior.location)
+    z, _ = posterior.transform(posterior.noise(MEAN_SAMPLES, generator))
+    return z.mean(0), z.var(0) / MEAN_SAMPLES
+
+
+def count_active_units(means: Tensor, noise: Tensor) -> int:
+    """Dimensions whose mean varies over sentences (Burda et al. 2016), the estimates' own variance subtracted; both [N, d_z]."""
+    return int((means.var(0, correction=0) - noise.mean(0) > ACTIVE_VARIANCE).sum())
+
+
+@torch.no_grad()
+def mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor) -> float:
+    """E[log q(z|x) − log q(z)], z [N, d_z] one sample of each of N posteriors, log_q [N] its density (Hoffman & Johnson 2016)."""
+    return (log_q - Mixture(posterior).log_prob(z)).double().mean().item()
+
+
+@torch.no_grad()
+def batch_mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor, seed: int) -> float:
+    """He et al. 2019, appendix: −E[H(q(z|x))] − E[log q(z)] with q(z) of random batches of 32, averaged by sentences.
+
+    The entropy is in closed form for a Gaussian posterior, the samples' mean −log q(z|x) otherwise.
+    """
+    if isinstance(posterior, Gaussian):
+        log_q = -posterior.normal.entropy().sum(-1)
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device)
+    total = 0.0
+    for part in order.split(HE_BATCH):
+        total += (log_q[part] - Mixture(posterior[part]).log_prob(z[part])).double().sum().item()
+    return total / len(z)
 
 
 @torch.no_grad()
@@ -106,69 +162,104 @@ def evaluate(
 ) -> Metrics:
     """All metrics on (a fixed choice of) the validation `sentences`; the same seed gives the same figures."""
     model.eval()
-    device = next(model.parameters()).device
     chosen = subset(sentences, options.nll_sentences)
-    generator = torch.Generator(device).manual_seed(seed)
-    nll, distortion, rate = [], [], []
-    locations, scales, codes, log_own = [], [], [], []
-    right, right_prior, words, done = 0, 0, 0, 0
-    samples = options.nll_samples
+    if isinstance(model, SenVAE):
+        return _evaluate_latent(model, chosen, len(sentences), options, seed, progress)
+    nll, done, device = [], 0, next(model.parameters()).device
     for indices in batches(chosen, BATCH, None):
-        batch = Batch.of([chosen[i] for i in indices], device)
-        posterior, prior = model.posterior(batch), model.prior_distribution()
-        if posterior is None or prior is None:
-            exact = model(batch).distortion
-            nll.append(exact)
-            distortion.append(exact)
-            rate.append(torch.zeros_like(exact))
-        else:
-            z = draw(posterior, samples, generator)
-            log_w, sampled = importance_weights(model, batch, posterior, z, options.rows)
-            nll.append(math.log(samples) - log_w.logsumexp(0))
-            distortion.append(sampled.mean(0))
-            rate.append(kl_divergence(posterior, prior).sum(-1))
-            locations.append(posterior.loc)
-            scales.append(posterior.scale)
-            codes.append(z[0])
-            log_own.append(posterior.log_prob(z[0]).sum(-1))
-            noise = torch.randn(z[0].shape, generator=generator, device=device)
-            hits, count = model.decoder.correct(batch, model.initial_state(z[0]))
-            right += hits
-            words += count
-            right_prior += model.decoder.correct(batch, model.initial_state(prior.loc + prior.scale * noise))[0]
+        nll.append(model(Batch.of([chosen[i] for i in indices], device)).distortion)
         done += len(indices)
         progress(done, len(chosen))
     each = torch.cat(nll).double()
-    mean_rate = torch.cat(rate).double().mean().item()
-    active, mi, acc_gap = 0, 0.0, 0.0
-    if codes:
-        location, scale = torch.cat(locations), torch.cat(scales)
-        active = int((location.var(0, correction=0) > ACTIVE_VARIANCE).sum())
-        log_q = aggregate_log_density(torch.cat(codes), location, scale)
-        mi = (torch.cat(log_own) - log_q).double().mean().item()
-        acc_gap = 100 * (right - right_prior) / words
-    mean_nll, mean_distortion = each.mean().item(), torch.cat(distortion).double().mean().item()
-    tokens = sum(len(s) for s in chosen)
+    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator("exact", 1, chosen, len(sentences), seed))
+
+
+def _estimator(proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int) -> dict[str, int | str]:
+    return {
+        "proposal": proposal, "samples": samples, "sentences": len(chosen), "of": of, "seed": seed, "split": "valid",
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """What the latent codes are worth; all 0 without a latent."""
+
+    active_units: int = 0
+    mi: float = 0.0
+    mi_he: float = 0.0
+    acc_gap: float = 0.0
+
+
+def _metrics(
+    nll: Tensor,
+    distortion: Tensor,
+    rate: float,
+    chosen: Sequence[Sentence],
+    codes: _Codes,
+    estimator: dict[str, int | str],
+) -> Metrics:
+    count, tokens = len(nll), sum(len(s) for s in chosen)
+    mean_distortion = distortion.mean().item()
+    dead = rate < COLLAPSED_RATE or (codes.active_units == 0 and count > 1)
     return Metrics(
-        nll=mean_nll,
-        nll_se=(each.std() / math.sqrt(len(each))).item() if len(each) > 1 else math.nan,
-        ppl=_exp(each.sum().item() / tokens),
-        rate=mean_rate,
+        nll=nll.mean().item(),
+        nll_se=(nll.std() / math.sqrt(count)).item() if count > 1 else math.nan,
+        ppl=_exp(nll.sum().item() / tokens),
+        ppl_no_end=_exp(nll.sum().item() / (tokens - count)),
+        ppl_elbo=_exp((mean_distortion + rate) * count / tokens),
+        rate=rate,
         distortion=mean_distortion,
-        neg_elbo=mean_distortion + mean_rate,
-        active_units=active,
-        mi=mi,
-        acc_gap=acc_gap,
-        collapsed=bool(codes) and (mean_rate < COLLAPSED_RATE or (active == 0 and len(each) > 1)),
-        estimator={
-            "proposal": "q" if codes else "exact",
-            "samples": samples if codes else 1,
-            "sentences": len(chosen),
-            "of": len(sentences),
-            "seed": seed,
-            "split": "valid",
-        },
+        neg_elbo=mean_distortion + rate,
+        **vars(codes),
+        collapsed=estimator["proposal"] != "exact" and dead,
+        estimator=estimator,
     )
+
+
+def _evaluate_latent(
+    model: SenVAE,
+    chosen: Sequence[Sentence],
+    of: int,
+    options: EvaluationOptions,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Metrics:
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    samples, prior = options.nll_samples, model.prior_distribution()
+    nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
+    right, right_prior, words, done = 0, 0, 0, 0
+    for indices in batches(chosen, BATCH, None):
+        batch = Batch.of([chosen[i] for i in indices], device)
+        features.append(model.features(batch))
+        posterior: Conditional = model.to_posterior(features[-1])
+        drawn = importance_samples(model, batch, posterior, prior, posterior.noise(samples, generator), options.rows)
+        nll.append(math.log(samples) - drawn.log_weights.logsumexp(0))
+        distortion.append(drawn.distortion.mean(0))
+        rate.append(divergence(posterior, prior, drawn.z, drawn.log_q, drawn.log_p)[0])
+        codes.append(drawn.z[0])
+        log_own.append(drawn.log_q[0])
+        mean, noise = posterior_means(posterior, generator)
+        means.append(mean)
+        noises.append(noise)
+        hits, count = model.decoder.correct(batch, model.initial_state(drawn.z[0]))
+        right += hits
+        words += count
+        blind = prior.sample(len(indices), generator)
+        right_prior += model.decoder.correct(batch, model.initial_state(blind))[0]
+        done += len(indices)
+        progress(done, len(chosen))
+    everyone: Conditional = model.to_posterior(torch.cat(features))
+    z, log_q = torch.cat(codes), torch.cat(log_own)
+    found = _Codes(
+        active_units=count_active_units(torch.cat(means), torch.cat(noises)),
+        mi=mutual_information(everyone, z, log_q),
+        mi_he=batch_mutual_information(everyone, z, log_q, seed),
+        acc_gap=100 * (right - right_prior) / words,
+    )
+    estimator = _estimator("q", samples, chosen, of, seed)
+    mean_rate = torch.cat(rate).double().mean().item()
+    return _metrics(torch.cat(nll).double(), torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
 
 
 def _exp(x: float) -> float:
@@ -189,17 +280,20 @@ def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> 
     """D, R and AU over all `sentences`; leaves the random state of training as it was."""
     model.eval()
     device = next(model.parameters()).device
-    distortion, rate, locations = 0.0, 0.0, []
+    distortion, rate, means, noises = 0.0, 0.0, [], []
     generator = torch.Generator(device).manual_seed(seed)
+    prior = model.prior_distribution() if isinstance(model, SenVAE) else None
     for indices in batches(sentences, BATCH, None):
         batch = Batch.of([sentences[i] for i in indices], device)
-        posterior, prior = model.posterior(batch), model.prior_distribution()
-        if posterior is None or prior is None:
+        if not isinstance(model, SenVAE) or prior is None:
             distortion += model(batch).distortion.double().sum().item()
             continue
-        z = draw(posterior, 1, generator)[0]
-        distortion += model.decoder(batch, model.initial_state(z)).double().sum().item()
-        rate += kl_divergence(posterior, prior).double().sum().item()
-        locations.append(posterior.loc)
-    active = int((torch.cat(locations).var(0, correction=0) > ACTIVE_VARIANCE).sum()) if locations else 0
+        posterior = model.posterior(batch)
+        z, log_q = posterior.transform(posterior.noise(1, generator))
+        distortion += model.decoder(batch, model.initial_state(z[0])).double().sum().item()
+        rate += divergence(posterior, prior, z, log_q)[0].double().sum().item()
+        mean, noise = posterior_means(posterior, generator)
+        means.append(mean)
+        noises.append(noise)
+    active = count_active_units(torch.cat(means), torch.cat(noises)) if means else 0
     return EpochFigures(distortion / len(sentences), rate / len(sentences), active)

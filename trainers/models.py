@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from trainers.corpus import BOS, PAD, SPECIALS, Sentence
-from trainers.latent.posteriors import DiagonalGaussian, draw
-from trainers.latent.priors import StandardNormal
+from trainers.corpus import BOS, EOS, PAD, SPECIALS, Sentence
+from trainers.latent.distributions import Conditional, Mixture, divergence
+from trainers.latent.posteriors import POSTERIORS
+from trainers.latent.priors import PRIORS
 from trainers.options import ModelOptions
 
 CHUNK_LOGITS = 4_000_000
 """logits held at once where no gradient needs them: 16 MB in 32 bits"""
-PAD_INDEX, BOS_INDEX = SPECIALS.index(PAD), SPECIALS.index(BOS)
+PAD_INDEX, BOS_INDEX, EOS_INDEX = SPECIALS.index(PAD), SPECIALS.index(BOS), SPECIALS.index(EOS)
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,10 @@ class Output:
     """What a model measured on a batch, in nats per sentence."""
 
     distortion: Tensor  # [B] −log P(x|z), one sample of z; −log P(x) without a latent
-    rate: Tensor  # [B] KL(q(z|x) ‖ p(z)); 0 without a latent
-    rate_per_dimension: Tensor  # [B, d_z]; [B, 0] without a latent
+    rate: Tensor  # [B] KL(q(z|x) ‖ p(z)), or its one-sample estimate where it has no closed form; 0 without a latent
+    rate_per_dimension: Tensor | None  # [B, d_z]; None where the rate has no closed form; [B, 0] without a latent
+    z: Tensor  # [B, d_z] the posterior sample
+    prior: Mixture | None  # p(z); None without a latent
 
 
 class Decoder(nn.Module):
@@ -87,10 +89,13 @@ class Decoder(nn.Module):
         states, _ = self.gru(embedded, h_0.contiguous())
         return self.to_embedding(self._shared_dropout(states))  # type: ignore[no-any-return]
 
-    def forward(self, batch: Batch, h_0: Tensor) -> Tensor:
-        """−log P(x|h_0) of each sentence [B]; logits are computed only where there is a target."""
+    def forward(self, batch: Batch, h_0: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """−log P(x|h_0) of each sentence [B]; logits are computed only where there is a target.
+
+        inputs: the words read [B, T], where they are not those of the batch (word dropout).
+        """
         real = batch.tokens != PAD_INDEX
-        states, targets = self.states(batch.inputs, h_0)[real], batch.tokens[real]
+        states, targets = self.states(batch.inputs if inputs is None else inputs, h_0)[real], batch.tokens[real]
         # A training step's graph keeps all logits anyway; elsewhere a chunk that fits the cache is faster and bounds memory.
         size = len(states) if torch.is_grad_enabled() else max(CHUNK_LOGITS // self.output.out_features, 1)
         token_nll = torch.cat(
@@ -101,6 +106,11 @@ class Decoder(nn.Module):
         )
         row = real.nonzero()[:, 0]
         return token_nll.new_zeros(len(batch.tokens)).index_add(0, row, token_nll)
+
+    def step(self, words: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One word on: words [B], state [L, B, d_h] → logits [B, V] of the next word and the new state."""
+        out, state = self.gru(self.embedding(words)[:, None], state)
+        return self.output(self.to_embedding(out))[:, 0], state
 
     def correct(self, batch: Batch, h_0: Tensor) -> tuple[int, int]:
         """Next words guessed right given the true prefix, and all words."""
@@ -137,15 +147,8 @@ class SentenceModel(nn.Module):
                 (matrices if parameter.dim() == 2 else biases).append(parameter)
         return gal_penalty(matrices, biases, self.options.dropout, sentences)
 
-    def forward(self, batch: Batch) -> Output:
-        raise NotImplementedError
-
-    def posterior(self, batch: Batch) -> Normal | None:
-        """q(z|x) over [B, d_z]; None for a model without a latent."""
-        raise NotImplementedError
-
-    def prior_distribution(self) -> Normal | None:
-        """p(z) over [d_z]; None for a model without a latent."""
+    def forward(self, batch: Batch, inputs: Tensor | None = None) -> Output:
+        """One posterior sample's figures; `inputs` as in the decoder."""
         raise NotImplementedError
 
     def initial_state(self, z: Tensor) -> Tensor:
@@ -160,16 +163,10 @@ class RNNLM(SentenceModel):
         super().__init__(vocabulary, options)
         self.h_0 = nn.Parameter(torch.zeros(options.decoder_layers, 1, options.d_h))
 
-    def forward(self, batch: Batch) -> Output:
-        count = len(batch.tokens)
-        nll = self.decoder(batch, self.initial_state(self.h_0.new_zeros(count, 0)))
-        return Output(nll, nll.new_zeros(count), nll.new_zeros(count, 0))
-
-    def posterior(self, batch: Batch) -> None:
-        del batch
-
-    def prior_distribution(self) -> None:
-        return None
+    def forward(self, batch: Batch, inputs: Tensor | None = None) -> Output:
+        nothing = self.h_0.new_zeros(len(batch.tokens), 0)
+        nll = self.decoder(batch, self.initial_state(nothing), inputs)
+        return Output(nll, torch.zeros_like(nll), nothing, nothing, None)
 
     def initial_state(self, z: Tensor) -> Tensor:
         return self.h_0.expand(-1, len(z), -1)
@@ -178,26 +175,35 @@ class RNNLM(SentenceModel):
 class SenVAE(SentenceModel):
     """The sentence VAE: h_0 = tanh(affine(z)); a bidirectional GRU encodes x (PA eq. 14–15)."""
 
-    def __init__(self, vocabulary: int, options: ModelOptions) -> None:
+    def __init__(self, vocabulary: int, options: ModelOptions, lengths: tuple[float, float]) -> None:
+        """lengths: mean and standard deviation of the training sentences' tokens, for the VampPrior."""
         super().__init__(vocabulary, options)
         self.to_h_0 = nn.Linear(options.d_z, options.decoder_layers * options.d_h)
         self.encoder = nn.GRU(options.d_e, options.d_h, options.encoder_layers, batch_first=True, bidirectional=True)
-        self.to_posterior = DiagonalGaussian(2 * options.d_h, options.d_z)
-        self.prior = StandardNormal(options.d_z)
+        self.to_posterior = POSTERIORS[options.posterior](2 * options.d_h, options)
+        self.prior = PRIORS[options.prior](options, lengths)
 
     def generator_modules(self) -> list[nn.Module]:
         return [self.decoder, self.to_h_0]
 
-    def posterior(self, batch: Batch) -> Normal:
-        embedded = self.decoder.embedding(batch.tokens)
-        if self.options.detached:
-            embedded = embedded.detach()
-        packed = pack_padded_sequence(embedded, batch.lengths, batch_first=True, enforce_sorted=False)
-        _, h_n = self.encoder(packed)  # [layers·2, B, d_h]; the last layer's forward and backward final states
-        return self.to_posterior(torch.cat([h_n[-2], h_n[-1]], dim=-1))  # type: ignore[no-any-return]
+    def _features(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's last forward and backward states of embeddings [B, T, d_e]: [B, 2·d_h]."""
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        _, h_n = self.encoder(packed)  # [layers·2, B, d_h]
+        return torch.cat([h_n[-2], h_n[-1]], dim=-1)
 
-    def prior_distribution(self) -> Normal:
-        return self.prior()  # type: ignore[no-any-return]
+    def features(self, batch: Batch) -> Tensor:
+        """What the posterior is made from: [B, 2·d_h]."""
+        embedded = self.decoder.embedding(batch.tokens)
+        return self._features(embedded.detach() if self.options.detached else embedded, batch.lengths)
+
+    def posterior(self, batch: Batch) -> Conditional:
+        """q(z|x) of each sentence."""
+        return self.to_posterior(self.features(batch))  # type: ignore[no-any-return]
+
+    def prior_distribution(self) -> Mixture:
+        """p(z)."""
+        return self.prior(lambda pseudo, lengths: self.to_posterior(self._features(pseudo, lengths)))  # type: ignore[no-any-return]
 
     def initial_state(self, z: Tensor) -> Tensor:
         h_0 = self.to_h_0(z)
@@ -206,8 +212,8 @@ class SenVAE(SentenceModel):
         layers, d_h = self.options.decoder_layers, self.options.d_h
         return h_0.view(len(z), layers, d_h).transpose(0, 1)  # type: ignore[no-any-return]
 
-    def forward(self, batch: Batch) -> Output:
-        posterior = self.posterior(batch)
-        z = draw(posterior, 1)[0]
-        rate = kl_divergence(posterior, self.prior_distribution())
-        return Output(self.decoder(batch, self.initial_state(z)), rate.sum(-1), rate)
+    def forward(self, batch: Batch, inputs: Tensor | None = None) -> Output:
+        posterior, prior = self.posterior(batch), self.prior_distribution()
+        z, log_q = posterior.transform(posterior.noise(1))
+        rate, per_dimension = divergence(posterior, prior, z, log_q)
+        return Output(self.decoder(batch, self.initial_state(z[0]), inputs), rate, per_dimension, z[0], prior)

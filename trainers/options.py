@@ -108,6 +108,15 @@ class ModelOptions:
     tied: bool = option(True, "output matrix = word embeddings (after an affine map where d_h differs from d_e)")
     detached: bool = option(True, "the encoder's gradient does not reach the word embeddings")
     initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")
+    posterior: str = option(
+        "gaussian",
+        "diagonal Gaussian, inverse autoregressive flow or planar flow",
+        choices=("gaussian", "iaf", "planar"),
+    )
+    prior: str = option("normal", "N(0, I), mixture of Gaussians or VampPrior", choices=("normal", "mog", "vamp"))
+    flow_steps: int = option(4, "T, the steps of a flow", low=1)
+    d_c: int = option(512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1)
+    components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1)
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,9 @@ class TrainingOptions:
     clip: float = option(1.5, "largest gradient norm", above=0)
     weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
     max_epochs: int = option(100, "epochs at most", low=1)
-    patience: int = option(6, "epochs without a better validation −ELBO before training ends", low=1)
+    patience: int = option(
+        6, "epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends", low=1
+    )
     checkpoint_seconds: float = option(120.0, "seconds between checkpoints inside an epoch", above=0)
     device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
 
@@ -170,11 +181,11 @@ PRESETS: dict[str, dict[str, Value]] = {
     # `paper` is the defaults: PA, tables 5 and 6.
     "paper": {},
     "small": {
-        "d_z": 16, "d_e": 128, "d_h": 128, "decoder_layers": 1, "dropout": 0.2, "learning_rate": 2e-3,
+        "d_z": 16, "d_e": 128, "d_h": 128, "d_c": 128, "decoder_layers": 1, "dropout": 0.2, "learning_rate": 2e-3,
         "max_epochs": 20, "nll_samples": 100, "nll_sentences": 500,
     },
     "tiny": {
-        "d_z": 8, "d_e": 64, "d_h": 64, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
+        "d_z": 8, "d_e": 64, "d_h": 64, "d_c": 64, "components": 20, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
         "max_epochs": 12, "nll_samples": 100, "nll_sentences": 500,
     },
 }  # fmt: skip

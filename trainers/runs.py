@@ -22,6 +22,7 @@ from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate
 from trainers.models import SentenceModel
+from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
@@ -80,8 +81,10 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
             f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
         )
     for corner in [{}, *corners]:
-        hyperparameters, _ = replace(spec, values={**spec.values, **corner}).split()
-        objectives.create(spec.technique, hyperparameters)
+        hyperparameters, options = replace(spec, values={**spec.values, **corner}).split()
+        refused = objectives.create(spec.technique, hyperparameters).refusal(options.model)
+        if refused is not None:
+            raise BadInput(refused)
     _, options = spec.split()
     choose_device(options.training.device)
     return load(spec.corpus, options.corpus).describe()
@@ -114,7 +117,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             return found
     torch.manual_seed(spec.seed)
     objective = objectives.create(spec.technique, hyperparameters)
-    model = build_model(objective, len(corpus.vocabulary), options.model)
+    model = build_model(objective, len(corpus.vocabulary), options.model, corpus.lengths)
     checkpoint.write_json(folder / VOCABULARY, corpus.vocabulary.words)
     checkpoint.write_json(
         folder / SPEC,
@@ -146,7 +149,11 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             },
         )
 
-    metrics = evaluate(model, corpus.splits["valid"], options.evaluation, spec.seed, progress=evaluating)
+    metrics = _against(
+        evaluate(model, corpus.splits["valid"], options.evaluation, spec.seed, progress=evaluating),
+        objective.target_rate,
+        corpus.entropy,
+    )
     result = {
         "run": str(folder),
         "technique": spec.technique,
@@ -169,6 +176,17 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     return result
 
 
+def _against(metrics: Metrics, target_rate: float | None, entropy: float | None) -> Metrics:
+    """The metrics with those that need to know what was wanted or what is true."""
+    if not metrics.latent:
+        return metrics
+    return replace(
+        metrics,
+        rate_error=None if target_rate is None else metrics.rate - target_rate,
+        mi_lower=None if entropy is None else entropy - metrics.distortion,
+    )
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained run, loaded."""
@@ -177,6 +195,9 @@ class Run:
     model: SentenceModel
     vocabulary: Vocabulary
     options: Options
+    objective: Objective
+    corpus: dict[str, Any]
+    """what `Corpus.describe` said when it was trained"""
 
 
 def _read_json(file: Path) -> Any:
@@ -201,13 +222,15 @@ def open_run(folder: Path) -> Run:
     Raises:
         BadInput: if the folder holds no trained run.
     """
-    spec = Spec.parse(_read_json(folder / SPEC)["spec"])
+    known = _read_json(folder / SPEC)
+    spec, corpus = Spec.parse(known["spec"]), known["corpus"]
     hyperparameters, options = spec.split()
     vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)))
     objective = objectives.create(spec.technique, hyperparameters)
-    model = build_model(objective, len(vocabulary), options.model)
+    model = build_model(objective, len(vocabulary), options.model, (corpus["mean_length"], corpus["sd_length"]))
     model.load_state_dict(checkpoint.load_tensors(folder / BEST)[0])
-    return Run(spec, model.to(choose_device("auto")), vocabulary, options)  # not only where it was trained
+    model.to(choose_device("auto")).eval()  # not only where it was trained
+    return Run(spec, model, vocabulary, options, objective, corpus)
 
 
 def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:
@@ -221,10 +244,11 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
     options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
     corpus: Corpus = load(run.spec.corpus, run.options.corpus)
     _same_text(_read_json(folder / SPEC), corpus)
-    return evaluate(
+    metrics = evaluate(
         run.model,
         corpus.splits["valid"],
         options,
         run.spec.seed if seed is None else seed,
         lambda done, of: report("progress", {"phase": "evaluation", "done": done, "of": of}),
     )
+    return _against(metrics, run.objective.target_rate, corpus.entropy)

@@ -27,8 +27,18 @@ Report = Callable[[str, dict[str, Any]], None]
 """takes an event's name and its facts"""
 
 
-def build_model(objective: Objective, vocabulary: int, options: ModelOptions) -> SentenceModel:
-    return (SenVAE if objective.latent else RNNLM)(vocabulary, options)
+def build_model(
+    objective: Objective, vocabulary: int, options: ModelOptions, lengths: tuple[float, float]
+) -> SentenceModel:
+    """The technique's model for so many words; `lengths` are mean and sd of the training sentences' tokens.
+
+    Raises:
+        BadInput: if the technique makes no sense with these options.
+    """
+    reason = objective.refusal(options)
+    if reason is not None:
+        raise BadInput(reason)
+    return SenVAE(vocabulary, options, lengths) if objective.latent else RNNLM(vocabulary, options)
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,7 +64,7 @@ class Progress:
     """batches done of the epoch under way"""
     step: int = 0
     best: float = math.inf
-    """lowest validation −ELBO so far"""
+    """lowest validation criterion so far (`Objective.criterion`): the −ELBO, unless a rate is held"""
     best_epoch: int = 0
     train_loss: float = 0.0
     """Σ (D + R) over the sentences of the epoch under way"""
@@ -68,7 +78,7 @@ class Progress:
 class Training:
     """One run of one model, from its first step or its last checkpoint to convergence.
 
-    Ends when the validation −ELBO has not improved for `patience` epochs in a row or after `max_epochs`; the best epoch's
+    Ends when the validation criterion has not improved for `patience` epochs in a row or after `max_epochs`; the best epoch's
     weights are in `BEST`.
     """
 
@@ -131,8 +141,9 @@ class Training:
             raise Failure("nan", f"the validation −ELBO is {neg_elbo} after epoch {now.epoch + 1}.")
         train_loss = now.train_loss / len(train)
         now.epoch, now.batch, now.train_loss = now.epoch + 1, 0, 0.0
-        if neg_elbo < now.best:
-            now.best, now.best_epoch = neg_elbo, now.epoch
+        criterion = self.objective.criterion(figures.distortion, figures.rate)
+        if criterion < now.best:
+            now.best, now.best_epoch = criterion, now.epoch
             checkpoint.save_tensors(self.folder / BEST, self.model.state_dict(), {"epoch": now.epoch})
         now.finished = now.epoch >= self.options.max_epochs or now.epoch - now.best_epoch >= self.options.patience
         self._save()
@@ -155,7 +166,7 @@ class Training:
 
     def _step(self, sentences: Sequence[Sentence]) -> None:
         now, started = self.progress, time.perf_counter()
-        output = self.model(Batch.of(sentences, self.device))
+        output = self.objective.measure(self.model, Batch.of(sentences, self.device))
         loss: Tensor = self.objective.loss(output)
         if self.options.weight_decay:
             loss = loss + self.model.weight_decay(len(self.corpus.splits["train"]))

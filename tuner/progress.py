@@ -37,7 +37,7 @@ class Progress:
             word = ", collapsed" if metrics["collapsed"] else ""
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
-                f"AU {metrics['active_units']}{word} ({duration(self.spent[-1])}, {facts['epochs']} epochs); "
+                f"AU {number(metrics['active_units'])}{word} ({duration(self.spent[-1])}, {facts['epochs']} epochs); "
                 f"{self.done} of {self.trials} done, best NLL {number(self.best)}{self._left(0)}"
             )
         elif event == "failed":

@@ -162,16 +162,22 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
         "nll": "importance-sampled −log P(x), nats per sentence",
         "nll_se": "its standard error over sentences",
         "ppl": "perplexity per token, end token included",
+        "ppl_no_end": "perplexity per word: the same likelihood, end tokens not counted",
+        "ppl_elbo": "exp(Σ −ELBO / Σ tokens), an upper bound of ppl",
         "rate": "R = KL(q(z|x) ‖ p(z)), nats per sentence",
+        "rate_error": "R − r, reached minus wanted rate, nats",
         "distortion": "D = −E_q log P(x|z), nats per sentence",
         "neg_elbo": "D + R",
         "active_units": "latent dimensions that vary with x",
         "mi": "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
+        "mi_he": "the same by He et al. 2019's estimator, from batches of 32; at most ln 32 = 3.47",
+        "mi_lower": "H − D, a lower bound on the mutual information; R is an upper one",
         "acc_gap": "next-word accuracy, posterior minus prior sample, points",
     }
     table = Table(box=None, pad_edge=False, show_header=False)
     for key in METRICS:
-        table.add_row(key, number(metrics[key]), meanings[key], style=None)
+        if metrics[key] is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
+            table.add_row(key, number(metrics[key]), meanings[key])
     out = console()
     out.print(table)
     out.print(estimator(metrics))

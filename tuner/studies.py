@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-METRICS = ("nll", "nll_se", "ppl", "rate", "distortion", "neg_elbo", "active_units", "mi", "acc_gap")
+METRICS = (
+    "nll", "nll_se", "ppl", "ppl_no_end", "ppl_elbo", "rate", "rate_error", "distortion", "neg_elbo", "active_units",
+    "mi", "mi_he", "mi_lower", "acc_gap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""Posteriors: from a sentence's features to a distribution over its latent code."""
+"""Posteriors: from a sentence's features to the distribution q(z|x) of its latent code."""
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
 from torch.nn import functional as F
+
+from trainers.latent.distributions import Conditional, Flow, Gaussian
+from trainers.latent.flows import MADE, AutoregressiveStep, PlanarStep
+from trainers.options import ModelOptions
 
 MIN_SCALE = 1e-6
 """softplus reaches 0 in 32 bits; a scale of 0 has no density."""
@@ -12,19 +15,49 @@ MIN_SCALE = 1e-6
 class DiagonalGaussian(nn.Module):
     """q(z|x) = N(u, diag s²) with u = affine(f), s = softplus(affine(f)) (PA eq. 15)."""
 
-    def __init__(self, features: int, d_z: int) -> None:
+    def __init__(self, features: int, options: ModelOptions) -> None:
         super().__init__()
-        self.location = nn.Linear(features, d_z)
-        self.scale = nn.Linear(features, d_z)
+        self.location = nn.Linear(features, options.d_z)
+        self.scale = nn.Linear(features, options.d_z)
 
-    def forward(self, features: Tensor) -> Normal:
-        """features [B, F] → a Normal over [B, d_z]."""
-        scale = F.softplus(self.scale(features)) + MIN_SCALE
-        return Normal(self.location(features), scale, validate_args=False)
+    def base(self, features: Tensor) -> Gaussian:
+        return Gaussian(self.location(features), F.softplus(self.scale(features)) + MIN_SCALE)
+
+    def forward(self, features: Tensor) -> Conditional:
+        """features [B, F] → q(z|x) over [B, d_z]."""
+        return self.base(features)
 
 
-def draw(posterior: Normal, samples: int, generator: torch.Generator | None = None) -> Tensor:
-    """`samples` reparameterised draws z = u + s⊙ε: [S, B, d_z]."""
-    shape = (samples, *posterior.loc.shape)
-    noise = torch.randn(shape, generator=generator, device=posterior.loc.device, dtype=posterior.loc.dtype)
-    return posterior.loc + posterior.scale * noise
+class InverseAutoregressive(DiagonalGaussian):
+    """IAF: T gated steps, each a MADE of its own that sees the context c = affine(f) (PA eq. 16)."""
+
+    def __init__(self, features: int, options: ModelOptions) -> None:
+        super().__init__(features, options)
+        self.context = nn.Linear(features, options.d_c)
+        self.made = nn.ModuleList(MADE(options.d_z, options.d_c) for _ in range(options.flow_steps))
+
+    def forward(self, features: Tensor) -> Conditional:
+        context = self.context(features)
+        steps = [AutoregressiveStep(made, context) for made in self.made]  # type: ignore[arg-type]
+        return Flow(self.base(features), steps)
+
+
+class Planar(DiagonalGaussian):
+    """Planar flow of T steps, all of u, w and b amortised: affine maps of the features (PA eq. 18)."""
+
+    def __init__(self, features: int, options: ModelOptions) -> None:
+        super().__init__(features, options)
+        self.sizes = [options.d_z, options.d_z, 1] * options.flow_steps
+        self.steps = nn.Linear(features, sum(self.sizes))
+
+    def forward(self, features: Tensor) -> Conditional:
+        parts = torch.split(self.steps(features), self.sizes, dim=-1)
+        triples = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        return Flow(self.base(features), [PlanarStep(u, w, b[..., 0]) for u, w, b in triples])
+
+
+POSTERIORS: dict[str, type[DiagonalGaussian]] = {
+    "gaussian": DiagonalGaussian,
+    "iaf": InverseAutoregressive,
+    "planar": Planar,
+}

@@ -17,5 +17,9 @@ class Hyperparameters:
 class Technique(Objective):
     hyperparameters: Hyperparameters
 
+    @property
+    def target_rate(self) -> float:
+        return float(self.hyperparameters.r)
+
     def loss(self, output: Output) -> Tensor:
         return output.distortion.mean() + output.rate.mean().clamp(min=self.hyperparameters.r)

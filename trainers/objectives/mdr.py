@@ -29,6 +29,10 @@ class Technique(Objective):
         super().__init__(hyperparameters)
         self.u = nn.Parameter(torch.tensor(hyperparameters.u_0))
 
+    @property
+    def target_rate(self) -> float:
+        return float(self.hyperparameters.r)
+
     def loss(self, output: Output) -> Tensor:
         rate = output.rate.mean()
         return output.distortion.mean() + rate + self.u.abs() * (self.hyperparameters.r - rate)

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainers.models import Output
+from trainers.models import Batch, Output, SentenceModel
+from trainers.options import ModelOptions
 
 
 class Objective(nn.Module):
@@ -21,6 +22,21 @@ class Objective(nn.Module):
         super().__init__()
         self.hyperparameters = hyperparameters
 
+    def refusal(self, options: ModelOptions) -> str | None:
+        """The reason why the technique makes no sense with a model of these options, if there is one."""
+        del options
+        return None
+
+    @property
+    def target_rate(self) -> float | None:
+        """The rate r that the technique holds, in nats per sentence, if it holds one."""
+        return None
+
+    def measure(self, model: SentenceModel, batch: Batch) -> Output:
+        """What the model measures on a training batch; a technique may show the decoder other words."""
+        output: Output = model(batch)
+        return output
+
     def loss(self, output: Output) -> Tensor:
         """The scalar to minimise on this batch."""
         raise NotImplementedError
@@ -31,6 +47,14 @@ class Objective(nn.Module):
 
     def after_step(self, output: Output) -> None:
         """Moves the schedule on, once after every optimiser step."""
+
+    def criterion(self, distortion: float, rate: float) -> float:
+        """What the best epoch has least of on the validation set: D + R, or D + max(r, R) where a rate r is held.
+
+        Below its target a lower rate is no merit: judged by the −ELBO, a high target's best epoch would be an early one, whose
+        rate is not there yet.
+        """
+        return distortion + (rate if self.target_rate is None else max(self.target_rate, rate))
 
     def state(self) -> dict[str, float]:
         """What of the objective changes, e.g. its KL weight, for the record of each epoch."""

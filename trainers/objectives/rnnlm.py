@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainers.models import Output
 from trainers.objectives.objective import Objective
+from trainers.options import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,15 @@ class Hyperparameters:
 
 class Technique(Objective):
     latent: ClassVar[bool] = False
+
+    def refusal(self, options: ModelOptions) -> str | None:
+        for name in ("posterior", "prior"):
+            value, default = getattr(options, name), getattr(ModelOptions, name)
+            if value != default:
+                return (
+                    f"{name} = {value!r} is not allowed for rnnlm, which has no latent code: leave it at {default!r}."
+                )
+        return None
 
     def loss(self, output: Output) -> Tensor:
         return output.distortion.mean()

@@ -37,6 +37,10 @@ class Technique(Objective):
         super().__init__(hyperparameters)
         self.register_buffer("beta", torch.tensor(hyperparameters.beta_0, dtype=torch.float64))
 
+    @property
+    def target_rate(self) -> float:
+        return float(self.hyperparameters.r)
+
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + self.beta.item() * output.rate).mean()
 

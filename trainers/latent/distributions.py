@@ -1,0 +1,173 @@
+"""Distributions of the latent code: Gaussian, flow, mixture; and the divergence between posterior and prior.
+
+B: sentences (or mixture components); d: latent dimensions; S: samples; … : any leading shape.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+
+CHUNK_DENSITIES = 8_000_000
+"""numbers held at once where a mixture's density needs no gradient: 32 MB in 32 bits"""
+
+
+class Conditional(ABC):
+    """q(z|·): one density for each of B conditions."""
+
+    @abstractmethod
+    def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Standard normal noise […, B, d] → z […, B, d] ~ q and log q(z) […, B]; differentiable."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|·) of any z […, B or 1, d]: […, B]."""
+
+    @abstractmethod
+    def __getitem__(self, index: Tensor) -> "Conditional":
+        """The conditions at these places [n]."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> torch.Size:
+        """[B, d]"""
+
+    def noise(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """What `transform` takes: [S, B, d]."""
+        like = self.like
+        return torch.randn((samples, *self.shape), generator=generator, device=like.device, dtype=like.dtype)
+
+    @property
+    @abstractmethod
+    def like(self) -> Tensor:
+        """A tensor of the right type and device."""
+
+
+@dataclass(frozen=True)
+class Gaussian(Conditional):
+    """N(u, diag s²) with u, s [B, d] (PA eq. 3)."""
+
+    location: Tensor
+    scale: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.location.shape
+
+    @property
+    def like(self) -> Tensor:
+        return self.location
+
+    @property
+    def normal(self) -> Normal:
+        return Normal(self.location, self.scale, validate_args=False)
+
+    def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        log_q = -(0.5 * noise.square() + self.scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+        return self.location + self.scale * noise, log_q
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        log_q: Tensor = self.normal.log_prob(z).sum(-1)
+        return log_q
+
+    def __getitem__(self, index: Tensor) -> "Gaussian":
+        return Gaussian(self.location[index], self.scale[index])
+
+
+class Step(ABC):
+    """One invertible map of a flow, conditioned on each of B sentences."""
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z […, B, d] → g(z) […, B, d] and log |det ∂g/∂z| […, B]."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        """The z […, B, d] with g(z) = y; differentiable where autograd is on."""
+
+    @abstractmethod
+    def __getitem__(self, index: Tensor) -> "Step":
+        """The conditions at these places [n]."""
+
+
+@dataclass(frozen=True)
+class Flow(Conditional):
+    """z = g_T ∘ … ∘ g_1(z_0), z_0 Gaussian: log q(z) = log N(z_0) − Σ_t log |det J_t| (PA eq. 7, 16k, 18k)."""
+
+    base: Gaussian
+    steps: Sequence[Step]
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.base.shape
+
+    @property
+    def like(self) -> Tensor:
+        return self.base.like
+
+    def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_q = self.base.transform(noise)
+        for step in self.steps:
+            z, log_det = step.forward(z)
+            log_q = log_q - log_det
+        return z, log_q
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        log_det = torch.zeros((), device=z.device, dtype=z.dtype)
+        for step in reversed(self.steps):
+            z = step.inverse(z)
+            log_det = log_det + step.forward(z)[1]
+        return self.base.log_prob(z) - log_det
+
+    def __getitem__(self, index: Tensor) -> "Flow":
+        return Flow(self.base[index], [step[index] for step in self.steps])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """1/B Σ_b q(z|b), uniform over the conditions of `components`: a prior (PA eq. 9, 10), or the aggregate posterior q(z).
+
+    N(0, I) is the mixture of one component.
+    """
+
+    components: Conditional
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) of z […, d]: […]."""
+        count, d = self.components.shape
+        flat = z.reshape(-1, d)
+        size = len(flat) if torch.is_grad_enabled() else max(CHUNK_DENSITIES // (count * d), 1)
+        parts = [self.components.log_prob(part[:, None]).logsumexp(-1) for part in flat.split(max(size, 1))]
+        return (torch.cat(parts) - math.log(count)).reshape(z.shape[:-1])
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """`count` draws [count, d]. Reparameterised: uniform weights leave the choice of component free of parameters."""
+        device = self.components.like.device
+        chosen = torch.randint(self.components.shape[0], (count,), generator=generator, device=device)
+        picked = self.components[chosen]
+        return picked.transform(picked.noise(1, generator))[0][0]
+
+    @property
+    def gaussian(self) -> Gaussian | None:
+        """The one Gaussian that it is, if it is."""
+        single = self.components.shape[0] == 1 and isinstance(self.components, Gaussian)
+        return self.components if single else None  # type: ignore[return-value]
+
+
+def divergence(
+    q: Conditional, p: Mixture, z: Tensor, log_q: Tensor, log_p: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """KL(q(z|x) ‖ p(z)) of each sentence [B] and, where it has a closed form, of each dimension [B, d].
+
+    Closed form for a Gaussian posterior under a Gaussian prior; otherwise the mean of log q(z|x) − log p(z) over the given
+    samples z [S, B, d] with log q(z|x) [S, B] (PA eq. 11, there S = 1), which may be negative. log_p saves computing it again.
+    """
+    prior = p.gaussian
+    if isinstance(q, Gaussian) and prior is not None:
+        per_dimension = kl_divergence(q.normal, prior.normal)
+        return per_dimension.sum(-1), per_dimension
+    return (log_q - (p.log_prob(z) if log_p is None else log_p)).mean(0), None

@@ -1,0 +1,52 @@
+"""Annealed word dropout: word dropout whose rate starts at 1 and falls by γ each optimiser step to 0 (PA §3, table 2).
+
+The decoder grows from one that reads nothing to one that reads everything. Not Miladinović et al.'s adversarial word dropout,
+which shares the abbreviation AWD.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.models import Batch, Output, SentenceModel
+from trainers.objectives.objective import Objective
+from trainers.objectives.word_dropout import drop_words
+from trainers.options import option
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    gamma: float = option(2e-5, "γ, what the dropout rate falls by in one optimiser step", above=0, high=1)
+
+
+class Technique(Objective):
+    hyperparameters: Hyperparameters
+    rate: Tensor
+
+    def __init__(self, hyperparameters: Hyperparameters) -> None:
+        super().__init__(hyperparameters)
+        self.register_buffer("rate", torch.tensor(1.0, dtype=torch.float64))
+
+    def measure(self, model: SentenceModel, batch: Batch) -> Output:
+        output: Output = model(batch, drop_words(batch.inputs, self.rate.item()))
+        return output
+
+    def loss(self, output: Output) -> Tensor:
+        return (output.distortion + output.rate).mean()
+
+    def after_step(self, output: Output) -> None:
+        del output
+        self.rate.sub_(self.hyperparameters.gamma).clamp_(min=0.0)
+
+    def state(self) -> dict[str, float]:
+        return {"word_dropout": self.rate.item()}
+
+    def warning(self, steps: int) -> str | None:
+        left = 1 - self.hyperparameters.gamma * steps
+        if left <= 0:
+            return None
+        return (
+            f"annealed-word-dropout cannot end: with gamma = {self.hyperparameters.gamma:g} a step, {left:.2g} of the words are "
+            f"still dropped after the {steps} steps of max_epochs; a gamma of at least {1 / steps:.2g} ends it."
+        )

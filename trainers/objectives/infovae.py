@@ -1,0 +1,48 @@
+"""InfoVAE: D + βR + (λ − β)·MMD²(q(z), p(z)) (Zhao et al. 2018b; PA §3).
+
+Zhao et al. write the weights as 1 − α on the rate and α + λ − 1 on the divergence; with β = 1 − α these are β and λ − β. MMD²
+is the unbiased estimate under the kernel exp(−‖a − b‖²/d_z) between the batch's posterior samples and as many of the prior.
+PA's authors' code multiplies it by 10⁴: `mmd_scale` does, and is 1 unless set, as in the paper's text.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.models import Output
+from trainers.objectives.objective import Objective
+from trainers.options import option
+
+
+def kernel(a: Tensor, b: Tensor) -> Tensor:
+    """exp(−‖a − b‖²/d) of every pair: a [N, d], b [M, d] → [N, M]."""
+    return torch.exp(-(a[:, None] - b).square().sum(-1) / a.shape[1])
+
+
+def mmd_squared(a: Tensor, b: Tensor) -> Tensor:
+    """Unbiased MMD² of the samples a [N, d] and b [M, d], N, M ≥ 2 (Gretton et al. 2012, eq. 3): pairs of a sample with itself
+    are left out, so its mean is 0 for equal distributions and it may be negative. A sample of one has no pair: 0."""
+    n, m = len(a), len(b)
+    if min(n, m) < 2:
+        return (a.sum() + b.sum()) * 0
+    within_a = (kernel(a, a).sum() - n) / (n * (n - 1))
+    within_b = (kernel(b, b).sum() - m) / (m * (m - 1))
+    return within_a + within_b - 2 * kernel(a, b).mean()
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    beta: float = option(0.7, "β = 1 − α, the rate's weight", low=0)
+    lam: float = option(31.623, "λ; the divergence's weight is λ − β", low=0)
+    mmd_scale: float = option(1.0, "factor on MMD²; the paper's authors' code has 10⁴", above=0)
+
+
+class Technique(Objective):
+    hyperparameters: Hyperparameters
+
+    def loss(self, output: Output) -> Tensor:
+        h = self.hyperparameters
+        assert output.prior is not None
+        mmd = mmd_squared(output.z, output.prior.sample(len(output.z)))
+        return (output.distortion + h.beta * output.rate).mean() + (h.lam - h.beta) * h.mmd_scale * mmd

@@ -1,0 +1,58 @@
+"""Lagrangian VAE in its MI-maximising mode (Zhao et al. 2018a; PA §7).
+
+    max I(x; z)   s.t.   −ELBO ≤ e,   MMD²(q(z), p(z)) ≤ m
+
+I(x; z) ≥ H − D, so α·D is minimised in its place, and the constraints enter with multipliers that climb:
+
+    min over the model, max over u, v ≥ 0, of   αD + u(D + R − e) + v(MMD² − m)
+
+u and v are absolute values of parameters with an RMSprop of their own, as in `mdr`. The bound e must be feasible: a little
+above what `vanilla` reaches on the same corpus. MMD² as in `infovae`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer, RMSprop
+
+from trainers.models import Output
+from trainers.objectives.infovae import mmd_squared
+from trainers.objectives.objective import Objective
+from trainers.options import option
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    e: float = option(110.0, "e, the largest −ELBO allowed, in nats per sentence", above=0)
+    m: float = option(0.005, "m, the largest MMD² allowed", low=0)
+    alpha: float = option(1.0, "α, the weight of the mutual information's bound", above=0)
+    u_0: float = option(1.0, "u and v, the multipliers, before the first step", above=0)
+    rho: float = option(1e-3, "ρ, RMSprop's step size on u and v", above=0)
+
+
+class Technique(Objective):
+    hyperparameters: Hyperparameters
+
+    def __init__(self, hyperparameters: Hyperparameters) -> None:
+        super().__init__(hyperparameters)
+        self.multipliers = nn.Parameter(torch.full((2,), hyperparameters.u_0))
+
+    def loss(self, output: Output) -> Tensor:
+        h = self.hyperparameters
+        assert output.prior is not None
+        distortion, rate = output.distortion.mean(), output.rate.mean()
+        mmd = mmd_squared(output.z, output.prior.sample(len(output.z)))
+        u, v = self.multipliers.abs()
+        loss: Tensor = h.alpha * distortion + u * (distortion + rate - h.e) + v * (mmd - h.m)
+        return loss
+
+    def optimizers(self) -> list[Optimizer]:
+        return [RMSprop([self.multipliers], lr=self.hyperparameters.rho, maximize=True)]
+
+    def criterion(self, distortion: float, rate: float) -> float:
+        return self.hyperparameters.alpha * distortion + max(distortion + rate, self.hyperparameters.e)
+
+    def state(self) -> dict[str, float]:
+        u, v = self.multipliers.abs().tolist()
+        return {"u": u, "v": v}

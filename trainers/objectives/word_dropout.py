@@ -1,0 +1,39 @@
+"""Word dropout: D + R with each word that the decoder reads replaced by <unk> with a fixed probability (Bowman et al. 2016).
+
+The start token stays: it is no word. Evaluation drops nothing.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.corpus import SPECIALS, UNK
+from trainers.models import Batch, Output, SentenceModel
+from trainers.objectives.objective import Objective
+from trainers.options import option
+
+UNK_INDEX = SPECIALS.index(UNK)
+
+
+def drop_words(inputs: Tensor, rate: float) -> Tensor:
+    """Inputs [B, T] with each word after the start token <unk> with probability `rate`."""
+    dropped = torch.rand(inputs.shape, device=inputs.device) < rate
+    dropped[:, 0] = False
+    return inputs.masked_fill(dropped, UNK_INDEX)
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    rate: float = option(0.4, "probability that a word read by the decoder is <unk>", low=0, high=1)
+
+
+class Technique(Objective):
+    hyperparameters: Hyperparameters
+
+    def measure(self, model: SentenceModel, batch: Batch) -> Output:
+        output: Output = model(batch, drop_words(batch.inputs, self.hyperparameters.rate))
+        return output
+
+    def loss(self, output: Output) -> Tensor:
+        return (output.distortion + output.rate).mean()
