@@ -97,6 +97,24 @@ def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
     assert json.loads(more.stdout)["metrics"]["estimator"]["seed"] == 5
     assert json.loads(more.stdout)["metrics"]["estimator"]["samples"] == 7
 
+    best_run = best["run"]
+    sampled = run("sample", best_run, "--count", "3", "--ancestral", "--length", "6", cwd=tmp_path)
+    assert len(sampled.stdout.splitlines()) == 3
+    assert all(len(line.split()) <= 6 for line in sampled.stdout.splitlines())
+    again = run("sample", best_run, "--count", "3", "--ancestral", "--length", "6", "--json", cwd=tmp_path)
+    assert [e["sentence"] for e in json.loads(again.stdout)["sentences"]] == sampled.stdout.splitlines()
+    assert "from: " in run("sample", best_run, "--posterior", "--count", "2", cwd=tmp_path).stdout
+    word = sampled.stdout.split()[0]
+    odd = run("reconstruct", best_run, f"{word} qwerty", cwd=tmp_path)
+    assert "note: not in the vocabulary, read as <unk>: qwerty" in odd.stderr
+    assert "TER " in odd.stdout
+    assert len(json.loads(run("reconstruct", best_run, "-n", "2", "--json", cwd=tmp_path).stdout)["sentences"]) == 2
+    between = run("interpolate", best_run, word, f"{word} {word}", "--count", "4", cwd=tmp_path)
+    assert len(between.stdout.splitlines()) == 6
+    assert "novelty: mean TER" in run("neighbours", best_run, "--count", "2", cwd=tmp_path).stdout
+    assert "the sentence is empty" in run("reconstruct", best_run, "", cwd=tmp_path, code=2).stderr
+    assert "is no folder and no STUDY/NUMBER" in run("sample", "nothing", cwd=tmp_path, code=2).stderr
+
 
 def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
@@ -189,7 +207,7 @@ def test_lists(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of annealing"),
+    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of annealed-word-dropout"),
     "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
     "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp, tpe, random"),
     "preset": (

@@ -1,4 +1,4 @@
-"""The trainer's command: `python -m trainers check|corpus|train|evaluate`, one JSON object a line on standard output.
+"""The trainer's command, `python -m trainers COMMAND …`: one JSON object a line on standard output.
 
 The last line of a run that ended well is {"event": "done", …}; of one that did not, {"event": "failed", "reason", "message"}.
 Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped in order (goes on from its checkpoint).
@@ -27,6 +27,8 @@ def report(event: str, facts: dict[str, Any]) -> None:
     def finite(value: Any) -> Any:
         if isinstance(value, float):
             return value if value - value == 0 else None
+        if isinstance(value, list):
+            return [finite(v) for v in value]
         return {k: finite(v) for k, v in value.items()} if isinstance(value, dict) else value
 
     print(json.dumps({"event": event, **finite(facts)}), flush=True)
@@ -53,9 +55,25 @@ def _run(arguments: argparse.Namespace) -> None:
     elif arguments.command == "train":
         spec = runs.Spec.parse(json.loads(arguments.spec))
         report("done", runs.train(spec, arguments.folder, report, stopped.is_set))
-    else:
+    elif arguments.command == "evaluate":
         metrics = runs.evaluate_run(arguments.folder, json.loads(arguments.options), arguments.seed, report)
         report("done", metrics.plain())
+    else:
+        _write(arguments)
+
+
+def _write(arguments: argparse.Namespace) -> None:
+    from trainers import samples
+
+    folder, options = arguments.folder, json.loads(arguments.options)
+    if arguments.command == "sample":
+        report("done", samples.sample_run(folder, options))
+    elif arguments.command == "reconstruct":
+        report("done", samples.reconstruct_run(folder, json.loads(arguments.sentences), options))
+    elif arguments.command == "interpolate":
+        report("done", samples.interpolate_run(folder, json.loads(arguments.sentences), options))
+    else:
+        report("done", samples.neighbours_run(folder, options, report))
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -75,6 +93,10 @@ def main() -> int:
         "corpus": ("name", "options"),
         "train": ("spec", "folder"),
         "evaluate": ("folder", "options"),
+        "sample": ("folder", "options"),
+        "reconstruct": ("folder", "options", "sentences"),
+        "interpolate": ("folder", "options", "sentences"),
+        "neighbours": ("folder", "options"),
     }.items():
         command = commands.add_parser(name)
         for argument in positional:

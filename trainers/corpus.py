@@ -46,6 +46,9 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    def __contains__(self, word: str) -> bool:
+        return word in self._index  # type: ignore[attr-defined]
+
     def encode(self, words: Sequence[str]) -> Sentence:
         index: dict[str, int] = self._index  # type: ignore[attr-defined]
         unk = index[UNK]

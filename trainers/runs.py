@@ -233,6 +233,17 @@ def open_run(folder: Path) -> Run:
     return Run(spec, model, vocabulary, options, objective, corpus)
 
 
+def corpus_of(run: Run, folder: Path) -> Corpus:
+    """The corpus that the run in the folder was trained on.
+
+    Raises:
+        BadInput: if its text has changed since.
+    """
+    corpus = load(run.spec.corpus, run.options.corpus)
+    _same_text(_read_json(folder / SPEC), corpus)
+    return corpus
+
+
 def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:
     """A run's metrics anew, with other evaluation options or another seed."""
     run = open_run(folder)
@@ -242,8 +253,7 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
             f"{unknown[0]!r} is no option of evaluation: it has {', '.join(asdict(run.options.evaluation))}."
         )
     options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
-    corpus: Corpus = load(run.spec.corpus, run.options.corpus)
-    _same_text(_read_json(folder / SPEC), corpus)
+    corpus = corpus_of(run, folder)
     metrics = evaluate(
         run.model,
         corpus.splits["valid"],

@@ -46,6 +46,14 @@ SetOption = Annotated[
 ]
 SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search space of your own (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.", show_default=False)
+]
+CountOption = Annotated[int, typer.Option("--count", "-n", min=1, help="Sentences.")]
+AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
+CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
+WritingSeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of codes and words.")]
+LengthOption = Annotated[int, typer.Option("--length", min=1, help="Words of a sentence at most.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 DATABASE = "sqlite:///tuner.db"
 RUNS = Path("runs")
@@ -226,7 +234,7 @@ def train(
 
 @app.command(epilog="Example: tuner evaluate sfb-grammar-tiny/3 --set nll_samples=1000 --set nll_sentences=0")
 def evaluate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.")],
+    run: RunArgument,
     set_: SetOption = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the samples.", show_default="the run's")
@@ -262,6 +270,122 @@ def _run_folder(run: str, database: str) -> Path:
         if int(number) >= count:
             raise Usage(f"run {run!r} does not exist: study {study!r} has {count} trials, from 0 on.")
         return found.run_folder(int(number))
+
+
+def _write(command: str, run: str, database: str, options: dict[str, object], *more: object) -> dict[str, Any]:
+    """What the trainer's command of that name writes from a run."""
+    from tuner import trainer
+
+    return trainer.ask(command, _run_folder(run, database), json.dumps(options), *more)
+
+
+def _decoding(ancestral: bool) -> str:
+    return "ancestral" if ancestral else "greedy"
+
+
+@app.command(epilog="Example: tuner sample mdr-ptb-small/3 --count 5 --ancestral")
+def sample(
+    run: RunArgument,
+    count: CountOption = 10,
+    posterior: Annotated[
+        bool,
+        typer.Option("--posterior", help="Codes from posteriors of random validation sentences, not from the prior."),
+    ] = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from codes drawn from the prior.
+
+    Decoded greedily, all variety comes from the code: a collapsed model writes one sentence over and over.
+    """
+    options = {"count": count, "source": "posterior" if posterior else "prior", "decoding": _decoding(ancestral)}
+    found = _write("sample", run, database, {**options, "seed": seed, "length": length})
+    if as_json:
+        _print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        print(entry["sentence"] + (f"\n    from: {entry['source']}" if "source" in entry else ""))
+    _say(f"{found['distinct']} of {count} sentences are distinct")
+
+
+@app.command(epilog='Example: tuner reconstruct mdr-ptb-small/3 "the company said it expects a profit"')
+def reconstruct(
+    run: RunArgument,
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sentences, words divided by spaces.", show_default="validation sentences drawn at random"),
+    ] = None,
+    count: CountOption = 10,
+    centre: CentreOption = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences again from their codes, with the translation edit rate (TER) between the two."""
+    options = {"count": count, "centre": centre, "decoding": _decoding(ancestral), "seed": seed, "length": length}
+    found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
+    if as_json:
+        _print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        for note in entry["notes"]:
+            _say(f"note: {note}")
+        print(f"{entry['source']}\n    {entry['sentence']}\n    TER {entry['ter']:.2f}")
+
+
+@app.command(
+    epilog='Example: tuner interpolate mdr-ptb-small/3 "the judge was dismissed" "the letter was dated oct. N"'
+)
+def interpolate(
+    run: RunArgument,
+    first: Annotated[str, typer.Argument(help="The sentence to start from.", show_default=False)],
+    last: Annotated[str, typer.Argument(help="The sentence to end at.", show_default=False)],
+    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Points on the line, ends included.")] = 8,
+    centre: CentreOption = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from points on the line between two sentences' codes: a homotopy."""
+    options = {"count": count, "centre": centre, "decoding": _decoding(ancestral), "seed": seed, "length": length}
+    found = _write("interpolate", run, database, options, json.dumps([first, last]))
+    if as_json:
+        _print_json({"run": run, **found})
+        return
+    for note in found["notes"]:
+        _say(f"note: {note}")
+    print("\n".join([f"[{first}]", *(entry["sentence"] for entry in found["sentences"]), f"[{last}]"]))
+
+
+@app.command(epilog="Example: tuner neighbours mdr-ptb-small/3 --count 5")
+def neighbours(
+    run: RunArgument,
+    count: CountOption = 10,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from the prior and find the training sentence nearest to each by TER.
+
+    0 is a copy; the mean is the model's novelty.
+    """
+    options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
+    found = _write("neighbours", run, database, options)
+    if as_json:
+        _print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        print(f"{entry['sentence']}\n    {entry['ter']:.2f}  {entry['neighbour']}")
+    print(f"novelty: mean TER {found['novelty']:.2f}; {found['distinct']} of {count} sentences are distinct")
 
 
 @app.command(epilog="Example: tuner techniques --json")

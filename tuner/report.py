@@ -150,6 +150,7 @@ def next_commands(study: Study, database_option: str) -> None:
                 "the winner at the papers' S",
             ),
         )
+        commands.insert(2, (f"tuner neighbours {best.run}{database_option}", "what it writes, and how new that is"))
     width = max(len(command) for command, _ in commands)
     print("\nnext:")
     for command, meaning in commands:

@@ -1,0 +1,126 @@
+"""Sentences from a trained model: samples, reconstructions and homotopies (PA figures 1, 4 and 5)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.corpus import Sentence, Vocabulary
+from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, Batch, SentenceModel, SenVAE
+from trainers.options import option
+
+ROWS = 256
+"""sentences decoded at once"""
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How sentences are made. The same options and seed give the same sentences."""
+
+    count: int = option(10, "sentences to make", low=1)
+    source: str = option(
+        "prior",
+        "where codes come from: the prior, or the posteriors of validation sentences drawn at random",
+        choices=("prior", "posterior"),
+    )
+    decoding: str = option(
+        "greedy", "the likeliest word each time, or a word drawn from the softmax", choices=("greedy", "ancestral")
+    )
+    centre: bool = option(
+        False, "a posterior's centre (a Gaussian's mean) in place of a sample; the paper's figures use samples"
+    )
+    length: int = option(100, "words at most", low=1)
+    seed: int = option(0, "seed of codes and words", low=0)
+
+
+@torch.no_grad()
+def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generator: torch.Generator) -> list[list[int]]:
+    """One sentence for each code z [n, d_z]: its words' indices, without the end token."""
+    model.eval()
+    written: list[list[int]] = []
+    for codes in z.split(ROWS):
+        state = model.initial_state(codes).contiguous()
+        word = torch.full((len(codes),), BOS_INDEX, device=z.device)
+        sentences: list[list[int]] = [[] for _ in codes]
+        open_rows = set(range(len(codes)))
+        for _ in range(options.length):
+            logits, state = model.decoder.step(word, state)
+            logits[:, [PAD_INDEX, BOS_INDEX]] = -torch.inf  # no word, so never a target in training
+            if options.decoding == "greedy":
+                word = logits.argmax(-1)
+            else:
+                word = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+            for row, index in enumerate(word.tolist()):
+                if index == EOS_INDEX:
+                    open_rows.discard(row)
+                elif row in open_rows:
+                    sentences[row].append(index)
+            if not open_rows:
+                break
+        written += sentences
+    return written
+
+
+@torch.no_grad()
+def encode(
+    model: SenVAE, sentences: Sequence[Sentence], options: GenerationOptions, generator: torch.Generator
+) -> Tensor:
+    """A code for each sentence [n, d_z]: a sample of its posterior, or its centre."""
+    device = next(model.parameters()).device
+    codes = []
+    for start in range(0, len(sentences), ROWS):
+        posterior = model.posterior(Batch.of(sentences[start : start + ROWS], device))
+        noise = posterior.noise(1, generator)
+        codes.append(posterior.transform(noise * 0 if options.centre else noise)[0][0])
+    return torch.cat(codes)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A sentence that a model wrote, and the one whose code it was written from, if there was one."""
+
+    words: list[str]
+    source: list[str] | None = None
+
+
+def sample(
+    model: SentenceModel, vocabulary: Vocabulary, options: GenerationOptions, valid: Sequence[Sentence] = ()
+) -> list[Written]:
+    """`count` sentences from codes of the prior, or of the posteriors of `valid` sentences drawn at random.
+
+    A model without a latent has one start for all sentences.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(options.seed)
+    sources: list[list[str] | None] = [None] * options.count
+    if not isinstance(model, SenVAE):
+        z = torch.zeros(options.count, 0, device=device)
+    elif options.source == "prior":
+        z = model.prior_distribution().sample(options.count, generator)
+    else:
+        chosen = random.Random(options.seed).choices(valid, k=options.count)
+        z = encode(model, chosen, options, generator)
+        sources = [vocabulary.decode(sentence.tolist()) for sentence in chosen]
+    made = decode(model, z, options, generator)
+    return [Written(vocabulary.decode(ids), source) for ids, source in zip(made, sources, strict=True)]
+
+
+def reconstruct(
+    model: SenVAE, vocabulary: Vocabulary, sentences: Sequence[Sentence], options: GenerationOptions
+) -> list[list[str]]:
+    """Each sentence written again from its code."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(options.seed)
+    z = encode(model, sentences, options, generator)
+    return [vocabulary.decode(ids) for ids in decode(model, z, options, generator)]
+
+
+def interpolate(
+    model: SenVAE, vocabulary: Vocabulary, ends: tuple[Sentence, Sentence], options: GenerationOptions
+) -> list[list[str]]:
+    """A homotopy: sentences from `count` points on the line between two sentences' codes, the ends' own included."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(options.seed)
+    first, last = encode(model, ends, options, generator)
+    share = torch.linspace(0, 1, options.count, device=first.device)[:, None]
+    return [vocabulary.decode(ids) for ids in decode(model, first + share * (last - first), options, generator)]

@@ -1,0 +1,107 @@
+"""What a saved run writes: samples, reconstructions, homotopies, and how near its samples are to the training text."""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainers import generation, neighbours
+from trainers.corpus import Sentence
+from trainers.errors import BadInput
+from trainers.generation import GenerationOptions
+from trainers.models import SenVAE
+from trainers.options import Value, build
+from trainers.runs import Run, corpus_of, open_run
+from trainers.training import Report
+
+
+def _options(values: Mapping[str, Value], *names: str) -> GenerationOptions:
+    """Generation options from plain values; only those of the command's own names."""
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise BadInput(f"{unknown[0]!r} is no option here: there are {', '.join(names)}.")
+    return build(GenerationOptions, values)
+
+
+def _latent(run: Run, action: str) -> SenVAE:
+    if not isinstance(run.model, SenVAE):
+        raise BadInput(
+            f"{action} needs a latent code, and {run.spec.technique} has none: name a run of another technique."
+        )
+    return run.model
+
+
+def _read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
+    """A sentence as the run's word indices, and what there is to say about it.
+
+    Raises:
+        BadInput: if it has no word.
+    """
+    words, notes, longest = text.split(), [], int(run.corpus["longest"])
+    if not words:
+        raise BadInput("the sentence is empty: give at least one word.")
+    unknown = [word for word in words if word not in run.vocabulary]
+    if unknown:
+        notes.append(f"not in the vocabulary, read as <unk>: {', '.join(dict.fromkeys(unknown))}")
+    if len(words) >= longest:
+        notes.append(f"cut to {longest - 1} words, the longest that the model was trained on")
+        words = words[: longest - 1]
+    return run.vocabulary.encode(words), notes
+
+
+def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Sentences that the run's model writes from codes of its prior or posteriors."""
+    run = open_run(folder)
+    options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
+    if options.source == "posterior":
+        _latent(run, "source = 'posterior'")
+    valid = corpus_of(run, folder).splits["valid"] if options.source == "posterior" else []
+    written = generation.sample(run.model, run.vocabulary, options, valid)
+    sentences: list[dict[str, Any]] = [{"sentence": " ".join(w.words)} for w in written]
+    for entry, one in zip(sentences, written, strict=True):
+        if one.source is not None:
+            entry["source"] = " ".join(one.source)
+    return {"sentences": sentences, "distinct": len({entry["sentence"] for entry in sentences})}
+
+
+def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
+    """Each text, or else `count` validation sentences drawn at random, written again from its code; TER against the text."""
+    run = open_run(folder)
+    model = _latent(run, "reconstruct")
+    options = _options(values, "count", "decoding", "centre", "length", "seed")
+    if not texts:
+        valid = corpus_of(run, folder).splits["valid"]
+        chosen = random.Random(options.seed).sample(valid, min(options.count, len(valid)))
+        texts = [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in chosen]
+    read = [_read_sentence(run, text) for text in texts]
+    made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
+    return {
+        "sentences": [
+            {"source": text, "sentence": " ".join(words), "ter": neighbours.ter(words, text.split()), "notes": notes}
+            for text, words, (_, notes) in zip(texts, made, read, strict=True)
+        ]
+    }
+
+
+def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
+    """A homotopy between two sentences in `count` points, the ends' own codes included."""
+    run = open_run(folder)
+    model = _latent(run, "interpolate")
+    options = _options(values, "count", "decoding", "centre", "length", "seed")
+    first, last = (_read_sentence(run, text) for text in ends)
+    made = generation.interpolate(model, run.vocabulary, (first[0], last[0]), options)
+    sentences = [{"sentence": " ".join(words)} for words in made]
+    return {"ends": list(ends), "sentences": sentences, "notes": first[1] + last[1]}
+
+
+def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:
+    """Samples, each with its nearest training sentence by TER, and their mean TER: the model's novelty."""
+    run = open_run(folder)
+    corpus = corpus_of(run, folder)
+    found = sample_run(folder, values)
+    index = neighbours.Neighbours([corpus.vocabulary.decode(s.tolist()) for s in corpus.splits["train"]])
+    for done, entry in enumerate(found["sentences"], 1):
+        nearest = index.nearest(entry["sentence"].split())
+        entry |= {"neighbour": " ".join(nearest.sentence), "ter": nearest.ter}
+        report("progress", {"phase": "neighbours", "done": done, "of": len(found["sentences"])})
+    return {**found, "novelty": sum(entry["ter"] for entry in found["sentences"]) / len(found["sentences"])}
