@@ -86,8 +86,8 @@ def test_batches_differ_between_epochs_in_order_and_in_content() -> None:
 
 
 def test_grammar_is_sized_by_its_option_and_never_cut() -> None:
-    corpus = load("grammar", CorpusOptions(corpus_size=500))
-    assert len(corpus.splits["train"]) == 500
+    corpus = load("grammar", CorpusOptions(corpus_size=1000))
+    assert len(corpus.splits["train"]) == 1000
     assert sum(corpus.cut.values()) == 0
     assert corpus.entropy is not None
     assert corpus.exact_nll is not None
@@ -129,3 +129,20 @@ def test_penn_treebank_has_its_known_sizes() -> None:
     assert len(corpus.vocabulary) == 9999 + 3
     assert corpus.unknown["valid"] > 0
     assert corpus.warnings() == []
+
+
+def test_batches_not_by_length_are_random_samples_of_every_sentence_once() -> None:
+    sentences = [np.zeros(1 + i % 30, dtype=np.int32) for i in range(300)]
+    found = list(batches(sentences, 32, 0, by_length=False))
+    assert sorted(np.concatenate(found).tolist()) == list(range(300))
+    lengths = [np.mean([len(sentences[i]) for i in part]) for part in found[:-1]]
+    assert np.std(lengths) < 4  # by length they would be from 1 to 30
+    assert [p.tolist() for p in found] != [p.tolist() for p in batches(sentences, 32, 1, by_length=False)]
+
+
+def test_a_grammar_with_unknown_words_has_no_known_entropy() -> None:
+    merged = load("grammar", CorpusOptions(min_count=100))
+    assert merged.unknown["train"] > 0
+    assert (merged.entropy, merged.exact_nll) == (None, None)
+    assert load("grammar", CorpusOptions(corpus_size=2)).entropy is None  # words that training never saw
+    assert load("grammar", CorpusOptions()).entropy == pytest.approx(15.006, abs=1e-3)

@@ -277,3 +277,41 @@ def test_rnnlm_refuses_a_latents_options() -> None:
     for options in ({"posterior": "iaf"}, {"prior": "vamp"}):
         with pytest.raises(BadInput, match="is not allowed for rnnlm, which has no latent code"):
             build_model(objectives.create("rnnlm", {}), 11, replace(SMALL, **options), LENGTHS)
+
+
+def test_infovae_refuses_to_maximise_the_divergence() -> None:
+    with pytest.raises(BadInput, match="lam = 0.1 is not allowed with beta = 0.5: lam must be at least beta"):
+        objectives.create("infovae", {"beta": 0.5, "lam": 0.1})
+
+
+def test_techniques_that_compare_distributions_of_codes_have_random_batches() -> None:
+    assert {name for name in TECHNIQUES if objectives.create(name, {}).random_batches} == {"infovae", "lagvae"}
+
+
+def test_lagvaes_best_epoch_keeps_its_constraint() -> None:
+    objective = objectives.create("lagvae", {"e": 17.0, "alpha": 10.0})
+    broken, kept, better = (
+        objective.criterion(5.0, 13.0),
+        objective.criterion(15.0, 1.0),
+        objective.criterion(13.0, 3.5),
+    )
+    assert better < kept < broken
+    assert objective.criterion(5.0, 12.5) < broken  # while none keeps it, the nearer one
+
+
+@pytest.mark.parametrize(("technique", "steps"), [("mdr", 999), ("lagvae", 999)])
+def test_a_multiplier_that_cannot_move_is_warned_of(technique: str, steps: int) -> None:
+    objective = objectives.create(technique, {"rho": 1e-3})
+    assert "a rho of 0.001 or more" in str(objective.warning(steps))
+    assert objective.warning(1000) is None
+
+
+def test_schedules_settle_when_they_end() -> None:
+    for technique in ("annealing", "annealed-word-dropout"):
+        objective = objectives.create(technique, {"gamma": 0.5})
+        settled = []
+        for _ in range(3):
+            settled.append(objective.settled)
+            objective.after_step(output(1.0))
+        assert settled == [False, False, True]
+    assert objectives.create("sfb", {}).settled

@@ -66,6 +66,16 @@ def test_training_ends_after_patience_epochs_without_improvement_and_keeps_the_b
     assert checkpoint.load_tensors(tmp_path / training.BEST)[1] == {"epoch": 2}
 
 
+def test_no_epoch_counts_against_patience_while_a_schedule_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter(range(1, 50))  # ever worse
+    monkeypatch.setattr(training, "validate", lambda *_: EpochFigures(float(next(losses)), 0.0, 0))
+    schedule = spec("annealing", max_epochs=50, patience=2, gamma=1 / 16)  # 4 steps an epoch: over in the fourth
+    result = train(schedule, tmp_path, silent)
+    assert (result["epochs"], result["best_epoch"]) == (5, 1)
+
+
 def test_a_nan_ends_the_run_with_its_reason_and_the_step(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"the loss is (nan|inf).* at step \d+ \(epoch 1\)") as failure:
         train(spec(learning_rate=1e30, clip=1e30), tmp_path, silent)

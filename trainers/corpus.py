@@ -6,7 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -194,7 +194,10 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
 
 
 def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
-    """Draws the topic grammar's sentences (always the same for a size); never cuts them, so its entropy stays exact."""
+    """Draws the topic grammar's sentences (always the same for a size); never cuts them, so its entropy stays exact.
+
+    Where min_count or a small corpus_size leaves words unknown, the entropy of what is left is not known.
+    """
     grammar = topic_grammar()
     sizes = {"train": options.corpus_size or GRAMMAR_SIZE, "valid": GRAMMAR_HELD_OUT, "test": GRAMMAR_HELD_OUT}
     texts: dict[str, list[list[str]]] = {}
@@ -204,7 +207,10 @@ def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
         drawn = [grammar.sample(generator) for _ in range(sizes[split])]
         texts[split] = [words for words, _ in drawn]
         exact_nll[split] = -math.fsum(log_p for _, log_p in drawn) / len(drawn)
-    return _corpus(name, texts, options, None, dict.fromkeys(SPLITS, 0), grammar.entropy, exact_nll)
+    made = _corpus(name, texts, options, None, dict.fromkeys(SPLITS, 0))
+    if any(made.unknown.values()):  # words merged into <unk> are another, simpler source
+        return made
+    return replace(made, entropy=grammar.entropy, exact_nll=exact_nll)
 
 
 def _corpus(
@@ -213,8 +219,6 @@ def _corpus(
     options: CorpusOptions,
     limit: int | None,
     skipped: dict[str, int],
-    entropy: float | None = None,
-    exact_nll: dict[str, float] | None = None,
 ) -> Corpus:
     vocabulary = Vocabulary.of(texts["train"], options.min_count)
     cut = {split: sum(limit is not None and len(s) + 1 > limit for s in texts[split]) for split in SPLITS}
@@ -222,9 +226,7 @@ def _corpus(
     splits = {split: [vocabulary.encode(s[:words]) for s in texts[split]] for split in SPLITS}
     unk = SPECIALS.index(UNK)
     unknown = {split: int(sum((s == unk).sum() for s in splits[split])) for split in SPLITS}
-    return Corpus(
-        name, vocabulary, splits, _fingerprint(texts, options), unknown, cut, skipped, entropy, exact_nll
-    )  # fmt: skip
+    return Corpus(name, vocabulary, splits, _fingerprint(texts, options), unknown, cut, skipped)
 
 
 def _ptb(name: str, options: CorpusOptions) -> Corpus:
@@ -258,16 +260,19 @@ def load(name: str, options: CorpusOptions) -> Corpus:
     return folder_corpus(name, Path(name), options)
 
 
-def batches(sentences: Sequence[Sentence], size: int, seed: int | None) -> Iterator[NDArray[np.int64]]:
+def batches(
+    sentences: Sequence[Sentence], size: int, seed: int | None, by_length: bool = True
+) -> Iterator[NDArray[np.int64]]:
     """Indices of each batch's sentences: near-equal lengths, every sentence exactly once.
 
     Sentences are ordered by length, ties at random, and cut into consecutive batches, so that padding is nearly nil; the
-    batches come in random order. Without a seed both orders are fixed by length and position.
+    batches come in random order. Without a seed both orders are fixed by length and position. Not by length, a batch is a
+    random sample of all sentences, and half of it padding.
     """
     lengths = np.array([len(s) for s in sentences])
     generator = np.random.default_rng(seed)
     ties = np.arange(len(sentences)) if seed is None else generator.permutation(len(sentences))
-    order = np.lexsort((ties, lengths))
+    order = np.lexsort((ties, lengths)) if by_length else ties
     starts = np.arange(0, len(sentences), size)
     if seed is not None:
         generator.shuffle(starts)

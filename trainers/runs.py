@@ -131,7 +131,12 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             "threads": torch.get_num_threads(),
         },
     )
-    report("started", {"sentences": len(corpus.splits["train"]), "epochs": options.training.max_epochs})
+    facts = {
+        "sentences": len(corpus.splits["train"]),
+        "epochs": options.training.max_epochs,
+        "warnings": corpus.warnings(),
+    }
+    report("started", facts)
     training = Training(model, objective, corpus, options.training, spec.seed, folder, report, stop)
     loaded = time.perf_counter()
     progress = training.run()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers import generation, neighbours
-from trainers.corpus import Sentence
+from trainers.corpus import SPECIALS, Sentence
 from trainers.errors import BadInput
 from trainers.generation import GenerationOptions
 from trainers.models import SenVAE
@@ -40,7 +40,7 @@ def _read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
     words, notes, longest = text.split(), [], int(run.corpus["longest"])
     if not words:
         raise BadInput("the sentence is empty: give at least one word.")
-    unknown = [word for word in words if word not in run.vocabulary]
+    unknown = [word for word in words if word not in run.vocabulary or word in SPECIALS[:-1]]
     if unknown:
         notes.append(f"not in the vocabulary, read as <unk>: {', '.join(dict.fromkeys(unknown))}")
     if len(words) >= longest:
@@ -54,7 +54,7 @@ def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
     run = open_run(folder)
     options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
     if options.source == "posterior":
-        _latent(run, "source = 'posterior'")
+        _latent(run, "sampling from posteriors")
     valid = corpus_of(run, folder).splits["valid"] if options.source == "posterior" else []
     written = generation.sample(run.model, run.vocabulary, options, valid)
     sentences: list[dict[str, Any]] = [{"sentence": " ".join(w.words)} for w in written]
@@ -65,7 +65,10 @@ def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
-    """Each text, or else `count` validation sentences drawn at random, written again from its code; TER against the text."""
+    """Each text, or else `count` validation sentences drawn at random, written again from its code.
+
+    TER is against the text as the model read it.
+    """
     run = open_run(folder)
     model = _latent(run, "reconstruct")
     options = _options(values, "count", "decoding", "centre", "length", "seed")
@@ -75,12 +78,13 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
         texts = [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in chosen]
     read = [_read_sentence(run, text) for text in texts]
     made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
-    return {
-        "sentences": [
-            {"source": text, "sentence": " ".join(words), "ter": neighbours.ter(words, text.split()), "notes": notes}
-            for text, words, (_, notes) in zip(texts, made, read, strict=True)
-        ]
-    }
+    sentences = []
+    for words, (sentence, notes) in zip(made, read, strict=True):
+        source = run.vocabulary.decode(sentence.tolist())  # as the model read it
+        cut = [f"what it writes has no end within {options.length} words"] if len(words) == options.length else []
+        rate = neighbours.ter(words, source)
+        sentences.append({"source": " ".join(source), "sentence": " ".join(words), "ter": rate, "notes": notes + cut})
+    return {"sentences": sentences}
 
 
 def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
@@ -91,7 +95,13 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     first, last = (_read_sentence(run, text) for text in ends)
     made = generation.interpolate(model, run.vocabulary, (first[0], last[0]), options)
     sentences = [{"sentence": " ".join(words)} for words in made]
-    return {"ends": list(ends), "sentences": sentences, "notes": first[1] + last[1]}
+    return {
+        "ends": list(ends),
+        "sentences": sentences,
+        "notes": [
+            f"{end}: {note}" for end, (_, said) in zip(("first", "last"), (first, last), strict=True) for note in said
+        ],
+    }
 
 
 def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:

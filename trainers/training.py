@@ -66,6 +66,8 @@ class Progress:
     best: float = math.inf
     """lowest validation criterion so far (`Objective.criterion`): the −ELBO, unless a rate is held"""
     best_epoch: int = 0
+    unsettled_epoch: int = 0
+    """the last epoch that ended before the technique's schedule did"""
     train_loss: float = 0.0
     """Σ (D + R) over the sentences of the epoch under way"""
     tokens: int = 0
@@ -129,7 +131,9 @@ class Training:
         now, train = self.progress, self.corpus.splits["train"]
         self.model.train()
         epoch_seed = self.seed * 100_003 + now.epoch
-        for number, indices in enumerate(batches(train, self.options.batch_size, epoch_seed)):
+        for number, indices in enumerate(
+            batches(train, self.options.batch_size, epoch_seed, by_length=not self.objective.random_batches)
+        ):
             if number < now.batch:
                 continue  # done before the checkpoint
             self._step([train[i] for i in indices])
@@ -145,7 +149,10 @@ class Training:
         if criterion < now.best:
             now.best, now.best_epoch = criterion, now.epoch
             checkpoint.save_tensors(self.folder / BEST, self.model.state_dict(), {"epoch": now.epoch})
-        now.finished = now.epoch >= self.options.max_epochs or now.epoch - now.best_epoch >= self.options.patience
+        if not self.objective.settled:
+            now.unsettled_epoch = now.epoch
+        idle = now.epoch - max(now.best_epoch, now.unsettled_epoch)
+        now.finished = now.epoch >= self.options.max_epochs or idle >= self.options.patience
         self._save()
         self.report(
             "epoch",

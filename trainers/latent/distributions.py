@@ -42,6 +42,11 @@ class Conditional(ABC):
         return torch.randn((samples, *self.shape), generator=generator, device=like.device, dtype=like.dtype)
 
     @property
+    def width(self) -> int:
+        """Numbers held for each pair of a code and a condition while its density is computed."""
+        return self.shape[1]
+
+    @property
     @abstractmethod
     def like(self) -> Tensor:
         """A tensor of the right type and device."""
@@ -81,6 +86,9 @@ class Gaussian(Conditional):
 class Step(ABC):
     """One invertible map of a flow, conditioned on each of B sentences."""
 
+    width: int
+    """numbers held for each code and condition"""
+
     @abstractmethod
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z […, B, d] → g(z) […, B, d] and log |det ∂g/∂z| […, B]."""
@@ -108,6 +116,10 @@ class Flow(Conditional):
     @property
     def like(self) -> Tensor:
         return self.base.like
+
+    @property
+    def width(self) -> int:
+        return max([self.shape[1], *(step.width for step in self.steps)])
 
     def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         z, log_q = self.base.transform(noise)
@@ -140,7 +152,7 @@ class Mixture:
         """log p(z) of z […, d]: […]."""
         count, d = self.components.shape
         flat = z.reshape(-1, d)
-        size = len(flat) if torch.is_grad_enabled() else max(CHUNK_DENSITIES // (count * d), 1)
+        size = len(flat) if torch.is_grad_enabled() else max(CHUNK_DENSITIES // (count * self.components.width), 1)
         parts = [self.components.log_prob(part[:, None]).logsumexp(-1) for part in flat.split(max(size, 1))]
         return (torch.cat(parts) - math.log(count)).reshape(z.shape[:-1])
 

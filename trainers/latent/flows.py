@@ -13,7 +13,8 @@ from trainers.latent.distributions import Step
 
 OPEN_GATE = 2.0
 """initial bias of the gates, sigmoid(2) = .88: a flow starts near the identity (Kingma et al. 2016, §4)"""
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
+"""relative change at which an iteration without gradients ends"""
 MIN_NORM = 1e-12
 
 
@@ -61,6 +62,10 @@ class AutoregressiveStep(Step):
     made: MADE
     context: Tensor  # [B, c]
 
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        return self.context.shape[1]
+
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         location, logits = self.made(z, self.context)
         gate = torch.sigmoid(logits)
@@ -77,7 +82,7 @@ class AutoregressiveStep(Step):
             location, logits = self.made(z, self.context)
             gate = torch.sigmoid(logits)
             z, before = (y - (1 - gate) * location) / gate, z
-            if not torch.is_grad_enabled() and (z - before).abs().max() < TOLERANCE:
+            if not torch.is_grad_enabled() and ((z - before).abs() < TOLERANCE * (1 + z.abs())).all():
                 break
         return z
 
@@ -95,6 +100,10 @@ class PlanarStep(Step):
     u: Tensor  # [B, d]
     w: Tensor  # [B, d]
     b: Tensor  # [B]
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        return self.u.shape[1]
 
     @property
     def slope(self) -> Tensor:

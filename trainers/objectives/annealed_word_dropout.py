@@ -28,6 +28,10 @@ class Technique(Objective):
         super().__init__(hyperparameters)
         self.register_buffer("rate", torch.tensor(1.0, dtype=torch.float64))
 
+    @property
+    def settled(self) -> bool:
+        return self.rate.item() <= 0
+
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         output: Output = model(batch, drop_words(batch.inputs, self.rate.item()))
         return output

@@ -23,6 +23,10 @@ class Technique(Objective):
         super().__init__(hyperparameters)
         self.register_buffer("beta", torch.tensor(0.0, dtype=torch.float64))
 
+    @property
+    def settled(self) -> bool:
+        return self.beta.item() >= 1
+
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + self.beta.item() * output.rate).mean()
 

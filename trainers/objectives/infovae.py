@@ -6,10 +6,12 @@ PA's authors' code multiplies it by 10⁴: `mmd_scale` does, and is 1 unless set
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from trainers.errors import BadInput
 from trainers.models import Output
 from trainers.objectives.objective import Objective
 from trainers.options import option
@@ -37,8 +39,16 @@ class Hyperparameters:
     lam: float = option(31.623, "λ; the divergence's weight is λ − β", low=0)
     mmd_scale: float = option(1.0, "factor on MMD²; the paper's authors' code has 10⁴", above=0)
 
+    def __post_init__(self) -> None:
+        if self.lam < self.beta:
+            raise BadInput(
+                f"lam = {self.lam:g} is not allowed with beta = {self.beta:g}: lam must be at least beta, or the divergence "
+                "would be maximised."
+            )
+
 
 class Technique(Objective):
+    random_batches: ClassVar[bool] = True  # sentences of one length have codes of their own: q(z | length) is not q(z)
     hyperparameters: Hyperparameters
 
     def loss(self, output: Output) -> Tensor:

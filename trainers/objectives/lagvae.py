@@ -11,6 +11,7 @@ above what `vanilla` reaches on the same corpus. MMD² as in `infovae`.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from trainers.models import Output
 from trainers.objectives.infovae import mmd_squared
 from trainers.objectives.objective import Objective
 from trainers.options import option
+
+INFEASIBLE = 1e9
+"""nats; ranks every epoch that breaks the constraint behind all that keep it"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Hyperparameters:
 
 
 class Technique(Objective):
+    random_batches: ClassVar[bool] = True  # as in infovae
     hyperparameters: Hyperparameters
 
     def __init__(self, hyperparameters: Hyperparameters) -> None:
@@ -51,7 +56,18 @@ class Technique(Objective):
         return [RMSprop([self.multipliers], lr=self.hyperparameters.rho, maximize=True)]
 
     def criterion(self, distortion: float, rate: float) -> float:
-        return self.hyperparameters.alpha * distortion + max(distortion + rate, self.hyperparameters.e)
+        """Least D among the epochs that keep −ELBO ≤ e; while none does, the least −ELBO."""
+        broken = distortion + rate > self.hyperparameters.e
+        return INFEASIBLE + distortion + rate if broken else distortion
+
+    def warning(self, steps: int) -> str | None:
+        reach = self.hyperparameters.rho * steps
+        if reach >= 1:
+            return None
+        return (
+            f"lagvae's multipliers move by at most about {reach:.2g} in the {steps} steps of max_epochs, so its constraints may "
+            f"not be met; a rho of {1 / steps:.2g} or more moves them by 1."
+        )
 
     def state(self) -> dict[str, float]:
         u, v = self.multipliers.abs().tolist()

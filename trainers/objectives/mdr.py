@@ -40,5 +40,14 @@ class Technique(Objective):
     def optimizers(self) -> list[Optimizer]:
         return [RMSprop([self.u], lr=self.hyperparameters.rho, maximize=True)]
 
+    def warning(self, steps: int) -> str | None:
+        reach = self.hyperparameters.rho * steps
+        if reach >= 1:
+            return None
+        return (
+            f"mdr's multiplier moves by at most about {reach:.2g} in the {steps} steps of max_epochs, so the rate may not "
+            f"settle at {self.hyperparameters.r:g}; a rho of {1 / steps:.2g} or more moves it by 1."
+        )
+
     def state(self) -> dict[str, float]:
         return {"u": self.u.abs().item()}

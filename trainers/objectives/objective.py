@@ -15,6 +15,10 @@ class Objective(nn.Module):
     latent: ClassVar[bool] = True
     """False: the technique trains the RNNLM, which has no latent."""
 
+    random_batches: ClassVar[bool] = False
+    """True: a batch is a random sample of the text, for a loss that compares distributions over sentences; otherwise its
+    sentences are of near-equal length, which saves half of the work"""
+
     hyperparameters: Any
     """the technique's own dataclass; its module names the type"""
 
@@ -47,6 +51,11 @@ class Objective(nn.Module):
 
     def after_step(self, output: Output) -> None:
         """Moves the schedule on, once after every optimiser step."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether a schedule, if there is one, has ended; until then no epoch counts as one without improvement."""
+        return True
 
     def criterion(self, distortion: float, rate: float) -> float:
         """What the best epoch has least of on the validation set: D + R, or D + max(r, R) where a rate r is held.
