@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tuner import attempts as attempts_module
-from tuner import samplers, space, studies, trainer
+from tuner import space, studies, trainer
 from tuner.attempts import Attempts, LeaseLost
 from tuner.database import AttemptRow, Database, EpochRow
 from tuner.errors import Fault, Interrupted, Usage
@@ -90,7 +90,7 @@ def test_two_workers_at_once_share_one_budget(database: Database) -> None:
     assert len(rows(database)) == 10
 
 
-@pytest.mark.parametrize("sampler", list(samplers.SAMPLERS))
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "tpe", "random"])
 def test_the_same_seed_gives_the_same_trials_with_every_sampler(database: Database, sampler: str) -> None:
     tried = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -102,10 +102,10 @@ def test_the_same_seed_gives_the_same_trials_with_every_sampler(database: Databa
 
 
 def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(database: Database) -> None:
-    whole, cut = make(database, 7, "whole", sampler="gp"), make(database, 3, "cut", sampler="gp")
+    whole, cut = make(database, 7, "whole", sampler="gp-mcmc"), make(database, 3, "cut", sampler="gp-mcmc")
     Worker(whole, deaf).run()
     Worker(cut, deaf).run()
-    Worker(make(database, 7, "cut", sampler="gp"), deaf).run()
+    Worker(make(database, 7, "cut", sampler="gp-mcmc"), deaf).run()
     assert [t.params for t in cut.trials()] == [t.params for t in whole.trials()]
 
 

@@ -126,7 +126,9 @@ class Attempts:
         existing = [t for t in study.get_trials(deepcopy=False) if t.number == number]
         if existing and all(p.name in existing[0].params for p in searched):
             return existing[0]
-        study.sampler = samplers.create(self.study.specification["sampler"], self.study.specification["seed"], number)
+        facts, distributions = self.study.specification, {p.name: p.distribution() for p in searched}
+        options = facts.get("sampler_options", {})
+        study.sampler = samplers.create(facts["sampler"], options, facts["seed"], number, distributions)
         trial = optuna.trial.Trial(study, existing[0]._trial_id) if existing else study.ask()
         for parameter in searched:
             trial._suggest(parameter.name, parameter.distribution())

@@ -13,6 +13,8 @@ import typer
 
 from tuner import space as spaces
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
+from tuner.samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from tuner.database import Database
@@ -67,12 +69,12 @@ def _print_json(content: object) -> None:
     print(json.dumps(content, ensure_ascii=False, allow_nan=False))
 
 
-def _settings(pairs: list[str] | None) -> dict[str, spaces.Value]:
+def _settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, spaces.Value]:
     values = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not (key and equals and value):
-            raise Usage(f"--set {pair!r} is not key=value: write e.g. --set max_epochs=20.")
+            raise Usage(f"{flag} {pair!r} is not key=value: write e.g. {flag} {example}.")
         values[key] = spaces.parse_value(value)
     return values
 
@@ -111,7 +113,12 @@ def launch(
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
     ] = None,
     trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials of the study in all.")] = DEFAULT_TRIALS,
-    sampler: Annotated[str, typer.Option("--sampler", help="gp, tpe or random.")] = "gp",
+    sampler: Annotated[
+        str, typer.Option("--sampler", help="What proposes trials: see `tuner samplers`.")
+    ] = DEFAULT_SAMPLER,
+    sampler_option: Annotated[
+        list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
+    ] = None,
     model: ModelOption = "tiny",
     set_: SetOption = None,
     space: SpaceOption = None,
@@ -126,9 +133,10 @@ def launch(
     """
     from tuner import report, samplers, studies, trainer
 
-    samplers.check(sampler)
     searched = _space(technique, space)
     fixed = searched.checked(_settings(set_))
+    options = _settings(sampler_option, "--sampler-option", "samples=20")
+    samplers.create(sampler, options, seed, 0, {p.name: p.distribution() for p in searched.searched(fixed)})
     source = _corpus(corpus)
     name = study or f"{technique}-{_plain(Path(source).name)}-{model}"
     _check_name(name)
@@ -139,7 +147,7 @@ def launch(
         _say(f"warning: {warning}")
     if not searched.searched(fixed):
         _say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
-    request = studies.Request(searched, source, model, fixed, sampler, seed, trials)
+    request = studies.Request(searched, source, model, fixed, sampler, seed, trials, options)
     with _opened(database, create=True) as opened:
         current = studies.go_on(opened, name, request, described, runs)
         _work(current)
@@ -218,6 +226,8 @@ def train(
     with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
         last: dict[str, Any] = {}
         for last in trainer.events():
+            for warning in last["warnings"] if last["event"] == "started" else ():
+                _say(f"warning: {warning}")
             if last["event"] not in ("done", "failed"):
                 progress(last["event"], 0, last)
     result = answer(last)
@@ -245,15 +255,20 @@ def evaluate(
     """Evaluate a trained run anew on the validation sentences, e.g. with more samples."""
     from tuner import report, trainer
 
-    folder = _run_folder(run, database)
-    if (folder / "spec.json").exists() and not (folder / "result.json").exists():
-        _say(f"note: run {run} is not finished; these are the figures of its best epoch so far")
-    arguments = [folder, json.dumps(_settings(set_))]
+    arguments = [_saved_run(run, database), json.dumps(_settings(set_))]
     metrics = trainer.ask("evaluate", *arguments, *([] if seed is None else ["--seed", seed]))
     if as_json:
         _print_json({"run": run, "metrics": metrics})
     else:
         report.metrics_table(metrics)
+
+
+def _saved_run(run: str, database: str) -> Path:
+    """A run's folder, with a word if its training is not finished."""
+    folder = _run_folder(run, database)
+    if (folder / "best.safetensors").exists() and not (folder / "result.json").exists():
+        _say(f"note: run {run} is not finished; this is its best epoch so far")
+    return folder
 
 
 def _run_folder(run: str, database: str) -> Path:
@@ -276,7 +291,7 @@ def _write(command: str, run: str, database: str, options: dict[str, object], *m
     """What the trainer's command of that name writes from a run."""
     from tuner import trainer
 
-    return trainer.ask(command, _run_folder(run, database), json.dumps(options), *more)
+    return trainer.ask(command, _saved_run(run, database), json.dumps(options), *more)
 
 
 def _decoding(ancestral: bool) -> str:
@@ -405,6 +420,18 @@ def techniques(as_json: JsonOption = False) -> None:
                 f"    {p.name:<8} {p.domain:<28} default {p.default}  {p.meaning}"
                 + (f" ({'; '.join(notes)})" if notes else "")
             )
+
+
+@app.command(epilog="Example: tuner samplers")
+def samplers(as_json: JsonOption = False) -> None:
+    """List the samplers that can propose a study's trials."""
+    if as_json:
+        _print_json([{"name": name, "summary": entry.summary} for name, entry in SAMPLERS.items()])
+        return
+    for name, entry in SAMPLERS.items():
+        notes = (" (default)" if name == DEFAULT_SAMPLER else "") + (f" [{entry.extra}]" if entry.extra else "")
+        print(f"{name:<13} {entry.summary}{notes}")
+    print("module:Class  an Optuna sampler of your own")
 
 
 @app.command(epilog="Example: tuner corpora grammar")

@@ -14,9 +14,9 @@ from tuner.studies import METRICS, Study, Trial, best_of
 
 PIPE_WIDTH = 200
 COLLAPSED = (
-    "collapsed: the code z says (nearly) nothing about the sentence (R < 0.2 nats, or no active unit), so the decoder ignores it "
-    "and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr or fb "
-    "with r of 2 or more), a smaller beta, or slower annealing."
+    "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats, or no active unit), so the decoder "
+    "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
+    "or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
 SHORT = {
     "nll": "NLL", "ppl": "PPL", "rate": "R", "distortion": "D", "neg_elbo": "−ELBO",
@@ -160,18 +160,18 @@ def next_commands(study: Study, database_option: str) -> None:
 def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> None:
     """One run's figures, each with its meaning."""
     meanings = {
-        "nll": "importance-sampled −log P(x), nats per sentence",
+        "nll": "−log P(x), nats per sentence",
         "nll_se": "its standard error over sentences",
         "ppl": "perplexity per token, end token included",
         "ppl_no_end": "perplexity per word: the same likelihood, end tokens not counted",
-        "ppl_elbo": "exp(Σ −ELBO / Σ tokens), an upper bound of ppl",
+        "ppl_elbo": "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise",
         "rate": "R = KL(q(z|x) ‖ p(z)), nats per sentence",
         "rate_error": "R − r, reached minus wanted rate, nats",
         "distortion": "D = −E_q log P(x|z), nats per sentence",
         "neg_elbo": "D + R",
         "active_units": "latent dimensions that vary with x",
         "mi": "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
-        "mi_he": "the same by He et al. 2019's estimator, from batches of 32; at most ln 32 = 3.47",
+        "mi_he": "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
         "mi_lower": "H − D, a lower bound on the mutual information; R is an upper one",
         "acc_gap": "next-word accuracy, posterior minus prior sample, points",
     }

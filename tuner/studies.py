@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class Request:
     sampler: str
     seed: int
     trials: int
+    sampler_options: Mapping[str, Value] = field(default_factory=dict)
 
     def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -46,13 +47,14 @@ class Request:
             "model": self.model,
             "fixed": dict(self.fixed),
             "sampler": self.sampler,
+            "sampler_options": dict(self.sampler_options),
             "seed": self.seed,
             "objective": "nll",
             "version": __version__,
         }
 
 
-IDENTITY = ("technique", "space", "corpus", "model", "fixed", "sampler", "seed", "objective")
+IDENTITY = ("technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "seed", "objective")
 """what must agree for a command to go on with a study"""
 
 
@@ -221,11 +223,12 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
             )
             session.add(row)
         else:
-            differs = [key for key in IDENTITY if row.specification[key] != wanted[key]]
+            earlier = {"sampler_options": {}, **row.specification}  # a study from before samplers had options
+            differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
             if differs:
                 key = differs[0]
                 raise Usage(
-                    f"study {name!r} exists with another {key} ({_brief(row.specification[key])}, not {_brief(wanted[key])}): "
+                    f"study {name!r} exists with another {key} ({_brief(earlier[key])}, not {_brief(wanted[key])}): "
                     "give the new one a name of its own with --study NAME."
                 )
             row.budget = max(row.budget, request.trials)  # another worker may be at it

@@ -1,45 +1,88 @@
-"""Samplers by name. Each is made anew for every trial from (study seed, trial number).
+"""Samplers by name. Each is made anew for every trial, its random choices from (study seed, trial number).
 
 So a study that was interrupted, or has several workers, never repeats its random start, and one worker's study is the same
 every time.
 """
 
 import hashlib
+import importlib
+import inspect
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from tuner.errors import Usage
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
+DEFAULT = "gp-mcmc"
 START = 4
-"""trials drawn at random before a model of the objective is used (PA's tool starts from 4 points)"""
+"""trials drawn at random before Optuna's samplers use their model (PA's tool starts from 4 points)"""
+GRID_POINTS = 5
+"""values of a continuous hyperparameter in a grid"""
 
 
-def _random(seed: int) -> "BaseSampler":
-    from optuna.samplers import RandomSampler
+@dataclass(frozen=True)
+class Entry:
+    """A sampler of the registry."""
 
-    return RandomSampler(seed=seed)
-
-
-def _tpe(seed: int) -> "BaseSampler":
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed, n_startup_trials=START, multivariate=True, constant_liar=True)
-
-
-def _gp(seed: int) -> "BaseSampler":
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed, n_startup_trials=START)
+    summary: str
+    target: str
+    """module:Class"""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    whole_study: bool = False
+    """its seed is the study's, since it derives each trial's choices itself; otherwise each trial has a seed of its own"""
+    extra: str = ""
+    """what to install for it"""
 
 
-SAMPLERS: dict[str, tuple[str, Callable[[int], "BaseSampler"]]] = {
-    "gp": ("Optuna's GPSampler: Gaussian process, Matérn 5/2, log-EI, kernel at its mode", _gp),
-    "tpe": ("Optuna's TPESampler: tree-structured Parzen estimators, all hyperparameters together", _tpe),
-    "random": ("uniform draws from the search space", _random),
+SAMPLERS: dict[str, Entry] = {
+    "gp-mcmc": Entry(
+        "Gaussian process, Matérn 5/2, hyperparameters marginalised by HMC, averaged EI: the paper's",
+        "tuner.samplers.gp_mcmc:GPMCMCSampler",
+        whole_study=True,
+    ),
+    "gp-map": Entry(
+        "the same process at the mode of its hyperparameters: faster",
+        "tuner.samplers.gp_mcmc:GPMCMCSampler",
+        {"inference": "map"},
+        whole_study=True,
+    ),
+    "gp": Entry("Optuna's GPSampler", "optuna.samplers:GPSampler", {"n_startup_trials": START}),
+    "tpe": Entry(
+        "Optuna's TPESampler: tree-structured Parzen estimators, all hyperparameters together",
+        "optuna.samplers:TPESampler",
+        {"n_startup_trials": START, "multivariate": True, "constant_liar": True},
+    ),
+    "random": Entry("uniform draws from the search space", "optuna.samplers:RandomSampler"),
+    "qmc": Entry(
+        "a scrambled Sobol sequence over the search space",
+        "optuna.samplers:QMCSampler",
+        {"scramble": True, "warn_independent_sampling": False},
+        whole_study=True,
+    ),
+    "grid": Entry(
+        f"every combination once, in random order; `points` values of a continuous one ({GRID_POINTS})",
+        "tuner.samplers.grid:Grid",
+        {"points": GRID_POINTS},
+        whole_study=True,
+    ),
+    "cmaes": Entry(
+        "Optuna's CmaEsSampler: evolution strategy, for hundreds of trials",
+        "optuna.samplers:CmaEsSampler",
+        {"n_startup_trials": START, "warn_independent_sampling": False},
+        extra="text-vae-tuner[samplers]",
+    ),
+    "nsga2": Entry("Optuna's NSGAIISampler: genetic, for several objectives", "optuna.samplers:NSGAIISampler"),
+    "botorch": Entry(
+        "optuna-integration's BoTorchSampler",
+        "optuna_integration:BoTorchSampler",
+        {"n_startup_trials": START},
+        extra="text-vae-tuner[samplers]",
+    ),
 }
 
 
@@ -49,14 +92,55 @@ def derive(seed: int, number: int, purpose: str) -> int:
     return int.from_bytes(digest[:4]) >> 1
 
 
-def check(name: str) -> None:
-    """Refuses an unknown sampler."""
-    if name not in SAMPLERS:
-        raise Usage(f"sampler {name!r} is unknown: choose one of {', '.join(SAMPLERS)}.")
+def _entry(name: str) -> Entry:
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    module, colon, attribute = name.partition(":")
+    if colon and module and attribute:
+        return Entry("your own", name)
+    raise Usage(f"sampler {name!r} is unknown: choose one of {', '.join(SAMPLERS)}, or your own as module:Class.")
 
 
-def create(name: str, seed: int, number: int) -> "BaseSampler":
-    """The sampler that proposes trial `number` of a study with this seed."""
+def _load(name: str, entry: Entry) -> Any:
+    module, _, attribute = entry.target.partition(":")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # GPyTorch's about PyTorch's
+            found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        remedy = f"pip install '{entry.extra}'" if entry.extra else "it must be a class that Python can import"
+        raise Usage(f"sampler {name!r} cannot be loaded ({error}): {remedy}.") from error
+    from optuna.samplers import BaseSampler
+
+    if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
+        raise Usage(f"sampler {name!r} is no sampler: {attribute} must be a subclass of optuna.samplers.BaseSampler.")
+    return found
+
+
+def create(
+    name: str, options: Mapping[str, Any], seed: int, number: int, space: "Mapping[str, BaseDistribution]"
+) -> "BaseSampler":
+    """The sampler that proposes trial `number` of a study with this seed over this space.
+
+    Raises:
+        Usage: if the sampler or one of its options is unknown or not allowed, or a package is missing.
+    """
+    entry = _entry(name)
+    kind = _load(name, entry)
+    known = set(inspect.signature(kind).parameters)
+    own = {"seed": seed if entry.whole_study else derive(seed, number, "ask"), "search_space": dict(space)}
+    given = {key: value for key, value in own.items() if key in known}
+    free = sorted(known - set(given) - {"self", "args", "kwargs"})
+    for option in options:
+        if option not in free:
+            raise Usage(f"sampler {name!r} has no option {option!r}: it has {', '.join(free) or 'none'}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks some options as experimental
-        return SAMPLERS[name][1](derive(seed, number, "ask"))
+        try:
+            sampler: BaseSampler = kind(**{**entry.defaults, **options, **given})
+        except ImportError as error:
+            remedy = f"pip install '{entry.extra}'" if entry.extra else "install what it needs"
+            raise Usage(f"sampler {name!r} cannot be loaded ({error}): {remedy}.") from error
+        except (TypeError, ValueError) as error:
+            raise Usage(f"sampler {name!r} refuses its options: {error}") from error
+    return sampler

@@ -1,0 +1,95 @@
+"""Expected improvement against arbitrary precision, Monte Carlo and BoTorch; and the search for its maximum."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from botorch.acquisition import LogExpectedImprovement
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from tuner.samplers.acquisition import LogEI, highest, log_h
+from tuner.samplers.cube import Cube
+from tuner.samplers.gp import Process, prior_mode
+from tuner.samplers.model import batched
+
+RANDOM = np.random.default_rng(0)
+X, Y = RANDOM.random((6, 2)), RANDOM.standard_normal(6)
+THETAS = prior_mode(2) + 0.4 * RANDOM.standard_normal((5, 5))
+
+
+def acquisition(thetas: np.ndarray = THETAS) -> LogEI:
+    processes = [Process.fit(theta, X, Y) for theta in thetas]
+    return LogEI(processes, np.full((len(thetas), 1), Y.min()))
+
+
+def exact_log_h(u: float) -> float:
+    """By quadrature of ∫ (u − t)φ(t) dt from −∞ to u, the exponent's maximum taken out."""
+    t = np.linspace(0, 60 / max(1.0, -u), 200_001)  # distance below u
+    log_terms = np.log(np.maximum(t, 1e-300)) - 0.5 * (u - t) ** 2 - 0.5 * math.log(2 * math.pi)
+    top = log_terms.max()
+    return top + math.log(np.trapezoid(np.exp(log_terms - top), t))
+
+
+@pytest.mark.parametrize("u", [-1e4, -1001.0, -999.0, -50.0, -5.0, -1.001, -0.999, 0.0, 1.0, 7.0])
+def test_log_h_is_exact_from_far_below_to_above(u: float) -> None:
+    value, slope = log_h(np.array([u]))
+    assert value[0] == pytest.approx(exact_log_h(u), rel=1e-6, abs=1e-6)
+    step = 1e-5 * max(1.0, abs(u))
+    up, down = log_h(np.array([u + step]))[0][0], log_h(np.array([u - step]))[0][0]
+    assert slope[0] == pytest.approx((up - down) / (2 * step), rel=1e-5)
+
+
+def test_log_h_is_large_for_large_u_and_never_nan() -> None:
+    value, slope = log_h(np.array([50.0, 1e6, -1e9]))
+    assert value[:2] == pytest.approx(np.log([50.0, 1e6]))
+    assert slope[:2] == pytest.approx([1 / 50, 1e-6])
+    assert np.isfinite(value).all()
+
+
+def test_averaged_expected_improvement_agrees_with_monte_carlo() -> None:
+    z, found = RANDOM.random((4, 2)), acquisition()
+    improvements = []
+    for process in found.processes:
+        mean, variance = process.predict(z)
+        drawn = mean + np.sqrt(variance)[:, None] * np.random.default_rng(2).standard_normal((4, 400_000))
+        improvements.append(np.maximum(Y.min() - drawn, 0).mean(1))
+    np.testing.assert_allclose(np.exp(found(z)), np.mean(improvements, 0), rtol=0.03)
+
+
+def test_it_is_botorchs_log_expected_improvement_on_the_batched_model() -> None:
+    z = RANDOM.random((9, 2))
+    reference = LogExpectedImprovement(batched(THETAS, X, Y), best_f=torch.tensor(Y.min()), maximize=False)
+    with torch.no_grad():
+        each = reference(torch.as_tensor(z)[:, None, None].expand(9, 5, 1, 2))  # [m, S]
+    expected = each.logsumexp(1) - math.log(5)
+    np.testing.assert_allclose(acquisition()(z), expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_agrees_with_finite_differences() -> None:
+    found = acquisition()
+    for z in (RANDOM.random(2), X[np.argmax(Y)] + 1e-3):  # the second where nothing is to be won
+        value, gradient = found.with_gradient(z)
+        assert value == pytest.approx(found(z[None])[0])
+        numeric = [(found((z + 1e-6 * e)[None])[0] - found((z - 1e-6 * e)[None])[0]) / 2e-6 for e in np.eye(2)]
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-3)
+
+
+def test_the_search_finds_the_maximum_of_a_fine_grid() -> None:
+    cube = Cube({"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)})
+    found = acquisition()
+    point = highest(found, cube, np.random.default_rng(0).random((200, 2)), X)
+    side = np.linspace(0, 1, 301)
+    assert found(point[None])[0] >= found(np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)).max() - 1e-6
+
+
+def test_the_search_finds_the_best_of_a_discrete_space_and_never_a_point_taken() -> None:
+    cube = Cube({"a": IntDistribution(0, 6), "b": CategoricalDistribution(("x", "y", "z"))})
+    everything = np.array([cube.encode({"a": a, "b": b}) for a in range(7) for b in "xyz"])
+    taken, values = everything[::3], RANDOM.standard_normal(7)
+    thetas = prior_mode(cube.d)[None]
+    found = LogEI([Process.fit(thetas[0], taken, values)], np.array([[values.min()]]))
+    point = highest(found, cube, everything[:4], taken)
+    left = np.array([p for i, p in enumerate(everything) if i % 3])
+    assert found(point[None])[0] == pytest.approx(found(left).max())
+    assert highest(found, cube, everything, everything) in everything  # used up: repeats, rather than fails

@@ -1,0 +1,249 @@
+"""The sampler in studies as they come: every kind of parameter, trials that fail, workers side by side."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from tuner.samplers.gp_mcmc import DIAGNOSTICS, GPMCMCSampler, winsorised
+
+QUICK: dict[str, Any] = {"samples": 4, "leapfrog": 8, "burn_in": 20}
+PLANE: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1), "b": FloatDistribution(1e-4, 1, log=True)}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def study(sampler: GPMCMCSampler, **options: Any) -> optuna.Study:
+    return optuna.create_study(sampler=sampler, **options)
+
+
+def bowl(trial: optuna.Trial) -> float:
+    a, b = trial.suggest_float("a", 0, 1), trial.suggest_float("b", 1e-4, 1, log=True)
+    return (a - 0.3) ** 2 + (math.log10(b) + 2.5) ** 2 / 10
+
+
+def filled(values: list[float | None], sampler: GPMCMCSampler, seed: int = 0) -> optuna.Study:
+    """A study of the plane with these values; None: a failed trial."""
+    made, draw = study(sampler), np.random.default_rng(seed)
+    for value in values:
+        params = {"a": float(draw.random()), "b": float(10 ** draw.uniform(-4, 0))}
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        made.add_trial(create_trial(state=state, params=params, distributions=PLANE, value=value))
+    return made
+
+
+def proposal(made: optuna.Study) -> tuple[float, ...]:
+    trial = made.ask(PLANE)
+    return tuple(trial.params[name] for name in PLANE)
+
+
+@pytest.mark.parametrize("inference", ["mcmc", "map"])
+def test_a_bowl_is_found_and_a_sequential_study_repeats_itself(inference: str) -> None:
+    found = []
+    for _ in range(2):
+        made = study(GPMCMCSampler(seed=1, inference=inference, **QUICK))
+        made.optimize(bowl, n_trials=16)
+        found.append([t.params for t in made.trials])
+    assert found[0] == found[1]
+    assert made.best_value < 3e-3
+    other = study(GPMCMCSampler(seed=2, inference=inference, **QUICK))
+    other.optimize(bowl, n_trials=2)
+    assert [t.params for t in other.trials] != found[0][:2]
+
+
+def test_a_study_gone_on_with_by_a_new_sampler_is_the_undisturbed_one() -> None:
+    whole = study(GPMCMCSampler(seed=5, **QUICK))
+    whole.optimize(bowl, n_trials=9)
+    cut = study(GPMCMCSampler(seed=5, **QUICK))
+    for _ in range(9):
+        cut.sampler = GPMCMCSampler(seed=5, **QUICK)  # a new process for each trial
+        cut.optimize(bowl, n_trials=1)
+    assert [t.params for t in cut.trials] == [t.params for t in whole.trials]
+
+
+def test_the_start_is_one_sobol_sequence_whoever_asks() -> None:
+    sampler = GPMCMCSampler(seed=3, search_space=PLANE, n_startup=8)
+    one = study(sampler)
+    side_by_side = [one.ask(PLANE).params for _ in range(8)]  # eight workers, nothing finished
+    assert len({tuple(p.values()) for p in side_by_side}) == 8
+    again = study(GPMCMCSampler(seed=3, search_space=PLANE, n_startup=8))
+    for expected in side_by_side:
+        trial = again.ask(PLANE)
+        assert trial.params == expected
+        again.tell(trial, 1.0)
+    quarter = [(int(p["a"] * 2), int(p["b"] > 1e-2)) for p in side_by_side]
+    assert all(quarter.count(cell) == 2 for cell in set(quarter))  # low discrepancy: two points in each quarter
+
+
+def test_parallel_workers_never_get_the_same_point_and_spread_out() -> None:
+    made = filled([1.0, 0.8, 0.9, 0.2, 0.5, 0.7], GPMCMCSampler(seed=0, search_space=PLANE, **QUICK))
+    asked = np.array([[t.params["a"], math.log10(t.params["b"]) / 4 + 1] for t in (made.ask(PLANE) for _ in range(6))])
+    distances = np.linalg.norm(asked[:, None] - asked[None], axis=-1)[np.triu_indices(6, 1)]
+    assert distances.min() > 1e-3
+    assert made.trials[-1].system_attrs[DIAGNOSTICS]["pending"] == 5
+
+
+def test_pending_trials_lower_the_gain_at_their_place() -> None:
+    alone = filled([1.0, 0.8, 0.9, 0.2, 0.5, 0.7], GPMCMCSampler(seed=0, search_space=PLANE, **QUICK))
+    alone.ask(PLANE)
+    first = alone.trials[-1].system_attrs[DIAGNOSTICS]["log_ei"]
+    alone.ask(PLANE)
+    assert alone.trials[-1].system_attrs[DIAGNOSTICS]["log_ei"] < first
+
+
+EVERYTHING: dict[str, BaseDistribution] = {
+    "float": FloatDistribution(-1, 1),
+    "step": FloatDistribution(0, 1, step=0.5),
+    "int": IntDistribution(1, 3),
+    "int_log": IntDistribution(1, 64, log=True),
+    "choice": CategoricalDistribution(("a", "b", None)),
+    "only": IntDistribution(7, 7),
+}
+
+
+@pytest.mark.parametrize("inference", ["mcmc", "map"])
+def test_every_kind_of_parameter_and_direction(inference: str) -> None:
+    made = study(GPMCMCSampler(seed=0, inference=inference, **QUICK), direction="maximize")
+    for _ in range(18):
+        trial = made.ask(EVERYTHING)
+        p = trial.params
+        assert p["only"] == 7
+        gain = -abs(p["float"] - 0.5) - abs(p["int_log"] - 8) / 8 + (p["choice"] == "b") + (p["step"] == 0.5)
+        made.tell(trial, gain + (p["int"] == 2))
+    assert made.best_params["choice"] == "b"
+    assert made.best_value > 1.9
+
+
+def test_a_space_that_is_used_up_repeats_without_failing() -> None:
+    space: dict[str, BaseDistribution] = {"i": IntDistribution(0, 3), "c": CategoricalDistribution(("x", "y"))}
+    made = study(GPMCMCSampler(seed=0, search_space=space, n_startup=2, **QUICK))
+    seen = []
+    for _ in range(10):
+        trial = made.ask(space)
+        seen.append(tuple(trial.params.values()))
+        made.tell(trial, trial.params["i"] + (trial.params["c"] == "x"))
+    assert len(set(seen)) == 8
+    assert set(seen[:8]) == set(seen) or len(set(seen[2:])) >= 6  # no model proposal repeats before all are used
+
+
+def test_conditional_parameters_are_drawn_independently_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        a = trial.suggest_float("a", 0, 1)
+        return a + (trial.suggest_float("inner", 0, 1) if trial.suggest_categorical("c", ["x", "y"]) == "x" else 1)
+
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    optuna.logging.enable_propagation()
+    try:
+        made = study(GPMCMCSampler(seed=0, **QUICK))
+        made.optimize(objective, n_trials=14)
+    finally:
+        optuna.logging.disable_propagation()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    said = [r.message for r in caplog.records if "inner is not in every trial" in r.message]
+    assert len(set(said)) == 1
+    assert len({t.params["inner"] for t in made.trials if "inner" in t.params}) > 1
+    assert made.best_value < 0.5
+
+
+@pytest.mark.parametrize("values", [[None] * 7, [1.0], [2.0] * 9, [1.0, None, math.nan, 0.5, math.inf, 0.7]])
+def test_failures_constants_and_a_single_value_do_not_stop_a_study(values: list[float | None]) -> None:
+    made = study(GPMCMCSampler(seed=0, search_space=PLANE, n_startup=1, **QUICK))
+    asked = set()
+    for value in [*values, 0.4]:
+        trial = made.ask(PLANE)
+        asked.add(tuple(trial.params.values()))
+        if value is None or math.isnan(value):
+            made.tell(trial, state=TrialState.FAIL)
+        else:
+            made.tell(trial, value)
+    made.ask(PLANE)
+    assert len(asked) == len(values) + 1  # nothing is tried twice
+
+
+def test_one_diverged_trial_does_not_flatten_the_surrogate() -> None:
+    def regret(diverged: bool) -> float:
+        found = []
+        for seed in range(3):
+            made = study(GPMCMCSampler(seed=seed, search_space=PLANE, **QUICK))
+            for number in range(14):
+                trial = made.ask(PLANE)
+                made.tell(trial, 1e6 if diverged and number == 2 else bowl(trial))  # type: ignore[arg-type]
+            found.append(made.best_value)
+        return float(np.median(found))
+
+    assert regret(True) < 10 * regret(False) + 0.01
+
+
+def test_winsorising_cuts_bad_outliers_alone() -> None:
+    values = np.array([1.0, 2.0, 3.0, 1e6])
+    np.testing.assert_allclose(winsorised(values), [1, 2, 3, 2.5 + 5 * 1.5])
+    np.testing.assert_array_equal(winsorised(values[:3]), values[:3])
+    np.testing.assert_array_equal(winsorised(np.array([-1e6, 1.0, 2.0])), [-1e6, 1, 2])  # a good outlier is welcome
+    np.testing.assert_allclose(winsorised(np.array([1.0, 1.0, 1.0, 2.0, 1e6])), [1, 1, 1, 2, 6])
+    np.testing.assert_array_equal(winsorised(np.array([5.0])), [5])
+
+
+def test_noisy_repeats_are_taken_for_noise() -> None:
+    made, draw = study(GPMCMCSampler(seed=0, search_space=PLANE, **QUICK)), np.random.default_rng(0)
+    for a in (0.2, 0.8):
+        for _ in range(8):
+            params = {"a": a, "b": 0.01}
+            value = a + 0.05 * float(draw.standard_normal())
+            made.add_trial(create_trial(params=params, distributions=PLANE, value=value))
+    assert proposal(made)[0] < 0.6  # towards the better half, however lucky one of the worse was
+
+
+def test_observations_beyond_the_limit_are_thinned_by_rule() -> None:
+    sampler = GPMCMCSampler(seed=0, search_space=PLANE, max_observations=20, **QUICK)
+    values = np.random.default_rng(0).standard_normal(500)
+    kept = sampler._thinned(values)
+    assert len(kept) == len(set(kept.tolist())) == 20
+    assert set(np.argsort(values)[:10]) <= set(kept.tolist())
+    rest = np.sort(np.setdiff1d(kept, np.argsort(values)[:10]))
+    assert np.diff(rest).max() < 120  # evenly over the study
+    made = filled([float(v) for v in values], sampler)
+    proposal(made)
+    assert made.trials[-1].system_attrs[DIAGNOSTICS]["observations"] == 20
+
+
+def test_another_studys_trials_warm_a_new_one() -> None:
+    first = study(GPMCMCSampler(seed=0, **QUICK))
+    first.optimize(bowl, n_trials=12)
+    second = study(GPMCMCSampler(seed=9, search_space=PLANE, **QUICK))
+    second.add_trials(first.get_trials())
+    for _ in range(3):
+        trial = second.ask(PLANE)
+        second.tell(trial, bowl(trial))  # type: ignore[arg-type]
+    assert all("gp:diagnostics" in t.system_attrs for t in second.trials[-3:])  # no start of its own
+    assert second.best_value <= first.best_value
+
+
+def test_chains_report_their_r_hat_and_divergences() -> None:
+    made = filled([1.0, 0.8, 0.2, 0.5], GPMCMCSampler(seed=0, search_space=PLANE, chains=2, samples=8, burn_in=40))
+    proposal(made)
+    facts = made.trials[-1].system_attrs[DIAGNOSTICS]
+    assert facts["samples"] == 16
+    assert facts["divergences"] == 0
+    assert 0.8 < facts["r_hat"] < 3
+    assert 0 < facts["acceptance"] <= 1
+
+
+def test_wrong_options_are_refused() -> None:
+    for options, message in (
+        ({"inference": "vi"}, "inference = 'vi' is not allowed: it must be 'mcmc' or 'map'"),
+        ({"samples": 0}, "samples = 0 is not allowed: it must be at least 1"),
+        ({"burn_in": -1}, "burn_in = -1 is not allowed: it must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GPMCMCSampler(**options)  # type: ignore[arg-type]
+    several = optuna.create_study(directions=["minimize", "minimize"], sampler=GPMCMCSampler(search_space=PLANE))
+    with pytest.raises(ValueError, match="has one objective"), warnings.catch_warnings():
+        several.ask(PLANE)

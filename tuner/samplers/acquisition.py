@@ -1,0 +1,133 @@
+"""Expected improvement, averaged over the processes of a posterior, and the search for its highest point.
+
+EI of one process is σ h(u), u = (best − μ)/σ, h(u) = φ(u) + uΦ(u) (Jones et al. 1998); in logarithms it keeps its gradients where
+EI underflows (Ament et al. 2023). The average is of EI itself, a log-mean-exp, over S processes and their F fantasies.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import erfcx, log_ndtr, logsumexp, ndtr
+
+from tuner.samplers.cube import Cube
+from tuner.samplers.gp import Process
+
+Array = NDArray[np.float64]
+
+LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+ROOT_HALF_PI = math.sqrt(math.pi / 2)
+FAR = -1e3
+"""below, 1 + uΦ/φ loses its digits and its asymptote has them all"""
+LOCAL_SEARCHES = 5
+ROUNDS = 10
+"""moves of one discrete parameter at most"""
+SAME = 1e-9
+"""points closer than this in every coordinate are the same"""
+
+
+def log_h(u: Array) -> tuple[Array, Array]:
+    """log(φ(u) + uΦ(u)) and its derivative Φ(u)/h(u), exact to rounding for all u."""
+    value, slope = np.empty_like(u), np.empty_like(u)
+    high, far = u > -1, u < FAR
+    middle = ~high & ~far
+    v = u[high]
+    density = np.exp(-0.5 * v * v - LOG_ROOT_2PI)
+    h = density + v * ndtr(v)
+    value[high], slope[high] = np.log(h), ndtr(v) / h
+    v = u[middle]
+    mills = ROOT_HALF_PI * erfcx(-v / math.sqrt(2))  # Φ/φ
+    value[middle] = -0.5 * v * v - LOG_ROOT_2PI + np.log1p(v * mills)
+    slope[middle] = mills / (1 + v * mills)
+    v = u[far]
+    value[far] = -0.5 * v * v - LOG_ROOT_2PI - 2 * np.log(-v) + np.log1p(-3 / (v * v))
+    slope[far] = np.exp(log_ndtr(v) - value[far])
+    return value, slope
+
+
+class LogEI:
+    """log of the expected improvement below `best` [S, F], averaged over S processes with F fantasies each."""
+
+    def __init__(self, processes: Sequence[Process], best: Array) -> None:
+        self.processes, self.best = processes, best
+        self.log_count = math.log(best.size)
+
+    def __call__(self, z: Array) -> Array:
+        """Of points z [m, d]: [m]."""
+        terms = []
+        for process, best in zip(self.processes, self.best, strict=True):
+            mean, variance = process.predict(z)
+            sd = np.sqrt(variance)[:, None]
+            terms.append(np.log(sd) + log_h((best - mean) / sd)[0])
+        found: Array = logsumexp(np.concatenate(terms, 1), axis=1) - self.log_count
+        return found
+
+    def with_gradient(self, z: Array) -> tuple[float, Array]:
+        """Of one point z [d], with its gradient [d]."""
+        values, gradients = [], []
+        for process, best in zip(self.processes, self.best, strict=True):
+            mean, variance, by_mean, by_variance = process.predict_with_gradient(z)
+            sd = math.sqrt(variance)
+            by_sd = by_variance / (2 * sd)
+            u = (best - mean) / sd
+            value, slope = log_h(u)
+            values.append(math.log(sd) + value)
+            gradients.append(by_sd / sd - slope[:, None] * (by_mean + u[:, None] * by_sd) / sd)
+        value, gradient = np.concatenate(values), np.concatenate(gradients)
+        total = float(logsumexp(value))
+        weighted: Array = np.exp(value - total) @ gradient
+        return total - self.log_count, weighted
+
+
+def _climb(acquisition: LogEI, start: Array, free: NDArray[np.bool_]) -> Array:
+    """The local maximum above `start` along the free coordinates."""
+    if not free.any():
+        return start
+
+    def negated(part: Array) -> tuple[float, Array]:
+        point = start.copy()
+        point[free] = part
+        value, gradient = acquisition.with_gradient(point)
+        return -value, -gradient[free]
+
+    end = minimize(negated, start[free], jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * int(free.sum()))
+    point = start.copy()
+    point[free] = np.clip(end.x, 0.0, 1.0)
+    return point
+
+
+def highest(acquisition: LogEI, cube: Cube, candidates: Array, taken: Array) -> Array:
+    """The point [d] of highest acquisition that is none of `taken` [n, d].
+
+    Starts from the best of `candidates` [m, d], climbs along continuous coordinates and moves discrete ones, in turn.
+    """
+
+    def is_new(points: Array) -> NDArray[np.bool_]:
+        apart: Array = np.abs(points[:, None] - taken[None]).max(axis=2, initial=0.0)  # [m, n]
+        nearest: Array = apart.min(axis=1, initial=np.inf)
+        return nearest >= SAME
+
+    new = candidates[is_new(candidates)]
+    if not len(new):
+        first: Array = candidates[0]  # every candidate was tried: the space is used up
+        return first
+    values = acquisition(new)
+    best: Array = new[np.argmax(values)]
+    best_value = float(values.max())
+    for start in new[np.argsort(-values, kind="stable")[:LOCAL_SEARCHES]]:
+        point = _climb(acquisition, start, cube.continuous)
+        for _ in range(ROUNDS):
+            near = cube.neighbours(point)
+            near = near[is_new(near)] if len(near) else near
+            if not len(near):
+                break
+            around = acquisition(near)
+            if around.max() <= acquisition(point[None])[0] and is_new(point[None])[0]:
+                break
+            point = _climb(acquisition, near[np.argmax(around)], cube.continuous)
+        value = float(acquisition(point[None])[0])
+        if value > best_value and is_new(point[None])[0]:
+            best, best_value = point, value
+    return best

@@ -1,0 +1,265 @@
+"""Bayesian optimisation as in Pelsmaeker & Aziz (2019, table 7; Snoek et al. 2012), as a sampler for any Optuna study.
+
+A Gaussian process with an ARD Matérn 5/2 kernel; amplitude, noise, mean and length-scales marginalised by HMC; expected
+improvement averaged over the samples and over fantasies of what the pending trials will find.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.logging import get_logger
+from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.optimize import minimize
+from scipy.stats import qmc
+
+from tuner.samplers import hmc
+from tuner.samplers.acquisition import LogEI, highest
+from tuner.samplers.cube import Cube
+from tuner.samplers.gp import Posterior, Process, prior_mode
+
+Array = NDArray[np.float64]
+
+DIAGNOSTICS = "gp:diagnostics"
+"""the system attribute of a trial that holds how its proposal came about"""
+CANDIDATES, AROUND_BEST = 1024, 200
+OUTLIER = 5.0
+"""a value this many times further above the median than the best is below it is cut there"""
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a proposal came about."""
+
+    observations: int
+    pending: int
+    samples: int
+    divergences: int = 0
+    acceptance: float | None = None
+    r_hat: float | None = None
+    """the largest over the hyperparameters; None for too few draws"""
+    log_ei: float | None = None
+    """of the proposal, in standardised units"""
+
+
+def winsorised(values: Array) -> Array:
+    """Values [n] with the bad outliers cut: one diverged trial must not flatten the surrogate.
+
+    The limit is the median plus 5 times the median's distance from the best; where that is 0, from the next value up.
+    """
+    median, best = float(np.median(values)), float(values.min())
+    scale = median - best
+    if scale == 0:
+        above = values[values > median]
+        scale = float(above.min()) - median if len(above) else 0.0
+    return np.minimum(values, median + OUTLIER * scale)
+
+
+class GPMCMCSampler(BaseSampler):
+    """Proposes where the expected improvement is highest.
+
+    Args:
+        seed: every random choice is made from (seed, trial number), so a sequential study repeats itself, and workers that share
+            a study share one quasi-random start.
+        search_space: the space, where it is known and the same for all trials. Without it the parameters that all finished
+            trials have in common are modelled, and others drawn independently of them.
+        n_startup: trials from a Sobol sequence before the model; None: 4 for up to 3 parameters, 2 a parameter above.
+        inference: `mcmc` marginalises the hyperparameters, `map` takes their mode.
+        samples, leapfrog, burn_in: of HMC, the paper's 10, 20 and 100.
+        thin: iterations a sample; 1 keeps each (GPyOpt's default is 10).
+        chains: chains of so many samples each, from different starts; R̂ needs 4 samples a chain.
+        fantasies: draws of the pending trials' values, a sample.
+        max_observations: beyond, the better half of so many is kept and the rest evenly thinned by number.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        n_startup: int | None = None,
+        inference: str = "mcmc",
+        samples: int = 10,
+        leapfrog: int = 20,
+        burn_in: int = 100,
+        thin: int = 1,
+        chains: int = 1,
+        fantasies: int = 4,
+        max_observations: int = 200,
+    ) -> None:
+        if inference not in ("mcmc", "map"):
+            raise ValueError(f"inference = {inference!r} is not allowed: it must be 'mcmc' or 'map'.")
+        counts = {
+            "samples": samples, "leapfrog": leapfrog, "thin": thin, "chains": chains, "fantasies": fantasies,
+            "max_observations": max_observations,
+        }  # fmt: skip
+        for name, value in counts.items():
+            if value < 1:
+                raise ValueError(f"{name} = {value} is not allowed: it must be at least 1.")
+        for name, least in (("burn_in", burn_in), ("n_startup", n_startup or 0)):
+            if least < 0:
+                raise ValueError(f"{name} = {least} is not allowed: it must be at least 0.")
+        self.seed, self.search_space, self.n_startup, self.inference = seed, search_space, n_startup, inference
+        self.samples, self.leapfrog, self.burn_in, self.thin, self.chains = samples, leapfrog, burn_in, thin, chains
+        self.fantasies, self.max_observations = fantasies, max_observations
+        self._intersection = IntersectionSearchSpace()
+        self._told: set[str] = set()
+
+    def _generator(self, number: int, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, number, *purpose.encode()])
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        del trial
+        return dict(self.search_space) if self.search_space is not None else self._intersection.calculate(study)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A parameter that not all trials have: from a Sobol sequence of its own, whatever was observed."""
+        if (
+            trial.number >= self._startup(1)
+            and param_name not in self._told
+            and study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        ):
+            self._told.add(param_name)
+            get_logger("optuna").info(f"{param_name} is not in every trial, so it is drawn independently of the model.")
+        return self._quasi_random(Cube({param_name: param_distribution}), trial.number, param_name)[param_name]
+
+    def _startup(self, parameters: int) -> int:
+        if self.n_startup is not None:
+            return self.n_startup
+        return 4 if parameters <= 3 else 2 * parameters
+
+    def _quasi_random(self, cube: Cube, number: int, purpose: str = "start") -> dict[str, Any]:
+        """Point `number` of a scrambled Sobol sequence that only the seed decides."""
+        if not cube.parts:
+            return cube.decode(np.zeros(0))
+        engine = qmc.Sobol(len(cube.parts), scramble=True, rng=self._generator(0, purpose))
+        if number:
+            engine.fast_forward(number)
+        return cube.decode(cube.spread(engine.random(1))[0])
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if len(study.directions) > 1:
+            raise ValueError("GPMCMCSampler has one objective: use nsga2 for a study of several.")
+        if not search_space:
+            return {}
+        cube = Cube(search_space)
+        x, y, pending = self._history(study, trial, cube)
+        if trial.number < self._startup(len(cube.parts)) or not len(x) or not cube.parts:
+            return self._quasi_random(cube, trial.number)
+        point, diagnostics = self._propose(cube, x, y, pending, trial.number)
+        study._storage.set_trial_system_attr(trial._trial_id, DIAGNOSTICS, asdict(diagnostics))
+        return cube.decode(point)
+
+    def _history(self, study: Study, trial: FrozenTrial, cube: Cube) -> tuple[Array, Array, Array]:
+        """Points [n, d] and values [n] of the trials that ended, to be minimised, and the points of those under way [p, d].
+
+        Trials that failed, were pruned or found no finite value count as the worst value found, so that they are not repeated.
+        """
+        sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+        points, values, pending = [], [], []
+        for other in study.get_trials(deepcopy=False):
+            if other.number == trial.number or not cube.holds(other.params):
+                continue
+            point = cube.encode(other.params)
+            if other.state in (TrialState.RUNNING, TrialState.WAITING):
+                pending.append(point)
+            else:
+                found = other.value if other.state == TrialState.COMPLETE else None
+                points.append(point)
+                values.append(math.nan if found is None else sign * found)
+        x, y = np.array(points).reshape(-1, cube.d), np.array(values)
+        finite = np.isfinite(y)
+        if not finite.any():  # nothing to model: they only must not be repeated
+            return x[:0], y[:0], np.concatenate([np.array(pending).reshape(-1, cube.d), x])
+        y[finite] = winsorised(y[finite])
+        y[~finite] = y[finite].max()
+        return x, y, np.array(pending).reshape(-1, cube.d)
+
+    def _thinned(self, y: Array) -> NDArray[np.int64]:
+        """Which observations the model sees, in their order."""
+        if len(y) <= self.max_observations:
+            return np.arange(len(y))
+        order = np.argsort(y, kind="stable")
+        better = order[: self.max_observations // 2]
+        rest = np.sort(order[self.max_observations // 2 :])
+        places = np.linspace(0, len(rest) - 1, self.max_observations - len(better)).round().astype(int)
+        return np.sort(np.concatenate([better, rest[places]]))
+
+    def _propose(self, cube: Cube, x: Array, y: Array, pending: Array, number: int) -> tuple[Array, Diagnostics]:
+        kept = self._thinned(y)
+        seen, shown = x[kept], y[kept]
+        spread = float(shown.std())
+        standard = (shown - shown.mean()) / (spread if spread > 0 else 1.0)
+        density = Posterior(seen, standard)
+        thetas, chains = self._hyperparameters(density, number)
+        generator = self._generator(number, "fantasies")
+        processes, bests = [], []
+        for theta in thetas:
+            process = Process.fit(theta, seen, standard)
+            if len(pending):
+                drawn = process.draw(pending, self.fantasies, generator)  # [p, F]
+                everything = np.concatenate([np.repeat(standard[:, None], self.fantasies, 1), drawn])
+                process = Process.fit(theta, np.concatenate([seen, pending]), everything)
+            processes.append(process)
+            # The lowest mean, not the lowest value: under noise that one was lucky.
+            bests.append(process.predict(process.x)[0].min(0))
+        acquisition = LogEI(processes, np.array(bests))
+        point = highest(acquisition, cube, self._candidates(cube, x, y, number), np.concatenate([x, pending]))
+        merged = np.array([chain.samples for chain in chains])
+        r_hat = float(hmc.r_hat(merged).max()) if chains else math.nan
+        diagnostics = Diagnostics(
+            observations=len(kept),
+            pending=len(pending),
+            samples=len(thetas),
+            divergences=sum(chain.divergences for chain in chains),
+            acceptance=float(np.mean([chain.acceptance for chain in chains])) if chains else None,
+            r_hat=r_hat if math.isfinite(r_hat) else None,
+            log_ei=float(acquisition(point[None])[0]),
+        )
+        return point, diagnostics
+
+    def _hyperparameters(self, density: Posterior, number: int) -> tuple[Array, Sequence[hmc.Chain]]:
+        """Samples [S, d + 3] of the posterior with their chains, or its mode alone."""
+        generator = self._generator(number, "hmc")
+        start = mode(density, prior_mode(density.d))
+        if self.inference == "map":
+            wide = prior_mode(density.d) + generator.standard_normal((2, density.d + 3))
+            return max((mode(density, s) for s in (start, *wide)), key=lambda t: density(t)[0])[None], []
+        chains = []
+        for chain in range(self.chains):
+            first = start if chain == 0 else start + 0.5 * generator.standard_normal(len(start))
+            chains.append(hmc.sample(density, first, self.samples, self.leapfrog, self.burn_in, generator, self.thin))
+        return np.concatenate([chain.samples for chain in chains]), chains
+
+    def _candidates(self, cube: Cube, x: Array, y: Array, number: int) -> Array:
+        """Sobol points, and points around the best observation at several distances: [m, d]."""
+        generator = self._generator(number, "candidates")
+        unit = qmc.Sobol(len(cube.parts), scramble=True, rng=generator).random(CANDIDATES)
+        best = x[np.argmin(y)]
+        width = 10 ** generator.uniform(-3, -0.5, (AROUND_BEST, 1))
+        near = np.clip(best + width * generator.standard_normal((AROUND_BEST, cube.d)), 0, 1)
+        if not cube.continuous.all():
+            near = np.unique(np.array([cube.snap(point) for point in near]), axis=0)
+        return np.concatenate([cube.spread(unit), near])
+
+
+def mode(density: Posterior, start: Array) -> Array:
+    """A mode of the hyperparameters' posterior near `start`, which is returned if nothing near has a higher density."""
+
+    def negated(theta: Array) -> tuple[float, Array]:
+        value, gradient = density(theta)
+        return (-value, -gradient) if math.isfinite(value) else (1e25, np.zeros_like(theta))
+
+    end = minimize(negated, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return end.x if density(end.x)[0] >= density(start)[0] else start

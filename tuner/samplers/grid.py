@@ -1,0 +1,32 @@
+"""A grid over the search space, for Optuna's GridSampler, which wants the values themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import GridSampler
+
+
+def values(distribution: BaseDistribution, points: int) -> list[Any]:
+    """All values of a discrete distribution; `points` evenly spaced ones, ends included, of a continuous or logarithmic one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    low, high = distribution.low, distribution.high
+    if distribution.step is not None and not distribution.log:
+        count = int((high - low) / distribution.step + 1e-9) + 1
+        steps = [low + i * distribution.step for i in range(count)]
+        return [int(v) for v in steps] if isinstance(distribution, IntDistribution) else steps
+    spaced = np.geomspace(low, high, points) if distribution.log else np.linspace(low, high, points)
+    inside = np.clip(spaced, low, high).tolist()  # rounding must not leave the domain
+    return sorted({round(v) for v in inside}) if isinstance(distribution, IntDistribution) else sorted(set(inside))
+
+
+class Grid(GridSampler):
+    """Every combination of `values`."""
+
+    def __init__(self, search_space: Mapping[str, BaseDistribution], points: int = 5, seed: int | None = None) -> None:
+        if points < 1:
+            raise ValueError(f"points = {points} is not allowed: it must be at least 1.")
+        super().__init__({name: values(d, points) for name, d in search_space.items()}, seed=seed)

@@ -1,0 +1,146 @@
+"""Hamiltonian Monte Carlo with adapted step size and mass (Neal 2011; step size by dual averaging, Hoffman & Gelman 2014)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Density = Callable[[Array], tuple[float, Array]]
+"""log density and its gradient"""
+
+TARGET_ACCEPTANCE = 0.8
+DIVERGENT = 1000.0
+"""an error in energy of so many nats is no discretisation error: the trajectory left the region it can follow"""
+GAMMA, T_0, KAPPA = 0.05, 10.0, 0.75  # Hoffman & Gelman's constants
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One chain after its burn-in."""
+
+    samples: Array  # [S, D]
+    acceptance: float
+    divergences: int
+    step: float
+    mass: Array  # [D] inverse of the variances
+
+
+@dataclass
+class _StepSize:
+    """Dual averaging towards the target acceptance."""
+
+    first: float
+
+    def __post_init__(self) -> None:
+        self.shrink, self.error, self.log_average, self.log, self.count = math.log(10 * self.first), 0.0, 0.0, 0.0, 0
+        self.log = math.log(self.first)
+
+    def update(self, acceptance: float) -> None:
+        self.count += 1
+        share = 1 / (self.count + T_0)
+        self.error += share * (TARGET_ACCEPTANCE - acceptance - self.error)
+        self.log = self.shrink - math.sqrt(self.count) / GAMMA * self.error
+        weight = self.count**-KAPPA
+        self.log_average += weight * (self.log - self.log_average)
+
+
+def _trajectory(
+    density: Density, place: Array, value: float, slope: Array, momentum: Array, mass: Array, step: float, steps: int
+) -> tuple[Array, float, Array, Array]:
+    for _ in range(steps):
+        momentum = momentum + 0.5 * step * slope
+        place = place + step * momentum / mass
+        value, slope = density(place)
+        if not math.isfinite(value):
+            break
+        momentum = momentum + 0.5 * step * slope
+    return place, value, slope, momentum
+
+
+def _first_step(density: Density, place: Array, value: float, slope: Array, mass: Array, draw: Array) -> float:
+    """Doubles or halves a step until one leapfrog step is accepted about half of the time."""
+    step, momentum = 0.1, draw * np.sqrt(mass)
+    start = value - 0.5 * float(momentum @ (momentum / mass))
+
+    def ratio(size: float) -> float:
+        _, new, _, after = _trajectory(density, place, value, slope, momentum, mass, size, 1)
+        return new - 0.5 * float(after @ (after / mass)) - start if math.isfinite(new) else -math.inf
+
+    direction = 1.0 if ratio(step) > math.log(0.5) else -1.0
+    for _ in range(30):
+        if direction * ratio(step) <= -direction * math.log(2):
+            break
+        step *= 2.0**direction
+    return step
+
+
+def sample(
+    density: Density,
+    start: Array,
+    samples: int,
+    leapfrog: int,
+    burn_in: int,
+    generator: np.random.Generator,
+    thin: int = 1,
+    warm: Chain | None = None,
+) -> Chain:
+    """`samples` draws [S, D] after `burn_in` iterations, each of `leapfrog` steps, every `thin`-th kept.
+
+    The burn-in's first half adapts the step size, and the spread of its second quarter the mass, under which the rest adapts the
+    step size anew. A warm start takes step and mass from an earlier chain. `start` must have a finite density.
+    """
+    place = np.array(start, dtype=np.float64)
+    value, slope = density(place)
+    if not math.isfinite(value):
+        raise ValueError("the chain's start has no density")
+    mass = np.ones_like(place) if warm is None else warm.mass
+    size = _StepSize(_first_step(density, place, value, slope, mass, generator.standard_normal(len(place))))
+    if warm is not None:
+        size = _StepSize(warm.step)
+    seen: list[Array] = []
+    kept: list[Array] = []
+    divergences, accepted = 0, 0.0
+    for iteration in range(burn_in + samples * thin):
+        burning = iteration < burn_in
+        step = math.exp(size.log if burning else size.log_average)
+        if not burning:
+            step *= generator.uniform(0.8, 1.2)  # no trajectory length in step with the posterior's own period
+        momentum = generator.standard_normal(len(place)) * np.sqrt(mass)
+        energy = value - 0.5 * float(momentum @ (momentum / mass))
+        new, new_value, new_slope, after = _trajectory(density, place, value, slope, momentum, mass, step, leapfrog)
+        change = new_value - 0.5 * float(after @ (after / mass)) - energy if math.isfinite(new_value) else -math.inf
+        acceptance = math.exp(min(change, 0.0))
+        if not burning:
+            divergences += change < -DIVERGENT
+            accepted += acceptance
+        if generator.uniform() < acceptance:
+            place, value, slope = new, new_value, new_slope
+        if burning:
+            size.update(acceptance)
+            seen.append(place)
+            if warm is None and iteration + 1 == burn_in // 2 and iteration >= 8:
+                recent = np.array(seen[len(seen) // 2 :])
+                # Shrunk towards 1 as Stan does: a dozen draws do not settle a variance.
+                variance = (len(recent) * recent.var(0) + 5e-3) / (len(recent) + 5)
+                mass = 1 / np.maximum(variance, 1e-6)
+                size = _StepSize(_first_step(density, place, value, slope, mass, generator.standard_normal(len(place))))
+        elif (iteration - burn_in + 1) % thin == 0:
+            kept.append(place)
+    iterations = max(samples * thin, 1)
+    return Chain(np.array(kept), accepted / iterations, divergences, math.exp(size.log_average), mass)
+
+
+def r_hat(chains: Array) -> Array:
+    """Split R̂ of chains [C, S, D]: [D]; 1 where they agree (Gelman et al. 2013, §11.4). NaN for fewer than 4 draws a chain."""
+    count = chains.shape[1] // 2
+    if count < 2:
+        return np.full(chains.shape[2], np.nan)
+    halves = np.concatenate([chains[:, :count], chains[:, count : 2 * count]])  # [2C, S/2, D]
+    within = halves.var(1, ddof=1).mean(0)
+    between = count * halves.mean(1).var(0, ddof=1)
+    pooled = (count - 1) / count * within + between / count
+    result: Array = np.sqrt(pooled / np.maximum(within, 1e-300))
+    return result
