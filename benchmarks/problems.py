@@ -1,0 +1,113 @@
+"""Test functions of Bayesian optimisation, each with its known minimum. Formulas: Surjanovic & Bingham's virtual library."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A function to minimise over a space; `noise` is the standard deviation added to what a sampler sees."""
+
+    space: dict[str, BaseDistribution]
+    value: Callable[[Params], float]
+    minimum: float
+    noise: float = 0.0
+
+
+def _box(d: int, low: float, high: float) -> dict[str, BaseDistribution]:
+    return {f"x{i}": FloatDistribution(low, high) for i in range(d)}
+
+
+def _vector(params: Params) -> np.ndarray:
+    return np.array([params[f"x{i}"] for i in range(len(params))])
+
+
+def branin(params: Params) -> float:
+    x, y = params["x"], params["y"]
+    bowl = (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2
+    return float(bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10)
+
+
+BRANIN_SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(-5, 10), "y": FloatDistribution(0, 15)}
+BRANIN_MINIMUM = 0.397887357729739
+
+WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
+A_3 = np.array([[3.0, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])
+P_3 = 1e-4 * np.array([[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]])
+A_6 = np.array(
+    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+)
+P_6 = 1e-4 * np.array(
+    [
+        [1312, 1696, 5569, 124, 8283, 5886],
+        [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650],
+        [4047, 8828, 8732, 5743, 1091, 381],
+    ]
+)
+
+
+def hartmann(a: np.ndarray, p: np.ndarray) -> Callable[[Params], float]:
+    return lambda params: -float(WEIGHTS @ np.exp(-(a * (_vector(params) - p) ** 2).sum(1)))
+
+
+def levy(params: Params) -> float:
+    w = 1 + (_vector(params) - 1) / 4
+    middle = ((w[:-1] - 1) ** 2 * (1 + 10 * np.sin(math.pi * w[:-1] + 1) ** 2)).sum()
+    return float(math.sin(math.pi * w[0]) ** 2 + middle + (w[-1] - 1) ** 2 * (1 + math.sin(2 * math.pi * w[-1]) ** 2))
+
+
+def ackley(params: Params) -> float:
+    x = _vector(params)
+    radius, waves = math.sqrt((x * x).mean()), float(np.cos(2 * math.pi * x).mean())
+    return -20 * math.exp(-0.2 * radius) - math.exp(waves) + 20 + math.e
+
+
+def rosenbrock(params: Params) -> float:
+    x = _vector(params)
+    return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
+
+
+def mixed(params: Params) -> float:
+    """Branin over a grid in one direction, shifted by a category; the minimum is in category `b`."""
+    shift = {"a": 5.0, "b": 0.0, "c": 2.0}[params["kind"]]
+    return branin({"x": params["x"], "y": params["y"]}) + shift
+
+
+MIXED_SPACE: dict[str, BaseDistribution] = {
+    "x": FloatDistribution(-5, 10),
+    "y": IntDistribution(0, 15),
+    "kind": CategoricalDistribution(("a", "b", "c")),
+}
+
+
+def _mixed_minimum() -> float:
+    """Over each whole y, a fine line in x, then a finer one around its best."""
+    best = math.inf
+    for y in range(16):
+        around, width = 2.5, 7.5
+        for _ in range(4):
+            line = np.linspace(max(-5, around - width), min(10, around + width), 4001)
+            values = [branin({"x": float(x), "y": y}) for x in line]
+            around, width = float(line[int(np.argmin(values))]), width / 500
+        best = min(best, *values)
+    return best
+
+
+PROBLEMS: dict[str, Problem] = {
+    "branin": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM),
+    "branin-noisy": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM, noise=5.0),
+    "hartmann-3": Problem(_box(3, 0, 1), hartmann(A_3, P_3), -3.86278214782076),
+    "hartmann-6": Problem(_box(6, 0, 1), hartmann(A_6, P_6), -3.32236801141551),
+    "levy-4": Problem(_box(4, -10, 10), levy, 0.0),
+    "ackley-5": Problem(_box(5, -32.768, 32.768), ackley, 0.0),
+    "rosenbrock-4": Problem(_box(4, -5, 10), rosenbrock, 0.0),
+    "mixed": Problem(MIXED_SPACE, mixed, _mixed_minimum()),
+}
