@@ -28,6 +28,11 @@ def main() -> int:
     say("started", sentences=1, epochs=1)
     figures = dict(distortion=1.0, rate=2.0, neg_elbo=3.0, active_units=4, seconds=0.1, objective_beta=0.5)
     say("epoch", epoch=1, epochs=1, **figures)
+    if behaviour == "poor":  # epoch after epoch, until it is told to stop
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
+        say("epoch", epoch=2, epochs=9, **{**figures, "neg_elbo": 99.0})
+        sys.stdin.buffer.read()
+        return 1
     if (behaviour == "die once" and len(starts.read_text()) == 1) or behaviour == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "wait once" and len(starts.read_text()) == 1:

@@ -210,6 +210,16 @@ def test_lists(tmp_path: Path) -> None:
 BAD: dict[str, tuple[list[str], str]] = {
     "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of annealed-word-dropout"),
     "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
+    "pruner": (["launch", "-t", "sfb", "--pruner", "x"], "pruner 'x' is unknown: choose one of none, median"),
+    "stop-when": (
+        ["launch", "-t", "sfb", "--sampler", "tpe", "--stop-when", "1"],
+        "--stop-when 1 needs a sampler that knows",
+    ),
+    "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1 is not allowed for rnnlm"),
+    "sampler option": (
+        ["launch", "-t", "sfb", "--sampler-option", "n=3"],
+        "sampler 'gp-mcmc' has no option 'n': it has",
+    ),
     "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, gp"),
     "preset": (
         ["launch", "-t", "sfb", "-m", "huge"],

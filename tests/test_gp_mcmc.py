@@ -94,9 +94,9 @@ def test_parallel_workers_never_get_the_same_point_and_spread_out() -> None:
 def test_pending_trials_lower_the_gain_at_their_place() -> None:
     alone = filled([1.0, 0.8, 0.9, 0.2, 0.5, 0.7], GPMCMCSampler(seed=0, search_space=PLANE, **QUICK))
     alone.ask(PLANE)
-    first = alone.trials[-1].system_attrs[DIAGNOSTICS]["log_ei"]
+    first = alone.trials[-1].system_attrs[DIAGNOSTICS]["expected_gain"]
     alone.ask(PLANE)
-    assert alone.trials[-1].system_attrs[DIAGNOSTICS]["log_ei"] < first
+    assert alone.trials[-1].system_attrs[DIAGNOSTICS]["expected_gain"] < first
 
 
 EVERYTHING: dict[str, BaseDistribution] = {

@@ -18,6 +18,7 @@ from tuner import space, studies, trainer
 from tuner.attempts import Attempts, LeaseLost
 from tuner.database import AttemptRow, Database, EpochRow
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.pruners import PRUNERS
 from tuner.studies import Request, Study
 from tuner.worker import Worker
 
@@ -360,3 +361,48 @@ def test_optunas_own_tools_open_the_study(database: Database) -> None:
     plain = optuna.load_study(study_name="s", storage=database.url)
     assert len(plain.trials) == 2
     assert plain.best_value == studies.best_of(studies.open_study(database, "s").trials()).value  # type: ignore[union-attr]
+
+
+def test_a_least_rate_is_added_to_the_value_and_not_to_the_nll(database: Database) -> None:
+    study = make(database, 2, min_rate=2.0)  # the stub's rate is .05
+    Worker(study, deaf).run()
+    for trial in study.trials():
+        assert trial.metrics is not None
+        assert trial.value == pytest.approx(trial.metrics["nll"] + 1.95)
+
+
+def test_a_pruned_trial_is_over_and_its_trainer_ended(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB", json.dumps({"0004": "poor"}))
+    study = make(database, 6, pruner="hyperband")
+    heard: list[str] = []
+    monkeypatch.setitem(PRUNERS, "hyperband", lambda mine, _: mine.epochs[-1][0] == 2)
+    Worker(study, lambda event, trial, facts: heard.append(event)).run()
+    states = [t.state for t in studies.open_study(database, "s").trials()]
+    assert states == ["complete"] * 4 + ["pruned", "complete"]
+    pruned = study.trials()[4]
+    assert (pruned.reason, pruned.message) == ("pruned", "by hyperband, after epoch 2 of 9.")
+    assert heard.count("pruned") == 1
+    assert (study.run_folder(4) / "starts").read_text() == "x"  # not taken up again
+
+
+def test_curves_are_the_epochs_reported(database: Database) -> None:
+    study = make(database, 3)
+    Worker(study, deaf).run()
+    curves = study.curves()
+    assert [(c.number, c.complete, list(c.epochs)) for c in curves] == [(n, True, [(1, 3.0, 2.0)]) for n in range(3)]
+
+
+def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(database: Database) -> None:
+    facts = {"sampler": "gp-map", "sampler_options": {"n_startup": 2}}
+    study = make(database, 12, stop_when=1e6, **facts)
+    Worker(study, deaf).run()
+    assert len(study.trials()) == 5  # the start, and three proposals from which nothing much is expected
+    assert "expected to gain less than 1e+06 nats" in str(study.stopped)
+    assert study.plain()["stopped"] == study.stopped
+    again = make(database, 7, stop_when=0.0, **facts)
+    assert again.stopped is None
+    Worker(again, deaf).run()
+    assert len(again.trials()) == 12
+    never = make(database, 6, "never", stop_when=1e-300, **facts)
+    Worker(never, deaf).run()
+    assert len(never.trials()) == 6

@@ -75,7 +75,8 @@ class Spec:
 
 
 def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
-    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can."""
+    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
+    says whether the technique has a latent code."""
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
             f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
@@ -85,9 +86,10 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         refused = objectives.create(spec.technique, hyperparameters).refusal(options.model)
         if refused is not None:
             raise BadInput(refused)
-    _, options = spec.split()
+    hyperparameters, options = spec.split()
     choose_device(options.training.device)
-    return load(spec.corpus, options.corpus).describe()
+    latent = objectives.create(spec.technique, hyperparameters).latent
+    return {**load(spec.corpus, options.corpus).describe(), "latent": latent}
 
 
 def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 60.0
 ASK_SECONDS = 30.0
+PROPOSALS_WITHOUT_GAIN = 3
+"""in a row, before a study with `stop_when` ends: one may be an accident of the sampler's draw"""
 MAX_LOST = 3
 """trainers that may die on a trial before it fails; a worker's own death is not the trial's fault and is not counted"""
 
@@ -100,9 +102,27 @@ class Attempts:
                 if lost < MAX_LOST:
                     return self._ask(trial.number), self._begin(trial.number)
                 self.study.optuna().tell(trial.number, state=TrialState.FAIL)
-            if len(trials) < budget:
+            if len(trials) < budget and not self._exhausted(trials):
                 return self._ask(len(trials)), self._begin(len(trials))
             return None
+
+    def _exhausted(self, trials: "Sequence[FrozenTrial]") -> bool:
+        """Whether the sampler expected less than `stop_when` of each of its last proposals, and they are over."""
+        tolerance, last = self.study.specification["stop_when"], trials[-PROPOSALS_WITHOUT_GAIN:]
+        if not tolerance:
+            return False
+        from tuner.samplers.gp_mcmc import DIAGNOSTICS
+
+        gains = [t.system_attrs.get(DIAGNOSTICS, {}).get("expected_gain") for t in last]
+        spent = [
+            g for t, g in zip(last, gains, strict=True) if t.state.is_finished() and g is not None and g < tolerance
+        ]
+        if len(spent) < PROPOSALS_WITHOUT_GAIN:
+            return False
+        self.study.stop(
+            f"the sampler expected to gain less than {tolerance:g} nats from each of its last {PROPOSALS_WITHOUT_GAIN} proposals"
+        )
+        return True
 
     def _bury(self, dead: list[AttemptRow]) -> None:
         with self.database.session() as session:

@@ -120,6 +120,15 @@ def launch(
         list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
     ] = None,
     model: ModelOption = "tiny",
+    pruner: Annotated[
+        str, typer.Option("--pruner", help="Ends poor trials early: none, median, hyperband or dominated.")
+    ] = "none",
+    min_rate: Annotated[
+        float, typer.Option("--min-rate", min=0, help="What a trial's rate falls short of this is added to its NLL.")
+    ] = 0.0,
+    stop_when: Annotated[
+        float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
+    ] = 0.0,
     set_: SetOption = None,
     space: SpaceOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
@@ -131,8 +140,13 @@ def launch(
 
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
-    from tuner import report, samplers, studies, trainer
+    from tuner import pruners, report, samplers, studies, trainer
 
+    pruners.check(pruner)
+    if stop_when and sampler not in ("gp-mcmc", "gp-map"):
+        raise Usage(
+            f"--stop-when {stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {sampler}."
+        )
     searched = _space(technique, space)
     fixed = searched.checked(_settings(set_))
     options = _settings(sampler_option, "--sampler-option", "samples=20")
@@ -143,11 +157,15 @@ def launch(
     spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
     _say(f"checking {technique} on {corpus} …")
     described = trainer.check(spec, searched.corners(fixed))
+    if min_rate and not described["latent"]:
+        raise Usage(f"--min-rate {min_rate:g} is not allowed for {technique}, which has no latent code and so no rate.")
     for warning in described["warnings"]:
         _say(f"warning: {warning}")
     if not searched.searched(fixed):
         _say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
-    request = studies.Request(searched, source, model, fixed, sampler, seed, trials, options)
+    request = studies.Request(
+        searched, source, model, fixed, sampler, seed, trials, options, min_rate, pruner, stop_when
+    )
     with _opened(database, create=True) as opened:
         current = studies.go_on(opened, name, request, described, runs)
         _work(current)
@@ -171,11 +189,11 @@ def _check_name(name: str) -> None:
 
 def _work(study: Any) -> None:
     from tuner.progress import Progress
-    from tuner.studies import best_of
+    from tuner.studies import OVER, best_of
     from tuner.worker import Worker
 
     before, trials = study.trials(), study.budget
-    done = [t for t in before if t.state in ("complete", "failed")]
+    done = [t for t in before if t.state in OVER]
     best = best_of(before)
     _say(f"study {study.name}: {len(done)} of {trials} trials done" + (", going on" if 0 < len(done) < trials else ""))
     if study.specification["corpus"]["entropy"] is not None and not done:
@@ -183,10 +201,12 @@ def _work(study: Any) -> None:
     try:
         Worker(study, Progress(trials, len(done), best.value if best else None)).run()
     except Interrupted:
-        finished = sum(t.state in ("complete", "failed") for t in study.trials())
+        finished = sum(t.state in OVER for t in study.trials())
         raise Fault(
             f"stopped: {finished} of {trials} trials are done, the one under way keeps its checkpoint; the same command goes on."
         ) from None
+    if (reason := study.stopped) is not None:
+        _say(f"the study has ended: {reason}; without --stop-when the same command goes on")
     elsewhere = [str(t.number) for t in study.trials() if t.state == "running"]
     if elsewhere:
         _say(f"trial {', '.join(elsewhere)} is being trained by another worker")
@@ -481,7 +501,7 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
     for column in ("study", "technique", "corpus", "model", "sampler", "done", "best NLL", "R", "note"):
         table.add_column(column)
     for s in found:
-        done = sum(t["state"] in ("complete", "failed") for t in s["trials"])
+        done = sum(t["state"] in studies.OVER for t in s["trials"])
         best = s["best"] or {"value": None, "metrics": {}}
         note = "best trial collapsed" if best["metrics"].get("collapsed") else ""
         table.add_row(

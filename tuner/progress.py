@@ -44,6 +44,9 @@ class Progress:
             if facts["reason"] in ("nan", "oom", "error"):
                 self._end()
             self._line(f"trial {trial}: {facts['reason']}: {facts['message']}")
+        elif event == "pruned":
+            self._end()
+            self._line(f"trial {trial}: {facts['message']}")
         elif event in ("warning", "lost"):
             self._line(f"trial {trial}: {facts['message']}")
         elif event in ("epoch", "progress"):

@@ -117,6 +117,8 @@ def summary(study: Study) -> None:
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimator(best.metrics))
+    if facts["min_rate"]:
+        out.print(f"ranked by NLL + max({facts['min_rate']:g} − R, 0)")
     if facts["corpus"]["entropy"] is not None:
         out.print(
             f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: "

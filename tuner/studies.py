@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from tuner import __version__, samplers
 from tuner.attempts import Attempts
-from tuner.database import AttemptRow, Database, StudyRow
+from tuner.database import AttemptRow, Database, EpochRow, StudyRow
 from tuner.errors import Fault, Usage
+from tuner.pruners import Curve
 from tuner.space import Space, Value
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Request:
     seed: int
     trials: int
     sampler_options: Mapping[str, Value] = field(default_factory=dict)
+    min_rate: float = 0.0
+    """nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win (PA's own tool)"""
+    pruner: str = "none"
+    stop_when: float = 0.0
+    """nats; the study ends when the sampler expects to gain less (0: never)"""
 
     def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -48,14 +54,23 @@ class Request:
             "fixed": dict(self.fixed),
             "sampler": self.sampler,
             "sampler_options": dict(self.sampler_options),
+            "min_rate": self.min_rate,
+            "pruner": self.pruner,
+            "stop_when": self.stop_when,
             "seed": self.seed,
             "objective": "nll",
             "version": __version__,
         }
 
 
-IDENTITY = ("technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "seed", "objective")
+IDENTITY = (
+    "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
+)  # fmt: skip
 """what must agree for a command to go on with a study"""
+ADDED = {"sampler_options": {}, "min_rate": 0.0, "pruner": "none", "stop_when": 0.0}
+"""what a study made before these existed has"""
+OVER = ("complete", "failed", "pruned")
+"""states that a trial does not leave"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Trial:
 
     number: int
     state: str
-    """complete, failed, running, or interrupted (goes on when the study does)"""
+    """complete, failed, pruned, running, or interrupted (goes on when the study does)"""
     params: dict[str, Value]
     value: float | None
     metrics: dict[str, Any] | None
@@ -85,7 +100,7 @@ class Study:
 
     def __init__(self, database: Database, row: StudyRow) -> None:
         self.database = database
-        self.name, self.specification, self.budget = row.name, row.specification, row.budget
+        self.name, self.specification, self.budget = row.name, {**ADDED, **row.specification}, row.budget
         self.folder, self.created_at = Path(row.folder), row.created_at
 
     @property
@@ -112,6 +127,27 @@ class Study:
             "seed": samplers.derive(facts["seed"], number, "train"),
         }
 
+    @property
+    def stopped(self) -> str | None:
+        """Why the study ended before its budget, if it did."""
+        reason: str | None = self.optuna().user_attrs.get("stopped")
+        return reason
+
+    def stop(self, reason: str | None) -> None:
+        """Keeps in the study's record why it ended, or that it goes on."""
+        self.optuna().set_user_attr("stopped", reason)
+
+    def curves(self) -> list[Curve]:
+        """Every trial's validation figures by epoch."""
+        with self.database.session() as session:
+            mine = select(EpochRow).where(EpochRow.study == self.name).order_by(EpochRow.trial, EpochRow.epoch)
+            rows: dict[int, list[tuple[int, float, float]]] = {}
+            for row in session.scalars(mine):
+                if row.neg_elbo is not None and row.rate is not None:
+                    rows.setdefault(row.trial, []).append((row.epoch, row.neg_elbo, row.rate))
+        complete = {t.number for t in self.optuna().get_trials(deepcopy=False) if t.state.name == "COMPLETE"}
+        return [Curve(number, number in complete, epochs) for number, epochs in rows.items()]
+
     def trials(self) -> list[Trial]:
         """All trials, in the order of their numbers."""
         attempts: dict[int, list[AttemptRow]] = {}
@@ -123,7 +159,8 @@ class Study:
     def _trial(self, trial: "FrozenTrial", attempts: list[AttemptRow]) -> Trial:
         from optuna.trial import TrialState
 
-        state = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed"}.get(trial.state, "running")
+        ended = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
+        state = ended.get(trial.state, "running")
         last = attempts[-1] if attempts else None
         if state == "running" and (last is None or not Attempts.is_live(last)):
             state = "interrupted"
@@ -155,6 +192,9 @@ class Study:
             "sampler": facts["sampler"],
             "seed": facts["seed"],
             "objective": facts["objective"],
+            "min_rate": facts["min_rate"],
+            "pruner": facts["pruner"],
+            "stopped": self.stopped,
             "fixed": facts["fixed"],
             "budget": self.budget,
             "entropy": facts["corpus"]["entropy"],
@@ -164,7 +204,7 @@ class Study:
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
-    """The complete trial of the lowest NLL."""
+    """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
     done = [t for t in trials if t.value is not None]
     return min(done, key=lambda t: (t.value, t.number), default=None)
 
@@ -223,7 +263,7 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
             )
             session.add(row)
         else:
-            earlier = {"sampler_options": {}, **row.specification}  # a study from before samplers had options
+            earlier = {**ADDED, **row.specification}
             differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
             if differs:
                 key = differs[0]
@@ -232,7 +272,11 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
                     "give the new one a name of its own with --study NAME."
                 )
             row.budget = max(row.budget, request.trials)  # another worker may be at it
-    return Study(database, row)
+            row.specification = {**earlier, "stop_when": request.stop_when}
+    study = Study(database, row)
+    if study.stopped is not None and not request.stop_when:
+        study.stop(None)
+    return study
 
 
 def _brief(value: object) -> str:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.attempts import Attempts, LeaseLost
 from tuner.database import AttemptRow
 from tuner.errors import Fault, Interrupted
+from tuner.pruners import PRUNERS, none
 from tuner.studies import Study
 from tuner.trainer import Trainer
 
@@ -54,7 +55,12 @@ class Worker:
                         self.attempts.record(attempt, event)
                     self.listen(event["event"], trial.number, event)
                     end = event
-            if end["event"] == "done":
+                    if event["event"] == "epoch" and self._is_poor(trial.number):
+                        trainer.stop()
+                        break
+            if end["event"] == "epoch":
+                self._prune(trial, attempt, end)
+            elif end["event"] == "done":
                 self._finish(trial, attempt, end)
             else:
                 self._fail(trial, attempt, end["reason"], end["message"])
@@ -69,6 +75,21 @@ class Worker:
                 self.attempts.end(attempt, "interrupted", "user", "stopped by the user.")
             raise
 
+    def _is_poor(self, number: int) -> bool:
+        prune = PRUNERS[self.study.specification["pruner"]]
+        if prune is none:
+            return False
+        curves = {curve.number: curve for curve in self.study.curves()}
+        mine = curves.pop(number, None)
+        return mine is not None and prune(mine, list(curves.values()))
+
+    def _prune(self, trial: FrozenTrial, attempt: AttemptRow, last: Mapping[str, Any]) -> None:
+        message = f"by {self.study.specification['pruner']}, after epoch {last['epoch']} of {last['epochs']}."
+        self._tell(trial, attempt, TrialState.PRUNED, None, {})
+        self.attempts.end(attempt, "finished", "pruned", message)
+        self.listen("pruned", trial.number, {"message": f"pruned {message}"})
+        self.errors_in_a_row = 0
+
     def _finish(self, trial: FrozenTrial, attempt: AttemptRow, result: Mapping[str, Any]) -> None:
         metrics = result["metrics"]
         if metrics["nll"] is None or not math.isfinite(metrics["nll"]):
@@ -79,7 +100,9 @@ class Worker:
             "tokens_per_second": result["tokens_per_second"],
             "seconds": result["seconds"],
         }
-        self._tell(trial, attempt, TrialState.COMPLETE, metrics["nll"], {"metrics": metrics, "cost": cost})
+        shortfall = max(self.study.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
+        value = metrics["nll"] + shortfall
+        self._tell(trial, attempt, TrialState.COMPLETE, value, {"metrics": metrics, "cost": cost})
         self.attempts.end(attempt, "finished")
         self.errors_in_a_row = 0
 

@@ -45,8 +45,8 @@ class Diagnostics:
     acceptance: float | None = None
     r_hat: float | None = None
     """the largest over the hyperparameters; None for too few draws"""
-    log_ei: float | None = None
-    """of the proposal, in standardised units"""
+    expected_gain: float | None = None
+    """the proposal's expected improvement, in the objective's unit"""
 
 
 def winsorised(values: Array) -> Array:
@@ -225,7 +225,7 @@ class GPMCMCSampler(BaseSampler):
             divergences=sum(chain.divergences for chain in chains),
             acceptance=float(np.mean([chain.acceptance for chain in chains])) if chains else None,
             r_hat=r_hat if math.isfinite(r_hat) else None,
-            log_ei=float(acquisition(point[None])[0]),
+            expected_gain=math.exp(float(acquisition(point[None])[0])) * (spread if spread > 0 else 1.0),
         )
         return point, diagnostics
 
