@@ -8,7 +8,7 @@ import torch
 from botorch.acquisition import LogExpectedImprovement
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.samplers.acquisition import LogEI, highest, log_h
+from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest, log_h
 from tuner.samplers.cube import Cube
 from tuner.samplers.gp import Process, prior_mode
 from tuner.samplers.model import batched
@@ -93,3 +93,58 @@ def test_the_search_finds_the_best_of_a_discrete_space_and_never_a_point_taken()
     left = np.array([p for i, p in enumerate(everything) if i % 3])
     assert found(point[None])[0] == pytest.approx(found(left).max())
     assert highest(found, cube, everything, everything) in everything  # used up: repeats, rather than fails
+
+
+Y_2 = RANDOM.standard_normal((6, 2))
+REFERENCE = Y_2.max(0) + 0.2
+
+
+def hypervolume(points: np.ndarray) -> float:
+    """The area below the reference that the points dominate, strip by strip."""
+    area, right = 0.0, front(points[(points < REFERENCE).all(1)])
+    for i, (first, second) in enumerate(right):
+        end = right[i + 1, 0] if i + 1 < len(right) else REFERENCE[0]
+        area += (end - first) * (REFERENCE[1] - second)
+    return area
+
+
+def two() -> LogEHVI:
+    pairs = [
+        (Process.fit(a, X, Y_2[:, 0]), Process.fit(b, X, Y_2[:, 1])) for a, b in zip(THETAS, THETAS[::-1], strict=True)
+    ]
+    return LogEHVI(pairs, [front(Y_2)] * 5, REFERENCE)
+
+
+def test_the_front_is_what_nothing_dominates() -> None:
+    points = np.array([[0.0, 3], [1, 1], [2, 2], [3, 0], [0, 4], [1, 1]])
+    np.testing.assert_array_equal(front(points), [[0, 3], [1, 1], [3, 0]])
+    assert front(points[:0]).shape == (0, 2)
+
+
+def test_expected_hypervolume_improvement_agrees_with_monte_carlo() -> None:
+    z, found, draw = np.random.default_rng(5).random((5, 2)), two(), np.random.default_rng(1)
+    base, total = hypervolume(Y_2), np.zeros(5)
+    for one, other in found.pairs:
+        (mean_1, variance_1), (mean_2, variance_2) = one.predict(z), other.predict(z)
+        for m in range(5):
+            first = mean_1[m, 0] + math.sqrt(variance_1[m]) * draw.standard_normal(4000)
+            second = mean_2[m, 0] + math.sqrt(variance_2[m]) * draw.standard_normal(4000)
+            gains = [hypervolume(np.vstack([Y_2, point])) - base for point in zip(first, second, strict=True)]
+            total[m] += np.mean(gains) / 5
+    assert (total > 0.01).sum() >= 2
+    np.testing.assert_allclose(np.exp(found(z)), total, rtol=0.05, atol=2e-3)
+
+
+def test_hypervolumes_gradient_agrees_with_finite_differences() -> None:
+    found = two()
+    for z in RANDOM.random((3, 2)):
+        value, gradient = found.with_gradient(z)
+        assert value == pytest.approx(found(z[None])[0])
+        numeric = [(found((z + 1e-6 * e)[None])[0] - found((z - 1e-6 * e)[None])[0]) / 2e-6 for e in np.eye(2)]
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-4)
+
+
+def test_without_a_front_below_the_reference_everything_counts() -> None:
+    pair = (Process.fit(THETAS[0], X, Y_2[:, 0]), Process.fit(THETAS[1], X, Y_2[:, 1]))
+    found = LogEHVI([pair], [front(Y_2)], np.full(2, -50.0))
+    assert np.isfinite(found(RANDOM.random((4, 2)))).all()

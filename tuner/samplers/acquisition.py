@@ -81,7 +81,83 @@ class LogEI:
         return total - self.log_count, weighted
 
 
-def _climb(acquisition: LogEI, start: Array, free: NDArray[np.bool_]) -> Array:
+class LogEHVI:
+    """log of the expected hypervolume improvement of two objectives, both minimised, averaged over S pairs of processes.
+
+    The improvement is the area that a new point adds to what a front dominates below a reference point. For independent
+    objectives its expectation is ∫∫ P(y_1 ≤ a_1) P(y_2 ≤ a_2) da over the area not dominated yet. That area falls into strips
+    between neighbours of the front, so it is Σ_i (G_1(f_1,i+1) − G_1(f_1,i)) G_2(f_2,i), where G(a) = ∫_{−∞}^a P(y ≤ t) dt is
+    σ h((a − μ)/σ). The same value as Emmerich et al.'s (2011).
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Process, Process]], fronts: Sequence[Array], reference: Array) -> None:
+        """fronts: for each pair the points [k, 2] that nothing dominates; reference [2]."""
+        self.pairs = pairs
+        self.edges = []
+        for front in fronts:
+            inside = front[(front < reference).all(1)]
+            first, second = inside[np.argsort(inside[:, 0])].T
+            self.edges.append((np.append(first, reference[0]), np.insert(second, 0, reference[1])))
+
+    def __call__(self, z: Array) -> Array:
+        """Of points z [m, d]: [m]."""
+        terms = []
+        for (one, two), (right, top) in zip(self.pairs, self.edges, strict=True):
+            mean_1, variance_1 = one.predict(z)
+            mean_2, variance_2 = two.predict(z)
+            sd_1, sd_2 = np.sqrt(variance_1)[:, None], np.sqrt(variance_2)[:, None]
+            log_right = np.log(sd_1) + log_h((right - mean_1) / sd_1)[0]  # [m, strips]
+            log_top = np.log(sd_2) + log_h((top - mean_2) / sd_2)[0]
+            terms.append(_log_strips(log_right) + log_top)
+        found: Array = logsumexp(np.concatenate(terms, 1), axis=1) - math.log(len(self.pairs))
+        return found
+
+    def with_gradient(self, z: Array) -> tuple[float, Array]:
+        """Of one point z [d], with its gradient [d]."""
+        values, gradients = [], []
+        for (one, two), (right, top) in zip(self.pairs, self.edges, strict=True):
+            log_right, by_right = _log_g(one, right, z)
+            log_top, by_top = _log_g(two, top, z)
+            strips = _log_strips(log_right[None])[0]
+            upper = np.exp(log_right - strips)[:, None] * by_right
+            lower = np.concatenate(
+                [np.zeros((1, len(z))), np.exp(log_right[:-1] - strips[1:])[:, None] * by_right[:-1]]
+            )
+            values.append(strips + log_top)
+            gradients.append(upper - lower + by_top)
+        value, gradient = np.concatenate(values), np.concatenate(gradients)
+        total = float(logsumexp(value))
+        weighted: Array = np.exp(value - total) @ gradient
+        return total - math.log(len(self.pairs)), weighted
+
+
+def _log_strips(log_right: Array) -> Array:
+    """log(G(b_i) − G(b_{i−1})) of neighbouring edges from log G [m, strips]; G before the first edge is 0."""
+    gap = np.minimum(log_right[:, :-1] - log_right[:, 1:], -1e-15)
+    rest: Array = log_right[:, 1:] + np.log(-np.expm1(gap))
+    return np.concatenate([log_right[:, :1], rest], 1)
+
+
+def _log_g(process: Process, edges: Array, z: Array) -> tuple[Array, Array]:
+    """log G(edge) = log(σ h((edge − μ)/σ)) at one point for each edge [k], with its gradients [k, d]."""
+    mean, variance, by_mean, by_variance = process.predict_with_gradient(z)
+    sd = math.sqrt(variance)
+    by_sd = by_variance / (2 * sd)
+    u = (edges - mean[0]) / sd
+    value, slope = log_h(u)
+    return math.log(sd) + value, by_sd / sd - slope[:, None] * (by_mean[0] + u[:, None] * by_sd) / sd
+
+
+def front(points: Array) -> Array:
+    """The points [k, 2] of [n, 2] that no other is at least as low in both as."""
+    kept: list[Array] = []
+    for point in points[np.lexsort((points[:, 1], points[:, 0]))]:
+        if not kept or point[1] < kept[-1][1]:
+            kept.append(point)
+    return np.array(kept).reshape(-1, 2)
+
+
+def _climb(acquisition: "LogEI | LogEHVI", start: Array, free: NDArray[np.bool_]) -> Array:
     """The local maximum above `start` along the free coordinates."""
     if not free.any():
         return start
@@ -98,7 +174,7 @@ def _climb(acquisition: LogEI, start: Array, free: NDArray[np.bool_]) -> Array:
     return point
 
 
-def highest(acquisition: LogEI, cube: Cube, candidates: Array, taken: Array) -> Array:
+def highest(acquisition: "LogEI | LogEHVI", cube: Cube, candidates: Array, taken: Array) -> Array:
     """The point [d] of highest acquisition that is none of `taken` [n, d].
 
     Starts from the best of `candidates` [m, d], climbs along continuous coordinates and moves discrete ones, in turn.

@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from tuner.samplers import hmc
-from tuner.samplers.acquisition import LogEI, highest
+from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest
 from tuner.samplers.cube import Cube
 from tuner.samplers.gp import Posterior, Process, prior_mode
 
@@ -46,7 +46,7 @@ class Diagnostics:
     r_hat: float | None = None
     """the largest over the hyperparameters; None for too few draws"""
     expected_gain: float | None = None
-    """the proposal's expected improvement, in the objective's unit"""
+    """the proposal's expected improvement, in the objective's unit; None for two objectives"""
 
 
 def winsorised(values: Array) -> Array:
@@ -62,8 +62,14 @@ def winsorised(values: Array) -> Array:
     return np.minimum(values, median + OUTLIER * scale)
 
 
+def standardised(values: Array) -> tuple[Array, float]:
+    """Values [n] of mean 0 and standard deviation 1, and what a unit of them is worth; constants become 0."""
+    spread = float(values.std()) or 1.0
+    return (values - values.mean()) / spread, spread
+
+
 class GPMCMCSampler(BaseSampler):
-    """Proposes where the expected improvement is highest.
+    """Proposes where the expected improvement is highest, or for two objectives the expected hypervolume improvement.
 
     Args:
         seed: every random choice is made from (seed, trial number), so a sequential study repeats itself, and workers that share
@@ -149,24 +155,25 @@ class GPMCMCSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if len(study.directions) > 1:
-            raise ValueError("GPMCMCSampler has one objective: use nsga2 for a study of several.")
+        if len(study.directions) > 2:
+            raise ValueError("GPMCMCSampler has one objective or two: use nsga2 for a study of more.")
         if not search_space:
             return {}
         cube = Cube(search_space)
         x, y, pending = self._history(study, trial, cube)
         if trial.number < self._startup(len(cube.parts)) or not len(x) or not cube.parts:
             return self._quasi_random(cube, trial.number)
-        point, diagnostics = self._propose(cube, x, y, pending, trial.number)
+        propose = self._propose if y.shape[1] == 1 else self._propose_for_two
+        point, diagnostics = propose(cube, x, y, pending, trial.number)
         study._storage.set_trial_system_attr(trial._trial_id, DIAGNOSTICS, asdict(diagnostics))
         return cube.decode(point)
 
     def _history(self, study: Study, trial: FrozenTrial, cube: Cube) -> tuple[Array, Array, Array]:
-        """Points [n, d] and values [n] of the trials that ended, to be minimised, and the points of those under way [p, d].
+        """Points [n, d] and values [n, objectives] of the trials that ended, to be minimised, and the points under way [p, d].
 
         Trials that failed, were pruned or found no finite value count as the worst value found, so that they are not repeated.
         """
-        sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+        signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
         points, values, pending = [], [], []
         for other in study.get_trials(deepcopy=False):
             if other.number == trial.number or not cube.holds(other.params):
@@ -175,15 +182,16 @@ class GPMCMCSampler(BaseSampler):
             if other.state in (TrialState.RUNNING, TrialState.WAITING):
                 pending.append(point)
             else:
-                found = other.value if other.state == TrialState.COMPLETE else None
+                found = other.values if other.state == TrialState.COMPLETE else None
                 points.append(point)
-                values.append(math.nan if found is None else sign * found)
-        x, y = np.array(points).reshape(-1, cube.d), np.array(values)
-        finite = np.isfinite(y)
+                values.append(signs * np.nan if found is None else signs * np.array(found))
+        x, y = np.array(points).reshape(-1, cube.d), np.array(values).reshape(-1, len(signs))
+        finite = np.isfinite(y).all(1)
         if not finite.any():  # nothing to model: they only must not be repeated
             return x[:0], y[:0], np.concatenate([np.array(pending).reshape(-1, cube.d), x])
-        y[finite] = winsorised(y[finite])
-        y[~finite] = y[finite].max()
+        for objective in range(len(signs)):
+            y[finite, objective] = winsorised(y[finite, objective])
+            y[~finite, objective] = y[finite, objective].max()
         return x, y, np.array(pending).reshape(-1, cube.d)
 
     def _thinned(self, y: Array) -> NDArray[np.int64]:
@@ -197,41 +205,77 @@ class GPMCMCSampler(BaseSampler):
         return np.sort(np.concatenate([better, rest[places]]))
 
     def _propose(self, cube: Cube, x: Array, y: Array, pending: Array, number: int) -> tuple[Array, Diagnostics]:
-        kept = self._thinned(y)
-        seen, shown = x[kept], y[kept]
-        spread = float(shown.std())
-        standard = (shown - shown.mean()) / (spread if spread > 0 else 1.0)
-        density = Posterior(seen, standard)
-        thetas, chains = self._hyperparameters(density, number)
+        """Where one objective's expected improvement is highest."""
+        kept = self._thinned(y[:, 0])
+        seen, (standard, spread) = x[kept], standardised(y[kept, 0])
+        thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc")
         generator = self._generator(number, "fantasies")
-        processes, bests = [], []
-        for theta in thetas:
-            process = Process.fit(theta, seen, standard)
-            if len(pending):
-                drawn = process.draw(pending, self.fantasies, generator)  # [p, F]
-                everything = np.concatenate([np.repeat(standard[:, None], self.fantasies, 1), drawn])
-                process = Process.fit(theta, np.concatenate([seen, pending]), everything)
-            processes.append(process)
-            # The lowest mean, not the lowest value: under noise that one was lucky.
-            bests.append(process.predict(process.x)[0].min(0))
+        processes = [self._conditioned(theta, seen, standard, pending, self.fantasies, generator) for theta in thetas]
+        # The lowest mean, not the lowest value: under noise that one was lucky.
+        bests = [process.predict(process.x)[0].min(0) for process in processes]
         acquisition = LogEI(processes, np.array(bests))
-        point = highest(acquisition, cube, self._candidates(cube, x, y, number), np.concatenate([x, pending]))
-        merged = np.array([chain.samples for chain in chains])
-        r_hat = float(hmc.r_hat(merged).max()) if chains else math.nan
-        diagnostics = Diagnostics(
-            observations=len(kept),
-            pending=len(pending),
-            samples=len(thetas),
+        candidates = self._candidates(cube, x[[np.argmin(y[:, 0])]], number)
+        point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
+        gain = math.exp(float(acquisition(point[None])[0])) * spread
+        return point, self._diagnostics(len(kept), len(pending), len(thetas), chains, gain)
+
+    def _propose_for_two(
+        self, cube: Cube, x: Array, y: Array, pending: Array, number: int
+    ) -> tuple[Array, Diagnostics]:
+        """Where the expected hypervolume improvement is highest, a process for each objective, fantasies one a sample.
+
+        The reference point is the worst value seen of each, and a tenth of the range beyond.
+        """
+        kept = np.union1d(self._thinned(y[:, 0]), self._thinned(y[:, 1]))
+        seen, generator = x[kept], self._generator(number, "fantasies")
+        models, values = [], []
+        every: list[hmc.Chain] = []
+        for objective in range(2):
+            standard, _ = standardised(y[kept, objective])
+            thetas, chains = self._hyperparameters(Posterior(seen, standard), number, f"hmc {objective}")
+            models.append([self._conditioned(theta, seen, standard, pending, 1, generator) for theta in thetas])
+            every += chains
+            values.append(standard)
+        pairs = list(zip(*models, strict=True))
+        fronts = [front(np.concatenate([p.predict(p.x)[0] for p in pair], 1)) for pair in pairs]
+        both = np.stack(values, 1)
+        reference = both.max(0) + 0.1 * np.ptp(both, axis=0)
+        acquisition = LogEHVI(pairs, fronts, reference)
+        leaders = seen[[int(np.flatnonzero((both == point).all(1))[0]) for point in front(both)]]
+        point = highest(acquisition, cube, self._candidates(cube, leaders, number), np.concatenate([x, pending]))
+        return point, self._diagnostics(len(kept), len(pending), len(pairs), every, None)
+
+    @staticmethod
+    def _conditioned(
+        theta: Array, x: Array, y: Array, pending: Array, fantasies: int, generator: np.random.Generator
+    ) -> Process:
+        """The process given what was seen, and `fantasies` draws of what the pending trials will find."""
+        process = Process.fit(theta, x, y)
+        if not len(pending):
+            return process
+        drawn = process.draw(pending, fantasies, generator)  # [p, F]
+        return Process.fit(
+            theta, np.concatenate([x, pending]), np.concatenate([np.repeat(y[:, None], fantasies, 1), drawn])
+        )
+
+    @staticmethod
+    def _diagnostics(
+        observations: int, pending: int, samples: int, chains: Sequence[hmc.Chain], gain: float | None
+    ) -> Diagnostics:
+        r_hat = float(hmc.r_hat(np.array([chain.samples for chain in chains])).max()) if chains else math.nan
+        return Diagnostics(
+            observations=observations,
+            pending=pending,
+            samples=samples,
             divergences=sum(chain.divergences for chain in chains),
             acceptance=float(np.mean([chain.acceptance for chain in chains])) if chains else None,
             r_hat=r_hat if math.isfinite(r_hat) else None,
-            expected_gain=math.exp(float(acquisition(point[None])[0])) * (spread if spread > 0 else 1.0),
+            expected_gain=gain,
         )
-        return point, diagnostics
 
-    def _hyperparameters(self, density: Posterior, number: int) -> tuple[Array, Sequence[hmc.Chain]]:
+    def _hyperparameters(self, density: Posterior, number: int, purpose: str) -> tuple[Array, Sequence[hmc.Chain]]:
         """Samples [S, d + 3] of the posterior with their chains, or its mode alone."""
-        generator = self._generator(number, "hmc")
+        generator = self._generator(number, purpose)
         start = mode(density, prior_mode(density.d))
         if self.inference == "map":
             wide = prior_mode(density.d) + generator.standard_normal((2, density.d + 3))
@@ -242,11 +286,11 @@ class GPMCMCSampler(BaseSampler):
             chains.append(hmc.sample(density, first, self.samples, self.leapfrog, self.burn_in, generator, self.thin))
         return np.concatenate([chain.samples for chain in chains]), chains
 
-    def _candidates(self, cube: Cube, x: Array, y: Array, number: int) -> Array:
-        """Sobol points, and points around the best observation at several distances: [m, d]."""
+    def _candidates(self, cube: Cube, leaders: Array, number: int) -> Array:
+        """Sobol points, and points around the best observations [k, d] at several distances: [m, d]."""
         generator = self._generator(number, "candidates")
         unit = qmc.Sobol(len(cube.parts), scramble=True, rng=generator).random(CANDIDATES)
-        best = x[np.argmin(y)]
+        best = leaders[np.arange(AROUND_BEST) % len(leaders)]
         width = 10 ** generator.uniform(-3, -0.5, (AROUND_BEST, 1))
         near = np.clip(best + width * generator.standard_normal((AROUND_BEST, cube.d)), 0, 1)
         if not cube.continuous.all():
