@@ -47,6 +47,9 @@ def main() -> int:
     nll = None if behaviour == "null" else 10 + (spec["values"].get("r", 5) - 6) ** 2
     estimator = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": spec["seed"], "split": "valid"}
     metrics = dict(nll=nll, nll_se=0.1, ppl=2.0, rate=0.05, distortion=1.0, neg_elbo=1.05, active_units=0, mi=0.0)
+    if behaviour == "trade":
+        rate = spec["values"]["r"]
+        metrics |= dict(nll=100 + rate**1.5, rate=rate)
     metrics |= dict(ppl_no_end=2.1, ppl_elbo=2.2, mi_he=0.0, rate_error=None, mi_lower=None)
     cost = {"tokens_per_second": 1.0, "seconds": {"set_up": 1.0, "training": 2.0, "evaluation": 3.0}}
     say("done", epochs=1, **cost, metrics={**metrics, "acc_gap": 0.0, "collapsed": True, "estimator": estimator})

@@ -215,6 +215,14 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "--sampler", "tpe", "--stop-when", "1"],
         "--stop-when 1 needs a sampler that knows",
     ),
+    "objectives": (
+        ["launch", "-t", "sfb", "--objectives", "x"],
+        "--objectives 'x' is unknown: choose one of nll or nll,rate",
+    ),
+    "objectives cmaes": (
+        ["launch", "-t", "sfb", "--objectives", "nll,rate", "--sampler", "cmaes"],
+        "sampler 'cmaes' has one objective only",
+    ),
     "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1 is not allowed for rnnlm"),
     "sampler option": (
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],

@@ -406,3 +406,32 @@ def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(database: Dat
     never = make(database, 6, "never", stop_when=1e-300, **facts)
     Worker(never, deaf).run()
     assert len(never.trials()) == 6
+
+
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "gp-map", "nsga2", "tpe"])
+def test_two_objectives_are_told_to_optuna_and_shown_as_a_front(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    import optuna
+
+    monkeypatch.setenv("STUB", json.dumps({"*": "trade"}))  # rate = r, NLL rises with it
+    options = {"n_startup": 3, "burn_in": 20, "samples": 3} if sampler == "gp-mcmc" else {}
+    study = make(database, 6, objective="nll,rate", sampler=sampler, sampler_options=options)
+    Worker(study, deaf).run()
+    trials = study.trials()
+    assert [t.state for t in trials] == ["complete"] * 6
+    assert {t.number for t in study.front(trials)} == set(range(6))  # each buys its rate
+    plain = optuna.load_study(study_name="s", storage=database.url)
+    assert [d.name for d in plain.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert {t.number for t in plain.best_trials} == set(study.plain()["front"])
+    assert study.plain()["best"]["value"] == min(t.value for t in trials if t.value is not None)
+    with pytest.raises(Usage, match="exists with another objective"):
+        make(database, 6, sampler=sampler, sampler_options=options)
+
+
+def test_the_front_leaves_out_what_another_trial_beats_in_both(database: Database) -> None:
+    study = make(database, 5, objective="nll,rate")  # the stub's rate is always the same
+    Worker(study, deaf).run()
+    best = studies.best_of(study.trials())
+    assert best is not None
+    assert [t.number for t in study.front(study.trials())] == [best.number]

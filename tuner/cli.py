@@ -126,6 +126,9 @@ def launch(
     min_rate: Annotated[
         float, typer.Option("--min-rate", min=0, help="What a trial's rate falls short of this is added to its NLL.")
     ] = 0.0,
+    objectives: Annotated[
+        str, typer.Option("--objectives", help="nll, or nll,rate: the front of low NLL and high rate.")
+    ] = "nll",
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
     ] = 0.0,
@@ -143,6 +146,12 @@ def launch(
     from tuner import pruners, report, samplers, studies, trainer
 
     pruners.check(pruner)
+    if objectives not in studies.OBJECTIVES:
+        raise Usage(f"--objectives {objectives!r} is unknown: choose one of {' or '.join(studies.OBJECTIVES)}.")
+    if objectives != "nll" and sampler in SAMPLERS and not SAMPLERS[sampler].several:
+        raise Usage(f"sampler {sampler!r} has one objective only: for {objectives} take gp-mcmc, gp-map, tpe or nsga2.")
+    if objectives != "nll" and stop_when:
+        raise Usage(f"--stop-when {stop_when:g} is for one objective: leave it out with --objectives {objectives}.")
     if stop_when and sampler not in ("gp-mcmc", "gp-map"):
         raise Usage(
             f"--stop-when {stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {sampler}."
@@ -157,6 +166,10 @@ def launch(
     spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
     _say(f"checking {technique} on {corpus} …")
     described = trainer.check(spec, searched.corners(fixed))
+    if objectives != "nll" and not described["latent"]:
+        raise Usage(
+            f"--objectives {objectives} is not allowed for {technique}, which has no latent code and so no rate."
+        )
     if min_rate and not described["latent"]:
         raise Usage(f"--min-rate {min_rate:g} is not allowed for {technique}, which has no latent code and so no rate.")
     for warning in described["warnings"]:
@@ -164,7 +177,7 @@ def launch(
     if not searched.searched(fixed):
         _say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
     request = studies.Request(
-        searched, source, model, fixed, sampler, seed, trials, options, min_rate, pruner, stop_when
+        searched, source, model, fixed, sampler, seed, trials, options, min_rate, pruner, objectives, stop_when
     )
     with _opened(database, create=True) as opened:
         current = studies.go_on(opened, name, request, described, runs)
@@ -536,11 +549,12 @@ def trials(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: J
     from tuner import report, studies
 
     with _opened(database) as opened:
-        found = studies.open_study(opened, study).trials()
+        study_ = studies.open_study(opened, study)
+        found = study_.trials()
     if as_json:
         _print_json([t.plain() for t in found])
         return
-    report.console().print(report.trial_table(found))
+    report.console().print(report.trial_table(found, front=study_.front(found)))
     if any(t.metrics and t.metrics["collapsed"] for t in found):
         report.console().print(f"\n{report.COLLAPSED}")
 

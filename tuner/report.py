@@ -67,8 +67,10 @@ def _note(trial: Trial) -> str:
     return f"{trial.reason}: {trial.message}" if trial.reason else ""
 
 
-def trial_table(trials: Sequence[Trial], title: str | None = None) -> Table:
+def trial_table(trials: Sequence[Trial], title: str | None = None, front: Sequence[Trial] = ()) -> Table:
+    """A row for each trial; a star marks the best one, or those of the front."""
     best = best_of(list(trials))
+    marked = {t.number for t in front} or ({best.number} if best else set())
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("state")
@@ -85,13 +87,13 @@ def trial_table(trials: Sequence[Trial], title: str | None = None) -> Table:
         if metrics:
             figures[0] = _with_error(metrics)
         table.add_row(
-            f"{trial.number}{' *' if best and trial.number == best.number else '  '}",
+            f"{trial.number}{' *' if trial.number in marked else '  '}",
             trial.state,
             *(number(trial.params.get(name)) for name in names),
             *figures,
             duration(trial.seconds) if trial.seconds is not None else "–",
             _note(trial),
-            style="bold" if best and trial.number == best.number else None,
+            style="bold" if trial.number in marked else None,
         )
     return table
 
@@ -99,11 +101,13 @@ def trial_table(trials: Sequence[Trial], title: str | None = None) -> Table:
 def summary(study: Study) -> None:
     """A study's trials, its best, what to know about the figures and what to do next."""
     out, trials, facts = console(), study.trials(), study.specification
+    front = study.front(trials)
     out.print(
         trial_table(
             trials,
             f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, "
             f"sampler {facts['sampler']}, seed {facts['seed']}",
+            front,
         )
     )
     best = best_of(trials)
@@ -112,6 +116,9 @@ def summary(study: Study) -> None:
         return
     assert best.metrics is not None
     params = " ".join(f"{key}={number(value)}" for key, value in best.params.items()) or "the defaults"
+    if front:
+        numbers = ", ".join(str(t.number) for t in sorted(front, key=lambda t: t.value or 0.0))
+        out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {numbers}")
     out.print(
         f"\nbest: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
         f"PPL {number(best.metrics['ppl'])}, with {params}"

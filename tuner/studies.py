@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
 
@@ -42,6 +42,8 @@ class Request:
     min_rate: float = 0.0
     """nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win (PA's own tool)"""
     pruner: str = "none"
+    objective: str = "nll"
+    """one of `OBJECTIVES`"""
     stop_when: float = 0.0
     """nats; the study ends when the sampler expects to gain less (0: never)"""
 
@@ -58,7 +60,7 @@ class Request:
             "pruner": self.pruner,
             "stop_when": self.stop_when,
             "seed": self.seed,
-            "objective": "nll",
+            "objective": self.objective,
             "version": __version__,
         }
 
@@ -69,6 +71,11 @@ IDENTITY = (
 """what must agree for a command to go on with a study"""
 ADDED = {"sampler_options": {}, "min_rate": 0.0, "pruner": "none", "stop_when": 0.0}
 """what a study made before these existed has"""
+OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
+    "nll": ["minimize"],
+    "nll,rate": ["minimize", "maximize"],
+}
+"""what a study optimises, and Optuna's directions"""
 OVER = ("complete", "failed", "pruned")
 """states that a trial does not leave"""
 
@@ -127,6 +134,13 @@ class Study:
             "seed": samplers.derive(facts["seed"], number, "train"),
         }
 
+    def front(self, trials: list[Trial]) -> list[Trial]:
+        """The complete trials that none has both a lower value and a higher rate than; empty for one objective."""
+        if self.specification["objective"] == "nll":
+            return []
+        done = [t for t in trials if t.value is not None and t.metrics]
+        return [t for t in done if not any(_dominates(other, t) for other in done)]
+
     @property
     def stopped(self) -> str | None:
         """Why the study ended before its budget, if it did."""
@@ -171,7 +185,7 @@ class Study:
             number=trial.number,
             state=state,
             params=dict(trial.params),
-            value=trial.value if state == "complete" else None,
+            value=trial.values[0] if state == "complete" else None,
             metrics=trial.user_attrs.get("metrics"),
             seconds=round(sum(spent), 3) if attempts else None,
             cost=trial.user_attrs.get("cost"),
@@ -200,7 +214,13 @@ class Study:
             "entropy": facts["corpus"]["entropy"],
             "trials": [trial.plain() for trial in trials],
             "best": best.plain() if best else None,
+            "front": [trial.number for trial in self.front(trials)],
         }
+
+
+def _dominates(one: Trial, other: Trial) -> bool:
+    (a, b), (c, d) = ((t.value or 0.0, (t.metrics or {})["rate"]) for t in (one, other))
+    return bool(a <= c and b >= d and (a, b) != (c, d))
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
@@ -240,7 +260,9 @@ def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, 
 
     wanted = request.specification(corpus)
     # First, so that a study of ours always has its record; one without any trial is a creation that was cut short.
-    record = optuna.create_study(study_name=name, storage=database.storage, direction="minimize", load_if_exists=True)
+    record = optuna.create_study(
+        study_name=name, storage=database.storage, directions=OBJECTIVES[request.objective], load_if_exists=True
+    )
     used = bool(record.get_trials(deepcopy=False))
     with database.session() as session:
         row = session.get(StudyRow, name)

@@ -101,8 +101,10 @@ class Worker:
             "seconds": result["seconds"],
         }
         shortfall = max(self.study.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
-        value = metrics["nll"] + shortfall
-        self._tell(trial, attempt, TrialState.COMPLETE, value, {"metrics": metrics, "cost": cost})
+        values = [metrics["nll"] + shortfall]
+        if self.study.specification["objective"] == "nll,rate":
+            values.append(metrics["rate"])
+        self._tell(trial, attempt, TrialState.COMPLETE, values, {"metrics": metrics, "cost": cost})
         self.attempts.end(attempt, "finished")
         self.errors_in_a_row = 0
 
@@ -119,11 +121,16 @@ class Worker:
             raise Fault(f"trial {trial.number} stopped: {message} The same command goes on with it.")
 
     def _tell(
-        self, trial: FrozenTrial, attempt: AttemptRow, state: TrialState, value: float | None, facts: Mapping[str, Any]
+        self,
+        trial: FrozenTrial,
+        attempt: AttemptRow,
+        state: TrialState,
+        values: list[float] | None,
+        facts: Mapping[str, Any],
     ) -> None:
         """Told while the lease holds and before the attempt ends, so that nobody sees a trial that is neither held nor over."""
         self.attempts.renew(attempt)
         study = self.study.optuna()
         for key, content in facts.items():
             study._storage.set_trial_user_attr(trial._trial_id, key, content)
-        study.tell(trial.number, value, state, skip_if_finished=True)
+        study.tell(trial.number, values, state, skip_if_finished=True)

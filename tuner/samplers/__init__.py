@@ -37,6 +37,8 @@ class Entry:
     """its seed is the study's, since it derives each trial's choices itself; otherwise each trial has a seed of its own"""
     extra: str = ""
     """what to install for it"""
+    several: bool = True
+    """whether it can serve a study of two objectives"""
 
 
 SAMPLERS: dict[str, Entry] = {
@@ -75,6 +77,7 @@ SAMPLERS: dict[str, Entry] = {
         "optuna.samplers:CmaEsSampler",
         {"n_startup_trials": START, "warn_independent_sampling": False},
         extra="text-vae-tuner[samplers]",
+        several=False,
     ),
     "nsga2": Entry("Optuna's NSGAIISampler: genetic, for several objectives", "optuna.samplers:NSGAIISampler"),
     "botorch": Entry(
