@@ -1,12 +1,23 @@
-"""Test functions of Bayesian optimisation, each with its known minimum. Formulas: Surjanovic & Bingham's virtual library."""
+"""Test functions of Bayesian optimisation, each with its known minimum (formulas: Surjanovic & Bingham's virtual library), and
+surrogates of this project's own trials."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from scipy.interpolate import RBFInterpolator
+from scipy.stats import qmc
+
+from tuner import space as search_spaces
+from tuner.samplers.cube import Cube
+
+TRIALS = Path(__file__).parent / "data" / "trials.json"
+SMOOTHING = 1e-3
 
 Params = Mapping[str, Any]
 
@@ -101,6 +112,23 @@ def _mixed_minimum() -> float:
     return best
 
 
+def surrogate(technique: str) -> Problem:
+    """The NLL of `benchmarks.trials`' runs as a function: a thin-plate spline through them, its misfit as the noise."""
+    rows = json.loads(TRIALS.read_text(encoding="utf-8"))["trials"][technique]
+    distributions = {p.name: p.distribution() for p in search_spaces.load(technique).searched({})}
+    cube = Cube(distributions)
+    x, y = np.array([cube.encode(row["params"]) for row in rows]), np.array([row["nll"] for row in rows])
+    spline = RBFInterpolator(x, y, kernel="thin_plate_spline", smoothing=SMOOTHING)
+    floor = float(y.min())  # a spline may undershoot between its points: there it is flat
+
+    def value(params: Params) -> float:
+        return max(float(spline(cube.encode(params)[None])[0]), floor)
+
+    dense = qmc.Sobol(cube.d, rng=np.random.default_rng(0)).random(2**14)
+    minimum = max(float(spline(np.concatenate([dense, x])).min()), floor)
+    return Problem(distributions, value, minimum, noise=float((spline(x) - y).std()))
+
+
 PROBLEMS: dict[str, Problem] = {
     "branin": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM),
     "branin-noisy": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM, noise=5.0),
@@ -110,4 +138,5 @@ PROBLEMS: dict[str, Problem] = {
     "ackley-5": Problem(_box(5, -32.768, 32.768), ackley, 0.0),
     "rosenbrock-4": Problem(_box(4, -5, 10), rosenbrock, 0.0),
     "mixed": Problem(MIXED_SPACE, mixed, _mixed_minimum()),
+    **{f"{technique}-trials": surrogate(technique) for technique in ("sfb", "infovae", "mdr")},
 }
