@@ -55,3 +55,13 @@ def option_rows() -> str:
 
 def test_the_option_table_is_the_codes() -> None:
     assert option_rows() in README, "the table must read:\n" + option_rows()
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+def test_readme_python_runs(code: str) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["study"].best_value < 0.1  # type: ignore[attr-defined]

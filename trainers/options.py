@@ -123,6 +123,10 @@ class ModelOptions:
 class TrainingOptions:
     learning_rate: float = option(1e-3, "Adam's step size", above=0)
     batch_size: int = option(64, "sentences per step", low=1)
+    random_batches: bool = option(
+        False,
+        "a batch is a random sample of the text; false: sentences of near-equal length, half the work (infovae, lagvae: always true)",
+    )
     clip: float = option(1.5, "largest gradient norm", above=0)
     weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
     max_epochs: int = option(100, "epochs at most", low=1)

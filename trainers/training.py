@@ -131,9 +131,8 @@ class Training:
         now, train = self.progress, self.corpus.splits["train"]
         self.model.train()
         epoch_seed = self.seed * 100_003 + now.epoch
-        for number, indices in enumerate(
-            batches(train, self.options.batch_size, epoch_seed, by_length=not self.objective.random_batches)
-        ):
+        by_length = not (self.options.random_batches or self.objective.random_batches)
+        for number, indices in enumerate(batches(train, self.options.batch_size, epoch_seed, by_length)):
             if number < now.batch:
                 continue  # done before the checkpoint
             self._step([train[i] for i in indices])
