@@ -132,19 +132,26 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--against", default="gp-mcmc")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--read", type=Path, help="print the summary of an earlier --out instead")
     arguments = parser.parse_args()
+    if arguments.read:
+        print(summary(json.loads(arguments.read.read_text()), arguments.against))
+        return
     tasks = [
         (sampler, problem, seed, arguments.evaluations, arguments.workers)
         for seed in range(arguments.seeds)
         for problem in arguments.problems
         for sampler in arguments.samplers
     ]
+    results = []
+    seed_tasks = len(arguments.samplers) * len(arguments.problems)
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        results = list(pool.map(run, *zip(*tasks, strict=True)))
+        for result in pool.map(run, *zip(*tasks, strict=True)):
+            results.append(result)
+            if arguments.out and len(results) % seed_tasks == 0:  # whole seeds, so that pairs are complete
+                arguments.out.write_text(json.dumps(results))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Optuna {optuna.__version__}, {arguments.jobs} processes")
     print(summary(results, arguments.against))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

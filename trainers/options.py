@@ -125,7 +125,7 @@ class TrainingOptions:
     batch_size: int = option(64, "sentences per step", low=1)
     random_batches: bool = option(
         False,
-        "a batch is a random sample of the text; false: sentences of near-equal length, half the work (infovae, lagvae: always true)",
+        "a batch is a random sample of the text; false: sentences of near-equal length, half the work (infovae, lagvae: true)",
     )
     clip: float = option(1.5, "largest gradient norm", above=0)
     weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
