@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-DEFAULT = "gp-mcmc"
+DEFAULT = "gp-map"
+"""measurably better at 30 evaluations than `gp-mcmc` with the paper's chain (README, samplers), and cheaper"""
 START = 4
-"""trials drawn at random before Optuna's samplers use their model (PA's tool starts from 4 points)"""
+"""trials before a model of the objective is used (PA's tool starts from 4 points)"""
 GRID_POINTS = 5
 """values of a continuous hyperparameter in a grid"""
 
@@ -45,12 +46,13 @@ SAMPLERS: dict[str, Entry] = {
     "gp-mcmc": Entry(
         "Gaussian process, Matérn 5/2, hyperparameters marginalised by HMC, averaged EI: the paper's",
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
+        {"n_startup": START},
         whole_study=True,
     ),
     "gp-map": Entry(
-        "the same process at the mode of its hyperparameters: faster",
+        "the same process at the mode of its hyperparameters",
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
-        {"inference": "map"},
+        {"n_startup": START, "inference": "map"},
         whole_study=True,
     ),
     "gp": Entry("Optuna's GPSampler", "optuna.samplers:GPSampler", {"n_startup_trials": START}),
