@@ -35,8 +35,8 @@ class _StepSize:
     first: float
 
     def __post_init__(self) -> None:
-        self.shrink, self.error, self.log_average, self.log, self.count = math.log(10 * self.first), 0.0, 0.0, 0.0, 0
-        self.log = math.log(self.first)
+        self.log, self.shrink = math.log(self.first), math.log(10 * self.first)
+        self.error, self.log_average, self.count = 0.0, 0.0, 0
 
     def update(self, acceptance: float) -> None:
         self.count += 1
