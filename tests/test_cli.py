@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,13 +41,13 @@ def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(t["number"], t["state"], t["params"], t["value"], t["metrics"]) for t in study["trials"]]
 
 
-def begin(cwd: Path, trial: str = "0000") -> subprocess.Popen[str]:
+def begin(cwd: Path, trial: str = "0000", epochs: int = 60) -> subprocess.Popen[str]:
     """Starts a launch and waits until the trial has a checkpoint in the middle of its training."""
     process = subprocess.Popen(
-        command(*launch("--json", epochs=60)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*launch("--json", epochs=epochs)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     until = time.monotonic() + DEADLINE
-    while not list(cwd.glob(f"runs/s-*/{trial}/latest.safetensors")):
+    while not list(cwd.glob(f"runs/work/s-{trial}-*/latest.safetensors")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -128,7 +129,7 @@ def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None
     assert (first.returncode, out) == (1, "")
     assert "stopped: 0 of 2 trials are done" in said
     assert "the same command goes on" in said
-    assert json.loads(run("trials", "s", "--json", cwd=tmp_path / "cut").stdout)[0]["state"] == "interrupted"
+    assert json.loads(run("trials", "s", "--json", cwd=tmp_path / "cut").stdout)[0]["state"] == "waiting"
 
     second = begin(tmp_path / "cut", "0001")
     trainers = children(second.pid)
@@ -253,6 +254,13 @@ BAD: dict[str, tuple[list[str], str]] = {
     "run": (["evaluate", "x"], "run 'x' is no folder and no STUDY/NUMBER"),
     "empty run": (["evaluate", "empty"], "holds no run"),
     "format": (["export", "x", "--format", "xml"], "--format 'xml' is unknown"),
+    "engine": (["launch", "-t", "sfb", "--engine", "slurm"], "--engine 'slurm' is unknown: choose one of local or ray"),
+    "timeout": (["launch", "-t", "sfb", "--timeout", "soon"], "--timeout 'soon' is no duration: write e.g. 90s, 30m"),
+    "no gpu": (["worker", "--workers-per-gpu", "2", "--database", "sqlite:///made.db"], "there is none here"),
+    "no workers": (["worker", "--workers", "0", "--database", "sqlite:///made.db"], "--workers 0 would do nothing"),
+    "log format": (["worker", "--log-format", "xml"], "--log-format 'xml' is unknown: choose text or json"),
+    "worker's study": (["worker", "--study", "x", "--database", "sqlite:///made.db"], "study 'x' is not in"),
+    "artifacts": (["launch", "-t", "sfb", "--artifacts", "x3://b"], "artifacts 'x3://b' cannot be used"),
     "command": (["lanch"], "No such command 'lanch'"),
 }
 
@@ -265,7 +273,7 @@ def test_bad_input_ends_in_one_sentence_and_code_2(case: str, tmp_path: Path) ->
     (tmp_path / "blank").mkdir()
     for split in ("train", "valid", "test"):
         (tmp_path / "blank" / f"{split}.txt").write_text("\n")
-    Database(f"sqlite:///{tmp_path}/made.db", create=True).engine.dispose()
+    Database(f"sqlite:///{tmp_path}/made.db", create=True).close()
     arguments, message = BAD[case]
     done = run(*arguments, cwd=tmp_path, code=2)
     assert message in done.stderr
@@ -279,19 +287,66 @@ def test_a_database_that_cannot_be_made_ends_with_code_1(tmp_path: Path) -> None
     assert "tuner: database sqlite:////proc/no/t.db cannot be used" in done.stderr
 
 
-def test_a_full_disk_stops_the_study_and_it_goes_on_afterwards(tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_run_and_it_goes_on_afterwards(tmp_path: Path) -> None:
+    arguments = ["train", "-t", "sfb", "--out", "run"]
+    arguments += [part for key in (*QUICK, "max_epochs=3") for part in ("--set", key)]
+    (tmp_path / "run").mkdir()
+    full = tmp_path / "run" / "latest.safetensors.partial"
+    full.symlink_to("/dev/full")
+    assert "No space left on device" in run(*arguments, cwd=tmp_path, code=1).stderr
+    full.unlink(missing_ok=True)
+    run(*arguments, cwd=tmp_path)
+
+
+def test_artifacts_that_cannot_be_written_stop_the_study_and_it_goes_on_afterwards(tmp_path: Path) -> None:
     process = begin(tmp_path)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=DEADLINE)
-    (run_folder,) = tmp_path.glob("runs/s-*/0000")
-    full = run_folder / "latest.safetensors.partial"
-    full.unlink(missing_ok=True)
-    full.symlink_to("/dev/full")
+    (folder,) = tmp_path.glob("runs/s-*")
+    shutil.move(folder / "0000", folder / "aside")
+    (folder / "0000").write_text("no folder")
     said = run(*launch(epochs=60), cwd=tmp_path, code=1).stderr
-    assert "trial 0 stopped" in said
-    assert "No space left on device" in said
+    assert "trial 0 stopped: its files cannot be written" in said
+    (folder / "0000").unlink()
+    shutil.move(folder / "aside", folder / "0000")
     study = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path).stdout)
     assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
+
+
+def test_stop_resume_and_delete_from_another_process(tmp_path: Path) -> None:
+    process = begin(tmp_path, epochs=300)
+    (row,) = json.loads(run("workers", "--json", cwd=tmp_path).stdout)
+    assert (row["state"], row["study"], row["trial"]) == ("training", "s", 0)
+    assert "study s is stopped; 1 trials are being handed back" in run("stop", "s", cwd=tmp_path).stderr
+    out, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert "the study was stopped: stopped by the user; `tuner resume s` goes on" in said
+    assert [t["state"] for t in json.loads(out)["trials"]] == ["waiting"]
+    assert "is not active: it is stopped" in run("stop", "s", cwd=tmp_path).stderr
+    assert "waits for workers" in run("resume", "s", "--workers", "0", cwd=tmp_path).stderr
+    idle = run("worker", "--exit-when-idle", "--workers", "2", "--log-format", "json", cwd=tmp_path)
+    lines = [json.loads(line) for line in idle.stderr.splitlines() if line.startswith("{")]
+    assert {(x["study"], x["trial"]) for x in lines if x["event"] == "complete"} == {("s", 0), ("s", 1)}
+    assert {x["attempt"] for x in lines if x["trial"] == 0} == {1}
+    assert run("log", "s/0", cwd=tmp_path).stdout == ""  # it had nothing to complain of
+    assert run("resume", "s", cwd=tmp_path).stdout.startswith("s: sfb on grammar")
+    assert "cannot be undone: say --yes" in run("delete", "s", cwd=tmp_path, code=2).stderr
+    run("delete", "s", "--yes", cwd=tmp_path)
+    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout) == []
+    assert [f.name for f in (tmp_path / "runs").iterdir()] == ["work"]
+
+
+def test_a_detached_study_goes_on_by_itself(tmp_path: Path) -> None:
+    said = run(*launch("--detach"), cwd=tmp_path).stderr
+    assert "study s goes on in process" in said
+    until = time.monotonic() + DEADLINE
+    while sum(t["state"] == "complete" for t in json.loads(run("trials", "s", "--json", cwd=tmp_path).stdout)) < 2:
+        assert time.monotonic() < until, (tmp_path / "runs" / "s.log").read_text()
+
+
+def test_the_database_is_prepared_by_its_command(tmp_path: Path) -> None:
+    assert "has schema" in run("database", "upgrade", cwd=tmp_path).stderr
+    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout) == []
 
 
 def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:

@@ -6,38 +6,116 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from stub_study import STUB, run
 
-from tuner.database import VERSION_TABLE, Base, Database
+from benchmarks.postgres import Postgres
+from tuner import database as database_module
+from tuner import studies, trainer
+from tuner.database import SCHEMA, VERSION_TABLE, Base, Database
 from tuner.errors import Fault, Usage
 
+OLD = Path(__file__).parent / "data" / "schema_0001.sql"
+"""a database of version 0001 with four studies, made by that version with the stub trainer"""
 
-def test_migrations_make_what_the_models_say(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/t.db", create=True)
+
+def test_migrations_make_what_the_models_say(database: Database) -> None:
+    assert database.storage is not None
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        options = {
+            "version_table": VERSION_TABLE,
+            "include_name": lambda name, kind, _: kind != "table" or name.startswith("tuner_"),
+        }
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_ours_and_optunas_versions_live_side_by_side(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/t.db", create=True)
-    assert database.storage.get_current_version() == database.storage.get_head_version()
+def test_this_programs_schema_is_the_newest_migration() -> None:
+    folder = Path(database_module.__file__).parent / "migrations"
+    assert ScriptDirectory(str(folder)).get_current_head() == SCHEMA
+
+
+def test_ours_and_optunas_versions_live_side_by_side(database: Database) -> None:
+    assert database.storage is not None
+    tables = set(sqlalchemy.inspect(database.engine).get_table_names())
+    assert {VERSION_TABLE, "alembic_version", "tuner_studies", "tuner_trials", "tuner_epochs", "trials"} <= tables
+
+
+def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
+    Database(f"sqlite:///{tmp_path}/t.db", create=True).close()
     with sqlite3.connect(tmp_path / "t.db") as plain:
-        tables = {name for (name,) in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert {VERSION_TABLE, "alembic_version", "tuner_studies", "tuner_attempts", "tuner_epochs", "trials"} <= tables
 
 
-def test_a_newer_database_is_refused_and_untouched(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/t.db"
-    Database(url, create=True).engine.dispose()
-    with sqlite3.connect(tmp_path / "t.db") as plain:
-        plain.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(Fault, match="has schema '9999', newer than this program's '0001': upgrade tuner"):
+def _set_version(database: Database, version: str) -> None:
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_a_newer_database_is_refused_and_untouched(database: Database, upgrade: bool) -> None:
+    _set_version(database, "9999")
+    with pytest.raises(Fault, match=f"has schema '9999', newer than this program's '{SCHEMA}': upgrade tuner"):
+        Database(database.secret_url, upgrade=upgrade)
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").all() == [("9999",)]
+
+
+def test_a_servers_older_database_waits_for_the_upgrade_command(postgres: Postgres) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    url = postgres.create()
+    with pytest.raises(Usage, match="holds no studies yet"):
         Database(url)
+    engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(database_module.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with pytest.raises(
+        Fault, match=r"has schema '0001', older than .*stop the workers, then run `tuner database upgrade`"
+    ):
+        Database(url)
+    upgraded = Database(url, upgrade=True)
+    assert studies.all_studies(upgraded) == []
+    upgraded.close()
+    again = Database(url)
+    again.close()
+
+
+def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with sqlite3.connect(tmp_path / "t.db") as plain:
-        assert plain.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [("9999",)]
+        plain.executescript(OLD.read_text(encoding="utf-8").replace("/runs/", f"{tmp_path}/runs/"))
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    found = {study.name: study for study in studies.all_studies(database)}
+    old = found["old"]
+    states = ["complete", "failed", "complete", "complete", "complete", "complete", "waiting"]
+    assert [t.state for t in old.trials()] == states
+    first, second = old.trials()[:2]
+    assert first.value == first.metrics["nll"] == pytest.approx(10 + (first.params["r"] - 6) ** 2)  # type: ignore
+    assert (second.reason, second.message) == ("nan", "told to end with nan.")
+    assert all(t.seconds is not None and 0 < t.seconds < 60 for t in old.trials())
+    assert (found["ended"].state, "expected to gain" in str(found["ended"].why)) == ("stopped", True)
+    assert [len(t.params) for t in found["two"].trials()] == [4, 4, 4]
+    assert found["two"].trials()[0].metrics is not None
+    assert found["empty"].trials() == []
+    assert {c.number: list(c.epochs) for c in old.curves()} == {n: [(1, 3.0, 2.0)] for n in range(7)}
+
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
+    params = old.trials()[6].params
+    run(old)
+    assert [t.state for t in old.trials()][6] == "complete"
+    assert old.trials()[6].params == params
+    record = old.optuna().trials
+    assert [t.params for t in record] == [t.params for t in old.trials()]
+    assert [t.value for t in record] == [t.value for t in old.trials()]
+    database.close()
 
 
 def test_a_newer_optunas_database_is_refused(tmp_path: Path) -> None:
@@ -64,10 +142,10 @@ def test_what_cannot_be_opened(tmp_path: Path, url: str, message: str) -> None:
 
 
 def test_a_read_only_database(tmp_path: Path) -> None:
-    Database(f"sqlite:///{tmp_path}/t.db", create=True).engine.dispose()
+    Database(f"sqlite:///{tmp_path}/t.db", create=True).close()
     database = Database(f"sqlite:///file:{tmp_path}/t.db?mode=ro&uri=true", create=True)  # may be read
     with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
-        assert database.storage
+        database.run(lambda session: session.execute(sqlalchemy.text("DELETE FROM tuner_workers")))
 
 
 def test_a_full_database(tmp_path: Path) -> None:
@@ -78,7 +156,7 @@ def test_a_full_database(tmp_path: Path) -> None:
         connection.exec_driver_sql("INSERT INTO t VALUES (zeroblob(9000000))")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///:memory:", "oracle2://x"])
+@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///:memory:", "oracle2://x", "mysql://x/y"])
 def test_bad_urls(url: str) -> None:
     with pytest.raises(Usage, match="--database"):
         Database(url, create=True)
@@ -90,14 +168,53 @@ def test_reading_commands_make_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_programs_that_create_it_at_once_all_find_it_whole(tmp_path: Path) -> None:
+def test_programs_that_create_it_at_once_all_find_it_whole(url: str) -> None:
     script = (
         "import sys; from tuner.database import Database; Database(sys.argv[1], create=True).storage.get_all_studies()"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, f"sqlite:///{tmp_path}/t.db"], stderr=subprocess.PIPE)
-        for _ in range(4)
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:
         _, said = process.communicate()
         assert process.returncode == 0, said.decode()
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = (
+        f"rootfs / ext4 rw 0 0\nbox:/home {tmp_path}/a\\040b nfs4 rw 0 0\ntmp {tmp_path}/a\\040b/local tmpfs rw 0 0\n"
+    )
+    kind = database_module._file_system
+    assert kind(tmp_path / "t.db", mounts) == "ext4"
+    assert kind(tmp_path / "a b/deep/t.db", mounts) == "nfs4"
+    assert kind(tmp_path / "a b/local/t.db", mounts) == "tmpfs"
+    assert kind(tmp_path / "a bc/t.db", mounts) == "ext4"
+    monkeypatch.setattr(database_module, "_file_system", lambda *_: "nfs4")
+    with pytest.raises(
+        Usage, match=r"lies on a network file system \(nfs4\), where SQLite's locks do not hold: name a file"
+    ):
+        Database(f"sqlite:///{tmp_path}/t.db", create=True)
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(Fault) as caught:
+        Database("postgresql://tuner:secret@127.0.0.1:1/tuner")
+    assert "secret" not in str(caught.value)
+    assert "tuner:***@127.0.0.1" in str(caught.value)
+
+
+def test_a_server_that_comes_back_in_time_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    if database.sqlite:
+        pytest.skip("SQLite has no server")
+    monkeypatch.setattr(database_module, "RETRY_SECONDS", 0.001)
+    tries = []
+
+    def work(session: sqlalchemy.orm.Session) -> int:
+        tries.append(1)
+        if len(tries) < 3:  # the server ends this very connection
+            session.execute(sqlalchemy.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return session.execute(sqlalchemy.text("SELECT 7")).scalar_one()
+
+    assert database.run(work, patience=60) == 7
+    assert len(tries) == 3
+    with pytest.raises(sqlalchemy.exc.DBAPIError):
+        tries.clear()
+        database.run(work, patience=0)

@@ -1,437 +1,647 @@
-"""A study's life with a stub trainer: budgets, leases, faults, and what is left behind. Real processes, real SQLite."""
+"""A study's life with a stub trainer: budgets, leases, faults, and what is left behind. Real processes, on SQLite and on a
+real PostgreSQL."""
 
 import json
 import os
-import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from stub_study import CORPUS, STUB, attempts_of, behave, deaf, expire, request_, run, starts
+from stub_study import make as make_in
 
 from tuner import attempts as attempts_module
-from tuner import space, studies, trainer
-from tuner.attempts import Attempts, LeaseLost
-from tuner.database import AttemptRow, Database, EpochRow
+from tuner import studies, trainer
+from tuner import worker as worker_module
+from tuner.attempts import Attempts, Claim, LeaseLost
+from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, process_mark
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.pruners import PRUNERS
-from tuner.studies import Request, Study
-from tuner.worker import Worker
+from tuner.studies import Rules, Study
+from tuner.worker import Slot, Worker
 
-CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+Make = Callable[..., Study]
+SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""for what no database decides"""
 
 
 @pytest.fixture(autouse=True)
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(Path(__file__).with_name("stub_trainer.py"))))
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     monkeypatch.delenv("STUB", raising=False)
+    monkeypatch.setattr(worker_module, "BEAT_SECONDS", 0.1)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(f"sqlite:///{tmp_path}/t.db", create=True)
+def make(database: Database, tmp_path: Path) -> Make:
+    return lambda trials=3, name="s", **changes: make_in(database, tmp_path, trials, name, **changes)
 
 
-def request_(trials: int = 3, **changes: Any) -> Request:
-    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}}
-    return Request(**{**facts, "sampler": "random", "seed": 0, "trials": trials, **changes})
+def states(study: Study) -> list[str]:
+    return [t.state for t in study.trials()]
 
 
-def make(database: Database, trials: int = 3, name: str = "s", **changes: Any) -> Study:
-    return studies.go_on(database, name, request_(trials, **changes), CORPUS, Path(database.url[10:]).parent / "runs")
-
-
-def deaf(event: str, trial: int, facts: Mapping[str, Any]) -> None:
-    del event, trial, facts
-
-
-def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
-    monkeypatch.setenv("STUB", json.dumps({k.removeprefix("t"): v for k, v in behaviours.items()}))
-
-
-def rows(database: Database) -> list[AttemptRow]:
-    with database.session() as session:
-        return list(session.scalars(select(AttemptRow).order_by(AttemptRow.id)))
-
-
-def test_a_study_runs_to_its_budget_and_no_further(database: Database) -> None:
-    study = make(database)
-    Worker(study, deaf).run()
+def test_a_study_runs_to_its_budget_and_no_further(database: Database, make: Make) -> None:
+    study = make()
+    run(study)
     found = study.trials()
     assert [(t.number, t.state) for t in found] == [(0, "complete"), (1, "complete"), (2, "complete")]
     assert all(t.value == pytest.approx(10 + (float(t.params["r"]) - 6) ** 2) for t in found)
-    assert studies.best_of(found) == min(found, key=lambda t: t.value or 0)
-    Worker(study, deaf).run()
+    assert study.best() == studies.best_of(found) == min(found, key=lambda t: t.value or 0)
+    assert study.counts() == {"complete": 3}
+    run(study)
     assert len(study.trials()) == 3
-    Worker(make(database, trials=5), deaf).run()
-    assert [t.state for t in study.trials()] == ["complete"] * 5
-    with database.session() as session:
-        assert {(e.trial, e.epoch, e.rate) for e in session.scalars(select(EpochRow))} == {
-            (n, 1, 2.0) for n in range(5)
-        }
+    run(make(trials=5))
+    assert states(study) == ["complete"] * 5
+    epochs = database.read(lambda s: s.scalars(select(EpochRow)).all())
+    assert {(e.trial, e.epoch, e.rate) for e in epochs} == {(n, 1, 2.0) for n in range(5)}
 
 
-def test_two_workers_at_once_share_one_budget(database: Database) -> None:
-    make(database, trials=10)
-    workers = [
-        threading.Thread(target=lambda: Worker(studies.open_study(Database(database.url), "s"), deaf).run())
-        for _ in range(3)
-    ]
-    for thread in workers:
+def test_workers_at_once_share_one_budget(database: Database, make: Make) -> None:
+    study = make(trials=10)
+    threads = [threading.Thread(target=run, args=(study, deaf, f"w{n}")) for n in range(3)]
+    for thread in threads:
         thread.start()
-    for thread in workers:
+    for thread in threads:
         thread.join()
-    assert [(t.number, t.state) for t in studies.open_study(database, "s").trials()] == [
-        (n, "complete") for n in range(10)
-    ]
-    assert len(rows(database)) == 10
+    assert [(t.number, t.state) for t in study.trials()] == [(n, "complete") for n in range(10)]
+    assert sorted(a.trial for a in attempts_of(database)) == list(range(10))
+    assert {w["name"]: w["state"] for w in studies.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
+    assert sum(w["trials"] for w in studies.workers(database)) == 10
 
 
-@pytest.mark.parametrize("sampler", ["gp-mcmc", "tpe", "random"])
-def test_the_same_seed_gives_the_same_trials_with_every_sampler(database: Database, sampler: str) -> None:
+@SQLITE
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "tpe", "random", "qmc", "cmaes"])
+def test_the_same_seed_gives_the_same_trials_with_every_sampler(make: Make, sampler: str) -> None:
     tried = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        study = make(database, 6, name, sampler=sampler, seed=seed)
-        Worker(study, deaf).run()
+        study = make(6, name, sampler=sampler, seed=seed)
+        run(study)
         tried.append([t.params for t in study.trials()])
     assert tried[0] == tried[1] != tried[2]
     assert len({json.dumps(p) for p in tried[0]}) == 6
 
 
-def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(database: Database) -> None:
-    whole, cut = make(database, 7, "whole", sampler="gp-mcmc"), make(database, 3, "cut", sampler="gp-mcmc")
-    Worker(whole, deaf).run()
-    Worker(cut, deaf).run()
-    Worker(make(database, 7, "cut", sampler="gp-mcmc"), deaf).run()
+@SQLITE
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "qmc", "cmaes", "nsga2", "grid"])
+def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(make: Make, sampler: str) -> None:
+    whole, cut = make(7, "whole", sampler=sampler), make(3, "cut", sampler=sampler)
+    run(whole)
+    run(cut)
+    run(make(7, "cut", sampler=sampler))
     assert [t.params for t in cut.trials()] == [t.params for t in whole.trials()]
 
 
-@pytest.mark.parametrize("reason", ["nan", "oom"])
+@pytest.mark.parametrize("reason", ["nan", "crash", "null", "garbage", "half"])
 def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
-    database: Database, monkeypatch: pytest.MonkeyPatch, reason: str
+    make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    behave(monkeypatch, t0001=reason)
-    study = make(database)
-    Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete", "failed", "complete"]
-    assert (study.trials()[1].reason, study.trials()[1].message) == (reason, f"told to end with {reason}.")
+    behave(monkeypatch, t1=reason)
+    study = make()
+    run(study)
+    assert states(study) == ["complete", "failed", "complete"]
+    named = {"nan": "nan", "null": "nan"}.get(reason, "error")
+    said = {
+        "nan": "told to end with nan.",
+        "null": "the evaluation's NLL is not a finite number.",
+        "crash": "ValueError: boom",
+        "garbage": "ended with code 0",
+        "half": "the trainer's result is not whole (KeyError('metrics'))",
+    }
+    assert study.trials()[1].reason == named
+    assert said[reason] in str(study.trials()[1].message)
+    log = study.run_folder(1, Path(study.store.address).parent / "cache") / "trainer.log"
+    assert ("boom" in log.read_text()) == (reason == "crash")
 
 
-def test_an_nll_that_is_no_number_fails_as_nan(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    behave(monkeypatch, t0000="null")
-    study = make(database, 1)
-    Worker(study, deaf).run()
-    assert (study.trials()[0].state, study.trials()[0].reason) == ("failed", "nan")
-
-
-def test_a_killed_trainer_is_tried_again_in_the_same_folder(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_trainer_is_tried_again_with_its_checkpoint(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behave(monkeypatch, t0001="die once")
-    study = make(database)
-    Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete"] * 3
-    assert [(a.trial, a.state) for a in rows(database)] == [
+    behave(monkeypatch, t1="die once")
+    study = make()
+    run(study)
+    assert states(study) == ["complete"] * 3
+    assert [(a.trial, a.state) for a in attempts_of(database)] == [
         (0, "finished"),
         (1, "lost"),
         (1, "finished"),
         (2, "finished"),
     ]
-    assert (study.run_folder(1) / "starts").read_text() == "xx"
+    assert [starts(study, n) for n in range(3)] == ["x", "xx", "x"]
 
 
-def test_a_trial_that_is_lost_three_times_fails(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    behave(monkeypatch, t0000="die")
-    study = make(database, 2)
-    Worker(study, deaf).run()
+@pytest.mark.parametrize(("behaviour", "reason", "tries"), [("die", "lost", 3), ("oom", "oom", 2)])
+def test_a_trial_that_gets_no_further_fails_after_so_many_tries(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, behaviour: str, reason: str, tries: int
+) -> None:
+    behave(monkeypatch, t0=behaviour)
+    study = make(2)
+    run(study)
     first, second = study.trials()
-    assert (first.state, first.reason, second.state) == ("failed", "lost", "complete")
-    assert "SIGKILL" in str(first.message)
-    assert [a.trial for a in rows(database)] == [0, 0, 0, 1]
+    assert (first.state, first.reason, second.state) == ("failed", reason, "complete")
+    assert [a.trial for a in attempts_of(database)] == [0] * tries + [1]
 
 
 @pytest.mark.parametrize("reason", ["disk", "input"])
 def test_a_broken_set_up_stops_the_worker_and_keeps_the_trial(
-    database: Database, monkeypatch: pytest.MonkeyPatch, reason: str
+    make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    behave(monkeypatch, t0001=reason)
-    study = make(database)
+    behave(monkeypatch, t1=reason)
+    study = make()
     with pytest.raises(Fault, match=f"trial 1 stopped: told to end with {reason}"):
-        Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete", "interrupted"]
+        run(study)
+    assert states(study) == ["complete", "waiting"]
     behave(monkeypatch)
-    Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete"] * 3
+    run(study)
+    assert states(study) == ["complete"] * 3
 
 
-def test_a_trainer_that_always_crashes_stops_the_worker_and_says_why(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, all="crash")
+    study = make(9)
+    run(study)
+    assert states(study) == ["failed"] * 3
+    assert study.refresh().state == "broken"
+    assert str(study.why).startswith("3 trials in a row failed, the last (trial 2) because ")
+    assert "ValueError: boom" in str(study.why)
+    run(study)
+    assert len(study.trials()) == 3
+    behave(monkeypatch, all="nan")  # a diverged trial is a result
+    study.resume()
+    run(study)
+    assert states(study) == ["failed"] * 9
+    assert study.refresh().state == "active"
+
+
+def test_an_interrupted_worker_hands_its_trial_back(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behave(monkeypatch, **{"*": "crash"})
-    study = make(database, 9)
-    with pytest.raises(Fault, match=r"3 trials in a row failed, the last because .*ValueError: boom"):
-        Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["failed"] * 3
+    behave(monkeypatch, t1="wait once")
+    study = make()
 
-
-def test_an_interrupted_worker_hands_its_trial_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    behave(monkeypatch, t0001="wait once")
-    study = make(database)
-
-    def interrupt(event: str, trial: int, facts: Mapping[str, Any]) -> None:
+    def interrupt(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
         del facts
-        if event == "epoch" and trial == 1:
+        if event == "epoch" and claim.number == 1:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        Worker(study, interrupt).run()
-    assert [t.state for t in study.trials()] == ["complete", "interrupted"]
-    Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete"] * 3
-    assert [(a.trial, a.state) for a in rows(database)][1:3] == [(1, "interrupted"), (1, "finished")]
+        run(study, interrupt)
+    assert states(study) == ["complete", "waiting"]
+    run(study)
+    assert states(study) == ["complete"] * 3
+    assert [(a.trial, a.state, a.reason) for a in attempts_of(database)][1:3] == [
+        (1, "interrupted", "user"),
+        (1, "finished", None),
+    ]
+    assert starts(study, 1) == "xx"
 
 
-def test_a_dead_workers_trial_is_taken_over_and_a_live_ones_is_not(database: Database) -> None:
-    study = make(database, 2)
-    attempts = Attempts(study)
-    claimed = attempts.claim()
-    assert claimed is not None
-    trial, mine = claimed
-    other = attempts.claim()
-    assert other is not None
-    assert other[0].number == 1
-    assert attempts.claim() is None  # the budget is spent, both are live
-    with database.session() as session:
-        session.execute(update(AttemptRow).where(AttemptRow.id == mine.id).values(lease_until=time.time() - 1))
-    again = attempts.claim()
+@pytest.mark.parametrize("way", ["stop", "deadline"])
+def test_a_stopped_study_hands_back_what_is_under_way_and_can_go_on(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    behave(monkeypatch, t1="wait once")
+    study = make()
+
+    def listen(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        del facts
+        if event == "epoch" and claim.number == 1:
+            if way == "stop":
+                studies.open_study(database, "s").end("stopped", "stopped by the user")
+            else:
+                rules = {**vars(Rules()), "deadline": time.time() - 1}
+                database.run(lambda s: s.execute(update(StudyRow).values(rules=rules)))
+
+    run(study, listen)  # returns
+    assert states(study) == ["complete", "waiting"]
+    assert study.refresh().state == "stopped"
+    assert study.why == ("stopped by the user" if way == "stop" else "its deadline has passed")
+    run(study)
+    assert states(study) == ["complete", "waiting"]
+    study.resume()
+    run(study)
+    assert states(study) == ["complete"] * 3
+
+
+def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.3)
+    behave(monkeypatch, t0="hang")
+    study = make(2, rules=Rules(timeout=1.0))
+    run(study)
+    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "timeout"), ("complete", None)]
+    assert study.trials()[0].message == "it took longer than its 1 s."
+
+
+def test_a_trainer_without_a_word_counts_as_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(worker_module, "SILENCE_SECONDS", 1.0)
+    behave(monkeypatch, t0="hang")
+    study = make(1)
+    run(study)
+    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "lost")]
+    assert study.trials()[0].message == "its trainer said nothing for 1 s."
+
+
+def test_a_trainer_that_eats_memory_meets_its_limit(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t0="eat memory")
+    study = make(2)
+    run(study, slot=Slot(memory=2**29))
+    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "oom"), ("complete", None)]
+
+
+def test_a_dead_workers_trial_is_taken_over_and_a_live_ones_is_not(database: Database, make: Make) -> None:
+    attempts = Attempts(make(2), "a")
+    first, second = attempts.claim(), attempts.claim()
+    assert first is not None
+    assert second is not None
+    assert (first.number, second.number) == (0, 1)
+    assert attempts.claim() is None  # the budget is spent, both are held
+    database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=1.0)))
+    again = Attempts(attempts.study, "b").claim()
     assert again is not None
-    assert (again[0].number, again[0].params) == (trial.number, trial.params)
-    with pytest.raises(LeaseLost):
-        attempts.renew(mine)
-    with pytest.raises(LeaseLost):
-        attempts.end(mine, "finished")
-    attempts.renew(again[1])
+    assert (again.number, again.params, again.attempt) == (0, first.params, 1)
+    for late in (
+        lambda: attempts.renew(first),
+        lambda: attempts.record(first, [{"epoch": 1}]),
+        lambda: attempts.publish(first, "0000/x"),
+        lambda: attempts.finish(first, "complete", value=1.0),
+        lambda: attempts.fail(first, "nan", "late"),
+    ):
+        with pytest.raises(LeaseLost, match="trial 0 of study 's' has gone to another worker"):
+            late()
+    assert attempts.renew(second) is None
+    assert database.read(lambda s: s.scalars(select(EpochRow)).all()) == []
 
 
-def test_a_lease_is_kept_while_the_trainer_is_silent(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 0.3)
-    attempts = Attempts(make(database, 1))
-    claimed = attempts.claim()
-    assert claimed is not None
-    renewed, renew = threading.Event(), attempts.renew
-    count = iter(range(100))
-
-    def counted(attempt: AttemptRow) -> None:
-        renew(attempt)
-        if next(count) >= 3:
-            renewed.set()
-
-    monkeypatch.setattr(attempts, "renew", counted)
-    with attempts.kept(claimed[1]):
-        assert renewed.wait(30)
-        assert Attempts.is_live(rows(database)[0])
+def test_a_word_that_was_lost_with_the_connection_may_be_said_again(database: Database, make: Make) -> None:
+    attempts = Attempts(make(2), "a")
+    first, second = attempts.claim(), attempts.claim()
+    assert first is not None
+    assert second is not None
+    for _ in range(2):
+        attempts.finish(first, "complete", value=1.0, values=[1.0])
+    assert [attempts.fail(second, "nan", "diverged") for _ in range(2)] == [True, True]
+    assert [(t.state, t.value) for t in attempts.study.trials()] == [("complete", 1.0), ("failed", None)]
+    assert [a.state for a in attempts_of(database)] == ["finished", "failed"]
 
 
-def test_a_workers_death_is_not_counted_against_its_trial(database: Database) -> None:
-    study = make(database, 1)
-    for _ in range(5):
-        claimed = Attempts(study).claim()
-        assert claimed is not None
-        with database.session() as session:
-            session.execute(update(AttemptRow).where(AttemptRow.id == claimed[1].id).values(lease_until=0.0))
-    Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete"]
+def test_a_lease_is_kept_while_the_trainer_is_silent(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 1.5)
+    behave(monkeypatch, t0="sleep 3")
+    study = make(1)
+    thread = threading.Thread(target=run, args=(study,))
+    thread.start()
+    while not study.trials():
+        thread.join(0.05)
+    other = Attempts(study, "other")
+    while thread.is_alive():
+        assert other.claim() is None
+        thread.join(0.2)
+    assert states(study) == ["complete"]
 
 
-def test_runs_that_cannot_be_written_are_refused_before_the_study_is_made(database: Database) -> None:
+def test_who_comes_back_under_its_name_gets_its_trial_at_once(database: Database, make: Make, tmp_path: Path) -> None:
+    study = make(3)
+    for number in range(2):  # two workers that will die
+        with Worker(database, f"w{number}", tmp_path, deaf):
+            claim = Attempts(study, f"w{number}").claim()
+            assert claim is not None
+            assert claim.number == number
+    with Worker(database, "w1", tmp_path, deaf):
+        claim = Attempts(study, "w1").claim()
+        assert claim is not None
+        assert (claim.number, claim.attempt) == (1, 1)
+        fresh = Attempts(study, "w2").claim()
+        assert fresh is not None
+        assert fresh.number == 2  # w0's lease still holds
+
+
+def test_a_name_in_use_is_refused(database: Database, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with Worker(database, "w", tmp_path, deaf):
+            mark = process_mark(process.pid)
+            database.run(lambda s: s.execute(update(WorkerRow).values(process=mark)))
+            with pytest.raises(Usage, match=f"worker 'w' is at work on {HOST} .*another --name"):
+                Worker(database, "w", tmp_path, deaf).__enter__()
+            database.run(lambda s: s.execute(update(WorkerRow).values(host="elsewhere")))
+            with pytest.raises(Usage, match="worker 'w' is at work on elsewhere"):
+                Worker(database, "w", tmp_path, deaf).__enter__()
+            database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=1.0)))
+            Worker(database, "w", tmp_path, deaf).__enter__()  # without a word for long
+        process.communicate(b"\n")
+
+
+def test_a_process_number_used_again_is_another_process() -> None:
+    mark = process_mark(os.getpid())
+    assert worker_module.is_alive(mark)
+    assert not worker_module.is_alive(f"{os.getpid()}:1")
+    assert not worker_module.is_alive(f"{2**22 + 1}:1")
+
+
+def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, make: Make, tmp_path: Path) -> None:
+    study = make(1)
+    with Worker(database, "w", tmp_path, deaf):
+        claim = Attempts(study, "w").claim()
+        database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1")))
+        assert [w["state"] for w in studies.workers(database)] == ["lost"]
+        again = Attempts(study, "other").claim()
+    assert claim is not None
+    assert again is not None
+    assert (again.number, again.attempt) == (0, 1)
+
+
+def test_what_a_killed_worker_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
+    for name, mark in (("s-0000-dead", f"{2**22 + 1}:1"), ("s-0001-live", process_mark(os.getpid()))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "owner").write_text(mark)
+    with Worker(database, "w", tmp_path, deaf):
+        assert [f.name for f in tmp_path.iterdir() if f.name.startswith("s-")] == ["s-0001-live"]
+
+
+def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make) -> None:
     with pytest.raises(Fault, match="--runs /proc/no cannot be written"):
         studies.go_on(database, "s", request_(), CORPUS, Path("/proc/no"))
-    Worker(make(database, 1), deaf).run()
 
 
-def test_a_process_that_is_gone_has_no_live_attempt() -> None:
-    def row(**changes: Any) -> AttemptRow:
-        facts = {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "lease_until": time.time() + 60}
-        return AttemptRow(**{**facts, **changes})
-
-    assert Attempts.is_live(row())
-    assert Attempts.is_live(row(host="elsewhere", pid=2**22 + 1))
-    assert not Attempts.is_live(row(pid=2**22 + 1))
-    assert not Attempts.is_live(row(lease_until=time.time() - 1))
-    assert not Attempts.is_live(row(state="finished"))
-
-
-@pytest.mark.parametrize(("where", "state"), [((Worker, "_tell"), "interrupted"), ((Attempts, "end"), "complete")])
-def test_a_crash_around_the_tell_counts_the_trial_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str], state: str
+@pytest.mark.parametrize(("method", "after"), [("finish", "waiting"), ("publish", "waiting")])
+def test_a_crash_around_the_end_counts_the_trial_once(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, method: str, after: str
 ) -> None:
-    study = make(database, 2)
+    study = make(2)
+
+    def crash(*_: object, **__: object) -> None:
+        raise MemoryError("the worker dies here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempts, method, crash)
+        with pytest.raises(MemoryError):
+            run(study)
+    expire(database)
+    assert states(study) == [after]
+    run(study)
+    assert states(study) == ["complete"] * 2
+    assert len(study.optuna().trials) == 2
+
+
+def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PUBLISH_SECONDS", 0.0)
+    study = make(1)
+
+    def die(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        if event == "epoch":
+            raise MemoryError("the worker dies here")
+
+    with pytest.raises(MemoryError):
+        run(study, die)
+    expire(database)
+    run(study)
+    assert (states(study), starts(study, 0)) == (["complete"], "xx")
+
+
+def test_a_damaged_checkpoint_costs_the_progress_and_no_more(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t0="wait once")
+    study, heard = make(1), []
+
+    def interrupt(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        if event == "epoch":
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(study, interrupt)
+    (file,) = Path(study.store.address).glob("0000/*/latest.safetensors")
+    file.unlink()
+    file.write_text("rotten")
+    behave(monkeypatch)
+    run(study, lambda event, claim, facts: heard.append((event, facts.get("message"))))
+    assert (states(study), starts(study, 0)) == (["complete"], "x")
+    (warned,) = [message for event, message in heard if event == "warning"]
+    assert "is not what was published: it is trained from its beginning" in str(warned)
+
+
+def test_optunas_record_catches_up_after_a_crash(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make(3)
+    with monkeypatch.context() as patched:
+        patched.setattr(attempts_module, "record", lambda *_, **__: None)  # as if each worker had died before it came to that
+        run(study)
+    import optuna
+
+    assert optuna.load_study(study_name="s", storage=study.database.storage).trials == []
+    found = study.optuna().trials
+    assert [(t.number, t.value, t.params) for t in found] == [(t.number, t.value, t.params) for t in study.trials()]
+    assert [t.user_attrs["metrics"] for t in found] == [t.metrics for t in study.trials()]
+
+
+def test_a_record_that_has_gone_astray_is_made_anew(make: Make) -> None:
+    study = make(2)
+    run(study)
+    import optuna
+
+    optuna.load_study(study_name="s", storage=study.database.storage).ask()  # as a commit whose word was lost would leave
+    run(make(4))
+    found = study.optuna().trials
+    assert [(t.number, t.state.name, t.params) for t in found] == [
+        (t.number, "COMPLETE", t.params) for t in study.trials()
+    ]
+
+
+def test_a_crash_in_the_middle_of_asking_leaves_no_hole(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    study = make(2)
 
     def crash(*_: object) -> None:
         raise MemoryError("the worker dies here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(*where, crash)
-        with pytest.raises(MemoryError):
-            Worker(study, deaf).run()
-    with database.session() as session:
-        session.execute(update(AttemptRow).values(lease_until=0.0))
-    assert [t.state for t in study.trials()] == [state]
-    Worker(study, deaf).run()
-    assert [t.state for t in study.trials()] == ["complete"] * 2
-
-
-def test_a_crash_in_the_middle_of_asking_leaves_no_hole(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    import optuna
-
-    study, suggest = make(database, 2), optuna.trial.Trial._suggest
-    asked: list[str] = []
-
-    def crash(self: optuna.trial.Trial, name: str, distribution: Any) -> Any:
-        asked.append(name)
-        if len(asked) == 3:
-            raise MemoryError("the worker dies here")
-        return suggest(self, name, distribution)
-
-    with monkeypatch.context() as patched:
         patched.setattr(optuna.trial.Trial, "_suggest", crash)
         with pytest.raises(MemoryError):
-            Worker(study, deaf).run()
-    kept = study.trials()[0].params
-    assert set(kept) == {"r", "alpha"}
-    Worker(study, deaf).run()
-    first, second = study.trials()
-    assert (first.state, second.state) == ("complete", "complete")
-    assert set(first.params) == set(second.params) == {"r", "alpha", "gamma", "epsilon"}
-    assert kept.items() <= first.params.items()
+            run(study)
+    assert study.trials() == []
+    run(study)
+    assert [(t.number, t.state) for t in study.trials()] == [(0, "complete"), (1, "complete")]
 
 
-def test_a_worker_that_died_while_asking_holds_nobody_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_died_while_asking_holds_nobody_up_for_long(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attempts_module, "ASK_SECONDS", 0.2)
-    study = make(database, 1)
-    with pytest.raises(MemoryError), Attempts(study)._asking():
-        with database.session() as session:  # as if the process had gone before it could let go
-            session.execute(update(studies.StudyRow).values(asker="gone", asker_until=time.time() + 0.2))
-        raise MemoryError
-    assert Attempts(study).claim() is not None
+    study = make(1)
+    now = time.time()
+    database.run(lambda s: s.execute(update(StudyRow).values(asker="gone", asker_until=now + 0.5)))
+    assert Attempts(study, "w").claim() is not None
+    assert time.time() > now + 0.5
 
 
-def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(database: Database) -> None:
-    make(database)
+def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(1)
+    slow, ask = Attempts(study, "slow"), attempts_module.History.ask
+
+    def stolen(self: Any, number: int) -> Any:
+        monkeypatch.setattr(attempts_module.History, "ask", ask)
+        database.run(lambda s: s.execute(update(StudyRow).values(asker_until=1.0)))  # it stood still meanwhile
+        assert Attempts(study, "quick").claim() is not None
+        return ask(self, number)
+
+    monkeypatch.setattr(attempts_module.History, "ask", stolen)
+    assert slow.claim() is None
+    assert [t.worker for t in study.trials()] == ["quick"]
+
+
+def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Make) -> None:
+    make()
     for changes, key in (({"seed": 1}, "seed"), ({"sampler": "tpe"}, "sampler"), ({"fixed": {"r": 5}}, "fixed")):
         with pytest.raises(Usage, match=f"study 's' exists with another {key}"):
-            make(database, **changes)
-    assert make(database, trials=9).budget == 9
-    assert make(database, trials=2).budget == 9  # another worker may be at it
+            make(**changes)
+    assert make(trials=9).budget == 9
+    assert make(trials=2).budget == 9  # another worker may be at it
 
 
-def test_somebody_elses_optuna_study_is_not_taken_over(database: Database) -> None:
+def test_somebody_elses_optuna_study_is_not_taken_over(database: Database, make: Make) -> None:
     import optuna
 
     optuna.create_study(study_name="s", storage=database.storage).ask()
     with pytest.raises(Usage, match="is not this program's"):
-        make(database)
+        make()
 
 
-def test_an_unknown_study_is_named_with_those_there_are(database: Database) -> None:
+def test_an_unknown_study_is_named_with_those_there_are(database: Database, make: Make) -> None:
     with pytest.raises(Usage, match="study 'x' is not in .*: it holds none"):
         studies.open_study(database, "x")
-    make(database)
+    make()
     with pytest.raises(Usage, match="it holds s"):
         studies.open_study(database, "x")
 
 
-def test_plain_study_has_the_promised_keys(database: Database) -> None:
-    study = make(database, 2)
-    Worker(study, deaf).run()
+def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    study, other = make(2), make(1, "other")
+    run(study)
+    run(other)
+    claim = Attempts(make(3), "w").claim()
+    assert claim is not None
+    with pytest.raises(Usage, match=r"study 's' has trials under way \(2\): stop it first"):
+        study.delete()
+    expire(database)
+    with monkeypatch.context() as patched:  # cut short
+        patched.setattr(optuna, "delete_study", lambda **_: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(MemoryError):
+            study.delete()
+    with pytest.raises(Usage, match="study 's' is being deleted: finish that with `tuner delete s`"):
+        make(9)
+    study.delete()
+    assert not Path(study.store.address).exists()
+    assert [s["study"] for s in studies.overview(database)] == ["other"]
+    assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
+    assert {a.study for a in attempts_of(database)} == {"other"}
+    run(make(1))
+
+
+def test_plain_study_has_the_promised_keys(make: Make) -> None:
+    study = make(2)
+    run(study)
     plain = json.loads(json.dumps(study.plain(), allow_nan=False))
-    assert {"study", "technique", "corpus", "sampler", "trials", "best"} <= set(plain)
+    assert {"study", "technique", "corpus", "sampler", "trials", "best", "state", "rules"} <= set(plain)
     assert {"number", "state", "params", "value", "metrics", "seconds", "reason"} <= set(plain["trials"][0])
     assert set(studies.METRICS) <= set(plain["best"]["metrics"])
 
 
-def test_optunas_own_tools_open_the_study(database: Database) -> None:
+def test_optunas_own_tools_open_the_study(database: Database, make: Make) -> None:
     import optuna
 
-    Worker(make(database, 2), deaf).run()
-    plain = optuna.load_study(study_name="s", storage=database.url)
+    run(make(2))
+    plain = optuna.load_study(study_name="s", storage=database.storage)
     assert len(plain.trials) == 2
-    assert plain.best_value == studies.best_of(studies.open_study(database, "s").trials()).value  # type: ignore[union-attr]
+    assert plain.best_value == studies.open_study(database, "s").best().value  # type: ignore[union-attr]
 
 
-def test_a_least_rate_is_added_to_the_value_and_not_to_the_nll(database: Database) -> None:
-    study = make(database, 2, min_rate=2.0)  # the stub's rate is .05
-    Worker(study, deaf).run()
+def test_a_least_rate_is_added_to_the_value_and_not_to_the_nll(make: Make) -> None:
+    study = make(2, min_rate=2.0)  # the stub's rate is .05
+    run(study)
     for trial in study.trials():
         assert trial.metrics is not None
         assert trial.value == pytest.approx(trial.metrics["nll"] + 1.95)
 
 
-def test_a_pruned_trial_is_over_and_its_trainer_ended(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB", json.dumps({"0004": "poor"}))
-    study = make(database, 6, pruner="hyperband")
+def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t4="poor")
+    study = make(6, pruner="hyperband")
     heard: list[str] = []
     monkeypatch.setitem(PRUNERS, "hyperband", lambda mine, _: mine.epochs[-1][0] == 2)
-    Worker(study, lambda event, trial, facts: heard.append(event)).run()
-    states = [t.state for t in studies.open_study(database, "s").trials()]
-    assert states == ["complete"] * 4 + ["pruned", "complete"]
+    run(study, lambda event, claim, facts: heard.append(event))
+    assert states(study) == ["complete"] * 4 + ["pruned", "complete"]
     pruned = study.trials()[4]
     assert (pruned.reason, pruned.message) == ("pruned", "by hyperband, after epoch 2 of 9.")
     assert heard.count("pruned") == 1
-    assert (study.run_folder(4) / "starts").read_text() == "x"  # not taken up again
 
 
-def test_curves_are_the_epochs_reported(database: Database) -> None:
-    study = make(database, 3)
-    Worker(study, deaf).run()
+def test_curves_are_the_epochs_reported(make: Make) -> None:
+    study = make(3)
+    run(study)
     curves = study.curves()
     assert [(c.number, c.complete, list(c.epochs)) for c in curves] == [(n, True, [(1, 3.0, 2.0)]) for n in range(3)]
 
 
-def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(database: Database) -> None:
+def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -> None:
     facts = {"sampler": "gp-map", "sampler_options": {"n_startup": 2}}
-    study = make(database, 12, stop_when=1e6, **facts)
-    Worker(study, deaf).run()
+    study = make(12, stop_when=1e6, **facts)
+    run(study)
     assert len(study.trials()) == 5  # the start, and three proposals from which nothing much is expected
-    assert "expected to gain less than 1e+06 nats" in str(study.stopped)
-    assert study.plain()["stopped"] == study.stopped
-    again = make(database, 7, stop_when=0.0, **facts)
-    assert again.stopped is None
-    Worker(again, deaf).run()
+    assert study.refresh().state == "satisfied"
+    assert "expected to gain less than 1e+06 nats" in str(study.why)
+    assert make(12, stop_when=1e6, **facts).state == "satisfied"
+    again = make(7, stop_when=0.0, **facts)
+    assert again.state == "active"
+    run(again)
     assert len(again.trials()) == 12
-    never = make(database, 6, "never", stop_when=1e-300, **facts)
-    Worker(never, deaf).run()
+    never = make(6, "never", stop_when=1e-300, **facts)
+    run(never)
     assert len(never.trials()) == 6
 
 
+@SQLITE
 @pytest.mark.parametrize("sampler", ["gp-mcmc", "gp-map", "nsga2", "tpe"])
 def test_two_objectives_are_told_to_optuna_and_shown_as_a_front(
-    database: Database, monkeypatch: pytest.MonkeyPatch, sampler: str
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, sampler: str
 ) -> None:
     import optuna
 
-    monkeypatch.setenv("STUB", json.dumps({"*": "trade"}))  # rate = r, NLL rises with it
+    behave(monkeypatch, all="trade")  # rate = r, NLL rises with it
     options = {"n_startup": 3, "burn_in": 20, "samples": 3} if sampler == "gp-mcmc" else {}
-    study = make(database, 6, objective="nll,rate", sampler=sampler, sampler_options=options)
-    Worker(study, deaf).run()
+    study = make(6, objective="nll,rate", sampler=sampler, sampler_options=options)
+    run(study)
     trials = study.trials()
-    assert [t.state for t in trials] == ["complete"] * 6
-    assert {t.number for t in study.front(trials)} == set(range(6))  # each buys its rate
-    plain = optuna.load_study(study_name="s", storage=database.url)
+    assert states(study) == ["complete"] * 6
+    assert set(study.front()) == set(range(6))  # each buys its rate
+    plain = optuna.load_study(study_name="s", storage=database.storage)
     assert [d.name for d in plain.directions] == ["MINIMIZE", "MAXIMIZE"]
     assert {t.number for t in plain.best_trials} == set(study.plain()["front"])
     assert study.plain()["best"]["value"] == min(t.value for t in trials if t.value is not None)
     with pytest.raises(Usage, match="exists with another objective"):
-        make(database, 6, sampler=sampler, sampler_options=options)
+        make(6, sampler=sampler, sampler_options=options)
 
 
-def test_the_front_leaves_out_what_another_trial_beats_in_both(database: Database) -> None:
-    study = make(database, 5, objective="nll,rate")  # the stub's rate is always the same
-    Worker(study, deaf).run()
-    best = studies.best_of(study.trials())
+def test_the_front_leaves_out_what_another_trial_beats_in_both(make: Make) -> None:
+    study = make(5, objective="nll,rate")  # the stub's rate is always the same
+    run(study)
+    best = study.best()
     assert best is not None
-    assert [t.number for t in study.front(study.trials())] == [best.number]
+    assert study.front() == [best.number]

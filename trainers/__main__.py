@@ -36,7 +36,8 @@ def report(event: str, facts: dict[str, Any]) -> None:
 
 def _end_with_parent() -> None:
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not sys.stdin: its lock, held here, would abort the interpreter's own end
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -1,222 +1,415 @@
 """Attempts: who trains which trial. A trial is handed out to one worker at a time, under a lease, and counted once.
 
-A worker's attempt holds a token. Renewing, recording and finishing all name it, so a worker that has lost its lease and wakes
-up later is refused. A trial whose attempt is over but not finished goes to the next worker that asks, with its checkpoint.
+A claim holds a token. Renewing, recording, publishing and ending all name it in the same transaction as what they change, so a
+worker that has lost its lease and wakes up later is refused. A trial whose attempt ended without a result goes to the next
+worker that asks, with its newest files.
 """
 
-import os
+import random
 import secrets
-import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.database import AttemptRow, EpochRow, StudyRow
+from tuner.database import HOST, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive
 from tuner.errors import Fault
+from tuner.history import History, record
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from tuner.studies import Study
 
 LEASE_SECONDS = 60.0
-ASK_SECONDS = 30.0
+ASK_SECONDS = 60.0
+"""for which one worker may keep the others from asking: the longest that a sampler may think"""
+RECORD_SECONDS = 5.0
+"""at most so often Optuna's tables are brought up while trials are asked for"""
 PROPOSALS_WITHOUT_GAIN = 3
 """in a row, before a study with `stop_when` ends: one may be an accident of the sampler's draw"""
-MAX_LOST = 3
-"""trainers that may die on a trial before it fails; a worker's own death is not the trial's fault and is not counted"""
+RETRIES: dict[str, int | None] = {
+    "nan": 0,  # the same seed diverges again
+    "error": 0,
+    "timeout": 0,
+    "oom": 1,  # a neighbour on the card may have had the memory
+    "lost": 2,  # killed, hung, or its worker's lease ran out: a machine's fault until it happens again and again
+    "preempted": None,
+    "user": None,
+    "disk": None,
+    "input": None,
+}
+"""how often in a row a trial is tried again after an attempt that ended so and saw no new epoch; None: without limit"""
+SETUP_FAULTS = ("disk", "input")
+"""reasons that would end every trial on this machine: the worker gives up"""
 
 
 class LeaseLost(Exception):
-    """The attempt belongs to another worker now."""
+    """The trial belongs to another worker now."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to train a trial."""
+
+    study: str
+    number: int
+    params: dict[str, Any]
+    token: str
+    attempt: int
+    """how many attempts there were before"""
+    artifacts: str | None
+    """its newest files"""
+    seconds: float
+    """spent by earlier attempts"""
+
+    @property
+    def folder(self) -> str:
+        """Where in the study's store the trial's files are."""
+        return f"{self.number:04d}"
 
 
 class Attempts:
-    """The attempts of one study, as a worker sees them."""
+    """The attempts of one study, as the worker of that name sees them."""
 
-    def __init__(self, study: "Study") -> None:
-        self.study, self.database = study, study.database
+    def __init__(self, study: "Study", worker: str) -> None:
+        self.study, self.worker, self.database = study, worker, study.database
+        self._history: History | None = None
 
-    @staticmethod
-    def is_live(attempt: AttemptRow) -> bool:
-        """Whether a worker still works on it: its lease holds, and, on this machine, its process exists."""
-        if attempt.state != "running" or attempt.lease_until < time.time():
-            return False
-        if attempt.host != socket.gethostname():
-            return True
-        try:
-            os.kill(attempt.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
+    def claim(self) -> Claim | None:
+        """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent or it is
+        stopped."""
+        while True:
+            taken = self._take()
+            if taken is not None:
+                return taken
+            with self._asking() as asking:
+                if asking is None:
+                    break
+                claim = self._ask(*asking)
+            if claim is not None:
+                return claim
+        record(self.study, patience=RECORD_SECONDS)  # nobody may come after this one
+        return None
+
+    def _take(self) -> Claim | None:
+        """A trial that nobody works on any more, this worker's own first."""
+        token, gone = secrets.token_hex(16), self._gone()
+
+        def take(session: Session) -> tuple[Claim | None, bool]:
+            mine = session.scalars(select(TrialRow).where(TrialRow.study == self.study.name, TrialRow.token == token))
+            if (row := mine.first()) is not None:
+                return self._claimed(session, row), False
+            now = self.database.clock(session)
+            if not self._is_active(session, now):
+                return None, False
+            abandoned = or_(TrialRow.lease_until < now, TrialRow.worker.in_(gone))
+            free = or_(TrialRow.state == "waiting", and_(TrialRow.state == "running", abandoned))
+            own_first = case((TrialRow.worker == self.worker, 0), else_=1)
+            query = select(TrialRow).where(
+                TrialRow.study == self.study.name, TrialRow.state.in_(("waiting", "running"))
+            )
+            query = query.where(free).order_by(own_first, TrialRow.number).limit(1).with_for_update(skip_locked=True)
+            found = session.scalars(query).first()
+            if found is None:
+                return None, False
+            if found.state == "running":
+                self._close(session, found, "lost", "lost", "its worker ended without a word, or stood still.", now)
+                if found.state == "failed":
+                    return None, True
+            return self._begin(session, found, token, now), False
+
+        while True:
+            claim, again = self.database.run(take)
+            if not again:
+                return claim
+
+    def _gone(self) -> list[str]:
+        """Workers of this machine whose process does not exist any more: their leases need not be waited for."""
+        query = select(WorkerRow.name, WorkerRow.process).where(WorkerRow.host == HOST, WorkerRow.state == "training")
+        return [name for name, process in self.database.read(lambda s: s.execute(query).all()) if not is_alive(process)]
+
+    def _is_active(self, session: Session, now: float) -> bool:
+        study = session.get_one(StudyRow, self.study.name)
+        deadline = study.rules.get("deadline")
+        if study.state == "active" and deadline is not None and now > deadline:
+            study.state, study.why = "stopped", "its deadline has passed"
+        return study.state == "active"
+
+    def _begin(self, session: Session, row: TrialRow, token: str, now: float) -> Claim:
+        row.state, row.token, row.worker, row.lease_until = "running", token, self.worker, now + LEASE_SECONDS
+        row.started_at = now
+        worker = session.get(WorkerRow, self.worker)
+        session.add(
+            AttemptRow(
+                study=self.study.name,
+                trial=row.number,
+                token=token,
+                seed=samplers.derive(self.study.specification["seed"], row.number, "train"),
+                state="running",
+                worker=self.worker,
+                host=HOST,
+                pid=int(worker.process.split(":")[0]) if worker else 0,
+                started_at=now,
+            )
+        )
+        if worker is not None:
+            worker.state, worker.study, worker.trial, worker.seen_at = "training", self.study.name, row.number, now
+        session.flush()
+        return self._claimed(session, row)
+
+    def _claimed(self, session: Session, row: TrialRow) -> Claim:
+        count = select(func.count()).where(AttemptRow.study == self.study.name, AttemptRow.trial == row.number)
+        assert row.token is not None
+        return Claim(
+            study=self.study.name,
+            number=row.number,
+            params=dict(row.params),
+            token=row.token,
+            attempt=session.execute(count).scalar_one() - 1,
+            artifacts=row.artifacts,
+            seconds=row.seconds,
+        )
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Only one worker at a time looks for its next trial: a lease of its own, as Optuna writes in transactions of its own."""
-        token, deadline = secrets.token_hex(8), time.monotonic() + 2 * ASK_SECONDS
+    def _asking(self) -> "Iterator[tuple[str, Mapping[str, Any]] | None]":
+        """The right to create trials: its token, and the sampler's notes about the study. None if no trial is wanted.
+
+        One worker at a time has it, under a lease of its own rather than a lock: a sampler may think for a second, and a database
+        should not be held meanwhile.
+        """
+        token, deadline, wait = secrets.token_hex(8), time.monotonic() + 4 * ASK_SECONDS, 0.01
+
+        def get(session: Session) -> tuple[bool, Mapping[str, Any] | None]:
+            now = self.database.clock(session)
+            active = self._is_active(session, now)
+            study = session.get_one(StudyRow, self.study.name, with_for_update=True)
+            count = session.execute(select(func.count()).where(TrialRow.study == self.study.name)).scalar_one()
+            if not active or count >= study.budget:
+                return False, None
+            if study.asker not in (None, token) and study.asker_until >= now:
+                return True, None
+            study.asker, study.asker_until = token, now + ASK_SECONDS
+            return True, dict(study.attrs)
+
         while True:
-            now = time.time()
-            free = update(StudyRow).where(
-                StudyRow.name == self.study.name, (StudyRow.asker.is_(None)) | (StudyRow.asker_until < now)
-            )
-            with self.database.session() as session:
-                if session.execute(free.values(asker=token, asker_until=now + ASK_SECONDS)).rowcount:  # type: ignore[attr-defined]
-                    break
+            wanted, attrs = self.database.run(get)
+            if attrs is not None or not wanted:
+                break
             if time.monotonic() > deadline:
                 raise Fault(f"study {self.study.name!r} is held by another worker that asks for a trial: try again.")
-            time.sleep(0.05)
+            time.sleep(wait * random.uniform(0.5, 1.5))
+            wait = min(1.5 * wait, 0.5)
         try:
-            yield
+            yield None if attrs is None else (token, attrs)
         finally:
-            with self.database.session() as session:
-                session.execute(
-                    update(StudyRow)
-                    .where(StudyRow.name == self.study.name, StudyRow.asker == token)
-                    .values(asker=None, asker_until=0.0)
-                )
+            if attrs is not None:
+                release = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
+                self.database.run(lambda s: s.execute(release.values(asker=None, asker_until=0.0)))
 
-    def claim(self) -> "tuple[FrozenTrial, AttemptRow] | None":
-        """The next trial to train: one that was left unfinished, else a new one, else (the budget is spent) none."""
-        from optuna.trial import TrialState
-
-        with self._asking():
-            with self.database.session() as session:
-                mine = select(AttemptRow).where(AttemptRow.study == self.study.name)
-                attempts = list(session.scalars(mine.where(AttemptRow.state != "finished")))
-                budget = session.scalars(select(StudyRow.budget).where(StudyRow.name == self.study.name)).one()
-            live = {a.trial for a in attempts if self.is_live(a)}
-            trials = self.study.optuna().get_trials(deepcopy=False)
-            for trial in trials:
-                if trial.state is not TrialState.RUNNING or trial.number in live:
-                    continue
-                self._bury([a for a in attempts if a.trial == trial.number and a.state == "running"])
-                lost = sum(a.state == "lost" for a in attempts if a.trial == trial.number)
-                if lost < MAX_LOST:
-                    return self._ask(trial.number), self._begin(trial.number)
-                self.study.optuna().tell(trial.number, state=TrialState.FAIL)
-            if len(trials) < budget and not self._exhausted(trials):
-                return self._ask(len(trials)), self._begin(len(trials))
+    def _ask(self, asker: str, attrs: Mapping[str, Any]) -> Claim | None:
+        """A new trial; None if the study has ended or another worker has the right to ask now."""
+        if self._history is None:
+            self._history = History(self.study)
+        number = self._history.update(attrs)
+        if self._is_satisfied():
             return None
+        params, notes, study_notes = self._history.ask(number)
+        token = secrets.token_hex(16)
 
-    def _exhausted(self, trials: "Sequence[FrozenTrial]") -> bool:
+        def insert(session: Session) -> Claim | None:
+            there = session.get(TrialRow, (self.study.name, number))
+            if there is not None:
+                return self._claimed(session, there) if there.token == token else None
+            study = session.scalars(select(StudyRow).where(StudyRow.name == self.study.name).with_for_update()).one()
+            if study.asker != asker or number >= study.budget:
+                return None
+            study.attrs = study_notes
+            now = self.database.clock(session)
+            row = TrialRow(
+                study=self.study.name, number=number, state="running", params=params, attrs=notes, created_at=now
+            )
+            session.add(row)
+            return self._begin(session, row, token, now)
+
+        try:
+            claim = self.database.run(insert)
+        except IntegrityError:  # another worker was faster
+            claim = None
+        if claim is None:
+            self._history = None  # it holds a trial that does not exist
+            return None
+        if self._record_is_due():
+            record(self.study)
+        return claim
+
+    def _record_is_due(self) -> bool:
+        def due(session: Session) -> bool:
+            study, now = session.get_one(StudyRow, self.study.name), self.database.clock(session)
+            late = now - study.recorded_at > RECORD_SECONDS
+            if late:
+                study.recorded_at = now
+            return late
+
+        return self.database.run(due)
+
+    def _is_satisfied(self) -> bool:
         """Whether the sampler expected less than `stop_when` of each of its last proposals, and they are over."""
-        tolerance, last = self.study.specification["stop_when"], trials[-PROPOSALS_WITHOUT_GAIN:]
+        tolerance = self.study.specification["stop_when"]
         if not tolerance:
             return False
         from tuner.samplers.gp_mcmc import DIAGNOSTICS
 
-        gains = [t.system_attrs.get(DIAGNOSTICS, {}).get("expected_gain") for t in last]
+        query = select(TrialRow).where(TrialRow.study == self.study.name)
+        query = query.order_by(TrialRow.number.desc()).limit(PROPOSALS_WITHOUT_GAIN)
+        last = self.database.read(lambda session: session.scalars(query).all())
+        gains = [row.attrs.get(DIAGNOSTICS, {}).get("expected_gain") for row in last]
         spent = [
-            g for t, g in zip(last, gains, strict=True) if t.state.is_finished() and g is not None and g < tolerance
+            gain < tolerance and row.state not in ("waiting", "running")
+            for row, gain in zip(last, gains, strict=True)
+            if gain is not None
         ]
-        if len(spent) < PROPOSALS_WITHOUT_GAIN:
+        if len(spent) < PROPOSALS_WITHOUT_GAIN or not all(spent):
             return False
-        self.study.stop(
-            f"the sampler expected to gain less than {tolerance:g} nats from each of its last {PROPOSALS_WITHOUT_GAIN} proposals"
+        self.study.end(
+            "satisfied",
+            f"the sampler expected to gain less than {tolerance:g} nats from each of its last {PROPOSALS_WITHOUT_GAIN} proposals",
         )
         return True
 
-    def _bury(self, dead: list[AttemptRow]) -> None:
-        with self.database.session() as session:
-            session.execute(
-                update(AttemptRow)
-                .where(AttemptRow.id.in_([a.id for a in dead]))
-                .values(
-                    state="interrupted",
-                    reason="lost",
-                    message="its worker ended without a word.",
-                    ended_at=AttemptRow.lease_until,
-                )
-            )
-
-    def _ask(self, number: int) -> "FrozenTrial":
-        """Trial `number` with all of its parameters: a new one, or one whose asking was cut short."""
-        import optuna
-
-        searched = self.study.space.searched(self.study.specification["fixed"])
-        study = self.study.optuna()
-        existing = [t for t in study.get_trials(deepcopy=False) if t.number == number]
-        if existing and all(p.name in existing[0].params for p in searched):
-            return existing[0]
-        facts, distributions = self.study.specification, {p.name: p.distribution() for p in searched}
-        options = facts.get("sampler_options", {})
-        study.sampler = samplers.create(facts["sampler"], options, facts["seed"], number, distributions)
-        trial = optuna.trial.Trial(study, existing[0]._trial_id) if existing else study.ask()
-        for parameter in searched:
-            trial._suggest(parameter.name, parameter.distribution())
-        return study.get_trials(deepcopy=False)[number]
-
-    def _begin(self, number: int) -> AttemptRow:
-        now = time.time()
-        attempt = AttemptRow(
-            study=self.study.name,
-            trial=number,
-            token=secrets.token_hex(16),
-            seed=samplers.derive(self.study.specification["seed"], number, "train"),
-            state="running",
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            lease_until=now + LEASE_SECONDS,
-            started_at=now,
-        )
-        with self.database.session() as session:
-            session.add(attempt)
-        return attempt
-
-    def renew(self, attempt: AttemptRow) -> None:
-        """Prolongs the lease.
+    def renew(self, claim: Claim) -> str | None:
+        """Prolongs the lease; returns why the training must end now, if it must.
 
         Raises:
-            LeaseLost: if the attempt is over.
+            LeaseLost: if the trial belongs to another worker, or is gone with its study.
         """
-        self._change(attempt, lease_until=time.time() + LEASE_SECONDS)
 
-    @contextmanager
-    def kept(self, attempt: AttemptRow) -> Iterator[None]:
-        """Renews the lease by the clock meanwhile: a report may be minutes away, as in an evaluation with S = 1000 on a CPU."""
-        over = threading.Event()
+        def beat(session: Session) -> str | None:
+            now = self.database.clock(session)
+            self._change(session, claim, lease_until=now + LEASE_SECONDS)
+            seen = update(WorkerRow).where(WorkerRow.name == self.worker)
+            session.execute(seen.values(seen_at=now))
+            if not self._is_active(session, now):
+                return session.get_one(StudyRow, self.study.name).why or "the study was stopped"
+            return None
 
-        def beat() -> None:
-            while not over.wait(LEASE_SECONDS / 3):
-                with suppress(LeaseLost, DatabaseError):  # the worker itself hears of it at its next report
-                    self.renew(attempt)
+        return self.database.run(beat, patience=0.0)
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def _change(self, session: Session, claim: Claim, **values: Any) -> None:
+        own = (TrialRow.study == claim.study, TrialRow.number == claim.number, TrialRow.token == claim.token)
+        if not session.execute(update(TrialRow).where(*own).values(**values)).rowcount:  # type: ignore[attr-defined]
+            raise LeaseLost(f"trial {claim.number} of study {claim.study!r} has gone to another worker.")
 
-    def end(self, attempt: AttemptRow, state: str, reason: str | None = None, message: str | None = None) -> None:
-        """Ends the attempt; it can end once.
+    def record(self, claim: Claim, epochs: Sequence[Mapping[str, Any]], patience: float | None = None) -> None:
+        """Keeps epochs' figures and prolongs the lease; an epoch trained twice, after a crash, replaces itself.
 
         Raises:
-            LeaseLost: if it is over already.
+            LeaseLost: as above; nothing is kept then.
         """
-        self._change(attempt, state=state, reason=reason, message=message, ended_at=time.time())
-
-    def _change(self, attempt: AttemptRow, **values: Any) -> None:
-        own = (AttemptRow.token == attempt.token, AttemptRow.state == "running")
-        with self.database.session() as session:
-            if not session.execute(update(AttemptRow).where(*own).values(**values)).rowcount:  # type: ignore[attr-defined]
-                raise LeaseLost(f"trial {attempt.trial} of study {attempt.study!r} has gone to another worker.")
-
-    def record(self, attempt: AttemptRow, figures: Mapping[str, Any]) -> None:
-        """Keeps an epoch's figures; an epoch trained twice, after a crash, replaces itself."""
         columns = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds")
-        objective = {k.removeprefix("objective_"): v for k, v in figures.items() if k.startswith("objective_")}
-        row = EpochRow(
-            study=attempt.study, trial=attempt.trial, objective=objective, **{key: figures[key] for key in columns}
+
+        def keep(session: Session) -> None:
+            mine = (EpochRow.study == claim.study, EpochRow.trial == claim.number)
+            before = session.execute(select(func.max(EpochRow.epoch)).where(*mine)).scalar() or 0
+            renewed: dict[str, Any] = {"lease_until": self.database.clock(session) + LEASE_SECONDS}
+            if any(figures["epoch"] > before for figures in epochs):
+                renewed["losses"] = 0
+            self._change(session, claim, **renewed)
+            for figures in epochs:
+                objective = {k.removeprefix("objective_"): v for k, v in figures.items() if k.startswith("objective_")}
+                row = {key: figures.get(key) for key in columns}
+                session.merge(EpochRow(study=claim.study, trial=claim.number, objective=objective, **row))
+
+        self.database.run(keep, patience)
+
+    def publish(self, claim: Claim, generation: str) -> None:
+        """Makes a generation of files the trial's newest.
+
+        Raises:
+            LeaseLost: as above.
+        """
+        self.database.run(lambda session: self._change(session, claim, artifacts=generation))
+
+    def finish(self, claim: Claim, state: str, **found: Any) -> None:
+        """Ends the trial: it is complete or pruned, with what it found.
+
+        Raises:
+            LeaseLost: as above.
+        """
+
+        def end(session: Session) -> None:
+            if (row := self._held(session, claim, "finished")) is not None:
+                now = self.database.clock(session)
+                self._end(session, row, "finished", found.get("reason"), found.get("message"), now)
+                row.state, row.ended_at = state, now
+                for key, value in found.items():
+                    setattr(row, key, value)
+
+        self.database.run(end)
+
+    def fail(self, claim: Claim, reason: str, message: str) -> bool:
+        """Ends the attempt for one of `RETRIES`' reasons; returns whether the trial has failed with it, or waits for another.
+
+        Raises:
+            LeaseLost: as above.
+        """
+        ended = "lost" if reason in ("lost", "oom") else "interrupted" if RETRIES[reason] is None else "failed"
+
+        def end(session: Session) -> bool:
+            row = self._held(session, claim, ended)
+            if row is not None:
+                self._close(session, row, ended, reason, message, self.database.clock(session))
+                return row.state == "failed"
+            return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
+
+        return self.database.run(end)
+
+    def _held(self, session: Session, claim: Claim, ended: str) -> TrialRow | None:
+        """The claim's trial, locked; None if its attempt has ended so already: the word of it was lost with the connection."""
+        own = (TrialRow.study == claim.study, TrialRow.number == claim.number, TrialRow.token == claim.token)
+        row = session.scalars(select(TrialRow).where(*own).with_for_update()).first()
+        if row is not None:
+            return row
+        attempt = session.scalars(select(AttemptRow).where(AttemptRow.token == claim.token)).first()
+        if attempt is None or attempt.state != ended:
+            raise LeaseLost(f"trial {claim.number} of study {claim.study!r} has gone to another worker.")
+        return None
+
+    def _close(self, session: Session, row: TrialRow, ended: str, reason: str, message: str, now: float) -> None:
+        """Ends a trial's attempt without a result, and the trial itself when it may not be tried again."""
+        # A worker that stood still is not known to have worked longer than its lease.
+        self._end(session, row, ended, reason, message, min(now, row.lease_until))
+        retries = RETRIES[reason]
+        row.losses += retries is not None
+        row.reason, row.message = reason, message
+        row.state = "waiting" if retries is None or row.losses <= retries else "failed"
+        if row.state == "failed":
+            row.ended_at = now
+            self._stop_if_broken(session, row)
+
+    def _end(
+        self, session: Session, row: TrialRow, state: str, reason: str | None, message: str | None, now: float
+    ) -> None:
+        ending = {"state": state, "reason": reason, "message": message, "ended_at": now}
+        session.execute(update(AttemptRow).where(AttemptRow.token == row.token).values(**ending))
+        idle = {"state": "idle", "study": None, "trial": None, "trials": WorkerRow.trials + 1, "seen_at": now}
+        session.execute(
+            update(WorkerRow).where(WorkerRow.name == row.worker, WorkerRow.state == "training").values(**idle)
         )
-        with self.database.session() as session:
-            session.merge(row)
+        row.seconds += max(now - (row.started_at or now), 0.0)
+        row.token, row.lease_until = None, 0.0
+
+    def _stop_if_broken(self, session: Session, row: TrialRow) -> None:
+        """Stops a study of which so many trials in a row have failed; a diverged trial is a result and no fault."""
+        study = session.get_one(StudyRow, self.study.name)
+        limit = study.rules.get("max_failures", 0)
+        session.flush()
+        over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at.is_not(None))
+        last = session.scalars(over.order_by(TrialRow.ended_at.desc(), TrialRow.number.desc()).limit(limit)).all()
+        if limit and len(last) == limit and all(t.state == "failed" and t.reason != "nan" for t in last):
+            study.state = "broken"
+            study.why = f"{limit} trials in a row failed, the last (trial {row.number}) because {row.message}"

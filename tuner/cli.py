@@ -4,22 +4,46 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from tuner import space as spaces
+from tuner.commands import app as service
+from tuner.commands import work, work_detached
+from tuner.console import (
+    DATABASE,
+    RUNS,
+    AncestralOption,
+    ArtifactsOption,
+    CentreOption,
+    CorpusOption,
+    CountOption,
+    DatabaseOption,
+    JsonOption,
+    LengthOption,
+    MemoryOption,
+    ModelOption,
+    PerGpuOption,
+    RunArgument,
+    RunsOption,
+    SetOption,
+    SpaceOption,
+    StudyArgument,
+    TechniqueOption,
+    WorkersOption,
+    WritingSeedOption,
+    opened,
+    print_json,
+    say,
+    seconds,
+)
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS
 
-if TYPE_CHECKING:
-    from tuner.database import Database
-
-PRESETS = ("tiny", "small", "paper")
 DEFAULT_TRIALS = 8
 
 app = typer.Typer(
@@ -31,42 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Example: tuner launch --technique sfb",
 )
-
-DatabaseOption = Annotated[
-    str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
-]
-RunsOption = Annotated[
-    Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
-]
-TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
-CorpusOption = Annotated[
-    str, typer.Option("--corpus", "-c", help="grammar, ptb, or a folder with train.txt, valid.txt and test.txt.")
-]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
-]
-SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search space of your own (TOML).")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.", show_default=False)
-]
-CountOption = Annotated[int, typer.Option("--count", "-n", min=1, help="Sentences.")]
-AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
-CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
-WritingSeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of codes and words.")]
-LengthOption = Annotated[int, typer.Option("--length", min=1, help="Words of a sentence at most.")]
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
-DATABASE = "sqlite:///tuner.db"
-RUNS = Path("runs")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _print_json(content: object) -> None:
-    print(json.dumps(content, ensure_ascii=False, allow_nan=False))
+app.add_typer(service)
 
 
 def _settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, spaces.Value]:
@@ -94,15 +83,6 @@ def _space(technique: str, file: Path | None) -> spaces.Space:
             f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
         )
     return own
-
-
-@contextmanager
-def _opened(url: str, create: bool = False) -> "Iterator[Database]":
-    from tuner.database import Database
-
-    database = Database(url, create)
-    with database.errors():
-        yield database
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
@@ -135,8 +115,25 @@ def launch(
     set_: SetOption = None,
     space: SpaceOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", help="The study stops so long from now, e.g. 8h; it can go on.")
+    ] = None,
+    max_failures: Annotated[
+        int,
+        typer.Option("--max-failures", min=0, help="Trials in a row that may fail before the study stops (0: any)."),
+    ] = 3,
+    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
+    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tune a technique: create a study, or go on with it, and train its trials.
@@ -144,6 +141,9 @@ def launch(
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
     from tuner import pruners, report, samplers, studies, trainer
+    from tuner.artifacts import Store
+    from tuner.database import PATIENCE
+    from tuner.engines import Staff
 
     pruners.check(pruner)
     if objectives not in studies.OBJECTIVES:
@@ -164,7 +164,7 @@ def launch(
     name = study or f"{technique}-{_plain(Path(source).name)}-{model}"
     _check_name(name)
     spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
-    _say(f"checking {technique} on {corpus} …")
+    say(f"checking {technique} on {corpus} …")
     described = trainer.check(spec, searched.corners(fixed))
     if objectives != "nll" and not described["latent"]:
         raise Usage(
@@ -173,20 +173,35 @@ def launch(
     if min_rate and not described["latent"]:
         raise Usage(f"--min-rate {min_rate:g} is not allowed for {technique}, which has no latent code and so no rate.")
     for warning in described["warnings"]:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     if not searched.searched(fixed):
-        _say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
-    request = studies.Request(
-        searched, source, model, fixed, sampler, seed, trials, options, min_rate, pruner, objectives, stop_when
+        say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
+    rules = studies.Rules(
+        timeout=seconds(timeout, "--timeout") if timeout else 0.0,
+        deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
+        max_failures=max_failures,
     )
-    with _opened(database, create=True) as opened:
-        current = studies.go_on(opened, name, request, described, runs)
-        _work(current)
+    request = studies.Request(
+        searched, source, model, fixed, sampler, seed, trials, options, min_rate, pruner, objectives, stop_when, rules
+    )
+    if artifacts is not None:
+        Store(artifacts)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff.check(database)
+    with opened(database, create=True, patience=PATIENCE) as there:
+        current = studies.go_on(there, name, request, described, runs, artifacts)
+        if workers == 0:
+            say(f"study {name} waits for workers: `tuner worker --database {there.url}`")
+            return
+        if detach:
+            work_detached(current, staff, database, runs)
+            return
+        work(current, staff, database, runs)
         if as_json:
-            _print_json(current.plain())
+            print_json(current.plain())
             return
         report.summary(current)
-        report.next_commands(current, "" if database == DATABASE else f" --database {database}")
+        report.next_commands(current, "" if database == DATABASE else f" --database {there.url}")
 
 
 def _plain(name: str) -> str:
@@ -198,31 +213,6 @@ def _check_name(name: str) -> None:
         raise Usage(
             f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first."
         )
-
-
-def _work(study: Any) -> None:
-    from tuner.progress import Progress
-    from tuner.studies import OVER, best_of
-    from tuner.worker import Worker
-
-    before, trials = study.trials(), study.budget
-    done = [t for t in before if t.state in OVER]
-    best = best_of(before)
-    _say(f"study {study.name}: {len(done)} of {trials} trials done" + (", going on" if 0 < len(done) < trials else ""))
-    if study.specification["corpus"]["entropy"] is not None and not done:
-        _say(f"the corpus's exact entropy is {study.specification['corpus']['entropy']:.3f} nats per sentence")
-    try:
-        Worker(study, Progress(trials, len(done), best.value if best else None)).run()
-    except Interrupted:
-        finished = sum(t.state in OVER for t in study.trials())
-        raise Fault(
-            f"stopped: {finished} of {trials} trials are done, the one under way keeps its checkpoint; the same command goes on."
-        ) from None
-    if (reason := study.stopped) is not None:
-        _say(f"the study has ended: {reason}; without --stop-when the same command goes on")
-    elsewhere = [str(t.number) for t in study.trials() if t.state == "running"]
-    if elsewhere:
-        _say(f"trial {', '.join(elsewhere)} is being trained by another worker")
 
 
 @app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
@@ -260,14 +250,14 @@ def train(
         last: dict[str, Any] = {}
         for last in trainer.events():
             for warning in last["warnings"] if last["event"] == "started" else ():
-                _say(f"warning: {warning}")
+                say(f"warning: {warning}")
             if last["event"] not in ("done", "failed"):
                 progress(last["event"], 0, last)
     result = answer(last)
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
-    _say("")
+    say("")
     report.metrics_table(result["metrics"], result["entropy"])
     print(
         f"run {result['run']}: {result['epochs']} epochs, the best was {result['best_epoch']}, "
@@ -291,7 +281,7 @@ def evaluate(
     arguments = [_saved_run(run, database), json.dumps(_settings(set_))]
     metrics = trainer.ask("evaluate", *arguments, *([] if seed is None else ["--seed", seed]))
     if as_json:
-        _print_json({"run": run, "metrics": metrics})
+        print_json({"run": run, "metrics": metrics})
     else:
         report.metrics_table(metrics)
 
@@ -300,7 +290,7 @@ def _saved_run(run: str, database: str) -> Path:
     """A run's folder, with a word if its training is not finished."""
     folder = _run_folder(run, database)
     if (folder / "best.safetensors").exists() and not (folder / "result.json").exists():
-        _say(f"note: run {run} is not finished; this is its best epoch so far")
+        say(f"note: run {run} is not finished; this is its best epoch so far")
     return folder
 
 
@@ -312,12 +302,19 @@ def _run_folder(run: str, database: str) -> Path:
     study, slash, number = run.rpartition("/")
     if not slash or not number.isdigit():
         raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
-    with _opened(database) as opened:
-        found = studies.open_study(opened, study)
-        count = len(found.trials())
-        if int(number) >= count:
-            raise Usage(f"run {run!r} does not exist: study {study!r} has {count} trials, from 0 on.")
-        return found.run_folder(int(number))
+    with opened(database) as there:
+        cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
+        return studies.open_study(there, study).run_folder(int(number), cache)
+
+
+@app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
+def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
+    """Print what a run's trainer said: warnings, and why it crashed."""
+    file = _run_folder(run, database) / "trainer.log"
+    try:
+        print(file.read_text(encoding="utf-8", errors="replace"), end="")
+    except FileNotFoundError as error:
+        raise Usage(f"run {run!r} has no log yet.") from error
 
 
 def _write(command: str, run: str, database: str, options: dict[str, object], *more: object) -> dict[str, Any]:
@@ -352,11 +349,11 @@ def sample(
     options = {"count": count, "source": "posterior" if posterior else "prior", "decoding": _decoding(ancestral)}
     found = _write("sample", run, database, {**options, "seed": seed, "length": length})
     if as_json:
-        _print_json({"run": run, **found})
+        print_json({"run": run, **found})
         return
     for entry in found["sentences"]:
         print(entry["sentence"] + (f"\n    from: {entry['source']}" if "source" in entry else ""))
-    _say(f"{found['distinct']} of {count} sentences are distinct")
+    say(f"{found['distinct']} of {count} sentences are distinct")
 
 
 @app.command(epilog='Example: tuner reconstruct mdr-ptb-small/3 "the company said it expects a profit"')
@@ -378,11 +375,11 @@ def reconstruct(
     options = {"count": count, "centre": centre, "decoding": _decoding(ancestral), "seed": seed, "length": length}
     found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
     if as_json:
-        _print_json({"run": run, **found})
+        print_json({"run": run, **found})
         return
     for entry in found["sentences"]:
         for note in entry["notes"]:
-            _say(f"note: {note}")
+            say(f"note: {note}")
         print(f"{entry['source']}\n    {entry['sentence']}\n    TER {entry['ter']:.2f}")
 
 
@@ -405,10 +402,10 @@ def interpolate(
     options = {"count": count, "centre": centre, "decoding": _decoding(ancestral), "seed": seed, "length": length}
     found = _write("interpolate", run, database, options, json.dumps([first, last]))
     if as_json:
-        _print_json({"run": run, **found})
+        print_json({"run": run, **found})
         return
     for note in found["notes"]:
-        _say(f"note: {note}")
+        say(f"note: {note}")
     print("\n".join([f"[{first}]", *(entry["sentence"] for entry in found["sentences"]), f"[{last}]"]))
 
 
@@ -429,7 +426,7 @@ def neighbours(
     options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
     found = _write("neighbours", run, database, options)
     if as_json:
-        _print_json({"run": run, **found})
+        print_json({"run": run, **found})
         return
     for entry in found["sentences"]:
         print(f"{entry['sentence']}\n    {entry['ter']:.2f}  {entry['neighbour']}")
@@ -441,7 +438,7 @@ def techniques(as_json: JsonOption = False) -> None:
     """List the techniques with their formulas, hyperparameters and domains."""
     loaded = [spaces.load(name) for name in spaces.techniques()]
     if as_json:
-        _print_json([s.plain() for s in loaded])
+        print_json([s.plain() for s in loaded])
         return
     for s in loaded:
         print(f"{s.technique}: {s.summary}\n    {s.formula}   [{s.paper}]")
@@ -459,7 +456,7 @@ def techniques(as_json: JsonOption = False) -> None:
 def samplers(as_json: JsonOption = False) -> None:
     """List the samplers that can propose a study's trials."""
     if as_json:
-        _print_json([{"name": name, "summary": entry.summary} for name, entry in SAMPLERS.items()])
+        print_json([{"name": name, "summary": entry.summary} for name, entry in SAMPLERS.items()])
         return
     for name, entry in SAMPLERS.items():
         notes = (" (default)" if name == DEFAULT_SAMPLER else "") + (f" [{entry.extra}]" if entry.extra else "")
@@ -483,14 +480,14 @@ def corpora(
             "FOLDER": "any folder with train.txt, valid.txt and test.txt, one sentence a line",
         }
         if as_json:
-            _print_json([{"name": key, "description": text} for key, text in listed.items()])
+            print_json([{"name": key, "description": text} for key, text in listed.items()])
             return
         for key, text in listed.items():
             print(f"{key:<10} {text}")
         return
     described = trainer.ask("corpus", _corpus(name), "{}")
     if as_json:
-        _print_json(described)
+        print_json(described)
         return
     for key, value in described.items():
         shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
@@ -505,21 +502,35 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
 
     from tuner import report, studies
 
-    with _opened(database) as opened:
-        found = [study.plain() for study in studies.all_studies(opened)]
+    with opened(database) as there:
+        found = studies.overview(there)
     if as_json:
-        _print_json([{**s, "trials": len(s["trials"])} for s in found])
+        print_json(found)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("study", "technique", "corpus", "model", "sampler", "done", "best NLL", "R", "note"):
+    for column in (
+        "study",
+        "state",
+        "technique",
+        "corpus",
+        "model",
+        "sampler",
+        "done",
+        "running",
+        "best NLL",
+        "R",
+        "note",
+    ):
         table.add_column(column)
     for s in found:
-        done = sum(t["state"] in studies.OVER for t in s["trials"])
-        best = s["best"] or {"value": None, "metrics": {}}
-        note = "best trial collapsed" if best["metrics"].get("collapsed") else ""
+        counts, best = s["trials"], s["best"] or {"value": None, "metrics": {}}
+        done = sum(counts.get(state, 0) for state in studies.OVER)
+        notes = [s["why"]] if s["why"] else []
+        notes += ["best trial collapsed"] if best["metrics"].get("collapsed") else []
         table.add_row(
-            s["study"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
-            report.number(best["value"]), report.number(best["metrics"].get("rate")), note,
+            s["study"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
+            str(counts.get("running", 0)), report.number(best["value"]), report.number(best["metrics"].get("rate")),
+            "; ".join(notes),
         )  # fmt: skip
     report.console().print(table)
 
@@ -529,33 +540,37 @@ def show(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: Jso
     """Show a study: its trials, its best trial, what made its figures."""
     from tuner import report, studies
 
-    with _opened(database) as opened:
-        found = studies.open_study(opened, study)
+    with opened(database) as there:
+        found = studies.open_study(there, study)
         if as_json:
-            _print_json({**found.plain(), "specification": found.specification})
+            print_json({**found.plain(), "specification": found.specification})
             return
         facts = found.specification
         sizes = ", ".join(f"{count:,} {split}" for split, count in facts["corpus"]["sentences"].items())
         fixed = ", ".join(f"{key}={value}" for key, value in facts["fixed"].items()) or "nothing"
         searched = ", ".join(f"{p.name} in {p.domain}" for p in found.space.searched(facts["fixed"])) or "nothing"
         print(f"corpus    {facts['corpus']['name']} ({sizes} sentences, {facts['corpus']['vocabulary']:,} words)")
-        print(f"searched  {searched}\nset       {fixed}\nruns in   {found.folder}\n")
+        print(f"searched  {searched}\nset       {fixed}\nruns in   {found.store.address}\n")
         report.summary(found)
 
 
 @app.command(epilog="Example: tuner trials sfb-grammar-tiny --json")
-def trials(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
-    """List a study's trials."""
+def trials(
+    study: StudyArgument,
+    every: Annotated[bool, typer.Option("--all", help="Not only the last ones and the best.")] = False,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's trials: the last ones and the best, or all (--json lists all)."""
     from tuner import report, studies
 
-    with _opened(database) as opened:
-        study_ = studies.open_study(opened, study)
-        found = study_.trials()
-    if as_json:
-        _print_json([t.plain() for t in found])
-        return
-    report.console().print(report.trial_table(found, front=study_.front(found)))
-    if any(t.metrics and t.metrics["collapsed"] for t in found):
+    with opened(database) as there:
+        found = studies.open_study(there, study)
+        if as_json:
+            print_json([t.plain() for t in found.trials()])
+            return
+        shown = report.print_trials(found, None if every else report.ROWS)
+    if any(t.metrics and t.metrics["collapsed"] for t in shown):
         report.console().print(f"\n{report.COLLAPSED}")
 
 
@@ -571,8 +586,8 @@ def export(
 
     if form not in ("csv", "json"):
         raise Usage(f"--format {form!r} is unknown: choose csv or json.")
-    with _opened(database) as opened:
-        text = report.export(studies.open_study(opened, study), form)
+    with opened(database) as there:
+        text = report.export(studies.open_study(there, study), form)
     if out is None:
         print(text, end="")
         return
@@ -582,8 +597,8 @@ def export(
         raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
 
 
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise Interrupted
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    raise Interrupted() if number == signal.SIGINT else Interrupted("preempted", "this machine was told to stop.")
 
 
 def main() -> None:
@@ -604,5 +619,5 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    _say(f"{chr(13) + chr(27) + '[K' if sys.stderr.isatty() else ''}tuner: {message}")
+    say(f"{chr(13) + chr(27) + '[K' if sys.stderr.isatty() else ''}tuner: {message}")
     sys.exit(code)

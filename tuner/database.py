@@ -1,41 +1,65 @@
-"""The study database: Optuna's tables for studies, trials, parameters and values; ours beside them; both made by Alembic.
+"""The study database: our tables, and Optuna's record of studies and trials beside them, for every tool that reads it.
 
-Times are Unix seconds (UTC). Ours:
+Times are Unix seconds (UTC) by the database's own clock. Ours, all made by Alembic:
 
-    tuner_studies   what a study is: its specification, its budget, and who may ask for the next trial right now
-    tuner_attempts  one training process of a trial: its token, its lease, how it ended
+    tuner_studies   what a study is: its specification, its budget, its state, and who may ask for the next trial right now
+    tuner_trials    a trial as it is now: whose it is, until when, and what it found; this is what decides
+    tuner_attempts  one training process of a trial, and how it ended
     tuner_epochs    a trial's validation figures by epoch
+    tuner_workers   who is at work
+
+Optuna's tables follow ours (`tuner.history`): Optuna writes each value in a transaction of its own, which no lease can fence.
 """
 
+import fcntl
 import logging
+import os
+import random
+import socket
 import sqlite3
+import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import sqlalchemy
-from sqlalchemy import JSON, ForeignKey, Index, event
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy import JSON, ForeignKey, Index, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tuner.errors import Fault, Usage
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage
+
+Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
 """Alembic's default, `alembic_version`, is Optuna's in the same database"""
+SCHEMA = "0002"
+"""this program's; the newest of `tuner.migrations.versions`"""
 BUSY_SECONDS = 30
+POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}
+"""of a server's connections: threads share a few, and an idle one may have been cut"""
+RETRY_SECONDS = 0.2
+"""before a transaction that lost its connection is tried again; doubled up to `RETRY_LIMIT` each time"""
+RETRY_LIMIT = 10.0
+PATIENCE = 900.0
+"""how long a worker waits for a database server that has gone; its training goes on meanwhile"""
+NETWORK_FILE_SYSTEMS = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs",
+     "fuse.glusterfs", "fuse.sshfs", "fuse.ceph", "fuse.s3fs")
+)  # fmt: skip
 
 
 class Base(DeclarativeBase):
     """Our tables."""
 
-    type_annotation_map: ClassVar[dict[Any, Any]] = {float: sqlalchemy.Double}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: sqlalchemy.Double, dict[str, Any]: JSON, list[Any]: JSON}
 
 
 class StudyRow(Base):
@@ -43,15 +67,68 @@ class StudyRow(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     """as in Optuna's table `studies`"""
-    specification: Mapped[dict[str, Any]] = mapped_column(JSON)
+    specification: Mapped[dict[str, Any]]
     budget: Mapped[int]
     """trials in all, however many workers there are"""
     folder: Mapped[str]
-    """where the trials' runs are"""
+    """where the trials' artifacts are: a folder or an address such as s3://bucket/prefix"""
+    state: Mapped[str] = mapped_column(default="active")
+    """active, stopped, or deleting"""
+    why: Mapped[str | None] = mapped_column(default=None)
+    """why it was stopped"""
+    rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """`studies.Rules`: what ends a trial or the study early"""
+    attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """what the sampler keeps about the study"""
     created_at: Mapped[float]
-    asker: Mapped[str | None]
-    """token of the worker that may create a trial now; one at a time"""
+    recorded_at: Mapped[float] = mapped_column(default=0.0)
+    """when Optuna's record last followed"""
+    asker: Mapped[str | None] = mapped_column(default=None)
+    """token of the worker that may create trials now; one at a time"""
     asker_until: Mapped[float] = mapped_column(default=0.0)
+
+
+class TrialRow(Base):
+    __tablename__ = "tuner_trials"
+    __table_args__ = (
+        Index("tuner_trials_by_state", "study", "state", "number"),
+        Index("tuner_trials_by_value", "study", "value"),
+        Index("tuner_trials_untold", "study", "told"),
+        Index("tuner_trials_by_worker", "worker"),
+    )
+
+    study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    state: Mapped[str]
+    """waiting, running, complete, failed or pruned"""
+    params: Mapped[dict[str, Any]]
+    value: Mapped[float | None] = mapped_column(default=None)
+    """what the study minimises"""
+    values: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """all objectives, as Optuna is told them"""
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """what the sampler keeps about the trial"""
+    reason: Mapped[str | None] = mapped_column(default=None)
+    message: Mapped[str | None] = mapped_column(default=None)
+    losses: Mapped[int] = mapped_column(default=0)
+    """attempts in a row that were lost or out of memory since the last new epoch"""
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    """spent by the attempts that are over"""
+    artifacts: Mapped[str | None] = mapped_column(default=None)
+    """where in the study's folder its newest files are"""
+    token: Mapped[str | None] = mapped_column(default=None)
+    """of the attempt under way; fences off a worker that has lost its lease"""
+    worker: Mapped[str | None] = mapped_column(default=None)
+    """who has it, or had it last"""
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None] = mapped_column(default=None)
+    """of the attempt under way, or the last one"""
+    ended_at: Mapped[float | None] = mapped_column(default=None)
+    told: Mapped[bool] = mapped_column(default=False)
+    """whether Optuna's record has its end"""
 
 
 class AttemptRow(Base):
@@ -62,18 +139,17 @@ class AttemptRow(Base):
     study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"))
     trial: Mapped[int]
     token: Mapped[str] = mapped_column(unique=True)
-    """fences off a worker that has lost its lease"""
     seed: Mapped[int]
     state: Mapped[str]
     """running, finished, failed, lost or interrupted"""
-    reason: Mapped[str | None]
-    message: Mapped[str | None]
+    reason: Mapped[str | None] = mapped_column(default=None)
+    message: Mapped[str | None] = mapped_column(default=None)
+    worker: Mapped[str] = mapped_column(default="")
     host: Mapped[str]
     pid: Mapped[int]
     """the worker's process"""
-    lease_until: Mapped[float]
     started_at: Mapped[float]
-    ended_at: Mapped[float | None]
+    ended_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class EpochRow(Base):
@@ -87,12 +163,80 @@ class EpochRow(Base):
     neg_elbo: Mapped[float | None]
     active_units: Mapped[int | None]
     seconds: Mapped[float | None]
-    objective: Mapped[dict[str, Any]] = mapped_column(JSON)
+    objective: Mapped[dict[str, Any]]
     """the technique's own state, e.g. its KL weight"""
 
 
+class WorkerRow(Base):
+    __tablename__ = "tuner_workers"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    process: Mapped[str]
+    """its process's number and birth (`process_mark`)"""
+    device: Mapped[str]
+    state: Mapped[str]
+    """idle, training, or gone"""
+    study: Mapped[str | None] = mapped_column(default=None)
+    trial: Mapped[int | None] = mapped_column(default=None)
+    trials: Mapped[int] = mapped_column(default=0)
+    """that it has ended"""
+    version: Mapped[str]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
+def process_mark(pid: int) -> str:
+    """A process's number and birth, so that a later process of the same number is another one; the number alone where the
+    system does not tell."""
+    try:
+        born = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except OSError:
+        return str(pid)
+    return f"{pid}:{born}"
+
+
+def is_alive(mark: str) -> bool:
+    """Whether this machine's process of that mark exists."""
+    pid = int(mark.split(":")[0])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return process_mark(pid) == mark
+
+
+def _file_system(path: Path, mounts: str) -> str:
+    """The type of the file system that holds an absolute path, by the text of /proc/self/mounts."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, found = line.split()[:3]
+        point = point.replace("\\040", " ")
+        if (path.is_relative_to(point)) and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _refuse_network(file: Path) -> None:
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    except OSError:
+        return
+    kind = _file_system(file.resolve(), mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise Usage(
+            f"--database sqlite:///{file} lies on a network file system ({kind}), where SQLite's locks do not hold: "
+            "name a file on a local disk, or use PostgreSQL (postgresql://user@host/name)."
+        )
+
+
 def _immediate(engine: sqlalchemy.Engine) -> None:
-    """Makes SQLite take its write lock when a transaction begins: a lock taken half-way through cannot be waited for."""
+    """Makes SQLite take its write lock when a transaction begins: a lock taken half-way through cannot be waited for.
+
+    `reading` on the connection's options begins one that only reads, which WAL lets pass beside a writer.
+    """
 
     @event.listens_for(engine, "connect")
     def _(connection: Any, _record: Any) -> None:
@@ -102,110 +246,279 @@ def _immediate(engine: sqlalchemy.Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _has_gone(error: BaseException) -> bool:
+    """Whether the transaction failed for the connection's sake, or lost a race that is not its fault, and may be tried again."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated or state in ("40001", "40P01"):  # serialization failure, deadlock
+        return True
+    # class 08: connection; 57P0x: the server shuts down or starts; 53: out of connections. None: no server answered.
+    unreachable = state is None or state[:2] in ("08", "53") or state.startswith("57P")
+    return unreachable and type(error.orig).__module__.startswith("psycopg") and not isinstance(error.orig, TypeError)
 
 
 class Database:
-    """A study database. Opening one of an older version upgrades it; `create` makes one that is not there yet.
+    """A study database.
+
+    Args:
+        url: sqlite:///FILE, or postgresql://…
+        create: makes one that is not there yet.
+        patience: seconds for which a transaction is tried again while the server cannot be reached.
+        upgrade: upgrades an older one; SQLite's, which one machine has to itself, always is.
 
     Raises:
         Usage: if the URL is not one, or (without `create`) there is no database.
-        Fault: if it cannot be opened, or a newer version of this program made it.
+        Fault: if it cannot be opened, its schema is older (PostgreSQL) or newer than this program's.
     """
 
-    def __init__(self, url: str, create: bool = False) -> None:
-        self.url = url
+    def __init__(self, url: str, create: bool = False, patience: float = 0.0, upgrade: bool = False) -> None:
+        self.url, self.patience = url, patience
+        options: dict[str, Any] = {}
         try:
             parsed = sqlalchemy.make_url(url)
-            self.engine = sqlalchemy.create_engine(url)
+            if parsed.get_backend_name() == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+                options = POOL
+            self.engine = sqlalchemy.create_engine(parsed, **options)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            remedy = (
+                "pip install 'text-vae-tuner[postgres]'" if "psycopg" in str(error) else "give e.g. sqlite:///tuner.db"
+            )
             raise Usage(
-                f"--database {url!r} is no database URL that can be used ({error}): give e.g. sqlite:///tuner.db."
+                f"--database {_shown(url)!r} is no database URL that can be used ({error}): {remedy}."
             ) from error
+        self.url = _shown(url)
+        """for people: without its password"""
+        self.secret_url = parsed.render_as_string(hide_password=False)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite:
-            if parsed.database in (None, "", ":memory:"):
-                raise Usage(
-                    f"--database {url!r} names no file: workers share the database, so give e.g. sqlite:///tuner.db."
-                )
-            if not create and not Path(str(parsed.database)).exists():
-                raise Usage(
-                    f"there is no database at {url}: `tuner launch` makes it, or name another one with --database."
-                )
+            self._check_file(str(parsed.database or ""), create)
             _immediate(self.engine)
-        with self.errors():
-            if self.sqlite:
-                with self.engine.connect() as connection:
-                    driver = connection.connection.driver_connection
-                    assert driver is not None
-                    connection.rollback()
-                    driver.execute("PRAGMA journal_mode = WAL")
-            self._migrate()
+        elif parsed.get_backend_name() != "postgresql":
+            raise Usage(
+                f"--database {self.url!r} is neither SQLite nor PostgreSQL: give sqlite:///FILE or postgresql://…."
+            )
+        try:
+            with self.errors():
+                self._open(create, upgrade or self.sqlite)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, create: bool, upgrade: bool) -> None:
+        if self.sqlite:
+            with self.engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                connection.rollback()
+                driver.execute("PRAGMA journal_mode = WAL")
+        current = self.read(self._current)
+        if current != SCHEMA:
+            self._prepare(current, create, upgrade)
+
+    def _check_file(self, file: str, create: bool) -> None:
+        if file in ("", ":memory:"):
+            raise Usage(
+                f"--database {self.url!r} names no file: workers share the database, so give e.g. sqlite:///tuner.db."
+            )
+        if not create and not Path(file).exists():
+            raise Usage(
+                f"there is no database at {self.url}: `tuner launch` makes it, or name another one with --database."
+            )
+        _refuse_network(Path(file))
+
+    def _prepare(self, current: str | None, create: bool, upgrade: bool) -> None:
+        if current is None and not create and not upgrade:
+            raise Usage(f"{self.url} holds no studies yet: `tuner launch` or `tuner database upgrade` prepares it.")
+        if current is not None and current > SCHEMA:
+            raise self._newer(current)
+        if current is not None and not upgrade:
+            raise Fault(
+                f"database {self.url} has schema {current!r}, older than this program's {SCHEMA!r}: stop the workers, then "
+                "run `tuner database upgrade`."
+            )
+        self.run(lambda session: self._migrate(session))
+
+    @staticmethod
+    def _current(session: Session) -> str | None:
+        """The schema's version; None where there is none."""
+        try:
+            with session.begin_nested():
+                found: str | None = session.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+        except (OperationalError, ProgrammingError) as error:
+            if _has_gone(error) or not any(word in str(error) for word in ("no such table", "does not exist")):
+                raise
+            return None
+        return found
+
+    def _newer(self, current: str) -> Fault:
+        return Fault(
+            f"database {self.url} has schema {current!r}, newer than this program's {SCHEMA!r}: upgrade tuner, or name "
+            "another database with --database."
+        )
+
+    def _migrate(self, session: Session) -> None:
+        """In one transaction, which holds a lock, so that two programs migrate in turn."""
+        from alembic import command
+        from alembic.config import Config
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        if not self.sqlite:
+            session.execute(text("SELECT pg_advisory_xact_lock(7465787476616531)"))
+        if self._current(session) == SCHEMA:
+            return
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, SCHEMA)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turns the database's errors into one sentence."""
-        from optuna.exceptions import StorageInternalError
-
         try:
             yield
-        except (DatabaseError, StorageInternalError, sqlite3.DatabaseError) as error:
-            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-            detail = str(getattr(cause, "orig", cause)).strip().splitlines()[0]
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            detail = str(getattr(error, "orig", error)).strip().splitlines()[0]
             hint = {
                 "readonly": "make it and its folder writable",
                 "full": "free some space; the same command then goes on",
                 "unable to open": "check that its folder exists and may be written",
                 "locked": "another process holds it; try again when that has ended",
                 "not a database": "name another file",
+                "password": "check the user and the password in the URL",
             }
             advice = next((text for key, text in hint.items() if key in detail), "check that it is reachable")
             raise Fault(f"database {self.url} cannot be used ({detail}): {advice}.") from error
 
-    def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config
-        from alembic.runtime.migration import MigrationContext
-        from alembic.script import ScriptDirectory
+    def run(self, work: Callable[[Session], Result], patience: float | None = None) -> Result:
+        """The result of `work`, done in one transaction, and done again if the connection is lost or a race decided against it.
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-        head = ScriptDirectory.from_config(config).get_current_head()
-        with self.engine.begin() as connection:  # SQLite: holds the write lock, so that two programs migrate in turn
-            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-            current = context.get_current_revision()
-            if current == head:
-                return
-            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-            if current is not None and current not in known:
-                raise Fault(
-                    f"database {self.url} has schema {current!r}, newer than this program's {head!r}: upgrade tuner, or name "
-                    "another database with --database."
-                )
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        A connection may be lost after the commit and before word of it: `work` must bear being done twice.
+        """
+
+        def once() -> Result:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                return work(session)
+
+        return self._patiently(once, patience)
+
+    def read(self, work: Callable[[Session], Result]) -> Result:
+        """The same for what only reads: it does not wait for SQLite's writers."""
+
+        def once() -> Result:
+            with self.engine.connect().execution_options(reading=True) as connection, Session(connection) as session:
+                return work(session)
+
+        return self._patiently(once, None)
+
+    def _patiently(self, once: Callable[[], Result], patience: float | None) -> Result:
+        deadline = time.monotonic() + (self.patience if patience is None else patience)
+        wait = RETRY_SECONDS
+        while True:
+            try:
+                return once()
+            except DBAPIError as error:
+                if not _has_gone(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(wait * random.uniform(0.5, 1.0))  # not all workers at once
+            wait = min(2 * wait, RETRY_LIMIT)
+
+    def clock(self, session: Session) -> float:
+        """Now, by the database's clock: machines' clocks disagree."""
+        if self.sqlite:
+            return time.time()
+        now: float = (
+            session.connection().exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8").scalar_one()
+        )
+        return now
+
+    @contextmanager
+    def alone(self, what: str, patience: float) -> Iterator[bool]:
+        """Whether this is the only one at `what` now, after waiting for so many seconds.
+
+        A lock that ends with its holder's process or connection, and that a holder which stands still keeps.
+        """
+        until = time.monotonic() + patience
+        with self._file_lock() if self.sqlite else self._advisory_lock(what) as take:
+            while not (mine := take()) and time.monotonic() < until:
+                time.sleep(0.05)
+            yield mine
+
+    @contextmanager
+    def _file_lock(self) -> Iterator[Callable[[], bool]]:
+        with Path(f"{self.engine.url.database}-record").open("ab") as file:
+
+            def take() -> bool:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                return True
+
+            yield take
+
+    @contextmanager
+    def _advisory_lock(self, what: str) -> Iterator[Callable[[], bool]]:
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            name = {"what": what}
+
+            def take() -> bool:
+                found: bool = connection.execute(
+                    text("SELECT pg_try_advisory_lock(7465, hashtext(:what))"), name
+                ).scalar_one()
+                return found
+
+            try:
+                yield take
+            finally:
+                with suppress(DBAPIError):  # the lock goes with the connection
+                    connection.execute(text("SELECT pg_advisory_unlock_all()"))
+
+    def rest(self) -> None:
+        """Gives the connections back: a worker holds none while it trains."""
+        if not self.sqlite:
+            self.engine.pool.dispose()  # the idle ones; another thread may be using one
+            if "storage" in self.__dict__:
+                self._record_engine.pool.dispose()
+
+    def close(self) -> None:
+        """Closes all connections; the next use opens new ones."""
+        self.engine.dispose()
+        if "storage" in self.__dict__:
+            self._record_engine.dispose()
 
     @cached_property
-    def storage(self) -> "RDBStorage":
+    def storage(self) -> "BaseStorage":
         """Optuna's storage in the same database, made or upgraded as needed."""
         import optuna
         from optuna.storages import RDBStorage
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        connect = {"connect_args": {"timeout": BUSY_SECONDS}} if self.sqlite else {}
+        connect: dict[str, Any] = (
+            {"connect_args": {"timeout": BUSY_SECONDS}} if self.sqlite else dict(POOL, pool_size=1)
+        )
         deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # its check for the schema's version warns before it raises
-                    storage = RDBStorage(self.url, engine_kwargs=connect, skip_compatibility_check=True)
-                break
-            except DatabaseError as error:
-                racing = any(word in str(error) for word in ("already exists", "UNIQUE", "unique", "locked"))
-                if not racing or time.monotonic() > deadline:
-                    raise  # else another program makes the tables at this moment
-                time.sleep(0.1)
+        with _STORAGES:  # Optuna's check for its tables and their creation are apart
+            while True:
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # its check for the schema's version warns before it raises
+                        storage = RDBStorage(
+                            self.secret_url,
+                            engine_kwargs=connect,
+                            skip_compatibility_check=True,
+                        )
+                    break
+                except DBAPIError as error:
+                    racing = any(word in str(error) for word in ("already exists", "UNIQUE", "unique", "locked"))
+                    if not (racing or _has_gone(error)) or time.monotonic() > deadline:
+                        raise  # else another program makes the tables at this moment
+                    time.sleep(0.1)
         if storage.get_current_version() not in storage.get_all_versions():
             raise Fault(
                 f"database {self.url} was made by a newer Optuna (schema {storage.get_current_version()}): upgrade optuna."
@@ -215,10 +528,18 @@ class Database:
         if self.sqlite:
             storage.engine.dispose()
             _immediate(storage.engine)
-        return storage
+        self._record_engine = storage.engine
+        storage.remove_session()  # its looking for versions keeps a connection
+        return optuna.storages.get_storage(storage)
 
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on an exception."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+
+_STORAGES = threading.Lock()
+HOST = socket.gethostname()
+
+
+def _shown(url: str) -> str:
+    """A URL without its password."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url

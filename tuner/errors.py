@@ -11,3 +11,6 @@ class Fault(Exception):
 
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM: stop in order. No KeyboardInterrupt, which the command-line library would swallow."""
+
+    def __init__(self, reason: str = "user", message: str = "stopped by the user.") -> None:
+        self.why = (reason, message)

@@ -1,8 +1,10 @@
 """Progress on standard error: one line that changes in a terminal, a line now and then in a pipe."""
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.report import duration, number
@@ -10,79 +12,97 @@ from tuner.report import duration, number
 PIPE_SECONDS = 15.0
 MIN_SHARE = 0.03
 """of the first trial, before which its pace says too little about the time left"""
+SHOWN = 3
+"""trials under way that the line has room for"""
+
+
+@dataclass
+class _Trial:
+    """A trial under way."""
+
+    started: float = field(default_factory=time.monotonic)
+    phase: str = "starting"
+    share: float = 0.0
+    """of its epochs"""
 
 
 class Progress:
-    """Listens to a worker and says how far it is: trials done, best so far, the current epoch, the time left."""
+    """Listens to workers and says how far they are: trials done, best so far, each trial's epoch, the time left."""
 
-    def __init__(self, trials: int, done: int = 0, best: float | None = None) -> None:
-        self.trials, self.done, self.best = trials, done, best
+    def __init__(self, trials: int, done: int = 0, best: float | None = None, workers: int = 1) -> None:
+        self.trials, self.done, self.best, self.workers = trials, done, best, workers
         self.terminal = sys.stderr.isatty()
         self.spent: list[float] = []
-        self.trial_started = self.said_at = time.monotonic()
-        self.epoch = ""
+        self.said_at = time.monotonic()
+        self.running: dict[int, _Trial] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
-        """One event of a trial."""
+        """One event of a trial, from any thread."""
+        with self._lock:
+            self._hear(event, trial, facts)
+
+    def _hear(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         if event == "claimed":
-            self.trial_started = time.monotonic()
+            self.running[trial] = _Trial()
             params = " ".join(f"{key}={number(value)}" for key, value in facts["params"].items())
             self._line(f"trial {trial}: {params or 'the defaults'}")
-            self.epoch = "starting"
-        elif event == "done":
-            metrics = facts["metrics"]
-            self._end()
-            if metrics["nll"] is not None:
-                self.best = min(self.best, metrics["nll"]) if self.best is not None else metrics["nll"]
+        elif event == "complete":
+            metrics, took = facts["metrics"], self._end(trial)
+            self.best = min(self.best, metrics["nll"]) if self.best is not None else metrics["nll"]
             word = ", collapsed" if metrics["collapsed"] else ""
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
-                f"AU {number(metrics['active_units'])}{word} ({duration(self.spent[-1])}, {facts['epochs']} epochs); "
-                f"{self.done} of {self.trials} done, best NLL {number(self.best)}{self._left(0)}"
+                f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
+                f"{self.done} of {self.trials} done, best NLL {number(self.best)}{self._left()}"
             )
-        elif event == "failed":
-            if facts["reason"] in ("nan", "oom", "error"):
-                self._end()
-            self._line(f"trial {trial}: {facts['reason']}: {facts['message']}")
-        elif event == "pruned":
-            self._end()
+        elif event in ("failed", "pruned"):
+            self._end(trial)
+            self._line(f"trial {trial}: " + (f"{facts['reason']}: " if "reason" in facts else "") + facts["message"])
+        elif event in ("handed back", "lost"):
+            self.running.pop(trial, None)
             self._line(f"trial {trial}: {facts['message']}")
-        elif event in ("warning", "lost"):
+        elif event == "warning":
             self._line(f"trial {trial}: {facts['message']}")
         elif event in ("epoch", "progress"):
-            self._step(event, trial, facts)
+            self._step(event, self.running.setdefault(trial, _Trial()), facts)
 
-    def _end(self) -> None:
+    def _end(self, trial: int) -> float:
         self.done += 1
-        self.spent.append(time.monotonic() - self.trial_started)
+        self.spent.append(time.monotonic() - self.running.pop(trial, _Trial()).started)
+        return self.spent[-1]
 
-    def _step(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
+    def _step(self, event: str, trial: _Trial, facts: Mapping[str, Any]) -> None:
         if event == "epoch":
-            self.epoch = (
-                f"epoch {facts['epoch']}/{facts['epochs']} D {number(facts['distortion'])} R {number(facts['rate'])}"
-            )
-        elif not self.epoch.startswith("epoch"):
-            self.epoch = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
-        evaluating = facts.get("phase") == "evaluation"
-        phase = f"evaluating {facts['done']}/{facts['of']}" if evaluating else self.epoch
-        share = facts.get("epoch", 0) / facts.get("epochs", 1)
+            figures = f"D {number(facts['distortion'])} R {number(facts['rate'])}"
+            trial.phase = f"epoch {facts['epoch']}/{facts['epochs']} {figures}"
+        elif facts.get("phase") == "evaluation":
+            trial.phase = f"evaluating {facts['done']}/{facts['of']}"
+        elif not trial.phase.startswith("epoch"):
+            trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
+        trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
         best = f", best NLL {number(self.best)}" if self.best is not None else ""
-        text = f"{self.done}/{self.trials} trials{best} | trial {trial}: {phase}{self._left(share)}"
+        phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
+        more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
+        text = f"{self.done}/{self.trials} trials{best} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"
         if self.terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self.said_at > PIPE_SECONDS:
             self._line(text)
 
-    def _left(self, share: float) -> str:
-        """The time left: by the trials so far, or in the first one by the share of its epochs that is done."""
-        running = time.monotonic() - self.trial_started
+    def _left(self) -> str:
+        """The time left: by the trials so far, or before the first is done by the share of the epochs that are."""
+        now = time.monotonic()
         if self.spent:
             mean = sum(self.spent) / len(self.spent)
-            left = mean * (self.trials - self.done) - (min(running, mean) if share else 0)
-        elif share > MIN_SHARE:
-            left = running / share * self.trials - running
+            begun = sum(min(now - trial.started, mean) for trial in self.running.values())
+            left = (mean * (self.trials - self.done) - begun) / self.workers
         else:
-            return ""
+            first = max(self.running.values(), key=lambda trial: trial.share, default=None)
+            if first is None or first.share <= MIN_SHARE:
+                return ""
+            running = now - first.started
+            left = running / first.share * self.trials / self.workers - running
         return f", about {duration(left)} left" if left > 0 else ""
 
     def _line(self, text: str) -> None:

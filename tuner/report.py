@@ -4,15 +4,17 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tuner.studies import METRICS, Study, Trial, best_of
+from tuner.studies import METRICS, Study, Trial
 
 PIPE_WIDTH = 200
+ROWS = 50
+"""trials in a table unless all are asked for"""
 COLLAPSED = (
     "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats, or no active unit), so the decoder "
     "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
@@ -67,10 +69,8 @@ def _note(trial: Trial) -> str:
     return f"{trial.reason}: {trial.message}" if trial.reason else ""
 
 
-def trial_table(trials: Sequence[Trial], title: str | None = None, front: Sequence[Trial] = ()) -> Table:
-    """A row for each trial; a star marks the best one, or those of the front."""
-    best = best_of(list(trials))
-    marked = {t.number for t in front} or ({best.number} if best else set())
+def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | None = None) -> Table:
+    """A row for each trial, with a star at those marked: the best one, or the front."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("state")
@@ -98,27 +98,38 @@ def trial_table(trials: Sequence[Trial], title: str | None = None, front: Sequen
     return table
 
 
+def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
+    """Prints the last so many trials, and the best one wherever it is; returns them."""
+    out, best, front = console(), study.best(), study.front()
+    trials = study.trials(rows)
+    earlier = sum(study.counts().values()) - len(trials)
+    if best is not None and best.number not in {t.number for t in trials}:
+        trials.insert(0, best)
+        earlier -= 1
+    out.print(trial_table(trials, set(front) or ({best.number} if best else set()), title))
+    if earlier > 0:
+        out.print(f"… and {earlier:,} earlier trials: `tuner trials {study.name} --all`")
+    return trials
+
+
 def summary(study: Study) -> None:
     """A study's trials, its best, what to know about the figures and what to do next."""
-    out, trials, facts = console(), study.trials(), study.specification
-    front = study.front(trials)
-    out.print(
-        trial_table(
-            trials,
-            f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, "
-            f"sampler {facts['sampler']}, seed {facts['seed']}",
-            front,
-        )
+    facts = study.specification
+    title = (
+        f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, "
+        f"sampler {facts['sampler']}, seed {facts['seed']}"
     )
-    best = best_of(trials)
+    out, best, front = console(), study.best(), study.front()
+    trials = print_trials(study, ROWS, title)
+    if study.state != "active":
+        out.print(f"\nthe study is {study.state}" + (f": {study.why}" if study.why else ""))
     if best is None:
         out.print("\nno trial is complete yet")
         return
     assert best.metrics is not None
     params = " ".join(f"{key}={number(value)}" for key, value in best.params.items()) or "the defaults"
     if front:
-        numbers = ", ".join(str(t.number) for t in sorted(front, key=lambda t: t.value or 0.0))
-        out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {numbers}")
+        out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {', '.join(map(str, front))}")
     out.print(
         f"\nbest: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
         f"PPL {number(best.metrics['ppl'])}, with {params}"
@@ -131,7 +142,7 @@ def summary(study: Study) -> None:
             f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: "
             "no model's expected NLL is lower"
         )
-    costs = [t.cost for t in trials if t.cost]
+    costs = [t.cost for t in [*trials, best] if t.cost]
     parts = {part: sum(c["seconds"][part] for c in costs) / len(costs) for part in costs[0]["seconds"]}
     speed = sum(c["tokens_per_second"] for c in costs) / len(costs)
     out.print(
@@ -146,7 +157,7 @@ def summary(study: Study) -> None:
 
 def next_commands(study: Study, database_option: str) -> None:
     """What to type after a study."""
-    best = best_of(study.trials())
+    best = study.best()
     commands = [
         (f"tuner show {study.name}{database_option}", "the study again"),
         (f"tuner export {study.name} --format csv{database_option}", "every trial for a spreadsheet or pandas"),

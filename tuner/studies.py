@@ -1,29 +1,40 @@
 """Studies: create, go on with, inspect. The one service layer; the command line is a thin coat over it."""
 
 import secrets
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select, update
 
 from tuner import __version__, samplers
-from tuner.attempts import Attempts
-from tuner.database import AttemptRow, Database, EpochRow, StudyRow
+from tuner.artifacts import Store
+from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive
 from tuner.errors import Fault, Usage
 from tuner.pruners import Curve
 from tuner.space import Space, Value
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
 METRICS = (
     "nll", "nll_se", "ppl", "ppl_no_end", "ppl_elbo", "rate", "rate_error", "distortion", "neg_elbo", "active_units",
     "mi", "mi_he", "mi_lower", "acc_gap",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What ends a trial or a study early. They may change while it runs."""
+
+    timeout: float = 0.0
+    """seconds that all of a trial's attempts may take together; 0: no limit"""
+    deadline: float | None = None
+    """Unix time at which the study stops"""
+    max_failures: int = 3
+    """trials in a row that may fail, diverged ones not counted, before the study stops itself; 0: no limit"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class Request:
     """one of `OBJECTIVES`"""
     stop_when: float = 0.0
     """nats; the study ends when the sampler expects to gain less (0: never)"""
+    rules: Rules = field(default_factory=Rules)
 
     def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -86,7 +98,7 @@ class Trial:
 
     number: int
     state: str
-    """complete, failed, pruned, running, or interrupted (goes on when the study does)"""
+    """complete, failed, pruned, running, or waiting (goes on when the study does)"""
     params: dict[str, Value]
     value: float | None
     metrics: dict[str, Any] | None
@@ -95,7 +107,9 @@ class Trial:
     cost: dict[str, Any] | None
     """epochs, training tokens per second, and the last attempt's seconds of set-up, training and evaluation"""
     reason: str | None
+    """of the last attempt's end: one of `attempts.RETRIES`, or pruned; none for a complete trial"""
     message: str | None
+    worker: str | None
     run: str
 
     def plain(self) -> dict[str, Any]:
@@ -107,20 +121,46 @@ class Study:
 
     def __init__(self, database: Database, row: StudyRow) -> None:
         self.database = database
-        self.name, self.specification, self.budget = row.name, {**ADDED, **row.specification}, row.budget
-        self.folder, self.created_at = Path(row.folder), row.created_at
+        self.name, self.specification = row.name, {**ADDED, **row.specification}
+        self.created_at, self.store = row.created_at, Store(row.folder)
+        self._keep(row)
+
+    def _keep(self, row: StudyRow) -> None:
+        self.budget, self.state, self.why, self.rules = row.budget, row.state, row.why, Rules(**row.rules)
+
+    def refresh(self) -> "Study":
+        """The study with its budget, state and rules as they are now."""
+        self._keep(self.database.read(lambda session: session.get_one(StudyRow, self.name)))
+        return self
 
     @property
     def space(self) -> Space:
         return Space.of(self.specification["space"])
 
-    def optuna(self, sampler: "optuna.samplers.BaseSampler | None" = None) -> "optuna.Study":
+    def optuna(self) -> "optuna.Study":
+        """The study as Optuna's own tools see it."""
         import optuna
 
-        return optuna.load_study(study_name=self.name, storage=self.database.storage, sampler=sampler)
+        from tuner.history import record
 
-    def run_folder(self, number: int) -> Path:
-        return self.folder / f"{number:04d}"
+        record(self, patience=5.0)
+        return optuna.load_study(study_name=self.name, storage=self.database.storage)
+
+    def run_folder(self, number: int, cache: Path) -> Path:
+        """A folder with the newest files of a trial.
+
+        Raises:
+            Usage: if there is no such trial, or it has none yet.
+        """
+        row = self.database.read(lambda session: session.get(TrialRow, (self.name, number)))
+        if row is None:
+            count = len(self.trials())
+            raise Usage(
+                f"run '{self.name}/{number}' does not exist: study {self.name!r} has {count} trials, from 0 on."
+            )
+        if row.artifacts is None:
+            raise Usage(f"run '{self.name}/{number}' has saved nothing yet: its trial is {row.state}.")
+        return self.store.folder(row.artifacts, cache)
 
     def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
         """What the trainer is given for a trial."""
@@ -134,65 +174,132 @@ class Study:
             "seed": samplers.derive(facts["seed"], number, "train"),
         }
 
-    def front(self, trials: list[Trial]) -> list[Trial]:
-        """The complete trials that none has both a lower value and a higher rate than; empty for one objective."""
+    def front(self) -> list[int]:
+        """Numbers of the complete trials that none has both a lower value and a higher rate than, from the lowest value on; none
+        for one objective. Of equal ones all are in it."""
         if self.specification["objective"] == "nll":
             return []
-        done = [t for t in trials if t.value is not None and t.metrics]
-        return [t for t in done if not any(_dominates(other, t) for other in done)]
+        mine = (TrialRow.study == self.name, TrialRow.state == "complete")
+        query = select(TrialRow.number, TrialRow.values).where(*mine)
+        found = [(v[0], -v[1], number) for number, v in self.database.read(lambda s: s.execute(query).all())]
+        kept: list[tuple[float, float, int]] = []
+        for value, loss, number in sorted(found):
+            if not kept or loss < kept[-1][1] or (value, loss) == kept[-1][:2]:
+                kept.append((value, loss, number))
+        return [number for _, _, number in kept]
 
-    @property
-    def stopped(self) -> str | None:
-        """Why the study ended before its budget, if it did."""
-        reason: str | None = self.optuna().user_attrs.get("stopped")
-        return reason
+    def end(self, state: str, why: str) -> None:
+        """Hands out no more trials: the study is `stopped` by someone, or `satisfied`. What is under way is handed back."""
+        ended = update(StudyRow).where(StudyRow.name == self.name, StudyRow.state == "active")
+        self.database.run(lambda session: session.execute(ended.values(state=state, why=why)))
+        self.refresh()
 
-    def stop(self, reason: str | None) -> None:
-        """Keeps in the study's record why it ended, or that it goes on."""
-        self.optuna().set_user_attr("stopped", reason)
+    def resume(self) -> None:
+        """Hands out trials again; a deadline that has passed is dropped."""
+
+        def change(session: Any) -> None:
+            row = session.get_one(StudyRow, self.name)
+            if row.state == "deleting":
+                raise Usage(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
+            row.state, row.why = "active", None
+            if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
+                row.rules = {**row.rules, "deadline": None}
+
+        self.database.run(change)
+        self.refresh()
+
+    def delete(self) -> None:
+        """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again.
+
+        Raises:
+            Usage: if trials are under way.
+        """
+
+        def mark(session: Any) -> None:
+            now = self.database.clock(session)
+            live = select(TrialRow).where(TrialRow.study == self.name, TrialRow.state == "running")
+            held = [
+                t.number for t in session.scalars(live.where(TrialRow.lease_until > now)) if self._is_held(session, t)
+            ]
+            if held:
+                raise Usage(
+                    f"study {self.name!r} has trials under way ({_listed(held)}): stop it first, with `tuner stop {self.name}`."
+                )
+            session.get_one(StudyRow, self.name).state = "deleting"
+
+        self.database.run(mark)
+        try:
+            self.store.delete()
+        except OSError as error:
+            raise Fault(
+                f"the files of study {self.name!r} in {self.store.address} cannot be removed ({error})."
+            ) from error
+        import optuna
+
+        with suppress(KeyError):  # gone in an earlier try
+            optuna.delete_study(study_name=self.name, storage=self.database.storage)
+        mine = delete(StudyRow).where(StudyRow.name == self.name)
+        self.database.run(lambda session: session.execute(mine))
+
+    @staticmethod
+    def _is_held(session: Any, row: TrialRow) -> bool:
+        worker = session.get(WorkerRow, row.worker)
+        return worker is None or worker.host != HOST or is_alive(worker.process)
 
     def curves(self) -> list[Curve]:
         """Every trial's validation figures by epoch."""
-        with self.database.session() as session:
-            mine = select(EpochRow).where(EpochRow.study == self.name).order_by(EpochRow.trial, EpochRow.epoch)
-            rows: dict[int, list[tuple[int, float, float]]] = {}
-            for row in session.scalars(mine):
-                if row.neg_elbo is not None and row.rate is not None:
-                    rows.setdefault(row.trial, []).append((row.epoch, row.neg_elbo, row.rate))
-        complete = {t.number for t in self.optuna().get_trials(deepcopy=False) if t.state.name == "COMPLETE"}
+        mine = (EpochRow.study == self.name, EpochRow.neg_elbo.is_not(None), EpochRow.rate.is_not(None))
+        epochs = select(EpochRow).where(*mine).order_by(EpochRow.trial, EpochRow.epoch)
+        over = select(TrialRow.number).where(TrialRow.study == self.name, TrialRow.state == "complete")
+
+        def look(session: Any) -> tuple[list[EpochRow], set[int]]:
+            return session.scalars(epochs).all(), set(session.scalars(over))
+
+        found, complete = self.database.read(look)
+        rows: dict[int, list[tuple[int, float, float]]] = {}
+        for row in found:
+            rows.setdefault(row.trial, []).append((row.epoch, row.neg_elbo or 0.0, row.rate or 0.0))
         return [Curve(number, number in complete, epochs) for number, epochs in rows.items()]
 
-    def trials(self) -> list[Trial]:
-        """All trials, in the order of their numbers."""
-        attempts: dict[int, list[AttemptRow]] = {}
-        with self.database.session() as session:
-            for row in session.scalars(select(AttemptRow).where(AttemptRow.study == self.name).order_by(AttemptRow.id)):
-                attempts.setdefault(row.trial, []).append(row)
-        return [self._trial(t, attempts.get(t.number, [])) for t in self.optuna().get_trials(deepcopy=False)]
+    def trials(self, last: int | None = None) -> list[Trial]:
+        """All trials, or the last so many, in the order of their numbers."""
+        query = select(TrialRow).where(TrialRow.study == self.name).order_by(TrialRow.number.desc()).limit(last)
 
-    def _trial(self, trial: "FrozenTrial", attempts: list[AttemptRow]) -> Trial:
-        from optuna.trial import TrialState
+        def look(session: Any) -> list[Trial]:
+            now = self.database.clock(session)
+            return [self._trial(row, now) for row in session.scalars(query)][::-1]
 
-        ended = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
-        state = ended.get(trial.state, "running")
-        last = attempts[-1] if attempts else None
-        if state == "running" and (last is None or not Attempts.is_live(last)):
-            state = "interrupted"
-        spent = [
-            (a.ended_at or (time.time() if Attempts.is_live(a) else a.lease_until)) - a.started_at for a in attempts
-        ]
+        return self.database.read(look)
+
+    def _trial(self, row: TrialRow, now: float) -> Trial:
+        is_running = row.state == "running" and row.lease_until > now
+        seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
+        done = row.state == "complete"
         return Trial(
-            number=trial.number,
-            state=state,
-            params=dict(trial.params),
-            value=trial.values[0] if state == "complete" else None,
-            metrics=trial.user_attrs.get("metrics"),
-            seconds=round(sum(spent), 3) if attempts else None,
-            cost=trial.user_attrs.get("cost"),
-            reason=last.reason if last and state != "complete" else None,
-            message=last.message if last and state != "complete" else None,
-            run=f"{self.name}/{trial.number}",
+            number=row.number,
+            state="waiting" if row.state == "running" and not is_running else row.state,
+            params=dict(row.params),
+            value=row.value if done else None,
+            metrics=row.metrics,
+            seconds=round(seconds, 3) if row.started_at is not None else None,
+            cost=row.cost,
+            reason=None if done or is_running else row.reason,
+            message=None if done or is_running else row.message,
+            worker=row.worker,
+            run=f"{self.name}/{row.number}",
         )
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state."""
+        query = select(TrialRow.state, func.count()).where(TrialRow.study == self.name).group_by(TrialRow.state)
+        return {row[0]: row[1] for row in self.database.read(lambda session: session.execute(query).all())}
+
+    def best(self) -> Trial | None:
+        """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
+        mine = (TrialRow.study == self.name, TrialRow.value.is_not(None), TrialRow.state == "complete")
+        query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
+        row = self.database.read(lambda session: session.scalars(query).first())
+        return None if row is None else self._trial(row, 0.0)
 
     def plain(self) -> dict[str, Any]:
         """The study, its trials and its best trial as JSON values."""
@@ -208,19 +315,16 @@ class Study:
             "objective": facts["objective"],
             "min_rate": facts["min_rate"],
             "pruner": facts["pruner"],
-            "stopped": self.stopped,
+            "state": self.state,
+            "why": self.why,
+            "rules": asdict(self.rules),
             "fixed": facts["fixed"],
             "budget": self.budget,
             "entropy": facts["corpus"]["entropy"],
             "trials": [trial.plain() for trial in trials],
             "best": best.plain() if best else None,
-            "front": [trial.number for trial in self.front(trials)],
+            "front": self.front(),
         }
-
-
-def _dominates(one: Trial, other: Trial) -> bool:
-    (a, b), (c, d) = ((t.value or 0.0, (t.metrics or {})["rate"]) for t in (one, other))
-    return bool(a <= c and b >= d and (a, b) != (c, d))
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
@@ -235,70 +339,129 @@ def open_study(database: Database, name: str) -> Study:
     Raises:
         Usage: if there is none.
     """
-    with database.session() as session:
-        row = session.get(StudyRow, name)
-        if row is None:
-            known = session.scalars(select(StudyRow.name).order_by(StudyRow.name).limit(20)).all()
-            there = f"it holds {', '.join(known)}" if known else "it holds none"
-            raise Usage(f"study {name!r} is not in {database.url}: {there}.")
+    row, known = database.read(
+        lambda session: (
+            session.get(StudyRow, name),
+            session.scalars(select(StudyRow.name).order_by(StudyRow.name).limit(20)).all(),
+        )
+    )
+    if row is None:
+        there = f"it holds {', '.join(known)}" if known else "it holds none"
+        raise Usage(f"study {name!r} is not in {database.url}: {there}.")
     return Study(database, row)
 
 
 def all_studies(database: Database) -> list[Study]:
-    with database.session() as session:
-        rows = session.scalars(select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)).all()
-    return [Study(database, row) for row in rows]
+    query = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
+    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
 
 
-def go_on(database: Database, name: str, request: Request, corpus: Mapping[str, Any], runs: Path) -> Study:
-    """Creates the study, or goes on with it if it is the same but for its budget.
+def overview(database: Database) -> list[dict[str, Any]]:
+    """Every study in short: what it is, its trials by state, its best one."""
+    found = []
+    for study in all_studies(database):
+        facts, best = study.specification, study.best()
+        found.append(
+            {
+                "study": study.name,
+                "state": study.state,
+                "why": study.why,
+                "technique": facts["technique"],
+                "corpus": facts["corpus"]["name"],
+                "model": facts["model"],
+                "sampler": facts["sampler"],
+                "objective": facts["objective"],
+                "seed": facts["seed"],
+                "budget": study.budget,
+                "created_at": study.created_at,
+                "trials": study.counts(),
+                "best": best.plain() if best else None,
+            }
+        )
+    return found
+
+
+def workers(database: Database) -> list[dict[str, Any]]:
+    """Who is at work, the newest word first; a worker without a word for longer than a lease is `lost`."""
+    from tuner.attempts import LEASE_SECONDS
+
+    def look(session: Any) -> list[dict[str, Any]]:
+        now = database.clock(session)
+        found = []
+        for row in session.scalars(select(WorkerRow).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)):
+            plain = {key: value for key, value in vars(row).items() if not key.startswith("_")}
+            silent = now - row.seen_at
+            lost = row.state != "gone" and (silent > LEASE_SECONDS or (row.host == HOST and not is_alive(row.process)))
+            found.append({**plain, "state": "lost" if lost else row.state, "silent": round(silent, 3)})
+        return found
+
+    return database.read(look)
+
+
+def go_on(
+    database: Database, name: str, request: Request, corpus: Mapping[str, Any], runs: Path, artifacts: str | None = None
+) -> Study:
+    """Creates the study, or goes on with it if it is the same but for its budget and rules.
+
+    Its files go to `artifacts` (an address with a protocol), or to a folder of its own in `runs`.
 
     Raises:
         Usage: if a study of that name is another one.
     """
     import optuna
 
-    wanted = request.specification(corpus)
+    wanted, rules = request.specification(corpus), asdict(request.rules)
     # First, so that a study of ours always has its record; one without any trial is a creation that was cut short.
     record = optuna.create_study(
         study_name=name, storage=database.storage, directions=OBJECTIVES[request.objective], load_if_exists=True
     )
     used = bool(record.get_trials(deepcopy=False))
-    with database.session() as session:
-        row = session.get(StudyRow, name)
+    unique = f"{name}-{secrets.token_hex(3)}"
+    folder = f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve())
+
+    def enter(session: Any) -> StudyRow:
+        row: StudyRow | None = session.get(StudyRow, name, with_for_update=True)
+        now = database.clock(session)
         if row is None:
             if used:
                 raise Usage(
                     f"study {name!r} is in {database.url} but is not this program's: take another --study NAME."
                 )
-            folder = (runs / f"{name}-{secrets.token_hex(3)}").resolve()
-            try:
-                folder.mkdir(parents=True)
-            except OSError as error:
-                raise Fault(f"--runs {runs} cannot be written ({error.strerror}): name another folder.") from error
             row = StudyRow(
-                name=name,
-                specification=wanted,
-                budget=request.trials,
-                folder=str(folder),
-                created_at=time.time(),
+                name=name, specification=wanted, budget=request.trials, folder=folder, rules=rules, created_at=now
             )
             session.add(row)
-        else:
-            earlier = {**ADDED, **row.specification}
-            differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
-            if differs:
-                key = differs[0]
-                raise Usage(
-                    f"study {name!r} exists with another {key} ({_brief(earlier[key])}, not {_brief(wanted[key])}): "
-                    "give the new one a name of its own with --study NAME."
-                )
-            row.budget = max(row.budget, request.trials)  # another worker may be at it
-            row.specification = {**earlier, "stop_when": request.stop_when}
-    study = Study(database, row)
-    if study.stopped is not None and not request.stop_when:
-        study.stop(None)
+            session.flush()
+            return row
+        if row.state == "deleting":
+            raise Usage(f"study {name!r} is being deleted: finish that with `tuner delete {name}`.")
+        earlier = {**ADDED, **row.specification}
+        differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
+        if differs:
+            key = differs[0]
+            raise Usage(
+                f"study {name!r} exists with another {key} ({_brief(earlier[key])}, not {_brief(wanted[key])}): "
+                "give the new one a name of its own with --study NAME."
+            )
+        row.budget = max(row.budget, request.trials)  # another worker may be at it
+        row.rules = rules
+        satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
+        row.specification = {**earlier, "stop_when": request.stop_when}
+        if not satisfied:
+            row.state, row.why = "active", None
+        return row
+
+    study = Study(database, database.run(enter))
+    if study.store.local:
+        try:
+            Path(study.store.address).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Fault(f"--runs {runs} cannot be written ({error.strerror}): name another folder.") from error
     return study
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
 def _brief(value: object) -> str:

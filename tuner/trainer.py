@@ -2,14 +2,18 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tuner.errors import Fault, Usage
+
+if TYPE_CHECKING:
+    from tuner.worker import Slot
 
 COMMAND = (sys.executable, "-m", "trainers")
 PREEMPTED = 75
@@ -35,11 +39,22 @@ def _events(lines: IO[str]) -> Iterator[dict[str, Any]]:
             yield event
 
 
+def _oom_kills() -> int:
+    """Processes that this system has killed for memory since it started; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 class Trainer:
     """A trainer's process in a session of its own, so that Ctrl-C reaches the worker alone; it ends when the worker does."""
 
-    def __init__(self, command: str, *arguments: object, log: Path | None = None) -> None:
-        self.log = log
+    def __init__(self, command: str, *arguments: object, log: Path | None = None, slot: "Slot | None" = None) -> None:
+        self.log, self.told = log, False
+        environment = {**ENVIRONMENT, **os.environ, **(slot.environment if slot else {})}
+        self.oom_kills = _oom_kills()
         try:
             if log is not None:
                 log.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +68,11 @@ class Trainer:
                     encoding="utf-8",
                     errors="replace",
                     start_new_session=True,
-                    env={**ENVIRONMENT, **os.environ},
+                    env=environment,
                 )
+            if slot is not None and slot.memory:
+                # Data, not address space: CUDA reserves far more of that than it uses.
+                resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (slot.memory, slot.memory))
         except OSError as error:
             raise Fault(f"the trainer cannot be started ({error}).") from error
 
@@ -69,10 +87,13 @@ class Trainer:
         code = self.process.wait()
         if code < 0:
             name = signal.Signals(-code).name
-            message = f"the trainer was killed by {name}" + (
-                " (the system may have run out of memory)." if code == -9 else "."
-            )
-            yield {"event": "failed", "reason": "lost", "message": message}
+            if code == -signal.SIGKILL and _oom_kills() > self.oom_kills:
+                message = (
+                    "the system ran out of memory and killed the trainer; fewer workers or a smaller batch_size help."
+                )
+                yield {"event": "failed", "reason": "oom", "message": message}
+            else:
+                yield {"event": "failed", "reason": "lost", "message": f"the trainer was killed by {name}."}
         else:
             yield {
                 "event": "failed",
@@ -83,11 +104,17 @@ class Trainer:
     def _last_error(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log else []
         said = [line.strip() for line in lines if line.strip()]
-        return f"{said[-1]} (all of it in {self.log})" if said else "it said nothing."
+        return f"{said[-1]} (the run's trainer.log has all of it)" if said else "it said nothing."
+
+    def tell_to_stop(self) -> None:
+        """Tells it, once, to save its checkpoint and end."""
+        if not self.told:
+            self.told = True
+            self.process.terminate()
 
     def stop(self) -> None:
         """Tells it to save its checkpoint and end; kills it if it does not."""
-        self.process.terminate()
+        self.tell_to_stop()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

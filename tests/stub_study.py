@@ -1,0 +1,60 @@
+"""Studies with the stub trainer, for the tests."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tuner import space, studies
+from tuner.attempts import Claim
+from tuner.database import AttemptRow, Database, TrialRow
+from tuner.studies import Request, Study
+from tuner.worker import Listen, Slot, Worker
+
+CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+STUB = Path(__file__).parent.parent / "benchmarks" / "stub_trainer.py"
+
+
+def request_(trials: int = 3, **changes: Any) -> Request:
+    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}}
+    return Request(**{**facts, "sampler": "random", "seed": 0, "trials": trials, **changes})
+
+
+def make(database: Database, folder: Path, trials: int = 3, name: str = "s", **changes: Any) -> Study:
+    """A study, or the same one again."""
+    return studies.go_on(database, name, request_(trials, **changes), CORPUS, folder / "runs")
+
+
+def deaf(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+    del event, claim, facts
+
+
+def run(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
+    """Has one worker train the study to its end."""
+    with Worker(study.database, name, Path(study.store.address).parent / "work", listen, slot) as worker:
+        worker.run(study)
+
+
+def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
+    """What the stub does in trial n (`tn`), or in all (`all`)."""
+    named = {"*" if key == "all" else key.removeprefix("t"): value for key, value in behaviours.items()}
+    monkeypatch.setenv("STUB", json.dumps(named))
+
+
+def attempts_of(database: Database) -> list[AttemptRow]:
+    return list(database.read(lambda s: s.scalars(select(AttemptRow).order_by(AttemptRow.id)).all()))
+
+
+def expire(database: Database) -> None:
+    """Ends all leases, as if their time had come."""
+    database.run(lambda s: s.execute(update(TrialRow).values(lease_until=0.0)))
+
+
+def starts(study: Study, number: int) -> str:
+    """A letter for each time that a complete trial's training was started."""
+    folder = study.run_folder(number, Path(study.store.address).parent / "cache")
+    found: str = json.loads((folder / "result.json").read_text())["starts"]
+    return found

@@ -1,0 +1,147 @@
+"""Trials' files: whole or not at all, checked, cleaned up; in a folder and in a real S3 server (moto's)."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Damaged, Store
+from tuner.errors import Fault, Usage
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The endpoint of an S3 server of this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "folder":
+        return Store(str(tmp_path / "store"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    found = Store(f"s3://bucket-{tmp_path.name.replace('_', '-').lower()}/prefix")
+    found.files.mkdir(found.root.split("/")[0])
+    return found
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """What a trainer left."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "spec.json").write_text("{}")
+    (folder / CHECKPOINT).write_bytes(os.urandom(100_000))
+    (folder / "not ours").write_text("x")
+    return folder
+
+
+def test_what_was_published_is_fetched_unchanged(store: Store, work: Path, tmp_path: Path) -> None:
+    store.publish(work, "0003/a-1")
+    store.fetch("0003/a-1", tmp_path / "back")
+    assert {f.name for f in (tmp_path / "back").iterdir()} == {"spec.json", CHECKPOINT}
+    assert (tmp_path / "back" / CHECKPOINT).read_bytes() == (work / CHECKPOINT).read_bytes()
+
+
+def test_a_generation_does_not_change_when_the_trainer_goes_on(store: Store, work: Path, tmp_path: Path) -> None:
+    store.publish(work, "0003/a-1")
+    before = (work / CHECKPOINT).read_bytes()
+    (work / "next").write_bytes(b"newer")
+    (work / "next").replace(work / CHECKPOINT)  # as trainers write
+    store.fetch("0003/a-1", tmp_path / "back")
+    assert (tmp_path / "back" / CHECKPOINT).read_bytes() == before
+    (tmp_path / "back" / CHECKPOINT).write_bytes(b"what was fetched is the fetcher's own")
+    store.fetch("0003/a-1", tmp_path / "again")
+    assert (tmp_path / "again" / CHECKPOINT).read_bytes() == before
+
+
+def _spoil(store: Store, key: str, content: bytes | None) -> None:
+    if store.local:
+        file = Path(store.address, key)
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+    elif content is None:
+        store.files.rm_file(f"{store.root}/{key}")
+    else:
+        store.files.pipe_file(f"{store.root}/{key}", content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [(CHECKPOINT, b"bits that have rotted"), (CHECKPOINT, None), (MANIFEST, None), (MANIFEST, b'{"half')],
+)
+def test_a_damaged_generation_is_refused_and_nothing_of_it_left(
+    store: Store, work: Path, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    store.publish(work, "0003/a-1")
+    _spoil(store, f"0003/a-1/{name}", content)
+    with pytest.raises(Damaged, match="0003/a-1"):
+        store.fetch("0003/a-1", tmp_path / "back")
+    assert list((tmp_path / "back").iterdir()) == []
+
+
+def test_older_generations_go_and_others_stay(store: Store, work: Path, tmp_path: Path) -> None:
+    for generation in ("0003/a-1", "0003/a-2", "0003/b-1", "0004/a-1"):
+        store.publish(work, generation)
+    store.keep("0003", "0003/b-1")
+    for gone in ("0003/a-1", "0003/a-2"):
+        with pytest.raises(Damaged):
+            store.fetch(gone, tmp_path / "back")
+    for kept in ("0003/b-1", "0004/a-1"):
+        store.fetch(kept, tmp_path / "back")
+    store.delete()
+    store.delete()  # twice is no error
+    for generation in ("0003/b-1", "0004/a-1"):
+        with pytest.raises(Damaged):
+            store.fetch(generation, tmp_path / "back")
+
+
+def test_a_folder_with_a_generations_files(store: Store, work: Path, tmp_path: Path) -> None:
+    store.publish(work, "0003/a-1")
+    folder = store.folder("0003/a-1", tmp_path / "cache")
+    assert (folder / CHECKPOINT).read_bytes() == (work / CHECKPOINT).read_bytes()
+    assert store.folder("0003/a-1", tmp_path / "cache") == folder
+    if not store.local:
+        with pytest.raises(Fault, match="cannot be opened"):
+            store.folder("0003/none", tmp_path / "cache")
+
+
+def test_a_full_disk_leaves_nothing_of_the_generation(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    store.publish(work, "0003/a-1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.publish(work, "0003/a-2")
+    monkeypatch.undo()
+    assert [f.name for f in (tmp_path / "store" / "0003").iterdir()] == ["a-1"]
+
+
+def test_an_unknown_protocol_is_refused() -> None:
+    with pytest.raises(Usage, match=r"artifacts 'nonsense://x' cannot be used"):
+        Store("nonsense://x")
+
+
+def test_the_files_are_those_that_trainers_write() -> None:
+    from trainers import runs, training
+
+    assert set(FILES) == {runs.SPEC, runs.VOCABULARY, runs.RESULT, training.BEST, training.LATEST, "trainer.log"}

@@ -1,0 +1,64 @@
+"""The study under real faults: worker processes killed and frozen, the database server killed, and everything exact after.
+
+`python -m benchmarks.service` does the same at full size.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.postgres import Postgres
+from benchmarks.service import Faults, run
+from tuner import attempts as attempts_module
+from tuner.attempts import Attempts
+from tuner.database import Database
+
+EXACT = {"gaps": False, "lost": 0, "done_twice": 0, "differs_from_optunas_record": False}
+
+
+def exact(found: dict[str, object], trials: int) -> None:
+    assert {key: found[key] for key in EXACT} == EXACT, found
+    assert found["trials"] == trials
+    assert found["states"] == {"complete": trials}, found
+
+
+@pytest.mark.timeout(600)
+def test_workers_that_are_killed_and_frozen_lose_nothing(url: str, tmp_path: Path) -> None:
+    faults = Faults(kill=3.0, freeze=4.0)
+    found = run(url, tmp_path, 4, 24, faults, behaviour="sleep 0.3")
+    exact(found, 24)
+    assert min(faults.counts["kill"], faults.counts["freeze"]) >= 1
+
+
+@pytest.mark.timeout(600)
+def test_a_database_server_that_is_killed_and_restarted_loses_nothing(tmp_path: Path) -> None:
+    server = Postgres()
+    try:
+        faults = Faults(restart=6.0)
+        found = run(server.url, tmp_path, 3, 24, faults, server, behaviour="sleep 0.3")
+        exact(found, 24)
+        assert faults.counts["restart"] >= 1
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_jumps(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    from stub_study import make
+
+    study = make(database, tmp_path, 2)
+    held = Attempts(study, "a").claim()
+    assert held is not None
+    clock = database.clock
+    monkeypatch.setattr(database, "clock", lambda session: clock(session) + jump)
+    other = Attempts(study, "b").claim()
+    assert other is not None
+    if jump > 0:  # every lease is over: taken early, fenced, and done once
+        assert other.number == held.number
+        with pytest.raises(attempts_module.LeaseLost):
+            Attempts(study, "a").finish(held, "complete", value=1.0, values=[1.0])
+    else:  # the lease holds for longer than it should, and its holder goes on
+        assert other.number == 1
+        assert Attempts(study, "a").renew(held) is None
+    Attempts(study, "b").finish(other, "complete", value=2.0, values=[2.0])
+    assert [t.value for t in study.trials() if t.state == "complete"] == [2.0]

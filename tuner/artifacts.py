@@ -1,0 +1,186 @@
+"""Trials' files: published whole, checksummed, and never half-written, in a folder or any store that fsspec knows (S3).
+
+A trainer writes in a folder of its own on its machine. What it has written is published as a *generation*: a folder of the store
+that holds the files and, written last, a manifest with their checksums. A generation is never changed. Which one is a trial's
+newest, `tuner_trials.artifacts` says, and only the attempt that holds the lease can move that pointer: a worker that has lost
+its trial can publish what it likes, and no one reads it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import Fault, Usage
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+MANIFEST = "manifest.json"
+CHECKPOINT, LOG = "latest.safetensors", "trainer.log"
+FILES = ("spec.json", "vocabulary.json", "best.safetensors", CHECKPOINT, "result.json", LOG)
+"""of a run, as `trainers` names them; those that are there are published"""
+
+
+class Damaged(Exception):
+    """A generation is not what was published."""
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+class Store:
+    """The published files of one study.
+
+    Args:
+        address: a folder, or an address with a protocol, e.g. s3://bucket/prefix.
+
+    Raises:
+        Usage: if the protocol is unknown or its package is missing.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.local = "://" not in address
+        if self.local:
+            return
+        import fsspec
+
+        try:
+            self.files: AbstractFileSystem
+            self.files, self.root = fsspec.core.url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            raise Usage(
+                f"artifacts {address!r} cannot be used ({error}): give a folder, or pip install 'text-vae-tuner[s3]' for s3://."
+            ) from error
+
+    def publish(self, folder: Path, generation: str, names: Sequence[str] = FILES) -> None:
+        """Puts those of the named files that exist in `folder` into a new generation.
+
+        Raises:
+            OSError: if the store cannot be written; nothing of the generation is left.
+        """
+        manifest: dict[str, Any] = {}
+        try:
+            for name in names:
+                if (folder / name).exists():
+                    self._put(folder / name, f"{generation}/{name}")
+                    copy = folder / name if not self.local else Path(self.address, generation, name)
+                    manifest[name] = {"sha256": _digest(copy), "bytes": copy.stat().st_size}
+            self._write(f"{generation}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+        except BaseException:
+            with suppress(OSError):
+                self.delete(generation)
+            raise
+
+    def fetch(self, generation: str, folder: Path) -> None:
+        """Puts a generation's files into `folder`.
+
+        Raises:
+            Damaged: if one is missing or is not what was published; the folder is left without them.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            manifest = json.loads(self._read(f"{generation}/{MANIFEST}"))
+            for name, facts in manifest.items():
+                self._get(f"{generation}/{name}", folder / name)
+                if _digest(folder / name) != facts["sha256"]:
+                    raise Damaged(f"{self.address}/{generation}/{name} is not what was published")
+        except (FileNotFoundError, ValueError) as error:
+            _empty(folder)
+            raise Damaged(f"{self.address}/{generation} is not whole ({error})") from error
+        except Damaged:
+            _empty(folder)
+            raise
+
+    def folder(self, generation: str, cache: Path) -> Path:
+        """A folder of this machine with a generation's files: the store's own, or a copy in `cache`.
+
+        Raises:
+            Fault: if it is damaged.
+        """
+        if self.local:
+            return Path(self.address, generation)
+        copy = cache / hashlib.sha256(f"{self.address}/{generation}".encode()).hexdigest()[:16]
+        if not (copy / ".whole").exists():
+            try:
+                self.fetch(generation, copy)
+            except Damaged as error:
+                raise Fault(f"{error}: the run cannot be opened.") from error
+            (copy / ".whole").touch()
+        return copy
+
+    def delete(self, path: str = "") -> None:
+        """Removes a generation, a trial's, or (with no path) the whole study's files; what is not there is no error."""
+        if self.local:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(Path(self.address, path))
+        else:
+            with suppress(FileNotFoundError):
+                self.files.rm(f"{self.root}/{path}".rstrip("/"), recursive=True)
+
+    def keep(self, trial: str, generation: str) -> None:
+        """Removes a trial's other generations."""
+        for other in self._list(trial):
+            if f"{trial}/{other}" != generation:
+                with suppress(OSError):
+                    self.delete(f"{trial}/{other}")
+
+    def _list(self, path: str) -> Iterable[str]:
+        if self.local:
+            here = Path(self.address, path)
+            return [entry.name for entry in here.iterdir()] if here.is_dir() else []
+        try:
+            return [
+                str(found).rstrip("/").rpartition("/")[2]
+                for found in self.files.ls(f"{self.root}/{path}", detail=False)
+            ]
+        except FileNotFoundError:
+            return []
+
+    def _put(self, file: Path, key: str) -> None:
+        if not self.local:
+            self.files.put_file(str(file), f"{self.root}/{key}")
+            return
+        target = Path(self.address, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, target)  # trainers replace their files, never write into them, so a link is a copy
+        except OSError:
+            shutil.copyfile(file, target)
+
+    def _get(self, key: str, file: Path) -> None:
+        if self.local:
+            shutil.copyfile(Path(self.address, key), file)
+        else:
+            self.files.get_file(f"{self.root}/{key}", str(file))
+
+    def _write(self, key: str, content: bytes) -> None:
+        if not self.local:
+            self.files.pipe_file(f"{self.root}/{key}", content)
+            return
+        target = Path(self.address, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half = target.with_name(f".{target.name}.half")
+        with half.open("wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        half.replace(target)
+
+    def _read(self, key: str) -> bytes:
+        if self.local:
+            return Path(self.address, key).read_bytes()
+        content: bytes = self.files.cat_file(f"{self.root}/{key}")
+        return content
+
+
+def _empty(folder: Path) -> None:
+    for name in (*FILES, MANIFEST):
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,277 @@
+"""Commands that run the service: workers, and a study's start, stop and end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner.console import (
+    DATABASE,
+    RUNS,
+    DatabaseOption,
+    JsonOption,
+    MemoryOption,
+    PerGpuOption,
+    RunsOption,
+    StudyArgument,
+    WorkersOption,
+    opened,
+    print_json,
+    say,
+)
+from tuner.errors import Fault, Interrupted, Usage
+
+if TYPE_CHECKING:
+    from tuner.attempts import Claim
+    from tuner.engines import Staff
+    from tuner.studies import Study
+
+app = typer.Typer()
+database_app = typer.Typer(help="The study database.", no_args_is_help=True)
+app.add_typer(database_app, name="database")
+
+
+def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
+    """Has workers train a study's trials until none is left, and shows how far they are.
+
+    Raises:
+        Fault: if it was stopped, or stopped itself because it is broken.
+    """
+    from tuner.engines import local
+    from tuner.progress import Progress
+    from tuner.studies import OVER
+
+    counts, trials, best = study.counts(), study.budget, study.best()
+    done = sum(counts.get(state, 0) for state in OVER)
+    say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
+    if study.specification["corpus"]["entropy"] is not None and not done:
+        say(f"the corpus's exact entropy is {study.specification['corpus']['entropy']:.3f} nats per sentence")
+    try:
+        if staff.engine == "ray":
+            from tuner.engines import cluster
+
+            cluster.run(study, staff, url, runs)
+        else:
+            places = local.slots(staff.workers, staff.per_gpu, staff.memory)
+            progress = Progress(trials, done, best.value if best else None, len(places))
+
+            def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
+                progress(event, claim.number, facts)
+
+            local.run(study.database, None, places, runs / "work", listen, lambda worker: worker.run(study))
+    except Interrupted:
+        counts = study.counts()
+        finished = sum(counts.get(state, 0) for state in OVER)
+        raise Fault(
+            f"stopped: {finished} of {trials} trials are done, those under way keep their checkpoints; the same command goes on."
+        ) from None
+    study.refresh()
+    if study.state == "broken":
+        raise Fault(f"study {study.name} has stopped itself: {study.why} `tuner show {study.name}` has more.")
+    if study.state == "satisfied":
+        say(f"the study has ended: {study.why}; without --stop-when the same command goes on")
+    elif study.state == "stopped":
+        say(f"the study was stopped: {study.why}; `tuner resume {study.name}` goes on")
+    elsewhere = study.counts().get("running", 0)
+    if elsewhere:
+        say(f"{elsewhere} trial{'s are' if elsewhere > 1 else ' is'} being trained by other workers")
+
+
+def work_detached(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
+    """The same in a process of its own that outlives this one."""
+    log = runs / f"{study.name}.log"
+    command = [
+        sys.executable,
+        "-m",
+        "tuner",
+        "resume",
+        study.name,
+        "--engine",
+        staff.engine,
+        "--address",
+        staff.address,
+    ]
+    command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
+    command += [] if staff.workers is None else ["--workers", str(staff.workers)]
+    command += [] if staff.per_gpu is None else ["--workers-per-gpu", str(staff.per_gpu)]
+    runs.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            env={**os.environ, "TUNER_DATABASE": url},  # not an argument: it may hold a password
+        )  # fmt: skip
+    say(f"study {study.name} goes on in process {process.pid}, which writes {log}; `tuner stop {study.name}` ends it")
+
+
+@app.command(epilog="Example: tuner worker --database postgresql://tuner@host/tuner --name box3")
+def worker(
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Who comes back under a name goes on.", show_default="HOST-PROCESS")
+    ] = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    exit_when_idle: Annotated[
+        bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
+    ] = False,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    log_format: Annotated[str, typer.Option("--log-format", help="text or json: a line for each event.")] = "text",
+) -> None:
+    """Join the workers of a database: train trials of its studies, and wait for more.
+
+    Ctrl-C, or SIGTERM as a preempted machine gets it, saves the trial under way and hands it back.
+    """
+    from tuner.database import PATIENCE
+    from tuner.engines import local
+    from tuner.studies import open_study
+
+    if log_format not in ("text", "json"):
+        raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
+    places = local.slots(workers, workers_per_gpu, trainer_memory)
+    if not places:
+        raise Usage("--workers 0 would do nothing: give 1 or more.")
+    with opened(database, patience=PATIENCE) as there:
+        for wanted in study or ():
+            open_study(there, wanted)
+
+        def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
+            print(log_line(event, claim, facts, log_format == "json"), file=sys.stderr, flush=True)
+
+        try:
+            job = {"names": study or (), "wait": not exit_when_idle}
+            local.run(there, name, places, runs / "work", listen, lambda each: each.serve(**job))  # type: ignore[arg-type]
+        except Interrupted as interrupted:
+            say(f"tuner: {interrupted.why[1]} What was under way is handed back with its checkpoint.")
+
+
+def log_line(event: str, claim: "Claim", facts: Mapping[str, Any], as_json: bool) -> str:
+    """One event of an attempt: when, which study, trial and attempt, what."""
+    shown = {key: value for key, value in facts.items() if key not in ("event", "metrics")}
+    if event == "complete" and "metrics" in facts:
+        shown = {key: facts["metrics"][key] for key in ("nll", "ppl", "rate")}
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": event,
+        "study": claim.study,
+        "trial": claim.number,
+        "attempt": claim.attempt,
+        **shown,
+    }
+    if as_json:
+        return json.dumps(line, ensure_ascii=False, default=str)
+    return " ".join(f"{key}={_logged(value)}" for key, value in line.items())
+
+
+def _logged(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n') else text
+
+
+@app.command(epilog="Example: tuner workers")
+def workers(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+    """List the workers: what each does, and when it was last heard of."""
+    from rich.table import Table
+
+    from tuner import report, studies
+
+    with opened(database) as there:
+        found = studies.workers(there)
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("worker", "state", "host", "device", "study", "trial", "ended", "seen"):
+        table.add_column(column)
+    for w in found:
+        table.add_row(
+            w["name"], w["state"], w["host"], w["device"], w["study"] or "–", report.number(w["trial"]),
+            str(w["trials"]), f"{report.duration(w['silent'])} ago",
+        )  # fmt: skip
+    report.console().print(table)
+
+
+@app.command(epilog="Example: tuner stop sfb-grammar-tiny")
+def stop(study: StudyArgument, database: DatabaseOption = DATABASE) -> None:
+    """Stop a study: no trial begins, and those under way are handed back with their checkpoints within seconds."""
+    from tuner.studies import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        if found.state != "active":
+            say(f"study {study} is not active: it is {found.state}" + (f" ({found.why})" if found.why else ""))
+            return
+        found.end("stopped", "stopped by the user")
+        running = found.counts().get("running", 0)
+    say(f"study {study} is stopped" + (f"; {running} trials are being handed back" if running else ""))
+
+
+@app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
+def resume(
+    study: StudyArgument,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
+    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Go on with a study that was stopped or interrupted; --workers 0 leaves it to the workers that wait."""
+    from tuner import report
+    from tuner.database import PATIENCE
+    from tuner.engines import Staff
+    from tuner.studies import open_study
+
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff.check(database)
+    with opened(database, patience=PATIENCE) as there:
+        found = open_study(there, study)
+        found.resume()
+        if workers == 0:
+            say(f"study {study} is active and waits for workers")
+            return
+        work(found, staff, database, runs)
+        report.summary(found)
+
+
+@app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
+def delete(
+    study: StudyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Delete a study with its trials, checkpoints and logs."""
+    from tuner.studies import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
+            count = sum(found.counts().values())
+            typer.confirm(f"Delete study {study} with {count} trials and {found.store.address}?", abort=True)
+        found.delete()
+    say(f"study {study} is deleted")
+
+
+@database_app.command(epilog="Example: tuner database upgrade --database postgresql://tuner@host/tuner")
+def upgrade(database: DatabaseOption = DATABASE) -> None:
+    """Make the database's tables, or bring them up to this program's version; workers should be stopped."""
+    from tuner.database import SCHEMA, Database
+
+    opened_ = Database(database, create=True, upgrade=True)
+    with opened_.errors():
+        assert opened_.storage is not None  # Optuna's tables too
+    say(f"database {opened_.url} has schema {SCHEMA}")

@@ -1,0 +1,93 @@
+"""What commands share: their options, how they speak, how they open the database."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.errors import Usage
+
+if TYPE_CHECKING:
+    from tuner.database import Database
+
+PRESETS = ("tiny", "small", "paper")
+
+DatabaseOption = Annotated[
+    str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
+]
+RunsOption = Annotated[
+    Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
+]
+TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
+CorpusOption = Annotated[
+    str, typer.Option("--corpus", "-c", help="grammar, ptb, or a folder with train.txt, valid.txt and test.txt.")
+]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
+]
+SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search space of your own (TOML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.", show_default=False)
+]
+CountOption = Annotated[int, typer.Option("--count", "-n", min=1, help="Sentences.")]
+AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
+CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
+WritingSeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of codes and words.")]
+LengthOption = Annotated[int, typer.Option("--length", min=1, help="Words of a sentence at most.")]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", "-w", min=0, help="Trials at a time.", show_default="one a GPU, or one")
+]
+PerGpuOption = Annotated[
+    int | None, typer.Option("--workers-per-gpu", min=1, help="Workers that share each GPU.", show_default="1")
+]
+MemoryOption = Annotated[
+    float, typer.Option("--trainer-memory", min=0, help="GiB of memory a trainer may have (0: no limit).")
+]
+ArtifactsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts", envvar="TUNER_ARTIFACTS", show_envvar=True, show_default="a folder of its own in RUNS",
+        help="Where checkpoints are kept: a folder that all workers reach, or s3://bucket/prefix.",
+    ),
+]  # fmt: skip
+DATABASE = "sqlite:///tuner.db"
+RUNS = Path("runs")
+
+
+def say(text: str) -> None:
+    """A line for the person, beside what a command prints."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(content: object) -> None:
+    print(json.dumps(content, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def opened(url: str, create: bool = False, patience: float = 0.0) -> "Iterator[Database]":
+    """The database, its errors in one sentence."""
+    from tuner.database import Database
+
+    database = Database(url, create, patience)
+    with database.errors():
+        yield database
+
+
+def seconds(text: str, flag: str) -> float:
+    """`90`, `90s`, `30m`, `2h` or `1d` in seconds.
+
+    Raises:
+        Usage: if it is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if found is None or float(found[1]) <= 0:
+        raise Usage(f"{flag} {text!r} is no duration: write e.g. 90s, 30m, 2h or 1d.")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]

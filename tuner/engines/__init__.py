@@ -1,0 +1,33 @@
+"""Where workers run. Every engine runs the same `tuner.worker.Worker`."""
+
+from dataclasses import dataclass
+
+from tuner.errors import Usage
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Staff:
+    """The workers that a study shall have."""
+
+    engine: str = "local"
+    address: str = "auto"
+    """of the Ray cluster"""
+    workers: int | None = None
+    per_gpu: int | None = None
+    memory: float = 0.0
+    """GiB of data a trainer may have; 0: no limit"""
+
+    def check(self, database: str) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            Usage: if the engine is unknown, its package is missing, or it cannot share this database.
+        """
+        if self.engine not in ENGINES:
+            raise Usage(f"--engine {self.engine!r} is unknown: choose one of {' or '.join(ENGINES)}.")
+        if self.engine == "ray":
+            from tuner.engines import cluster
+
+            cluster.check(database)

@@ -1,0 +1,106 @@
+"""Workers of this machine: a thread each, as all they do is wait for their trainers, which are processes."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tuner.database import HOST, Database
+from tuner.errors import Interrupted, Usage
+from tuner.worker import Listen, Slot, Worker
+
+GIB = 2**30
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True, text=True, check=True, timeout=30,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return listed.stdout.split()
+
+
+def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0) -> list[Slot]:
+    """What each worker of this machine may use: a share of a GPU, or of the processor's cores.
+
+    Args:
+        workers: how many; None: as many as `per_gpu` a GPU, or 1 without a GPU.
+        per_gpu: workers that share a GPU; None: 1.
+        memory: GiB of data a trainer may have; 0: no limit.
+
+    Raises:
+        Usage: if there is no GPU to share.
+    """
+    cards = gpus()
+    if per_gpu is not None and not cards:
+        raise Usage(f"--workers-per-gpu {per_gpu} needs a GPU and there is none here: use --workers.")
+    count = workers if workers is not None else max(len(cards) * (per_gpu or 1), 1)
+    # Two trainers of as many threads as there are cores wait for each other: ten times slower.
+    threads = str(max((os.cpu_count() or 1) // max(count, 1), 1))
+    limit = int(memory * GIB)
+    shared = {"OMP_NUM_THREADS": threads} if count > 1 else {}
+    if not cards:
+        return [Slot("cpu", shared, limit)] * count
+    return [
+        Slot(f"cuda:{card}", {**shared, "CUDA_VISIBLE_DEVICES": card}, limit)
+        for card in (cards[n % len(cards)] for n in range(count))
+    ]
+
+
+def run(
+    database: Database,
+    name: str | None,
+    places: Sequence[Slot],
+    work: Path,
+    listen: Listen,
+    job: Callable[[Worker], None],
+) -> None:
+    """Has a worker for each place do the job; returns when all have.
+
+    Raises:
+        Interrupted: after all have handed back what they had, if this process is told to stop.
+        Exception: the first one that a worker met; the others have handed back what they had.
+    """
+    base = name or f"{HOST}-{os.getpid()}"
+    workers = [
+        Worker(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place)
+        for n, place in enumerate(places)
+    ]
+    failures: list[BaseException] = []
+    # Not Thread.join: an exception out of a signal's handler makes it take a living thread for dead.
+    ended = {worker: threading.Event() for worker in workers}
+
+    def live(worker: Worker) -> None:
+        try:
+            with worker:
+                job(worker)
+        except BaseException as error:
+            failures.append(error)
+            for other in workers:
+                other.stop("user", "another worker of this process met a fault.")
+        finally:
+            ended[worker].set()
+
+    for worker in workers:
+        threading.Thread(target=live, args=(worker,), name=worker.name).start()
+    try:
+        for event in ended.values():
+            event.wait()
+    except (Interrupted, KeyboardInterrupt) as interrupted:  # the latter is Ray's
+        why = interrupted.why if isinstance(interrupted, Interrupted) else Interrupted().why
+        for worker in workers:
+            worker.stop(*why)
+        for event in ended.values():
+            event.wait()
+        if not failures:
+            raise
+    if failures:
+        raise failures[0]
