@@ -227,7 +227,7 @@ def test_another_studys_trials_warm_a_new_one() -> None:
 
 
 def test_chains_report_their_r_hat_and_divergences() -> None:
-    made = filled([1.0, 0.8, 0.2, 0.5], GPMCMCSampler(seed=0, search_space=PLANE, chains=2, samples=8, burn_in=40))
+    made = filled([1.0, 0.8, 0.2, 0.5], GPMCMCSampler(seed=0, search_space=PLANE, chains=2, samples=8, burn_in=100))
     proposal(made)
     facts = made.trials[-1].system_attrs[DIAGNOSTICS]
     assert facts["samples"] == 16

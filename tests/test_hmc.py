@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuner.samplers.gp import Posterior, prior_mode
-from tuner.samplers.hmc import DIVERGENT, Density, r_hat, sample
+from tuner.samplers.hmc import DIVERGENT, TARGET_ACCEPTANCE, Density, r_hat, sample
 
 
 def normal(mean: np.ndarray, sd: np.ndarray) -> Density:
@@ -50,6 +50,15 @@ def test_two_hyperparameters_have_the_moments_of_a_fine_grid() -> None:
     chain = sample(density, held[[1, 3]], 3000, 20, 200, np.random.default_rng(1))
     np.testing.assert_allclose((chain.samples.mean(0) - mean) / sd, 0, atol=0.15)
     np.testing.assert_allclose(chain.samples.std(0), sd, rtol=0.15)
+
+
+def test_the_papers_burn_in_reaches_the_acceptance_aimed_at() -> None:
+    draw = np.random.default_rng(0)
+    x = draw.random((20, 2))
+    y = np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * draw.standard_normal(20)
+    density = Posterior(x, (y - y.mean()) / y.std())
+    chains = [sample(density, prior_mode(2), 10, 20, 100, np.random.default_rng(k)) for k in range(12)]
+    assert np.mean([chain.acceptance for chain in chains]) == pytest.approx(TARGET_ACCEPTANCE, abs=0.08)
 
 
 def test_a_seed_gives_one_chain_and_a_warm_one_goes_on() -> None:

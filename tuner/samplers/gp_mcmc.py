@@ -23,7 +23,7 @@ from scipy.stats import qmc
 from tuner.samplers import hmc
 from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest
 from tuner.samplers.cube import Cube
-from tuner.samplers.gp import Posterior, Process, prior_mode
+from tuner.samplers.gp import Posterior, Processes, prior_mode
 
 Array = NDArray[np.float64]
 
@@ -210,10 +210,9 @@ class GPMCMCSampler(BaseSampler):
         seen, (standard, spread) = x[kept], standardised(y[kept, 0])
         thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc")
         generator = self._generator(number, "fantasies")
-        processes = [self._conditioned(theta, seen, standard, pending, self.fantasies, generator) for theta in thetas]
+        processes = self._conditioned(thetas, seen, standard, pending, self.fantasies, generator)
         # The lowest mean, not the lowest value: under noise that one was lucky.
-        bests = [process.predict(process.x)[0].min(0) for process in processes]
-        acquisition = LogEI(processes, np.array(bests))
+        acquisition = LogEI(processes, processes.predict(processes.x)[0].min(1))
         candidates = self._candidates(cube, x[[np.argmin(y[:, 0])]], number)
         point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
         gain = math.exp(float(acquisition(point[None])[0])) * spread
@@ -233,30 +232,28 @@ class GPMCMCSampler(BaseSampler):
         for objective in range(2):
             standard, _ = standardised(y[kept, objective])
             thetas, chains = self._hyperparameters(Posterior(seen, standard), number, f"hmc {objective}")
-            models.append([self._conditioned(theta, seen, standard, pending, 1, generator) for theta in thetas])
+            models.append(self._conditioned(thetas, seen, standard, pending, 1, generator))
             every += chains
             values.append(standard)
-        pairs = list(zip(*models, strict=True))
-        fronts = [front(np.concatenate([p.predict(p.x)[0] for p in pair], 1)) for pair in pairs]
+        means = np.concatenate([model.predict(model.x)[0] for model in models], 2)  # [S, n, 2]
         both = np.stack(values, 1)
         reference = both.max(0) + 0.1 * np.ptp(both, axis=0)
-        acquisition = LogEHVI(pairs, fronts, reference)
+        acquisition = LogEHVI(models[0], models[1], [front(each) for each in means], reference)
         leaders = seen[[int(np.flatnonzero((both == point).all(1))[0]) for point in front(both)]]
         point = highest(acquisition, cube, self._candidates(cube, leaders, number), np.concatenate([x, pending]))
-        return point, self._diagnostics(len(kept), len(pending), len(pairs), every, None)
+        return point, self._diagnostics(len(kept), len(pending), len(means), every, None)
 
     @staticmethod
     def _conditioned(
-        theta: Array, x: Array, y: Array, pending: Array, fantasies: int, generator: np.random.Generator
-    ) -> Process:
-        """The process given what was seen, and `fantasies` draws of what the pending trials will find."""
-        process = Process.fit(theta, x, y)
+        thetas: Array, x: Array, y: Array, pending: Array, fantasies: int, generator: np.random.Generator
+    ) -> Processes:
+        """The processes given what was seen, and `fantasies` draws of what the pending trials will find."""
+        processes = Processes.fit(thetas, x, y)
         if not len(pending):
-            return process
-        drawn = process.draw(pending, fantasies, generator)  # [p, F]
-        return Process.fit(
-            theta, np.concatenate([x, pending]), np.concatenate([np.repeat(y[:, None], fantasies, 1), drawn])
-        )
+            return processes
+        drawn = processes.draw(pending, fantasies, generator)  # [S, p, F]
+        seen = np.broadcast_to(y[:, None], (len(thetas), len(y), fantasies))
+        return Processes.fit(thetas, np.concatenate([x, pending]), np.concatenate([seen, drawn], 1))
 
     @staticmethod
     def _diagnostics(

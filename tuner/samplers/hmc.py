@@ -14,7 +14,9 @@ Density = Callable[[Array], tuple[float, Array]]
 TARGET_ACCEPTANCE = 0.8
 DIVERGENT = 1000.0
 """an error in energy of so many nats is no discretisation error: the trajectory left the region it can follow"""
-GAMMA, T_0, KAPPA = 0.05, 10.0, 0.75  # Hoffman & Gelman's constants
+GAMMA, T_0, KAPPA = 0.2, 10.0, 0.75
+"""Hoffman & Gelman's constants but for γ: with their 0.05 one rejection after 50 iterations still divides the step by 6, and the
+average of such a walk is a step whose acceptance is .96 instead of .8"""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,15 @@ class _StepSize:
 def _trajectory(
     density: Density, place: Array, value: float, slope: Array, momentum: Array, mass: Array, step: float, steps: int
 ) -> tuple[Array, float, Array, Array]:
+    drift = step / mass
+    momentum = momentum + 0.5 * step * slope
     for _ in range(steps):
-        momentum = momentum + 0.5 * step * slope
-        place = place + step * momentum / mass
+        place = place + drift * momentum
         value, slope = density(place)
         if not math.isfinite(value):
             break
-        momentum = momentum + 0.5 * step * slope
-    return place, value, slope, momentum
+        momentum = momentum + step * slope
+    return place, value, slope, momentum - 0.5 * step * slope
 
 
 def _first_step(density: Density, place: Array, value: float, slope: Array, mass: Array, draw: Array) -> float:
