@@ -70,8 +70,8 @@ class Choice:
 
     def spread(self, unit: Array) -> Array:
         taken = np.minimum((unit * self.width).astype(int), self.width - 1)
-        corners: Array = CORNER * np.eye(self.width)
-        return corners[taken]
+        corners: Array = CORNER * np.eye(self.width)[taken]
+        return corners
 
     def others(self, value: Any) -> list[Any]:
         return [choice for choice in self.distribution.choices if choice != value]

@@ -4,14 +4,15 @@ A Gaussian process with an ARD Matérn 5/2 kernel; amplitude, noise, mean and le
 improvement averaged over the samples and over fantasies of what the pending trials will find.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.logging import get_logger
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -26,9 +27,13 @@ from tuner.samplers.cube import Cube
 from tuner.samplers.gp import Posterior, Processes, prior_mode
 
 Array = NDArray[np.float64]
+Ends = Mapping[str, Sequence[hmc.End]]
+Chains = Mapping[str, Sequence[hmc.Chain]]
 
 DIAGNOSTICS = "gp:diagnostics"
 """the system attribute of a trial that holds how its proposal came about"""
+CHAINS = "gp:chains"
+"""the system attribute of a trial that holds where its chains ended, for a later trial's to go on from"""
 CANDIDATES, AROUND_BEST = 1024, 200
 OUTLIER = 5.0
 """a value this many times further above the median than the best is below it is cut there"""
@@ -47,6 +52,32 @@ class Diagnostics:
     """the largest over the hyperparameters; None for too few draws"""
     expected_gain: float | None = None
     """the proposal's expected improvement, in the objective's unit; None for two objectives"""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where a proposal's chains ended. Kept on its trial, so that it outlives the sampler and is the same for all workers."""
+
+    space: str
+    begun: int
+    """observations when these chains were begun anew"""
+    ends: Mapping[str, Sequence[hmc.End]]
+    """a chain's end each, by what they are of"""
+
+    def plain(self) -> dict[str, Any]:
+        ends = {
+            of: [{"place": e.place.tolist(), "step": e.step, "mass": e.mass.tolist()} for e in each]
+            for of, each in self.ends.items()
+        }
+        return {"space": self.space, "begun": self.begun, "ends": ends}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Memory":
+        ends = {
+            of: [hmc.End(np.array(e["place"]), e["step"], np.array(e["mass"])) for e in each]
+            for of, each in plain["ends"].items()
+        }
+        return cls(plain["space"], plain["begun"], ends)
 
 
 def winsorised(values: Array) -> Array:
@@ -81,6 +112,9 @@ class GPMCMCSampler(BaseSampler):
         samples, leapfrog, burn_in: of HMC, the paper's 10, 20 and 100.
         thin: iterations a sample; 1 keeps each (GPyOpt's default is 10).
         chains: chains of so many samples each, from different starts; R̂ needs 4 samples a chain.
+        warm: whether chains go on from the last proposal's ends, after `warm_burn_in` iterations. The posterior has changed
+            since, by an observation and by standardising anew, so these ends are no more than a start; chains are begun anew
+            whenever there are twice the observations since they were, for their mass grows stale.
         fantasies: draws of the pending trials' values, a sample.
         max_observations: beyond, the better half of so many is kept and the rest evenly thinned by number.
     """
@@ -97,6 +131,8 @@ class GPMCMCSampler(BaseSampler):
         burn_in: int = 100,
         thin: int = 1,
         chains: int = 1,
+        warm: bool = True,
+        warm_burn_in: int = 20,
         fantasies: int = 4,
         max_observations: int = 200,
     ) -> None:
@@ -109,11 +145,12 @@ class GPMCMCSampler(BaseSampler):
         for name, value in counts.items():
             if value < 1:
                 raise ValueError(f"{name} = {value} is not allowed: it must be at least 1.")
-        for name, least in (("burn_in", burn_in), ("n_startup", n_startup or 0)):
+        for name, least in (("burn_in", burn_in), ("warm_burn_in", warm_burn_in), ("n_startup", n_startup or 0)):
             if least < 0:
                 raise ValueError(f"{name} = {least} is not allowed: it must be at least 0.")
         self.seed, self.search_space, self.n_startup, self.inference = seed, search_space, n_startup, inference
         self.samples, self.leapfrog, self.burn_in, self.thin, self.chains = samples, leapfrog, burn_in, thin, chains
+        self.warm, self.warm_burn_in = warm, warm_burn_in
         self.fantasies, self.max_observations = fantasies, max_observations
         self._intersection = IntersectionSearchSpace()
         self._told: set[str] = set()
@@ -164,9 +201,24 @@ class GPMCMCSampler(BaseSampler):
         if trial.number < self._startup(len(cube.parts)) or not len(x) or not cube.parts:
             return self._quasi_random(cube, trial.number)
         propose = self._propose if y.shape[1] == 1 else self._propose_for_two
-        point, diagnostics = propose(cube, x, y, pending, trial.number)
+        memory = self._memory(study, trial, _digest(search_space), len(x))
+        point, diagnostics, chains = propose(cube, x, y, pending, trial.number, memory.ends)
         study._storage.set_trial_system_attr(trial._trial_id, DIAGNOSTICS, asdict(diagnostics))
+        if self.warm and chains:
+            kept = replace(memory, ends={of: [chain.end for chain in each] for of, each in chains.items()})
+            study._storage.set_trial_system_attr(trial._trial_id, CHAINS, kept.plain())
         return cube.decode(point)
+
+    def _memory(self, study: Study, trial: FrozenTrial, space: str, observations: int) -> Memory:
+        """What the latest earlier proposal in the same space left, if its chains may be gone on with; else no ends."""
+        if self.warm:
+            for other in reversed(study.get_trials(deepcopy=False)[: trial.number]):
+                if CHAINS in other.system_attrs and other.system_attrs[CHAINS]["space"] == space:
+                    found = Memory.of(other.system_attrs[CHAINS])
+                    if observations < 2 * found.begun:
+                        return found
+                    break
+        return Memory(space, observations, {})
 
     def _history(self, study: Study, trial: FrozenTrial, cube: Cube) -> tuple[Array, Array, Array]:
         """Points [n, d] and values [n, objectives] of the trials that ended, to be minimised, and the points under way [p, d].
@@ -204,11 +256,13 @@ class GPMCMCSampler(BaseSampler):
         places = np.linspace(0, len(rest) - 1, self.max_observations - len(better)).round().astype(int)
         return np.sort(np.concatenate([better, rest[places]]))
 
-    def _propose(self, cube: Cube, x: Array, y: Array, pending: Array, number: int) -> tuple[Array, Diagnostics]:
+    def _propose(
+        self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
+    ) -> tuple[Array, Diagnostics, Chains]:
         """Where one objective's expected improvement is highest."""
         kept = self._thinned(y[:, 0])
         seen, (standard, spread) = x[kept], standardised(y[kept, 0])
-        thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc")
+        thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc", ends)
         generator = self._generator(number, "fantasies")
         processes = self._conditioned(thetas, seen, standard, pending, self.fantasies, generator)
         # The lowest mean, not the lowest value: under noise that one was lucky.
@@ -216,11 +270,12 @@ class GPMCMCSampler(BaseSampler):
         candidates = self._candidates(cube, x[[np.argmin(y[:, 0])]], number)
         point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
         gain = math.exp(float(acquisition(point[None])[0])) * spread
-        return point, self._diagnostics(len(kept), len(pending), len(thetas), chains, gain)
+        facts = self._diagnostics(len(kept), len(pending), len(thetas), chains, gain)
+        return point, facts, {"hmc": chains} if chains else {}
 
     def _propose_for_two(
-        self, cube: Cube, x: Array, y: Array, pending: Array, number: int
-    ) -> tuple[Array, Diagnostics]:
+        self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
+    ) -> tuple[Array, Diagnostics, Chains]:
         """Where the expected hypervolume improvement is highest, a process for each objective, fantasies one a sample.
 
         The reference point is the worst value seen of each, and a tenth of the range beyond.
@@ -228,12 +283,14 @@ class GPMCMCSampler(BaseSampler):
         kept = np.union1d(self._thinned(y[:, 0]), self._thinned(y[:, 1]))
         seen, generator = x[kept], self._generator(number, "fantasies")
         models, values = [], []
-        every: list[hmc.Chain] = []
+        every: dict[str, Sequence[hmc.Chain]] = {}
         for objective in range(2):
             standard, _ = standardised(y[kept, objective])
-            thetas, chains = self._hyperparameters(Posterior(seen, standard), number, f"hmc {objective}")
+            purpose = f"hmc {objective}"
+            thetas, chains = self._hyperparameters(Posterior(seen, standard), number, purpose, ends)
             models.append(self._conditioned(thetas, seen, standard, pending, 1, generator))
-            every += chains
+            if chains:
+                every[purpose] = chains
             values.append(standard)
         means = np.concatenate([model.predict(model.x)[0] for model in models], 2)  # [S, n, 2]
         both = np.stack(values, 1)
@@ -241,7 +298,8 @@ class GPMCMCSampler(BaseSampler):
         acquisition = LogEHVI(models[0], models[1], [front(each) for each in means], reference)
         leaders = seen[[int(np.flatnonzero((both == point).all(1))[0]) for point in front(both)]]
         point = highest(acquisition, cube, self._candidates(cube, leaders, number), np.concatenate([x, pending]))
-        return point, self._diagnostics(len(kept), len(pending), len(means), every, None)
+        chains = [chain for each in every.values() for chain in each]
+        return point, self._diagnostics(len(kept), len(pending), len(means), chains, None), every
 
     @staticmethod
     def _conditioned(
@@ -270,17 +328,24 @@ class GPMCMCSampler(BaseSampler):
             expected_gain=gain,
         )
 
-    def _hyperparameters(self, density: Posterior, number: int, purpose: str) -> tuple[Array, Sequence[hmc.Chain]]:
+    def _hyperparameters(
+        self, density: Posterior, number: int, purpose: str, ends: Ends
+    ) -> tuple[Array, Sequence[hmc.Chain]]:
         """Samples [S, d + 3] of the posterior with their chains, or its mode alone."""
         generator = self._generator(number, purpose)
-        start = mode(density, prior_mode(density.d))
+        start = prior_mode(density.d)
         if self.inference == "map":
-            wide = prior_mode(density.d) + generator.standard_normal((2, density.d + 3))
+            wide = start + generator.standard_normal((2, density.d + 3))
             return max((mode(density, s) for s in (start, *wide)), key=lambda t: density(t)[0])[None], []
-        chains = []
-        for chain in range(self.chains):
-            first = start if chain == 0 else start + 0.5 * generator.standard_normal(len(start))
-            chains.append(hmc.sample(density, first, self.samples, self.leapfrog, self.burn_in, generator, self.thin))
+        starts: list[Array | hmc.End] = [*ends.get(purpose, ())]
+        burn_in = self.warm_burn_in
+        if len(starts) != self.chains or any(density(end.place)[0] == -math.inf for end in ends[purpose]):
+            first = mode(density, start)
+            starts = [first, *(first + 0.5 * generator.standard_normal((self.chains - 1, len(first))))]
+            burn_in = self.burn_in
+        chains = [
+            hmc.sample(density, place, self.samples, self.leapfrog, burn_in, generator, self.thin) for place in starts
+        ]
         return np.concatenate([chain.samples for chain in chains]), chains
 
     def _candidates(self, cube: Cube, leaders: Array, number: int) -> Array:
@@ -304,3 +369,8 @@ def mode(density: Posterior, start: Array) -> Array:
 
     end = minimize(negated, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
     return end.x if density(end.x)[0] >= density(start)[0] else start
+
+
+def _digest(space: Mapping[str, BaseDistribution]) -> str:
+    text = ";".join(f"{name}={distribution_to_json(space[name])}" for name in sorted(space))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
