@@ -263,16 +263,33 @@ def test_observations_beyond_the_limit_are_thinned_by_rule() -> None:
     assert made.trials[-1].system_attrs[DIAGNOSTICS]["observations"] == 20
 
 
-def test_another_studys_trials_warm_a_new_one() -> None:
+@pytest.mark.parametrize("inference", ["mcmc", "map"])
+def test_another_studys_observations_take_the_place_of_a_start(inference: str) -> None:
+    """Whatever the other study's level: here every value of it is 40 higher."""
     first = study(GPMCMCSampler(seed=0, **QUICK))
     first.optimize(bowl, n_trials=12)
-    second = study(GPMCMCSampler(seed=9, search_space=PLANE, **QUICK))
-    second.add_trials(first.get_trials())
-    for _ in range(3):
+    earlier = [{"params": t.params, "value": t.values[0] + 40} for t in first.trials]
+    second = study(GPMCMCSampler(seed=9, search_space=PLANE, inference=inference, earlier=earlier, **QUICK))
+    for _ in range(5):
         trial = second.ask(PLANE)
         second.tell(trial, bowl(trial))  # type: ignore[arg-type]
-    assert all("gp:diagnostics" in t.system_attrs for t in second.trials[-3:])  # no start of its own
-    assert second.best_value <= first.best_value
+    facts = [t.system_attrs[DIAGNOSTICS] for t in second.trials]  # no start of its own
+    assert [each["observations"] for each in facts] == [12, 13, 14, 15, 16]
+    assert second.trials[0].values[0] < np.median([t.values[0] for t in first.trials])
+    assert second.best_value <= 1.5 * first.best_value + 1e-3
+    few = study(GPMCMCSampler(seed=9, search_space=PLANE, n_startup=4, earlier=earlier[:2], **QUICK))
+    few.optimize(bowl, n_trials=3)
+    assert [DIAGNOSTICS in t.system_attrs for t in few.trials] == [False, False, True]
+    with pytest.raises(ValueError, match="for one objective only, to be minimised"):
+        study(GPMCMCSampler(search_space=PLANE, earlier=earlier), direction="maximize").ask(PLANE)
+
+
+def test_more_observations_of_another_study_than_the_limit_are_thinned() -> None:
+    draw = np.random.default_rng(0)
+    earlier = [{"params": {"a": float(a), "b": 0.01}, "value": float(a)} for a in draw.random(50)]
+    made = study(GPMCMCSampler(seed=0, search_space=PLANE, earlier=earlier, max_observations=20, **QUICK))
+    proposal(made)
+    assert made.trials[0].system_attrs[DIAGNOSTICS]["observations"] == 10
 
 
 def test_chains_report_their_r_hat_and_divergences() -> None:

@@ -115,6 +115,8 @@ class GPMCMCSampler(BaseSampler):
         warm: whether chains go on from the last proposal's ends, after `warm_burn_in` iterations. The posterior has changed
             since, by an observation and by standardising anew, so these ends are no more than a start; chains are begun anew
             whenever there are twice the observations since they were, for their mass grows stale.
+        earlier: finished trials of another study that minimised, each its `params` and its `value`. The model sees them beside
+            this study's, and they count as its quasi-random start.
         fantasies: draws of the pending trials' values, a sample.
         max_observations: beyond, the better half of so many is kept and the rest evenly thinned by number.
     """
@@ -133,6 +135,7 @@ class GPMCMCSampler(BaseSampler):
         chains: int = 1,
         warm: bool = True,
         warm_burn_in: int = 20,
+        earlier: Sequence[Mapping[str, Any]] = (),
         fantasies: int = 4,
         max_observations: int = 200,
     ) -> None:
@@ -150,7 +153,7 @@ class GPMCMCSampler(BaseSampler):
                 raise ValueError(f"{name} = {least} is not allowed: it must be at least 0.")
         self.seed, self.search_space, self.n_startup, self.inference = seed, search_space, n_startup, inference
         self.samples, self.leapfrog, self.burn_in, self.thin, self.chains = samples, leapfrog, burn_in, thin, chains
-        self.warm, self.warm_burn_in = warm, warm_burn_in
+        self.warm, self.warm_burn_in, self.earlier = warm, warm_burn_in, earlier
         self.fantasies, self.max_observations = fantasies, max_observations
         self._intersection = IntersectionSearchSpace()
         self._told: set[str] = set()
@@ -196,12 +199,15 @@ class GPMCMCSampler(BaseSampler):
             raise ValueError("GPMCMCSampler has one objective or two: use nsga2 for a study of more.")
         if not search_space:
             return {}
+        if self.earlier and study.directions != [StudyDirection.MINIMIZE]:
+            raise ValueError("GPMCMCSampler takes earlier trials for one objective only, to be minimised.")
         cube = Cube(search_space)
         x, y, pending = self._history(study, trial, cube)
-        if trial.number < self._startup(len(cube.parts)) or not len(x) or not cube.parts:
+        enough = trial.number + len(self.earlier) >= self._startup(len(cube.parts))
+        if not enough or not (len(x) or self.earlier) or not cube.parts:
             return self._quasi_random(cube, trial.number)
         propose = self._propose if y.shape[1] == 1 else self._propose_for_two
-        memory = self._memory(study, trial, _digest(search_space), len(x))
+        memory = self._memory(study, trial, _digest(search_space), len(x) + len(self.earlier))
         point, diagnostics, chains = propose(cube, x, y, pending, trial.number, memory.ends)
         study._storage.set_trial_system_attr(trial._trial_id, DIAGNOSTICS, asdict(diagnostics))
         if self.warm and chains:
@@ -247,30 +253,54 @@ class GPMCMCSampler(BaseSampler):
         return x, y, np.array(pending).reshape(-1, cube.d)
 
     def _thinned(self, y: Array) -> NDArray[np.int64]:
-        """Which observations the model sees, in their order."""
-        if len(y) <= self.max_observations:
+        """Which observations of one study the model sees, in their order."""
+        limit = max(self.max_observations // (2 if self.earlier else 1), 1)
+        if len(y) <= limit:
             return np.arange(len(y))
         order = np.argsort(y, kind="stable")
-        better = order[: self.max_observations // 2]
-        rest = np.sort(order[self.max_observations // 2 :])
-        places = np.linspace(0, len(rest) - 1, self.max_observations - len(better)).round().astype(int)
+        better = order[: limit // 2]
+        rest = np.sort(order[limit // 2 :])
+        places = np.linspace(0, len(rest) - 1, limit - len(better)).round().astype(int)
         return np.sort(np.concatenate([better, rest[places]]))
+
+    def _standard(self, cube: Cube, x: Array, y: Array) -> tuple[Array, Array, float]:
+        """What the model sees, this study's points first, with standardised values, and what a unit of these is worth.
+
+        Another study's values are standardised by themselves, since its level is another: a larger corpus or model has a lower
+        NLL everywhere. This study's are then in the other's unit, and their level is what the other's process has at their
+        points. Their own mean and spread would not do: a warm study's first points are all good ones, not average ones.
+        """
+        if not self.earlier:
+            standard, spread = standardised(y)
+            return x, standard, spread
+        before = np.array([cube.encode(each["params"]) for each in self.earlier])
+        values = winsorised(np.array([each["value"] for each in self.earlier]))
+        kept = self._thinned(values)
+        before, (standard, spread) = before[kept], standardised(values[kept])
+        if not len(y):
+            return before, standard, spread
+        theta = mode(Posterior(before, standard), prior_mode(cube.d))
+        level = float(Processes.fit(theta[None], before, standard).predict(x)[0].mean())
+        return np.concatenate([x, before]), np.concatenate([(y - y.mean()) / spread + level, standard]), spread
 
     def _propose(
         self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
     ) -> tuple[Array, Diagnostics, Chains]:
         """Where one objective's expected improvement is highest."""
-        kept = self._thinned(y[:, 0])
-        seen, (standard, spread) = x[kept], standardised(y[kept, 0])
+        own = self._thinned(y[:, 0])
+        seen, standard, spread = self._standard(cube, x[own], y[own, 0])
         thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc", ends)
         generator = self._generator(number, "fantasies")
         processes = self._conditioned(thetas, seen, standard, pending, self.fantasies, generator)
-        # The lowest mean, not the lowest value: under noise that one was lucky.
-        acquisition = LogEI(processes, processes.predict(processes.x)[0].min(1))
-        candidates = self._candidates(cube, x[[np.argmin(y[:, 0])]], number)
+        # The lowest mean, not the lowest value: under noise that one was lucky. Of this study's points, so that another's best is
+        # tried here too; below the other's average while there are none.
+        tried = np.concatenate([x[own], pending])
+        best = processes.predict(tried)[0].min(1) if len(tried) else np.zeros((len(thetas), 1))
+        acquisition = LogEI(processes, best)
+        candidates = self._candidates(cube, seen[[np.argmin(standard)]], number)
         point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
         gain = math.exp(float(acquisition(point[None])[0])) * spread
-        facts = self._diagnostics(len(kept), len(pending), len(thetas), chains, gain)
+        facts = self._diagnostics(len(seen), len(pending), len(thetas), chains, gain)
         return point, facts, {"hmc": chains} if chains else {}
 
     def _propose_for_two(
