@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.distributions import IntDistribution
 from sqlalchemy import select, update
 
 from tuner import attempts as attempts_module
-from tuner import space, studies, trainer
+from tuner import samplers, space, studies, trainer
 from tuner.attempts import Attempts, LeaseLost
 from tuner.database import AttemptRow, Database, EpochRow
 from tuner.errors import Fault, Interrupted, Usage
@@ -435,3 +437,58 @@ def test_the_front_leaves_out_what_another_trial_beats_in_both(database: Databas
     best = studies.best_of(study.trials())
     assert best is not None
     assert [t.number for t in study.front(study.trials())] == [best.number]
+
+
+def distributions(technique: str = "sfb", **fixed: float) -> dict[str, Any]:
+    return {p.name: p.distribution() for p in space.load(technique).searched(fixed)}
+
+
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "gp-map"])
+def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Database, sampler: str) -> None:
+    first = make(database, 6, "first", sampler="gp-map")
+    Worker(first, deaf).run()
+    taken = studies.observations_of(database, "first", distributions())
+    assert [o["params"] for o in taken["observations"]] == [t.params for t in first.trials()]
+    warm = {"sampler": sampler, "seed": 7, "warm_start": taken}
+    second = make(database, 3, "second", **warm)
+    Worker(second, deaf).run()
+    asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in second.optuna().get_trials()]
+    assert asked == [6, 7, 8]  # no start of its own
+    Worker(make(database, 8, "first", sampler="gp-map"), deaf).run()
+    later = studies.observations_of(database, "first", distributions())
+    assert len(later["observations"]) == 8
+    Worker(make(database, 5, "second", **{**warm, "warm_start": later}), deaf).run()
+    assert len(studies.open_study(database, "second").specification["warm_start"]["observations"]) == 6
+    whole = make(database, 5, "whole", **warm)
+    Worker(whole, deaf).run()
+    assert [t.params for t in second.trials()] == [t.params for t in whole.trials()]
+    with pytest.raises(Usage, match=r"exists with another warm_start \(6 trials of first, not None\)"):
+        make(database, 5, "second", **{**warm, "warm_start": None})
+
+
+def test_what_cannot_be_begun_with_is_said(database: Database) -> None:
+    Worker(make(database, 1, "first"), deaf).run()
+    make(database, 1, "empty")
+    make(database, 1, "two", objective="nll,rate")
+    wanted = distributions()
+    name = next(iter(wanted))
+    for study, domains, message in (
+        ("none", wanted, "study 'none' is not in"),
+        ("empty", wanted, "--warm-start 'empty' has no finished trial in this study's space"),
+        ("two", wanted, "--warm-start 'two' has two objectives"),
+        (
+            "first",
+            distributions("mdr"),
+            "--warm-start 'first' tunes alpha, epsilon, gamma, r, not r: name a study over the",
+        ),
+        ("first", {**wanted, name: IntDistribution(0, 3)}, f"--warm-start 'first' has {name} as FloatDistribution"),
+    ):
+        with pytest.raises(Usage, match=re.escape(message)):
+            studies.observations_of(database, study, domains)
+    taken = studies.observations_of(database, "first", wanted)
+    with pytest.raises(
+        Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"
+    ):
+        samplers.create("tpe", {}, 0, 0, wanted, taken["observations"])
+    with pytest.raises(Usage, match="has no option 'earlier'"):
+        samplers.create("gp-map", {"earlier": 1}, 0, 0, wanted)

@@ -148,7 +148,9 @@ class Attempts:
             return existing[0]
         facts, distributions = self.study.specification, {p.name: p.distribution() for p in searched}
         options = facts.get("sampler_options", {})
-        study.sampler = samplers.create(facts["sampler"], options, facts["seed"], number, distributions)
+        warm = facts["warm_start"]
+        earlier = warm["observations"] if warm else ()
+        study.sampler = samplers.create(facts["sampler"], options, facts["seed"], number, distributions, earlier)
         trial = optuna.trial.Trial(study, existing[0]._trial_id) if existing else study.ask()
         for parameter in searched:
             trial._suggest(parameter.name, parameter.distribution())
