@@ -292,11 +292,7 @@ class GPMCMCSampler(BaseSampler):
         thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc", ends)
         generator = self._generator(number, "fantasies")
         processes = self._conditioned(thetas, seen, standard, pending, self.fantasies, generator)
-        # The lowest mean, not the lowest value: under noise that one was lucky. Of this study's points, so that another's best is
-        # tried here too; below the other's average while there are none.
-        tried = np.concatenate([x[own], pending])
-        best = processes.predict(tried)[0].min(1) if len(tried) else np.zeros((len(thetas), 1))
-        acquisition = LogEI(processes, best)
+        acquisition = LogEI(processes, self._incumbent(processes, x[own], pending))
         candidates = self._candidates(cube, seen[[np.argmin(standard)]], number)
         point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
         gain = math.exp(float(acquisition(point[None])[0])) * spread
@@ -330,6 +326,20 @@ class GPMCMCSampler(BaseSampler):
         point = highest(acquisition, cube, self._candidates(cube, leaders, number), np.concatenate([x, pending]))
         chains = [chain for each in every.values() for chain in each]
         return point, self._diagnostics(len(kept), len(pending), len(means), chains, None), every
+
+    @staticmethod
+    def _incumbent(processes: Processes, own: Array, pending: Array) -> Array:
+        """What is to be improved on, for each sample and fantasy: [S, F].
+
+        The lowest mean, not the lowest value, for under noise that one was lucky; and that of the average over the samples, since
+        one that takes everything for noise has a high lowest mean of its own and would drown the others' improvements in its own.
+        This study's points alone count, so that another's best is tried here too; while there are none, its average does.
+        A pending trial counts by what it finds in the fantasy.
+        """
+        lowest = processes.predict(own)[0].mean((0, 2)).min() if len(own) else 0.0
+        means = processes.predict(pending)[0] if len(pending) else np.full((len(processes.mean), 1, 1), lowest)
+        best: Array = np.minimum(means.min(1), lowest)
+        return best
 
     @staticmethod
     def _conditioned(
