@@ -4,11 +4,13 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import optuna
 import pytest
 
+from benchmarks import suggestions
 from benchmarks.problems import PROBLEMS, TRIALS
 from benchmarks.samplers import main, run, summary
 
@@ -98,3 +100,19 @@ def test_surrogates_pass_near_the_trials_they_are_made_from() -> None:
         assert np.std(misfit) <= problem.noise + 1e-6
         assert problem.noise < 0.8 * np.std([row["nll"] for row in trials])
         assert problem.minimum == pytest.approx(min(row["nll"] for row in trials), abs=3 * problem.noise + 0.5)
+
+
+def test_the_plot_has_a_line_for_each_sampler_in_both_panels_on_logarithmic_axes() -> None:
+    sizes = [(10, 4), (100, 4), (1000, 4), (100, 2), (100, 8)]
+    found = {(n, d): {"slow": 1e-3 * n, "quick": 1e-2} for n, d in sizes}
+    drawn = ElementTree.fromstring(suggestions.plot(found))
+    lines = [e.attrib["points"].split() for e in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert [len(line) for line in lines] == [3, 3, 3, 3]
+    slow = [tuple(map(float, point.split(","))) for point in lines[0]]
+    assert slow[1][0] - slow[0][0] == pytest.approx(slow[2][0] - slow[1][0])  # proportional is straight
+    assert slow[1][1] - slow[0][1] == pytest.approx(slow[2][1] - slow[1][1])
+    assert slow[2][1] < slow[0][1]
+    said = "".join(drawn.itertext())
+    assert "observations (d = 4)" in said
+    assert "hyperparameters (n = 100)" in said
+    assert "| 1000 | 4 | 1.000 | 0.010 |" in suggestions.table(found)
