@@ -60,25 +60,26 @@ def test_a_bowl_is_found_and_a_sequential_study_repeats_itself(inference: str) -
     assert [t.params for t in other.trials] != found[0][:2]
 
 
-def test_a_study_gone_on_with_by_a_new_sampler_is_the_undisturbed_one() -> None:
-    whole = study(GPMCMCSampler(seed=5, **QUICK))
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_study_gone_on_with_by_a_new_sampler_is_the_undisturbed_one(warm: bool) -> None:
+    whole = study(GPMCMCSampler(seed=5, warm=warm, **QUICK))
     whole.optimize(bowl, n_trials=9)
     cut = study(GPMCMCSampler(seed=5, **QUICK))
     for _ in range(9):
-        cut.sampler = GPMCMCSampler(seed=5, **QUICK)  # a new process for each trial
+        cut.sampler = GPMCMCSampler(seed=5, warm=warm, **QUICK)  # a new process for each trial
         cut.optimize(bowl, n_trials=1)
     assert [t.params for t in cut.trials] == [t.params for t in whole.trials]
 
 
 def test_chains_go_on_until_there_are_twice_the_observations() -> None:
-    made = study(GPMCMCSampler(seed=5, n_startup=4, **QUICK))
+    made = study(GPMCMCSampler(seed=5, n_startup=4, warm=True, **QUICK))
     made.optimize(bowl, n_trials=20)
     kept = [t.system_attrs.get(CHAINS) for t in made.trials]
     assert kept[:4] == [None] * 4
     assert [each["begun"] for each in kept[4:]] == [4] * 4 + [8] * 8 + [16] * 4
     masses = [each["ends"]["hmc"][0]["mass"] for each in kept[4:]]
     assert masses[0] == masses[3] != masses[4] == masses[11]
-    cold = study(GPMCMCSampler(seed=5, n_startup=4, warm=False, **QUICK))
+    cold = study(GPMCMCSampler(seed=5, n_startup=4, **QUICK))
     cold.optimize(bowl, n_trials=6)
     assert all(CHAINS not in t.system_attrs for t in cold.trials)
     assert [t.params for t in cold.trials[:5]] == [t.params for t in made.trials[:5]]
@@ -86,13 +87,13 @@ def test_chains_go_on_until_there_are_twice_the_observations() -> None:
 
 
 def test_chains_of_another_space_or_number_are_not_gone_on_with() -> None:
-    made = filled([1.0, 0.8, 0.9, 0.2, 0.5], GPMCMCSampler(seed=0, search_space=PLANE, **QUICK))
+    made = filled([1.0, 0.8, 0.9, 0.2, 0.5], GPMCMCSampler(seed=0, search_space=PLANE, warm=True, **QUICK))
     made.ask(PLANE)
-    made.sampler = GPMCMCSampler(seed=0, search_space=PLANE, chains=2, **QUICK)
+    made.sampler = GPMCMCSampler(seed=0, search_space=PLANE, chains=2, warm=True, **QUICK)
     made.ask(PLANE)
     assert len(made.trials[-1].system_attrs[CHAINS]["ends"]["hmc"]) == 2
     wider: dict[str, BaseDistribution] = {**PLANE, "b": FloatDistribution(1e-5, 1, log=True)}
-    made.sampler = GPMCMCSampler(seed=0, search_space=wider, **QUICK)
+    made.sampler = GPMCMCSampler(seed=0, search_space=wider, warm=True, **QUICK)
     made.ask(wider)
     first, _, other = (t.system_attrs[CHAINS] for t in made.trials[-3:])
     assert first["space"] != other["space"]
@@ -108,7 +109,7 @@ def test_workers_side_by_side_repeat_themselves_from_a_database(tmp_path: Path, 
         for _ in range(4):
             asked = []
             for _ in range(3):
-                made.sampler = GPMCMCSampler(seed=1, search_space=PLANE, **QUICK)
+                made.sampler = GPMCMCSampler(seed=1, search_space=PLANE, warm=True, **QUICK)
                 asked.append(made.ask(PLANE))
             for trial in asked:
                 made.tell(trial, [bowl(trial), trial.params["a"]][: len(directions)])  # type: ignore[arg-type]

@@ -114,7 +114,8 @@ class GPMCMCSampler(BaseSampler):
         chains: chains of so many samples each, from different starts; R̂ needs 4 samples a chain.
         warm: whether chains go on from the last proposal's ends, after `warm_burn_in` iterations. The posterior has changed
             since, by an observation and by standardising anew, so these ends are no more than a start; chains are begun anew
-            whenever there are twice the observations since they were, for their mass grows stale.
+            whenever there are twice the observations since they were, for their mass grows stale. Cheaper, but not the default:
+            with few observations a chain can stay for several proposals where all is noise, and one from the mode does not.
         earlier: finished trials of another study that minimised, each its `params` and its `value`. The model sees them beside
             this study's, and they count as its quasi-random start.
         fantasies: draws of the pending trials' values, a sample.
@@ -133,7 +134,7 @@ class GPMCMCSampler(BaseSampler):
         burn_in: int = 100,
         thin: int = 1,
         chains: int = 1,
-        warm: bool = True,
+        warm: bool = False,
         warm_burn_in: int = 20,
         earlier: Sequence[Mapping[str, Any]] = (),
         fantasies: int = 4,
