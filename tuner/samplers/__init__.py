@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 DEFAULT = "gp-map"
-"""measurably better at 30 evaluations than `gp-mcmc` with the paper's chain (README, samplers), and cheaper"""
+"""several times cheaper than `gp-mcmc`, and not measured to be worse (README, samplers)"""
 START = 4
 """trials before a model of the objective is used (PA's tool starts from 4 points)"""
 GRID_POINTS = 5
