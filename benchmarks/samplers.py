@@ -1,11 +1,12 @@
 """Samplers × problems × seeds: simple regret after so many evaluations, and seconds a suggestion.
 
-    python -m benchmarks.samplers --seeds 20 --evaluations 30 --jobs 2 --out regret.json
+    python -m benchmarks.samplers --seeds 20 --evaluations 30 --out regret.json
+    python -m benchmarks.samplers --read regret.json gpyopt.json --against gp-mcmc
 
 Starts are paired: for one seed all samplers evaluate the same Sobol points first (4 up to three parameters, 2 a parameter above).
 Regret is the noise-free value at the point of the lowest value seen, minus the minimum. Compared with `--against`, each sampler's
-regrets are paired by problem and seed (Wilcoxon, two-sided). One BLAS thread a process; the seconds mean something with --jobs 1
-and nothing else running.
+regrets are paired by problem and seed (Wilcoxon, two-sided), where both have them. An `--out` that exists is gone on with. One
+BLAS thread a process; the seconds mean something with --jobs 1 and nothing else running.
 """
 
 import os
@@ -15,9 +16,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import json
+import math
 import platform
 import time
 import warnings
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,56 +73,90 @@ def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -
         "sampler": sampler,
         "problem": problem,
         "seed": seed,
+        "workers": workers,
         "regret": [max(float(b), FLOOR) for b in best],
         "seconds": float(np.mean(seconds)),
     }
 
 
-def summary(results: list[dict[str, Any]], against: str) -> str:
-    """Median and quartiles of the regret, seconds a suggestion, and paired comparisons."""
-    lines = []
-    names, problems = (list(dict.fromkeys(r[key] for r in results)) for key in ("sampler", "problem"))
-    by = {(r["sampler"], r["problem"], r["seed"]): r for r in results}
-    seeds = sorted({r["seed"] for r in results})
-    length = len(results[0]["regret"])
-    for n in (c for c in CHECKPOINTS if c <= length):
-        lines.append(f"\nmedian regret [quartiles] after {n} evaluations, {len(seeds)} seeds")
-        lines.append(f"{'':<14}" + "".join(f"{name:>30}" for name in names))
+class Results:
+    """Runs by sampler, problem and seed; of two of the same the longer counts."""
+
+    def __init__(self, runs: Iterable[dict[str, Any]]) -> None:
+        self.runs: dict[tuple[str, str, int], dict[str, Any]] = {}
+        for run in runs:
+            key = run["sampler"], run["problem"], run["seed"]
+            if key not in self.runs or len(run["regret"]) > len(self.runs[key]["regret"]):
+                self.runs[key] = run
+        self.samplers, self.problems, self.seeds = (list(dict.fromkeys(part)) for part in zip(*self.runs, strict=True))
+
+    def regrets(self, sampler: str, problem: str, n: int) -> dict[int, float]:
+        """By seed, after n evaluations; of runs as long as that."""
+        every = {seed: self.runs.get((sampler, problem, seed)) for seed in self.seeds}
+        return {seed: run["regret"][n - 1] for seed, run in every.items() if run and len(run["regret"]) >= n}
+
+    def medians(self, names: Iterable[str], problem: str, n: int) -> tuple[dict[str, float], int]:
+        """Of each of these samplers that has the problem, over the seeds that all of those have; and how many these are."""
+        each = {name: self.regrets(name, problem, n) for name in names}
+        each = {name: regrets for name, regrets in each.items() if regrets}
+        common = set.intersection(*map(set, each.values())) if each else set()
+        if not common:
+            return {}, 0
+        return {name: float(np.median([regrets[s] for s in common])) for name, regrets in each.items()}, len(common)
+
+
+def summary(runs: Iterable[dict[str, Any]], against: str) -> str:
+    """Median and quartiles of the regret, who is worst, seconds a suggestion, and paired comparisons."""
+    results, lines = Results(runs), []
+    names, problems = results.samplers, results.problems
+    width = max(map(len, names)) + 2
+    reached = [n for n in CHECKPOINTS if any(len(run["regret"]) >= n for run in results.runs.values())]
+    for n in reached:
+        lines.append(f"\nmedian regret [quartiles] (seeds) after {n} evaluations")
+        lines.append(f"{'':<16}" + "".join(f"{name:>{max(width, 32)}}" for name in names) + "  worst (seeds of all)")
         for problem in problems:
-            cells = []
-            for name in names:
-                low, middle, high = np.quantile(
-                    [by[name, problem, s]["regret"][n - 1] for s in seeds], (0.25, 0.5, 0.75)
-                )
-                cells.append(f"{f'{middle:.2g} [{low:.2g}, {high:.2g}]':>30}")
-            lines.append(f"{problem:<14}" + "".join(cells))
+            cells = [_cell(list(results.regrets(name, problem, n).values())) for name in names]
+            medians, seeds = results.medians(names, problem, n)
+            highest = max(medians.values(), default=0.0)
+            worst = [name for name, median in medians.items() if median == highest]
+            said = "all equal" if len(worst) == len(medians) else ", ".join(worst)
+            row = "".join(f"{cell:>{max(width, 32)}}" for cell in cells)
+            lines.append(f"{problem:<16}{row}  {said} ({seeds})")
     lines.append("\nseconds a suggestion, mean")
     for name in names:
-        each = ", ".join(f"{p} {np.mean([by[name, p, s]['seconds'] for s in seeds]):.3f}" for p in problems)
-        lines.append(f"{name:<14}{each}")
+        taken = {p: [r["seconds"] for (s, q, _), r in results.runs.items() if (s, q) == (name, p)] for p in problems}
+        lines.append(f"{name:<{width}}" + ", ".join(f"{p} {np.mean(each):.3f}" for p, each in taken.items() if each))
     if against in names:
-        lines.append(
-            f"\n{against} against each, paired by problem and seed (wins of runs; two-sided Wilcoxon of log regrets)"
-        )
+        lines.append(f"\n{against} against each, paired by problem and seed (two-sided Wilcoxon of log regrets)")
         for name in (other for other in names if other != against):
-            for n in (c for c in (20, 30) if c <= length):
-                pairs = [
-                    np.log(by[against, p, s]["regret"][n - 1]) - np.log(by[name, p, s]["regret"][n - 1])
-                    for p in problems
-                    for s in seeds
-                ]
-                wins, ties = sum(d < 0 for d in pairs), sum(d == 0 for d in pairs)
-                p_value = wilcoxon(pairs).pvalue if any(pairs) else 1.0
-                medians = sum(
-                    np.median([by[against, p, s]["regret"][n - 1] for s in seeds])
-                    < np.median([by[name, p, s]["regret"][n - 1] for s in seeds])
-                    for p in problems
-                )
-                lines.append(
-                    f"{name:<14}after {n}: {wins} of {len(pairs)} ({ties} ties), p = {p_value:.2g}; "
-                    f"lower median on {medians} of {len(problems)} problems"
-                )
+            lines += [_comparison(results, against, name, n) for n in reached if n >= 20]
     return "\n".join(lines)
+
+
+def _cell(regrets: list[float]) -> str:
+    if not regrets:
+        return "–"
+    low, middle, high = np.quantile(regrets, (0.25, 0.5, 0.75))
+    return f"{middle:.2g} [{low:.2g}, {high:.2g}] ({len(regrets)})"
+
+
+def _comparison(results: Results, one: str, other: str, n: int) -> str:
+    pairs: list[float] = []
+    lower: list[str] = []
+    shared: list[str] = []
+    for problem in results.problems:
+        mine, theirs = results.regrets(one, problem, n), results.regrets(other, problem, n)
+        pairs += [math.log(mine[s]) - math.log(theirs[s]) for s in mine.keys() & theirs.keys()]
+        medians, seeds = results.medians((one, other), problem, n)
+        if seeds and len(medians) == 2:
+            shared.append(problem)
+            lower += [problem] if medians[one] < medians[other] else []
+    wins, ties = sum(d < 0 for d in pairs), sum(d == 0 for d in pairs)
+    p_value = wilcoxon(pairs).pvalue if any(pairs) else 1.0
+    return (
+        f"{other} after {n}: {wins} of {len(pairs)} better, {ties} ties, p = {p_value:.2g}; lower median on "
+        f"{len(lower)} of {len(shared)} problems" + (f" ({', '.join(lower)})" if lower else "")
+    )
 
 
 def main() -> None:
@@ -131,27 +168,43 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="suggestions asked for before any value is told")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--against", default="gp-mcmc")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--read", type=Path, help="print the summary of an earlier --out instead")
+    parser.add_argument("--out", type=Path, help="written after each run; gone on with if it exists")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", help="print the summary of earlier --out files together instead"
+    )
     arguments = parser.parse_args()
     if arguments.read:
-        print(summary(json.loads(arguments.read.read_text()), arguments.against))
+        print(summary(_load(parser, arguments.read), arguments.against))
         return
+    results = _load(parser, [arguments.out], arguments.workers) if arguments.out and arguments.out.exists() else []
+    done = {(r["sampler"], r["problem"], r["seed"]) for r in results if len(r["regret"]) >= arguments.evaluations}
     tasks = [
         (sampler, problem, seed, arguments.evaluations, arguments.workers)
         for seed in range(arguments.seeds)
         for problem in arguments.problems
         for sampler in arguments.samplers
+        if (sampler, problem, seed) not in done
     ]
-    results = []
-    seed_tasks = len(arguments.samplers) * len(arguments.problems)
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        for result in pool.map(run, *zip(*tasks, strict=True)):
+        for result in pool.map(run, *zip(*tasks, strict=True)) if tasks else ():
             results.append(result)
-            if arguments.out and len(results) % seed_tasks == 0:  # whole seeds, so that pairs are complete
-                arguments.out.write_text(json.dumps(results))
+            if arguments.out:
+                whole = arguments.out.with_suffix(".part")
+                whole.write_text(json.dumps(results))
+                whole.replace(arguments.out)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Optuna {optuna.__version__}, {arguments.jobs} processes")
     print(summary(results, arguments.against))
+
+
+def _load(parser: argparse.ArgumentParser, files: list[Path], workers: int | None = None) -> list[dict[str, Any]]:
+    """The runs in files, all of so many workers or, where that is not said, as the first's."""
+    runs = [run for file in files for run in json.loads(file.read_text())]
+    found = {run.get("workers", 1) for run in runs} | ({workers} if workers else set())
+    if len(found) > 1:
+        parser.error(
+            f"runs of {' and '.join(map(str, sorted(found)))} workers cannot be compared: keep them in files apart."
+        )
+    return runs
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest, log_h
 from tuner.samplers.cube import Cube
-from tuner.samplers.gp import Process, prior_mode
+from tuner.samplers.gp import Processes, prior_mode
 from tuner.samplers.model import batched
 
 RANDOM = np.random.default_rng(0)
@@ -19,8 +19,7 @@ THETAS = prior_mode(2) + 0.4 * RANDOM.standard_normal((5, 5))
 
 
 def acquisition(thetas: np.ndarray = THETAS) -> LogEI:
-    processes = [Process.fit(theta, X, Y) for theta in thetas]
-    return LogEI(processes, np.full((len(thetas), 1), Y.min()))
+    return LogEI(Processes.fit(thetas, X, Y), np.full((len(thetas), 1), Y.min()))
 
 
 def exact_log_h(u: float) -> float:
@@ -50,8 +49,7 @@ def test_log_h_is_large_for_large_u_and_never_nan() -> None:
 def test_averaged_expected_improvement_agrees_with_monte_carlo() -> None:
     z, found = RANDOM.random((4, 2)), acquisition()
     improvements = []
-    for process in found.processes:
-        mean, variance = process.predict(z)
+    for mean, variance in zip(*found.processes.predict(z), strict=True):
         drawn = mean + np.sqrt(variance)[:, None] * np.random.default_rng(2).standard_normal((4, 400_000))
         improvements.append(np.maximum(Y.min() - drawn, 0).mean(1))
     np.testing.assert_allclose(np.exp(found(z)), np.mean(improvements, 0), rtol=0.03)
@@ -88,7 +86,7 @@ def test_the_search_finds_the_best_of_a_discrete_space_and_never_a_point_taken()
     everything = np.array([cube.encode({"a": a, "b": b}) for a in range(7) for b in "xyz"])
     taken, values = everything[::3], RANDOM.standard_normal(7)
     thetas = prior_mode(cube.d)[None]
-    found = LogEI([Process.fit(thetas[0], taken, values)], np.array([[values.min()]]))
+    found = LogEI(Processes.fit(thetas, taken, values), np.array([[values.min()]]))
     point = highest(found, cube, everything[:4], taken)
     left = np.array([p for i, p in enumerate(everything) if i % 3])
     assert found(point[None])[0] == pytest.approx(found(left).max())
@@ -109,10 +107,8 @@ def hypervolume(points: np.ndarray) -> float:
 
 
 def two() -> LogEHVI:
-    pairs = [
-        (Process.fit(a, X, Y_2[:, 0]), Process.fit(b, X, Y_2[:, 1])) for a, b in zip(THETAS, THETAS[::-1], strict=True)
-    ]
-    return LogEHVI(pairs, [front(Y_2)] * 5, REFERENCE)
+    one, other = Processes.fit(THETAS, X, Y_2[:, 0]), Processes.fit(THETAS[::-1], X, Y_2[:, 1])
+    return LogEHVI(one, other, [front(Y_2)] * 5, REFERENCE)
 
 
 def test_the_front_is_what_nothing_dominates() -> None:
@@ -124,8 +120,8 @@ def test_the_front_is_what_nothing_dominates() -> None:
 def test_expected_hypervolume_improvement_agrees_with_monte_carlo() -> None:
     z, found, draw = np.random.default_rng(5).random((5, 2)), two(), np.random.default_rng(1)
     base, total = hypervolume(Y_2), np.zeros(5)
-    for one, other in found.pairs:
-        (mean_1, variance_1), (mean_2, variance_2) = one.predict(z), other.predict(z)
+    predicted = (*found.one.predict(z), *found.other.predict(z))
+    for mean_1, variance_1, mean_2, variance_2 in zip(*predicted, strict=True):
         for m in range(5):
             first = mean_1[m, 0] + math.sqrt(variance_1[m]) * draw.standard_normal(4000)
             second = mean_2[m, 0] + math.sqrt(variance_2[m]) * draw.standard_normal(4000)
@@ -145,6 +141,6 @@ def test_hypervolumes_gradient_agrees_with_finite_differences() -> None:
 
 
 def test_without_a_front_below_the_reference_everything_counts() -> None:
-    pair = (Process.fit(THETAS[0], X, Y_2[:, 0]), Process.fit(THETAS[1], X, Y_2[:, 1]))
-    found = LogEHVI([pair], [front(Y_2)], np.full(2, -50.0))
+    one, other = Processes.fit(THETAS[:1], X, Y_2[:, 0]), Processes.fit(THETAS[1:2], X, Y_2[:, 1])
+    found = LogEHVI(one, other, [front(Y_2)], np.full(2, -50.0))
     assert np.isfinite(found(RANDOM.random((4, 2)))).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuner.samplers.gp import Posterior, prior_mode
-from tuner.samplers.hmc import DIVERGENT, Density, r_hat, sample
+from tuner.samplers.hmc import DIVERGENT, TARGET_ACCEPTANCE, Density, r_hat, sample
 
 
 def normal(mean: np.ndarray, sd: np.ndarray) -> Density:
@@ -25,7 +25,7 @@ def test_moments_of_a_normal_with_very_different_scales() -> None:
     np.testing.assert_allclose(chain.samples.std(0), sd, rtol=0.1)
     assert chain.divergences == 0
     assert 0.6 < chain.acceptance <= 1
-    spread = 1 / np.sqrt(chain.mass)
+    spread = 1 / np.sqrt(chain.end.mass)
     assert spread[0] < spread[1] < spread[2]  # the mass learnt the scales
 
 
@@ -52,13 +52,39 @@ def test_two_hyperparameters_have_the_moments_of_a_fine_grid() -> None:
     np.testing.assert_allclose(chain.samples.std(0), sd, rtol=0.15)
 
 
+def test_the_papers_burn_in_reaches_the_acceptance_aimed_at() -> None:
+    draw = np.random.default_rng(0)
+    x = draw.random((20, 2))
+    y = np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * draw.standard_normal(20)
+    density = Posterior(x, (y - y.mean()) / y.std())
+    chains = [sample(density, prior_mode(2), 10, 20, 100, np.random.default_rng(k)) for k in range(12)]
+    assert np.mean([chain.acceptance for chain in chains]) == pytest.approx(TARGET_ACCEPTANCE, abs=0.08)
+
+
 def test_a_seed_gives_one_chain_and_a_warm_one_goes_on() -> None:
     density = normal(np.zeros(2), np.array([0.2, 3.0]))
     one, two = (sample(density, np.zeros(2), 5, 10, 30, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(one.samples, two.samples)
-    warm = sample(density, one.samples[-1], 500, 10, 20, np.random.default_rng(4), warm=one)
-    np.testing.assert_array_equal(warm.mass, one.mass)
+    warm = sample(density, one.end, 500, 10, 20, np.random.default_rng(4))
+    np.testing.assert_array_equal(warm.end.mass, one.end.mass)
     np.testing.assert_allclose(warm.samples.std(0), [0.2, 3.0], rtol=0.3)
+
+
+def test_short_chains_that_go_on_from_each_other_have_a_long_chains_moments() -> None:
+    """As the sampler's do, from a first one of another posterior: that of fewer observations."""
+    draw = np.random.default_rng(0)
+    x = draw.random((24, 2))
+    y = np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * draw.standard_normal(24)
+    fewer, density = (Posterior(x[:n], (y[:n] - y[:n].mean()) / y[:n].std()) for n in (12, 24))
+    long = sample(density, prior_mode(2), 3000, 20, 200, np.random.default_rng(1)).samples
+    last, found = sample(fewer, prior_mode(2), 10, 20, 100, np.random.default_rng(2)).end, []
+    for link in range(150):
+        chain = sample(density, last, 10, 20, 20, np.random.default_rng(link))
+        found.append(chain.samples)
+        last = chain.end
+    mean, sd = long.mean(0), long.std(0)
+    np.testing.assert_allclose((np.mean(found, (0, 1)) - mean) / sd, 0, atol=0.15)
+    np.testing.assert_allclose(np.std(found, (0, 1)), sd, rtol=0.15)
 
 
 def test_thinning_keeps_every_so_many_th() -> None:

@@ -3,6 +3,7 @@ real PostgreSQL."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.distributions import IntDistribution
 from sqlalchemy import select, update
 from stub_study import CORPUS, STUB, attempts_of, behave, deaf, expire, request_, run, starts
 from stub_study import make as make_in
 
 from tuner import attempts as attempts_module
-from tuner import studies, trainer
+from tuner import samplers, space, studies, trainer
 from tuner import worker as worker_module
 from tuner.attempts import Attempts, Claim, LeaseLost
 from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, process_mark
@@ -435,7 +437,9 @@ def test_a_damaged_checkpoint_costs_the_progress_and_no_more(
 def test_optunas_record_catches_up_after_a_crash(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make(3)
     with monkeypatch.context() as patched:
-        patched.setattr(attempts_module, "record", lambda *_, **__: None)  # as if each worker had died before it came to that
+        patched.setattr(
+            attempts_module, "record", lambda *_, **__: None
+        )  # as if each worker had died before it came to that
         run(study)
     import optuna
 
@@ -450,7 +454,9 @@ def test_a_record_that_has_gone_astray_is_made_anew(make: Make) -> None:
     run(study)
     import optuna
 
-    optuna.load_study(study_name="s", storage=study.database.storage).ask()  # as a commit whose word was lost would leave
+    optuna.load_study(
+        study_name="s", storage=study.database.storage
+    ).ask()  # as a commit whose word was lost would leave
     run(make(4))
     found = study.optuna().trials
     assert [(t.number, t.state.name, t.params) for t in found] == [
@@ -645,3 +651,60 @@ def test_the_front_leaves_out_what_another_trial_beats_in_both(make: Make) -> No
     best = study.best()
     assert best is not None
     assert study.front() == [best.number]
+
+
+def distributions(technique: str = "sfb", **fixed: float) -> dict[str, Any]:
+    return {p.name: p.distribution() for p in space.load(technique).searched(fixed)}
+
+
+@SQLITE
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "gp-map"])
+def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Database, make: Make, sampler: str) -> None:
+    first = make(6, "first", sampler="gp-map")
+    run(first)
+    taken = studies.observations_of(database, "first", distributions())
+    assert [o["params"] for o in taken["observations"]] == [t.params for t in first.trials()]
+    warm = {"sampler": sampler, "seed": 7, "warm_start": taken}
+    second = make(3, "second", **warm)
+    run(second)
+    asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in second.optuna().get_trials()]
+    assert asked == [6, 7, 8]  # no start of its own
+    run(make(8, "first", sampler="gp-map"))
+    later = studies.observations_of(database, "first", distributions())
+    assert len(later["observations"]) == 8
+    run(make(5, "second", **{**warm, "warm_start": later}))
+    assert len(studies.open_study(database, "second").specification["warm_start"]["observations"]) == 6
+    whole = make(5, "whole", **warm)
+    run(whole)
+    assert [t.params for t in second.trials()] == [t.params for t in whole.trials()]
+    with pytest.raises(Usage, match=r"exists with another warm_start \(6 trials of first, not None\)"):
+        make(5, "second", **{**warm, "warm_start": None})
+
+
+@SQLITE
+def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> None:
+    run(make(1, "first"))
+    make(1, "empty")
+    make(1, "two", objective="nll,rate")
+    wanted = distributions()
+    name = next(iter(wanted))
+    for study, domains, message in (
+        ("none", wanted, "study 'none' is not in"),
+        ("empty", wanted, "--warm-start 'empty' has no finished trial in this study's space"),
+        ("two", wanted, "--warm-start 'two' has two objectives"),
+        (
+            "first",
+            distributions("mdr"),
+            "--warm-start 'first' tunes alpha, epsilon, gamma, r, not r: name a study over the",
+        ),
+        ("first", {**wanted, name: IntDistribution(0, 3)}, f"--warm-start 'first' has {name} as FloatDistribution"),
+    ):
+        with pytest.raises(Usage, match=re.escape(message)):
+            studies.observations_of(database, study, domains)
+    taken = studies.observations_of(database, "first", wanted)
+    with pytest.raises(
+        Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"
+    ):
+        samplers.create("tpe", {}, 0, 0, wanted, taken["observations"])
+    with pytest.raises(Usage, match="has no option 'earlier'"):
+        samplers.create("gp-map", {"earlier": 1}, 0, 0, wanted)

@@ -112,6 +112,10 @@ def launch(
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
     ] = 0.0,
+    warm_start: Annotated[
+        str | None,
+        typer.Option("--warm-start", metavar="STUDY", help="Begin with the finished trials of another study."),
+    ] = None,
     set_: SetOption = None,
     space: SpaceOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
@@ -159,7 +163,16 @@ def launch(
     searched = _space(technique, space)
     fixed = searched.checked(_settings(set_))
     options = _settings(sampler_option, "--sampler-option", "samples=20")
-    samplers.create(sampler, options, seed, 0, {p.name: p.distribution() for p in searched.searched(fixed)})
+    distributions = {p.name: p.distribution() for p in searched.searched(fixed)}
+    taken = None
+    if warm_start is not None:
+        if objectives != "nll":
+            raise Usage(
+                f"--warm-start {warm_start!r} is for one objective: leave it out with --objectives {objectives}."
+            )
+        with opened(database) as there:
+            taken = studies.observations_of(there, warm_start, distributions)
+    samplers.create(sampler, options, seed, 0, distributions, taken["observations"] if taken else ())
     source = _corpus(corpus)
     name = study or f"{technique}-{_plain(Path(source).name)}-{model}"
     _check_name(name)
@@ -182,7 +195,20 @@ def launch(
         max_failures=max_failures,
     )
     request = studies.Request(
-        searched, source, model, fixed, sampler, seed, trials, options, min_rate, pruner, objectives, stop_when, rules
+        searched,
+        source,
+        model,
+        fixed,
+        sampler,
+        seed,
+        trials,
+        options,
+        min_rate,
+        pruner,
+        objectives,
+        stop_when,
+        rules,
+        taken,
     )
     if artifacts is not None:
         Store(artifacts)

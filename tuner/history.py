@@ -73,7 +73,10 @@ class History:
     def ask(self, number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Parameters of trial `number`, and the sampler's notes about the trial and about the study."""
         facts = self.study.specification
-        sampler = samplers.create(facts["sampler"], facts["sampler_options"], facts["seed"], number, self.distributions)
+        warm = facts["warm_start"]
+        earlier = warm["observations"] if warm else ()
+        options = facts["sampler_options"]
+        sampler = samplers.create(facts["sampler"], options, facts["seed"], number, self.distributions, earlier)
         study = optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
         trial = study.ask(self.distributions)
         frozen = self.storage.get_trial(trial._trial_id)
@@ -141,7 +144,7 @@ def record(study: "Study", patience: float = 0.0) -> None:
 
 
 def _follow(study: "Study") -> bool:
-    """False if a trial has another number there, as after a connection that was lost between a commit and its word."""
+    """False if a trial is another one there, as after a connection that was lost between a commit and its word."""
     database, storage, distributions = study.database, study.database.storage, _distributions(study)
     identity = storage.get_study_id_from_name(study.name)
     there = storage.get_n_trials(identity)
@@ -156,6 +159,8 @@ def _follow(study: "Study") -> bool:
                 return False
         else:
             trial = storage.get_trial_id_from_study_id_trial_number(identity, row.number)
+            if storage.get_trial(trial).params != frozen.params:
+                return False
             with suppress(UpdateFinishedTrialError):
                 for key, value in frozen.user_attrs.items():
                     storage.set_trial_user_attr(trial, key, value)

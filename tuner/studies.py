@@ -18,6 +18,7 @@ from tuner.space import Space, Value
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
 METRICS = (
     "nll", "nll_se", "ppl", "ppl_no_end", "ppl_elbo", "rate", "rate_error", "distortion", "neg_elbo", "active_units",
@@ -58,6 +59,8 @@ class Request:
     stop_when: float = 0.0
     """nats; the study ends when the sampler expects to gain less (0: never)"""
     rules: Rules = field(default_factory=Rules)
+    warm_start: Mapping[str, Any] | None = None
+    """another study's name and its observations (`observations_of`)"""
 
     def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -71,6 +74,7 @@ class Request:
             "min_rate": self.min_rate,
             "pruner": self.pruner,
             "stop_when": self.stop_when,
+            "warm_start": self.warm_start,
             "seed": self.seed,
             "objective": self.objective,
             "version": __version__,
@@ -79,9 +83,10 @@ class Request:
 
 IDENTITY = (
     "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
+    "warm_start",
 )  # fmt: skip
 """what must agree for a command to go on with a study"""
-ADDED = {"sampler_options": {}, "min_rate": 0.0, "pruner": "none", "stop_when": 0.0}
+ADDED = {"sampler_options": {}, "min_rate": 0.0, "pruner": "none", "stop_when": 0.0, "warm_start": None}
 """what a study made before these existed has"""
 OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "nll": ["minimize"],
@@ -351,6 +356,39 @@ def open_study(database: Database, name: str) -> Study:
     return Study(database, row)
 
 
+def observations_of(database: Database, name: str, space: "Mapping[str, BaseDistribution]") -> dict[str, Any]:
+    """A study's name with the parameters and values of its complete trials, for a new study over `space` to begin with.
+
+    Raises:
+        Usage: if there is no such study, it tunes something else, or nothing of it lies in this space.
+    """
+    from optuna.distributions import check_distribution_compatibility
+
+    from tuner.samplers.cube import Cube
+
+    study = open_study(database, name)
+    if study.specification["objective"] != "nll":
+        raise Usage(f"--warm-start {name!r} has two objectives: it needs a study of the NLL alone.")
+    theirs = {p.name: p.distribution() for p in study.space.searched(study.specification["fixed"])}
+    if set(theirs) != set(space):
+        raise Usage(
+            f"--warm-start {name!r} tunes {', '.join(sorted(theirs)) or 'nothing'}, not {', '.join(sorted(space)) or 'nothing'}: "
+            "name a study over the same hyperparameters."
+        )
+    for key, distribution in space.items():
+        try:
+            check_distribution_compatibility(theirs[key], distribution)
+        except ValueError:
+            raise Usage(
+                f"--warm-start {name!r} has {key} as {theirs[key]}, not {distribution}: name a study over the same domains."
+            ) from None
+    cube = Cube(space)
+    done = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+    if not done:
+        raise Usage(f"--warm-start {name!r} has no finished trial in this study's space: name another study.")
+    return {"study": name, "observations": [{"params": t.params, "value": t.value} for t in done]}
+
+
 def all_studies(database: Database) -> list[Study]:
     query = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
     return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
@@ -436,6 +474,8 @@ def go_on(
         if row.state == "deleting":
             raise Usage(f"study {name!r} is being deleted: finish that with `tuner delete {name}`.")
         earlier = {**ADDED, **row.specification}
+        if earlier["warm_start"] and (request.warm_start or {}).get("study") == earlier["warm_start"]["study"]:
+            wanted["warm_start"] = earlier["warm_start"]  # as it was then; that study may have gone on
         differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
         if differs:
             key = differs[0]
@@ -467,5 +507,7 @@ def _listed(numbers: list[int]) -> str:
 def _brief(value: object) -> str:
     if isinstance(value, dict) and "fingerprint" in value:
         return f"{value['name']} with fingerprint {value['fingerprint']}"
+    if isinstance(value, dict) and "observations" in value:
+        return f"{len(value['observations'])} trials of {value['study']}"
     text = str(value)
     return text if len(text) < 60 else text[:57] + "…"

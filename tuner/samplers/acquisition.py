@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import erfcx, log_ndtr, logsumexp, ndtr
+from scipy.special import erfcx, log_ndtr, ndtr
 
 from tuner.samplers.cube import Cube
-from tuner.samplers.gp import Process
+from tuner.samplers.gp import Processes
 
 Array = NDArray[np.float64]
 
@@ -50,35 +50,37 @@ def log_h(u: Array) -> tuple[Array, Array]:
 class LogEI:
     """log of the expected improvement below `best` [S, F], averaged over S processes with F fantasies each."""
 
-    def __init__(self, processes: Sequence[Process], best: Array) -> None:
+    def __init__(self, processes: Processes, best: Array) -> None:
         self.processes, self.best = processes, best
         self.log_count = math.log(best.size)
 
     def __call__(self, z: Array) -> Array:
         """Of points z [m, d]: [m]."""
-        terms = []
-        for process, best in zip(self.processes, self.best, strict=True):
-            mean, variance = process.predict(z)
-            sd = np.sqrt(variance)[:, None]
-            terms.append(np.log(sd) + log_h((best - mean) / sd)[0])
-        found: Array = logsumexp(np.concatenate(terms, 1), axis=1) - self.log_count
-        return found
+        mean, variance = self.processes.predict(z)
+        sd = np.sqrt(variance)[:, :, None]  # [S, m, 1]
+        terms = np.log(sd) + log_h((self.best[:, None] - mean) / sd)[0]
+        return _log_sum(terms.transpose(1, 0, 2).reshape(len(z), -1)) - self.log_count
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
         """Of one point z [d], with its gradient [d]."""
-        values, gradients = [], []
-        for process, best in zip(self.processes, self.best, strict=True):
-            mean, variance, by_mean, by_variance = process.predict_with_gradient(z)
-            sd = math.sqrt(variance)
-            by_sd = by_variance / (2 * sd)
-            u = (best - mean) / sd
-            value, slope = log_h(u)
-            values.append(math.log(sd) + value)
-            gradients.append(by_sd / sd - slope[:, None] * (by_mean + u[:, None] * by_sd) / sd)
-        value, gradient = np.concatenate(values), np.concatenate(gradients)
-        total = float(logsumexp(value))
-        weighted: Array = np.exp(value - total) @ gradient
-        return total - self.log_count, weighted
+        mean, variance, by_mean, by_variance = self.processes.predict_with_gradient(z)
+        sd = np.sqrt(variance)[:, None]  # [S, 1]
+        u = (self.best - mean) / sd
+        value, slope = log_h(u)
+        value += np.log(sd)
+        total = float(_log_sum(value.reshape(1, -1))[0])
+        weight = np.exp(value - total)
+        # ∂(log σ + log h(u)) = −h'/h ∂μ/σ + (1 − u h'/h) ∂σ/σ, and ∂σ/σ = ∂σ²/2σ²
+        by_log_sd = (weight * (1.0 - u * slope)).sum(1) / (2.0 * variance)
+        gradient: Array = by_log_sd @ by_variance - np.tensordot(weight * slope / sd, by_mean, 2)
+        return total - self.log_count, gradient
+
+
+def _log_sum(terms: Array) -> Array:
+    """log Σ_k exp of terms [m, k]: [m]."""
+    top = terms.max(1)
+    found: Array = top + np.log(np.exp(terms - top[:, None]).sum(1))
+    return found
 
 
 class LogEHVI:
@@ -90,9 +92,9 @@ class LogEHVI:
     σ h((a − μ)/σ). The same value as Emmerich et al.'s (2011).
     """
 
-    def __init__(self, pairs: Sequence[tuple[Process, Process]], fronts: Sequence[Array], reference: Array) -> None:
+    def __init__(self, one: Processes, other: Processes, fronts: Sequence[Array], reference: Array) -> None:
         """fronts: for each pair the points [k, 2] that nothing dominates; reference [2]."""
-        self.pairs = pairs
+        self.one, self.other = one, other
         self.edges = []
         for front in fronts:
             inside = front[(front < reference).all(1)]
@@ -101,23 +103,22 @@ class LogEHVI:
 
     def __call__(self, z: Array) -> Array:
         """Of points z [m, d]: [m]."""
+        (mean_1, variance_1), (mean_2, variance_2) = self.one.predict(z), self.other.predict(z)
+        sd_1, sd_2 = np.sqrt(variance_1)[:, :, None], np.sqrt(variance_2)[:, :, None]
         terms = []
-        for (one, two), (right, top) in zip(self.pairs, self.edges, strict=True):
-            mean_1, variance_1 = one.predict(z)
-            mean_2, variance_2 = two.predict(z)
-            sd_1, sd_2 = np.sqrt(variance_1)[:, None], np.sqrt(variance_2)[:, None]
-            log_right = np.log(sd_1) + log_h((right - mean_1) / sd_1)[0]  # [m, strips]
-            log_top = np.log(sd_2) + log_h((top - mean_2) / sd_2)[0]
+        for s, (right, top) in enumerate(self.edges):
+            log_right = np.log(sd_1[s]) + log_h((right - mean_1[s]) / sd_1[s])[0]  # [m, strips]
+            log_top = np.log(sd_2[s]) + log_h((top - mean_2[s]) / sd_2[s])[0]
             terms.append(_log_strips(log_right) + log_top)
-        found: Array = logsumexp(np.concatenate(terms, 1), axis=1) - math.log(len(self.pairs))
-        return found
+        return _log_sum(np.concatenate(terms, 1)) - math.log(len(self.edges))
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
         """Of one point z [d], with its gradient [d]."""
+        first, second = self.one.predict_with_gradient(z), self.other.predict_with_gradient(z)
         values, gradients = [], []
-        for (one, two), (right, top) in zip(self.pairs, self.edges, strict=True):
-            log_right, by_right = _log_g(one, right, z)
-            log_top, by_top = _log_g(two, top, z)
+        for s, (right, top) in enumerate(self.edges):
+            log_right, by_right = _log_g(first, s, right)
+            log_top, by_top = _log_g(second, s, top)
             strips = _log_strips(log_right[None])[0]
             upper = np.exp(log_right - strips)[:, None] * by_right
             lower = np.concatenate(
@@ -126,9 +127,9 @@ class LogEHVI:
             values.append(strips + log_top)
             gradients.append(upper - lower + by_top)
         value, gradient = np.concatenate(values), np.concatenate(gradients)
-        total = float(logsumexp(value))
+        total = float(_log_sum(value[None])[0])
         weighted: Array = np.exp(value - total) @ gradient
-        return total - math.log(len(self.pairs)), weighted
+        return total - math.log(len(self.edges)), weighted
 
 
 def _log_strips(log_right: Array) -> Array:
@@ -138,9 +139,9 @@ def _log_strips(log_right: Array) -> Array:
     return np.concatenate([log_right[:, :1], rest], 1)
 
 
-def _log_g(process: Process, edges: Array, z: Array) -> tuple[Array, Array]:
-    """log G(edge) = log(σ h((edge − μ)/σ)) at one point for each edge [k], with its gradients [k, d]."""
-    mean, variance, by_mean, by_variance = process.predict_with_gradient(z)
+def _log_g(predicted: tuple[Array, Array, Array, Array], s: int, edges: Array) -> tuple[Array, Array]:
+    """log G(edge) = log(σ h((edge − μ)/σ)) of process s at one point for each edge [k], with its gradients [k, d]."""
+    mean, variance, by_mean, by_variance = (part[s] for part in predicted)
     sd = math.sqrt(variance)
     by_sd = by_variance / (2 * sd)
     u = (edges - mean[0]) / sd

@@ -39,8 +39,8 @@ class Number:
         value = min(max(value, d.low), d.high)
         return round(value) if isinstance(d, IntDistribution) else float(value)
 
-    def spread(self, unit: float) -> Array:
-        return np.array([unit])
+    def spread(self, unit: Array) -> Array:
+        return unit[:, None]
 
     def others(self, value: Any) -> list[Any]:
         """The next values down and up; none for a continuous number."""
@@ -68,8 +68,10 @@ class Choice:
     def decode(self, part: Array) -> Any:
         return self.distribution.choices[int(np.argmax(part))]
 
-    def spread(self, unit: float) -> Array:
-        return self.encode(self.distribution.choices[min(int(unit * self.width), self.width - 1)])
+    def spread(self, unit: Array) -> Array:
+        taken = np.minimum((unit * self.width).astype(int), self.width - 1)
+        corners: Array = CORNER * np.eye(self.width)[taken]
+        return corners
 
     def others(self, value: Any) -> list[Any]:
         return [choice for choice in self.distribution.choices if choice != value]
@@ -122,11 +124,8 @@ class Cube:
 
     def spread(self, unit: Array) -> Array:
         """Points of values [m, d] from uniform numbers [m, k]."""
-        rows = [
-            np.concatenate([part.spread(float(u)) for part, u in zip(self.parts.values(), row, strict=True)])
-            for row in unit
-        ]
-        return np.array([point if self.continuous.all() else self.snap(point) for point in rows])
+        points = np.concatenate([part.spread(u) for part, u in zip(self.parts.values(), unit.T, strict=True)], 1)
+        return points if self.continuous.all() else np.array([self.snap(point) for point in points])
 
     def neighbours(self, point: Array) -> Array:
         """Points with one discrete parameter changed, a number by one step: [m, d]."""

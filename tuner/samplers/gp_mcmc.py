@@ -4,14 +4,15 @@ A Gaussian process with an ARD Matérn 5/2 kernel; amplitude, noise, mean and le
 improvement averaged over the samples and over fantasies of what the pending trials will find.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.logging import get_logger
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -23,12 +24,16 @@ from scipy.stats import qmc
 from tuner.samplers import hmc
 from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest
 from tuner.samplers.cube import Cube
-from tuner.samplers.gp import Posterior, Process, prior_mode
+from tuner.samplers.gp import Posterior, Processes, prior_mode
 
 Array = NDArray[np.float64]
+Ends = Mapping[str, Sequence[hmc.End]]
+Chains = Mapping[str, Sequence[hmc.Chain]]
 
 DIAGNOSTICS = "gp:diagnostics"
 """the system attribute of a trial that holds how its proposal came about"""
+CHAINS = "gp:chains"
+"""the system attribute of a trial that holds where its chains ended, for a later trial's to go on from"""
 CANDIDATES, AROUND_BEST = 1024, 200
 OUTLIER = 5.0
 """a value this many times further above the median than the best is below it is cut there"""
@@ -47,6 +52,32 @@ class Diagnostics:
     """the largest over the hyperparameters; None for too few draws"""
     expected_gain: float | None = None
     """the proposal's expected improvement, in the objective's unit; None for two objectives"""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where a proposal's chains ended. Kept on its trial, so that it outlives the sampler and is the same for all workers."""
+
+    space: str
+    begun: int
+    """observations when these chains were begun anew"""
+    ends: Mapping[str, Sequence[hmc.End]]
+    """a chain's end each, by what they are of"""
+
+    def plain(self) -> dict[str, Any]:
+        ends = {
+            of: [{"place": e.place.tolist(), "step": e.step, "mass": e.mass.tolist()} for e in each]
+            for of, each in self.ends.items()
+        }
+        return {"space": self.space, "begun": self.begun, "ends": ends}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Memory":
+        ends = {
+            of: [hmc.End(np.array(e["place"]), e["step"], np.array(e["mass"])) for e in each]
+            for of, each in plain["ends"].items()
+        }
+        return cls(plain["space"], plain["begun"], ends)
 
 
 def winsorised(values: Array) -> Array:
@@ -81,6 +112,12 @@ class GPMCMCSampler(BaseSampler):
         samples, leapfrog, burn_in: of HMC, the paper's 10, 20 and 100.
         thin: iterations a sample; 1 keeps each (GPyOpt's default is 10).
         chains: chains of so many samples each, from different starts; R̂ needs 4 samples a chain.
+        warm: whether chains go on from the last proposal's ends, after `warm_burn_in` iterations. The posterior has changed
+            since, by an observation and by standardising anew, so these ends are no more than a start; chains are begun anew
+            whenever there are twice the observations since they were, for their mass grows stale. Cheaper, but not the default:
+            with few observations a chain can stay for several proposals where all is noise, and one from the mode does not.
+        earlier: finished trials of another study that minimised, each its `params` and its `value`. The model sees them beside
+            this study's, and they count as its quasi-random start.
         fantasies: draws of the pending trials' values, a sample.
         max_observations: beyond, the better half of so many is kept and the rest evenly thinned by number.
     """
@@ -97,6 +134,9 @@ class GPMCMCSampler(BaseSampler):
         burn_in: int = 100,
         thin: int = 1,
         chains: int = 1,
+        warm: bool = False,
+        warm_burn_in: int = 20,
+        earlier: Sequence[Mapping[str, Any]] = (),
         fantasies: int = 4,
         max_observations: int = 200,
     ) -> None:
@@ -109,11 +149,12 @@ class GPMCMCSampler(BaseSampler):
         for name, value in counts.items():
             if value < 1:
                 raise ValueError(f"{name} = {value} is not allowed: it must be at least 1.")
-        for name, least in (("burn_in", burn_in), ("n_startup", n_startup or 0)):
+        for name, least in (("burn_in", burn_in), ("warm_burn_in", warm_burn_in), ("n_startup", n_startup or 0)):
             if least < 0:
                 raise ValueError(f"{name} = {least} is not allowed: it must be at least 0.")
         self.seed, self.search_space, self.n_startup, self.inference = seed, search_space, n_startup, inference
         self.samples, self.leapfrog, self.burn_in, self.thin, self.chains = samples, leapfrog, burn_in, thin, chains
+        self.warm, self.warm_burn_in, self.earlier = warm, warm_burn_in, earlier
         self.fantasies, self.max_observations = fantasies, max_observations
         self._intersection = IntersectionSearchSpace()
         self._told: set[str] = set()
@@ -159,14 +200,32 @@ class GPMCMCSampler(BaseSampler):
             raise ValueError("GPMCMCSampler has one objective or two: use nsga2 for a study of more.")
         if not search_space:
             return {}
+        if self.earlier and study.directions != [StudyDirection.MINIMIZE]:
+            raise ValueError("GPMCMCSampler takes earlier trials for one objective only, to be minimised.")
         cube = Cube(search_space)
         x, y, pending = self._history(study, trial, cube)
-        if trial.number < self._startup(len(cube.parts)) or not len(x) or not cube.parts:
+        enough = trial.number + len(self.earlier) >= self._startup(len(cube.parts))
+        if not enough or not (len(x) or self.earlier) or not cube.parts:
             return self._quasi_random(cube, trial.number)
         propose = self._propose if y.shape[1] == 1 else self._propose_for_two
-        point, diagnostics = propose(cube, x, y, pending, trial.number)
+        memory = self._memory(study, trial, _digest(search_space), len(x) + len(self.earlier))
+        point, diagnostics, chains = propose(cube, x, y, pending, trial.number, memory.ends)
         study._storage.set_trial_system_attr(trial._trial_id, DIAGNOSTICS, asdict(diagnostics))
+        if self.warm and chains:
+            kept = replace(memory, ends={of: [chain.end for chain in each] for of, each in chains.items()})
+            study._storage.set_trial_system_attr(trial._trial_id, CHAINS, kept.plain())
         return cube.decode(point)
+
+    def _memory(self, study: Study, trial: FrozenTrial, space: str, observations: int) -> Memory:
+        """What the latest earlier proposal in the same space left, if its chains may be gone on with; else no ends."""
+        if self.warm:
+            for other in reversed(study.get_trials(deepcopy=False)[: trial.number]):
+                if CHAINS in other.system_attrs and other.system_attrs[CHAINS]["space"] == space:
+                    found = Memory.of(other.system_attrs[CHAINS])
+                    if observations < 2 * found.begun:
+                        return found
+                    break
+        return Memory(space, observations, {})
 
     def _history(self, study: Study, trial: FrozenTrial, cube: Cube) -> tuple[Array, Array, Array]:
         """Points [n, d] and values [n, objectives] of the trials that ended, to be minimised, and the points under way [p, d].
@@ -195,33 +254,55 @@ class GPMCMCSampler(BaseSampler):
         return x, y, np.array(pending).reshape(-1, cube.d)
 
     def _thinned(self, y: Array) -> NDArray[np.int64]:
-        """Which observations the model sees, in their order."""
-        if len(y) <= self.max_observations:
+        """Which observations of one study the model sees, in their order."""
+        limit = max(self.max_observations // (2 if self.earlier else 1), 1)
+        if len(y) <= limit:
             return np.arange(len(y))
         order = np.argsort(y, kind="stable")
-        better = order[: self.max_observations // 2]
-        rest = np.sort(order[self.max_observations // 2 :])
-        places = np.linspace(0, len(rest) - 1, self.max_observations - len(better)).round().astype(int)
+        better = order[: limit // 2]
+        rest = np.sort(order[limit // 2 :])
+        places = np.linspace(0, len(rest) - 1, limit - len(better)).round().astype(int)
         return np.sort(np.concatenate([better, rest[places]]))
 
-    def _propose(self, cube: Cube, x: Array, y: Array, pending: Array, number: int) -> tuple[Array, Diagnostics]:
+    def _standard(self, cube: Cube, x: Array, y: Array) -> tuple[Array, Array, float]:
+        """What the model sees, this study's points first, with standardised values, and what a unit of these is worth.
+
+        Another study's values are standardised by themselves, since its level is another: a larger corpus or model has a lower
+        NLL everywhere. This study's are then in the other's unit, and their level is what the other's process has at their
+        points. Their own mean and spread would not do: a warm study's first points are all good ones, not average ones.
+        """
+        if not self.earlier:
+            standard, spread = standardised(y)
+            return x, standard, spread
+        before = np.array([cube.encode(each["params"]) for each in self.earlier])
+        values = winsorised(np.array([each["value"] for each in self.earlier]))
+        kept = self._thinned(values)
+        before, (standard, spread) = before[kept], standardised(values[kept])
+        if not len(y):
+            return before, standard, spread
+        theta = mode(Posterior(before, standard), prior_mode(cube.d))
+        level = float(Processes.fit(theta[None], before, standard).predict(x)[0].mean())
+        return np.concatenate([x, before]), np.concatenate([(y - y.mean()) / spread + level, standard]), spread
+
+    def _propose(
+        self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
+    ) -> tuple[Array, Diagnostics, Chains]:
         """Where one objective's expected improvement is highest."""
-        kept = self._thinned(y[:, 0])
-        seen, (standard, spread) = x[kept], standardised(y[kept, 0])
-        thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc")
+        own = self._thinned(y[:, 0])
+        seen, standard, spread = self._standard(cube, x[own], y[own, 0])
+        thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc", ends)
         generator = self._generator(number, "fantasies")
-        processes = [self._conditioned(theta, seen, standard, pending, self.fantasies, generator) for theta in thetas]
-        # The lowest mean, not the lowest value: under noise that one was lucky.
-        bests = [process.predict(process.x)[0].min(0) for process in processes]
-        acquisition = LogEI(processes, np.array(bests))
-        candidates = self._candidates(cube, x[[np.argmin(y[:, 0])]], number)
+        processes = self._conditioned(thetas, seen, standard, pending, self.fantasies, generator)
+        acquisition = LogEI(processes, self._incumbent(processes, x[own], pending))
+        candidates = self._candidates(cube, seen[[np.argmin(standard)]], number)
         point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
         gain = math.exp(float(acquisition(point[None])[0])) * spread
-        return point, self._diagnostics(len(kept), len(pending), len(thetas), chains, gain)
+        facts = self._diagnostics(len(seen), len(pending), len(thetas), chains, gain)
+        return point, facts, {"hmc": chains} if chains else {}
 
     def _propose_for_two(
-        self, cube: Cube, x: Array, y: Array, pending: Array, number: int
-    ) -> tuple[Array, Diagnostics]:
+        self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
+    ) -> tuple[Array, Diagnostics, Chains]:
         """Where the expected hypervolume improvement is highest, a process for each objective, fantasies one a sample.
 
         The reference point is the worst value seen of each, and a tenth of the range beyond.
@@ -229,34 +310,49 @@ class GPMCMCSampler(BaseSampler):
         kept = np.union1d(self._thinned(y[:, 0]), self._thinned(y[:, 1]))
         seen, generator = x[kept], self._generator(number, "fantasies")
         models, values = [], []
-        every: list[hmc.Chain] = []
+        every: dict[str, Sequence[hmc.Chain]] = {}
         for objective in range(2):
             standard, _ = standardised(y[kept, objective])
-            thetas, chains = self._hyperparameters(Posterior(seen, standard), number, f"hmc {objective}")
-            models.append([self._conditioned(theta, seen, standard, pending, 1, generator) for theta in thetas])
-            every += chains
+            purpose = f"hmc {objective}"
+            thetas, chains = self._hyperparameters(Posterior(seen, standard), number, purpose, ends)
+            models.append(self._conditioned(thetas, seen, standard, pending, 1, generator))
+            if chains:
+                every[purpose] = chains
             values.append(standard)
-        pairs = list(zip(*models, strict=True))
-        fronts = [front(np.concatenate([p.predict(p.x)[0] for p in pair], 1)) for pair in pairs]
+        means = np.concatenate([model.predict(model.x)[0] for model in models], 2)  # [S, n, 2]
         both = np.stack(values, 1)
         reference = both.max(0) + 0.1 * np.ptp(both, axis=0)
-        acquisition = LogEHVI(pairs, fronts, reference)
+        acquisition = LogEHVI(models[0], models[1], [front(each) for each in means], reference)
         leaders = seen[[int(np.flatnonzero((both == point).all(1))[0]) for point in front(both)]]
         point = highest(acquisition, cube, self._candidates(cube, leaders, number), np.concatenate([x, pending]))
-        return point, self._diagnostics(len(kept), len(pending), len(pairs), every, None)
+        chains = [chain for each in every.values() for chain in each]
+        return point, self._diagnostics(len(kept), len(pending), len(means), chains, None), every
+
+    @staticmethod
+    def _incumbent(processes: Processes, own: Array, pending: Array) -> Array:
+        """What is to be improved on, for each sample and fantasy: [S, F].
+
+        The lowest mean, not the lowest value, for under noise that one was lucky; and that of the average over the samples, since
+        one that takes everything for noise has a high lowest mean of its own and would drown the others' improvements in its own.
+        This study's points alone count, so that another's best is tried here too; while there are none, its average does.
+        A pending trial counts by what it finds in the fantasy.
+        """
+        lowest = processes.predict(own)[0].mean((0, 2)).min() if len(own) else 0.0
+        means = processes.predict(pending)[0] if len(pending) else np.full((len(processes.mean), 1, 1), lowest)
+        best: Array = np.minimum(means.min(1), lowest)
+        return best
 
     @staticmethod
     def _conditioned(
-        theta: Array, x: Array, y: Array, pending: Array, fantasies: int, generator: np.random.Generator
-    ) -> Process:
-        """The process given what was seen, and `fantasies` draws of what the pending trials will find."""
-        process = Process.fit(theta, x, y)
+        thetas: Array, x: Array, y: Array, pending: Array, fantasies: int, generator: np.random.Generator
+    ) -> Processes:
+        """The processes given what was seen, and `fantasies` draws of what the pending trials will find."""
+        processes = Processes.fit(thetas, x, y)
         if not len(pending):
-            return process
-        drawn = process.draw(pending, fantasies, generator)  # [p, F]
-        return Process.fit(
-            theta, np.concatenate([x, pending]), np.concatenate([np.repeat(y[:, None], fantasies, 1), drawn])
-        )
+            return processes
+        drawn = processes.draw(pending, fantasies, generator)  # [S, p, F]
+        seen = np.broadcast_to(y[:, None], (len(thetas), len(y), fantasies))
+        return Processes.fit(thetas, np.concatenate([x, pending]), np.concatenate([seen, drawn], 1))
 
     @staticmethod
     def _diagnostics(
@@ -273,17 +369,24 @@ class GPMCMCSampler(BaseSampler):
             expected_gain=gain,
         )
 
-    def _hyperparameters(self, density: Posterior, number: int, purpose: str) -> tuple[Array, Sequence[hmc.Chain]]:
+    def _hyperparameters(
+        self, density: Posterior, number: int, purpose: str, ends: Ends
+    ) -> tuple[Array, Sequence[hmc.Chain]]:
         """Samples [S, d + 3] of the posterior with their chains, or its mode alone."""
         generator = self._generator(number, purpose)
-        start = mode(density, prior_mode(density.d))
+        start = prior_mode(density.d)
         if self.inference == "map":
-            wide = prior_mode(density.d) + generator.standard_normal((2, density.d + 3))
+            wide = start + generator.standard_normal((2, density.d + 3))
             return max((mode(density, s) for s in (start, *wide)), key=lambda t: density(t)[0])[None], []
-        chains = []
-        for chain in range(self.chains):
-            first = start if chain == 0 else start + 0.5 * generator.standard_normal(len(start))
-            chains.append(hmc.sample(density, first, self.samples, self.leapfrog, self.burn_in, generator, self.thin))
+        starts: list[Array | hmc.End] = [*ends.get(purpose, ())]
+        burn_in = self.warm_burn_in
+        if len(starts) != self.chains or any(density(end.place)[0] == -math.inf for end in ends[purpose]):
+            first = mode(density, start)
+            starts = [first, *(first + 0.5 * generator.standard_normal((self.chains - 1, len(first))))]
+            burn_in = self.burn_in
+        chains = [
+            hmc.sample(density, place, self.samples, self.leapfrog, burn_in, generator, self.thin) for place in starts
+        ]
         return np.concatenate([chain.samples for chain in chains]), chains
 
     def _candidates(self, cube: Cube, leaders: Array, number: int) -> Array:
@@ -307,3 +410,8 @@ def mode(density: Posterior, start: Array) -> Array:
 
     end = minimize(negated, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
     return end.x if density(end.x)[0] >= density(start)[0] else start
+
+
+def _digest(space: Mapping[str, BaseDistribution]) -> str:
+    text = ";".join(f"{name}={distribution_to_json(space[name])}" for name in sorted(space))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
