@@ -8,9 +8,9 @@ worker that asks, with its newest files.
 import random
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, or_, select, update
@@ -48,6 +48,18 @@ SETUP_FAULTS = ("disk", "input")
 """reasons that would end every trial on this machine: the worker gives up"""
 
 
+class Found(Enum):
+    """What a worker that looks for a trial finds instead of one to go on with."""
+
+    RIGHT = auto()
+    """to create a trial"""
+    BUSY = auto()
+    """another worker is creating one"""
+    AGAIN = auto()
+    """a trial that had to be given up"""
+    NOTHING = auto()
+
+
 class LeaseLost(Exception):
     """The trial belongs to another worker now."""
 
@@ -66,6 +78,8 @@ class Claim:
     """its newest files"""
     seconds: float
     """spent by earlier attempts"""
+    timeout: float
+    """seconds that all attempts together may take; 0: no limit"""
 
     @property
     def folder(self) -> str:
@@ -79,54 +93,60 @@ class Attempts:
     def __init__(self, study: "Study", worker: str) -> None:
         self.study, self.worker, self.database = study, worker, study.database
         self._history: History | None = None
+        self._looked_at = time.monotonic()
 
     def claim(self) -> Claim | None:
         """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent or it is
         stopped."""
+        deadline, wait = time.monotonic() + 4 * ASK_SECONDS, 0.01
         while True:
-            taken = self._take()
-            if taken is not None:
-                return taken
-            with self._asking() as asking:
-                if asking is None:
-                    break
-                claim = self._ask(*asking)
-            if claim is not None:
+            token, gone = secrets.token_hex(16), self._gone()
+            found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
+            if isinstance(found, Claim):
+                return found
+            if found is Found.NOTHING:
+                break
+            if found is Found.RIGHT and (claim := self._ask(token)) is not None:
                 return claim
+            if found is Found.BUSY:
+                if time.monotonic() > deadline:
+                    raise Fault(
+                        f"study {self.study.name!r} is held by another worker that asks for a trial: try again."
+                    )
+                time.sleep(wait * random.uniform(0.5, 1.5))
+                wait = min(1.5 * wait, 0.5)
         record(self.study, patience=RECORD_SECONDS)  # nobody may come after this one
         return None
 
-    def _take(self) -> Claim | None:
-        """A trial that nobody works on any more, this worker's own first."""
-        token, gone = secrets.token_hex(16), self._gone()
+    def _take(self, session: Session, token: str, gone: Sequence[str]) -> "Claim | Found":
+        """A trial that nobody works on any more, this worker's own first; else the right to create one.
 
-        def take(session: Session) -> tuple[Claim | None, bool]:
-            mine = session.scalars(select(TrialRow).where(TrialRow.study == self.study.name, TrialRow.token == token))
-            if (row := mine.first()) is not None:
-                return self._claimed(session, row), False
-            now = self.database.clock(session)
-            if not self._is_active(session, now):
-                return None, False
-            abandoned = or_(TrialRow.lease_until < now, TrialRow.worker.in_(gone))
-            free = or_(TrialRow.state == "waiting", and_(TrialRow.state == "running", abandoned))
-            own_first = case((TrialRow.worker == self.worker, 0), else_=1)
-            query = select(TrialRow).where(
-                TrialRow.study == self.study.name, TrialRow.state.in_(("waiting", "running"))
-            )
-            query = query.where(free).order_by(own_first, TrialRow.number).limit(1).with_for_update(skip_locked=True)
-            found = session.scalars(query).first()
-            if found is None:
-                return None, False
-            if found.state == "running":
-                self._close(session, found, "lost", "lost", "its worker ended without a word, or stood still.", now)
-                if found.state == "failed":
-                    return None, True
-            return self._begin(session, found, token, now), False
-
-        while True:
-            claim, again = self.database.run(take)
-            if not again:
-                return claim
+        One worker at a time has that right, under a lease of its own rather than a lock: a sampler may think for a second, and a
+        database should not be held meanwhile.
+        """
+        mine = TrialRow.study == self.study.name
+        if (row := session.scalars(select(TrialRow).where(mine, TrialRow.token == token)).first()) is not None:
+            return self._claimed(session, row)
+        now = self.database.clock(session)
+        if not self._is_active(session, now):
+            return Found.NOTHING
+        abandoned = or_(TrialRow.lease_until < now, TrialRow.worker.in_(gone))
+        free = or_(TrialRow.state == "waiting", and_(TrialRow.state == "running", abandoned))
+        own_first = case((TrialRow.worker == self.worker, 0), else_=1)
+        query = select(TrialRow).where(mine, TrialRow.state.in_(("waiting", "running")), free)
+        query = query.order_by(own_first, TrialRow.number).limit(1).with_for_update(skip_locked=True)
+        row = session.scalars(query).first()
+        if row is not None:
+            if row.state == "running":
+                self._close(session, row, "lost", "lost", "its worker ended without a word, or stood still.", now)
+            return Found.AGAIN if row.state == "failed" else self._begin(session, row, token, now)
+        study = session.get_one(StudyRow, self.study.name, with_for_update=True)
+        if session.execute(select(func.count()).where(mine)).scalar_one() >= study.budget:
+            return Found.NOTHING
+        if study.asker not in (None, token) and study.asker_until >= now:
+            return Found.BUSY
+        study.asker, study.asker_until = token, now + ASK_SECONDS
+        return Found.RIGHT
 
     def _gone(self) -> list[str]:
         """Workers of this machine whose process does not exist any more: their leases need not be waited for."""
@@ -173,62 +193,34 @@ class Attempts:
             attempt=session.execute(count).scalar_one() - 1,
             artifacts=row.artifacts,
             seconds=row.seconds,
+            timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout", 0.0),
         )
 
-    @contextmanager
-    def _asking(self) -> "Iterator[tuple[str, Mapping[str, Any]] | None]":
-        """The right to create trials: its token, and the sampler's notes about the study. None if no trial is wanted.
-
-        One worker at a time has it, under a lease of its own rather than a lock: a sampler may think for a second, and a database
-        should not be held meanwhile.
-        """
-        token, deadline, wait = secrets.token_hex(8), time.monotonic() + 4 * ASK_SECONDS, 0.01
-
-        def get(session: Session) -> tuple[bool, Mapping[str, Any] | None]:
-            now = self.database.clock(session)
-            active = self._is_active(session, now)
-            study = session.get_one(StudyRow, self.study.name, with_for_update=True)
-            count = session.execute(select(func.count()).where(TrialRow.study == self.study.name)).scalar_one()
-            if not active or count >= study.budget:
-                return False, None
-            if study.asker not in (None, token) and study.asker_until >= now:
-                return True, None
-            study.asker, study.asker_until = token, now + ASK_SECONDS
-            return True, dict(study.attrs)
-
-        while True:
-            wanted, attrs = self.database.run(get)
-            if attrs is not None or not wanted:
-                break
-            if time.monotonic() > deadline:
-                raise Fault(f"study {self.study.name!r} is held by another worker that asks for a trial: try again.")
-            time.sleep(wait * random.uniform(0.5, 1.5))
-            wait = min(1.5 * wait, 0.5)
+    def _ask(self, token: str) -> Claim | None:
+        """A new trial; None if the study has ended or another worker has the right to ask now. Gives the right back."""
         try:
-            yield None if attrs is None else (token, attrs)
-        finally:
-            if attrs is not None:
-                release = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
-                self.database.run(lambda s: s.execute(release.values(asker=None, asker_until=0.0)))
-
-    def _ask(self, asker: str, attrs: Mapping[str, Any]) -> Claim | None:
-        """A new trial; None if the study has ended or another worker has the right to ask now."""
-        if self._history is None:
-            self._history = History(self.study)
-        number = self._history.update(attrs)
-        if self._is_satisfied():
-            return None
-        params, notes, study_notes = self._history.ask(number)
-        token = secrets.token_hex(16)
+            if self._history is None:
+                self._history = History(self.study)
+            number = self._history.update()
+            if self._is_satisfied():
+                self._give_back(token)
+                return None
+            params, notes, study_notes = self._history.ask(number)
+        except BaseException:
+            self._history = None
+            self._give_back(token)
+            raise
 
         def insert(session: Session) -> Claim | None:
             there = session.get(TrialRow, (self.study.name, number))
             if there is not None:
                 return self._claimed(session, there) if there.token == token else None
-            study = session.scalars(select(StudyRow).where(StudyRow.name == self.study.name).with_for_update()).one()
-            if study.asker != asker or number >= study.budget:
+            study = session.get_one(StudyRow, self.study.name, with_for_update=True)
+            if study.asker != token:
                 return None
-            study.attrs = study_notes
+            study.asker, study.asker_until, study.attrs = None, 0.0, study_notes
+            if number >= study.budget:
+                return None
             now = self.database.clock(session)
             row = TrialRow(
                 study=self.study.name, number=number, state="running", params=params, attrs=notes, created_at=now
@@ -242,15 +234,24 @@ class Attempts:
             claim = None
         if claim is None:
             self._history = None  # it holds a trial that does not exist
-            return None
-        if self._record_is_due():
-            record(self.study)
+        elif time.monotonic() - self._looked_at > RECORD_SECONDS:
+            self._looked_at = time.monotonic()
+            if self._record_is_due():
+                record(self.study)
         return claim
 
+    def _give_back(self, token: str) -> None:
+        mine = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
+        self.database.run(lambda session: session.execute(mine.values(asker=None, asker_until=0.0)))
+
     def _record_is_due(self) -> bool:
+        """Whether it falls to this worker to bring up Optuna's record: rather to one that has done so before, as Optuna's storage
+        takes a second to load."""
+        has_it = "storage" in vars(self.database)
+
         def due(session: Session) -> bool:
             study, now = session.get_one(StudyRow, self.study.name), self.database.clock(session)
-            late = now - study.recorded_at > RECORD_SECONDS
+            late = now - study.recorded_at > RECORD_SECONDS * (1 if has_it else 6)
             if late:
                 study.recorded_at = now
             return late
@@ -351,8 +352,9 @@ class Attempts:
 
         self.database.run(end)
 
-    def fail(self, claim: Claim, reason: str, message: str) -> bool:
-        """Ends the attempt for one of `RETRIES`' reasons; returns whether the trial has failed with it, or waits for another.
+    def fail(self, claim: Claim, reason: str, message: str, artifacts: str | None = None) -> bool:
+        """Ends the attempt for one of `RETRIES`' reasons, with the files it leaves; returns whether the trial has failed with it,
+        or waits for another attempt.
 
         Raises:
             LeaseLost: as above.
@@ -363,6 +365,7 @@ class Attempts:
             row = self._held(session, claim, ended)
             if row is not None:
                 self._close(session, row, ended, reason, message, self.database.clock(session))
+                row.artifacts = artifacts or row.artifacts
                 return row.state == "failed"
             return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
 

@@ -4,7 +4,7 @@ that every tool that reads those can open a study of ours.
 Both follow `tuner_trials`. Whoever calls holds the study's right to ask (`Attempts`), so trials have the same numbers everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.database import TrialRow
+from tuner.database import StudyRow, TrialRow
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -49,14 +50,20 @@ class History:
         self._open: set[int] = set()
         """numbers of trials that were not over when last looked at"""
 
-    def update(self, attrs: Mapping[str, Any]) -> int:
+    def update(self) -> int:
         """Takes over what has changed, and the sampler's notes about the study; returns how many trials there are."""
-        for key, value in attrs.items():
-            self.storage.set_study_system_attr(self.id, key, value)
         known = self.storage.get_n_trials(self.id)
         changed = (TrialRow.number >= known) | TrialRow.number.in_(self._open)
         query = select(TrialRow).where(TrialRow.study == self.study.name, changed).order_by(TrialRow.number)
-        for row in self.database.read(lambda session: session.scalars(query).all()):
+        notes = select(StudyRow.attrs).where(StudyRow.name == self.study.name)
+
+        def look(session: Session) -> tuple[dict[str, Any], Sequence[TrialRow]]:
+            return session.execute(notes).scalar_one(), session.scalars(query).all()
+
+        attrs, rows = self.database.read(look)
+        for key, value in attrs.items():
+            self.storage.set_study_system_attr(self.id, key, value)
+        for row in rows:
             if row.number >= known:
                 self.add(row)
             elif STATES[row.state].is_finished():
@@ -132,7 +139,9 @@ def record(study: "Study", patience: float = 0.0) -> None:
         if database.read(lambda session: session.execute(untold).first()) is None:
             return
         with database.alone(f"record {study.name}", patience) as mine:
-            if mine and not _follow(study):
+            if not mine or database.read(lambda session: session.execute(untold).first()) is None:
+                return
+            if not _follow(study):
                 optuna.delete_study(study_name=study.name, storage=database.storage)
                 optuna.create_study(study_name=study.name, storage=database.storage, directions=_directions(study))
                 _follow(study)

@@ -168,7 +168,7 @@ class Worker:
         claim = attempts.claim()
         if claim is None:
             return False
-        self.run_trial(attempts.study.refresh(), attempts, claim)
+        self.run_trial(study, attempts, claim)
         return True
 
     def run_trial(self, study: Study, attempts: Attempts, claim: Claim) -> None:
@@ -182,7 +182,7 @@ class Worker:
                 self._prepare(study, claim, work)
                 with (
                     Trainer("train", json.dumps(spec), work, log=work / LOG, slot=self.slot) as trainer,
-                    self._watched(study, attempts, claim, trainer) as watch,
+                    self._watched(attempts, claim, trainer) as watch,
                 ):
                     end = self._follow(study, attempts, claim, trainer, watch, published)
                 self._conclude(study, attempts, claim, end, watch, published)
@@ -190,9 +190,10 @@ class Worker:
                 attempts.fail(claim, "disk", str(fault))
                 raise fault if isinstance(fault, Fault) else _disk(claim, fault) from fault
             except Interrupted:
+                files = None
                 with suppress(OSError):
-                    published.all(checkpoint=True)
-                attempts.fail(claim, "user", "stopped by the user.")
+                    files = published.all(checkpoint=True)
+                attempts.fail(claim, "user", "stopped by the user.", files)
                 raise
         except LeaseLost as lost:
             self.listen("lost", claim, {"message": str(lost)})
@@ -250,8 +251,9 @@ class Worker:
         """Ends the attempt as its trainer's last event, or what told the trainer to end, says."""
         if end["event"] == "epoch":
             message = f"by {study.specification['pruner']}, after epoch {end['epoch']} of {end['epochs']}."
-            published.all(checkpoint=False)
-            attempts.finish(claim, "pruned", reason="pruned", message=message)
+            files = published.all(checkpoint=False)
+            attempts.finish(claim, "pruned", reason="pruned", message=message, artifacts=files)
+            published.tidy(files)
             self.listen("pruned", claim, {"message": f"pruned {message}"})
             return
         if end["event"] == "done":
@@ -261,8 +263,9 @@ class Worker:
                 reason, message = "error", f"the trainer's result is not whole ({error!r})."
             else:
                 if math.isfinite(found["value"]):
-                    published.all(checkpoint=False)
-                    attempts.finish(claim, "complete", **found)
+                    files = published.all(checkpoint=False)
+                    attempts.finish(claim, "complete", **found, artifacts=files)
+                    published.tidy(files)
                     self.listen("complete", claim, end)
                     return
                 reason, message = "nan", "the evaluation's NLL is not a finite number."
@@ -271,8 +274,9 @@ class Worker:
             own = (end.get("reason", "error"), end.get("message", "the trainer failed without a word."))
             reason, message = watch.why or told or own
             reason = reason if reason in RETRIES else "error"
-        published.all(checkpoint=RETRIES[reason] != 0)
-        failed = attempts.fail(claim, reason, message)
+        files = published.all(checkpoint=RETRIES[reason] != 0)
+        failed = attempts.fail(claim, reason, message, files)
+        published.tidy(files)
         self.listen("failed" if failed else "handed back", claim, {"reason": reason, "message": message})
         if reason in SETUP_FAULTS:
             raise Fault(f"trial {claim.number} stopped: {message} The same command goes on with it.")
@@ -286,9 +290,9 @@ class Worker:
         return mine is not None and prune(mine, list(curves.values()))
 
     @contextmanager
-    def _watched(self, study: Study, attempts: Attempts, claim: Claim, trainer: Trainer) -> "Iterator[_Watch]":
+    def _watched(self, attempts: Attempts, claim: Claim, trainer: Trainer) -> "Iterator[_Watch]":
         """Renews the lease meanwhile, and ends the trainer when it must: reports may be minutes apart."""
-        watch = _Watch(study.rules.timeout, claim.seconds)
+        watch = _Watch(claim)
         self._trainer = trainer
         if self._over.is_set():  # stopped between the claim and the trainer's start
             trainer.tell_to_stop()
@@ -319,8 +323,8 @@ class Worker:
 class _Watch:
     """Why a training must end now, if it must."""
 
-    def __init__(self, timeout: float, spent: float) -> None:
-        self.timeout, self.spent = timeout, spent
+    def __init__(self, claim: Claim) -> None:
+        self.timeout, self.spent = claim.timeout, claim.seconds
         self.started = self.heard_at = time.monotonic()
         self.why: tuple[str, str] | None = None
 
@@ -364,23 +368,28 @@ class _Published:
         file = self.work / CHECKPOINT
         changed = file.stat().st_mtime if file.exists() else 0.0
         if changed > self.newest:
-            self._publish([name for name in FILES if name != LOG])  # its trainer still writes it
+            generation = self._put([name for name in FILES if name != LOG])  # its trainer still writes it
+            try:
+                self.attempts.publish(self.claim, generation)
+            except LeaseLost:
+                self.store.delete(generation)
+                raise
+            self.tidy(generation)
             self.newest = changed
 
-    def all(self, checkpoint: bool) -> None:
-        """What its trainer has left; the checkpoint only if somebody may need it."""
-        self._publish([name for name in FILES if checkpoint or name != CHECKPOINT])
+    def all(self, checkpoint: bool) -> str:
+        """Publishes what its trainer has left, the checkpoint only if somebody may need it. The attempt's end must name it."""
+        return self._put([name for name in FILES if checkpoint or name != CHECKPOINT])
 
-    def _publish(self, names: list[str]) -> None:
+    def tidy(self, generation: str) -> None:
+        """Removes the trial's other files."""
+        self.store.keep(self.claim.folder, generation)
+
+    def _put(self, names: list[str]) -> str:
         self.count += 1
         generation = f"{self.claim.folder}/{self.claim.token[:8]}-{self.count}"
         self.store.publish(self.work, generation, names)
-        try:
-            self.attempts.publish(self.claim, generation)
-        except LeaseLost:
-            self.store.delete(generation)
-            raise
-        self.store.keep(self.claim.folder, generation)
+        return generation
 
 
 def _found(study: Study, result: Mapping[str, Any]) -> dict[str, Any]:
