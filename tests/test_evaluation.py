@@ -60,6 +60,29 @@ def test_importance_sampled_nll_agrees_with_quadrature_in_one_dimension(posterio
     assert found.nll <= found.neg_elbo
 
 
+@pytest.mark.parametrize(("posterior", "prior"), [("gaussian", "normal"), ("planar", "mog")])
+@torch.no_grad()
+def test_the_nll_of_several_codes_agrees_with_quadrature_over_all_of_them(posterior: str, prior: str) -> None:
+    model = SenVAE(11, replace(SMALL, d_z=1, posterior=posterior, prior=prior), LENGTHS, codes=2).double().eval()
+    assert model.to_h_0 is not None
+    model.to_h_0.weight.mul_(3)
+    model.decoder.embedding.weight.mul_(3)
+    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 2.5)
+    found = evaluate(model, SENTENCES[:8], EvaluationOptions(nll_samples=20_000, rows=100_000), seed=1)
+    line = torch.linspace(-8, 8, 81, dtype=torch.float64)
+    z = torch.cartesian_prod(line, line)
+    single = replace(model.prior_distribution(), copies=1)
+    log_p = single.log_prob(z[:, :1]) + single.log_prob(z[:, 1:])
+    exact = []
+    for sentence in SENTENCES[:8]:
+        log_joint = log_p - model.decoder(Batch.of([sentence], CPU).repeat(len(z)), model.initial_state(z))
+        exact.append(-math.log(log_joint.exp().sum().item() * (line[1] - line[0]).item() ** 2))
+    assert found.nll == pytest.approx(np.mean(exact), abs=0.01)
+    assert found.nll <= found.neg_elbo
+    assert found.paper_elbo == pytest.approx(found.distortion + found.rate / 2)
+    assert found.active_units <= 1  # both codes have one mean
+
+
 @torch.no_grad()
 def test_importance_weights_equal_a_loop_over_samples_whatever_the_rows() -> None:
     model, batch = vae(), Batch.of(SENTENCES[:5], CPU)
@@ -121,6 +144,7 @@ def test_a_language_model_is_evaluated_exactly() -> None:
     assert found.estimator["proposal"] == "exact"
     assert {key for key, value in found.plain().items() if value is None} == {
         "rate", "distortion", "neg_elbo", "ppl_elbo", "active_units", "mi", "mi_he", "acc_gap", "rate_error", "mi_lower",
+        "paper_elbo",
     }  # fmt: skip
 
 
@@ -204,8 +228,8 @@ def test_accuracy_gap_is_high_when_only_the_code_knows_the_words() -> None:
 
     model = Knows(11, replace(SMALL, d_z=1), LENGTHS).double()
     model.to_posterior = Place(0.01)
-    model.decoder.correct = lambda batch, h_0: (  # type: ignore[method-assign]
-        int(((h_0[0, :, 0] > 0) == (batch.tokens[:, 0] == 5)).sum()),
+    model.decoder.correct = lambda batch, state: (  # type: ignore[method-assign]
+        int(((state.h[0, :, 0] > 0) == (batch.tokens[:, 0] == 5)).sum()),
         len(batch.tokens),
     )
     with torch.no_grad():

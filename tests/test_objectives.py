@@ -2,21 +2,24 @@
 
 import math
 from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import LENGTHS, SMALL
-from oracles import FORMULAS, mmd_squared
+from oracles import FORMULAS, Measured, mmd_squared
 from torch import Tensor
 
 from trainers import objectives
 from trainers.errors import BadInput
+from trainers.evaluation import EpochFigures
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import Batch, Output
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, defaults
+from trainers.runs import Spec, train
 from trainers.training import build_model
 from tuner import space
 
@@ -25,20 +28,30 @@ PRIOR = Mixture(Gaussian(torch.zeros(1, 2).double(), torch.ones(1, 2).double()))
 
 
 def output(rate: float, requires_grad: bool = False) -> Output:
-    distortion = torch.tensor([3.0, 5.0, 7.0], dtype=torch.float64, requires_grad=requires_grad)
+    """Two samples of three sentences."""
+    distortions = torch.tensor([[2.5, 5.5, 7.0], [3.5, 4.5, 7.0]], dtype=torch.float64, requires_grad=requires_grad)
     rates = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64) * rate
     rates.requires_grad_(requires_grad)
     z = torch.tensor([[0.1, -0.4], [0.9, 0.2], [-1.0, 2.0]], dtype=torch.float64)
-    return Output(distortion, rates, rates[:, None], z, PRIOR)
+    codes = torch.stack([z, z.flip(0)])
+    log_q = torch.tensor([[0.3, -1.0, 2.0], [-2.0, 0.5, 1.0]], dtype=torch.float64)
+    return Output(distortions, rates, rates[:, None] * torch.tensor([0.75, 0.25]).double(), codes, log_q, PRIOR)
 
 
-def formula(technique: str, objective: Objective, measured: Output) -> float:
+def formula(technique: str, objective: Objective, output: Output) -> float:
     """The oracle's loss; draws from the prior what the objective's loss draws at the same random state."""
-    d, r, mmd = measured.distortion.detach().numpy(), measured.rate.detach().numpy(), 0.0
-    if measured.prior is not None:
-        drawn = measured.prior.sample(len(d))
-        mmd = mmd_squared(measured.z.detach().numpy(), drawn.detach().numpy())
-    return float(FORMULAS[technique](d, r, asdict(objective.hyperparameters), objective.state(), mmd))
+
+    def plain(tensor: Tensor) -> np.ndarray:
+        return tensor.detach().numpy()
+
+    mmd = 0.0
+    if output.prior is not None:
+        mmd = mmd_squared(plain(output.z), plain(output.prior.sample(len(output.z))))
+    each = None if output.rate_per_dimension is None else plain(output.rate_per_dimension)
+    measured = Measured(
+        plain(output.distortions), plain(output.rate), each, plain(output.log_q), plain(output.log_p), mmd
+    )
+    return float(FORMULAS[technique](measured, asdict(objective.hyperparameters), objective.state()))
 
 
 def test_every_technique_has_an_oracle_and_a_search_space() -> None:
@@ -249,7 +262,7 @@ def test_lagvaes_multipliers_climb_while_their_constraints_are_broken() -> None:
         (optimizer,) = objective.optimizers()
         before = objective.state()
         measured = output(5.0)
-        far = Output(measured.distortion, measured.rate, None, measured.z + 9, PRIOR)  # codes far from the prior
+        far = replace(measured, codes=measured.codes + 9)  # far from the prior
         objective.loss(far).backward()
         optimizer.step()
         assert [math.copysign(1, objective.state()[k] - before[k]) for k in ("u", "v")] == [sign, sign]
@@ -267,10 +280,10 @@ def test_the_best_epoch_of_a_technique_that_holds_a_rate_is_not_below_it() -> No
     for name in held:
         objective = objectives.create(name, {"r": 20.0})
         assert objective.target_rate == 20
-        early, late = objective.criterion(25.0, 7.0), objective.criterion(14.0, 20.0)
+        early, late = objective.criterion(EpochFigures(25.0, 7.0, 0)), objective.criterion(EpochFigures(14.0, 20.0, 0))
         assert late < early  # though the early epoch's −ELBO is the lower one
-        assert objective.criterion(14.0, 21.0) == 35
-    assert objectives.create("beta", {}).criterion(25.0, 7.0) == 32
+        assert objective.criterion(EpochFigures(14.0, 21.0, 0)) == 35
+    assert objectives.create("beta", {}).criterion(EpochFigures(25.0, 7.0, 0)) == 32
 
 
 def test_rnnlm_refuses_a_latents_options() -> None:
@@ -290,13 +303,9 @@ def test_techniques_that_compare_distributions_of_codes_have_random_batches() ->
 
 def test_lagvaes_best_epoch_keeps_its_constraint() -> None:
     objective = objectives.create("lagvae", {"e": 17.0, "alpha": 10.0})
-    broken, kept, better = (
-        objective.criterion(5.0, 13.0),
-        objective.criterion(15.0, 1.0),
-        objective.criterion(13.0, 3.5),
-    )
-    assert better < kept < broken
-    assert objective.criterion(5.0, 12.5) < broken  # while none keeps it, the nearer one
+    figures = ((5.0, 13.0), (15.0, 1.0), (13.0, 3.5), (5.0, 12.5))
+    broken, kept, better, nearer = (objective.criterion(EpochFigures(d, r, 0)) for d, r in figures)
+    assert better < kept < nearer < broken  # while none keeps it, the nearer one
 
 
 @pytest.mark.parametrize(("technique", "steps"), [("mdr", 999), ("lagvae", 999)])
@@ -315,3 +324,59 @@ def test_schedules_settle_when_they_end() -> None:
             objective.after_step(output(1.0))
         assert settled == [False, False, True]
     assert objectives.create("sfb", {}).settled
+
+
+def trained_figures(technique: str, values: dict[str, Any], folder: Path, **options: Any) -> dict[str, Any]:
+    """All figures of a short training, to be equal to the last bit where a technique reduces to another."""
+    tiny = {"corpus_size": 150, "max_epochs": 2, "nll_samples": 3, "nll_sentences": 30, "d_h": 8, "d_e": 8, "d_z": 3}
+    found = train(Spec(technique, "grammar", "tiny", {**tiny, **values, **options}), folder, lambda event, facts: None)
+    return {key: value for key, value in found["metrics"].items() if key not in ("rate_error", "paper_elbo")}
+
+
+@pytest.mark.parametrize(
+    ("one", "values", "other", "others"),
+    [
+        ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}),
+        ("multi-sample", {"samples": 1, "anneal_epochs": 1}, "annealing", {"gamma": 1 / 3}),  # 3 steps an epoch
+        (
+            "multi-sample-avg",
+            {"samples": 1, "anneal_epochs": 1},
+            "multi-sample",
+            {"samples": 1, "anneal_epochs": 1},
+        ),
+    ],
+)
+@pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
+def test_a_technique_that_reduces_to_another_does_so_to_the_last_bit(
+    one: str, values: dict[str, Any], other: str, others: dict[str, Any], posterior: str, tmp_path: Path
+) -> None:
+    found = trained_figures(one, values, tmp_path / "one", posterior=posterior)
+    assert found == trained_figures(other, others, tmp_path / "other", posterior=posterior)
+
+
+def test_multi_sample_averages_the_distortion_and_no_more() -> None:
+    model = build_model(objectives.create("vanilla", {}), 11, SMALL, LENGTHS).double()
+    batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2])], torch.device("cpu"))
+    torch.manual_seed(4)
+    measured = objectives.create("multi-sample", {"samples": 4}).measure(model, batch)
+    torch.manual_seed(4)
+    q = model.posterior(batch)
+    noise = q.noise(4)
+    alone = [model.decoder(batch, model.initial_state(q.transform(noise[s])[0])) for s in range(4)]
+    torch.testing.assert_close(measured.distortion, sum(alone) / 4)
+    torch.testing.assert_close(measured.rate, model(batch).rate)
+
+
+def test_beta_grows_over_its_epochs() -> None:
+    objective = objectives.create("multi-sample", {"anneal_epochs": 2})
+    objective.plan(2, 3)
+    betas, settled = [], []
+    for _ in range(6):
+        betas.append(objective.state()["beta"])
+        settled.append(objective.settled)
+        objective.after_step(output(1.0))
+    assert betas == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert settled == [False] * 4 + [True] * 2
+    assert objective.warning(6) is None
+    assert "β reaches 0.75 of 1 in the 3 steps" in str(objective.warning(3))
+    assert objectives.create("multi-sample", {"anneal_epochs": 0}).settled

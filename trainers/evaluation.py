@@ -74,6 +74,8 @@ class Metrics:
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+    paper_elbo: float | None = None
+    """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
 
     @property
     def latent(self) -> bool:
@@ -123,7 +125,7 @@ def importance_samples(
 
 @torch.no_grad()
 def posterior_means(posterior: Conditional, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """E_q[z|x] [B, d_z], and the variance of its estimate [B, d_z], 0 where it is exact."""
+    """E_q[z|x] [B, d], and the variance of its estimate [B, d], 0 where it is exact; d counts all codes of a sentence."""
     if isinstance(posterior, Gaussian):
         return posterior.location, torch.zeros_like(posterior.location)
     z, _ = posterior.transform(posterior.noise(MEAN_SAMPLES, generator))
@@ -197,6 +199,8 @@ class _Codes:
     mi: float = 0.0
     mi_he: float = 0.0
     acc_gap: float = 0.0
+    number: int = 1
+    """A, a sentence's codes"""
 
 
 def _metrics(
@@ -219,7 +223,11 @@ def _metrics(
         rate=rate,
         distortion=mean_distortion,
         neg_elbo=mean_distortion + rate,
-        **vars(codes),
+        active_units=codes.active_units,
+        mi=codes.mi,
+        mi_he=codes.mi_he,
+        acc_gap=codes.acc_gap,
+        paper_elbo=mean_distortion + rate / codes.number if codes.number > 1 else None,
         collapsed=estimator["proposal"] != "exact" and dead,
         estimator=estimator,
     )
@@ -241,7 +249,7 @@ def _evaluate_latent(
     for indices in batches(chosen, BATCH, None):
         batch = Batch.of([chosen[i] for i in indices], device)
         features.append(model.features(batch))
-        posterior: Conditional = model.to_posterior(features[-1])
+        posterior = model.posterior_of(features[-1])
         drawn = importance_samples(model, batch, posterior, prior, posterior.noise(samples, generator), options.rows)
         nll.append(math.log(samples) - drawn.log_weights.logsumexp(0))
         distortion.append(drawn.distortion.mean(0))
@@ -258,13 +266,14 @@ def _evaluate_latent(
         right_prior += model.decoder.correct(batch, model.initial_state(blind))[0]
         done += len(indices)
         progress(done, len(chosen))
-    everyone: Conditional = model.to_posterior(torch.cat(features))
+    everyone = model.posterior_of(torch.cat(features))
     z, log_q = torch.cat(codes), torch.cat(log_own)
     found = _Codes(
-        active_units=count_active_units(torch.cat(means), torch.cat(noises)),
+        active_units=count_active_units(*(torch.cat(part)[:, : model.options.d_z] for part in (means, noises))),
         mi=mutual_information(everyone, z, log_q),
         mi_he=batch_mutual_information(everyone, z, log_q, seed),
         acc_gap=100 * (right - right_prior) / words,
+        number=model.codes,
     )
     estimator = _estimator("q", samples, chosen, of, seed)
     mean_rate = torch.cat(rate).double().mean().item()
@@ -304,5 +313,6 @@ def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> 
         mean, noise = posterior_means(posterior, generator)
         means.append(mean)
         noises.append(noise)
-    active = count_active_units(torch.cat(means), torch.cat(noises)) if means else 0
+    # of the first code, where a sentence has several: they all have one mean
+    active = count_active_units(*(torch.cat(p)[:, : model.options.d_z] for p in (means, noises))) if means else 0
     return EpochFigures(distortion / len(sentences), rate / len(sentences), active)

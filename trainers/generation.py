@@ -41,7 +41,7 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
     model.eval()
     written: list[list[int]] = []
     for codes in z.split(ROWS):
-        state = model.initial_state(codes).contiguous()
+        state = model.initial_state(codes)
         word = torch.full((len(codes),), BOS_INDEX, device=z.device)
         sentences: list[list[int]] = [[] for _ in codes]
         open_rows = set(range(len(codes)))

@@ -100,13 +100,36 @@ class ModelOptions:
     d_z: int = option(32, "latent dimensions", low=1)
     d_e: int = option(256, "word embedding units", low=1)
     d_h: int = option(256, "recurrent units per layer and direction", low=1)
-    decoder_layers: int = option(2, "layers of the decoder's GRU", low=1)
-    encoder_layers: int = option(1, "layers of the encoder's bidirectional GRU", low=1)
-    dropout: float = option(
-        0.4, "decoder dropout ρ, one mask for all time steps, on input embeddings and output states", low=0, high=0.95
+    cell: str = option(
+        "gru",
+        "recurrent cell of decoder and encoder; double-lstm: the first LSTM reads the code alone, the encoder is an LSTM",
+        choices=("gru", "lstm", "double-lstm"),
+    )
+    decoder_layers: int = option(2, "layers of the decoder's cell (of each LSTM in a double-lstm)", low=1)
+    encoder_layers: int = option(1, "layers of the encoder's cell", low=1)
+    bidirectional: bool = option(True, "the encoder reads in both directions")
+    reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
+    own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
+    conditioning: str = option(
+        "initial",
+        "where the decoder gets z: its initial state, beside every input word (h_0 = 0), or both",
+        choices=("initial", "every-step", "both"),
+    )
+    inputless: bool = option(False, "the decoder reads <unk> for every word, in training and evaluation")
+    dropout: float = option(0.4, "decoder dropout ρ on input embeddings and output states", low=0, high=0.95)
+    dropout_mask: str = option(
+        "sentence", "one dropout mask for all time steps of a sentence, or one a step", choices=("sentence", "step")
+    )
+    dropout_at: str = option(
+        "both", "dropout on input embeddings and output states, or on the former alone", choices=("both", "inputs")
+    )
+    uniform: float = option(
+        0.0, "weights start from U(−a, a) and embeddings from U(−0.1, 0.1); 0: PyTorch's own start", low=0
     )
     tied: bool = option(True, "output matrix = word embeddings (after an affine map where d_h differs from d_e)")
-    detached: bool = option(True, "the encoder's gradient does not reach the word embeddings")
+    detached: bool = option(
+        True, "the encoder's gradient does not reach the word embeddings that it shares with the decoder"
+    )
     initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")
     posterior: str = option(
         "gaussian",
@@ -117,6 +140,13 @@ class ModelOptions:
     flow_steps: int = option(4, "T, the steps of a flow", low=1)
     d_c: int = option(512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1)
     components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1)
+
+    def __post_init__(self) -> None:
+        if self.cell == "double-lstm" and self.conditioning == "initial":
+            raise BadInput(
+                "conditioning = 'initial' is not allowed with cell = 'double-lstm', whose first LSTM reads z at every step: "
+                "set conditioning=both or every-step."
+            )
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,10 @@ def build_model(
     reason = objective.refusal(options)
     if reason is not None:
         raise BadInput(reason)
-    return SenVAE(vocabulary, options, lengths) if objective.latent else RNNLM(vocabulary, options)
+    latent = objective.latent
+    model = SenVAE(vocabulary, options, lengths, objective.codes) if latent else RNNLM(vocabulary, options)
+    objective.grow(model)
+    return model
 
 
 def choose_device(name: str) -> torch.device:
@@ -96,6 +99,8 @@ class Training:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.device = choose_device(options.device)
+        self.batches_per_epoch = math.ceil(len(corpus.splits["train"]) / options.batch_size)
+        objective.plan(self.batches_per_epoch, options.max_epochs)
         self.model = model.to(self.device)
         self.objective = objective.to(self.device)
         self.corpus, self.options, self.seed, self.folder = corpus, options, seed, folder
@@ -108,10 +113,6 @@ class Training:
         if (folder / LATEST).exists():
             self.progress = Progress(**checkpoint.load_state(folder / LATEST, model, objective, self.optimizers))
         self.saved_at = self.reported_at = time.monotonic()
-
-    @property
-    def batches_per_epoch(self) -> int:
-        return math.ceil(len(self.corpus.splits["train"]) / self.options.batch_size)
 
     def run(self) -> Progress:
         """Trains to the end; the model then holds the best epoch's weights.
@@ -144,7 +145,7 @@ class Training:
             raise Failure("nan", f"the validation −ELBO is {neg_elbo} after epoch {now.epoch + 1}.")
         train_loss = now.train_loss / len(train)
         now.epoch, now.batch, now.train_loss = now.epoch + 1, 0, 0.0
-        criterion = self.objective.criterion(figures.distortion, figures.rate)
+        criterion = self.objective.criterion(figures)
         if criterion < now.best:
             now.best, now.best_epoch = criterion, now.epoch
             checkpoint.save_tensors(self.folder / BEST, self.model.state_dict(), {"epoch": now.epoch})
