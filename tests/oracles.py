@@ -48,7 +48,28 @@ FORMULAS: dict[str, Formula] = {
     "multi-sample-avg": lambda m, h, state: (
         m.d.mean() + state["beta"] * m.r.mean() / (h["samples"] if h["kl"] == "once" else 1)
     ),
+    "ae": lambda m, h, state: m.d.mean(),
+    "cyclic": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "fb-dim": lambda m, h, state: m.d.mean() + thresholded(m, h["r"]),
+    "iwae": lambda m, h, state: (
+        -sum(
+            math.log(sum(math.exp(m.log_p[k, b] - m.log_q[k, b] - m.d[k, b]) for k in range(len(m.d))) / len(m.d))
+            for b in range(len(m.r))
+        )
+        / len(m.r)
+    ),
+    "aggressive": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "pretrained-fb": lambda m, h, state: (
+        m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
+    ),
 }
+
+
+def thresholded(m: Measured, r: float) -> float:
+    """Σ_d max(r/d_z, R_d), sentence by sentence."""
+    assert m.per_dimension is not None
+    total = sum(max(r / len(row), rate) for row in m.per_dimension for rate in row)
+    return total / len(m.per_dimension)
 
 
 def mmd_squared(a: np.ndarray, b: np.ndarray) -> float:

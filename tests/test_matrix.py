@@ -46,10 +46,10 @@ def test_one_step_and_the_same_nll_from_the_checkpoint(
     assert evaluate_run(tmp_path, {}, None, silent).plain() == metrics
 
 
-def test_only_the_baseline_without_a_latent_refuses_cells() -> None:
+def test_cells_that_make_no_sense_are_these() -> None:
     refusing = {
         technique
         for technique, posterior, prior in CELLS
         if objectives.create(technique, {}).refusal(ModelOptions(posterior=posterior, prior=prior))
     }
-    assert refusing == {"rnnlm"}
+    assert refusing == {"rnnlm", "fb-dim", "pretrained-fb"}

@@ -276,9 +276,10 @@ def test_infovae_is_the_beta_vae_where_lambda_is_beta() -> None:
 
 def test_the_best_epoch_of_a_technique_that_holds_a_rate_is_not_below_it() -> None:
     held = {name for name in TECHNIQUES if objectives.create(name, {}).target_rate is not None}
-    assert held == {"fb", "sfb", "mdr"}
+    assert held == {"fb", "sfb", "mdr", "fb-dim", "pretrained-fb"}
     for name in held:
         objective = objectives.create(name, {"r": 20.0})
+        objective.begin_stage(objective.stages - 1, build_model(objective, 11, SMALL, LENGTHS))
         assert objective.target_rate == 20
         early, late = objective.criterion(EpochFigures(25.0, 7.0, 0)), objective.criterion(EpochFigures(14.0, 20.0, 0))
         assert late < early  # though the early epoch's −ELBO is the lower one
@@ -333,20 +334,21 @@ def trained_figures(technique: str, values: dict[str, Any], folder: Path, **opti
     return {key: value for key, value in found["metrics"].items() if key not in ("rate_error", "paper_elbo")}
 
 
-@pytest.mark.parametrize(
-    ("one", "values", "other", "others"),
-    [
-        ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}),
-        ("multi-sample", {"samples": 1, "anneal_epochs": 1}, "annealing", {"gamma": 1 / 3}),  # 3 steps an epoch
-        (
-            "multi-sample-avg",
-            {"samples": 1, "anneal_epochs": 1},
-            "multi-sample",
-            {"samples": 1, "anneal_epochs": 1},
-        ),
-    ],
-)
-@pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
+ONE = {"samples": 1, "anneal_epochs": 1}
+REDUCTIONS: list[tuple[str, dict[str, Any], str, dict[str, Any], str]] = [
+    # 3 steps an epoch, 2 epochs
+    ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}, "gaussian"),
+    ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}, "iaf"),
+    ("multi-sample", ONE, "annealing", {"gamma": 1 / 3}, "gaussian"),
+    ("multi-sample-avg", ONE, "multi-sample", ONE, "gaussian"),
+    ("multi-sample-avg", ONE, "multi-sample", ONE, "iaf"),
+    ("cyclic", {"cycles": 1, "fraction": 0.5}, "annealing", {"gamma": 1 / 3}, "gaussian"),
+    ("fb-dim", {"r": 0}, "vanilla", {}, "gaussian"),
+    ("iwae", {"k": 1}, "vanilla", {}, "iaf"),  # where the rate is sampled as the weights are
+]
+
+
+@pytest.mark.parametrize(("one", "values", "other", "others", "posterior"), REDUCTIONS)
 def test_a_technique_that_reduces_to_another_does_so_to_the_last_bit(
     one: str, values: dict[str, Any], other: str, others: dict[str, Any], posterior: str, tmp_path: Path
 ) -> None:
@@ -380,3 +382,53 @@ def test_beta_grows_over_its_epochs() -> None:
     assert objective.warning(6) is None
     assert "β reaches 0.75 of 1 in the 3 steps" in str(objective.warning(3))
     assert objectives.create("multi-sample", {"anneal_epochs": 0}).settled
+
+
+def test_one_samples_importance_weighted_bound_is_the_elbo_in_expectation() -> None:
+    model = build_model(objectives.create("vanilla", {}), 11, SMALL, LENGTHS).double()
+    batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2])] * 4000, torch.device("cpu"))
+    objective = objectives.create("iwae", {"k": 1})
+    with torch.no_grad():
+        measured = objective.measure(model, batch)
+    neg_elbo = (measured.distortion + measured.rate).mean().item()
+    assert objective.loss(measured).item() == pytest.approx(neg_elbo, abs=0.02)
+
+
+def test_cyclic_starts_again_at_zero_in_each_cycle() -> None:
+    objective = objectives.create("cyclic", {"cycles": 2, "fraction": 0.5})
+    objective.plan(4, 2)
+    betas, settled = [], []
+    for _ in range(8):
+        betas.append(objective.state()["beta"])
+        settled.append(objective.settled)
+        objective.after_step(output(1.0))
+    assert betas == [0, 0.5, 1, 1] * 2
+    assert settled == [False] * 6 + [True] * 2
+
+
+def test_thresholds_on_dimensions_are_refused_where_dimensions_have_no_rate() -> None:
+    for technique in ("fb-dim", "pretrained-fb"):
+        for options in ({"posterior": "iaf"}, {"prior": "mog"}):
+            with pytest.raises(BadInput, match=f"is not allowed for {technique}, whose threshold is on the KL of each"):
+                build_model(objectives.create(technique, {}), 11, replace(SMALL, **options), LENGTHS)
+
+
+def test_aggressive_training_ends_its_inner_steps_by_the_loss_and_its_phase_by_the_information() -> None:
+    objective = objectives.create("aggressive", {"inner": 8, "window": 2})
+
+    def steps(losses: list[float]) -> tuple[int, bool]:
+        taken = iter([(loss * tokens, tokens) for loss, tokens in zip(losses, [3, 5] * len(losses), strict=False)])
+        left = len(losses)
+        encoder_too = objective.before_step(lambda: next(taken))
+        return left - len(list(taken)), encoder_too
+
+    assert steps([5.0, 5.0, 4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.0]) == (8, False)  # falls to the end
+    assert steps([5.0, 5.0, 4.0, 4.0, 4.0, 4.0, 1.0, 1.0]) == (6, False)  # no lower than the window before
+    assert steps([5.0, 5.0, 9.0, 3.0, 1.0]) == (4, False)  # (9·3 + 3·5)/8 a token is more than 5
+    for information, aggressive in ((0.4, True), (0.9, True), (0.9, False)):
+        assert not objective.settled
+        objective.after_epoch(lambda: information)  # noqa: B023
+        assert objective.state()["aggressive"] == aggressive
+    assert objective.settled
+    objective.after_epoch(lambda: 99.0)  # for good
+    assert steps([5.0, 4.0]) == (0, True)

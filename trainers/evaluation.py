@@ -164,6 +164,20 @@ def batch_mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor, s
 
 
 @torch.no_grad()
+def validation_information(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> float:
+    """I(x; z) of all `sentences` by He et al.'s estimator, 0 without a latent; leaves the random state of training as it was."""
+    if not isinstance(model, SenVAE):
+        return 0.0
+    model.eval()
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    found = [model.features(Batch.of([sentences[i] for i in part], device)) for part in batches(sentences, BATCH, None)]
+    posterior = model.posterior_of(torch.cat(found))
+    z, log_q = posterior.transform(posterior.noise(1, generator))
+    return batch_mutual_information(posterior, z[0], log_q[0], seed)
+
+
+@torch.no_grad()
 def evaluate(
     model: SentenceModel,
     sentences: Sequence[Sentence],

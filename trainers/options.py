@@ -151,7 +151,22 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    learning_rate: float = option(1e-3, "Adam's step size", above=0)
+    optimizer: str = option("adam", "the model's optimiser; sgd has no momentum", choices=("adam", "sgd"))
+    learning_rate: float = option(1e-3, "the optimiser's step size", above=0)
+    decay: float = option(1.0, "what the step size is multiplied by after each epoch", above=0, high=1)
+    plateau: int = option(
+        0,
+        "epochs without improvement, then the step size falls and training goes on from the best weights (0: never)",
+        low=0,
+    )
+    plateau_factor: float = option(0.5, "what the step size is multiplied by at a plateau", above=0, high=1)
+    plateau_decays: int = option(5, "plateaus, after which training ends", low=1)
+    polyak: float = option(
+        0.0,
+        "a moving average of the weights with this coefficient a step is what is evaluated and kept (0: none)",
+        low=0,
+        high=0.99999,
+    )
     batch_size: int = option(64, "sentences per step", low=1)
     random_batches: bool = option(
         False,

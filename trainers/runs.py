@@ -135,7 +135,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     )
     facts = {
         "sentences": len(corpus.splits["train"]),
-        "epochs": options.training.max_epochs,
+        "epochs": options.training.max_epochs * objective.stages,
         "warnings": corpus.warnings(),
     }
     report("started", facts)
@@ -152,7 +152,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
                 "done": done,
                 "of": of,
                 "epoch": progress.epoch,
-                "epochs": options.training.max_epochs,
+                "epochs": options.training.max_epochs * objective.stages,
             },
         )
 
@@ -235,7 +235,7 @@ def open_run(folder: Path) -> Run:
     vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)))
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(vocabulary), options.model, (corpus["mean_length"], corpus["sd_length"]))
-    model.load_state_dict(checkpoint.load_tensors(folder / BEST)[0])
+    checkpoint.load_weights(folder / BEST, model, objective)
     model.to(choose_device("auto")).eval()  # not only where it was trained
     return Run(spec, model, vocabulary, options, objective, corpus)
 

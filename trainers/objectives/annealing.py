@@ -51,7 +51,9 @@ class Annealed(Objective):
         reached = self.growth * steps
         if reached >= 1 - 1e-9:
             return None
-        return f"β reaches {reached:.2g} of 1 in the {steps} steps of max_epochs; an anneal_epochs of {self.epochs} or less ends it."
+        return (
+            f"β reaches {reached:.2g} of 1 in the {steps} steps of max_epochs; anneal_epochs = {self.epochs} ends it."
+        )
 
 
 class Technique(Annealed):
