@@ -59,6 +59,7 @@ FORMULAS: dict[str, Formula] = {
         / len(m.r)
     ),
     "aggressive": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "mim": lambda m, h, state: (m.d - (m.log_q + m.log_p) / 2).mean(),
     "pretrained-fb": lambda m, h, state: (
         m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
     ),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers import evaluation
 from trainers.evaluation import batch_mutual_information, evaluate, importance_samples, subset, validate
-from trainers.latent.distributions import Gaussian
+from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import RNNLM, Batch, SenVAE
 from trainers.options import EvaluationOptions
 
@@ -115,6 +115,36 @@ def test_elbo_bounds_nll_and_more_samples_tighten_it() -> None:
     assert many.neg_elbo == many.distortion + many.rate
 
 
+def test_melbo_is_the_distortion_and_the_log_of_the_sentences_on_the_same_samples() -> None:
+    found = evaluate(vae(), SENTENCES, EvaluationOptions(nll_samples=7, nll_sentences=23), seed=0)
+    assert found.melbo == found.distortion + math.log(23)
+    tokens = sum(len(s) for s in subset(SENTENCES, 23))
+    assert found.ppl_melbo == pytest.approx(math.exp(found.melbo * 23 / tokens))
+
+
+@torch.no_grad()
+def test_melbo_bounds_the_nll_of_the_decoder_with_the_posteriors_as_its_prior() -> None:
+    model = vae(d_z=1)
+    sentences = SENTENCES[:12]
+    found = evaluate(model, sentences, EvaluationOptions(nll_samples=4000), seed=0)
+    z = torch.linspace(-9, 9, 4001, dtype=torch.float64)[:, None]
+    own_prior = Mixture(model.posterior(Batch.of(sentences, CPU))).log_prob(z)
+    exact = []
+    for sentence in sentences:
+        log_joint = own_prior - model.decoder(Batch.of([sentence], CPU).repeat(len(z)), model.initial_state(z))
+        exact.append(-math.log(torch.trapezoid(log_joint.exp(), z[:, 0]).item()))
+    assert np.mean(exact) < found.melbo
+
+
+def test_an_epochs_densities_are_the_codes_own() -> None:
+    model = vae()
+    found = validate(model, SENTENCES, seed=0)
+    q, p = model.posterior(Batch.of(SENTENCES, CPU)), model.prior_distribution()
+    z = q.transform(q.noise(4000))[0]
+    assert found.log_q == pytest.approx(q.log_prob(z).mean().item(), abs=0.5)
+    assert found.log_p == pytest.approx(p.log_prob(z).mean().item(), abs=0.5)
+
+
 def test_evaluation_is_deterministic_leaves_randomness_alone_and_names_its_estimator() -> None:
     model, options = vae(), EvaluationOptions(nll_samples=5, nll_sentences=11)
     torch.manual_seed(5)
@@ -143,8 +173,8 @@ def test_a_language_model_is_evaluated_exactly() -> None:
     assert (found.rate, found.active_units, found.mi, found.acc_gap, found.collapsed) == (0, 0, 0, 0, False)
     assert found.estimator["proposal"] == "exact"
     assert {key for key, value in found.plain().items() if value is None} == {
-        "rate", "distortion", "neg_elbo", "ppl_elbo", "active_units", "mi", "mi_he", "acc_gap", "rate_error", "mi_lower",
-        "paper_elbo",
+        "rate", "distortion", "neg_elbo", "ppl_elbo", "melbo", "ppl_melbo", "active_units", "mi", "mi_he",
+        "acc_gap", "rate_error", "mi_lower", "paper_elbo",
     }  # fmt: skip
 
 

@@ -276,3 +276,14 @@ def test_paper_preset_has_the_papers_sizes() -> None:
     assert (options.model.flow_steps, options.model.components) == (4, 100)
     assert options.corpus.truncation == 3
     assert (options.evaluation.nll_samples, options.evaluation.nll_sentences) == (1000, 0)
+
+
+@pytest.mark.parametrize("preset", ["lstm-vae", "double-lstm", "svae"])
+def test_the_other_papers_presets_build_their_models(preset: str) -> None:
+    options = Options.resolve(preset, {"d_h": 8, "d_e": 8, "d_z": 4})
+    model = SenVAE(11, options.model, LENGTHS)
+    assert torch.isfinite(model(Batch.of(SENTENCES, CPU)).distortion).all()
+    assert type(model.encoder) is (nn.GRU if preset == "svae" else nn.LSTM)
+    assert not model.encoder.bidirectional
+    assert model.at_every_step
+    assert (model.encoder_embedding is None) == options.model.reversed == (preset == "svae")

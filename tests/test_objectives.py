@@ -432,3 +432,12 @@ def test_aggressive_training_ends_its_inner_steps_by_the_loss_and_its_phase_by_t
     assert objective.settled
     objective.after_epoch(lambda: 99.0)  # for good
     assert steps([5.0, 4.0]) == (0, True)
+
+
+def test_mims_best_epoch_is_that_of_least_loss() -> None:
+    objective = objectives.create("mim", {})
+    measured = output(1.0)
+    figures = EpochFigures(
+        measured.distortion.mean().item(), 9.0, 0, measured.log_q.mean().item(), measured.log_p.mean().item()
+    )
+    assert objective.criterion(figures) == pytest.approx(objective.loss(measured).item())

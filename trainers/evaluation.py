@@ -33,7 +33,9 @@ HE_BATCH = 32
 """sentences of a batch in He et al.'s estimator of the mutual information"""
 
 
-LATENT_FIGURES = ("ppl_elbo", "rate", "distortion", "neg_elbo", "active_units", "mi", "mi_he", "acc_gap")
+LATENT_FIGURES = (
+    "ppl_elbo", "melbo", "ppl_melbo", "rate", "distortion", "neg_elbo", "active_units", "mi", "mi_he", "acc_gap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Metrics:
     """exp(Σ NLL / Σ words): the same likelihood, the end tokens not counted (PA table 1, Dyer et al. 2016)"""
     ppl_elbo: float
     """exp(Σ −ELBO / Σ tokens), above the perplexity but for the samples' noise"""
+    melbo: float
+    """D + ln N, N the evaluated sentences: bounds the NLL of the same decoder whose codes come from the mixture of these
+    sentences' posteriors, not from p(z) (LV eq. 16). It grows with N: compare figures of the same sentences"""
+    ppl_melbo: float
+    """exp(Σ MELBO / Σ tokens)"""
     rate: float
     """R = KL(q(z|x) ‖ p(z)); the mean over the samples of log q(z|x) − log p(z) where it has no closed form"""
     distortion: float
@@ -227,6 +234,7 @@ def _metrics(
 ) -> Metrics:
     count, tokens = len(nll), sum(len(s) for s in chosen)
     mean_distortion = distortion.mean().item()
+    melbo = mean_distortion + math.log(count)
     dead = rate < COLLAPSED or (count > 1 and (codes.active_units == 0 or codes.mi < COLLAPSED))
     return Metrics(
         nll=nll.mean().item(),
@@ -234,6 +242,8 @@ def _metrics(
         ppl=_exp(nll.sum().item() / tokens),
         ppl_no_end=_exp(nll.sum().item() / (tokens - count)),
         ppl_elbo=_exp((mean_distortion + rate) * count / tokens),
+        melbo=melbo,
+        ppl_melbo=_exp(melbo * count / tokens),
         rate=rate,
         distortion=mean_distortion,
         neg_elbo=mean_distortion + rate,
@@ -305,14 +315,18 @@ class EpochFigures:
     distortion: float
     rate: float
     active_units: int
+    log_q: float = 0.0
+    """log q(z|x), the sentences' mean"""
+    log_p: float = 0.0
+    """log p(z) of the same samples"""
 
 
 @torch.no_grad()
 def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> EpochFigures:
-    """D, R and AU over all `sentences`; leaves the random state of training as it was."""
+    """D, R, AU and the codes' densities over all `sentences`; leaves the random state of training as it was."""
     model.eval()
     device = next(model.parameters()).device
-    distortion, rate, means, noises = 0.0, 0.0, [], []
+    distortion, rate, log_qs, log_ps, means, noises = 0.0, 0.0, 0.0, 0.0, [], []
     generator = torch.Generator(device).manual_seed(seed)
     prior = model.prior_distribution() if isinstance(model, SenVAE) else None
     for indices in batches(sentences, BATCH, None):
@@ -323,10 +337,13 @@ def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> 
         posterior = model.posterior(batch)
         z, log_q = posterior.transform(posterior.noise(1, generator))
         distortion += model.decoder(batch, model.initial_state(z[0])).double().sum().item()
-        rate += divergence(posterior, prior, z, log_q)[0].double().sum().item()
+        log_p = prior.log_prob(z)
+        rate += divergence(posterior, prior, z, log_q, log_p)[0].double().sum().item()
+        log_qs, log_ps = log_qs + log_q.double().sum().item(), log_ps + log_p.double().sum().item()
         mean, noise = posterior_means(posterior, generator)
         means.append(mean)
         noises.append(noise)
     # of the first code, where a sentence has several: they all have one mean
     active = count_active_units(*(torch.cat(p)[:, : model.options.d_z] for p in (means, noises))) if means else 0
-    return EpochFigures(distortion / len(sentences), rate / len(sentences), active)
+    count = len(sentences)
+    return EpochFigures(distortion / count, rate / count, active, log_qs / count, log_ps / count)
