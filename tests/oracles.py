@@ -18,6 +18,7 @@ class Measured:
     log_q: np.ndarray  # [S, B]
     log_p: np.ndarray  # [S, B]
     mmd: float  # of the codes and as many draws from the prior
+    penalty: float = 0.0
 
     @property
     def elbo(self) -> float:
@@ -60,6 +61,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "aggressive": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
     "mim": lambda m, h, state: (m.d - (m.log_q + m.log_p) / 2).mean(),
+    "adversarial-word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + h["lam"] * m.penalty,
     "pretrained-fb": lambda m, h, state: (
         m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
     ),

@@ -166,3 +166,33 @@ def test_what_cannot_be_written_is_refused_with_its_reason(run: Path, tmp_path: 
         with pytest.raises(BadInput, match="needs a latent code, and rnnlm has none"):
             attempt()
     assert len(samples.neighbours_run(tmp_path / "lm", {"count": 2, "decoding": "ancestral"}, silent)["sentences"]) == 2
+
+
+@torch.no_grad()
+def test_a_perturbed_code_is_so_much_further_from_its_centre() -> None:
+    model = vae()
+    centre = encode(model, SENTENCES, GenerationOptions(centre=True), generator())
+    plain, wide = (encode(model, SENTENCES, GenerationOptions(spread=s), generator()) for s in (1.0, 10.0))
+    torch.testing.assert_close(wide - centre, 10 * (plain - centre), rtol=1e-4, atol=1e-4)
+
+
+def test_codes_of_the_prior_or_of_random_sentences_can_be_the_ends(run: Path) -> None:
+    prior = samples.interpolate_run(run, [], {"count": 4})
+    assert (len(prior["sentences"]), prior["ends"]) == (4, [])
+    posterior = samples.interpolate_run(run, [], {"count": 4, "source": "posterior", "centre": True})
+    assert len(posterior["ends"]) == 2
+    given = samples.interpolate_run(run, posterior["ends"], {"count": 4, "centre": True})
+    assert given["sentences"] == posterior["sentences"]
+    with pytest.raises(BadInput, match="interpolate has 1 sentence: give two"):
+        samples.interpolate_run(run, ["a"], {})
+
+
+def test_an_adversarys_words_are_shown_with_their_probabilities(run: Path, tmp_path: Path) -> None:
+    values = {"corpus_size": 64, "max_epochs": 1, "nll_sentences": 10, "nll_samples": 2, "rate": 0.4}
+    train(Spec("adversarial-word-dropout", "grammar", "tiny", values), tmp_path, silent)
+    (shown,) = samples.dropped_run(tmp_path, ["the sailor chases this boat"], {})["sentences"]
+    assert [entry["word"] for entry in shown["words"]] == ["the", "sailor", "chases", "this", "boat"]
+    assert sum(entry["probability"] for entry in shown["words"]) == pytest.approx(2)  # round(0.4 · 6) words
+    assert len(samples.dropped_run(tmp_path, [], {"count": 3})["sentences"]) == 3
+    with pytest.raises(BadInput, match="dropped shows which words an adversary hides, and fb has none"):
+        samples.dropped_run(run, ["the sailor"], {})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CHEAP
 
 from trainers import corpus, objectives
 from trainers.errors import BadInput
@@ -32,7 +33,9 @@ def test_one_step_and_the_same_nll_from_the_checkpoint(
     technique: str, posterior: str, prior: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(corpus, "GRAMMAR_HELD_OUT", 40)
-    spec = Spec(technique, "grammar", "tiny", {**TINY, "posterior": posterior, "prior": prior})
+    spec = Spec(
+        technique, "grammar", "tiny", {**TINY, **CHEAP.get(technique, {}), "posterior": posterior, "prior": prior}
+    )
     refused = objectives.create(technique, {}).refusal(ModelOptions(posterior=posterior, prior=prior))
     if refused:
         for attempt in (lambda: check(spec, []), lambda: train(spec, tmp_path, silent)):

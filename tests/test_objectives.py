@@ -49,7 +49,13 @@ def formula(technique: str, objective: Objective, output: Output) -> float:
         mmd = mmd_squared(plain(output.z), plain(output.prior.sample(len(output.z))))
     each = None if output.rate_per_dimension is None else plain(output.rate_per_dimension)
     measured = Measured(
-        plain(output.distortions), plain(output.rate), each, plain(output.log_q), plain(output.log_p), mmd
+        plain(output.distortions),
+        plain(output.rate),
+        each,
+        plain(output.log_q),
+        plain(output.log_p),
+        mmd,
+        output.penalty if isinstance(output.penalty, float) else float(plain(output.penalty).mean()),
     )
     return float(FORMULAS[technique](measured, asdict(objective.hyperparameters), objective.state()))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import CHEAP
 
 from trainers import checkpoint, objectives, runs, training
 from trainers.errors import BadInput, Failure
@@ -30,12 +31,13 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("technique", objectives.techniques())
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_figures(technique: str, tmp_path: Path) -> None:
-    straight = train(spec(technique), tmp_path / "straight", silent)
+    run = spec(technique, **CHEAP.get(technique, {}))
+    straight = train(run, tmp_path / "straight", silent)
     steps = iter(range(1000))
     stops = {1, 5, 8}
     while True:
         try:
-            resumed = train(spec(technique), tmp_path / "resumed", silent, stop=lambda: next(steps) in stops)
+            resumed = train(run, tmp_path / "resumed", silent, stop=lambda: next(steps) in stops)
             break
         except Failure as failure:
             assert failure.reason == "preempted"

@@ -72,6 +72,8 @@ def _write(arguments: argparse.Namespace) -> None:
         report("done", samples.reconstruct_run(folder, json.loads(arguments.sentences), options))
     elif arguments.command == "interpolate":
         report("done", samples.interpolate_run(folder, json.loads(arguments.sentences), options))
+    elif arguments.command == "dropped":
+        report("done", samples.dropped_run(folder, json.loads(arguments.sentences), options))
     else:
         report("done", samples.neighbours_run(folder, options, report))
 
@@ -96,6 +98,7 @@ def main() -> int:
         "sample": ("folder", "options"),
         "reconstruct": ("folder", "options", "sentences"),
         "interpolate": ("folder", "options", "sentences"),
+        "dropped": ("folder", "options", "sentences"),
         "neighbours": ("folder", "options"),
     }.items():
         command = commands.add_parser(name)

@@ -37,6 +37,7 @@ class Output:
     codes: Tensor  # [S, B, d_z] the posterior samples
     log_q: Tensor  # [S, B] log q(z|x) of each; 0 without a latent
     prior: Mixture | None  # p(z); None without a latent
+    penalty: Tensor | float = 0.0  # [B] what the objective's own network costs, if it has one
 
     @property
     def distortion(self) -> Tensor:

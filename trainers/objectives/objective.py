@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -65,6 +66,11 @@ class Objective(nn.Module):
     def loss(self, output: Output) -> Tensor:
         """The scalar to minimise on this batch."""
         raise NotImplementedError
+
+    def drop_probabilities(self, batch: Batch, draws: int, generator: torch.Generator) -> Tensor | None:
+        """How often each token [B, T] is hidden from the decoder, of so many draws, where the technique learns which to hide."""
+        del batch, draws, generator
+        return None
 
     def optimizers(self) -> list[Optimizer]:
         """The optimisers of the objective's own parameters; the model's optimiser never sees those."""
