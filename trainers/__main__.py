@@ -74,6 +74,10 @@ def _write(arguments: argparse.Namespace) -> None:
         report("done", samples.interpolate_run(folder, json.loads(arguments.sentences), options))
     elif arguments.command == "dropped":
         report("done", samples.dropped_run(folder, json.loads(arguments.sentences), options))
+    elif arguments.command == "latent":
+        from trainers.latent_space import latent_run
+
+        report("done", latent_run(folder, options, report))
     else:
         report("done", samples.neighbours_run(folder, options, report))
 
@@ -100,6 +104,7 @@ def main() -> int:
         "interpolate": ("folder", "options", "sentences"),
         "dropped": ("folder", "options", "sentences"),
         "neighbours": ("folder", "options"),
+        "latent": ("folder", "options"),
     }.items():
         command = commands.add_parser(name)
         for argument in positional:

@@ -93,6 +93,9 @@ class CorpusOptions:
     truncation: float = option(
         3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0
     )
+    labels: bool = option(
+        False, "each line of a folder is a sentence, a tab and the sentence's label, which only probes read"
+    )
 
 
 @dataclass(frozen=True)
