@@ -208,7 +208,7 @@ def test_lists(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of annealed-word-dropout"),
+    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of adversarial-word-dropout"),
     "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
     "pruner": (["launch", "-t", "sfb", "--pruner", "x"], "pruner 'x' is unknown: choose one of none, median"),
     "stop-when": (
@@ -231,7 +231,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, gp"),
     "preset": (
         ["launch", "-t", "sfb", "-m", "huge"],
-        "model preset 'huge' is unknown: choose one of paper, small, tiny",
+        "model preset 'huge' is unknown: choose one of paper, small, tiny, lstm-vae",
     ),
     "missing corpus": (["launch", "-t", "sfb", "-c", "nowhere"], "nowhere' is no folder"),
     "empty corpus": (["launch", "-t", "sfb", "-c", "empty"], "has no file train.txt"),
