@@ -447,3 +447,13 @@ def test_mims_best_epoch_is_that_of_least_loss() -> None:
         measured.distortion.mean().item(), 9.0, 0, measured.log_q.mean().item(), measured.log_p.mean().item()
     )
     assert objective.criterion(figures) == pytest.approx(objective.loss(measured).item())
+
+
+def test_averaged_codes_are_trained_and_judged_by_one_codes_rate_or_that_of_all() -> None:
+    for kl, counted in (("once", 4.0), ("all", 1.0)):
+        objective = objectives.create("multi-sample-avg", {"samples": 4, "kl": kl, "anneal_epochs": 0})
+        measured = output(2.0)
+        expected = measured.distortion.mean().item() + measured.rate.mean().item() / counted
+        assert objective.loss(measured).item() == pytest.approx(expected)
+        figures = EpochFigures(measured.distortion.mean().item(), measured.rate.mean().item(), 0)
+        assert objective.criterion(figures) == pytest.approx(expected)

@@ -170,15 +170,15 @@ class Decoder(nn.Module):
 
     def _outputs(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
         """The cell's states [B, T, d_h]; averaged over a sentence's codes at each step, where it has several (KR eq. 7)."""
-        out, state = self.cell(embedded, state)
-        if state.averaged > 1:
-            out = out.unflatten(0, (state.averaged, -1)).mean(0)
-        return out, state
+        if state.averaged == 1:
+            out, state = self.cell(self._dropout(embedded), state)
+            return out, state
+        out, state = self.cell(self._dropout(embedded.repeat(state.averaged, 1, 1)), state)
+        return out.unflatten(0, (state.averaged, -1)).mean(0), state
 
     def states(self, inputs: Tensor, state: State, masked: Tensor | None = None) -> Tensor:
         """inputs [B, T] → what the output layer reads [B, T, ·]."""
-        embedded = self._embedded(inputs, masked).repeat(state.averaged, 1, 1)
-        out, _ = self._outputs(self._dropout(embedded), state)
+        out, _ = self._outputs(self._embedded(inputs, masked), state)
         if self.options.dropout_at == "both":
             out = self._dropout(out)
         return self.to_embedding(out)  # type: ignore[no-any-return]
@@ -205,8 +205,7 @@ class Decoder(nn.Module):
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """One word on: words [B] → logits [B, V] of the next word and the new state."""
-        embedded = self._embedded(words[:, None], None).repeat(state.averaged, 1, 1)
-        out, state = self._outputs(embedded, state)
+        out, state = self._outputs(self._embedded(words[:, None], None), state)
         return self.output(self.to_embedding(out))[:, 0], state
 
     def correct(self, batch: Batch, state: State) -> tuple[int, int]:

@@ -120,10 +120,10 @@ class Samples:
 def importance_samples(
     model: SenVAE, batch: Batch, posterior: Conditional, prior: Mixture, noise: Tensor, rows: int
 ) -> Samples:
-    """Decodes the samples that `noise` [S, B, d_z] makes; at most `rows` sentence samples at once."""
+    """Decodes the samples that `noise` [S, B, A·d_z] makes; at most `rows` codes at once."""
     sentences = noise.shape[1]
     parts = []
-    for part in noise.split(max(rows // sentences, 1)):
+    for part in noise.split(max(rows // (sentences * model.codes), 1)):
         z, log_q = posterior.transform(part)
         nll = model.decoder(batch.repeat(len(part)), model.initial_state(z.flatten(0, 1))).view(-1, sentences)
         parts.append((z, log_q, prior.log_prob(z), nll))

@@ -189,7 +189,7 @@ class TrainingOptions:
 class EvaluationOptions:
     nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
-    rows: int = option(1024, "sentence samples decoded at once; bounds evaluation's memory", low=1)
+    rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
 
 
 @dataclass(frozen=True)

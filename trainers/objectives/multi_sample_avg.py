@@ -2,14 +2,15 @@
 
 Each code has a recurrence of its own, h_t^(l) = dec(h_{t−1}^(l), w_t); the softmax reads their mean. The latent is then
 (z¹ … z^L) with q = Π q(z^l|x) and p = Π p(z^l), whose divergence is L times one code's. KR count one code's, in training and in
-what they report, which is no bound on −log P(x). So training follows them (`kl = all` trains on the valid bound), and every
-figure reported is of the L codes together; KR's own is kept apart as `paper_elbo` = D + R/L.
+what they report, which is no bound on −log P(x). So training and its best epoch follow them (`kl = all`: the valid bound), and
+every figure reported is of the L codes together; KR's own is kept apart as `paper_elbo` = D + R/L.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from trainers.evaluation import EpochFigures
 from trainers.models import Output
 from trainers.objectives.annealing import Annealed
 from trainers.options import option
@@ -29,6 +30,14 @@ class Technique(Annealed):
     def codes(self) -> int:
         return self.hyperparameters.samples
 
+    @property
+    def share(self) -> float:
+        """The share of the rate that counts."""
+        return 1 / self.codes if self.hyperparameters.kl == "once" else 1.0
+
     def loss(self, output: Output) -> Tensor:
-        counted = self.codes if self.hyperparameters.kl == "once" else 1
-        return (output.distortion + self.weight * output.rate / counted).mean()
+        return (output.distortion + self.weight * self.share * output.rate).mean()
+
+    def criterion(self, figures: EpochFigures) -> float:
+        """What is trained: KR's D + R/L, or D + R."""
+        return figures.distortion + self.share * figures.rate
