@@ -54,7 +54,8 @@ class Metrics:
     """exp(Σ −ELBO / Σ tokens), above the perplexity but for the samples' noise"""
     melbo: float
     """D + ln N, N the evaluated sentences: bounds the NLL of the same decoder whose codes come from the mixture of these
-    sentences' posteriors, not from p(z) (LV eq. 16). It grows with N: compare figures of the same sentences"""
+    sentences' posteriors, not from p(z) (LV eq. 16). Such a prior has seen the sentences: the floor is ln N, not the source's
+    entropy. It grows with N: compare figures of the same sentences"""
     ppl_melbo: float
     """exp(Σ MELBO / Σ tokens)"""
     rate: float

@@ -115,8 +115,8 @@ def _codes(model: SenVAE, sentences: Sequence[Sentence], centre: bool, seed: int
 def measure(
     model: SenVAE, vocabulary: Vocabulary, corpus: Corpus, options: LatentOptions, report: Report
 ) -> dict[str, Any]:
-    """All figures of the module on validation sentences: codes are posteriors' centres for BLEU, smoothness and probes, and
-    samples for noisy reconstruction and the entropy."""
+    """All figures of the module on validation sentences: codes are posterior samples for BLEU (as in LI's code), noisy
+    reconstruction and the entropy, and the posteriors' centres for smoothness and probes."""
     model.eval()
     parts = ["bleu", *(f"{k} swaps" for k in range(options.swaps + 1)), "smoothness", "entropy", "probes"]
 
@@ -127,7 +127,7 @@ def measure(
     if len(valid) <= options.nearest:
         raise BadInput(f"sentences = {len(valid)} is too few: the entropy needs more than nearest = {options.nearest}.")
     longest = max(len(s) for s in corpus.splits["train"])
-    greedy = GenerationOptions(centre=True, length=longest, seed=options.seed)
+    greedy = GenerationOptions(length=longest, seed=options.seed)
     made = reconstruct(model, vocabulary, valid, greedy)
     sources = [vocabulary.decode(sentence.tolist()) for sentence in valid]
     found: dict[str, Any] = {"sentences": len(valid), "bleu": bleu(made, sources, 4), "bleu_1": bleu(made, sources, 1)}

@@ -206,7 +206,7 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
 def latent_table(found: Mapping[str, Any]) -> None:
     """What a run's codes are worth, each figure with its meaning."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("bleu", number(found["bleu"]), "greedy reconstructions from the posteriors' centres, 0–100")
+    table.add_row("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
     table.add_row("bleu_1", number(found["bleu_1"]), "the same, single words only")
     for swaps, distortion in found["noisy"].items():
         table.add_row(
