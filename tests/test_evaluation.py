@@ -205,7 +205,12 @@ def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_no
     assert found.mi == pytest.approx(math.log(7), abs=0.01)
     assert found.active_units == 3
     assert not found.collapsed
-    model.apart = 0.0
+    model.apart, model.to_posterior = 1e-3, Place(1e-5)  # means hardly apart, and posteriors narrower still
+    found = evaluate(model, sentences, EvaluationOptions(nll_samples=2), seed=0)
+    assert found.active_units == 0
+    assert found.mi == pytest.approx(math.log(7), abs=0.01)
+    assert not found.collapsed
+    model.apart, model.to_posterior = 0.0, Place(0.01)
     found = evaluate(model, sentences, EvaluationOptions(nll_samples=2), seed=0)
     assert found.rate > 5  # paid by every sentence alike, so it tells nothing
     assert found.mi == pytest.approx(0, abs=0.05)
