@@ -17,7 +17,7 @@ PIPE_WIDTH = 200
 MIN_SHARE = 0.05
 """probability of being hidden, from which a word is coloured"""
 COLLAPSED = (
-    "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats, or no active unit), so the decoder "
+    "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats), so the decoder "
     "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
     "or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
@@ -33,12 +33,12 @@ def console() -> Console:
 
 
 def number(value: object) -> str:
-    """A figure for a table: 4 significant digits or 2 decimals, whichever is more."""
+    """A figure for a table: 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "–" if value is None else str(value)
     if isinstance(value, int):
         return str(value)
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}"
+    return f"{value:.2f}" if 10 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
