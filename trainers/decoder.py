@@ -72,9 +72,10 @@ class Cell(nn.Module, ABC):
 
 
 def _joined(z: Tensor | None, *parts: Tensor) -> Tensor:
-    """The code beside each step's input: z [B, d_z], parts [B, T, ·] → [B, T, ·]."""
+    """The code, where there is one, beside each step's input: z [B, d_z], parts [B, T, ·] → [B, T, ·]."""
     steps = [] if z is None else [z[:, None].expand(-1, parts[0].shape[1], -1)]
-    return torch.cat([*parts, *steps], dim=-1)
+    joined = [*parts, *steps]
+    return torch.cat(joined, dim=-1) if len(joined) > 1 else joined[0]
 
 
 class GRUCell(Cell):
