@@ -50,7 +50,8 @@ def main() -> int:
     if behaviour == "trade":
         rate = spec["values"]["r"]
         metrics |= dict(nll=100 + rate**1.5, rate=rate)
-    metrics |= dict(ppl_no_end=2.1, ppl_elbo=2.2, mi_he=0.0, rate_error=None, mi_lower=None)
+    metrics |= dict(ppl_no_end=2.1, ppl_elbo=2.2, mi_he=0.0, rate_error=None, mi_lower=None, paper_elbo=None)
+    metrics |= dict(melbo=1.0, ppl_melbo=2.3)
     cost = {"tokens_per_second": 1.0, "seconds": {"set_up": 1.0, "training": 2.0, "evaluation": 3.0}}
     say("done", epochs=1, **cost, metrics={**metrics, "acc_gap": 0.0, "collapsed": True, "estimator": estimator})
     return 0

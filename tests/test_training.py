@@ -294,6 +294,20 @@ def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
     assert run.model.decoder.output.weight is run.model.decoder.embedding.weight
 
 
+def test_a_run_can_be_evaluated_without_inputs_and_says_so(tmp_path: Path) -> None:
+    read = train(spec("vanilla"), tmp_path / "read", silent)["metrics"]
+    unread = runs.evaluate_run(tmp_path / "read", {"inputless": True}, None, silent)
+    assert unread.distortion != read["distortion"]
+    assert (unread.estimator["inputs"], read["estimator"].get("inputs")) == ("none", None)
+    trained = train(spec("vanilla", inputless=True), tmp_path / "unread", silent)["metrics"]
+    assert trained["estimator"]["inputs"] == "none"
+    assert runs.evaluate_run(tmp_path / "unread", {"inputless": False}, None, silent).estimator.get("inputs") is None
+    with pytest.raises(
+        BadInput, match="'d_h' is no option of evaluation: it has nll_samples, nll_sentences, rows, inputless"
+    ):
+        runs.evaluate_run(tmp_path / "read", {"d_h": 3}, None, silent)
+
+
 def test_training_on_grammar_lowers_the_loss_and_reports_each_epoch(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
     train(spec("sfb"), tmp_path, lambda event, facts: heard.append(facts) if event == "epoch" else None)

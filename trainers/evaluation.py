@@ -78,7 +78,7 @@ class Metrics:
     """z tells hardly anything of x: R < 0.2; or MI < 0.2, where sentences pay a rate for nothing. Active units do not decide:
     means that vary by less than 0.1 tell much where the posteriors are narrower still, as with mim"""
     estimator: dict[str, int | str]
-    """what made the NLL: proposal, samples S, sentences, seed, split"""
+    """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words"""
     rate_error: float | None = None
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
@@ -205,13 +205,16 @@ def evaluate(
         done += len(indices)
         progress(done, len(chosen))
     each = torch.cat(nll).double()
-    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator("exact", 1, chosen, len(sentences), seed))
+    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator(model, "exact", 1, chosen, len(sentences), seed))
 
 
-def _estimator(proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int) -> dict[str, int | str]:
-    return {
+def _estimator(
+    model: SentenceModel, proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int
+) -> dict[str, int | str]:
+    facts: dict[str, int | str] = {
         "proposal": proposal, "samples": samples, "sentences": len(chosen), "of": of, "seed": seed, "split": "valid",
     }  # fmt: skip
+    return {**facts, "inputs": "none"} if model.decoder.options.inputless else facts
 
 
 @dataclass(frozen=True)
@@ -301,7 +304,7 @@ def _evaluate_latent(
         acc_gap=100 * (right - right_prior) / words,
         number=model.codes,
     )
-    estimator = _estimator("q", samples, chosen, of, seed)
+    estimator = _estimator(model, "q", samples, chosen, of, seed)
     mean_rate = torch.cat(rate).double().mean().item()
     return _metrics(torch.cat(nll).double(), torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
 

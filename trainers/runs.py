@@ -23,7 +23,7 @@ from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate
 from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
-from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, Options, Value, build
+from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
 SPEC, VOCABULARY, RESULT = "spec.json", "vocabulary.json", "result.json"
@@ -252,14 +252,14 @@ def corpus_of(run: Run, folder: Path) -> Corpus:
 
 
 def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:
-    """A run's metrics anew, with other evaluation options or another seed."""
+    """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`)."""
     run = open_run(folder)
-    unknown = sorted(set(overrides) - set(asdict(run.options.evaluation)))
+    changeable = {**asdict(run.options.evaluation), "inputless": run.options.model.inputless}
+    unknown = sorted(set(overrides) - set(changeable))
     if unknown:
-        raise BadInput(
-            f"{unknown[0]!r} is no option of evaluation: it has {', '.join(asdict(run.options.evaluation))}."
-        )
-    options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
+        raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(changeable)}.")
+    options = build(EvaluationOptions, {**changeable, **overrides})
+    run.model.decoder.options = build(ModelOptions, {**asdict(run.options.model), **overrides})
     corpus = corpus_of(run, folder)
     metrics = evaluate(
         run.model,

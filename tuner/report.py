@@ -55,6 +55,8 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     """What made an NLL, in words."""
     facts = metrics["estimator"]
     sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
+    if facts.get("inputs") == "none":
+        sentences += ", no word read by the decoder"
     if facts["proposal"] == "exact":
         return f"exact NLL on {sentences}"
     return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
