@@ -223,6 +223,10 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "--objectives", "nll,rate", "--sampler", "cmaes"],
         "sampler 'cmaes' has one objective only",
     ),
+    "pruner of stages": (
+        ["launch", "-t", "pretrained-fb", "--pruner", "median"],
+        "--pruner median is not allowed for pretrained-fb, which trains in 2 stages",
+    ),
     "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1 is not allowed for rnnlm"),
     "sampler option": (
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],

@@ -76,7 +76,7 @@ class Spec:
 
 def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
     """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
-    says whether the technique has a latent code."""
+    says whether the technique has a latent code, and in how many stages it trains."""
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
             f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
@@ -88,8 +88,9 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
             raise BadInput(refused)
     hyperparameters, options = spec.split()
     choose_device(options.training.device)
-    latent = objectives.create(spec.technique, hyperparameters).latent
-    return {**load(spec.corpus, options.corpus).describe(), "latent": latent}
+    objective = objectives.create(spec.technique, hyperparameters)
+    described = load(spec.corpus, options.corpus).describe()
+    return {**described, "latent": objective.latent, "stages": objective.stages}
 
 
 def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:

@@ -170,6 +170,11 @@ def launch(
         raise Usage(
             f"--objectives {objectives} is not allowed for {technique}, which has no latent code and so no rate."
         )
+    if pruner != "none" and described["stages"] > 1:
+        raise Usage(
+            f"--pruner {pruner} is not allowed for {technique}, which trains in {described['stages']} stages: the "
+            "epochs of the first tell nothing of the last; leave it out."
+        )
     if min_rate and not described["latent"]:
         raise Usage(f"--min-rate {min_rate:g} is not allowed for {technique}, which has no latent code and so no rate.")
     for warning in described["warnings"]:
