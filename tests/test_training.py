@@ -255,7 +255,7 @@ def test_the_second_stage_begins_with_the_best_encoder_and_a_new_decoder(
     assert {name.split(".")[0] for name in same} == {"encoder", "to_posterior", "encoder_embedding"}
     assert {name.split(".")[0] for name in new} == {"decoder", "to_h_0"}
     assert [(facts["epoch"], facts["objective_stage"], facts["objective_beta"]) for facts in heard] == [
-        (1, 0, 0), (2, 1, 0), (3, 1, 1), (4, 1, 1),
+        (1, 0, 0), (2, 0, 0), (3, 1, 1), (4, 1, 1),
     ]  # fmt: skip
     assert [facts["epochs"] for facts in heard] == [4] * 4
     assert heard[-1]["best_epoch"] > 2

@@ -211,6 +211,7 @@ class Training:
             checkpoint.save_weights(self.folder / BEST, self.evaluated, self.objective, {"epoch": now.epoch})
         if not self.objective.settled:
             now.unsettled_epoch = now.epoch
+        state = self.objective.state()  # as this epoch left it: the next stage has another
         self._end_epoch()
         self._save()
         self.report(
@@ -226,7 +227,7 @@ class Training:
                 "best_epoch": now.best_epoch,
                 "seconds": now.seconds,
                 "tokens_per_second": now.tokens / now.seconds,
-                **{f"objective_{key}": value for key, value in self.objective.state().items()},
+                **{f"objective_{key}": value for key, value in state.items()},
             },
         )
 
@@ -284,6 +285,7 @@ class Training:
             batch = own.pop() if own else [train[i] for i in order[int(torch.randint(len(order), ()))]]
             _, loss = self._backward(batch)
             self.encoder_optimizer.step()
+            self._tell_progress()  # a hundred of these may take minutes
             return loss.item() * len(batch), sum(len(s) for s in batch)
 
         encoder_too = self.objective.before_step(encoder_step)
@@ -299,12 +301,15 @@ class Training:
         now.step += 1
 
     def _between_steps(self) -> None:
-        now = time.monotonic()
         if self.stop():
             self._save()
             raise Failure("preempted", "the run was told to stop; it goes on from its checkpoint.")
-        if now - self.saved_at > self.options.checkpoint_seconds:
+        if time.monotonic() - self.saved_at > self.options.checkpoint_seconds:
             self._save()
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        now = time.monotonic()
         if now - self.reported_at > REPORT_SECONDS:
             self.reported_at = now
             done = self.progress.epoch + self.progress.batch / self.batches_per_epoch
