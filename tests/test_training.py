@@ -286,6 +286,17 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(spec(), tmp_path, silent)
 
 
+def test_weights_of_another_version_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    train(spec(), tmp_path, silent)
+    tensors, facts = checkpoint.load_tensors(tmp_path / training.BEST)
+    renamed = {name.replace("decoder.cell.gru", "decoder.gru"): tensor for name, tensor in tensors.items()}
+    checkpoint.save_tensors(tmp_path / training.BEST, renamed, facts)
+    with pytest.raises(
+        BadInput, match=r"best\.safetensors does not fit its model .*another version of the trainer made it"
+    ):
+        runs.open_run(tmp_path)
+
+
 def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
     train(spec(), tmp_path, silent)
     run = runs.open_run(tmp_path)

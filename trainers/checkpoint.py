@@ -71,18 +71,31 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
+def _restore(file: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(
+            f"{file} does not fit its model ({str(error).splitlines()[-1].strip()}): another version of the trainer made it; "
+            "train again with another --out."
+        ) from error
+
+
 def save_weights(file: Path, model: nn.Module, objective: nn.Module, facts: Mapping[str, Any]) -> None:
     """A model's weights under their own names, and what the objective has of its own below `objective/`."""
     save_tensors(file, {**model.state_dict(), **_prefixed("objective", objective.state_dict())}, facts)
 
 
 def load_weights(file: Path, model: nn.Module, objective: nn.Module | None = None) -> None:
-    """Restores what `save_weights` wrote; the objective's part only where one is given."""
+    """Restores what `save_weights` wrote; the objective's part only where one is given.
+
+    Raises:
+        BadInput: if the file is missing or damaged, or has other weights than the model.
+    """
     tensors, _ = load_tensors(file)
-    own = _below("objective", tensors)
-    model.load_state_dict({name: tensor for name, tensor in tensors.items() if not name.startswith("objective/")})
+    _restore(file, model, {name: tensor for name, tensor in tensors.items() if not name.startswith("objective/")})
     if objective is not None:
-        objective.load_state_dict(own)
+        _restore(file, objective, _below("objective", tensors))
 
 
 def save_state(
@@ -106,7 +119,7 @@ def load_state(file: Path, modules: Mapping[str, nn.Module], optimizers: list[Op
     """Restores what `save_state` wrote and returns its progress."""
     tensors, progress = load_tensors(file)
     for name, module in modules.items():
-        module.load_state_dict(_below(name, tensors))
+        _restore(file, module, _below(name, tensors))
     for number, optimizer in enumerate(optimizers):
         content = optimizer.state_dict()
         content["state"] = {}

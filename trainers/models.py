@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from trainers.decoder import BOS_INDEX, CHUNK_LOGITS, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
+from trainers.decoder import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
 from trainers.latent.distributions import Conditional, Mixture, divergence
 from trainers.latent.posteriors import POSTERIORS
 from trainers.latent.priors import PRIORS
 from trainers.options import ModelOptions
 
 __all__ = [
-    "BOS_INDEX", "CHUNK_LOGITS", "EOS_INDEX", "PAD_INDEX", "RNNLM", "UNK_INDEX", "Batch", "Output", "SenVAE", "SentenceModel",
-    "State",
+    "BOS_INDEX", "EOS_INDEX", "PAD_INDEX", "RNNLM", "UNK_INDEX", "Batch", "Output", "SenVAE", "SentenceModel",
 ]  # fmt: skip
 
 EMBEDDING_RANGE = 0.1
