@@ -1,32 +1,78 @@
-"""METHODS' formulas written again, plainly: what each technique's loss is for a batch's distortions, rates and codes."""
+"""METHODS' formulas written again, plainly: what each technique's loss is for what a model measured on a batch."""
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Formula = Callable[[np.ndarray, np.ndarray, Mapping[str, Any], Mapping[str, float], float], float]
-"""of distortions [B], rates [B], hyperparameters, state, and the MMD² of the codes and as many draws from the prior"""
+
+@dataclass(frozen=True)
+class Measured:
+    """In nats: S samples of each of B sentences."""
+
+    d: np.ndarray  # [S, B] distortions
+    r: np.ndarray  # [B] rates
+    per_dimension: np.ndarray | None  # [B, d_z]
+    log_q: np.ndarray  # [S, B]
+    log_p: np.ndarray  # [S, B]
+    mmd: float  # of the codes and as many draws from the prior
+    penalty: float = 0.0
+
+    @property
+    def elbo(self) -> float:
+        return float(-self.d.mean() - self.r.mean())
+
+
+Formula = Callable[[Measured, Mapping[str, Any], Mapping[str, float]], float]
+"""of what was measured, the hyperparameters and the objective's state"""
 
 FORMULAS: dict[str, Formula] = {
-    "rnnlm": lambda d, r, h, state, mmd: d.mean(),
-    "vanilla": lambda d, r, h, state, mmd: d.mean() + r.mean(),
-    "annealing": lambda d, r, h, state, mmd: d.mean() + state["beta"] * r.mean(),
-    "word-dropout": lambda d, r, h, state, mmd: d.mean() + r.mean(),
-    "annealed-word-dropout": lambda d, r, h, state, mmd: d.mean() + r.mean(),
-    "beta": lambda d, r, h, state, mmd: d.mean() + h["beta"] * r.mean(),
-    "fb": lambda d, r, h, state, mmd: d.mean() + max(h["r"], r.mean()),
-    "sfb": lambda d, r, h, state, mmd: d.mean() + state["beta"] * r.mean(),
-    "mdr": lambda d, r, h, state, mmd: d.mean() + r.mean() + state["u"] * (h["r"] - r.mean()),
+    "rnnlm": lambda m, h, state: m.d.mean(),
+    "vanilla": lambda m, h, state: -m.elbo,
+    "annealing": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "word-dropout": lambda m, h, state: -m.elbo,
+    "annealed-word-dropout": lambda m, h, state: -m.elbo,
+    "beta": lambda m, h, state: m.d.mean() + h["beta"] * m.r.mean(),
+    "fb": lambda m, h, state: m.d.mean() + max(h["r"], m.r.mean()),
+    "sfb": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "mdr": lambda m, h, state: -m.elbo + state["u"] * (h["r"] - m.r.mean()),
     # METHODS: (1 − β + λ − 1)·MMD
-    "infovae": lambda d, r, h, state, mmd: (
-        d.mean() + h["beta"] * r.mean() + (1 - h["beta"] + h["lam"] - 1) * h["mmd_scale"] * mmd
+    "infovae": lambda m, h, state: (
+        m.d.mean() + h["beta"] * m.r.mean() + (1 - h["beta"] + h["lam"] - 1) * h["mmd_scale"] * m.mmd
     ),
-    "lagvae": lambda d, r, h, state, mmd: (
-        h["alpha"] * d.mean() + state["u"] * ((d + r).mean() - h["e"]) + state["v"] * (mmd - h["m"])
+    "lagvae": lambda m, h, state: (
+        h["alpha"] * m.d.mean() + state["u"] * (-m.elbo - h["e"]) + state["v"] * (m.mmd - h["m"])
+    ),
+    "multi-sample": lambda m, h, state: sum(d.mean() for d in m.d) / len(m.d) + state["beta"] * m.r.mean(),
+    "multi-sample-avg": lambda m, h, state: (
+        m.d.mean() + state["beta"] * m.r.mean() / (h["samples"] if h["kl"] == "once" else 1)
+    ),
+    "ae": lambda m, h, state: m.d.mean(),
+    "cyclic": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "fb-dim": lambda m, h, state: m.d.mean() + thresholded(m, h["r"]),
+    "iwae": lambda m, h, state: (
+        -sum(
+            math.log(sum(math.exp(m.log_p[k, b] - m.log_q[k, b] - m.d[k, b]) for k in range(len(m.d))) / len(m.d))
+            for b in range(len(m.r))
+        )
+        / len(m.r)
+    ),
+    "aggressive": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
+    "mim": lambda m, h, state: (m.d - (m.log_q + m.log_p) / 2).mean(),
+    "adversarial-word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + h["lam"] * m.penalty,
+    "pretrained-fb": lambda m, h, state: (
+        m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
     ),
 }
+
+
+def thresholded(m: Measured, r: float) -> float:
+    """Σ_d max(r/d_z, R_d), sentence by sentence."""
+    assert m.per_dimension is not None
+    total = sum(max(r / len(row), rate) for row in m.per_dimension for rate in row)
+    return total / len(m.per_dimension)
 
 
 def mmd_squared(a: np.ndarray, b: np.ndarray) -> float:

@@ -209,7 +209,7 @@ def test_lists(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of annealed-word-dropout"),
+    "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of adversarial-word-dropout"),
     "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
     "pruner": (["launch", "-t", "sfb", "--pruner", "x"], "pruner 'x' is unknown: choose one of none, median"),
     "stop-when": (
@@ -224,6 +224,10 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "--objectives", "nll,rate", "--sampler", "cmaes"],
         "sampler 'cmaes' has one objective only",
     ),
+    "pruner of stages": (
+        ["launch", "-t", "pretrained-fb", "--pruner", "median"],
+        "--pruner median is not allowed for pretrained-fb, which trains in 2 stages",
+    ),
     "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1 is not allowed for rnnlm"),
     "sampler option": (
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],
@@ -232,7 +236,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, gp"),
     "preset": (
         ["launch", "-t", "sfb", "-m", "huge"],
-        "model preset 'huge' is unknown: choose one of paper, small, tiny",
+        "model preset 'huge' is unknown: choose one of paper, small, tiny, lstm-vae",
     ),
     "missing corpus": (["launch", "-t", "sfb", "-c", "nowhere"], "nowhere' is no folder"),
     "empty corpus": (["launch", "-t", "sfb", "-c", "empty"], "has no file train.txt"),
@@ -391,3 +395,30 @@ def test_sigterm_is_obeyed_like_ctrl_c(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     assert "stopped: 0 of 2 trials are done" in said
+
+
+def test_what_codes_are_worth_and_which_words_an_adversary_hides(tmp_path: Path) -> None:
+    settings = [part for key in (*QUICK, "max_epochs=1", "rate=0.5") for part in ("--set", key)]
+    run("train", "-t", "adversarial-word-dropout", *settings, "--out", "r", cwd=tmp_path)
+    measured = run("latent", "r", "--set", "sentences=50", "--set", "pairs=100", "--set", "labelled=0,20", cwd=tmp_path)
+    for figure in ("bleu_1", "noisy 4", "smoothness", "entropy", "probe 0", "probe 20"):
+        assert figure in measured.stdout
+    assert "'swap' is no option here" in run("latent", "r", "--set", "swap=1", cwd=tmp_path, code=2).stderr
+    shown = run("dropped", "r", "the ship follows the ship", cwd=tmp_path).stdout.split()
+    assert shown[::2] == ["the", "ship", "follows", "the", "ship"]
+    assert sum(map(float, shown[1::2])) == pytest.approx(3, abs=0.03)  # half of 6 tokens
+    found = json.loads(run("dropped", "r", "--count", "2", "--json", cwd=tmp_path).stdout)
+    assert len(found["sentences"]) == 2
+    assert len(run("interpolate", "r", "-n", "3", cwd=tmp_path).stdout.splitlines()) == 3
+    assert run("interpolate", "r", "-n", "3", "--posterior", cwd=tmp_path).stdout.startswith("[")
+    run("reconstruct", "r", "-n", "1", "--spread", "10", cwd=tmp_path)
+
+
+def test_words_likely_hidden_are_redder(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuner import report
+
+    words = [{"word": word, "probability": share} for word, share in (("a", 0.0), ("b", 0.5), ("c", 1.0))]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    line = report.dropped_line(words)
+    assert line.plain == "a b c"
+    assert [str(span.style) for span in line.spans] == ["black on #ff8080", "black on #ff0000"]

@@ -146,3 +146,31 @@ def test_a_grammar_with_unknown_words_has_no_known_entropy() -> None:
     assert (merged.entropy, merged.exact_nll) == (None, None)
     assert load("grammar", CorpusOptions(corpus_size=2)).entropy is None  # words that training never saw
     assert load("grammar", CorpusOptions()).entropy == pytest.approx(15.006, abs=1e-3)
+
+
+def test_labels_are_read_after_the_last_tab_and_are_no_words(tmp_path: Path) -> None:
+    path = str(folder(tmp_path, "a b\tgood\n\nb\tbad\n", valid="a\tgood\n", test="b\tbad\n"))
+    corpus = load(path, CorpusOptions(labels=True))
+    assert corpus.labels == {"train": ["good", "bad"], "valid": ["good"], "test": ["bad"]}
+    assert corpus.vocabulary.words == (*SPECIALS, "b", "a")
+    assert corpus.describe()["classes"] == 2
+    plain = load(path, DEFAULT)
+    assert plain.labels is None
+    assert "good" in plain.vocabulary
+    assert "4 lines hold a tab, read as a space" in " ".join(plain.warnings())
+    assert load(path, CorpusOptions(labels=True, corpus_size=1)).labels["train"] == ["good"]  # type: ignore[index]
+    folder(tmp_path, "a b\tgood\nb bad\n")
+    with pytest.raises(BadInput, match="line 2 has no label: labels=true wants one after a tab"):
+        load(path, CorpusOptions(labels=True))
+
+
+def test_labels_change_neither_the_text_nor_its_fingerprint(tmp_path: Path) -> None:
+    for name, text in (("plain", "a b\nb\n"), ("labelled", "a b\tx\nb\ty\n")):
+        (tmp_path / name).mkdir()
+        rest = text.splitlines()[0] + "\n"
+        folder(tmp_path / name, text, valid=rest, test=rest)
+    plain, labelled = (
+        load(str(tmp_path / "plain"), DEFAULT),
+        load(str(tmp_path / "labelled"), CorpusOptions(labels=True)),
+    )
+    assert plain.fingerprint == labelled.fingerprint

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers import evaluation
 from trainers.evaluation import batch_mutual_information, evaluate, importance_samples, subset, validate
-from trainers.latent.distributions import Gaussian
+from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import RNNLM, Batch, SenVAE
 from trainers.options import EvaluationOptions
 
@@ -60,6 +60,29 @@ def test_importance_sampled_nll_agrees_with_quadrature_in_one_dimension(posterio
     assert found.nll <= found.neg_elbo
 
 
+@pytest.mark.parametrize(("posterior", "prior"), [("gaussian", "normal"), ("planar", "mog")])
+@torch.no_grad()
+def test_the_nll_of_several_codes_agrees_with_quadrature_over_all_of_them(posterior: str, prior: str) -> None:
+    model = SenVAE(11, replace(SMALL, d_z=1, posterior=posterior, prior=prior), LENGTHS, codes=2).double().eval()
+    assert model.to_h_0 is not None
+    model.to_h_0.weight.mul_(3)
+    model.decoder.embedding.weight.mul_(3)
+    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 2.5)
+    found = evaluate(model, SENTENCES[:8], EvaluationOptions(nll_samples=20_000, rows=100_000), seed=1)
+    line = torch.linspace(-8, 8, 81, dtype=torch.float64)
+    z = torch.cartesian_prod(line, line)
+    single = replace(model.prior_distribution(), copies=1)
+    log_p = single.log_prob(z[:, :1]) + single.log_prob(z[:, 1:])
+    exact = []
+    for sentence in SENTENCES[:8]:
+        log_joint = log_p - model.decoder(Batch.of([sentence], CPU).repeat(len(z)), model.initial_state(z))
+        exact.append(-math.log(log_joint.exp().sum().item() * (line[1] - line[0]).item() ** 2))
+    assert found.nll == pytest.approx(np.mean(exact), abs=0.01)
+    assert found.nll <= found.neg_elbo
+    assert found.paper_elbo == pytest.approx(found.distortion + found.rate / 2)
+    assert found.active_units <= 1  # both codes have one mean
+
+
 @torch.no_grad()
 def test_importance_weights_equal_a_loop_over_samples_whatever_the_rows() -> None:
     model, batch = vae(), Batch.of(SENTENCES[:5], CPU)
@@ -92,6 +115,36 @@ def test_elbo_bounds_nll_and_more_samples_tighten_it() -> None:
     assert many.neg_elbo == many.distortion + many.rate
 
 
+def test_melbo_is_the_distortion_and_the_log_of_the_sentences_on_the_same_samples() -> None:
+    found = evaluate(vae(), SENTENCES, EvaluationOptions(nll_samples=7, nll_sentences=23), seed=0)
+    assert found.melbo == found.distortion + math.log(23)
+    tokens = sum(len(s) for s in subset(SENTENCES, 23))
+    assert found.ppl_melbo == pytest.approx(math.exp(found.melbo * 23 / tokens))
+
+
+@torch.no_grad()
+def test_melbo_bounds_the_nll_of_the_decoder_with_the_posteriors_as_its_prior() -> None:
+    model = vae(d_z=1)
+    sentences = SENTENCES[:12]
+    found = evaluate(model, sentences, EvaluationOptions(nll_samples=4000), seed=0)
+    z = torch.linspace(-9, 9, 4001, dtype=torch.float64)[:, None]
+    own_prior = Mixture(model.posterior(Batch.of(sentences, CPU))).log_prob(z)
+    exact = []
+    for sentence in sentences:
+        log_joint = own_prior - model.decoder(Batch.of([sentence], CPU).repeat(len(z)), model.initial_state(z))
+        exact.append(-math.log(torch.trapezoid(log_joint.exp(), z[:, 0]).item()))
+    assert np.mean(exact) < found.melbo
+
+
+def test_an_epochs_densities_are_the_codes_own() -> None:
+    model = vae()
+    found = validate(model, SENTENCES, seed=0)
+    q, p = model.posterior(Batch.of(SENTENCES, CPU)), model.prior_distribution()
+    z = q.transform(q.noise(4000))[0]
+    assert found.log_q == pytest.approx(q.log_prob(z).mean().item(), abs=0.5)
+    assert found.log_p == pytest.approx(p.log_prob(z).mean().item(), abs=0.5)
+
+
 def test_evaluation_is_deterministic_leaves_randomness_alone_and_names_its_estimator() -> None:
     model, options = vae(), EvaluationOptions(nll_samples=5, nll_sentences=11)
     torch.manual_seed(5)
@@ -120,7 +173,8 @@ def test_a_language_model_is_evaluated_exactly() -> None:
     assert (found.rate, found.active_units, found.mi, found.acc_gap, found.collapsed) == (0, 0, 0, 0, False)
     assert found.estimator["proposal"] == "exact"
     assert {key for key, value in found.plain().items() if value is None} == {
-        "rate", "distortion", "neg_elbo", "ppl_elbo", "active_units", "mi", "mi_he", "acc_gap", "rate_error", "mi_lower",
+        "rate", "distortion", "neg_elbo", "ppl_elbo", "melbo", "ppl_melbo", "active_units", "mi", "mi_he",
+        "acc_gap", "rate_error", "mi_lower", "paper_elbo",
     }  # fmt: skip
 
 
@@ -151,7 +205,12 @@ def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_no
     assert found.mi == pytest.approx(math.log(7), abs=0.01)
     assert found.active_units == 3
     assert not found.collapsed
-    model.apart = 0.0
+    model.apart, model.to_posterior = 1e-3, Place(1e-5)  # means hardly apart, and posteriors narrower still
+    found = evaluate(model, sentences, EvaluationOptions(nll_samples=2), seed=0)
+    assert found.active_units == 0
+    assert found.mi == pytest.approx(math.log(7), abs=0.01)
+    assert not found.collapsed
+    model.apart, model.to_posterior = 0.0, Place(0.01)
     found = evaluate(model, sentences, EvaluationOptions(nll_samples=2), seed=0)
     assert found.rate > 5  # paid by every sentence alike, so it tells nothing
     assert found.mi == pytest.approx(0, abs=0.05)
@@ -204,8 +263,8 @@ def test_accuracy_gap_is_high_when_only_the_code_knows_the_words() -> None:
 
     model = Knows(11, replace(SMALL, d_z=1), LENGTHS).double()
     model.to_posterior = Place(0.01)
-    model.decoder.correct = lambda batch, h_0: (  # type: ignore[method-assign]
-        int(((h_0[0, :, 0] > 0) == (batch.tokens[:, 0] == 5)).sum()),
+    model.decoder.correct = lambda batch, state: (  # type: ignore[method-assign]
+        int(((state.h[0, :, 0] > 0) == (batch.tokens[:, 0] == 5)).sum()),
         len(batch.tokens),
     )
     with torch.no_grad():

@@ -40,7 +40,7 @@ def test_greedy_decoding_takes_the_likeliest_word_each_time() -> None:
     made = decode(model, z, GenerationOptions(length=12), generator())
     for code, sentence in zip(z, made, strict=True):
         assert len(sentence) <= 12
-        state = model.initial_state(code[None]).contiguous()
+        state = model.initial_state(code[None])
         word = torch.tensor([BOS_INDEX])
         for index in [*sentence, EOS_INDEX][:12]:
             logits, state = model.decoder.step(word, state)
@@ -55,7 +55,7 @@ def test_ancestral_decoding_draws_from_the_softmax() -> None:
     model = vae()
     z = torch.randn(1, SMALL.d_z).expand(4000, -1)
     made = decode(model, z, GenerationOptions(decoding="ancestral", length=1), generator())
-    logits, _ = model.decoder.step(torch.tensor([BOS_INDEX]), model.initial_state(z[:1]).contiguous())
+    logits, _ = model.decoder.step(torch.tensor([BOS_INDEX]), model.initial_state(z[:1]))
     logits[:, :2] = -torch.inf
     expected = logits.softmax(-1)[0]
     drawn = torch.bincount(torch.tensor([s[0] if s else EOS_INDEX for s in made]), minlength=len(WORDS)) / len(made)
@@ -166,3 +166,33 @@ def test_what_cannot_be_written_is_refused_with_its_reason(run: Path, tmp_path: 
         with pytest.raises(BadInput, match="needs a latent code, and rnnlm has none"):
             attempt()
     assert len(samples.neighbours_run(tmp_path / "lm", {"count": 2, "decoding": "ancestral"}, silent)["sentences"]) == 2
+
+
+@torch.no_grad()
+def test_a_perturbed_code_is_so_much_further_from_its_centre() -> None:
+    model = vae()
+    centre = encode(model, SENTENCES, GenerationOptions(centre=True), generator())
+    plain, wide = (encode(model, SENTENCES, GenerationOptions(spread=s), generator()) for s in (1.0, 10.0))
+    torch.testing.assert_close(wide - centre, 10 * (plain - centre), rtol=1e-4, atol=1e-4)
+
+
+def test_codes_of_the_prior_or_of_random_sentences_can_be_the_ends(run: Path) -> None:
+    prior = samples.interpolate_run(run, [], {"count": 4})
+    assert (len(prior["sentences"]), prior["ends"]) == (4, [])
+    posterior = samples.interpolate_run(run, [], {"count": 4, "source": "posterior", "centre": True})
+    assert len(posterior["ends"]) == 2
+    given = samples.interpolate_run(run, posterior["ends"], {"count": 4, "centre": True})
+    assert given["sentences"] == posterior["sentences"]
+    with pytest.raises(BadInput, match="interpolate has 1 sentence: give two"):
+        samples.interpolate_run(run, ["a"], {})
+
+
+def test_an_adversarys_words_are_shown_with_their_probabilities(run: Path, tmp_path: Path) -> None:
+    values = {"corpus_size": 64, "max_epochs": 1, "nll_sentences": 10, "nll_samples": 2, "rate": 0.4}
+    train(Spec("adversarial-word-dropout", "grammar", "tiny", values), tmp_path, silent)
+    (shown,) = samples.dropped_run(tmp_path, ["the sailor chases this boat"], {})["sentences"]
+    assert [entry["word"] for entry in shown["words"]] == ["the", "sailor", "chases", "this", "boat"]
+    assert sum(entry["probability"] for entry in shown["words"]) == pytest.approx(2)  # round(0.4 · 6) words
+    assert len(samples.dropped_run(tmp_path, [], {"count": 3})["sentences"]) == 3
+    with pytest.raises(BadInput, match="dropped shows which words an adversary hides, and fb has none"):
+        samples.dropped_run(run, ["the sailor"], {})

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from trainers.grammar import TOPICS, Grammar, topic_grammar
+from trainers.grammar import TOPICS, Grammar, topic_grammar, topic_of
 
 TOY = Grammar(
     {
@@ -83,3 +83,11 @@ def test_entropy_agrees_with_the_mean_of_many_draws() -> None:
 def test_probabilities_must_sum_to_one() -> None:
     with pytest.raises(ValueError, match="rules of S have probabilities that sum to 0.9"):
         Grammar({"S": [(0.9, ("a",))]})
+
+
+def test_a_sentences_topic_is_the_one_that_could_have_made_it() -> None:
+    grammar, generator = topic_grammar(), random.Random(3)
+    for _ in range(100):
+        words, _ = grammar.sample(generator)
+        makers = [t for t in TOPICS if probability(Grammar(grammar.rules, f"S.{t}"), words)]
+        assert makers == [topic_of(words)]

@@ -1,10 +1,12 @@
 """Every technique with every posterior and prior: one step on the grammar, saved, loaded, and the same figures again."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CHEAP
 
 from trainers import corpus, objectives
 from trainers.errors import BadInput
@@ -27,29 +29,51 @@ def silent(event: str, facts: dict[str, Any]) -> None:
     del event, facts
 
 
-@pytest.mark.parametrize(("technique", "posterior", "prior"), CELLS)
-def test_one_step_and_the_same_nll_from_the_checkpoint(
-    technique: str, posterior: str, prior: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(corpus, "GRAMMAR_HELD_OUT", 40)
-    spec = Spec(technique, "grammar", "tiny", {**TINY, "posterior": posterior, "prior": prior})
-    refused = objectives.create(technique, {}).refusal(ModelOptions(posterior=posterior, prior=prior))
-    if refused:
-        for attempt in (lambda: check(spec, []), lambda: train(spec, tmp_path, silent)):
+RECURRENT = [
+    {"cell": "lstm", "conditioning": "every-step", "bidirectional": False, "reversed": True, "dropout_mask": "step"},
+    {"cell": "double-lstm", "conditioning": "both", "own_embeddings": True, "tied": False, "inputless": True},
+]
+
+
+def one_step(technique: str, values: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    """The figures of a training of one step, the same from its checkpoint; None where the technique refuses the options."""
+    spec = Spec(technique, "grammar", "tiny", {**TINY, **CHEAP.get(technique, {}), **values})
+    if objectives.create(technique, {}).refusal(replace(ModelOptions(), **values)):
+        for attempt in (lambda: check(spec, []), lambda: train(spec, folder, silent)):
             with pytest.raises(BadInput, match="is not allowed for"):
                 attempt()
-        return
-    metrics = train(spec, tmp_path, silent)["metrics"]
+        return None
+    metrics: dict[str, Any] = train(spec, folder, silent)["metrics"]
     assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
-    if posterior != "gaussian":  # R and D are means over the same samples as the NLL: Jensen holds exactly
+    assert evaluate_run(folder, {}, None, silent).plain() == metrics
+    return metrics
+
+
+@pytest.fixture(autouse=True)
+def little_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "GRAMMAR_HELD_OUT", 40)
+
+
+@pytest.mark.parametrize(("technique", "posterior", "prior"), CELLS)
+def test_one_step_and_the_same_nll_from_the_checkpoint(
+    technique: str, posterior: str, prior: str, tmp_path: Path
+) -> None:
+    metrics = one_step(technique, {"posterior": posterior, "prior": prior}, tmp_path)
+    if metrics and posterior != "gaussian":  # R and D are means over the same samples as the NLL: Jensen holds exactly
         assert metrics["nll"] <= metrics["neg_elbo"] + 1e-4
-    assert evaluate_run(tmp_path, {}, None, silent).plain() == metrics
 
 
-def test_only_the_baseline_without_a_latent_refuses_cells() -> None:
+@pytest.mark.parametrize("technique", objectives.techniques())
+@pytest.mark.parametrize("options", RECURRENT, ids=lambda options: options["cell"])
+def test_every_technique_trains_every_recurrent_cell(technique: str, options: dict[str, Any], tmp_path: Path) -> None:
+    metrics = one_step(technique, options, tmp_path)
+    assert (metrics is None) == (technique == "rnnlm" and options["cell"] == "double-lstm")
+
+
+def test_cells_that_make_no_sense_are_these() -> None:
     refusing = {
         technique
         for technique, posterior, prior in CELLS
         if objectives.create(technique, {}).refusal(ModelOptions(posterior=posterior, prior=prior))
     }
-    assert refusing == {"rnnlm"}
+    assert refusing == {"rnnlm", "fb-dim", "pretrained-fb"}

@@ -2,21 +2,24 @@
 
 import math
 from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import LENGTHS, SMALL
-from oracles import FORMULAS, mmd_squared
+from oracles import FORMULAS, Measured, mmd_squared
 from torch import Tensor
 
 from trainers import objectives
 from trainers.errors import BadInput
+from trainers.evaluation import EpochFigures
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import Batch, Output
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, defaults
+from trainers.runs import Spec, train
 from trainers.training import build_model
 from tuner import space
 
@@ -25,20 +28,36 @@ PRIOR = Mixture(Gaussian(torch.zeros(1, 2).double(), torch.ones(1, 2).double()))
 
 
 def output(rate: float, requires_grad: bool = False) -> Output:
-    distortion = torch.tensor([3.0, 5.0, 7.0], dtype=torch.float64, requires_grad=requires_grad)
+    """Two samples of three sentences."""
+    distortions = torch.tensor([[2.5, 5.5, 7.0], [3.5, 4.5, 7.0]], dtype=torch.float64, requires_grad=requires_grad)
     rates = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64) * rate
     rates.requires_grad_(requires_grad)
     z = torch.tensor([[0.1, -0.4], [0.9, 0.2], [-1.0, 2.0]], dtype=torch.float64)
-    return Output(distortion, rates, rates[:, None], z, PRIOR)
+    codes = torch.stack([z, z.flip(0)])
+    log_q = torch.tensor([[0.3, -1.0, 2.0], [-2.0, 0.5, 1.0]], dtype=torch.float64)
+    return Output(distortions, rates, rates[:, None] * torch.tensor([0.75, 0.25]).double(), codes, log_q, PRIOR)
 
 
-def formula(technique: str, objective: Objective, measured: Output) -> float:
+def formula(technique: str, objective: Objective, output: Output) -> float:
     """The oracle's loss; draws from the prior what the objective's loss draws at the same random state."""
-    d, r, mmd = measured.distortion.detach().numpy(), measured.rate.detach().numpy(), 0.0
-    if measured.prior is not None:
-        drawn = measured.prior.sample(len(d))
-        mmd = mmd_squared(measured.z.detach().numpy(), drawn.detach().numpy())
-    return float(FORMULAS[technique](d, r, asdict(objective.hyperparameters), objective.state(), mmd))
+
+    def plain(tensor: Tensor) -> np.ndarray:
+        return tensor.detach().numpy()
+
+    mmd = 0.0
+    if output.prior is not None:
+        mmd = mmd_squared(plain(output.z), plain(output.prior.sample(len(output.z))))
+    each = None if output.rate_per_dimension is None else plain(output.rate_per_dimension)
+    measured = Measured(
+        plain(output.distortions),
+        plain(output.rate),
+        each,
+        plain(output.log_q),
+        plain(output.log_p),
+        mmd,
+        output.penalty if isinstance(output.penalty, float) else float(plain(output.penalty).mean()),
+    )
+    return float(FORMULAS[technique](measured, asdict(objective.hyperparameters), objective.state()))
 
 
 def test_every_technique_has_an_oracle_and_a_search_space() -> None:
@@ -249,7 +268,7 @@ def test_lagvaes_multipliers_climb_while_their_constraints_are_broken() -> None:
         (optimizer,) = objective.optimizers()
         before = objective.state()
         measured = output(5.0)
-        far = Output(measured.distortion, measured.rate, None, measured.z + 9, PRIOR)  # codes far from the prior
+        far = replace(measured, codes=measured.codes + 9)  # far from the prior
         objective.loss(far).backward()
         optimizer.step()
         assert [math.copysign(1, objective.state()[k] - before[k]) for k in ("u", "v")] == [sign, sign]
@@ -263,14 +282,15 @@ def test_infovae_is_the_beta_vae_where_lambda_is_beta() -> None:
 
 def test_the_best_epoch_of_a_technique_that_holds_a_rate_is_not_below_it() -> None:
     held = {name for name in TECHNIQUES if objectives.create(name, {}).target_rate is not None}
-    assert held == {"fb", "sfb", "mdr"}
+    assert held == {"fb", "sfb", "mdr", "fb-dim", "pretrained-fb"}
     for name in held:
         objective = objectives.create(name, {"r": 20.0})
+        objective.begin_stage(objective.stages - 1, build_model(objective, 11, SMALL, LENGTHS))
         assert objective.target_rate == 20
-        early, late = objective.criterion(25.0, 7.0), objective.criterion(14.0, 20.0)
+        early, late = objective.criterion(EpochFigures(25.0, 7.0, 0)), objective.criterion(EpochFigures(14.0, 20.0, 0))
         assert late < early  # though the early epoch's −ELBO is the lower one
-        assert objective.criterion(14.0, 21.0) == 35
-    assert objectives.create("beta", {}).criterion(25.0, 7.0) == 32
+        assert objective.criterion(EpochFigures(14.0, 21.0, 0)) == 35
+    assert objectives.create("beta", {}).criterion(EpochFigures(25.0, 7.0, 0)) == 32
 
 
 def test_rnnlm_refuses_a_latents_options() -> None:
@@ -290,13 +310,9 @@ def test_techniques_that_compare_distributions_of_codes_have_random_batches() ->
 
 def test_lagvaes_best_epoch_keeps_its_constraint() -> None:
     objective = objectives.create("lagvae", {"e": 17.0, "alpha": 10.0})
-    broken, kept, better = (
-        objective.criterion(5.0, 13.0),
-        objective.criterion(15.0, 1.0),
-        objective.criterion(13.0, 3.5),
-    )
-    assert better < kept < broken
-    assert objective.criterion(5.0, 12.5) < broken  # while none keeps it, the nearer one
+    figures = ((5.0, 13.0), (15.0, 1.0), (13.0, 3.5), (5.0, 12.5))
+    broken, kept, better, nearer = (objective.criterion(EpochFigures(d, r, 0)) for d, r in figures)
+    assert better < kept < nearer < broken  # while none keeps it, the nearer one
 
 
 @pytest.mark.parametrize(("technique", "steps"), [("mdr", 999), ("lagvae", 999)])
@@ -315,3 +331,129 @@ def test_schedules_settle_when_they_end() -> None:
             objective.after_step(output(1.0))
         assert settled == [False, False, True]
     assert objectives.create("sfb", {}).settled
+
+
+def trained_figures(technique: str, values: dict[str, Any], folder: Path, **options: Any) -> dict[str, Any]:
+    """All figures of a short training, to be equal to the last bit where a technique reduces to another."""
+    tiny = {"corpus_size": 150, "max_epochs": 2, "nll_samples": 3, "nll_sentences": 30, "d_h": 8, "d_e": 8, "d_z": 3}
+    found = train(Spec(technique, "grammar", "tiny", {**tiny, **values, **options}), folder, lambda event, facts: None)
+    return {key: value for key, value in found["metrics"].items() if key not in ("rate_error", "paper_elbo")}
+
+
+ONE = {"samples": 1, "anneal_epochs": 1}
+REDUCTIONS: list[tuple[str, dict[str, Any], str, dict[str, Any], str]] = [
+    # 3 steps an epoch, 2 epochs
+    ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}, "gaussian"),
+    ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}, "iaf"),
+    ("multi-sample", ONE, "annealing", {"gamma": 1 / 3}, "gaussian"),
+    ("multi-sample-avg", ONE, "multi-sample", ONE, "gaussian"),
+    ("multi-sample-avg", ONE, "multi-sample", ONE, "iaf"),
+    ("cyclic", {"cycles": 1, "fraction": 0.5}, "annealing", {"gamma": 1 / 3}, "gaussian"),
+    ("fb-dim", {"r": 0}, "vanilla", {}, "gaussian"),
+    ("iwae", {"k": 1}, "vanilla", {}, "iaf"),  # where the rate is sampled as the weights are
+]
+
+
+@pytest.mark.parametrize(("one", "values", "other", "others", "posterior"), REDUCTIONS)
+def test_a_technique_that_reduces_to_another_does_so_to_the_last_bit(
+    one: str, values: dict[str, Any], other: str, others: dict[str, Any], posterior: str, tmp_path: Path
+) -> None:
+    found = trained_figures(one, values, tmp_path / "one", posterior=posterior)
+    assert found == trained_figures(other, others, tmp_path / "other", posterior=posterior)
+
+
+def test_multi_sample_averages_the_distortion_and_no_more() -> None:
+    model = build_model(objectives.create("vanilla", {}), 11, SMALL, LENGTHS).double()
+    batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2])], torch.device("cpu"))
+    torch.manual_seed(4)
+    measured = objectives.create("multi-sample", {"samples": 4}).measure(model, batch)
+    torch.manual_seed(4)
+    q = model.posterior(batch)
+    noise = q.noise(4)
+    alone = [model.decoder(batch, model.initial_state(q.transform(noise[s])[0])) for s in range(4)]
+    torch.testing.assert_close(measured.distortion, sum(alone) / 4)
+    torch.testing.assert_close(measured.rate, model(batch).rate)
+
+
+def test_beta_grows_over_its_epochs() -> None:
+    objective = objectives.create("multi-sample", {"anneal_epochs": 2})
+    objective.plan(2, 3)
+    betas, settled = [], []
+    for _ in range(6):
+        betas.append(objective.state()["beta"])
+        settled.append(objective.settled)
+        objective.after_step(output(1.0))
+    assert betas == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert settled == [False] * 4 + [True] * 2
+    assert objective.warning(6) is None
+    assert "β reaches 0.75 of 1 in the 3 steps" in str(objective.warning(3))
+    assert objectives.create("multi-sample", {"anneal_epochs": 0}).settled
+
+
+def test_one_samples_importance_weighted_bound_is_the_elbo_in_expectation() -> None:
+    model = build_model(objectives.create("vanilla", {}), 11, SMALL, LENGTHS).double()
+    batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2])] * 4000, torch.device("cpu"))
+    objective = objectives.create("iwae", {"k": 1})
+    with torch.no_grad():
+        measured = objective.measure(model, batch)
+    neg_elbo = (measured.distortion + measured.rate).mean().item()
+    assert objective.loss(measured).item() == pytest.approx(neg_elbo, abs=0.02)
+
+
+def test_cyclic_starts_again_at_zero_in_each_cycle() -> None:
+    objective = objectives.create("cyclic", {"cycles": 2, "fraction": 0.5})
+    objective.plan(4, 2)
+    betas, settled = [], []
+    for _ in range(8):
+        betas.append(objective.state()["beta"])
+        settled.append(objective.settled)
+        objective.after_step(output(1.0))
+    assert betas == [0, 0.5, 1, 1] * 2
+    assert settled == [False] * 6 + [True] * 2
+
+
+def test_thresholds_on_dimensions_are_refused_where_dimensions_have_no_rate() -> None:
+    for technique in ("fb-dim", "pretrained-fb"):
+        for options in ({"posterior": "iaf"}, {"prior": "mog"}):
+            with pytest.raises(BadInput, match=f"is not allowed for {technique}, whose threshold is on the KL of each"):
+                build_model(objectives.create(technique, {}), 11, replace(SMALL, **options), LENGTHS)
+
+
+def test_aggressive_training_ends_its_inner_steps_by_the_loss_and_its_phase_by_the_information() -> None:
+    objective = objectives.create("aggressive", {"inner": 8, "window": 2})
+
+    def steps(losses: list[float]) -> tuple[int, bool]:
+        taken = iter([(loss * tokens, tokens) for loss, tokens in zip(losses, [3, 5] * len(losses), strict=False)])
+        left = len(losses)
+        encoder_too = objective.before_step(lambda: next(taken))
+        return left - len(list(taken)), encoder_too
+
+    assert steps([5.0, 5.0, 4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.0]) == (8, False)  # falls to the end
+    assert steps([5.0, 5.0, 4.0, 4.0, 4.0, 4.0, 1.0, 1.0]) == (6, False)  # no lower than the window before
+    assert steps([5.0, 5.0, 9.0, 3.0, 1.0]) == (4, False)  # (9·3 + 3·5)/8 a token is more than 5
+    for information, aggressive in ((0.4, True), (0.9, True), (0.9, False)):
+        assert not objective.settled
+        objective.after_epoch(lambda: information)  # noqa: B023
+        assert objective.state()["aggressive"] == aggressive
+    assert objective.settled
+    objective.after_epoch(lambda: 99.0)  # for good
+    assert steps([5.0, 4.0]) == (0, True)
+
+
+def test_mims_best_epoch_is_that_of_least_loss() -> None:
+    objective = objectives.create("mim", {})
+    measured = output(1.0)
+    figures = EpochFigures(
+        measured.distortion.mean().item(), 9.0, 0, measured.log_q.mean().item(), measured.log_p.mean().item()
+    )
+    assert objective.criterion(figures) == pytest.approx(objective.loss(measured).item())
+
+
+def test_averaged_codes_are_trained_and_judged_by_one_codes_rate_or_that_of_all() -> None:
+    for kl, counted in (("once", 4.0), ("all", 1.0)):
+        objective = objectives.create("multi-sample-avg", {"samples": 4, "kl": kl, "anneal_epochs": 0})
+        measured = output(2.0)
+        expected = measured.distortion.mean().item() + measured.rate.mean().item() / counted
+        assert objective.loss(measured).item() == pytest.approx(expected)
+        figures = EpochFigures(measured.distortion.mean().item(), measured.rate.mean().item(), 0)
+        assert objective.criterion(figures) == pytest.approx(expected)

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from trainers.options import GROUPS, rule
+from tuner import space
 from tuner.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,11 @@ def test_readme_command_exists_with_its_options(line: str) -> None:
     for word in words[1:]:
         if word.startswith("-"):
             assert word.split("=")[0] in known, f"{word} in: {line}"
+
+
+def test_every_technique_has_its_row() -> None:
+    for technique in space.techniques():
+        assert f"\n| `{technique}` | " in README, technique
 
 
 def option_rows() -> str:

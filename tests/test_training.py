@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import CHEAP
 
 from trainers import checkpoint, objectives, runs, training
 from trainers.errors import BadInput, Failure
@@ -30,12 +31,13 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("technique", objectives.techniques())
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_figures(technique: str, tmp_path: Path) -> None:
-    straight = train(spec(technique), tmp_path / "straight", silent)
+    run = spec(technique, **CHEAP.get(technique, {}))
+    straight = train(run, tmp_path / "straight", silent)
     steps = iter(range(1000))
     stops = {1, 5, 8}
     while True:
         try:
-            resumed = train(spec(technique), tmp_path / "resumed", silent, stop=lambda: next(steps) in stops)
+            resumed = train(run, tmp_path / "resumed", silent, stop=lambda: next(steps) in stops)
             break
         except Failure as failure:
             assert failure.reason == "preempted"
@@ -90,6 +92,175 @@ def test_no_epoch_counts_against_patience_while_a_schedule_runs(
     assert (result["epochs"], result["best_epoch"]) == (5, 1)
 
 
+@pytest.mark.parametrize("technique", ["mdr", "pretrained-fb"])
+def test_a_run_with_sgd_plateaus_and_averaged_weights_resumes_exactly(technique: str, tmp_path: Path) -> None:
+    values = {"optimizer": "sgd", "learning_rate": 5.0, "plateau": 1, "polyak": 0.9, "decay": 0.9, "max_epochs": 5}
+    straight = train(spec(technique, **values), tmp_path / "straight", silent)
+    steps, stops = iter(range(1000)), {3, 10, 14}
+    while True:
+        try:
+            resumed = train(spec(technique, **values), tmp_path / "resumed", silent, lambda: next(steps) in stops)
+            break
+        except Failure:
+            pass
+    assert figures(resumed) == figures(straight)
+
+
+def rates_of(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], folder: Path, **values: Any
+) -> tuple[list[float], Any]:
+    """The step size of each epoch, and the result, where validation gives these losses."""
+    found = iter(losses)
+    rates: list[float] = []
+
+    def validate(model: Any, *_: Any) -> EpochFigures:
+        return EpochFigures(next(found), 0.0, 0)
+
+    original = training.Training._epoch
+
+    def epoch(self: training.Training) -> None:
+        rates.extend({group["lr"] for optimizer in self.model_optimizers for group in optimizer.param_groups})
+        original(self)
+
+    monkeypatch.setattr(training, "validate", validate)
+    monkeypatch.setattr(training.Training, "_epoch", epoch)
+    return rates, train(spec("vanilla", max_epochs=50, patience=50, **values), folder, silent)
+
+
+def test_the_step_size_halves_at_each_plateau_and_training_ends_at_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = [5.0, 3.0, 4.0, 4.0, 4.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+    rates, result = rates_of(monkeypatch, losses, tmp_path, plateau=2, plateau_decays=3, learning_rate=0.8)
+    assert rates == pytest.approx([0.8] * 4 + [0.4] * 4 + [0.2] * 2)  # after epochs 4 and 8, and the third after 10
+    assert (result["epochs"], result["best_epoch"]) == (10, 6)
+
+
+def test_the_step_size_decays_by_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, _ = rates_of(
+        monkeypatch, [5.0, 4.0, 3.0, 6.0], tmp_path, decay=0.5, plateau=1, plateau_decays=1, learning_rate=0.8
+    )
+    assert rates == pytest.approx([0.8, 0.4, 0.2, 0.1])
+
+
+def test_at_a_plateau_training_goes_on_from_the_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses, best, after = iter([3.0, 5.0, 5.0, 5.0]), {}, []
+
+    def validate(model: Any, *_: Any) -> EpochFigures:
+        loss = next(losses)
+        if loss == 3.0:
+            best.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return EpochFigures(loss, 0.0, 0)
+
+    original = training.Training._end_epoch
+
+    def end(self: training.Training) -> None:
+        original(self)
+        weights = self.model.state_dict()
+        after.append(all(torch.equal(weights[name], tensor) for name, tensor in best.items()))
+
+    monkeypatch.setattr(training, "validate", validate)
+    monkeypatch.setattr(training.Training, "_end_epoch", end)
+    train(spec("vanilla", max_epochs=4, plateau=2), tmp_path, silent)
+    assert after == [True, False, True, False]
+
+
+def test_sgd_takes_a_plain_step_against_the_clipped_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = []
+    original = training.Training._step
+
+    def step(self: training.Training, *arguments: Any) -> None:
+        before = [p.detach().clone() for p in self.model.parameters()]
+        original(self, *arguments)
+        for old, new in zip(before, self.model.parameters(), strict=True):
+            if new.grad is not None:
+                torch.testing.assert_close(new.detach(), old - 0.3 * new.grad)
+        norm = sum(float(p.grad.square().sum()) for p in self.model.parameters() if p.grad is not None) ** 0.5
+        moved.append(norm <= 0.5 * 1.0001)
+
+    monkeypatch.setattr(training.Training, "_step", step)
+    train(spec("vanilla", max_epochs=1, optimizer="sgd", learning_rate=0.3, clip=0.5), tmp_path, silent)
+    assert moved
+    assert all(moved)
+
+
+def test_what_is_kept_is_the_moving_average_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[dict[str, torch.Tensor]] = []
+    original = training.Training._step
+
+    def step(self: training.Training, *arguments: Any) -> None:
+        original(self, *arguments)
+        passed.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+
+    monkeypatch.setattr(training.Training, "_step", step)
+    said: list[str] = []
+    train(
+        spec("vanilla", max_epochs=1, polyak=0.75),
+        tmp_path,
+        lambda event, facts: said.append(facts["message"]) if event == "warning" else None,
+    )
+    average = passed[0]
+    for weights in passed[1:]:
+        average = {name: 0.75 * average[name] + 0.25 * weights[name] for name in weights}
+    kept = checkpoint.load_tensors(tmp_path / training.BEST)[0]
+    for name, tensor in average.items():
+        torch.testing.assert_close(kept[name], tensor)
+    assert "averages the weights of the last 4 steps, of the 4 of max_epochs" in said[0]
+
+
+def test_aggressive_steps_train_the_encoder_alone_and_then_the_generator_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace: list[str] = []
+    build = training.Training._fresh_optimizers
+
+    def watched(self: training.Training) -> None:
+        build(self)
+        names = {id(optimizer): name for optimizer, name in zip(self.model_optimizers, "ge", strict=True)}
+        for optimizer in self.model_optimizers:
+            plain, name = optimizer.step, names[id(optimizer)]
+            optimizer.step = lambda plain=plain, name=name: (trace.append(name), plain())  # type: ignore[method-assign]
+
+    information = iter([1.0, 0.5])
+    monkeypatch.setattr(training.Training, "_fresh_optimizers", watched)
+    monkeypatch.setattr(training, "validation_information", lambda *_: next(information))
+    train(spec("aggressive", inner=2, window=5, max_epochs=3), tmp_path, silent)
+    # 4 steps an epoch: two epochs of two encoder steps and one of the generator, then ordinary ones
+    assert "".join(trace) == "eeg" * 8 + "ge" * 4
+
+
+def test_the_second_stage_begins_with_the_best_encoder_and_a_new_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, torch.Tensor] = {}
+    begun: list[tuple[set[str], set[str]]] = []
+    begin = training.Training._begin_stage
+
+    def watched(self: training.Training) -> None:
+        kept.update(checkpoint.load_tensors(tmp_path / training.BEST)[0])
+        begin(self)
+        weights = self.model.state_dict()
+        same = {name for name, tensor in weights.items() if torch.equal(tensor, kept[name])}
+        begun.append((same, set(weights) - same))
+
+    monkeypatch.setattr(training.Training, "_begin_stage", watched)
+    heard: list[dict[str, Any]] = []
+    values = {"max_epochs": 2, "own_embeddings": True, "anneal_epochs": 1}
+    train(
+        spec("pretrained-fb", **values),
+        tmp_path,
+        lambda event, facts: heard.append(facts) if event == "epoch" else None,
+    )
+    ((same, new),) = begun
+    assert {name.split(".")[0] for name in same} == {"encoder", "to_posterior", "encoder_embedding"}
+    assert {name.split(".")[0] for name in new} == {"decoder", "to_h_0"}
+    assert [(facts["epoch"], facts["objective_stage"], facts["objective_beta"]) for facts in heard] == [
+        (1, 0, 0), (2, 0, 0), (3, 1, 1), (4, 1, 1),
+    ]  # fmt: skip
+    assert [facts["epochs"] for facts in heard] == [4] * 4
+    assert heard[-1]["best_epoch"] > 2
+
+
 def test_a_nan_ends_the_run_with_its_reason_and_the_step(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"the loss is (nan|inf).* at step \d+ \(epoch 1\)") as failure:
         train(spec(learning_rate=1e30, clip=1e30), tmp_path, silent)
@@ -115,12 +286,37 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(spec(), tmp_path, silent)
 
 
+def test_weights_of_another_version_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    train(spec(), tmp_path, silent)
+    tensors, facts = checkpoint.load_tensors(tmp_path / training.BEST)
+    renamed = {name.replace("decoder.cell.gru", "decoder.gru"): tensor for name, tensor in tensors.items()}
+    checkpoint.save_tensors(tmp_path / training.BEST, renamed, facts)
+    with pytest.raises(
+        BadInput, match=r"best\.safetensors does not fit its model .*another version of the trainer made it"
+    ):
+        runs.open_run(tmp_path)
+
+
 def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
     train(spec(), tmp_path, silent)
     run = runs.open_run(tmp_path)
     again = runs.evaluate_run(tmp_path, {}, None, silent)
     assert again.plain() == json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert run.model.decoder.output.weight is run.model.decoder.embedding.weight
+
+
+def test_a_run_can_be_evaluated_without_inputs_and_says_so(tmp_path: Path) -> None:
+    read = train(spec("vanilla"), tmp_path / "read", silent)["metrics"]
+    unread = runs.evaluate_run(tmp_path / "read", {"inputless": True}, None, silent)
+    assert unread.distortion != read["distortion"]
+    assert (unread.estimator["inputs"], read["estimator"].get("inputs")) == ("none", None)
+    trained = train(spec("vanilla", inputless=True), tmp_path / "unread", silent)["metrics"]
+    assert trained["estimator"]["inputs"] == "none"
+    assert runs.evaluate_run(tmp_path / "unread", {"inputless": False}, None, silent).estimator.get("inputs") is None
+    with pytest.raises(
+        BadInput, match="'d_h' is no option of evaluation: it has nll_samples, nll_sentences, rows, inputless"
+    ):
+        runs.evaluate_run(tmp_path / "read", {"d_h": 3}, None, silent)
 
 
 def test_training_on_grammar_lowers_the_loss_and_reports_each_epoch(tmp_path: Path) -> None:
@@ -135,9 +331,9 @@ def test_progress_inside_an_epoch_saves_by_the_clock(tmp_path: Path, monkeypatch
     saved: list[tuple[int, int]] = []
     original = checkpoint.save_state
 
-    def record(file: Path, model: Any, objective: Any, optimizers: Any, progress: Any) -> None:
+    def record(file: Path, modules: Any, optimizers: Any, progress: Any) -> None:
         saved.append((progress["epoch"], progress["batch"]))
-        original(file, model, objective, optimizers, progress)
+        original(file, modules, optimizers, progress)
 
     monkeypatch.setattr(checkpoint, "save_state", record)
     train(spec(max_epochs=1, checkpoint_seconds=1e-9), tmp_path, silent)

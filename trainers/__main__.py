@@ -73,6 +73,12 @@ def _write(arguments: argparse.Namespace) -> None:
         report("done", samples.reconstruct_run(folder, json.loads(arguments.sentences), options))
     elif arguments.command == "interpolate":
         report("done", samples.interpolate_run(folder, json.loads(arguments.sentences), options))
+    elif arguments.command == "dropped":
+        report("done", samples.dropped_run(folder, json.loads(arguments.sentences), options))
+    elif arguments.command == "latent":
+        from trainers.latent_space import latent_run
+
+        report("done", latent_run(folder, options, report))
     else:
         report("done", samples.neighbours_run(folder, options, report))
 
@@ -97,7 +103,9 @@ def main() -> int:
         "sample": ("folder", "options"),
         "reconstruct": ("folder", "options", "sentences"),
         "interpolate": ("folder", "options", "sentences"),
+        "dropped": ("folder", "options", "sentences"),
         "neighbours": ("folder", "options"),
+        "latent": ("folder", "options"),
     }.items():
         command = commands.add_parser(name)
         for argument in positional:

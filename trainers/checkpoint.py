@@ -71,25 +71,55 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
+def _restore(file: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(
+            f"{file} does not fit its model ({str(error).splitlines()[-1].strip()}): another version of the trainer made it; "
+            "train again with another --out."
+        ) from error
+
+
+def save_weights(file: Path, model: nn.Module, objective: nn.Module, facts: Mapping[str, Any]) -> None:
+    """A model's weights under their own names, and what the objective has of its own below `objective/`."""
+    save_tensors(file, {**model.state_dict(), **_prefixed("objective", objective.state_dict())}, facts)
+
+
+def load_weights(file: Path, model: nn.Module, objective: nn.Module | None = None) -> None:
+    """Restores what `save_weights` wrote; the objective's part only where one is given.
+
+    Raises:
+        BadInput: if the file is missing or damaged, or has other weights than the model.
+    """
+    tensors, _ = load_tensors(file)
+    _restore(file, model, {name: tensor for name, tensor in tensors.items() if not name.startswith("objective/")})
+    if objective is not None:
+        _restore(file, objective, _below("objective", tensors))
+
+
 def save_state(
-    file: Path, model: nn.Module, objective: nn.Module, optimizers: list[Optimizer], progress: Mapping[str, Any]
+    file: Path, modules: Mapping[str, nn.Module], optimizers: list[Optimizer], progress: Mapping[str, Any]
 ) -> None:
     """Everything that training needs to go on as if it had never stopped."""
-    tensors = {**_prefixed("model", model.state_dict()), **_prefixed("objective", objective.state_dict())}
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= _prefixed(name, module.state_dict())
     tensors["rng/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
     for number, optimizer in enumerate(optimizers):
         for parameter, state in optimizer.state_dict()["state"].items():
-            tensors |= _prefixed(f"optimizer/{number}/{parameter}", {k: torch.as_tensor(v) for k, v in state.items()})
+            kept = {key: torch.as_tensor(value) for key, value in state.items() if value is not None}
+            tensors |= _prefixed(f"optimizer/{number}/{parameter}", kept)
     save_tensors(file, tensors, progress)
 
 
-def load_state(file: Path, model: nn.Module, objective: nn.Module, optimizers: list[Optimizer]) -> dict[str, Any]:
+def load_state(file: Path, modules: Mapping[str, nn.Module], optimizers: list[Optimizer]) -> dict[str, Any]:
     """Restores what `save_state` wrote and returns its progress."""
     tensors, progress = load_tensors(file)
-    model.load_state_dict(_below("model", tensors))
-    objective.load_state_dict(_below("objective", tensors))
+    for name, module in modules.items():
+        _restore(file, module, _below(name, tensors))
     for number, optimizer in enumerate(optimizers):
         content = optimizer.state_dict()
         content["state"] = {}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.errors import BadInput
-from trainers.grammar import topic_grammar
+from trainers.grammar import topic_grammar, topic_of
 from trainers.options import CorpusOptions
 
 SPLITS = ("train", "valid", "test")
@@ -70,6 +70,7 @@ class Vocabulary:
 class Corpus:
     """Three splits as word indices.
 
+    labels: each split's sentences' labels, where it has them, for probing classifiers; no model sees them.
     entropy: nats per sentence, where the source's true entropy is known; `exact_nll`: the mean −log P of each split's own
     sentences under the source, the figure that a perfect model would reach on them.
     """
@@ -81,6 +82,9 @@ class Corpus:
     unknown: dict[str, int]
     cut: dict[str, int]
     skipped: dict[str, int]
+    tabs: int = 0
+    """lines with a tab that was read as a space"""
+    labels: dict[str, list[str]] | None = None
     entropy: float | None = None
     exact_nll: dict[str, float] | None = None
 
@@ -106,6 +110,7 @@ class Corpus:
             "unknown_tokens": self.unknown,
             "cut_sentences": self.cut,
             "empty_lines": self.skipped,
+            "classes": len({label for each in self.labels.values() for label in each}) if self.labels else None,
             "entropy": self.entropy,
             "exact_nll": self.exact_nll,
             "warnings": self.warnings(),
@@ -120,6 +125,11 @@ class Corpus:
                 f"{unknown} validation and test tokens are not in the training text, which has no <unk> to learn from: "
                 "their likelihood is arbitrary; set min_count=2 so that rare training words become <unk>."
             )
+        if self.tabs:
+            said.append(
+                f"{self.tabs} lines hold a tab, read as a space: if a label follows it, set labels=true, or it is a word of the "
+                "sentence."
+            )
         if self.cut["valid"]:
             longest = max(map(len, self.splits["valid"]))
             said.append(
@@ -129,24 +139,40 @@ class Corpus:
         return said
 
 
-def _read(file: Path) -> tuple[list[list[str]], int]:
-    """A file's sentences, one a line, words split at white space; and how many lines were empty."""
-    sentences, empty = [], 0
+@dataclass
+class _Lines:
+    """A file's sentences, one a line, words split at white space; their labels; how many lines were empty or held a tab."""
+
+    sentences: list[list[str]]
+    labels: list[str]
+    empty: int = 0
+    tabs: int = 0
+
+
+def _read(file: Path, labelled: bool) -> _Lines:
+    found = _Lines([], [])
     try:
         with file.open(encoding="utf-8-sig") as lines:  # some editors put a byte-order mark first
-            for line in lines:
-                words = line.split()
-                if words:
-                    sentences.append(words)
-                else:
-                    empty += 1
+            for number, line in enumerate(lines, 1):
+                text, tab, label = line.rpartition("\t") if labelled else (line, "", "")
+                if labelled and not (tab and label.strip()) and line.strip():
+                    raise BadInput(
+                        f"corpus file {file}, line {number} has no label: labels=true wants one after a tab."
+                    )
+                words = text.split()
+                if not words:
+                    found.empty += 1
+                    continue
+                found.sentences.append(words)
+                found.labels.append(label.strip())
+                found.tabs += "\t" in text
     except UnicodeDecodeError as error:
         raise BadInput(f"corpus file {file} is not UTF-8 text (byte {error.start}): convert it to UTF-8.") from error
     except OSError as error:
         raise BadInput(f"corpus file {file} cannot be read: {error.strerror}.") from error
-    if not sentences:
+    if not found.sentences:
         raise BadInput(f"corpus file {file} holds no sentence: it must have one sentence a line.")
-    return sentences, empty
+    return found
 
 
 def find(folder: Path, split: str) -> Path:
@@ -174,7 +200,7 @@ def _fingerprint(texts: dict[str, list[list[str]]], options: CorpusOptions) -> s
 
 
 def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
-    """Reads train, valid and test text files: one sentence a line, words divided by white space.
+    """Reads train, valid and test text files: one sentence a line, words divided by white space, a label after a tab if asked.
 
     Sentences are cut at mean + `truncation` sd of the training sentences' token counts (PA, appendix A); the end token stays.
     """
@@ -182,15 +208,16 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
         raise BadInput(
             f"corpus {name!r} is no folder: name one with train.txt, valid.txt and test.txt, or one of {', '.join(names())}."
         )
-    texts: dict[str, list[list[str]]] = {}
-    skipped: dict[str, int] = {}
-    for split in SPLITS:
-        texts[split], skipped[split] = _read(find(folder, split))
+    read = {split: _read(find(folder, split), options.labels) for split in SPLITS}
     if options.corpus_size:
-        texts["train"] = texts["train"][: options.corpus_size]
+        first = read["train"]
+        first.sentences, first.labels = first.sentences[: options.corpus_size], first.labels[: options.corpus_size]
+    texts = {split: lines.sentences for split, lines in read.items()}
     lengths = np.array([len(s) + 1 for s in texts["train"]])
     limit = math.floor(lengths.mean() + options.truncation * lengths.std()) if options.truncation else None
-    return _corpus(name, texts, options, limit, skipped)
+    made = _corpus(name, texts, options, limit, {split: lines.empty for split, lines in read.items()})
+    labels = {split: lines.labels for split, lines in read.items()} if options.labels else None
+    return replace(made, labels=labels, tabs=0 if options.labels else sum(lines.tabs for lines in read.values()))
 
 
 def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
@@ -208,6 +235,7 @@ def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
         texts[split] = [words for words, _ in drawn]
         exact_nll[split] = -math.fsum(log_p for _, log_p in drawn) / len(drawn)
     made = _corpus(name, texts, options, None, dict.fromkeys(SPLITS, 0))
+    made = replace(made, labels={split: [topic_of(words) for words in texts[split]] for split in SPLITS})
     if any(made.unknown.values()):  # words merged into <unk> are another, simpler source
         return made
     return replace(made, entropy=grammar.entropy, exact_nll=exact_nll)

@@ -33,7 +33,9 @@ HE_BATCH = 32
 """sentences of a batch in He et al.'s estimator of the mutual information"""
 
 
-LATENT_FIGURES = ("ppl_elbo", "rate", "distortion", "neg_elbo", "active_units", "mi", "mi_he", "acc_gap")
+LATENT_FIGURES = (
+    "ppl_elbo", "melbo", "ppl_melbo", "rate", "distortion", "neg_elbo", "active_units", "mi", "mi_he", "acc_gap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class Metrics:
     """exp(Σ NLL / Σ words): the same likelihood, the end tokens not counted (PA table 1, Dyer et al. 2016)"""
     ppl_elbo: float
     """exp(Σ −ELBO / Σ tokens), above the perplexity but for the samples' noise"""
+    melbo: float
+    """D + ln N, N the evaluated sentences: bounds the NLL of the same decoder whose codes come from the mixture of these
+    sentences' posteriors, not from p(z) (LV eq. 16). Such a prior has seen the sentences: the floor is ln N, not the source's
+    entropy. It grows with N: compare figures of the same sentences"""
+    ppl_melbo: float
+    """exp(Σ MELBO / Σ tokens)"""
     rate: float
     """R = KL(q(z|x) ‖ p(z)); the mean over the samples of log q(z|x) − log p(z) where it has no closed form"""
     distortion: float
@@ -67,13 +75,16 @@ class Metrics:
     acc_gap: float
     """points of next-word accuracy, posterior sample minus prior sample (PA §6)"""
     collapsed: bool
-    """z tells hardly anything of x: R < 0.2; or no active unit or MI < 0.2, where sentences pay a rate for nothing"""
+    """z tells hardly anything of x: R < 0.2; or MI < 0.2, where sentences pay a rate for nothing. Active units do not decide:
+    means that vary by less than 0.1 tell much where the posteriors are narrower still, as with mim"""
     estimator: dict[str, int | str]
-    """what made the NLL: proposal, samples S, sentences, seed, split"""
+    """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words"""
     rate_error: float | None = None
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+    paper_elbo: float | None = None
+    """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
 
     @property
     def latent(self) -> bool:
@@ -111,10 +122,10 @@ class Samples:
 def importance_samples(
     model: SenVAE, batch: Batch, posterior: Conditional, prior: Mixture, noise: Tensor, rows: int
 ) -> Samples:
-    """Decodes the samples that `noise` [S, B, d_z] makes; at most `rows` sentence samples at once."""
+    """Decodes the samples that `noise` [S, B, A·d_z] makes; at most `rows` codes at once."""
     sentences = noise.shape[1]
     parts = []
-    for part in noise.split(max(rows // sentences, 1)):
+    for part in noise.split(max(rows // (sentences * model.codes), 1)):
         z, log_q = posterior.transform(part)
         nll = model.decoder(batch.repeat(len(part)), model.initial_state(z.flatten(0, 1))).view(-1, sentences)
         parts.append((z, log_q, prior.log_prob(z), nll))
@@ -123,7 +134,7 @@ def importance_samples(
 
 @torch.no_grad()
 def posterior_means(posterior: Conditional, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """E_q[z|x] [B, d_z], and the variance of its estimate [B, d_z], 0 where it is exact."""
+    """E_q[z|x] [B, d], and the variance of its estimate [B, d], 0 where it is exact; d counts all codes of a sentence."""
     if isinstance(posterior, Gaussian):
         return posterior.location, torch.zeros_like(posterior.location)
     z, _ = posterior.transform(posterior.noise(MEAN_SAMPLES, generator))
@@ -162,6 +173,20 @@ def batch_mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor, s
 
 
 @torch.no_grad()
+def validation_information(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> float:
+    """I(x; z) of all `sentences` by He et al.'s estimator, 0 without a latent; leaves the random state of training as it was."""
+    if not isinstance(model, SenVAE):
+        return 0.0
+    model.eval()
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    found = [model.features(Batch.of([sentences[i] for i in part], device)) for part in batches(sentences, BATCH, None)]
+    posterior = model.posterior_of(torch.cat(found))
+    z, log_q = posterior.transform(posterior.noise(1, generator))
+    return batch_mutual_information(posterior, z[0], log_q[0], seed)
+
+
+@torch.no_grad()
 def evaluate(
     model: SentenceModel,
     sentences: Sequence[Sentence],
@@ -180,13 +205,16 @@ def evaluate(
         done += len(indices)
         progress(done, len(chosen))
     each = torch.cat(nll).double()
-    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator("exact", 1, chosen, len(sentences), seed))
+    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator(model, "exact", 1, chosen, len(sentences), seed))
 
 
-def _estimator(proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int) -> dict[str, int | str]:
-    return {
+def _estimator(
+    model: SentenceModel, proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int
+) -> dict[str, int | str]:
+    facts: dict[str, int | str] = {
         "proposal": proposal, "samples": samples, "sentences": len(chosen), "of": of, "seed": seed, "split": "valid",
     }  # fmt: skip
+    return {**facts, "inputs": "none"} if model.decoder.options.inputless else facts
 
 
 @dataclass(frozen=True)
@@ -197,6 +225,8 @@ class _Codes:
     mi: float = 0.0
     mi_he: float = 0.0
     acc_gap: float = 0.0
+    number: int = 1
+    """A, a sentence's codes"""
 
 
 def _metrics(
@@ -209,17 +239,24 @@ def _metrics(
 ) -> Metrics:
     count, tokens = len(nll), sum(len(s) for s in chosen)
     mean_distortion = distortion.mean().item()
-    dead = rate < COLLAPSED or (count > 1 and (codes.active_units == 0 or codes.mi < COLLAPSED))
+    melbo = mean_distortion + math.log(count)
+    dead = rate < COLLAPSED or (count > 1 and codes.mi < COLLAPSED)
     return Metrics(
         nll=nll.mean().item(),
         nll_se=(nll.std() / math.sqrt(count)).item() if count > 1 else math.nan,
         ppl=_exp(nll.sum().item() / tokens),
         ppl_no_end=_exp(nll.sum().item() / (tokens - count)),
         ppl_elbo=_exp((mean_distortion + rate) * count / tokens),
+        melbo=melbo,
+        ppl_melbo=_exp(melbo * count / tokens),
         rate=rate,
         distortion=mean_distortion,
         neg_elbo=mean_distortion + rate,
-        **vars(codes),
+        active_units=codes.active_units,
+        mi=codes.mi,
+        mi_he=codes.mi_he,
+        acc_gap=codes.acc_gap,
+        paper_elbo=mean_distortion + rate / codes.number if codes.number > 1 else None,
         collapsed=estimator["proposal"] != "exact" and dead,
         estimator=estimator,
     )
@@ -241,7 +278,7 @@ def _evaluate_latent(
     for indices in batches(chosen, BATCH, None):
         batch = Batch.of([chosen[i] for i in indices], device)
         features.append(model.features(batch))
-        posterior: Conditional = model.to_posterior(features[-1])
+        posterior = model.posterior_of(features[-1])
         drawn = importance_samples(model, batch, posterior, prior, posterior.noise(samples, generator), options.rows)
         nll.append(math.log(samples) - drawn.log_weights.logsumexp(0))
         distortion.append(drawn.distortion.mean(0))
@@ -258,15 +295,16 @@ def _evaluate_latent(
         right_prior += model.decoder.correct(batch, model.initial_state(blind))[0]
         done += len(indices)
         progress(done, len(chosen))
-    everyone: Conditional = model.to_posterior(torch.cat(features))
+    everyone = model.posterior_of(torch.cat(features))
     z, log_q = torch.cat(codes), torch.cat(log_own)
     found = _Codes(
-        active_units=count_active_units(torch.cat(means), torch.cat(noises)),
+        active_units=count_active_units(*(torch.cat(part)[:, : model.options.d_z] for part in (means, noises))),
         mi=mutual_information(everyone, z, log_q),
         mi_he=batch_mutual_information(everyone, z, log_q, seed),
         acc_gap=100 * (right - right_prior) / words,
+        number=model.codes,
     )
-    estimator = _estimator("q", samples, chosen, of, seed)
+    estimator = _estimator(model, "q", samples, chosen, of, seed)
     mean_rate = torch.cat(rate).double().mean().item()
     return _metrics(torch.cat(nll).double(), torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
 
@@ -282,14 +320,18 @@ class EpochFigures:
     distortion: float
     rate: float
     active_units: int
+    log_q: float = 0.0
+    """log q(z|x), the sentences' mean"""
+    log_p: float = 0.0
+    """log p(z) of the same samples"""
 
 
 @torch.no_grad()
 def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> EpochFigures:
-    """D, R and AU over all `sentences`; leaves the random state of training as it was."""
+    """D, R, AU and the codes' densities over all `sentences`; leaves the random state of training as it was."""
     model.eval()
     device = next(model.parameters()).device
-    distortion, rate, means, noises = 0.0, 0.0, [], []
+    distortion, rate, log_qs, log_ps, means, noises = 0.0, 0.0, 0.0, 0.0, [], []
     generator = torch.Generator(device).manual_seed(seed)
     prior = model.prior_distribution() if isinstance(model, SenVAE) else None
     for indices in batches(sentences, BATCH, None):
@@ -300,9 +342,13 @@ def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> 
         posterior = model.posterior(batch)
         z, log_q = posterior.transform(posterior.noise(1, generator))
         distortion += model.decoder(batch, model.initial_state(z[0])).double().sum().item()
-        rate += divergence(posterior, prior, z, log_q)[0].double().sum().item()
+        log_p = prior.log_prob(z)
+        rate += divergence(posterior, prior, z, log_q, log_p)[0].double().sum().item()
+        log_qs, log_ps = log_qs + log_q.double().sum().item(), log_ps + log_p.double().sum().item()
         mean, noise = posterior_means(posterior, generator)
         means.append(mean)
         noises.append(noise)
-    active = count_active_units(torch.cat(means), torch.cat(noises)) if means else 0
-    return EpochFigures(distortion / len(sentences), rate / len(sentences), active)
+    # of the first code, where a sentence has several: they all have one mean
+    active = count_active_units(*(torch.cat(p)[:, : model.options.d_z] for p in (means, noises))) if means else 0
+    count = len(sentences)
+    return EpochFigures(distortion / count, rate / count, active, log_qs / count, log_ps / count)

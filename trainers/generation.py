@@ -31,7 +31,11 @@ class GenerationOptions:
     centre: bool = option(
         False, "a posterior's centre (a Gaussian's mean) in place of a sample; the paper's figures use samples"
     )
+    spread: float = option(
+        1.0, "factor on a posterior's standard deviation where its samples are the codes (LV's perturbed: 10)", low=0
+    )
     length: int = option(100, "words at most", low=1)
+    draws: int = option(200, "draws that a word's dropout probability is estimated from", low=1)
     seed: int = option(0, "seed of codes and words", low=0)
 
 
@@ -41,7 +45,7 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
     model.eval()
     written: list[list[int]] = []
     for codes in z.split(ROWS):
-        state = model.initial_state(codes).contiguous()
+        state = model.initial_state(codes)
         word = torch.full((len(codes),), BOS_INDEX, device=z.device)
         sentences: list[list[int]] = [[] for _ in codes]
         open_rows = set(range(len(codes)))
@@ -67,13 +71,13 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
 def encode(
     model: SenVAE, sentences: Sequence[Sentence], options: GenerationOptions, generator: torch.Generator
 ) -> Tensor:
-    """A code for each sentence [n, d_z]: a sample of its posterior, or its centre."""
+    """A code for each sentence [n, d_z]: a sample of its posterior, its standard deviation times `spread`, or its centre."""
     device = next(model.parameters()).device
     codes = []
     for start in range(0, len(sentences), ROWS):
         posterior = model.posterior(Batch.of(sentences[start : start + ROWS], device))
         noise = posterior.noise(1, generator)
-        codes.append(posterior.transform(noise * 0 if options.centre else noise)[0][0])
+        codes.append(posterior.transform(noise * (0 if options.centre else options.spread))[0][0])
     return torch.cat(codes)
 
 
@@ -116,11 +120,16 @@ def reconstruct(
     return [vocabulary.decode(ids) for ids in decode(model, z, options, generator)]
 
 
+@torch.no_grad()
 def interpolate(
-    model: SenVAE, vocabulary: Vocabulary, ends: tuple[Sentence, Sentence], options: GenerationOptions
+    model: SenVAE, vocabulary: Vocabulary, ends: tuple[Sentence, Sentence] | None, options: GenerationOptions
 ) -> list[list[str]]:
-    """A homotopy: sentences from `count` points on the line between two sentences' codes, the ends' own included."""
+    """A homotopy: sentences from `count` points on the line between two sentences' codes, or two codes of the prior where there
+    are no sentences; the ends' own included."""
     generator = torch.Generator(next(model.parameters()).device).manual_seed(options.seed)
-    first, last = encode(model, ends, options, generator)
+    if ends is None:
+        first, last = model.prior_distribution().sample(2, generator)
+    else:
+        first, last = encode(model, ends, options, generator)
     share = torch.linspace(0, 1, options.count, device=first.device)[:, None]
     return [vocabulary.decode(ids) for ids in decode(model, first + share * (last - first), options, generator)]

@@ -88,6 +88,19 @@ def _ranked(words: Sequence[str]) -> list[tuple[float, tuple[str, ...]]]:
     return [(1 / (rank + 1) / total, (word,)) for rank, word in enumerate(words)]
 
 
+def topic_of(words: Sequence[str]) -> str:
+    """The topic of one of the grammar's sentences: that of its verb."""
+    return next(_TOPIC_OF_VERB[word] for word in words if word in _TOPIC_OF_VERB)
+
+
+_TOPIC_OF_VERB = {
+    verb + ending: topic
+    for topic, (_, _, verbs, _, _) in TOPICS.items()
+    for verb in verbs.split()
+    for ending in ("", "s")
+}
+
+
 def topic_grammar() -> Grammar:
     """The corpus's grammar: a topic and a number choose the words; both must be kept in mind until the sentence's end."""
     rules: dict[str, list[tuple[float, tuple[str, ...]]]] = {

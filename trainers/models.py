@@ -1,122 +1,57 @@
-"""The models of PA: SenVAE and the RNNLM. They return what was measured per sentence; the objective makes the loss.
+"""The models: the sentence VAE and the language model. They return what was measured per sentence; the objective makes the loss.
 
-B: sentences; T: longest sentence's tokens; S: samples; V: vocabulary; L: decoder layers.
+PA's SenVAE and RNNLM are the default options; the LSTM-VAEs of LI, KR and MI and LV's sVAE are other options of the same two.
+B: sentences; T: longest sentence's tokens; S: samples; A: codes of a sentence; L: layers of the decoder's state.
 """
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from trainers.corpus import BOS, EOS, PAD, SPECIALS, Sentence
+from trainers.decoder import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
 from trainers.latent.distributions import Conditional, Mixture, divergence
 from trainers.latent.posteriors import POSTERIORS
 from trainers.latent.priors import PRIORS
 from trainers.options import ModelOptions
 
-CHUNK_LOGITS = 4_000_000
-"""logits held at once where no gradient needs them: 16 MB in 32 bits"""
-PAD_INDEX, BOS_INDEX, EOS_INDEX = SPECIALS.index(PAD), SPECIALS.index(BOS), SPECIALS.index(EOS)
+__all__ = [
+    "BOS_INDEX", "EOS_INDEX", "PAD_INDEX", "RNNLM", "UNK_INDEX", "Batch", "Output", "SenVAE", "SentenceModel",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Sentences with their end token, padded on the right."""
-
-    tokens: Tensor  # [B, T]
-    lengths: Tensor  # [B], on the CPU
-
-    @classmethod
-    def of(cls, sentences: Sequence[Sentence], device: torch.device) -> "Batch":
-        lengths = np.array([len(s) for s in sentences])
-        tokens = np.full((len(sentences), int(lengths.max())), PAD_INDEX, dtype=np.int64)
-        for row, sentence in zip(tokens, sentences, strict=True):
-            row[: len(sentence)] = sentence
-        return cls(torch.from_numpy(tokens).to(device), torch.from_numpy(lengths))
-
-    @property
-    def inputs(self) -> Tensor:
-        """What the decoder reads: the start token, then each token but the last. [B, T]"""
-        return F.pad(self.tokens[:, :-1], (1, 0), value=BOS_INDEX)
-
-    def repeat(self, samples: int) -> "Batch":
-        """The batch `samples` times over, sample-major: [S·B, T]."""
-        return Batch(self.tokens.repeat(samples, 1), self.lengths.repeat(samples))
+EMBEDDING_RANGE = 0.1
+"""embeddings start from U(−0.1, 0.1) where `uniform` is set (LI appendix A, KR §5.1)"""
 
 
 @dataclass(frozen=True)
 class Output:
     """What a model measured on a batch, in nats per sentence."""
 
-    distortion: Tensor  # [B] −log P(x|z), one sample of z; −log P(x) without a latent
-    rate: Tensor  # [B] KL(q(z|x) ‖ p(z)), or its one-sample estimate where it has no closed form; 0 without a latent
+    distortions: Tensor  # [S, B] −log P(x|z) of each posterior sample; S = 1 without a latent
+    rate: Tensor  # [B] KL(q(z|x) ‖ p(z)), or its estimate from the samples where it has no closed form; 0 without a latent
     rate_per_dimension: Tensor | None  # [B, d_z]; None where the rate has no closed form; [B, 0] without a latent
-    z: Tensor  # [B, d_z] the posterior sample
+    codes: Tensor  # [S, B, d_z] the posterior samples
+    log_q: Tensor  # [S, B] log q(z|x) of each; 0 without a latent
     prior: Mixture | None  # p(z); None without a latent
+    penalty: Tensor | float = 0.0  # [B] what the objective's own network costs, if it has one
 
+    @property
+    def distortion(self) -> Tensor:
+        """D of each sentence [B], the mean over the samples."""
+        return self.distortions.mean(0)
 
-class Decoder(nn.Module):
-    """The generator P(x|h_0): embedding → GRU → affine → softmax (PA eq. 13)."""
+    @property
+    def z(self) -> Tensor:
+        """One code of each sentence [B, d_z]."""
+        return self.codes[0]
 
-    def __init__(self, vocabulary: int, options: ModelOptions) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocabulary, options.d_e)
-        nn.init.normal_(self.embedding.weight, std=options.d_e**-0.5)  # tied, so that logits start near unit scale
-        self.gru = nn.GRU(options.d_e, options.d_h, options.decoder_layers, batch_first=True)
-        self.to_embedding = (
-            nn.Linear(options.d_h, options.d_e) if options.tied and options.d_h != options.d_e else nn.Identity()
-        )
-        self.output = nn.Linear(options.d_e if options.tied else options.d_h, vocabulary)
-        if options.tied:
-            self.output.weight = self.embedding.weight
-        self.tied = options.tied
-        self.dropout = options.dropout
-
-    def _shared_dropout(self, states: Tensor) -> Tensor:
-        """Dropout with one mask for all time steps of a sentence (Gal & Ghahramani 2016): [B, T, H]."""
-        if not self.training or self.dropout == 0:
-            return states
-        mask = states.new_empty(states.shape[0], 1, states.shape[2]).bernoulli_(1 - self.dropout)
-        return states * (mask / (1 - self.dropout))
-
-    def states(self, inputs: Tensor, h_0: Tensor) -> Tensor:
-        """inputs [B, T], h_0 [L, B, d_h] → what the output layer reads [B, T, ·]."""
-        embedded = self._shared_dropout(self.embedding(inputs))
-        states, _ = self.gru(embedded, h_0.contiguous())
-        return self.to_embedding(self._shared_dropout(states))  # type: ignore[no-any-return]
-
-    def forward(self, batch: Batch, h_0: Tensor, inputs: Tensor | None = None) -> Tensor:
-        """−log P(x|h_0) of each sentence [B]; logits are computed only where there is a target.
-
-        inputs: the words read [B, T], where they are not those of the batch (word dropout).
-        """
-        real = batch.tokens != PAD_INDEX
-        states, targets = self.states(batch.inputs if inputs is None else inputs, h_0)[real], batch.tokens[real]
-        # A training step's graph keeps all logits anyway; elsewhere a chunk that fits the cache is faster and bounds memory.
-        size = len(states) if torch.is_grad_enabled() else max(CHUNK_LOGITS // self.output.out_features, 1)
-        token_nll = torch.cat(
-            [
-                F.cross_entropy(self.output(part), target, reduction="none")
-                for part, target in zip(states.split(size), targets.split(size), strict=True)
-            ]
-        )
-        row = real.nonzero()[:, 0]
-        return token_nll.new_zeros(len(batch.tokens)).index_add(0, row, token_nll)
-
-    def step(self, words: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One word on: words [B], state [L, B, d_h] → logits [B, V] of the next word and the new state."""
-        out, state = self.gru(self.embedding(words)[:, None], state)
-        return self.output(self.to_embedding(out))[:, 0], state
-
-    def correct(self, batch: Batch, h_0: Tensor) -> tuple[int, int]:
-        """Next words guessed right given the true prefix, and all words."""
-        real = batch.tokens != PAD_INDEX
-        guesses = self.output(self.states(batch.inputs, h_0)[real]).argmax(-1)
-        return int((guesses == batch.tokens[real]).sum()), int(real.sum())
+    @property
+    def log_p(self) -> Tensor:
+        """log p(z) of each sample [S, B]."""
+        return torch.zeros_like(self.log_q) if self.prior is None else self.prior.log_prob(self.codes)
 
 
 def gal_penalty(matrices: Sequence[Tensor], biases: Sequence[Tensor], dropout: float, sentences: int) -> Tensor:
@@ -128,13 +63,20 @@ def gal_penalty(matrices: Sequence[Tensor], biases: Sequence[Tensor], dropout: f
 class SentenceModel(nn.Module):
     """What SenVAE and RNNLM share: the decoder, and the weights that Gal's decay covers."""
 
-    def __init__(self, vocabulary: int, options: ModelOptions) -> None:
+    def __init__(self, vocabulary: int, d_code: int, options: ModelOptions) -> None:
         super().__init__()
         self.options = options
-        self.decoder = Decoder(vocabulary, options)
+        self.decoder = Decoder(vocabulary, d_code, options)
 
     def generator_modules(self) -> list[nn.Module]:
         return [self.decoder]
+
+    def encoder_modules(self) -> list[nn.Module]:
+        return []
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """What makes q(z|x) and nothing else."""
+        return [parameter for module in self.encoder_modules() for parameter in module.parameters()]
 
     def weight_decay(self, sentences: int) -> Tensor:
         """Gal's penalty on the generator, embeddings left out (a tied output matrix is an embedding)."""
@@ -147,73 +89,166 @@ class SentenceModel(nn.Module):
                 (matrices if parameter.dim() == 2 else biases).append(parameter)
         return gal_penalty(matrices, biases, self.options.dropout, sentences)
 
-    def forward(self, batch: Batch, inputs: Tensor | None = None) -> Output:
-        """One posterior sample's figures; `inputs` as in the decoder."""
+    def _start_uniformly(self) -> None:
+        """All weights from U(−a, a), embeddings from U(−0.1, 0.1), where the option says so."""
+        if not self.options.uniform:
+            return
+        modules = [*self.generator_modules(), *self.encoder_modules()]
+        for parameter in (p for module in modules for p in module.parameters()):
+            nn.init.uniform_(parameter, -self.options.uniform, self.options.uniform)
+        for embedding in (m for module in modules for m in module.modules() if isinstance(m, nn.Embedding)):
+            nn.init.uniform_(embedding.weight, -EMBEDDING_RANGE, EMBEDDING_RANGE)
+
+    def forward(
+        self,
+        batch: Batch,
+        inputs: Tensor | None = None,
+        *,
+        masked: Tensor | None = None,
+        samples: int = 1,
+        spread: float = 1.0,
+    ) -> Output:
+        """What `samples` posterior samples a sentence measure; `inputs` and `masked` as in the decoder.
+
+        spread: a factor on the samples' noise: 0 leaves the posterior's centre.
+        """
         raise NotImplementedError
 
-    def initial_state(self, z: Tensor) -> Tensor:
-        """h_0 [L, B, d_h] from z [B, d_z]."""
+    def initial_state(self, z: Tensor) -> State:
+        """The decoder's state before the first word, from codes z [B, A·d_z]."""
         raise NotImplementedError
 
 
 class RNNLM(SentenceModel):
-    """The baseline: the decoder with a learned h_0 (PA eq. 13)."""
+    """The baseline: the decoder with a learned h_0 (PA eq. 13), and no code at any step."""
 
     def __init__(self, vocabulary: int, options: ModelOptions) -> None:
-        super().__init__(vocabulary, options)
-        self.h_0 = nn.Parameter(torch.zeros(options.decoder_layers, 1, options.d_h))
+        super().__init__(vocabulary, 0, options)
+        self.h_0 = nn.Parameter(torch.zeros(self.decoder.cell.state_layers, 1, options.d_h))
+        self._start_uniformly()
 
-    def forward(self, batch: Batch, inputs: Tensor | None = None) -> Output:
+    def forward(
+        self,
+        batch: Batch,
+        inputs: Tensor | None = None,
+        *,
+        masked: Tensor | None = None,
+        samples: int = 1,
+        spread: float = 1.0,
+    ) -> Output:
+        del samples, spread
         nothing = self.h_0.new_zeros(len(batch.tokens), 0)
-        nll = self.decoder(batch, self.initial_state(nothing), inputs)
-        return Output(nll, torch.zeros_like(nll), nothing, nothing, None)
+        nll = self.decoder(batch, self.initial_state(nothing), inputs, masked)[None]
+        return Output(nll, torch.zeros_like(nll[0]), nothing, nothing[None], torch.zeros_like(nll), None)
 
-    def initial_state(self, z: Tensor) -> Tensor:
-        return self.h_0.expand(-1, len(z), -1)
+    def initial_state(self, z: Tensor) -> State:
+        return State.start(self.h_0.expand(-1, len(z), -1), None)
 
 
 class SenVAE(SentenceModel):
-    """The sentence VAE: h_0 = tanh(affine(z)); a bidirectional GRU encodes x (PA eq. 14–15)."""
+    """The sentence VAE: h_0 = tanh(affine(z)); a bidirectional GRU encodes x (PA eq. 14–15).
 
-    def __init__(self, vocabulary: int, options: ModelOptions, lengths: tuple[float, float]) -> None:
-        """lengths: mean and standard deviation of the training sentences' tokens, for the VampPrior."""
-        super().__init__(vocabulary, options)
-        self.to_h_0 = nn.Linear(options.d_z, options.decoder_layers * options.d_h)
-        self.encoder = nn.GRU(options.d_e, options.d_h, options.encoder_layers, batch_first=True, bidirectional=True)
-        self.to_posterior = POSTERIORS[options.posterior](2 * options.d_h, options)
+    With A > 1 codes a sentence's latent is (z¹ … z^A), all from the one posterior q(z|x) and each with the prior p(z); the
+    decoder averages their states (KR eq. 7). Posterior, prior, rate and log-densities are those of the A codes together.
+    """
+
+    def __init__(self, vocabulary: int, options: ModelOptions, lengths: tuple[float, float], codes: int = 1) -> None:
+        """lengths: mean and standard deviation of the training sentences' tokens, for the VampPrior; codes: A."""
+        at_every_step = options.conditioning != "initial"
+        super().__init__(vocabulary, options.d_z if at_every_step else 0, options)
+        self.made_of = (vocabulary, options, lengths, codes)
+        self.codes, self.at_every_step = codes, at_every_step
+        layers, d_h = self.decoder.cell.state_layers, options.d_h
+        self.to_h_0 = nn.Linear(options.d_z, layers * d_h) if options.conditioning != "every-step" else None
+        recurrent = nn.GRU if options.cell == "gru" else nn.LSTM
+        self.encoder = recurrent(
+            options.d_e, d_h, options.encoder_layers, batch_first=True, bidirectional=options.bidirectional
+        )
+        self.to_posterior = POSTERIORS[options.posterior]((1 + options.bidirectional) * d_h, options)
         self.prior = PRIORS[options.prior](options, lengths)
+        self.encoder_embedding = None
+        if options.own_embeddings:
+            self.encoder_embedding = copy.deepcopy(self.decoder.embedding)
+        self._start_uniformly()
 
     def generator_modules(self) -> list[nn.Module]:
-        return [self.decoder, self.to_h_0]
+        return [self.decoder] if self.to_h_0 is None else [self.decoder, self.to_h_0]
+
+    def encoder_modules(self) -> list[nn.Module]:
+        own = [] if self.encoder_embedding is None else [self.encoder_embedding]
+        return [self.encoder, self.to_posterior, *own]
+
+    def renew_generator(self) -> None:
+        """Starts the generator anew, all but the word embeddings where the encoder reads them too."""
+        fresh = type(self)(*self.made_of)
+        new = dict(fresh.named_parameters())
+        encoder = {id(parameter) for parameter in self.encoder_parameters()}
+        read = self.decoder.embedding.weight if self.encoder_embedding is None else None
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if id(parameter) not in encoder and parameter is not read:
+                    parameter.copy_(new[name])
 
     def _features(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """The encoder's last forward and backward states of embeddings [B, T, d_e]: [B, 2·d_h]."""
+        """The encoder's last states, of each direction, of embeddings [B, T, d_e]: [B, d_h or 2·d_h]."""
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        _, h_n = self.encoder(packed)  # [layers·2, B, d_h]
-        return torch.cat([h_n[-2], h_n[-1]], dim=-1)
+        _, last = self.encoder(packed)
+        h_n = last[0] if isinstance(last, tuple) else last  # [layers·directions, B, d_h]; an LSTM's h, not its cell
+        return torch.cat([h_n[-2], h_n[-1]], dim=-1) if self.options.bidirectional else h_n[-1]
 
     def features(self, batch: Batch) -> Tensor:
-        """What the posterior is made from: [B, 2·d_h]."""
-        embedded = self.decoder.embedding(batch.tokens)
+        """What the posterior is made from: [B, d_h or 2·d_h]."""
+        tokens = reversed_tokens(batch) if self.options.reversed else batch.tokens
+        if self.encoder_embedding is not None:
+            return self._features(self.encoder_embedding(tokens), batch.lengths)
+        embedded = self.decoder.embedding(tokens)
         return self._features(embedded.detach() if self.options.detached else embedded, batch.lengths)
+
+    def posterior_of(self, features: Tensor) -> Conditional:
+        """q(z|x) from features [B, ·]."""
+        posterior: Conditional = self.to_posterior(features)
+        return posterior if self.codes == 1 else posterior.repeated(self.codes)
 
     def posterior(self, batch: Batch) -> Conditional:
         """q(z|x) of each sentence."""
-        return self.to_posterior(self.features(batch))  # type: ignore[no-any-return]
+        return self.posterior_of(self.features(batch))
 
     def prior_distribution(self) -> Mixture:
         """p(z)."""
-        return self.prior(lambda pseudo, lengths: self.to_posterior(self._features(pseudo, lengths)))  # type: ignore[no-any-return]
+        prior: Mixture = self.prior(lambda pseudo, lengths: self.to_posterior(self._features(pseudo, lengths)))
+        return prior if self.codes == 1 else replace(prior, copies=self.codes)
 
-    def initial_state(self, z: Tensor) -> Tensor:
-        h_0 = self.to_h_0(z)
-        if self.options.initial_tanh:
-            h_0 = torch.tanh(h_0)
-        layers, d_h = self.options.decoder_layers, self.options.d_h
-        return h_0.view(len(z), layers, d_h).transpose(0, 1)  # type: ignore[no-any-return]
+    def initial_state(self, z: Tensor) -> State:
+        if self.codes > 1:
+            z = z.unflatten(-1, (self.codes, -1)).transpose(0, 1).flatten(0, 1)
+        layers, d_h = self.decoder.cell.state_layers, self.options.d_h
+        if self.to_h_0 is None:
+            h_0 = z.new_zeros(len(z), layers * d_h)
+        else:
+            h_0 = torch.tanh(self.to_h_0(z)) if self.options.initial_tanh else self.to_h_0(z)
+        by_layer = h_0.view(len(z), layers, d_h).transpose(0, 1)
+        return State.start(by_layer, z if self.at_every_step else None, self.codes)
 
-    def forward(self, batch: Batch, inputs: Tensor | None = None) -> Output:
+    def forward(
+        self,
+        batch: Batch,
+        inputs: Tensor | None = None,
+        *,
+        masked: Tensor | None = None,
+        samples: int = 1,
+        spread: float = 1.0,
+    ) -> Output:
         posterior, prior = self.posterior(batch), self.prior_distribution()
-        z, log_q = posterior.transform(posterior.noise(1))
+        z, log_q = posterior.transform(posterior.noise(samples) * spread)
         rate, per_dimension = divergence(posterior, prior, z, log_q)
-        return Output(self.decoder(batch, self.initial_state(z[0]), inputs), rate, per_dimension, z[0], prior)
+        inputs = None if inputs is None else inputs.repeat(samples, 1)
+        masked = None if masked is None else masked.repeat(samples, 1)
+        nll = self.decoder(batch.repeat(samples), self.initial_state(z.flatten(0, 1)), inputs, masked)
+        return Output(nll.view(samples, -1), rate, per_dimension, z, log_q, prior)
+
+
+def reversed_tokens(batch: Batch) -> Tensor:
+    """Each sentence's tokens from its end to its start, the padding still on the right: [B, T]."""
+    place = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+    last = batch.lengths.to(batch.tokens.device)[:, None] - 1
+    return batch.tokens.gather(1, torch.where(place <= last, last - place, place))

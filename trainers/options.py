@@ -93,6 +93,9 @@ class CorpusOptions:
     truncation: float = option(
         3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0
     )
+    labels: bool = option(
+        False, "each line of a folder is a sentence, a tab and the sentence's label, which only probes read"
+    )
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,36 @@ class ModelOptions:
     d_z: int = option(32, "latent dimensions", low=1)
     d_e: int = option(256, "word embedding units", low=1)
     d_h: int = option(256, "recurrent units per layer and direction", low=1)
-    decoder_layers: int = option(2, "layers of the decoder's GRU", low=1)
-    encoder_layers: int = option(1, "layers of the encoder's bidirectional GRU", low=1)
-    dropout: float = option(
-        0.4, "decoder dropout ρ, one mask for all time steps, on input embeddings and output states", low=0, high=0.95
+    cell: str = option(
+        "gru",
+        "recurrent cell of decoder and encoder; double-lstm: the first LSTM reads the code alone, the encoder is an LSTM",
+        choices=("gru", "lstm", "double-lstm"),
+    )
+    decoder_layers: int = option(2, "layers of the decoder's cell (of each LSTM in a double-lstm)", low=1)
+    encoder_layers: int = option(1, "layers of the encoder's cell", low=1)
+    bidirectional: bool = option(True, "the encoder reads in both directions")
+    reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
+    own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
+    conditioning: str = option(
+        "initial",
+        "where the decoder gets z: its initial state, beside every input word (h_0 = 0), or both",
+        choices=("initial", "every-step", "both"),
+    )
+    inputless: bool = option(False, "the decoder reads <unk> for every word, in training and evaluation")
+    dropout: float = option(0.4, "decoder dropout ρ on input embeddings and output states", low=0, high=0.95)
+    dropout_mask: str = option(
+        "sentence", "one dropout mask for all time steps of a sentence, or one a step", choices=("sentence", "step")
+    )
+    dropout_at: str = option(
+        "both", "dropout on input embeddings and output states, or on the former alone", choices=("both", "inputs")
+    )
+    uniform: float = option(
+        0.0, "weights start from U(−a, a) and embeddings from U(−0.1, 0.1); 0: PyTorch's own start", low=0
     )
     tied: bool = option(True, "output matrix = word embeddings (after an affine map where d_h differs from d_e)")
-    detached: bool = option(True, "the encoder's gradient does not reach the word embeddings")
+    detached: bool = option(
+        True, "the encoder's gradient does not reach the word embeddings that it shares with the decoder"
+    )
     initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")
     posterior: str = option(
         "gaussian",
@@ -118,10 +144,32 @@ class ModelOptions:
     d_c: int = option(512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1)
     components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1)
 
+    def __post_init__(self) -> None:
+        if self.cell == "double-lstm" and self.conditioning == "initial":
+            raise BadInput(
+                "conditioning = 'initial' is not allowed with cell = 'double-lstm', whose first LSTM reads z at every step: "
+                "set conditioning=both or every-step."
+            )
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    learning_rate: float = option(1e-3, "Adam's step size", above=0)
+    optimizer: str = option("adam", "the model's optimiser; sgd has no momentum", choices=("adam", "sgd"))
+    learning_rate: float = option(1e-3, "the optimiser's step size", above=0)
+    decay: float = option(1.0, "what the step size is multiplied by after each epoch", above=0, high=1)
+    plateau: int = option(
+        0,
+        "epochs without improvement, then the step size falls and training goes on from the best weights (0: never)",
+        low=0,
+    )
+    plateau_factor: float = option(0.5, "what the step size is multiplied by at a plateau", above=0, high=1)
+    plateau_decays: int = option(5, "plateaus, after which training ends", low=1)
+    polyak: float = option(
+        0.0,
+        "a moving average of the weights with this coefficient a step is what is evaluated and kept (0: none)",
+        low=0,
+        high=0.99999,
+    )
     batch_size: int = option(64, "sentences per step", low=1)
     random_batches: bool = option(
         False,
@@ -141,7 +189,7 @@ class TrainingOptions:
 class EvaluationOptions:
     nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
-    rows: int = option(1024, "sentence samples decoded at once; bounds evaluation's memory", low=1)
+    rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
 
 
 @dataclass(frozen=True)
@@ -191,6 +239,28 @@ PRESETS: dict[str, dict[str, Value]] = {
     "tiny": {
         "d_z": 8, "d_e": 64, "d_h": 64, "d_c": 64, "components": 20, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
         "max_epochs": 12, "nll_samples": 100, "nll_sentences": 500,
+    },
+    # LI appendix A; sizes and batches are their code's for PTB. KR: d_e 100, d_h 400, learning_rate 1, uniform 0.1,
+    # initial_tanh false.
+    "lstm-vae": {
+        "cell": "lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False, "own_embeddings": True,
+        "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01, "truncation": 0.0,
+        "optimizer": "sgd", "learning_rate": 0.5, "plateau": 2, "batch_size": 32, "clip": 5.0, "weight_decay": False,
+        "patience": 100,
+    },
+    # MI §4.2, §5 and appendix A: what is said there; the rest is lstm-vae's.
+    "double-lstm": {
+        "cell": "double-lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False,
+        "own_embeddings": True, "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01,
+        "truncation": 0.0, "optimizer": "sgd", "learning_rate": 1.0, "decay": 0.96, "polyak": 0.9995, "batch_size": 32,
+        "clip": 5.0, "weight_decay": False,
+    },
+    # LV §4.2, PTB with 16 dimensions; there also d_z 128 and 512.
+    "svae": {
+        "d_z": 16, "d_e": 300, "d_h": 512, "decoder_layers": 1, "bidirectional": False, "reversed": True, "detached": False,
+        "conditioning": "every-step", "tied": False, "dropout": 0.5, "dropout_mask": "step", "dropout_at": "inputs",
+        "truncation": 0.0, "plateau": 2, "plateau_factor": 0.25, "batch_size": 20, "clip": 5.0, "weight_decay": False,
+        "patience": 100,
     },
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate
 from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
-from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, Options, Value, build
+from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
 SPEC, VOCABULARY, RESULT = "spec.json", "vocabulary.json", "result.json"
@@ -76,7 +76,7 @@ class Spec:
 
 def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
     """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
-    says whether the technique has a latent code."""
+    says whether the technique has a latent code, and in how many stages it trains."""
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
             f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
@@ -88,8 +88,9 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
             raise BadInput(refused)
     hyperparameters, options = spec.split()
     choose_device(options.training.device)
-    latent = objectives.create(spec.technique, hyperparameters).latent
-    return {**load(spec.corpus, options.corpus).describe(), "latent": latent}
+    objective = objectives.create(spec.technique, hyperparameters)
+    described = load(spec.corpus, options.corpus).describe()
+    return {**described, "latent": objective.latent, "stages": objective.stages}
 
 
 def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     )
     facts = {
         "sentences": len(corpus.splits["train"]),
-        "epochs": options.training.max_epochs,
+        "epochs": options.training.max_epochs * objective.stages,
         "warnings": corpus.warnings(),
     }
     report("started", facts)
@@ -152,7 +153,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
                 "done": done,
                 "of": of,
                 "epoch": progress.epoch,
-                "epochs": options.training.max_epochs,
+                "epochs": options.training.max_epochs * objective.stages,
             },
         )
 
@@ -235,7 +236,7 @@ def open_run(folder: Path) -> Run:
     vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)))
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(vocabulary), options.model, (corpus["mean_length"], corpus["sd_length"]))
-    model.load_state_dict(checkpoint.load_tensors(folder / BEST)[0])
+    checkpoint.load_weights(folder / BEST, model, objective)
     model.to(choose_device("auto")).eval()  # not only where it was trained
     return Run(spec, model, vocabulary, options, objective, corpus)
 
@@ -252,14 +253,14 @@ def corpus_of(run: Run, folder: Path) -> Corpus:
 
 
 def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:
-    """A run's metrics anew, with other evaluation options or another seed."""
+    """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`)."""
     run = open_run(folder)
-    unknown = sorted(set(overrides) - set(asdict(run.options.evaluation)))
+    changeable = {**asdict(run.options.evaluation), "inputless": run.options.model.inputless}
+    unknown = sorted(set(overrides) - set(changeable))
     if unknown:
-        raise BadInput(
-            f"{unknown[0]!r} is no option of evaluation: it has {', '.join(asdict(run.options.evaluation))}."
-        )
-    options = build(EvaluationOptions, {**asdict(run.options.evaluation), **overrides})
+        raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(changeable)}.")
+    options = build(EvaluationOptions, {**changeable, **overrides})
+    run.model.decoder.options = build(ModelOptions, {**asdict(run.options.model), **overrides})
     corpus = corpus_of(run, folder)
     metrics = evaluate(
         run.model,

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trainers import generation, neighbours
 from trainers.corpus import SPECIALS, Sentence
 from trainers.errors import BadInput
 from trainers.generation import GenerationOptions
-from trainers.models import SenVAE
+from trainers.models import Batch, SenVAE
 from trainers.options import Value, build
 from trainers.runs import Run, corpus_of, open_run
 from trainers.training import Report
@@ -49,6 +51,13 @@ def _read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
     return run.vocabulary.encode(words), notes
 
 
+def _validation_texts(run: Run, folder: Path, options: GenerationOptions) -> list[str]:
+    """`count` validation sentences drawn at random."""
+    valid = corpus_of(run, folder).splits["valid"]
+    chosen = random.Random(options.seed).sample(valid, min(options.count, len(valid)))
+    return [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in chosen]
+
+
 def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
     """Sentences that the run's model writes from codes of its prior or posteriors."""
     run = open_run(folder)
@@ -71,11 +80,8 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
     """
     run = open_run(folder)
     model = _latent(run, "reconstruct")
-    options = _options(values, "count", "decoding", "centre", "length", "seed")
-    if not texts:
-        valid = corpus_of(run, folder).splits["valid"]
-        chosen = random.Random(options.seed).sample(valid, min(options.count, len(valid)))
-        texts = [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in chosen]
+    options = _options(values, "count", "decoding", "centre", "spread", "length", "seed")
+    texts = texts or _validation_texts(run, folder, options)
     read = [_read_sentence(run, text) for text in texts]
     made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
     sentences = []
@@ -88,20 +94,46 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
 
 
 def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
-    """A homotopy between two sentences in `count` points, the ends' own codes included."""
+    """A homotopy in `count` points between two sentences' codes, the ends' own included.
+
+    Without sentences: between two codes of the prior, or of two validation sentences drawn at random (LI tables 7 and 13).
+    """
     run = open_run(folder)
     model = _latent(run, "interpolate")
-    options = _options(values, "count", "decoding", "centre", "length", "seed")
-    first, last = (_read_sentence(run, text) for text in ends)
-    made = generation.interpolate(model, run.vocabulary, (first[0], last[0]), options)
-    sentences = [{"sentence": " ".join(words)} for words in made]
-    return {
-        "ends": list(ends),
-        "sentences": sentences,
-        "notes": [
-            f"{end}: {note}" for end, (_, said) in zip(("first", "last"), (first, last), strict=True) for note in said
-        ],
-    }
+    options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
+    if not ends and options.source == "posterior":
+        valid = random.Random(options.seed).choices(corpus_of(run, folder).splits["valid"], k=2)
+        ends = [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in valid]
+    if len(ends) not in (0, 2):
+        raise BadInput(f"interpolate has {len(ends)} sentence: give two, or none for codes of the prior.")
+    read = [_read_sentence(run, text) for text in ends]
+    pair = (read[0][0], read[1][0]) if read else None
+    made = generation.interpolate(model, run.vocabulary, pair, options)
+    notes = [f"{end}: {note}" for end, (_, said) in zip(("first", "last"), read, strict=False) for note in said]
+    return {"ends": list(ends), "sentences": [{"sentence": " ".join(words)} for words in made], "notes": notes}
+
+
+def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
+    """Each text's words, or those of `count` validation sentences drawn at random, with the probability that the technique's
+    adversary hides each from the decoder (MI table 2)."""
+    run = open_run(folder)
+    options = _options(values, "count", "draws", "seed")
+    texts = texts or _validation_texts(run, folder, options)
+    device = next(run.model.parameters()).device
+    generator = torch.Generator(device).manual_seed(options.seed)
+    sentences = []
+    for sentence, notes in (_read_sentence(run, text) for text in texts):
+        with torch.no_grad():
+            found = run.objective.drop_probabilities(Batch.of([sentence], device), options.draws, generator)
+        if found is None:
+            raise BadInput(
+                f"dropped shows which words an adversary hides, and {run.spec.technique} has none: name a run of "
+                "adversarial-word-dropout."
+            )
+        words = run.vocabulary.decode(sentence.tolist())
+        each = [{"word": word, "probability": p} for word, p in zip(words, found[0].tolist(), strict=False)]
+        sentences.append({"words": each, "notes": notes})
+    return {"sentences": sentences, "draws": options.draws}
 
 
 def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:

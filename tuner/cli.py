@@ -183,6 +183,11 @@ def launch(
         raise Usage(
             f"--objectives {objectives} is not allowed for {technique}, which has no latent code and so no rate."
         )
+    if pruner != "none" and described["stages"] > 1:
+        raise Usage(
+            f"--pruner {pruner} is not allowed for {technique}, which trains in {described['stages']} stages: the "
+            "epochs of the first tell nothing of the last; leave it out."
+        )
     if min_rate and not described["latent"]:
         raise Usage(f"--min-rate {min_rate:g} is not allowed for {technique}, which has no latent code and so no rate.")
     for warning in described["warnings"]:
@@ -391,6 +396,12 @@ def reconstruct(
     ] = None,
     count: CountOption = 10,
     centre: CentreOption = False,
+    spread: Annotated[
+        float,
+        typer.Option(
+            "--spread", min=0, help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
+        ),
+    ] = 1.0,
     ancestral: AncestralOption = False,
     seed: WritingSeedOption = 0,
     length: LengthOption = 100,
@@ -398,7 +409,8 @@ def reconstruct(
     as_json: JsonOption = False,
 ) -> None:
     """Write sentences again from their codes, with the translation edit rate (TER) between the two."""
-    options = {"count": count, "centre": centre, "decoding": _decoding(ancestral), "seed": seed, "length": length}
+    options = {"count": count, "centre": centre, "spread": spread, "decoding": _decoding(ancestral)}
+    options |= {"seed": seed, "length": length}
     found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
     if as_json:
         print_json({"run": run, **found})
@@ -414,9 +426,16 @@ def reconstruct(
 )
 def interpolate(
     run: RunArgument,
-    first: Annotated[str, typer.Argument(help="The sentence to start from.", show_default=False)],
-    last: Annotated[str, typer.Argument(help="The sentence to end at.", show_default=False)],
+    first: Annotated[
+        str | None, typer.Argument(help="The sentence to start from.", show_default="a code of the prior")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Argument(help="The sentence to end at.", show_default="a code of the prior")
+    ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=2, help="Points on the line, ends included.")] = 8,
+    posterior: Annotated[
+        bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
+    ] = False,
     centre: CentreOption = False,
     ancestral: AncestralOption = False,
     seed: WritingSeedOption = 0,
@@ -424,15 +443,67 @@ def interpolate(
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write sentences from points on the line between two sentences' codes: a homotopy."""
-    options = {"count": count, "centre": centre, "decoding": _decoding(ancestral), "seed": seed, "length": length}
-    found = _write("interpolate", run, database, options, json.dumps([first, last]))
+    """Write sentences from points on the line between two sentences' codes, or two codes of the prior: a homotopy."""
+    options: dict[str, object] = {"count": count, "source": "posterior" if posterior else "prior", "centre": centre}
+    options |= {"decoding": _decoding(ancestral), "seed": seed, "length": length}
+    given = [end for end in (first, last) if end is not None]
+    found = _write("interpolate", run, database, options, json.dumps(given))
     if as_json:
         print_json({"run": run, **found})
         return
     for note in found["notes"]:
         say(f"note: {note}")
-    print("\n".join([f"[{first}]", *(entry["sentence"] for entry in found["sentences"]), f"[{last}]"]))
+    ends = [[f"[{end}]"] for end in found["ends"]] or [[], []]
+    print("\n".join([*ends[0], *(entry["sentence"] for entry in found["sentences"]), *ends[1]]))
+
+
+@app.command(epilog="Example: tuner latent beta-grammar-tiny/3 --set labelled=0,100")
+def latent(
+    run: RunArgument, set_: SetOption = None, database: DatabaseOption = DATABASE, as_json: JsonOption = False
+) -> None:
+    """Measure what the codes are worth: BLEU, reconstruction from swapped words, smoothness, entropy, probing classifiers.
+
+    Options of --set: sentences, swaps, pairs, nearest, labelled, seed.
+    """
+    from tuner import report, trainer
+
+    options = {
+        key: str(value) if key == "labelled" else value for key, value in _settings(set_, example="swaps=2").items()
+    }
+    found = trainer.ask("latent", _saved_run(run, database), json.dumps(options))
+    if as_json:
+        print_json({"run": run, **found})
+    else:
+        report.latent_table(found)
+
+
+@app.command(epilog='Example: tuner dropped adversarial-ptb/3 "the company said it expects a profit"')
+def dropped(
+    run: RunArgument,
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sentences, words divided by spaces.", show_default="validation sentences drawn at random"),
+    ] = None,
+    count: CountOption = 10,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws that a probability is estimated from.")] = 200,
+    seed: WritingSeedOption = 0,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which words the adversary of adversarial-word-dropout hides: the redder, the likelier."""
+    from tuner import report
+
+    found = _write(
+        "dropped", run, database, {"count": count, "draws": draws, "seed": seed}, json.dumps(sentences or [])
+    )
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    out = report.console()
+    for entry in found["sentences"]:
+        for note in entry["notes"]:
+            say(f"note: {note}")
+        out.print(report.dropped_line(entry["words"]))
 
 
 @app.command(epilog="Example: tuner neighbours mdr-ptb-small/3 --count 5")
@@ -468,12 +539,13 @@ def techniques(as_json: JsonOption = False) -> None:
         return
     for s in loaded:
         print(f"{s.technique}: {s.summary}\n    {s.formula}   [{s.paper}]")
+        width = max((len(p.name) for p in s.parameters), default=0)
         for p in s.parameters:
             notes = [p.unit] if p.unit else []
             notes += [f"paper {p.paper}"] if p.paper is not None else []
             notes += [] if p.tuned else ["not tuned unless a search space of your own says so"]
             print(
-                f"    {p.name:<8} {p.domain:<28} default {p.default}  {p.meaning}"
+                f"    {p.name:<{width}} {p.domain:<28} default {p.default}  {p.meaning}"
                 + (f" ({'; '.join(notes)})" if notes else "")
             )
 

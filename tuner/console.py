@@ -15,7 +15,7 @@ from tuner.errors import Usage
 if TYPE_CHECKING:
     from tuner.database import Database
 
-PRESETS = ("tiny", "small", "paper")
+PRESETS = ("tiny", "small", "paper", "lstm-vae", "double-lstm", "svae")
 
 DatabaseOption = Annotated[
     str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)

@@ -9,14 +9,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tuner.studies import METRICS, Study, Trial
 
 PIPE_WIDTH = 200
 ROWS = 50
 """trials in a table unless all are asked for"""
+MIN_SHARE = 0.05
+"""probability of being hidden, from which a word is coloured"""
 COLLAPSED = (
-    "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats, or no active unit), so the decoder "
+    "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats), so the decoder "
     "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
     "or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
@@ -32,12 +35,12 @@ def console() -> Console:
 
 
 def number(value: object) -> str:
-    """A figure for a table: 4 significant digits or 2 decimals, whichever is more."""
+    """A figure for a table: 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "–" if value is None else str(value)
     if isinstance(value, int):
         return str(value)
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}"
+    return f"{value:.2f}" if 10 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
@@ -54,6 +57,8 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     """What made an NLL, in words."""
     facts = metrics["estimator"]
     sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
+    if facts.get("inputs") == "none":
+        sentences += ", no word read by the decoder"
     if facts["proposal"] == "exact":
         return f"exact NLL on {sentences}"
     return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
@@ -185,10 +190,13 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
         "ppl": "perplexity per token, end token included",
         "ppl_no_end": "perplexity per word: the same likelihood, end tokens not counted",
         "ppl_elbo": "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise",
+        "melbo": "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
+        "ppl_melbo": "exp(Σ MELBO / Σ tokens)",
         "rate": "R = KL(q(z|x) ‖ p(z)), nats per sentence",
         "rate_error": "R − r, reached minus wanted rate, nats",
         "distortion": "D = −E_q log P(x|z), nats per sentence",
         "neg_elbo": "D + R",
+        "paper_elbo": "D + R/L, Kruengkrai's own figure for L codes a sentence: no bound, for comparison with that paper alone",
         "active_units": "latent dimensions that vary with x",
         "mi": "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
         "mi_he": "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
@@ -197,7 +205,7 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
     }
     table = Table(box=None, pad_edge=False, show_header=False)
     for key in METRICS:
-        if metrics[key] is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
+        if metrics.get(key) is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
             table.add_row(key, number(metrics[key]), meanings[key])
     out = console()
     out.print(table)
@@ -206,6 +214,45 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
         out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
     if metrics["collapsed"]:
         out.print(COLLAPSED)
+
+
+def latent_table(found: Mapping[str, Any]) -> None:
+    """What a run's codes are worth, each figure with its meaning."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
+    table.add_row("bleu_1", number(found["bleu_1"]), "the same, single words only")
+    for swaps, distortion in found["noisy"].items():
+        table.add_row(
+            f"noisy {swaps}", number(distortion), f"D of a sentence from the code of it after {swaps} word swaps"
+        )
+    table.add_row(
+        "smoothness", number(found["smoothness"]), "correlation of code distance and word edit distance over pairs"
+    )
+    table.add_row(
+        "entropy",
+        number(found["entropy"]),
+        f"of the codes, by nearest neighbours, nats; N(0, I): {number(found['normal_entropy'])}",
+    )
+    for labelled, accuracy in (found["probes"] or {}).items():
+        kind = "a mixture of Gaussians, best match" if labelled == "0" else f"a linear classifier, {labelled} labels"
+        table.add_row(
+            f"probe {labelled}", number(accuracy), f"accuracy of {kind}; largest class {number(found['largest_class'])}"
+        )
+    console().print(table)
+    console().print(f"on {found['sentences']} validation sentences")
+
+
+def dropped_line(words: Sequence[Mapping[str, Any]]) -> Text:
+    """A sentence whose words are the redder the likelier they are hidden; with figures where there is no colour."""
+    line = Text()
+    for number_, entry in enumerate(words):
+        share = entry["probability"]
+        green = round(255 * (1 - share))
+        style = f"black on #ff{green:02x}{green:02x}" if share >= MIN_SHARE else ""
+        line.append(" " if number_ else "")
+        line.append(entry["word"], style)
+        line.append("" if sys.stdout.isatty() else f" {share:.2f}")
+    return line
 
 
 def export(study: Study, form: str) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 METRICS = (
-    "nll", "nll_se", "ppl", "ppl_no_end", "ppl_elbo", "rate", "rate_error", "distortion", "neg_elbo", "active_units",
-    "mi", "mi_he", "mi_lower", "acc_gap",
+    "nll", "nll_se", "ppl", "ppl_no_end", "ppl_elbo", "melbo", "ppl_melbo", "rate", "rate_error", "distortion", "neg_elbo",
+    "paper_elbo", "active_units", "mi", "mi_he", "mi_lower", "acc_gap",
 )  # fmt: skip
 
 

@@ -36,6 +36,10 @@ class Conditional(ABC):
     def shape(self) -> torch.Size:
         """[B, d]"""
 
+    def repeated(self, copies: int) -> "Conditional":
+        """The joint density of so many independent codes of each condition, side by side: [B, copies·d]."""
+        return Repeated(self, copies)
+
     def noise(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """What `transform` takes: [S, B, d]."""
         like = self.like
@@ -81,6 +85,45 @@ class Gaussian(Conditional):
 
     def __getitem__(self, index: Tensor) -> "Gaussian":
         return Gaussian(self.location[index], self.scale[index])
+
+    def repeated(self, copies: int) -> "Gaussian":
+        return Gaussian(self.location.repeat(1, copies), self.scale.repeat(1, copies))
+
+
+@dataclass(frozen=True)
+class Repeated(Conditional):
+    """Π_a q(z^a|·): `copies` independent codes side by side, [B, copies·d]."""
+
+    base: Conditional
+    copies: int
+
+    @property
+    def shape(self) -> torch.Size:
+        count, d = self.base.shape
+        return torch.Size((count, self.copies * d))
+
+    @property
+    def like(self) -> Tensor:
+        return self.base.like
+
+    @property
+    def width(self) -> int:
+        return self.copies * self.base.width
+
+    def _apart(self, joined: Tensor) -> Tensor:
+        """[…, copies·d] → [copies, …, d]."""
+        apart: Tensor = joined.unflatten(-1, (self.copies, -1)).movedim(-2, 0)
+        return apart
+
+    def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_q = self.base.transform(self._apart(noise))
+        return z.movedim(0, -2).flatten(-2), log_q.sum(0)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self.base.log_prob(self._apart(z)).sum(0)
+
+    def __getitem__(self, index: Tensor) -> "Repeated":
+        return Repeated(self.base[index], self.copies)
 
 
 class Step(ABC):
@@ -143,13 +186,16 @@ class Flow(Conditional):
 class Mixture:
     """1/B Σ_b q(z|b), uniform over the conditions of `components`: a prior (PA eq. 9, 10), or the aggregate posterior q(z).
 
-    N(0, I) is the mixture of one component.
+    N(0, I) is the mixture of one component. With several `copies` the density is that of so many independent codes side by side.
     """
 
     components: Conditional
+    copies: int = 1
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) of z […, d]: […]."""
+        """log p(z) of z […, copies·d]: […]."""
+        if self.copies > 1:
+            return Mixture(self.components).log_prob(z.unflatten(-1, (self.copies, -1))).sum(-1)
         count, d = self.components.shape
         flat = z.reshape(-1, d)
         size = len(flat) if torch.is_grad_enabled() else max(CHUNK_DENSITIES // (count * self.components.width), 1)
@@ -157,17 +203,17 @@ class Mixture:
         return (torch.cat(parts) - math.log(count)).reshape(z.shape[:-1])
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` draws [count, d]. Reparameterised: uniform weights leave the choice of component free of parameters."""
+        """`count` draws [count, copies·d]. Reparameterised: uniform weights leave the choice of component free of parameters."""
         device = self.components.like.device
-        chosen = torch.randint(self.components.shape[0], (count,), generator=generator, device=device)
+        chosen = torch.randint(self.components.shape[0], (count * self.copies,), generator=generator, device=device)
         picked = self.components[chosen]
-        return picked.transform(picked.noise(1, generator))[0][0]
+        return picked.transform(picked.noise(1, generator))[0][0].view(count, -1)
 
     @property
     def gaussian(self) -> Gaussian | None:
         """The one Gaussian that it is, if it is."""
         single = self.components.shape[0] == 1 and isinstance(self.components, Gaussian)
-        return self.components if single else None  # type: ignore[return-value]
+        return self.components.repeated(self.copies) if single else None  # type: ignore[return-value]
 
 
 def divergence(

@@ -1,6 +1,7 @@
 """KL annealing: D + βR; β starts at 0 and grows by γ each optimiser step up to 1 (Bowman et al. 2016; PA §3)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,33 +16,61 @@ class Hyperparameters:
     gamma: float = option(2e-5, "γ, what β grows by in one optimiser step", above=0, high=1)
 
 
-class Technique(Objective):
-    hyperparameters: Hyperparameters
+class Annealed(Objective):
+    """A technique whose weight β grows from 0 to 1, by equal steps over the first `anneal_epochs` epochs (0: β is 1 at once)."""
+
     beta: Tensor
 
-    def __init__(self, hyperparameters: Hyperparameters) -> None:
+    def __init__(self, hyperparameters: Any) -> None:
         super().__init__(hyperparameters)
         self.register_buffer("beta", torch.tensor(0.0, dtype=torch.float64))
 
     @property
-    def settled(self) -> bool:
-        return self.beta.item() >= 1
+    def growth(self) -> float:
+        """What β grows by in one optimiser step; inf: β is 1 from the start."""
+        steps = self.hyperparameters.anneal_epochs * self.steps_per_epoch
+        return 1 / steps if steps else torch.inf
 
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + self.beta.item() * output.rate).mean()
+    @property
+    def weight(self) -> float:
+        """β."""
+        return 1.0 if self.growth == torch.inf else self.beta.item()
+
+    @property
+    def settled(self) -> bool:
+        return self.weight >= 1
 
     def after_step(self, output: Output) -> None:
         del output
-        self.beta.add_(self.hyperparameters.gamma).clamp_(max=1.0)
+        self.beta.add_(self.growth).clamp_(max=1.0)
 
     def state(self) -> dict[str, float]:
-        return {"beta": self.beta.item()}
+        return {"beta": self.weight}
 
     def warning(self, steps: int) -> str | None:
-        reached = self.hyperparameters.gamma * steps
+        reached = self.growth * steps
+        if reached >= 1 - 1e-9:
+            return None
+        return (
+            f"β reaches {reached:.2g} of 1 in the {steps} steps of max_epochs; anneal_epochs = {self.epochs} ends it."
+        )
+
+
+class Technique(Annealed):
+    hyperparameters: Hyperparameters
+
+    @property
+    def growth(self) -> float:
+        return self.hyperparameters.gamma
+
+    def loss(self, output: Output) -> Tensor:
+        return (output.distortion + self.weight * output.rate).mean()
+
+    def warning(self, steps: int) -> str | None:
+        reached = self.growth * steps
         if reached >= 1:
             return None
         return (
-            f"annealing cannot end: with gamma = {self.hyperparameters.gamma:g} a step, β reaches {reached:.2g} of 1 in the "
+            f"annealing cannot end: with gamma = {self.growth:g} a step, β reaches {reached:.2g} of 1 in the "
             f"{steps} steps of max_epochs; a gamma of at least {1 / steps:.2g} ends it."
         )

@@ -1,4 +1,7 @@
-"""Free bits: D + max(r, R), R the batch's mean KL over all dimensions (Kingma et al. 2016; PA §3)."""
+"""Free bits: D + max(r, R), R the batch's mean KL over all dimensions (Kingma et al. 2016; PA §3).
+
+LI call it FBP, and FB the threshold on each dimension, `fb-dim`.
+"""
 
 from dataclasses import dataclass
 

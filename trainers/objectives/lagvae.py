@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
+from trainers.evaluation import EpochFigures
 from trainers.models import Output
 from trainers.objectives.infovae import mmd_squared
 from trainers.objectives.objective import Objective
@@ -55,10 +56,10 @@ class Technique(Objective):
     def optimizers(self) -> list[Optimizer]:
         return [RMSprop([self.multipliers], lr=self.hyperparameters.rho, maximize=True)]
 
-    def criterion(self, distortion: float, rate: float) -> float:
+    def criterion(self, figures: EpochFigures) -> float:
         """Least D among the epochs that keep −ELBO ≤ e; while none does, the least −ELBO."""
-        broken = distortion + rate > self.hyperparameters.e
-        return INFEASIBLE + distortion + rate if broken else distortion
+        neg_elbo = figures.distortion + figures.rate
+        return INFEASIBLE + neg_elbo if neg_elbo > self.hyperparameters.e else figures.distortion
 
     def warning(self, steps: int) -> str | None:
         reach = self.hyperparameters.rho * steps

@@ -1,12 +1,18 @@
 """The hooks of a technique. The training loop calls them and knows no technique by name."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainers.evaluation import EpochFigures
 from trainers.models import Batch, Output, SentenceModel
 from trainers.options import ModelOptions
+
+EncoderStep = Callable[[], tuple[float, int]]
+"""one optimiser step of the encoder alone; returns the batch's loss, summed over its sentences, and its tokens"""
 
 
 class Objective(nn.Module):
@@ -19,12 +25,16 @@ class Objective(nn.Module):
     """True: a batch is a random sample of the text, for a loss that compares distributions over sentences; otherwise its
     sentences are of near-equal length, which saves half of the work"""
 
+    stages: ClassVar[int] = 1
+    """how often training runs to convergence, each time up to max_epochs; `begin_stage` changes what is trained"""
+
     hyperparameters: Any
     """the technique's own dataclass; its module names the type"""
 
     def __init__(self, hyperparameters: Any) -> None:
         super().__init__()
         self.hyperparameters = hyperparameters
+        self.steps_per_epoch, self.epochs = 1, 1
 
     def refusal(self, options: ModelOptions) -> str | None:
         """The reason why the technique makes no sense with a model of these options, if there is one."""
@@ -36,6 +46,18 @@ class Objective(nn.Module):
         """The rate r that the technique holds, in nats per sentence, if it holds one."""
         return None
 
+    @property
+    def codes(self) -> int:
+        """A, the codes of one sentence that together are its latent."""
+        return 1
+
+    def grow(self, model: SentenceModel) -> None:
+        """Makes the networks of its own that need the model's sizes, once it is built."""
+
+    def plan(self, steps_per_epoch: int, epochs: int) -> None:
+        """Told before the first step what training will be at most, of one stage."""
+        self.steps_per_epoch, self.epochs = steps_per_epoch, epochs
+
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         """What the model measures on a training batch; a technique may show the decoder other words."""
         output: Output = model(batch)
@@ -45,25 +67,45 @@ class Objective(nn.Module):
         """The scalar to minimise on this batch."""
         raise NotImplementedError
 
+    def drop_probabilities(self, batch: Batch, draws: int, generator: torch.Generator) -> Tensor | None:
+        """How often each token [B, T] is hidden from the decoder, of so many draws, where the technique learns which to hide."""
+        del batch, draws, generator
+        return None
+
     def optimizers(self) -> list[Optimizer]:
         """The optimisers of the objective's own parameters; the model's optimiser never sees those."""
         return []
 
+    def before_step(self, encoder_step: EncoderStep) -> bool:
+        """May train the encoder alone, on the step's own batch first and then on random ones, before the optimiser step.
+
+        Returns whether that step moves the encoder too.
+        """
+        del encoder_step
+        return True
+
     def after_step(self, output: Output) -> None:
         """Moves the schedule on, once after every optimiser step."""
+
+    def after_epoch(self, mutual_information: Callable[[], float]) -> None:
+        """Moves what changes by the epoch; calling `mutual_information` measures I(x; z) on validation data, in nats."""
+
+    def begin_stage(self, stage: int, model: SentenceModel) -> None:
+        """Changes what is trained, after stage 0 has converged to the weights that the model holds, and so on."""
 
     @property
     def settled(self) -> bool:
         """Whether a schedule, if there is one, has ended; until then no epoch counts as one without improvement."""
         return True
 
-    def criterion(self, distortion: float, rate: float) -> float:
+    def criterion(self, figures: EpochFigures) -> float:
         """What the best epoch has least of on the validation set: D + R, or D + max(r, R) where a rate r is held.
 
         Below its target a lower rate is no merit: judged by the −ELBO, a high target's best epoch would be an early one, whose
         rate is not there yet.
         """
-        return distortion + (rate if self.target_rate is None else max(self.target_rate, rate))
+        rate = figures.rate if self.target_rate is None else max(self.target_rate, figures.rate)
+        return figures.distortion + rate
 
     def state(self) -> dict[str, float]:
         """What of the objective changes, e.g. its KL weight, for the record of each epoch."""

@@ -19,6 +19,8 @@ class Technique(Objective):
     latent: ClassVar[bool] = False
 
     def refusal(self, options: ModelOptions) -> str | None:
+        if options.cell == "double-lstm":
+            return "cell = 'double-lstm' is not allowed for rnnlm, which has no latent code for its first LSTM: set cell=lstm."
         for name in ("posterior", "prior"):
             value, default = getattr(options, name), getattr(ModelOptions, name)
             if value != default:

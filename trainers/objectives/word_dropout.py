@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.corpus import SPECIALS, UNK
-from trainers.models import Batch, Output, SentenceModel
+from trainers.models import UNK_INDEX, Batch, Output, SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import option
-
-UNK_INDEX = SPECIALS.index(UNK)
 
 
 def drop_words(inputs: Tensor, rate: float) -> Tensor:

@@ -1,0 +1,216 @@
+"""The generator P(x|z): embedding → recurrent cell → affine → softmax, and what it reads.
+
+B: sentences; T: longest sentence's tokens; S: samples; A: codes of a sentence; V: vocabulary; L: layers of the state.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
+from trainers.options import ModelOptions
+
+CHUNK_LOGITS = 4_000_000
+"""logits held at once where no gradient needs them: 16 MB in 32 bits"""
+PAD_INDEX, BOS_INDEX, EOS_INDEX, UNK_INDEX = (SPECIALS.index(word) for word in (PAD, BOS, EOS, UNK))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sentences with their end token, padded on the right."""
+
+    tokens: Tensor  # [B, T]
+    lengths: Tensor  # [B], on the CPU
+
+    @classmethod
+    def of(cls, sentences: Sequence[Sentence], device: torch.device) -> "Batch":
+        lengths = np.array([len(s) for s in sentences])
+        tokens = np.full((len(sentences), int(lengths.max())), PAD_INDEX, dtype=np.int64)
+        for row, sentence in zip(tokens, sentences, strict=True):
+            row[: len(sentence)] = sentence
+        return cls(torch.from_numpy(tokens).to(device), torch.from_numpy(lengths))
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the decoder reads: the start token, then each token but the last. [B, T]"""
+        return F.pad(self.tokens[:, :-1], (1, 0), value=BOS_INDEX)
+
+    def repeat(self, samples: int) -> "Batch":
+        """The batch `samples` times over, sample-major: [S·B, T]."""
+        return Batch(self.tokens.repeat(samples, 1), self.lengths.repeat(samples))
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the decoder stands in a sentence."""
+
+    h: Tensor  # [L, A·B, d_h]
+    cell: Tensor  # [L, A·B, d_h], an LSTM's; a GRU leaves it alone
+    z: Tensor | None  # [A·B, d_z], the code, where it is read at every step
+    averaged: int = 1
+    """A: the codes of one sentence, code-major in the rows, whose states are averaged into one output"""
+
+    @classmethod
+    def start(cls, h: Tensor, z: Tensor | None, averaged: int = 1) -> "State":
+        return cls(h.contiguous(), torch.zeros_like(h), z, averaged)
+
+
+class Cell(nn.Module, ABC):
+    """A recurrent cell over a sentence's embedded words."""
+
+    state_layers: int
+    """L, layers of its state"""
+
+    @abstractmethod
+    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        """embedded [B, T, d_e] → output states [B, T, d_h] and the state after the last word."""
+
+
+def _joined(z: Tensor | None, *parts: Tensor) -> Tensor:
+    """The code, where there is one, beside each step's input: z [B, d_z], parts [B, T, ·] → [B, T, ·]."""
+    steps = [] if z is None else [z[:, None].expand(-1, parts[0].shape[1], -1)]
+    joined = [*parts, *steps]
+    return torch.cat(joined, dim=-1) if len(joined) > 1 else joined[0]
+
+
+class GRUCell(Cell):
+    """A GRU (PA eq. 13); the code beside each word where it is read at every step (LV)."""
+
+    def __init__(self, d_code: int, options: ModelOptions) -> None:
+        super().__init__()
+        self.state_layers = options.decoder_layers
+        self.gru = nn.GRU(options.d_e + d_code, options.d_h, options.decoder_layers, batch_first=True)
+
+    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        out, h = self.gru(_joined(state.z, embedded), state.h)
+        return out, replace(state, h=h)
+
+
+class LSTMCell(Cell):
+    """An LSTM; the code beside each word where it is read at every step (KR §5.1, LI)."""
+
+    def __init__(self, d_code: int, options: ModelOptions) -> None:
+        super().__init__()
+        self.state_layers = options.decoder_layers
+        self.lstm = nn.LSTM(options.d_e + d_code, options.d_h, options.decoder_layers, batch_first=True)
+
+    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        out, (h, cell) = self.lstm(_joined(state.z, embedded), (state.h, state.cell))
+        return out, replace(state, h=h, cell=cell)
+
+
+class DoubleLSTMCell(Cell):
+    """Two LSTMs, each with its own state (MI appendix A): the first reads the code alone, the second the code, the first's
+    output and the word. So z reaches the output past every word that is read or dropped."""
+
+    def __init__(self, d_code: int, options: ModelOptions) -> None:
+        super().__init__()
+        self.state_layers = 2 * options.decoder_layers
+        layers, d_h = options.decoder_layers, options.d_h
+        self.first = nn.LSTM(d_code, d_h, layers, batch_first=True)
+        self.second = nn.LSTM(options.d_e + d_h + d_code, d_h, layers, batch_first=True)
+
+    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        assert state.z is not None
+        half = self.state_layers // 2
+        codes = state.z[:, None].expand(-1, embedded.shape[1], -1)
+        out, (h_1, cell_1) = self.first(codes, (state.h[:half].contiguous(), state.cell[:half].contiguous()))
+        out, (h_2, cell_2) = self.second(
+            _joined(state.z, embedded, out), (state.h[half:].contiguous(), state.cell[half:].contiguous())
+        )
+        return out, replace(state, h=torch.cat([h_1, h_2]), cell=torch.cat([cell_1, cell_2]))
+
+
+CELLS: dict[str, Callable[[int, ModelOptions], Cell]] = {
+    "gru": GRUCell,
+    "lstm": LSTMCell,
+    "double-lstm": DoubleLSTMCell,
+}
+
+
+class Decoder(nn.Module):
+    """The generator P(x|z)."""
+
+    def __init__(self, vocabulary: int, d_code: int, options: ModelOptions) -> None:
+        """d_code: units of the code that are read at every step, 0 where none are."""
+        super().__init__()
+        self.options = options
+        self.embedding = nn.Embedding(vocabulary, options.d_e)
+        nn.init.normal_(self.embedding.weight, std=options.d_e**-0.5)  # tied, so that logits start near unit scale
+        self.cell = CELLS[options.cell](d_code, options)
+        self.to_embedding = (
+            nn.Linear(options.d_h, options.d_e) if options.tied and options.d_h != options.d_e else nn.Identity()
+        )
+        self.output = nn.Linear(options.d_e if options.tied else options.d_h, vocabulary)
+        if options.tied:
+            self.output.weight = self.embedding.weight
+
+    def _dropout(self, states: Tensor) -> Tensor:
+        """Dropout of [B, T, H], one mask for all time steps of a sentence (Gal & Ghahramani 2016) or one a step."""
+        rate = self.options.dropout
+        if not self.training or rate == 0:
+            return states
+        steps = 1 if self.options.dropout_mask == "sentence" else states.shape[1]
+        mask = states.new_empty(states.shape[0], steps, states.shape[2]).bernoulli_(1 - rate)
+        return states * (mask / (1 - rate))
+
+    def _embedded(self, inputs: Tensor, masked: Tensor | None) -> Tensor:
+        """The embeddings [B, T, d_e] of the words read, <unk>'s in the share `masked` [B, T]."""
+        if self.options.inputless:
+            inputs = torch.where(inputs == BOS_INDEX, BOS_INDEX, UNK_INDEX)
+        embedded: Tensor = self.embedding(inputs)
+        if masked is None:
+            return embedded
+        share = masked[..., None]
+        return (1 - share) * embedded + share * self.embedding.weight[UNK_INDEX]
+
+    def _outputs(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        """The cell's states [B, T, d_h]; averaged over a sentence's codes at each step, where it has several (KR eq. 7)."""
+        if state.averaged == 1:
+            out, state = self.cell(self._dropout(embedded), state)
+            return out, state
+        out, state = self.cell(self._dropout(embedded.repeat(state.averaged, 1, 1)), state)
+        return out.unflatten(0, (state.averaged, -1)).mean(0), state
+
+    def states(self, inputs: Tensor, state: State, masked: Tensor | None = None) -> Tensor:
+        """inputs [B, T] → what the output layer reads [B, T, ·]."""
+        out, _ = self._outputs(self._embedded(inputs, masked), state)
+        if self.options.dropout_at == "both":
+            out = self._dropout(out)
+        return self.to_embedding(out)  # type: ignore[no-any-return]
+
+    def forward(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
+        """−log P(x|z) of each sentence [B]; logits are computed only where there is a target.
+
+        inputs: the words read [B, T], where they are not those of the batch (word dropout); masked [B, T]: the share of
+        <unk> in each input, 0 or 1 but differentiable.
+        """
+        real = batch.tokens != PAD_INDEX
+        states = self.states(batch.inputs if inputs is None else inputs, state, masked)[real]
+        targets = batch.tokens[real]
+        # A training step's graph keeps all logits anyway; elsewhere a chunk that fits the cache is faster and bounds memory.
+        size = len(states) if torch.is_grad_enabled() else max(CHUNK_LOGITS // self.output.out_features, 1)
+        token_nll = torch.cat(
+            [
+                F.cross_entropy(self.output(part), target, reduction="none")
+                for part, target in zip(states.split(size), targets.split(size), strict=True)
+            ]
+        )
+        row = real.nonzero()[:, 0]
+        return token_nll.new_zeros(len(batch.tokens)).index_add(0, row, token_nll)
+
+    def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """One word on: words [B] → logits [B, V] of the next word and the new state."""
+        out, state = self._outputs(self._embedded(words[:, None], None), state)
+        return self.output(self.to_embedding(out))[:, 0], state
+
+    def correct(self, batch: Batch, state: State) -> tuple[int, int]:
+        """Next words guessed right given the true prefix, and all words."""
+        real = batch.tokens != PAD_INDEX
+        guesses = self.output(self.states(batch.inputs, state)[real]).argmax(-1)
+        return int((guesses == batch.tokens[real]).sum()), int(real.sum())
