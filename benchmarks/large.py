@@ -92,7 +92,9 @@ def main() -> None:
             found = {name: round(seconds(command, url, arguments.repeats), 3) for name, command in COMMANDS.items()}
             help_ = round(seconds(["--help"], url, arguments.repeats), 3)
             kind = "SQLite" if database.sqlite else "PostgreSQL"
-            print(json.dumps({**vars(arguments), "database": kind, "help": help_, **found}), flush=True)
+            small = round(seconds(["show", "small"], url, arguments.repeats), 3)
+            facts = {"database": kind, **vars(arguments), "seconds": {"--help": help_, "show small": small, **found}}
+            print(json.dumps(facts), flush=True)
             database.close()
     finally:
         server.close()

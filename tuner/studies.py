@@ -93,6 +93,8 @@ OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "nll,rate": ["minimize", "maximize"],
 }
 """what a study optimises, and Optuna's directions"""
+SILENT_SECONDS = 60.0
+"""as long as a lease: a worker without a word for longer is lost"""
 OVER = ("complete", "failed", "pruned")
 """states that a trial does not leave"""
 
@@ -420,8 +422,7 @@ def overview(database: Database) -> list[dict[str, Any]]:
 
 
 def workers(database: Database) -> list[dict[str, Any]]:
-    """Who is at work, the newest word first; a worker without a word for longer than a lease is `lost`."""
-    from tuner.attempts import LEASE_SECONDS
+    """Who is at work, the newest word first; a worker without a word for long is `lost`."""
 
     def look(session: Any) -> list[dict[str, Any]]:
         now = database.clock(session)
@@ -429,7 +430,7 @@ def workers(database: Database) -> list[dict[str, Any]]:
         for row in session.scalars(select(WorkerRow).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)):
             plain = {key: value for key, value in vars(row).items() if not key.startswith("_")}
             silent = now - row.seen_at
-            lost = row.state != "gone" and (silent > LEASE_SECONDS or (row.host == HOST and not is_alive(row.process)))
+            lost = row.state != "gone" and (silent > SILENT_SECONDS or (row.host == HOST and not is_alive(row.process)))
             found.append({**plain, "state": "lost" if lost else row.state, "silent": round(silent, 3)})
         return found
 
