@@ -13,6 +13,7 @@ import os
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from benchmarks.postgres import Postgres
 from benchmarks.service import CORPUS
 from tuner import attempts, space, studies
-from tuner.attempts import Attempts
+from tuner.attempts import Attempts, Claim, LeaseLost
 from tuner.database import Database
 
 EPOCHS = 3
@@ -46,26 +47,31 @@ def _worker(study: studies.Study, name: str, until: float, trial_seconds: float,
         claim = timed("claim", mine.claim)
         if claim is None:
             return
-        for epoch in range(1, EPOCHS + 1):
-            left = float(rng.uniform(0.8, 1.2)) * trial_seconds / EPOCHS
-            while left > 0 and time.monotonic() < until:
-                time.sleep(min(left, 10.0))
-                left -= 10.0
-                if left > 0:
-                    timed("renew", mine.renew, claim)
-            figures = {
-                "epoch": epoch,
-                "distortion": 1.0,
-                "rate": 2.0,
-                "neg_elbo": 3.0,
-                "active_units": 4,
-                "seconds": 1.0,
-            }
-            timed("record", mine.record, claim, [figures])
-        value = float(rng.normal())
-        timed(
-            "finish", mine.finish, claim, "complete", value=value, values=[value], metrics={"nll": value, "rate": 1.0}
-        )
+        with suppress(LeaseLost):
+            _train(mine, claim, timed, until, trial_seconds, rng)
+
+
+def _train(
+    mine: Attempts, claim: Claim, timed: Any, until: float, trial_seconds: float, rng: np.random.Generator
+) -> None:
+    for epoch in range(1, EPOCHS + 1):
+        left = float(rng.uniform(0.8, 1.2)) * trial_seconds / EPOCHS
+        while left > 0 and time.monotonic() < until:
+            time.sleep(min(left, 10.0))
+            left -= 10.0
+            if left > 0:
+                timed("renew", mine.renew, claim)
+        figures = {
+            "epoch": epoch,
+            "distortion": 1.0,
+            "rate": 2.0,
+            "neg_elbo": 3.0,
+            "active_units": 4,
+            "seconds": 1.0,
+        }
+        timed("record", mine.record, claim, [figures])
+    value = float(rng.normal())
+    timed("finish", mine.finish, claim, "complete", value=value, values=[value], metrics={"nll": value, "rate": 1.0})
 
 
 def _process(url: str, name: str, workers: int, studies_: int, until: float, trial_seconds: float, out: Any) -> None:

@@ -362,12 +362,28 @@ def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, mak
     assert (again.number, again.attempt) == (0, 1)
 
 
-def test_what_a_killed_worker_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
-    for name, mark in (("s-0000-dead", f"{2**22 + 1}:1"), ("s-0001-live", process_mark(os.getpid()))):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "owner").write_text(mark)
+def test_what_a_killed_worker_of_this_machine_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
+    live, dead = process_mark(os.getpid()), f"{2**22 + 1}:1"
+    for name, owner in (("dead", f"{HOST} {dead}"), ("live", f"{HOST} {live}"), ("elsewhere", f"other {dead}")):
+        (tmp_path / f"s-0000-{name}").mkdir()
+        (tmp_path / f"s-0000-{name}" / "owner").write_text(owner)
     with Worker(database, "w", tmp_path, deaf):
-        assert [f.name for f in tmp_path.iterdir() if f.name.startswith("s-")] == ["s-0001-live"]
+        assert {f.name for f in tmp_path.iterdir() if f.name.startswith("s-")} == {"s-0000-live", "s-0000-elsewhere"}
+
+
+def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_name(
+    database: Database, make: Make, tmp_path: Path
+) -> None:
+    with Worker(database, "w", tmp_path / "work", deaf) as worker:
+        for seed, trials in ((0, 2), (1, 3)):
+            study = make(trials, seed=seed, sampler="gp-map")
+            worker.serve(wait=False)
+            assert states(study) == ["complete"] * trials
+            asked = [t.params for t in study.trials()]
+            study.delete()
+    fresh = make(3, "fresh", seed=1, sampler="gp-map")
+    run(fresh)
+    assert [t.params for t in fresh.trials()] == asked
 
 
 def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make) -> None:

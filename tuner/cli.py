@@ -223,13 +223,13 @@ def launch(
         current = studies.go_on(there, name, request, described, runs, artifacts)
         if workers == 0:
             say(f"study {name} waits for workers: `tuner worker --database {there.url}`")
-            return
-        if detach:
+        elif detach:
             work_detached(current, staff, database, runs)
-            return
-        work(current, staff, database, runs)
+        else:
+            work(current, staff, database, runs)
         if as_json:
             print_json(current.plain())
+        if as_json or detach or workers == 0:
             return
         report.summary(current)
         report.next_commands(current, "" if database == DATABASE else f" --database {there.url}")

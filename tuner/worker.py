@@ -163,8 +163,9 @@ class Worker:
     def _run_next(self, study: Study) -> bool:
         """Trains the study's next trial, if it has one."""
         attempts = self._attempts.get(study.name)
-        if attempts is None:
+        if attempts is None or attempts.study.created_at != study.created_at:  # another one of that name
             attempts = self._attempts[study.name] = Attempts(study, self.name)
+        attempts.study = study  # its rules may have changed
         claim = attempts.claim()
         if claim is None:
             return False
@@ -203,7 +204,7 @@ class Worker:
     def _prepare(self, study: Study, claim: Claim, work: Path) -> None:
         """The work folder, with the trial's newest files if it has any."""
         work.mkdir(parents=True, exist_ok=True)
-        (work / OWNER).write_text(process_mark(os.getpid()), encoding="utf-8")
+        (work / OWNER).write_text(f"{HOST} {process_mark(os.getpid())}", encoding="utf-8")
         if claim.artifacts is not None:
             try:
                 study.store.fetch(claim.artifacts, work)
@@ -412,7 +413,8 @@ def _disk(claim: Claim, error: OSError) -> Fault:
 
 
 def _sweep(work: Path) -> None:
-    """Removes what workers of this machine left behind when they were killed."""
+    """Removes what workers of this machine left behind when they were killed; other machines may share the folder."""
     for owner in work.glob(f"*/{OWNER}"):
-        if not is_alive(owner.read_text(encoding="utf-8") or "0"):
+        host, _, mark = owner.read_text(encoding="utf-8").partition(" ")
+        if host == HOST and not is_alive(mark):
             shutil.rmtree(owner.parent, ignore_errors=True)
