@@ -11,6 +11,7 @@ Prints one JSON object: trials per second, with one worker also what the stub al
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -35,6 +36,8 @@ STUB = Path(__file__).with_name("stub_trainer.py")
 LEASE, BEAT, ASK = 4.0, 0.5, 5.0
 """seconds; a minute and ten seconds in service, which would make a benchmark of faults an hour long"""
 STUB_RUNS = 20
+FIRST, LAST = 0.1, 0.97
+"""shares of the trials complete, between which faults are injected"""
 CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
 
 
@@ -133,14 +136,16 @@ def run(
     random.seed(0)
     crew = Crew(url, folder, workers, behaviour)
     started = time.monotonic()
-    due = {kind: started + seconds for kind, seconds in vars(faults).items() if kind != "counts" and seconds}
+    due = {kind: math.inf for kind, seconds in vars(faults).items() if kind != "counts" and seconds}
     frozen: list[tuple[float, subprocess.Popen[bytes]]] = []
     while any(process.poll() is None for process in crew.processes):
         now = time.monotonic()
-        for kind in [kind for kind, at in due.items() if now > at]:
+        if math.inf in due.values() and study.counts().get("complete", 0) > FIRST * trials:
+            due = dict.fromkeys(due, now)  # the first of each kind, however fast the machine is
+        for kind in [kind for kind, at in due.items() if now >= at]:
             due[kind] = now + getattr(faults, kind) * random.uniform(0.7, 1.3)
-            if study.counts().get("complete", 0) > 0.97 * trials:
-                continue  # the last ones are left to end
+            if study.counts().get("complete", 0) > LAST * trials:
+                continue
             faults.counts[kind] += 1
             if kind == "kill":
                 crew.kill_one()

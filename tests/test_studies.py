@@ -391,9 +391,8 @@ def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make)
         studies.go_on(database, "s", request_(), CORPUS, Path("/proc/no"))
 
 
-@pytest.mark.parametrize(("method", "after"), [("finish", "waiting"), ("publish", "waiting")])
-def test_a_crash_around_the_end_counts_the_trial_once(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, method: str, after: str
+def test_a_crash_before_the_end_counts_the_trial_once(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make(2)
 
@@ -401,11 +400,11 @@ def test_a_crash_around_the_end_counts_the_trial_once(
         raise MemoryError("the worker dies here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Attempts, method, crash)
+        patched.setattr(Attempts, "finish", crash)
         with pytest.raises(MemoryError):
             run(study)
     expire(database)
-    assert states(study) == [after]
+    assert states(study) == ["waiting"]
     run(study)
     assert states(study) == ["complete"] * 2
     assert len(study.optuna().trials) == 2
@@ -508,6 +507,14 @@ def test_a_worker_that_died_while_asking_holds_nobody_up_for_long(
     database.run(lambda s: s.execute(update(StudyRow).values(asker="gone", asker_until=now + 0.5)))
     assert Attempts(study, "w").claim() is not None
     assert time.time() > now + 0.5
+
+
+def test_a_worker_that_waits_for_another_to_ask_can_be_stopped(database: Database, make: Make) -> None:
+    study, over = make(1), threading.Event()
+    database.run(lambda s: s.execute(update(StudyRow).values(asker="slow", asker_until=time.time() + 3600)))
+    threading.Timer(0.2, over.set).start()
+    assert Attempts(study, "w").claim(over) is None
+    assert study.trials() == []
 
 
 def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(

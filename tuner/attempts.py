@@ -7,6 +7,7 @@ worker that asks, with its newest files.
 
 import random
 import secrets
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from sqlalchemy.orm import Session
 
 from tuner import samplers
 from tuner.database import HOST, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive
-from tuner.errors import Fault
 from tuner.history import History, record
 
 if TYPE_CHECKING:
@@ -95,27 +95,23 @@ class Attempts:
         self._history: History | None = None
         self._looked_at = time.monotonic()
 
-    def claim(self) -> Claim | None:
-        """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent or it is
-        stopped."""
-        deadline, wait = time.monotonic() + 4 * ASK_SECONDS, 0.01
-        while True:
+    def claim(self, over: threading.Event | None = None) -> Claim | None:
+        """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent, it is
+        stopped, or `over` is set while another worker is asked first."""
+        over, wait = over or threading.Event(), 0.01
+        while not over.is_set():
             token, gone = secrets.token_hex(16), self._gone()
             found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
             if isinstance(found, Claim):
                 return found
             if found is Found.NOTHING:
-                break
+                record(self.study, patience=RECORD_SECONDS)  # nobody may come after this one
+                return None
             if found is Found.RIGHT and (claim := self._ask(token)) is not None:
                 return claim
             if found is Found.BUSY:
-                if time.monotonic() > deadline:
-                    raise Fault(
-                        f"study {self.study.name!r} is held by another worker that asks for a trial: try again."
-                    )
-                time.sleep(wait * random.uniform(0.5, 1.5))
+                over.wait(wait * random.uniform(0.5, 1.5))
                 wait = min(1.5 * wait, 0.5)
-        record(self.study, patience=RECORD_SECONDS)  # nobody may come after this one
         return None
 
     def _take(self, session: Session, token: str, gone: Sequence[str]) -> "Claim | Found":

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,8 +145,11 @@ def worker(
         for wanted in study or ():
             open_study(there, wanted)
 
+        one_at_a_time = threading.Lock()
+
         def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
-            print(log_line(event, claim, facts, log_format == "json"), file=sys.stderr, flush=True)
+            with one_at_a_time:
+                say(log_line(event, claim, facts, log_format == "json"))
 
         try:
             job = {"names": study or (), "wait": not exit_when_idle}

@@ -166,7 +166,7 @@ class Worker:
         if attempts is None or attempts.study.created_at != study.created_at:  # another one of that name
             attempts = self._attempts[study.name] = Attempts(study, self.name)
         attempts.study = study  # its rules may have changed
-        claim = attempts.claim()
+        claim = attempts.claim(self._over)
         if claim is None:
             return False
         self.run_trial(study, attempts, claim)
