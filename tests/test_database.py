@@ -145,6 +145,8 @@ def test_a_read_only_database(tmp_path: Path) -> None:
     Database(f"sqlite:///{tmp_path}/t.db", create=True).close()
     database = Database(f"sqlite:///file:{tmp_path}/t.db?mode=ro&uri=true", create=True)  # may be read
     with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
+        assert database.storage
+    with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
         database.run(lambda session: session.execute(sqlalchemy.text("DELETE FROM tuner_workers")))
 
 

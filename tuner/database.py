@@ -382,8 +382,14 @@ class Database:
         """Turns the database's errors into one sentence."""
         try:
             yield
-        except (DBAPIError, sqlite3.DatabaseError) as error:
-            detail = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        except (Fault, Usage):
+            raise
+        except Exception as error:
+            kinds = (DBAPIError, sqlite3.DatabaseError)
+            cause = error if isinstance(error, kinds) else error.__cause__  # Optuna's errors are raised from ours
+            if not isinstance(cause, kinds):
+                raise
+            detail = str(getattr(cause, "orig", cause)).strip().splitlines()[0]
             hint = {
                 "readonly": "make it and its folder writable",
                 "full": "free some space; the same command then goes on",

@@ -1,7 +1,8 @@
 """A study's trials as Optuna sees them: in memory for the sampler that proposes the next one, and in Optuna's own tables, so
 that every tool that reads those can open a study of ours.
 
-Both follow `tuner_trials`. Whoever calls holds the study's right to ask (`Attempts`), so trials have the same numbers everywhere.
+Both follow `tuner_trials`, whose numbers are theirs too: whoever asks holds the study's right to (`Attempts`), and whoever
+records holds a lock (`Database.alone`).
 """
 
 from collections.abc import Mapping, Sequence
