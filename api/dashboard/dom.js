@@ -43,8 +43,12 @@ export function select(attributes, options, chosen) {
   return element;
 }
 
-/** A control under its label. */
-export const labelled = (label, control) => h("label", { class: "field" }, h("span", {}, label), control);
+let serial = 0;
+/** A control beside its label. */
+export function labelled(label, control) {
+  control.id = `control-${serial++}`;
+  return h("div", { class: "field" }, h("label", { for: control.id }, label), control);
+}
 
 /** What is shown where there is nothing to show. */
 export const empty = (...children) => h("p", { class: "empty" }, ...children);

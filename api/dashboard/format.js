@@ -40,7 +40,7 @@ export function domain(parameter) {
 }
 
 /** `r=1.521 alpha=0.0095` */
-export const settings = (params) => Object.entries(params).map(([name, value]) => `${name}=${number(value)}`).join(" ");
+export const settings = (params) => Object.entries(params).filter(([, value]) => value != null).map(([name, value]) => `${name}=${number(value)}`).join(" ");
 
 /** A metric as it heads a column or an axis. */
 export const titled = (metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label);

@@ -84,7 +84,7 @@ const LOG_TICKS = Array.from({ length: 16 }, (_, place) => 10 ** (place - 8)).fl
 export function scaled(range, isLog) {
   if (!isLog) return { type: "linear", range };
   const span = range[1] - range[0];
-  const ticks = LOG_TICKS.filter((tick, place) => span < 3 || place % 3 === 0);
+  const ticks = LOG_TICKS.filter((tick, place) => span < 1.5 || place % 3 === 0);
   return { type: "log", range, ...(span > 0.7 && { tickvals: ticks, ticktext: ticks.map(number) }) };
 }
 
@@ -112,6 +112,7 @@ export async function plot(element, build, signal) {
     await Plotly.react(graph, bare, layoutOf(layout), { displayModeBar: false, responsive: false, doubleClick: false, showTips: false });
     if (isNew) for (const event of ["plotly_relayouting", "plotly_relayout"]) graph.on(event, repaint);
     repaint();
+    performance.mark("drawn");
     element.setAttribute("data-drawn", points.reduce((sum, trace) => sum + trace.x.length, 0));
   };
   let width = element.clientWidth;
