@@ -121,12 +121,13 @@ export function startStop(study, put) {
   const [verb, word] = study.state === "active" ? ["stop", "Stop"] : ["start", "Start"];
   if (["deleting", "finished"].includes(standing(study))) return "";
   const press = async ({ target }) => {
-    target.disabled = true;
+    if (target.ariaBusy) return;
+    target.ariaBusy = "true"; // rather than disabled, which would lose the focus
     try {
       put(await send("POST", `${studyPath(study.name)}/${verb}`));
       announce(`${study.name}: ${verb === "stop" ? "stopped" : "started"}`);
     } catch (error) {
-      target.disabled = false;
+      target.ariaBusy = null;
       target.after(h("p", { class: "wrong", role: "alert" }, error.message));
     }
   };

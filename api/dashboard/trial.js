@@ -84,7 +84,7 @@ function figuresOf(trial, metrics) {
   return [h("h2", { id: "figures-title" }, "Figures"),
     trial.metrics ? table("Figures", [
       { label: "Metric", value: (row) => row.label }, { label: "Value", figure: true, value: (row) => found[row.key] },
-      { label: "Meaning", value: (row) => [row.meaning, row.unit].filter(Boolean).join(", ") }], metrics.filter((metric) => found[metric.key] != null)) : empty("It has not been evaluated."),
+      { label: "Unit", value: (row) => row.unit }, { label: "Meaning", value: (row) => row.meaning }], metrics.filter((metric) => found[metric.key] != null)) : empty("It has not been evaluated."),
     h("p", { class: "note" }, "More of what it writes: ", h("code", {}, `tuner sample ${trial.run}`), " · ", h("code", {}, `tuner reconstruct ${trial.run}`))];
 }
 
