@@ -27,13 +27,20 @@ globalThis.longest = 0;
 new PerformanceObserver((list) => { for (const task of list.getEntries()) longest = Math.max(longest, task.duration); })
   .observe({ type: "longtask", buffered: true });
 """
+AWAIT = """(before) => new Promise((done) => {
+  const look = () => {
+    const mark = performance.getEntriesByName("drawn")[before];
+    if (mark) done(mark.startTime);
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
 DRAWN = "performance.getEntriesByName('drawn').length"
 
 
 def drawn_after(page: Page, before: int) -> float:
     """The time in milliseconds of the first drawing after so many."""
-    page.wait_for_function(f"{DRAWN} > {before}")
-    found: float = page.evaluate(f"performance.getEntriesByName('drawn')[{before}].startTime")
+    found: float = page.evaluate(AWAIT, before)
     return found
 
 

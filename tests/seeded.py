@@ -4,7 +4,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from stub_study import STUB, make
 from benchmarks.browser import environment
 from tuner import space, studies
 from tuner.database import Database, EpochRow, TrialRow
+from tuner.space import Space
 from tuner.studies import Study
 
 ESTIMATOR = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
@@ -80,14 +81,19 @@ def epoch_row(study: Study, number: int, epoch: int) -> dict[str, Any]:
 
 
 def made(
-    database: Database, folder: Path, name: str, technique: str, trials: int, budget: int | None = None, **changes: Any
+    database: Database,
+    folder: Path,
+    name: str,
+    tuned: str | Space,
+    trials: int,
+    budget: int | None = None,
+    **changes: Any,
 ) -> Study:
-    """A study with so many complete trials of three epochs each."""
-    facts: Mapping[str, Any] = {"space": space.load(technique), "name": name}
-    study = make(database, folder, trials=budget or trials, **facts)
+    """A study of a technique or of a space with so many complete trials, or as `changes` has them, of three epochs each."""
+    own = space.load(tuned) if isinstance(tuned, str) else tuned
+    study = make(database, folder, trials=budget or trials, name=name, space=own)
     rows = [trial_row(study, number, **changes) for number in range(trials)]
     epochs = [epoch_row(study, number, epoch) for number in range(trials) for epoch in (1, 2, 3)]
-    if rows:
-        database.run(lambda session: session.execute(insert(TrialRow), rows))
-        database.run(lambda session: session.execute(insert(EpochRow), epochs))
+    database.run(lambda session: session.execute(insert(TrialRow), rows))
+    database.run(lambda session: session.execute(insert(EpochRow), epochs))
     return study

@@ -30,12 +30,15 @@ export async function text(path, signal) {
 
 /** A write request; not repeated when the server is gone, as nobody knows whether it arrived. */
 export async function send(method, path, body) {
-  const response = await answered(path, {
-    method,
-    headers: { "Content-Type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  return response.status === 204 ? null : response.json();
+  const request = { method, headers: { "Content-Type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) };
+  try {
+    const response = await answered(path, request);
+    return response.status === 204 ? null : await response.json();
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    serverBack();
+    throw new Problem(0, { detail: "The server did not answer, so this may or may not have been done: look again when it is back." });
+  }
 }
 
 /** All items of a list. */

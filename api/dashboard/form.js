@@ -1,6 +1,6 @@
 /** A new study, from the techniques' search spaces. */
 
-import { all, options, Problem, send } from "./api.js";
+import { all, options, send } from "./api.js";
 import { announce, empty, fill, h, select } from "./dom.js";
 import { domain, number } from "./format.js";
 import { go, note } from "./route.js";
@@ -111,14 +111,13 @@ export async function show(main, query, signal) {
 
   /** Shows what is wrong at its field, or above the button where it has none. */
   function complain(error) {
-    const text = error instanceof TypeError ? "The server does not answer; nothing was sent twice. Try again." : error.message;
-    const key = error instanceof Problem || error instanceof Mistake ? error.field : null;
+    const key = error.field;
     const row = [...form.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key) ?? [...form.querySelectorAll("[data-key]")].find((one) => key?.startsWith(`${one.dataset.key}.`));
     const control = row?.querySelector("select, input:not(.fix), textarea");
-    if (!control) { fill(trouble, text); trouble.focus(); return; }
+    if (!control) { fill(trouble, error.message); trouble.focus(); return; }
     const details = row.closest("details");
     if (details) details.open = true;
-    fill(row.querySelector(".wrong"), text);
+    fill(row.querySelector(".wrong"), error.message);
     control.setAttribute("aria-invalid", "true");
     (control.disabled ? row.querySelector(".fix") : control).focus();
   }

@@ -1,10 +1,12 @@
 /** Figures and times as text, as the commands print them. */
 
+const whole = new Intl.NumberFormat("en");
+
 /** 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on. */
 export function number(value) {
   if (value == null) return "–";
   if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return minus(value.toLocaleString("en"));
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return minus(whole.format(value));
   const size = Math.abs(value);
   if (size >= 10 && size < 1e6) return minus(value.toFixed(2));
   if (size >= 1e-4 && size < 10) return minus(String(Number(value.toPrecision(4))));
@@ -16,11 +18,11 @@ const minus = (text) => text.replace(/^-/, "−");
 /** `42 s`, `3:07 min` or `2:05 h`. */
 export function duration(seconds) {
   if (seconds == null) return "–";
-  const whole = Math.round(seconds);
+  const rounded = Math.round(seconds);
   const two = (value) => String(value).padStart(2, "0");
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)} min`;
-  return `${Math.floor(whole / 3600)}:${two(Math.floor((whole % 3600) / 60))} h`;
+  if (rounded < 60) return `${rounded} s`;
+  if (rounded < 3600) return `${Math.floor(rounded / 60)}:${two(rounded % 60)} min`;
+  return `${Math.floor(rounded / 3600)}:${two(Math.floor((rounded % 3600) / 60))} h`;
 }
 
 /** A moment in the reader's own time. */
@@ -29,7 +31,7 @@ export function moment(time) {
 }
 
 /** `1 trial`, `1,200 trials`. */
-export const count = (amount, noun, plural = `${noun}s`) => `${amount.toLocaleString("en")} ${amount === 1 ? noun : plural}`;
+export const count = (amount, noun, plural = `${noun}s`) => `${whole.format(amount)} ${amount === 1 ? noun : plural}`;
 
 /** A hyperparameter's domain in words. */
 export function domain(parameter) {

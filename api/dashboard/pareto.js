@@ -287,6 +287,7 @@ export async function show(main, query, signal) {
     open: () => { if (connected) refresh(); connected = true; },
     study: (study) => {
       const place = studies.findIndex((one) => one.name === study.name);
+      if (studies[place]?.revision === study.revision) return;
       if (place < 0) studies.unshift(study); else studies[place] = study;
       if (state.study.includes(study.name)) refresh(); else legend();
     },

@@ -3,7 +3,12 @@
 const root = document.documentElement;
 const system = matchMedia("(prefers-color-scheme: dark)");
 
-const tell = () => dispatchEvent(new Event("theme"));
+const known = new Map(); // colours, until the theme changes: each look at a style costs milliseconds
+
+function tell() {
+  known.clear();
+  dispatchEvent(new Event("theme"));
+}
 system.addEventListener("change", tell);
 
 /** Applies the kept choice and lets the control change it. */
@@ -19,8 +24,10 @@ export function install(control) {
 
 /** What a colour of theme.css is now, e.g. `--ink`. */
 export function colour(name) {
-  root.style.setProperty("outline-color", `var(${name})`);
-  const found = getComputedStyle(root).outlineColor;
-  root.style.removeProperty("outline-color");
-  return found;
+  if (!known.has(name)) {
+    root.style.setProperty("outline-color", `var(${name})`);
+    known.set(name, getComputedStyle(root).outlineColor);
+    root.style.removeProperty("outline-color");
+  }
+  return known.get(name);
 }
