@@ -22,13 +22,13 @@ def read(cursor: str | None, *kinds: type) -> list[Any] | None:
     if cursor is None:
         return None
     try:
-        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error, RecursionError):
         place = None
     fits = isinstance(place, list) and [type(v) for v in place] == list(kinds)
     if not fits or not all(_is_storable(v) for v in place):
         raise Usage("cursor is not one that this list gave: leave it out to begin at the first page.", "cursor")
-    return place
+    return list(place)
 
 
 def _is_storable(value: Any) -> bool:

@@ -2,12 +2,13 @@
 tests hold every answer to."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
+from tuner.studies import STATES, STUDY_STATES
 
 NAME = r"^[\w\-][\w.\-]{0,99}$"
 LARGEST = 2**53
@@ -28,7 +29,15 @@ Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
 Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Metric = Literal[METRICS]  # type: ignore[valid-type]
+
+if TYPE_CHECKING:
+    Metric: TypeAlias = str
+    Axis: TypeAlias = str
+    TrialState: TypeAlias = str
+    StudyState: TypeAlias = str
+else:  # a type checker cannot follow what is listed elsewhere
+    Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
+    TrialState, StudyState = Literal[STATES], Literal[STUDY_STATES]
 
 
 class Body(BaseModel):
@@ -188,7 +197,7 @@ class Corpora(Listed):
     items: list[Corpus]
 
 
-class Axis(BaseModel):
+class MetricFacts(BaseModel):
     key: str
     label: str
     unit: str
@@ -204,7 +213,7 @@ class Options(BaseModel):
     objectives: list[str]
     states: list[str]
     trial_states: list[str]
-    metrics: list[Axis]
+    metrics: list[MetricFacts]
     corpora: list[str]
     technique_names: list[str]
     can_write: bool
@@ -227,7 +236,7 @@ class Summary(BaseModel):
     sampler: str
     objective: str
     seed: int
-    state: Literal["active", "stopped", "satisfied", "broken", "deleting"]
+    state: StudyState
     why: str | None
     budget: int
     counts: dict[str, int]
@@ -260,7 +269,7 @@ class Study(Summary):
 
 class Trial(BaseModel):
     number: int
-    state: Literal["complete", "failed", "pruned", "running", "waiting"]
+    state: TrialState
     params: dict[str, Any]
     value: float | None
     metrics: dict[str, Any] | None
@@ -323,8 +332,8 @@ class Front(BaseModel):
 
 
 class Pareto(BaseModel):
-    x: Literal[tuple(AXES)]  # type: ignore[valid-type]
-    y: Literal[tuple(AXES)]  # type: ignore[valid-type]
+    x: Axis
+    y: Axis
     split: Literal["valid", "test"]
     x_goal: Literal["min", "max"]
     y_goal: Literal["min", "max"]

@@ -16,6 +16,7 @@ from api.settings import Settings
 from api.workshop import Workshop
 from tuner import studies
 from tuner.database import Database
+from tuner.errors import Missing
 from tuner.pareto import Columns
 from tuner.studies import Study
 
@@ -82,7 +83,7 @@ class Service:
     def _summary_or_none(self, name: str) -> dict[str, Any] | None:
         try:
             return self.summary(self.study(name), self.is_staffed)
-        except studies.Missing:
+        except Missing:
             return None
 
     def close(self) -> None:

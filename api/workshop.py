@@ -13,7 +13,8 @@ from typing import ParamSpec, TypeVar
 
 from tuner.errors import Fault
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 log = logging.getLogger("tuner.api")
 PROCESSES = 2
 WAITING = 8

@@ -294,11 +294,12 @@ def test_more_observations_of_another_study_than_the_limit_are_thinned() -> None
 
 
 def test_chains_report_their_r_hat_and_divergences() -> None:
-    made = filled([1.0, 0.8, 0.2, 0.5], GPMCMCSampler(seed=0, search_space=PLANE, chains=2, samples=8, burn_in=100))
+    values = [1.0, 0.8, 0.2, 0.5, 0.7, 0.3, 0.9, 0.4]
+    made = filled(values, GPMCMCSampler(seed=0, search_space=PLANE, chains=2, samples=8, burn_in=100))
     proposal(made)
     facts = made.trials[-1].system_attrs[DIAGNOSTICS]
     assert facts["samples"] == 16
-    assert 0 <= facts["divergences"] <= 2
+    assert facts["divergences"] == 0
     assert 0.8 < facts["r_hat"] < 3
     assert 0 < facts["acceptance"] <= 1
 

@@ -190,6 +190,7 @@ class EvaluationOptions:
     nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
     rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
+    gallery: int = option(12, "sentences written into samples.json when training has ended (0: no such file)", low=0)
 
 
 @dataclass(frozen=True)

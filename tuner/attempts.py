@@ -105,7 +105,7 @@ class Attempts:
             if isinstance(found, Claim):
                 return found
             if found is Found.NOTHING:
-                record(self.study, patience=RECORD_SECONDS)  # nobody may come after this one
+                record(self.study)  # nobody may come after this one
                 return None
             if found is Found.RIGHT and (claim := self._ask(token)) is not None:
                 return claim
@@ -244,13 +244,11 @@ class Attempts:
         self.database.run(lambda session: session.execute(mine.values(asker=None, asker_until=0.0)))
 
     def _record_is_due(self) -> bool:
-        """Whether it falls to this worker to bring up Optuna's record: rather to one that has done so before, as Optuna's storage
-        takes a second to load."""
-        has_it = "storage" in vars(self.database)
+        """Whether it falls to this worker to bring up Optuna's record."""
 
         def due(session: Session) -> bool:
             study, now = session.get_one(StudyRow, self.study.name), self.database.clock(session)
-            late = now - study.recorded_at > RECORD_SECONDS * (1 if has_it else 6)
+            late = now - study.recorded_at > RECORD_SECONDS
             if late:
                 study.recorded_at = now
             return late

@@ -186,8 +186,6 @@ def _logged(value: object) -> str:
 @app.command(epilog="Example: tuner workers")
 def workers(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
     """List the workers: what each does, and when it was last heard of."""
-    from rich.table import Table
-
     from tuner import report, studies
 
     with opened(database) as there:
@@ -195,9 +193,7 @@ def workers(database: DatabaseOption = DATABASE, as_json: JsonOption = False) ->
     if as_json:
         print_json(found)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("worker", "state", "host", "device", "study", "trial", "ended", "seen"):
-        table.add_column(column)
+    table = report.table("worker", "state", "host", "device", "study", "trial", "ended", "seen")
     for w in found:
         table.add_row(
             w["name"], w["state"], w["host"], w["device"], w["study"] or "–", report.number(w["trial"]),

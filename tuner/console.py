@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.errors import Usage
+from tuner.space import Value, parse_value
 
 if TYPE_CHECKING:
     from tuner.database import Database
@@ -35,6 +36,10 @@ SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search spac
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.", show_default=False)
+]
+SentencesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Sentences, words divided by spaces.", show_default="validation sentences drawn at random"),
 ]
 CountOption = Annotated[int, typer.Option("--count", "-n", min=1, help="Sentences.")]
 AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
@@ -69,6 +74,21 @@ def say(text: str) -> None:
 
 def print_json(content: object) -> None:
     print(json.dumps(content, ensure_ascii=False, allow_nan=False))
+
+
+def settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, Value]:
+    """key=value pairs as given to a flag that may be repeated.
+
+    Raises:
+        Usage: if one is not such a pair.
+    """
+    values = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise Usage(f"{flag} {pair!r} is not key=value: write e.g. {flag} {example}.")
+        values[key] = parse_value(value)
+    return values
 
 
 @contextmanager

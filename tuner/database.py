@@ -15,7 +15,6 @@ that a reader who asks for what is newer than the revision it knows misses nothi
 Optuna's tables follow ours (`tuner.history`): Optuna writes each value in a transaction of its own, which no lease can fence.
 """
 
-import fcntl
 import logging
 import os
 import random
@@ -25,7 +24,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -483,48 +482,6 @@ class Database:
             session.connection().exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8").scalar_one()
         )
         return now
-
-    @contextmanager
-    def alone(self, what: str, patience: float) -> Iterator[bool]:
-        """Whether this is the only one at `what` now, after waiting for so many seconds.
-
-        A lock that ends with its holder's process or connection, and that a holder which stands still keeps.
-        """
-        until = time.monotonic() + patience
-        with self._file_lock() if self.sqlite else self._advisory_lock(what) as take:
-            while not (mine := take()) and time.monotonic() < until:
-                time.sleep(0.05)
-            yield mine
-
-    @contextmanager
-    def _file_lock(self) -> Iterator[Callable[[], bool]]:
-        with Path(f"{self.engine.url.database}-record").open("ab") as file:
-
-            def take() -> bool:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return False
-                return True
-
-            yield take
-
-    @contextmanager
-    def _advisory_lock(self, what: str) -> Iterator[Callable[[], bool]]:
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            name = {"what": what}
-
-            def take() -> bool:
-                found: bool = connection.execute(
-                    text("SELECT pg_try_advisory_lock(7465, hashtext(:what))"), name
-                ).scalar_one()
-                return found
-
-            try:
-                yield take
-            finally:
-                with suppress(DBAPIError):  # the lock goes with the connection
-                    connection.execute(text("SELECT pg_advisory_unlock_all()"))
 
     def rest(self) -> None:
         """Gives the connections back: a worker holds none while it trains."""

@@ -2,20 +2,21 @@
 that every tool that reads those can open a study of ours.
 
 Both follow `tuner_trials`, whose numbers are theirs too: whoever asks holds the study's right to (`Attempts`), and whoever
-records holds a lock (`Database.alone`).
+records locks the study's row in Optuna's tables.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
+from optuna.storages._rdb import models  # its own mapping of its tables; no public name has it
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -36,8 +37,13 @@ STATES = {
 }
 """ours as Optuna's: to a sampler, a trial that waits for its next worker is under way"""
 
-CHUNK = 1000
-"""trials in one statement"""
+OVER = [ours for ours, optunas in STATES.items() if optunas.is_finished()]
+FACTS = ("metrics", "cost", "reason", "message")
+PARTS: tuple[Any, ...] = (
+    models.TrialParamModel, models.TrialSystemAttributeModel, models.TrialUserAttributeModel, models.TrialValueModel,
+)  # fmt: skip
+CHUNK = 200
+"""trials in one transaction, which keeps other writers waiting"""
 
 
 class History:
@@ -106,7 +112,6 @@ def _directions(study: "Study") -> list[StudyDirection]:
 def _frozen(row: TrialRow, distributions: "Mapping[str, BaseDistribution]") -> FrozenTrial:
     """A trial of ours as Optuna's."""
     state = STATES[row.state]
-    facts = {key: getattr(row, key) for key in ("metrics", "cost", "reason", "message")}
     return FrozenTrial(
         number=row.number,
         state=state,
@@ -116,11 +121,16 @@ def _frozen(row: TrialRow, distributions: "Mapping[str, BaseDistribution]") -> F
         datetime_complete=_local(row.ended_at) if state.is_finished() and row.ended_at is not None else None,
         params=row.params,
         distributions={name: distributions[name] for name in row.params},
-        user_attrs={key: value for key, value in facts.items() if value is not None},
+        user_attrs=_facts(row),
         system_attrs=row.attrs,
         intermediate_values={},
         trial_id=row.number,
     )
+
+
+def _facts(row: TrialRow) -> dict[str, Any]:
+    facts = {key: getattr(row, key) for key in FACTS}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def _local(seconds: float) -> datetime:
@@ -128,55 +138,68 @@ def _local(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds)
 
 
-def record(study: "Study", patience: float = 0.0) -> None:
-    """Brings Optuna's tables up to our trials: what is new is created in the order of the numbers, what is over is told.
+def record(study: "Study") -> None:
+    """Brings Optuna's tables up to our trials: new trials in the order of their numbers, and how those that are over ended.
 
-    One process at a time, since Optuna numbers trials as they come; another waits for so many seconds and leaves it to the first
-    then. A database that has gone is no error: the next caller brings up the rest.
+    In transactions of ours over Optuna's own mapping, so that a trial is never entered twice: its storage writes each value in a
+    transaction of its own. A database that has gone is no error: the next caller brings up the rest.
     """
-    database = study.database
-    untold = select(TrialRow.number).where(TrialRow.study == study.name, ~TrialRow.told).limit(1)
     try:
-        if database.read(lambda session: session.execute(untold).first()) is None:
-            return
-        with database.alone(f"record {study.name}", patience) as mine:
-            if not mine or database.read(lambda session: session.execute(untold).first()) is None:
-                return
-            if not _follow(study):
-                optuna.delete_study(study_name=study.name, storage=database.storage)
-                optuna.create_study(study_name=study.name, storage=database.storage, directions=_directions(study))
-                _follow(study)
-    except (StorageInternalError, DBAPIError):
+        while study.database.run(lambda session: _follow(session, study)) == CHUNK:
+            pass
+    except DBAPIError:
         return
-    finally:
-        if "storage" in vars(database):
-            database.storage.remove_session()
 
 
-def _follow(study: "Study") -> bool:
-    """False if a trial is another one there, as after a connection that was lost between a commit and its word."""
-    database, storage, distributions = study.database, study.database.storage, _distributions(study)
-    identity = storage.get_study_id_from_name(study.name)
-    there = storage.get_n_trials(identity)
-    over = ~TrialRow.told & TrialRow.state.in_(("complete", "failed", "pruned"))
-    query = select(TrialRow).where(TrialRow.study == study.name, (TrialRow.number >= there) | over)
-    rows = database.read(lambda session: session.scalars(query.order_by(TrialRow.number)).all())
+def _follow(session: Session, study: "Study") -> int:
+    """Enters or ends up to `CHUNK` trials, and returns how many."""
+    untold = (TrialRow.study == study.name, ~TrialRow.told)
+    if session.execute(select(TrialRow.number).where(*untold).limit(1)).first() is None:
+        return 0
+    name = models.StudyModel.study_name == study.name
+    theirs = session.execute(select(models.StudyModel.study_id).where(name).with_for_update()).scalar()  # in turn
+    if theirs is None:
+        return 0  # deleted with one of Optuna's own tools
+    there = session.execute(select(func.count()).where(models.TrialModel.study_id == theirs)).scalar_one()
+    changed = (TrialRow.number >= there) | TrialRow.state.in_(OVER)
+    rows = session.scalars(select(TrialRow).where(*untold, changed).order_by(TrialRow.number).limit(CHUNK)).all()
+    entered = [row.number for row in rows if row.number < there]
+    query = select(models.TrialModel).where(models.TrialModel.study_id == theirs, models.TrialModel.number.in_(entered))
+    trials: dict[Any, Any] = {trial.number: trial for trial in session.scalars(query)}
+    new = [row for row in rows if row.number >= there]
+    trials |= {row.number: models.TrialModel(study_id=theirs, number=row.number) for row in new}
     for row in rows:
-        frozen = _frozen(row, distributions)
-        if row.number >= there:
-            created = storage.create_new_trial(identity, frozen)
-            if storage.get_trial_number_from_id(created) != row.number:
-                return False
-        else:
-            trial = storage.get_trial_id_from_study_id_trial_number(identity, row.number)
-            if storage.get_trial(trial).params != frozen.params:
-                return False
-            with suppress(UpdateFinishedTrialError):
-                for key, value in frozen.user_attrs.items():
-                    storage.set_trial_user_attr(trial, key, value)
-                storage.set_trial_state_values(trial, frozen.state, frozen.values)
-    told = [row.number for row in rows if STATES[row.state].is_finished()]
-    for first in range(0, len(told), CHUNK):
-        mine = (TrialRow.study == study.name, TrialRow.number.in_(told[first : first + CHUNK]))
-        database.run(lambda session, mine=mine: session.execute(update(TrialRow).where(*mine).values(told=True)))  # type: ignore[misc]
-    return True
+        trial = trials[row.number]
+        trial.state, trial.datetime_start = STATES[row.state], _local(row.created_at)
+        trial.datetime_complete = _local(row.ended_at) if row.ended_at is not None else None
+    session.add_all(trials[row.number] for row in new)
+    session.flush()  # in the order of their numbers, which is that of Optuna's own identities too
+    written = [trials[row.number].trial_id for row in rows]
+    for part in PARTS:  # of a trial that was under way, or that another program put there
+        session.execute(delete(part).where(part.trial_id.in_(written)))
+    distributions = _distributions(study)
+    session.add_all(
+        part for row, identity in zip(rows, written, strict=True) for part in _parts(row, identity, distributions)
+    )
+    for row in rows:
+        row.told = row.state in OVER
+    return len(rows)
+
+
+def _parts(row: TrialRow, identity: int, distributions: "Mapping[str, BaseDistribution]") -> Iterator[models.BaseModel]:
+    """What Optuna's tables keep of a trial beside its number, state and times."""
+    for name, value in row.params.items():
+        distribution = distributions[name]
+        yield models.TrialParamModel(
+            trial_id=identity,
+            param_name=name,
+            param_value=distribution.to_internal_repr(value),
+            distribution_json=distribution_to_json(distribution),
+        )
+    for key, note in row.attrs.items():
+        yield models.TrialSystemAttributeModel(trial_id=identity, key=key, value_json=json.dumps(note))
+    for key, fact in _facts(row).items():
+        yield models.TrialUserAttributeModel(trial_id=identity, key=key, value_json=json.dumps(fact))
+    for objective, value in enumerate(row.values or () if row.state == "complete" else ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        yield models.TrialValueModel(trial_id=identity, objective=objective, value=stored, value_type=kind)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.database import Database
@@ -34,6 +34,19 @@ SHORT = {
 def console() -> Console:
     """Standard output; wide enough for every column when it is no terminal."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def table(*columns: str | Column, title: str | None = None) -> Table:
+    """An empty table with these columns, without rules; without columns no head either."""
+    return Table(
+        *columns,
+        title=title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        show_header=bool(columns),
+    )
 
 
 def number(value: object) -> str:
@@ -78,22 +91,20 @@ def _note(trial: Trial) -> str:
 
 def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | None = None) -> Table:
     """A row for each trial, with a star at those marked: the best one, or the front."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("state")
+    made = table(Column("#", justify="right"), "state", title=title)
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     for name in names:
-        table.add_column(name, justify="right", style="cyan")
+        made.add_column(name, justify="right", style="cyan")
     for key in SHORT:
-        table.add_column("NLL ± se" if key == "nll" else SHORT[key], justify="right")
-    table.add_column("time", justify="right")
-    table.add_column("note", overflow="fold")
+        made.add_column("NLL ± se" if key == "nll" else SHORT[key], justify="right")
+    made.add_column("time", justify="right")
+    made.add_column("note", overflow="fold")
     for trial in trials:
         metrics = trial.metrics or {}
         figures = [number(metrics.get(key)) for key in SHORT]
         if metrics:
             figures[0] = _with_error(metrics)
-        table.add_row(
+        made.add_row(
             f"{trial.number}{' *' if trial.number in marked else '  '}",
             trial.state,
             *(number(trial.params.get(name)) for name in names),
@@ -102,7 +113,7 @@ def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | N
             _note(trial),
             style="bold" if trial.number in marked else None,
         )
-    return table
+    return made
 
 
 def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
@@ -186,12 +197,12 @@ def next_commands(study: Study, database_option: str) -> None:
 
 def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> None:
     """One run's figures, each with its meaning."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    rows = table()
     for key in METRICS:
         if metrics.get(key) is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
-            table.add_row(key, number(metrics[key]), FIGURES[key].meaning)
+            rows.add_row(key, number(metrics[key]), FIGURES[key].meaning)
     out = console()
-    out.print(table)
+    out.print(rows)
     out.print(estimator(metrics))
     if entropy is not None:
         out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
@@ -201,27 +212,27 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
 
 def latent_table(found: Mapping[str, Any]) -> None:
     """What a run's codes are worth, each figure with its meaning."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
-    table.add_row("bleu_1", number(found["bleu_1"]), "the same, single words only")
+    rows = table()
+    rows.add_row("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
+    rows.add_row("bleu_1", number(found["bleu_1"]), "the same, single words only")
     for swaps, distortion in found["noisy"].items():
-        table.add_row(
+        rows.add_row(
             f"noisy {swaps}", number(distortion), f"D of a sentence from the code of it after {swaps} word swaps"
         )
-    table.add_row(
+    rows.add_row(
         "smoothness", number(found["smoothness"]), "correlation of code distance and word edit distance over pairs"
     )
-    table.add_row(
+    rows.add_row(
         "entropy",
         number(found["entropy"]),
         f"of the codes, by nearest neighbours, nats; N(0, I): {number(found['normal_entropy'])}",
     )
     for labelled, accuracy in (found["probes"] or {}).items():
         kind = "a mixture of Gaussians, best match" if labelled == "0" else f"a linear classifier, {labelled} labels"
-        table.add_row(
+        rows.add_row(
             f"probe {labelled}", number(accuracy), f"accuracy of {kind}; largest class {number(found['largest_class'])}"
         )
-    console().print(table)
+    console().print(rows)
     console().print(f"on {found['sentences']} validation sentences")
 
 

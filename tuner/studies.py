@@ -151,7 +151,7 @@ class Study:
 
         from tuner.history import record
 
-        record(self, patience=5.0)
+        record(self)
         return optuna.load_study(study_name=self.name, storage=self.database.storage)
 
     def run_folder(self, number: int, cache: Path) -> Path:

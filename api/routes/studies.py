@@ -11,20 +11,17 @@ from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
 from tuner import importance, launch, pareto, report, space, studies
 from tuner.errors import Missing, Usage
-from tuner.metrics import AXES
 from tuner.samplers import SAMPLERS
 from tuner.studies import Rules, Study
 
 router = APIRouter(tags=["studies"])
-Axis = Literal[tuple(AXES)]  # type: ignore[valid-type]
-StudyState = Literal[studies.STUDY_STATES]  # type: ignore[valid-type]
 
 
 @router.get("/studies", response_model=schemas.Studies)
 def list_studies(
     request: Request,
     technique: Annotated[schemas.Name | None, Query()] = None,
-    state: StudyState | None = None,
+    state: schemas.StudyState | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -126,7 +123,7 @@ def export_study(
 
 
 @router.get("/studies/{name}/importance", response_model=schemas.Importance)
-def show_importance(request: Request, name: StudyName, metric: Axis = "value") -> Response:
+def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "value") -> Response:
     """How much of the metric's variation among the better trials each hyperparameter explains (PED-ANOVA), summing to 1."""
     service = service_of(request)
 
@@ -141,8 +138,8 @@ def show_importance(request: Request, name: StudyName, metric: Axis = "value") -
 def show_pareto(
     request: Request,
     study: Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")],
-    x: Axis = "rate",
-    y: Axis = "ppl",
+    x: schemas.Axis = "rate",
+    y: schemas.Axis = "ppl",
     split: Literal["valid", "test"] = "valid",
 ) -> Response:
     """All complete trials of studies in the plane of two metrics, by columns; each study's front, and that of all together."""

@@ -14,7 +14,6 @@ from tuner import remote, studies
 from tuner.errors import Missing
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
-TrialState = Literal[studies.STATES]  # type: ignore[valid-type]
 LOG_BYTES = 65_536
 
 
@@ -22,7 +21,7 @@ LOG_BYTES = 65_536
 def list_trials(
     request: Request,
     name: StudyName,
-    state: TrialState | None = None,
+    state: schemas.TrialState | None = None,
     order: Annotated[Literal["number", "-number"], Query(description="-number: the newest first")] = "number",
     limit: Limit = 100,
     cursor: Cursor = None,

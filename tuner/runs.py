@@ -1,0 +1,259 @@
+"""Commands about one trained run: its figures anew, its log, and what it writes."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuner.console import (
+    DATABASE,
+    RUNS,
+    AncestralOption,
+    CentreOption,
+    CountOption,
+    DatabaseOption,
+    JsonOption,
+    LengthOption,
+    RunArgument,
+    SentencesArgument,
+    SetOption,
+    WritingSeedOption,
+    opened,
+    print_json,
+    say,
+    settings,
+)
+from tuner.errors import Usage
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tuner evaluate sfb-grammar-tiny/3 --set nll_samples=1000 --set nll_sentences=0")
+def evaluate(
+    run: RunArgument,
+    set_: SetOption = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the samples.", show_default="the run's")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a trained run anew on the validation sentences, e.g. with more samples."""
+    from tuner import report, trainer
+
+    arguments = [_saved_run(run, database), json.dumps(settings(set_))]
+    metrics = trainer.ask("evaluate", *arguments, *([] if seed is None else ["--seed", seed]))
+    if as_json:
+        print_json({"run": run, "metrics": metrics})
+    else:
+        report.metrics_table(metrics)
+
+
+def _saved_run(run: str, database: str) -> Path:
+    """A run's folder, with a word if its training is not finished."""
+    folder = _run_folder(run, database)
+    if (folder / "best.safetensors").exists() and not (folder / "result.json").exists():
+        say(f"note: run {run} is not finished; this is its best epoch so far")
+    return folder
+
+
+def _run_folder(run: str, database: str) -> Path:
+    from tuner import studies
+
+    if Path(run).is_dir():
+        return Path(run)
+    study, slash, number = run.rpartition("/")
+    if not slash or not number.isdigit():
+        raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
+    with opened(database) as there:
+        cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
+        return studies.open_study(there, study).run_folder(int(number), cache)
+
+
+@app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
+def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
+    """Print what a run's trainer said: warnings, and why it crashed."""
+    file = _run_folder(run, database) / "trainer.log"
+    try:
+        print(file.read_text(encoding="utf-8", errors="replace"), end="")
+    except FileNotFoundError as error:
+        raise Usage(f"run {run!r} has no log yet.") from error
+
+
+def _write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
+    """What the trainer's command of that name writes from a run."""
+    from tuner import trainer
+
+    return trainer.ask(command, _saved_run(run, database), json.dumps(options), *more)
+
+
+def _decoding(ancestral: bool) -> str:
+    return "ancestral" if ancestral else "greedy"
+
+
+@app.command(epilog="Example: tuner sample mdr-ptb-small/3 --count 5 --ancestral")
+def sample(
+    run: RunArgument,
+    count: CountOption = 10,
+    posterior: Annotated[
+        bool,
+        typer.Option("--posterior", help="Codes from posteriors of random validation sentences, not from the prior."),
+    ] = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from codes drawn from the prior.
+
+    Decoded greedily, all variety comes from the code: a collapsed model writes one sentence over and over.
+    """
+    options = {"count": count, "source": "posterior" if posterior else "prior", "decoding": _decoding(ancestral)}
+    found = _write("sample", run, database, {**options, "seed": seed, "length": length})
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        print(entry["sentence"] + (f"\n    from: {entry['source']}" if "source" in entry else ""))
+    say(f"{found['distinct']} of {count} sentences are distinct")
+
+
+@app.command(epilog='Example: tuner reconstruct mdr-ptb-small/3 "the company said it expects a profit"')
+def reconstruct(
+    run: RunArgument,
+    sentences: SentencesArgument = None,
+    count: CountOption = 10,
+    centre: CentreOption = False,
+    spread: Annotated[
+        float,
+        typer.Option(
+            "--spread", min=0, help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
+        ),
+    ] = 1.0,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences again from their codes, with the translation edit rate (TER) between the two."""
+    options = {"count": count, "centre": centre, "spread": spread, "decoding": _decoding(ancestral)}
+    options |= {"seed": seed, "length": length}
+    found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        for note in entry["notes"]:
+            say(f"note: {note}")
+        print(f"{entry['source']}\n    {entry['sentence']}\n    TER {entry['ter']:.2f}")
+
+
+@app.command(
+    epilog='Example: tuner interpolate mdr-ptb-small/3 "the judge was dismissed" "the letter was dated oct. N"'
+)
+def interpolate(
+    run: RunArgument,
+    first: Annotated[
+        str | None, typer.Argument(help="The sentence to start from.", show_default="a code of the prior")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Argument(help="The sentence to end at.", show_default="a code of the prior")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Points on the line, ends included.")] = 8,
+    posterior: Annotated[
+        bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
+    ] = False,
+    centre: CentreOption = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from points on the line between two sentences' codes, or two codes of the prior: a homotopy."""
+    options: dict[str, object] = {"count": count, "source": "posterior" if posterior else "prior", "centre": centre}
+    options |= {"decoding": _decoding(ancestral), "seed": seed, "length": length}
+    given = [end for end in (first, last) if end is not None]
+    found = _write("interpolate", run, database, options, json.dumps(given))
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for note in found["notes"]:
+        say(f"note: {note}")
+    ends = [[f"[{end}]"] for end in found["ends"]] or [[], []]
+    print("\n".join([*ends[0], *(entry["sentence"] for entry in found["sentences"]), *ends[1]]))
+
+
+@app.command(epilog="Example: tuner latent beta-grammar-tiny/3 --set labelled=0,100")
+def latent(
+    run: RunArgument, set_: SetOption = None, database: DatabaseOption = DATABASE, as_json: JsonOption = False
+) -> None:
+    """Measure what the codes are worth: BLEU, reconstruction from swapped words, smoothness, entropy, probing classifiers.
+
+    Options of --set: sentences, swaps, pairs, nearest, labelled, seed.
+    """
+    from tuner import report
+
+    options = {
+        key: str(value) if key == "labelled" else value for key, value in settings(set_, example="swaps=2").items()
+    }
+    found = _write("latent", run, database, options)
+    if as_json:
+        print_json({"run": run, **found})
+    else:
+        report.latent_table(found)
+
+
+@app.command(epilog='Example: tuner dropped adversarial-ptb/3 "the company said it expects a profit"')
+def dropped(
+    run: RunArgument,
+    sentences: SentencesArgument = None,
+    count: CountOption = 10,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws that a probability is estimated from.")] = 200,
+    seed: WritingSeedOption = 0,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which words the adversary of adversarial-word-dropout hides: the redder, the likelier."""
+    from tuner import report
+
+    found = _write(
+        "dropped", run, database, {"count": count, "draws": draws, "seed": seed}, json.dumps(sentences or [])
+    )
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    out = report.console()
+    for entry in found["sentences"]:
+        for note in entry["notes"]:
+            say(f"note: {note}")
+        out.print(report.dropped_line(entry["words"]))
+
+
+@app.command(epilog="Example: tuner neighbours mdr-ptb-small/3 --count 5")
+def neighbours(
+    run: RunArgument,
+    count: CountOption = 10,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from the prior and find the training sentence nearest to each by TER.
+
+    0 is a copy; the mean is the model's novelty.
+    """
+    options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
+    found = _write("neighbours", run, database, options)
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        print(f"{entry['sentence']}\n    {entry['ter']:.2f}  {entry['neighbour']}")
+    print(f"novelty: mean TER {found['novelty']:.2f}; {found['distinct']} of {count} sentences are distinct")
