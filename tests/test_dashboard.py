@@ -13,9 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from seeded import figures, made, stub_worker
 
 from benchmarks.browser import Server, launch
-from tuner import keys, space
+from tuner import keys, space, studies
 from tuner.database import Database
 
+PATIENCE = 30_000  # milliseconds; on a busy machine a worker takes seconds to start
 LEAST_CONTRAST = 4.5  # WCAG AA
 HOSTILE = '<img src=x onerror="owned=1"><script>owned=1</script><a href="javascript:owned=1">%{x}'
 
@@ -41,7 +42,8 @@ def context(browser: Browser) -> BrowserContext:
 def page(context: BrowserContext) -> Iterator[Page]:
     """A page that may have no complaint."""
     opened = context.new_page()
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     complaints: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
@@ -140,8 +142,9 @@ def state_of(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
-def test_from_the_form_to_a_stopped_study(page: Page, world: World) -> None:
-    world.open(page, "view=new")
+def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
+    studies.open_study(own_world.database, "weighted").end("stopped", "so that the worker has one study to work on")
+    own_world.open(page, "view=new")
     page.get_by_label("Technique").select_option("sfb")
     page.get_by_label("Name").fill("mine")
     page.get_by_label("Trials").fill("0")
@@ -164,15 +167,13 @@ def test_from_the_form_to_a_stopped_study(page: Page, world: World) -> None:
 
     page.evaluate("window.notReloaded = true")
     pareto = page.context.new_page()
-    world.open(pareto, "view=pareto&study=mine&x=seconds&y=nll")
-    with stub_worker(world.url, world.folder, "sleep 0.3"):
+    own_world.open(pareto, "view=pareto&study=mine&x=seconds&y=nll")
+    with stub_worker(own_world.url, own_world.folder, "sleep 0.3"):
         rows = page.locator("section[aria-labelledby=trials-title] tbody tr")
         expect(rows.filter(has_text="complete").nth(2)).to_be_visible(timeout=30_000)
         expect(page.locator(".notice")).to_have_count(0)
         expect(page.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", "0")
-        expect(pareto.locator(".plot.large")).to_have_attribute(
-            "data-drawn", re.compile("^[2-9]|[1-9][0-9]$"), timeout=30_000
-        )
+        expect(pareto.locator(".plot.large")).to_have_attribute("data-drawn", re.compile("^[2-9]|[1-9][0-9]$"))
         page.get_by_role("button", name="Stop mine").click()
         expect(page.locator(".lead .state")).to_have_text("stopped")
         expect(page.get_by_role("button", name="Start mine")).to_be_visible()
@@ -378,11 +379,11 @@ def test_server_gone_and_back(page: Page, own_world: World) -> None:
     expect(banner).to_be_hidden(timeout=30_000)
     with stub_worker(own_world.url, own_world.folder, "train"):
         more = re.compile("^(3[1-9]|[4-6][0-9])$")
-        expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", more, timeout=30_000)
+        expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", more)
     assert page.evaluate("window.notReloaded")
 
 
-def test_hostile_text_stays_text(page: Page, own_world: World) -> None:
+def test_hostile_text_stays_text(page: Page, world: World) -> None:
     parameter = replace(space.load("fb").parameters[0], name=HOSTILE, meaning=HOSTILE, unit=HOSTILE)
     choice = replace(
         parameter, name="kind", type="categorical", choices=(HOSTILE, "b"), low=None, high=None, default="b"
@@ -391,21 +392,21 @@ def test_hostile_text_stays_text(page: Page, own_world: World) -> None:
     params = {HOSTILE: 3.0, "kind": HOSTILE}
     failed: dict[str, Any] = {"state": "failed", "value": None, "values": None, "metrics": None}
     texts: dict[str, Any] = {"reason": "error", "message": HOSTILE, "worker": HOSTILE}
-    made(own_world.database, own_world.folder, "bad", hostile, 2, params=params, **failed, **texts)
-    made(own_world.database, own_world.folder, "good", hostile, 3, params=params)
+    made(world.database, world.folder, "bad", hostile, 2, params=params, **failed, **texts)
+    made(world.database, world.folder, "good", hostile, 3, params=params)
     for query in (
         "view=study&study=bad",
         "view=trial&study=bad&trial=1",
         "view=trial&study=good&trial=1",
         "view=pareto&study=good",
     ):
-        own_world.open(page, query)
+        world.open(page, query)
         expect(page.get_by_text("<script>").filter(visible=True).first).to_be_visible()
     expect(page.locator(".plot.large")).to_have_attribute("data-drawn", "3")
-    own_world.open(page, "view=study&study=good&metric=rate")
+    world.open(page, "view=study&study=good&metric=rate")
     expect(page.locator(".effects .plot[data-drawn]").nth(1)).to_be_visible()
     expect(page.locator(".effects svg text", has_text="<script>").first).to_be_attached()
-    own_world.open(page, urlencode({"view": "study", "study": HOSTILE}))
+    world.open(page, urlencode({"view": "study", "study": HOSTILE}))
     expect(page.get_by_role("alert").filter(has_text="<script>")).to_be_visible()
     assert page.evaluate("typeof owned") == "undefined"
     assert page.locator("main img, main script, main a[href^=javascript]").count() == 0

@@ -24,6 +24,35 @@ export function fill(element, ...children) {
   return element;
 }
 
+/**
+ * The same, but what has not changed stays as it is: a live update takes away neither the focus nor a button under a finger.
+ * Two controls that look alike must do alike.
+ */
+export function renew(element, ...children) {
+  patch(element, nodes(children));
+  return element;
+}
+
+const CONTROLS = ["A", "BUTTON", "INPUT", "SELECT", "TEXTAREA"];
+
+function patch(parent, fresh) {
+  const old = [...parent.childNodes];
+  fresh.forEach((child, place) => {
+    const [was, is] = [old[place], child instanceof Node ? child : document.createTextNode(child)];
+    if (!was) parent.append(is);
+    else if (was.isEqualNode(is)) return;
+    else if (!(was instanceof Element) || was.tagName !== is.tagName || CONTROLS.includes(was.tagName)) was.replaceWith(is);
+    else {
+      if (was.tagName !== "DETAILS") { // whether that is open is the reader's
+        for (const { name } of [...was.attributes]) if (!is.hasAttribute(name)) was.removeAttribute(name);
+        for (const { name, value } of is.attributes) was.setAttribute(name, value);
+      }
+      patch(was, [...is.childNodes]);
+    }
+  });
+  for (const rest of old.slice(fresh.length)) rest.remove();
+}
+
 const nodes = (children) =>
   children.flat(Infinity).filter((child) => child != null && child !== false).map((child) => (child instanceof Node ? child : String(child)));
 

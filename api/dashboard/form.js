@@ -73,12 +73,13 @@ export async function show(main, query, signal) {
 
   const trouble = h("div", { class: "wrong", role: "alert", tabindex: -1 });
   const submit = h("button", { type: "submit", class: "main" }, "Create the study");
+  const progress = h("span", { class: "muted", role: "status" });
   const form = h("form", { novalidate: true, class: "new-study", onsubmit: (event) => { event.preventDefault(); create(); } },
     h("fieldset", {}, h("legend", {}, "Technique"), field("technique", "Technique", technique, ""), about),
     h("fieldset", {}, h("legend", {}, "Hyperparameters"), hyperparameters),
     h("fieldset", {}, h("legend", {}, "Study"), h("div", { class: "fields" }, basic)),
     h("details", {}, h("summary", {}, "Rules and other settings"), h("div", { class: "fields" }, rules)),
-    trouble, h("p", { class: "row" }, submit));
+    trouble, h("p", { class: "row" }, submit, progress));
   fill(main, form);
 
   function request() {
@@ -97,7 +98,9 @@ export async function show(main, query, signal) {
   async function create() {
     for (const place of form.querySelectorAll(".wrong")) place.replaceChildren();
     for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
-    submit.disabled = true;
+    if (submit.ariaBusy) return;
+    submit.ariaBusy = "true";
+    fill(progress, "Reading the corpus and trying the settings …");
     try {
       const study = await send("POST", "/v1/studies", request());
       announce(`${study.name} was created`);
@@ -105,7 +108,8 @@ export async function show(main, query, signal) {
     } catch (error) {
       complain(error);
     } finally {
-      submit.disabled = false;
+      submit.ariaBusy = null;
+      fill(progress);
     }
   }
 

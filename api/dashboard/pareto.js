@@ -1,7 +1,7 @@
 /** Trials of several studies in the plane of two metrics, with their fronts. */
 
 import { all, follow, get, options, paced } from "./api.js";
-import { announce, empty, fill, h, labelled, select } from "./dom.js";
+import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
 import { count, number, titled } from "./format.js";
 import { around, axis, image, library, look, plain, plot, save, scaled, swatch } from "./plot.js";
 import { address, go, note } from "./route.js";
@@ -137,7 +137,7 @@ export async function show(main, query, signal) {
     const names = [...new Set(rows.flatMap((row) => Object.keys(row.params)))];
     const heading = chosen ? `${count(rows.length, "trial")} selected` : `The front: ${count(rows.length, "trial")}`;
     const shown = rows.slice(0, ROWS);
-    fill(below, h("h2", { id: "chosen-title" }, heading),
+    renew(below, h("h2", { id: "chosen-title" }, heading),
       rows.length > ROWS && h("p", { class: "note" }, `The first ${ROWS} by ${known[state.y]?.label ?? state.y}; the CSV holds all points.`),
       rows.length > 0 && table(heading, [
         { label: "Trial", value: (row) => [swatch(row.style), " ", h("a", { href: address({ view: "trial", study: row.study, trial: row.number }) }, `${row.study}/${row.number}`)] },

@@ -1,7 +1,7 @@
 /** All studies, live. */
 
 import { follow, get, options, send, studyPath } from "./api.js";
-import { announce, empty, fill, h, labelled, select, stateOf } from "./dom.js";
+import { announce, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
 import { count, number } from "./format.js";
 import { address, go } from "./route.js";
 import { table, tableRow } from "./table.js";
@@ -44,9 +44,9 @@ export async function show(main, query, signal) {
   function put(study) {
     const known = rows.get(study.name);
     if (!matches(study)) { known?.row.remove(); rows.delete(study.name); return note(); }
-    const row = tableRow(columns, study, null);
-    if (known) known.row.contains(document.activeElement) ? keepFocus(known.row, row) : known.row.replaceWith(row);
-    else { if (!body) draw(); body.prepend(row); }
+    const row = known?.row ?? h("tr");
+    renew(row, [...tableRow(columns, study, null).childNodes]);
+    if (!known) { if (!body) draw(); body.prepend(row); }
     rows.set(study.name, { study, row });
     return note();
   }
@@ -60,7 +60,7 @@ export async function show(main, query, signal) {
 
   function note() {
     const waiting = [...rows.values()].filter(({ study }) => study.waiting_for_workers).length;
-    fill(waits, waiting > 0 && h("div", { class: "notice" }, h("strong", {}, `${count(waiting, "study", "studies")} waiting for a worker. `), howTo()));
+    renew(waits, waiting > 0 && h("div", { class: "notice" }, h("strong", {}, `${count(waiting, "study", "studies")} waiting for a worker. `), howTo()));
     more.hidden = next === null;
     if (rows.size === 0) {
       body = null;
@@ -91,12 +91,6 @@ export async function show(main, query, signal) {
   }, signal).catch((error) => announce(error.message));
 }
 
-function keepFocus(old, fresh) {
-  const place = [...old.querySelectorAll("a, button")].indexOf(document.activeElement);
-  old.replaceWith(fresh);
-  fresh.querySelectorAll("a, button")[place]?.focus();
-}
-
 const doneOf = (study) => DONE.reduce((sum, state) => sum + (study.counts[state] ?? 0), 0);
 
 /** Its state in a word; one that has nothing left to do is finished. */
@@ -124,7 +118,9 @@ export function startStop(study, put) {
     if (target.ariaBusy) return;
     target.ariaBusy = "true"; // rather than disabled, which would lose the focus
     try {
+      const holder = target.parentElement;
       put(await send("POST", `${studyPath(study.name)}/${verb}`));
+      holder.querySelector("button")?.focus(); // the other one, in its place
       announce(`${study.name}: ${verb === "stop" ? "stopped" : "started"}`);
     } catch (error) {
       target.ariaBusy = null;

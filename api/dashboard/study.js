@@ -1,7 +1,7 @@
 /** One study: its best trial, its trials, and what the hyperparameters do. */
 
 import { follow, get, options, paced, send, studyPath } from "./api.js";
-import { announce, confirmed, empty, fill, h, labelled, select, stateOf } from "./dom.js";
+import { announce, confirmed, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
 import { count, domain, duration, moment, number, settings, titled } from "./format.js";
 import { around, axis, library, look, plain, plot, scaled } from "./plot.js";
@@ -29,7 +29,7 @@ export async function show(main, query, signal) {
   const head = h("section", { "aria-label": "Summary" });
   const summarise = (changes) => {
     study = { ...study, ...changes };
-    fill(head, summary(study, canWrite, summarise));
+    renew(head, summary(study, canWrite, summarise));
   };
   summarise(study);
 
@@ -137,14 +137,16 @@ function trialList(study, metrics, query, signal) {
   /** Takes in what became of a trial. */
   function put(trial) {
     const place = items.findIndex((known) => known.number === trial.number);
+    const isNew = pages.length === 1 && (!state || trial.state === state) && (!items.length || trial.number > items[0].number);
     if (place >= 0) items[place] = trial;
-    else if (pages.length === 1 && (!state || trial.state === state) && (!items.length || trial.number > items[0].number)) {
-      items.unshift(trial);
-      if (items.length > PAGE) { items.pop(); next ??= ""; }
-    } else return;
+    else if (isNew) items.unshift(trial);
+    else return;
     const shape = shownColumns();
-    if (shape.map((column) => column.label).join() !== drawn || place < 0) draw();
-    else holder.querySelector("tbody").rows[place].replaceWith(tableRow(shape, trial, null));
+    if (items.length > PAGE) return load(); // for what then is the next page
+    if (shape.map((column) => column.label).join() !== drawn) return draw();
+    const body = holder.querySelector("tbody");
+    const row = place < 0 ? body.insertRow(0) : body.rows[place];
+    return renew(row, [...tableRow(shape, trial, null).childNodes]);
   }
   const element = h("section", { "aria-labelledby": "trials-title" }, h("h2", { id: "trials-title" }, "Trials"),
     h("div", { class: "row controls" }, labelled("State", select({ onchange: choose }, [["", "all"], ...TRIAL_STATES], state)), newer, older), holder);

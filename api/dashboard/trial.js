@@ -1,7 +1,7 @@
 /** One trial: its course, its figures, and what its model writes. */
 
 import { all, follow, get, options, paced, Problem, studyPath, text } from "./api.js";
-import { announce, empty, fill, h, stateOf } from "./dom.js";
+import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
 import { duration, moment, number } from "./format.js";
 import { axis, library, plot } from "./plot.js";
@@ -32,9 +32,9 @@ export async function show(main, query, signal) {
     wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
     h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
   const put = (now) => {
-    fill(head, summary(now, study));
-    fill(figures, figuresOf(now, metrics));
-    fill(attempts, h("h2", { id: "attempts-title" }, "Attempts"), now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet."));
+    renew(head, summary(now, study));
+    renew(figures, figuresOf(now, metrics));
+    renew(attempts, h("h2", { id: "attempts-title" }, "Attempts"), now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet."));
   };
   put(trial);
   fill(main, around, head, course.element, writing, figures, attempts, log);

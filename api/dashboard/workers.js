@@ -1,7 +1,7 @@
 /** Who is at work. */
 
 import { all } from "./api.js";
-import { empty, fill, h, stateOf } from "./dom.js";
+import { empty, h, renew, stateOf } from "./dom.js";
 import { duration, moment } from "./format.js";
 import { address } from "./route.js";
 import { table } from "./table.js";
@@ -26,7 +26,7 @@ const COLUMNS = [
 export async function show(main, _query, signal) {
   const refresh = async () => {
     const rows = await all("/v1/workers", signal);
-    fill(main, rows.length ? table("Workers", COLUMNS, rows) : empty("No worker has ever been here."), howTo());
+    renew(main, rows.length ? table("Workers", COLUMNS, rows) : empty("No worker has ever been here."), howTo());
   };
   await refresh();
   const timer = setInterval(() => document.hidden || refresh().catch(() => {}), EVERY);
