@@ -22,7 +22,7 @@ def read(cursor: str | None, *kinds: type) -> list[Any] | None:
     if cursor is None:
         return None
     try:
-        place: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place: Any = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError):
         place = None
     fits = isinstance(place, list) and [type(v) for v in place] == list(kinds)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -44,7 +45,7 @@ def handle(app: FastAPI) -> None:
 
     def expected(_: Request, error: Exception) -> Response:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-        return problem(status, str(error), getattr(error, "field", None))
+        return problem(status, _without_options(str(error)), getattr(error, "field", None))
 
     for kind in STATUS:
         app.add_exception_handler(kind, expected)
@@ -76,6 +77,24 @@ def handle(app: FastAPI) -> None:
     def _(_: Request, error: Exception) -> Response:
         del error  # the server logs it with its traceback
         return problem(500, "the server has failed at this request, and its log says how: report it.")
+
+
+COMMANDS = (
+    (
+        re.compile(r", or give a search space of your own with --space FILE|,? with `tuner [^`]*`| with --study NAME"),
+        "",
+    ),
+    (re.compile("--objectives"), "objective"),
+    (re.compile("--set"), "fixed"),
+    (re.compile("--study"), "name"),
+)
+
+
+def _without_options(detail: str) -> str:
+    """A sentence made for the command line, with a request's fields for the options."""
+    for option, field in COMMANDS:
+        detail = option.sub(field, detail)
+    return re.sub("--[a-z-]+", lambda found: found[0][2:].replace("-", "_"), detail)
 
 
 def _said(error: dict[str, Any]) -> tuple[str, str | None]:

@@ -40,6 +40,7 @@ from tuner.errors import Fault, Interrupted, Usage
 from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS
+from tuner.serving import app as serving
 
 DEFAULT_TRIALS = 8
 
@@ -53,6 +54,7 @@ app = typer.Typer(
     epilog="Example: tuner launch --technique sfb",
 )
 app.add_typer(service)
+app.add_typer(serving)
 app.add_typer(run_commands)
 
 

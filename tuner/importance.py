@@ -1,6 +1,7 @@
 """Which hyperparameters matter, by Optuna's PED-ANOVA (Watanabe et al. 2023): it needs no forest and no scikit-learn."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from tuner.database import Database
@@ -36,7 +37,8 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
     space = {p.name: p.distribution() for p in columns.study.space.searched(columns.study.specification["fixed"])}
     for row in rows:
         params = {key: values[row] for key, values in columns.params.items()}
-        study.add_trial(create_trial(value=figures[row], params=params, distributions=space))
+        with suppress(ValueError):  # out of the domain, as none of a sampler's is
+            study.add_trial(create_trial(value=figures[row], params=params, distributions=space))
     try:
         shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(space))
     except (ValueError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """A new study, from what a person or a request asks for: everything that can be wrong with it is said before anything is made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,14 @@ def prepare(
                 f"--warm-start {p.warm_start!r} is for one objective: leave it out with --objectives {p.objective}.",
                 "warm_start",
             )
-        taken = studies.observations_of(opened(), p.warm_start, distributions)
+        with _in("warm_start"):
+            taken = studies.observations_of(opened(), p.warm_start, distributions)
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     check_name(p.name)
     spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
     say(f"checking {p.space.technique} on {p.corpus} …")
-    described = trainer.check(spec, p.space.corners(fixed))
+    with _in("fixed", fixed):
+        described = trainer.check(spec, p.space.corners(fixed))
     if several and not described["latent"]:
         raise Usage(
             f"--objectives {p.objective} is not allowed for {p.space.technique}, which has no latent code and so no rate.",
@@ -126,6 +129,17 @@ def prepare(
         p.stop_when, p.rules, taken,
     )  # fmt: skip
     return request, described
+
+
+@contextmanager
+def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
+    """Says in which field the mistake is, or under which of its keys if the sentence begins with one."""
+    try:
+        yield
+    except Usage as error:
+        said = str(error).lstrip("'")
+        key = next((key for key in keys if said.startswith(key)), None)
+        raise type(error)(str(error), error.field or (f"{field}.{key}" if key else field)) from error
 
 
 def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> bool:

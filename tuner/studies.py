@@ -380,7 +380,7 @@ class Study:
                     f"{key!r} is not searched by study {self.name!r}: give values of {', '.join(names) or 'nothing'}.",
                     f"params.{key}",
                 )
-        chosen = self.space.checked({**{p.name: p.default for p in searched}, **params})
+        chosen = self.space.checked({**{p.name: p.default for p in searched}, **params}, "params")
 
         def insert(session: Any) -> Trial:
             study = session.get_one(StudyRow, self.name, with_for_update=LOCK)
@@ -635,8 +635,9 @@ def totals(database: Database) -> Totals:
     def look(session: Any) -> Totals:
         now = database.clock(session)
         state = _shown_state(now)
-        trials = dict(session.execute(select(state, func.count()).group_by(state)).tuples().all())
-        studies = dict(session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).tuples().all())
+        trials = {row[0]: row[1] for row in session.execute(select(state, func.count()).group_by(state))}
+        by_state = select(StudyRow.state, func.count()).group_by(StudyRow.state)
+        studies = {row[0]: row[1] for row in session.execute(by_state)}
         begun = select(func.count()).where(TrialRow.study == StudyRow.name, state != "waiting").scalar_subquery()
         left = select(StudyRow.budget - begun).where(StudyRow.state == "active")
         lost = select(func.count()).where(AttemptRow.state == "lost")

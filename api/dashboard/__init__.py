@@ -19,8 +19,6 @@ TYPES = {
     ".png": "image/png",
 }
 PLOTLY = "plotly.js"
-PLOTLY_CACHE = "public, max-age=31536000"
-"""a year: the page names Plotly's version in the script's address"""
 
 
 @cache
@@ -53,7 +51,7 @@ def _send(request: Request, name: str) -> Response:
     if found is None:
         return problem(404, f"{request.url.path} is not there: the page is at /")
     content, packed, tag = found
-    headers = {"ETag": tag, "Cache-Control": PLOTLY_CACHE if name == PLOTLY else "no-cache", "Vary": "Accept-Encoding"}
+    headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)
     if "gzip" in request.headers.get("accept-encoding", ""):

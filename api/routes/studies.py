@@ -10,6 +10,7 @@ from api.answers import Answer
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
 from tuner import importance, launch, pareto, report, space, studies
+from tuner.console import PRESETS
 from tuner.errors import Missing, Usage
 from tuner.samplers import SAMPLERS
 from tuner.studies import Rules, Study
@@ -53,6 +54,8 @@ def create_study(request: Request, new: schemas.NewStudy) -> Response:
         raise Usage(f"corpus {new.corpus!r} is not one of this server's: choose one of {', '.join(corpora)}.", "corpus")
     if new.sampler not in SAMPLERS:  # a module:Class would be imported
         raise Usage(f"sampler {new.sampler!r} is unknown: choose one of {', '.join(SAMPLERS)}.", "sampler")
+    if new.model not in PRESETS:
+        raise Usage(f"model preset {new.model!r} is unknown: choose one of {', '.join(PRESETS)}.", "model")
     deadline = None if new.deadline is None else new.deadline.timestamp()
     proposal = launch.Proposal(
         space=space.load(new.technique),
