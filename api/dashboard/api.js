@@ -177,11 +177,12 @@ export async function follow(path, handlers, signal) {
 }
 
 async function* eventsOf(body, heard) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
   let rest = "";
   for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
     heard();
-    const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
+    const blocks = (rest + decoder.decode(value, { stream: true })).replaceAll("\r\n", "\n").split("\n\n");
     rest = blocks.pop();
     for (const block of blocks) {
       const event = { id: null, name: "message", data: "" };

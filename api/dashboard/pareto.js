@@ -173,7 +173,7 @@ export async function show(main, query, signal) {
     const { study, x, y, split } = state;
     found = await get(address({ study, x, y, split }).replace("/?", "/v1/pareto?"), signal);
   };
-  const renew = async (asStep) => { keep(asStep); await fetched(); await redraw(); };
+  const change = async (asStep) => { keep(asStep); await fetched(); await redraw(); };
   const brush = async (changes) => {
     Object.assign(state, { box: null, lasso: null }, changes);
     keep(true);
@@ -218,7 +218,7 @@ export async function show(main, query, signal) {
   const axisChoice = (which) => select({ onchange: ({ target }) => {
     state[which] = target.value;
     Object.assign(state, { zoom: null, box: null, lasso: null, log: state.log.filter((one) => one !== which) });
-    return renew(true);
+    return change(true);
   } }, choices, state[which]);
   const logs = Object.fromEntries(["x", "y"].map((which) => [which, h("input", { type: "checkbox", checked: isLog(which), onchange: ({ target }) => {
     state.log = target.checked ? [...state.log, which] : state.log.filter((one) => one !== which);
@@ -226,7 +226,7 @@ export async function show(main, query, signal) {
     keep(true);
     return redraw();
   } })]));
-  const split = select({ onchange: ({ target }) => { Object.assign(state, { split: target.value, zoom: null, box: null, lasso: null }); return renew(true); } }, [["valid", "validation"], "test"], state.split);
+  const split = select({ onchange: ({ target }) => { Object.assign(state, { split: target.value, zoom: null, box: null, lasso: null }); return change(true); } }, [["valid", "validation"], "test"], state.split);
   const tools = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Drag to"), TOOLS.map(([value, word]) =>
     h("label", {}, h("input", { type: "radio", name: "tool", value, checked: state.tool === value, onchange: () => { state.tool = value; keep(false); return redraw(); } }), h("span", {}, word))));
   const figureInput = (place, word) => h("input", { type: "number", step: "any", "aria-label": word, onchange: () => {
@@ -255,7 +255,7 @@ export async function show(main, query, signal) {
   const techniques = [...new Set(studies.map((study) => study.technique))].sort();
   let wanted = "";
   const boxes = h("div", { class: "choices", role: "group", "aria-label": "Studies in the plot" });
-  const choose = (names) => { Object.assign(state, { study: names, zoom: null }); return renew(true); };
+  const choose = (names) => { Object.assign(state, { study: names, zoom: null }); return change(true); };
   function legend() {
     const styles = Object.fromEntries(looks().map((style, place) => [found.studies[place].study, style]));
     const listed = studies.filter((study) => !wanted || study.technique === wanted);
