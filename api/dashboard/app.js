@@ -1,6 +1,6 @@
 /** The page: which view the address names, and what stands around every view. */
 
-import { newKey } from "./api.js";
+import { newKey, Problem } from "./api.js";
 import { announce, empty, fill, h } from "./dom.js";
 import * as form from "./form.js";
 import * as pareto from "./pareto.js";
@@ -25,6 +25,7 @@ async function show({ focus }) {
   const name = query.get("view") in VIEWS ? query.get("view") : "studies";
   const view = VIEWS[name];
   const title = view.title(query);
+  document.getElementById("trouble").hidden = true;
   document.title = `${title} · Text VAE tuner`;
   for (const anchor of document.querySelectorAll("nav a")) {
     if (anchor.search === `?view=${name}`) anchor.setAttribute("aria-current", "page");
@@ -61,6 +62,16 @@ addEventListener("server", ({ detail: { retryAt } }) => {
   ticking = setInterval(tick, 500);
   return fill(banner, "The server does not answer; what you see may be out of date. ", left, " ",
     h("button", { type: "button", onclick: () => dispatchEvent(new Event("retry")) }, "Try now"));
+});
+
+const trouble = document.getElementById("trouble");
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.name === "AbortError") event.preventDefault(); // what a view that was left had asked for
+  else if (event.reason instanceof Problem) {
+    event.preventDefault();
+    trouble.textContent = event.reason.message;
+    trouble.hidden = false;
+  }
 });
 
 const key = document.getElementById("key");

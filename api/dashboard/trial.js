@@ -30,7 +30,7 @@ export async function show(main, query, signal) {
   const log = logOf(path, signal);
   const around = h("nav", { class: "row", "aria-label": "Trials" }, h("a", { href: address({ view: "study", study: name }) }, name),
     wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
-    h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
+    wanted + 1 < Object.values(study.counts).reduce((sum, amount) => sum + amount, 0) && h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
   const put = (now) => {
     renew(head, summary(now, study));
     renew(figures, figuresOf(now, metrics));
