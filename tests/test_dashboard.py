@@ -184,7 +184,7 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
     page.locator("section[aria-labelledby=trials-title] tbody a", has_text=re.compile("^0$")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Trial 0 of mine")
     page.get_by_text("As a table").click()
-    expect(page.get_by_role("region", name="By epoch").locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("region", name="Validation figures by epoch").locator("tbody tr")).to_have_count(1)
     expect(page.get_by_role("region", name="Attempts").locator("tbody tr")).to_have_count(1)
     page.go_back()
     expect(page.get_by_role("heading", level=1)).to_have_text("mine")

@@ -214,7 +214,7 @@ export async function show(main, query, signal) {
   const unzoom = () => { state.zoom = null; keep(true); return redraw(); };
 
   // Controls.
-  const choices = metrics.map((metric) => [metric.key, titled(metric)]);
+  const choices = metrics.map((metric) => [metric.key, metric.label]);
   const axisChoice = (which) => select({ onchange: ({ target }) => {
     state[which] = target.value;
     Object.assign(state, { zoom: null, box: null, lasso: null, log: state.log.filter((one) => one !== which) });

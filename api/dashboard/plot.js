@@ -17,7 +17,7 @@ const SHAPES = [ // the same in a box of 12 by 12, for lists
 ];
 const COLOURS = 8;
 const BOX = 12; // of SHAPES
-const FAINT = 0.13; // of what is not selected
+const FAINT = 0.22; // of what is not selected
 
 let loading = null;
 /** The plotting library. */

@@ -1,9 +1,9 @@
 /** One study: its best trial, its trials, and what the hyperparameters do. */
 
-import { follow, get, options, paced, send, studyPath } from "./api.js";
+import { follow, get, options, paced, Problem, send, studyPath } from "./api.js";
 import { announce, confirmed, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
-import { count, domain, duration, moment, number, settings, titled } from "./format.js";
+import { count, domain, duration, moment, number, settings } from "./format.js";
 import { around, axis, library, look, plain, plot, scaled } from "./plot.js";
 import { colour } from "./theme.js";
 import { address, go, note } from "./route.js";
@@ -15,7 +15,7 @@ const PAGE = 50;
 const TRIAL_STATES = ["complete", "running", "waiting", "pruned", "failed"];
 const SHOWN = ["nll", "ppl", "rate", "distortion", "neg_elbo", "active_units", "mi", "acc_gap"];
 const CELL = 250; // width of a small plot
-const LINES = 500; // of parallel coordinates: the trials of the lowest values
+const LINES = 500; // of parallel coordinates: the best trials
 const SHADES = 8;
 
 export const title = (query) => query.get("study") ?? "Study";
@@ -169,16 +169,18 @@ function effectsOf(study, metrics, query, signal) {
   const bars = figure("Importance", "How much of the metric's variation each hyperparameter explains, as bars",
     () => [[{ label: "Hyperparameter", value: (row) => row.name }, { label: "Importance", figure: true, value: (row) => row.importance }], importance]);
   const slices = figure("Slices", "Each hyperparameter against the metric, a point a trial", () => [columns(), rows()]);
-  const lines = figure("Parallel coordinates, stronger the lower the metric", "A line for each trial through its hyperparameters and its metric", () => [columns(), rows()]);
+  const lines = figure("Parallel coordinates; better trials are stronger", "A line for each trial through its hyperparameters and its metric", () => [columns(), rows()]);
+  bars.element.hidden = true;
+  const why = h("p", { class: "note" });
   const nothing = h("div");
-  const plots = h("div", { class: "effects", hidden: true }, bars.element, slices.element, lines.element);
+  const plots = h("div", { class: "effects", hidden: true }, slices.element, lines.element, bars.element, why);
   const choose = ({ target }) => {
     metric = metrics.find((one) => one.key === target.value);
     note({ view: "study", study: study.name, state: query.get("state"), metric: metric.key }, true);
     return load();
   };
   const element = h("section", { "aria-labelledby": "effects-title" }, h("h2", { id: "effects-title" }, "What the hyperparameters do"),
-    h("div", { class: "row controls" }, labelled("Metric", select({ onchange: choose }, metrics.map((one) => [one.key, titled(one)]), metric.key))), nothing, plots);
+    h("div", { class: "row controls" }, labelled("Metric", select({ onchange: choose }, metrics.map((one) => [one.key, one.label]), metric.key))), nothing, plots);
 
   const buildBars = () => {
     const sorted = [...importance].sort((a, b) => a.importance - b.importance);
@@ -208,7 +210,7 @@ function effectsOf(study, metrics, query, signal) {
     return { data, layout };
   };
   const buildLines = (width) => {
-    const best = rows().sort((a, b) => a.value - b.value).slice(0, LINES);
+    const best = rows().sort((a, b) => (metric.goal === "max" ? b.value - a.value : a.value - b.value)).slice(0, LINES);
     const dimensions = [...names().map((key) => dimension(key, best.map((row) => row.params[key]), spaceOf[key])), dimension(metric.label, best.map((row) => row.value))];
     // As many traces as shades: a line of each trial in its own would be an element each.
     const shades = Math.min(SHADES, best.length);
@@ -226,23 +228,33 @@ function effectsOf(study, metrics, query, signal) {
       yaxis: { visible: false, range: [-0.06, 1.06], fixedrange: true }, annotations: dimensions.flatMap((one, at) => [end(at, 0, one.low), end(at, 1, one.high)]),
     } };
   };
-  let draws = null;
+  const drawings = new Map();
+  async function drawn(one, build) {
+    one.refresh();
+    if (drawings.has(one)) await drawings.get(one).draw();
+    else drawings.set(one, await plot(one.canvas, build, signal));
+  }
+  /** The importances of thousands of trials take seconds, so the plots of the trials themselves do not wait for them. */
   async function load() {
-    const query_ = new URLSearchParams({ study: study.name, x: metric.key, y: metric.key, split: "valid" });
-    const [found, weights] = await Promise.all([
-      get(`/v1/pareto?${query_}`, signal), get(`${studyPath(study.name)}/importance?metric=${encodeURIComponent(metric.key)}`, signal)]);
-    const mine = found.studies[0];
-    trials = { numbers: mine?.number ?? [], values: mine?.y ?? [], params: mine?.params ?? {} };
-    importance = weights.items;
+    const wanted = new URLSearchParams({ study: study.name, x: metric.key, y: metric.key, split: "valid" });
+    const weights = get(`${studyPath(study.name)}/importance?metric=${encodeURIComponent(metric.key)}`, signal);
+    weights.catch(() => {}); // awaited below
+    const [mine] = (await get(`/v1/pareto?${wanted}`, signal)).studies;
+    trials = { numbers: mine.number, values: mine.y, params: mine.params };
     const enough = trials.numbers.length >= 2 && names().length > 0;
     plots.hidden = !enough;
-    bars.element.hidden = importance.length === 0;
     fill(nothing, enough ? null : empty(names().length || !trials.numbers.length ? "Plots appear when two trials are complete." : "Nothing is tuned in this study."));
     if (!enough) return;
-    for (const one of [bars, slices, lines]) one.refresh();
-    if (draws) { for (const { draw } of draws) await draw(); return; }
-    draws = [];
-    for (const [one, build] of [[bars, buildBars], [slices, buildSlices], [lines, buildLines]]) draws.push(await plot(one.canvas, build, signal));
+    await drawn(slices, buildSlices);
+    await drawn(lines, buildLines);
+    fill(why);
+    importance = await weights.then(({ items }) => items, (error) => {
+      if (!(error instanceof Problem)) throw error;
+      fill(why, error.message); // there are too few trials, say
+      return [];
+    });
+    bars.element.hidden = importance.length === 0;
+    if (importance.length) await drawn(bars, buildBars);
   }
   return { element, load };
 }

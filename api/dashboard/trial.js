@@ -10,8 +10,8 @@ import { remark, withError } from "./study.js";
 import { facts, table } from "./table.js";
 import { colour } from "./theme.js";
 
-const CURVES = [["distortion", "D, nats"], ["rate", "R, nats"], ["neg_elbo", "−ELBO, nats"], ["ppl_elbo", "PPL (from the ELBO)"]];
-const CELL = 300;
+const CURVES = [["distortion", "D, nats"], ["rate", "R, nats"], ["neg_elbo", "−ELBO, nats"], ["ppl", "PPL by the ELBO"]];
+const CELL = 240; // width of a small plot
 
 export const title = (query) => `Trial ${query.get("trial")} of ${query.get("study")}`;
 
@@ -25,8 +25,8 @@ export async function show(main, query, signal) {
   const head = h("section", { "aria-label": "Summary" });
   const figures = h("section", { "aria-labelledby": "figures-title" });
   const attempts = h("section", { "aria-labelledby": "attempts-title" });
-  const course = courseOf(path, signal);
-  const writing = h("section", { "aria-labelledby": "writing-title" });
+  const course = courseOf(path, trial.metrics ?? study.best?.metrics, signal);
+  const writing = h("section", { class: "writing", "aria-labelledby": "writing-title" });
   const log = logOf(path, signal);
   const around = h("nav", { class: "row", "aria-label": "Trials" }, h("a", { href: address({ view: "study", study: name }) }, name),
     wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
@@ -88,24 +88,28 @@ function figuresOf(trial, metrics) {
     h("p", { class: "note" }, "More of what it writes: ", h("code", {}, `tuner sample ${trial.run}`), " · ", h("code", {}, `tuner reconstruct ${trial.run}`))];
 }
 
-/** D, R, −ELBO, PPL and the technique's own quantities, epoch by epoch. */
-function courseOf(path, signal) {
+/**
+ * D, R, −ELBO, PPL and the technique's own quantities, epoch by epoch. An epoch has no count of tokens, so those of a sentence
+ * come from what was evaluated on the same corpus: this trial, or the best one.
+ */
+function courseOf(path, evaluated, signal) {
   const epochs = new Map();
-  const sorted = () => [...epochs.values()].sort((a, b) => a.epoch - b.epoch);
+  const tokens = evaluated?.ppl_elbo > 1 ? evaluated.neg_elbo / Math.log(evaluated.ppl_elbo) : null;
+  const sorted = () => [...epochs.values()].sort((a, b) => a.epoch - b.epoch).map((row) => ({ ...row, ppl: tokens && Math.exp(row.neg_elbo / tokens) }));
   const curves = () => {
     const rows = sorted();
     const own = [...new Set(rows.flatMap((row) => Object.keys(row.objective ?? {})))].map((key) => [key, key, (row) => row.objective?.[key]]);
     return [...CURVES.map(([key, label]) => [key, label, (row) => row[key]]), ...own].filter(([, , value]) => rows.some((row) => typeof value(row) === "number"));
   };
-  const shown = figure("By epoch", "The trial's validation figures by epoch, a curve for each", () => [
+  const shown = figure("Validation figures by epoch", "The trial's validation figures by epoch, a curve for each", () => [
     [{ label: "Epoch", figure: true, value: (row) => row.epoch }, ...curves().map(([, label, value]) => ({ label, figure: true, value })), { label: "Time", figure: true, value: (row) => duration(row.seconds) }], sorted()]);
   const nothing = h("div");
   const element = h("section", { "aria-labelledby": "course-title" }, h("h2", { id: "course-title" }, "Course"), nothing, shown.element);
   const build = (width) => {
     const rows = sorted();
     const found = curves();
-    const across = Math.max(1, Math.min(found.length, Math.floor(width / CELL)));
-    const down = Math.ceil(found.length / across);
+    const down = Math.ceil(found.length / Math.max(1, Math.floor(width / CELL)));
+    const across = Math.ceil(found.length / down);
     const layout = { height: 30 + 200 * down, grid: { rows: down, columns: across, pattern: "independent", xgap: 0.2, ygap: 0.35 } };
     const data = found.map(([key, label, value], place) => {
       const at = place ? place + 1 : "";
@@ -150,13 +154,13 @@ async function showWriting(section, path, signal) {
   }
   const sentence = (label, key) => ({ label, value: (row) => h("span", { class: "sentence" }, row[key]) });
   fill(section, heading,
-    found.samples?.length > 0 && [h("h3", {}, "Samples and their nearest training sentences"),
+    found.samples?.length > 0 && h("div", {}, h("h3", {}, "Samples and their nearest training sentences"),
       table("Samples", [sentence("Sample", "text"), sentence("Nearest training sentence", "neighbour"),
-        { label: "TER", figure: true, title: "translation edit rate; 0 is a copy", value: (row) => row.ter }], found.samples)],
-    found.homotopy?.length > 0 && [h("h3", {}, "Homotopy: on the line between two codes of the prior"),
+        { label: "TER", figure: true, title: "translation edit rate; 0 is a copy", value: (row) => row.ter }], found.samples)),
+    h("div", {}, found.homotopy?.length > 0 && [h("h3", {}, "Homotopy: on the line between two codes of the prior"),
       table("Homotopy", [{ label: "Weight", figure: true, value: (row) => row.weight }, sentence("Sentence", "text")], found.homotopy)],
     found.reconstructions?.length > 0 && [h("h3", {}, "Validation sentences through the code and back"),
-      table("Reconstructions", [sentence("Sentence", "source"), sentence("Reconstruction", "text")], found.reconstructions)]);
+      table("Reconstructions", [sentence("Sentence", "source"), sentence("Reconstruction", "text")], found.reconstructions)]));
 }
 
 /** The trainer's log, fetched when it is wanted. */
