@@ -187,7 +187,12 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL", low=1)
+    nll: str = option(
+        "q",
+        "what estimates the NLL: q, S posterior samples, as in the papers; tempered, samples of q^λ·p^(1−λ) at several levels",
+        choices=("q", "tempered"),
+    )
+    nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
     rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
 
