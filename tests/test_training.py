@@ -391,3 +391,14 @@ def test_corners_of_a_search_space_are_checked() -> None:
         runs.check(spec("rnnlm"), [{"dropout": 1.5}])
     with pytest.raises(BadInput, match="'gamm' is neither a hyperparameter of sfb"):
         runs.check(spec("sfb", gamm=1), [])
+
+
+def test_test_sentences_are_evaluated_only_when_asked_for(tmp_path: Path) -> None:
+    assert "test" not in train(spec("mdr"), tmp_path / "plain", silent)["metrics"]
+    found = train(spec("mdr", test=True), tmp_path / "confirmed", silent)["metrics"]["test"]
+    run = open_run(tmp_path / "confirmed")
+    corpus = corpus_of(run, tmp_path / "confirmed")
+    again = evaluate(run.model, corpus.splits["test"], run.options.evaluation, run.spec.seed, split="test")
+    assert (found["nll"], found["rate"], found["estimator"]["split"]) == (again.nll, again.rate, "test")
+    with pytest.raises(BadInput, match="'test' is no option of evaluation"):
+        evaluate_run(tmp_path / "plain", {"test": True}, None, silent)

@@ -202,28 +202,23 @@ def evaluate(
     options: EvaluationOptions,
     seed: int,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
+    split: str = "valid",
 ) -> Metrics:
-    """All metrics on (a fixed choice of) the validation `sentences`; the same seed gives the same figures."""
+    """All metrics on (a fixed choice of) the split's `sentences`; the same seed gives the same figures."""
     model.eval()
     chosen = subset(sentences, options.nll_sentences)
+    facts: Facts = {"sentences": len(chosen), "of": len(sentences), "seed": seed, "split": split}
+    if model.decoder.options.inputless:
+        facts["inputs"] = "none"
     if isinstance(model, SenVAE):
-        return _evaluate_latent(model, chosen, len(sentences), options, seed, progress)
+        return _evaluate_latent(model, chosen, facts, options, seed, progress)
     nll, done, device = [], 0, next(model.parameters()).device
     for indices in batches(chosen, BATCH, None):
         nll.append(model(Batch.of([chosen[i] for i in indices], device)).distortion)
         done += len(indices)
         progress(done, len(chosen))
     each = torch.cat(nll).double()
-    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator(model, "exact", 1, chosen, len(sentences), seed))
-
-
-def _estimator(
-    model: SentenceModel, proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int
-) -> Facts:
-    facts: Facts = {
-        "proposal": proposal, "samples": samples, "sentences": len(chosen), "of": of, "seed": seed, "split": "valid",
-    }  # fmt: skip
-    return {**facts, "inputs": "none"} if model.decoder.options.inputless else facts
+    return _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
 
 
 @dataclass(frozen=True)
@@ -274,7 +269,7 @@ def _metrics(
 def _evaluate_latent(
     model: SenVAE,
     chosen: Sequence[Sentence],
-    of: int,
+    facts: Facts,
     options: EvaluationOptions,
     seed: int,
     progress: Callable[[int, int], None],
@@ -315,7 +310,7 @@ def _evaluate_latent(
         number=model.codes,
     )
     mean_rate = torch.cat(rate).double().mean().item()
-    each, estimator = torch.cat(nll).double(), _estimator(model, "q", samples, chosen, of, seed)
+    each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
     if tempered:
         made = estimate(model, chosen, seed, options.rows, mean_rate)
         each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
