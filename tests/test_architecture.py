@@ -44,7 +44,7 @@ def test_every_package_is_listed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     there = {
         ".".join(f.parent.relative_to(ROOT).parts)
-        for package in ("trainers", "tuner", "search_spaces")
+        for package in ("api", "trainers", "tuner", "search_spaces")
         for f in (ROOT / package).rglob("__init__.py")
     }
     assert set(listed) == there

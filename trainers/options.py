@@ -199,6 +199,7 @@ class EvaluationOptions:
         "the test sentences are evaluated too: what `tuner confirm` sets, once nothing is chosen by them any more",
     )
     rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
+    gallery: int = option(12, "sentences written into samples.json when training has ended (0: no such file)", low=0)
 
 
 @dataclass(frozen=True)

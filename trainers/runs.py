@@ -4,6 +4,7 @@ RUN/spec.json          what was asked, with every option's value
 RUN/vocabulary.json    words by index
 RUN/latest.safetensors all that training needs to go on
 RUN/best.safetensors   the best epoch's weights
+RUN/samples.json       what its model writes
 RUN/result.json        the metrics, when the run is done
 """
 
@@ -26,7 +27,7 @@ from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
-SPEC, VOCABULARY, RESULT = "spec.json", "vocabulary.json", "result.json"
+SPEC, VOCABULARY, SAMPLES, RESULT = "spec.json", "vocabulary.json", "samples.json", "result.json"
 
 
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
@@ -182,6 +183,11 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         "entropy": corpus.entropy,
         "checkpoint": str(folder / BEST),
     }
+    if options.evaluation.gallery:
+        from trainers.samples import gallery  # which opens runs
+
+        written = gallery(model, corpus.vocabulary, corpus, options.evaluation.gallery, spec.seed)
+        checkpoint.write_json(folder / SAMPLES, written)
     checkpoint.write_json(folder / RESULT, result)
     return result
 

@@ -2,19 +2,24 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trainers import generation, neighbours
-from trainers.corpus import SPECIALS, Sentence
+from trainers.corpus import SPECIALS, Corpus, Sentence, Vocabulary
 from trainers.errors import BadInput
 from trainers.generation import GenerationOptions
-from trainers.models import Batch, SenVAE
+from trainers.models import Batch, SentenceModel, SenVAE
 from trainers.options import Value, build
 from trainers.runs import Run, corpus_of, open_run
 from trainers.training import Report
+
+SEARCHED = 50_000
+HOMOTOPY = 8
+RECONSTRUCTIONS = 5
 
 
 def _options(values: Mapping[str, Value], *names: str) -> GenerationOptions:
@@ -111,6 +116,33 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     made = generation.interpolate(model, run.vocabulary, pair, options)
     notes = [f"{end}: {note}" for end, (_, said) in zip(("first", "last"), read, strict=False) for note in said]
     return {"ends": list(ends), "sentences": [{"sentence": " ".join(words)} for words in made], "notes": notes}
+
+
+def gallery(model: SentenceModel, vocabulary: Vocabulary, corpus: Corpus, count: int, seed: int) -> dict[str, Any]:
+    """What a model writes, for those who compare runs: `count` samples of the prior with their nearest training sentences, a
+    homotopy between two codes of the prior, and a few validation sentences written again. Without a latent code, samples alone.
+
+    Each sample's neighbour is looked for among the first `SEARCHED` training sentences.
+    """
+    latent = isinstance(model, SenVAE)
+    options = GenerationOptions(count=count, decoding="greedy" if latent else "ancestral", seed=seed)
+    index = neighbours.Neighbours([vocabulary.decode(s.tolist()) for s in corpus.splits["train"][:SEARCHED]])
+    samples = []
+    for written in generation.sample(model, vocabulary, options):
+        nearest = index.nearest(written.words)
+        samples.append({"text": " ".join(written.words), "neighbour": " ".join(nearest.sentence), "ter": nearest.ter})
+    if not isinstance(model, SenVAE):
+        return {"samples": samples, "homotopy": [], "reconstructions": []}
+    line = generation.interpolate(model, vocabulary, None, replace(options, count=HOMOTOPY))
+    homotopy = [{"weight": n / (HOMOTOPY - 1), "text": " ".join(words)} for n, words in enumerate(line)]
+    valid = corpus.splits["valid"]
+    chosen = random.Random(seed).sample(valid, min(RECONSTRUCTIONS, len(valid)))
+    sources = [vocabulary.decode(sentence.tolist()) for sentence in chosen]
+    reconstructions = [
+        {"source": " ".join(source), "text": " ".join(words), "ter": neighbours.ter(words, source)}
+        for source, words in zip(sources, generation.reconstruct(model, vocabulary, chosen, options), strict=True)
+    ]
+    return {"samples": samples, "homotopy": homotopy, "reconstructions": reconstructions}
 
 
 def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:

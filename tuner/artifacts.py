@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MANIFEST = "manifest.json"
-CHECKPOINT, LOG = "latest.safetensors", "trainer.log"
-FILES = ("spec.json", "vocabulary.json", "best.safetensors", CHECKPOINT, "result.json", LOG)
+CHECKPOINT, LOG, SAMPLES = "latest.safetensors", "trainer.log", "samples.json"
+FILES = ("spec.json", "vocabulary.json", "best.safetensors", CHECKPOINT, "result.json", SAMPLES, LOG)
 """of a run, as `trainers` names them; those that are there are published"""
 
 
@@ -98,6 +98,13 @@ class Store:
         except Damaged:
             _empty(folder)
             raise
+
+    def read(self, path: str) -> bytes | None:
+        """A published file's content; none if there is none."""
+        try:
+            return self._read(path)
+        except FileNotFoundError:
+            return None
 
     def folder(self, generation: str, cache: Path) -> Path:
         """A folder of this machine with a generation's files: the store's own, or a copy in `cache`.

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.database import HOST, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive
+from tuner.database import HOST, LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive, revise
 from tuner.history import History, record
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Attempts:
             if row.state == "running":
                 self._close(session, row, "lost", "lost", "its worker ended without a word, or stood still.", now)
             return Found.AGAIN if row.state == "failed" else self._begin(session, row, token, now)
-        study = session.get_one(StudyRow, self.study.name, with_for_update=True)
+        study = session.get_one(StudyRow, self.study.name, with_for_update=LOCK)
         if session.execute(select(func.count()).where(mine)).scalar_one() >= study.budget:
             return Found.NOTHING
         if study.asker not in (None, token) and study.asker_until >= now:
@@ -154,6 +154,7 @@ class Attempts:
         deadline = study.rules.get("deadline")
         if study.state == "active" and deadline is not None and now > deadline:
             study.state, study.why = "stopped", "its deadline has passed"
+            revise(session, study.name)
         return study.state == "active"
 
     def _begin(self, session: Session, row: TrialRow, token: str, now: float) -> Claim:
@@ -175,6 +176,7 @@ class Attempts:
         )
         if worker is not None:
             worker.state, worker.study, worker.trial, worker.seen_at = "training", self.study.name, row.number, now
+        row.revision = revise(session, self.study.name)
         session.flush()
         return self._claimed(session, row)
 
@@ -211,7 +213,7 @@ class Attempts:
             there = session.get(TrialRow, (self.study.name, number))
             if there is not None:
                 return self._claimed(session, there) if there.token == token else None
-            study = session.get_one(StudyRow, self.study.name, with_for_update=True)
+            study = session.get_one(StudyRow, self.study.name, with_for_update=LOCK)
             if study.asker != token:
                 return None
             study.asker, study.asker_until, study.attrs = None, 0.0, study_notes
@@ -230,6 +232,7 @@ class Attempts:
             claim = None
         if claim is None:
             self._history = None  # it holds a trial that does not exist
+            self._give_back(token)  # the number may have gone to a trial that was enqueued
         elif time.monotonic() - self._looked_at > RECORD_SECONDS:
             self._looked_at = time.monotonic()
             if self._record_is_due():
@@ -314,10 +317,13 @@ class Attempts:
             if any(figures["epoch"] > before for figures in epochs):
                 renewed["losses"] = 0
             self._change(session, claim, **renewed)
+            revision = revise(session, claim.study)
             for figures in epochs:
                 objective = {k.removeprefix("objective_"): v for k, v in figures.items() if k.startswith("objective_")}
                 row = {key: figures.get(key) for key in columns}
-                session.merge(EpochRow(study=claim.study, trial=claim.number, objective=objective, **row))
+                session.merge(
+                    EpochRow(study=claim.study, trial=claim.number, objective=objective, revision=revision, **row)
+                )
 
         self.database.run(keep, patience)
 
@@ -343,6 +349,7 @@ class Attempts:
                 row.state, row.ended_at = state, now
                 for key, value in found.items():
                     setattr(row, key, value)
+                row.revision = revise(session, claim.study)
 
         self.database.run(end)
 
@@ -387,6 +394,7 @@ class Attempts:
         if row.state == "failed":
             row.ended_at = now
             self._stop_if_broken(session, row)
+        row.revision = revise(session, row.study)
 
     def _end(
         self, session: Session, row: TrialRow, state: str, reason: str | None, message: str | None, now: float

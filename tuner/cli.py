@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -39,6 +40,7 @@ from tuner.errors import Fault, Interrupted, Usage
 from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS
+from tuner.serving import app as serving
 
 DEFAULT_TRIALS = 8
 
@@ -52,6 +54,7 @@ app = typer.Typer(
     epilog="Example: tuner launch --technique sfb",
 )
 app.add_typer(service)
+app.add_typer(serving)
 app.add_typer(run_commands)
 
 
@@ -131,77 +134,26 @@ def launch(
 
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
-    from tuner import pruners, report, samplers, studies, trainer
+    from tuner import launch as launches
+    from tuner import report, studies
     from tuner.artifacts import Store
     from tuner.database import PATIENCE
     from tuner.engines import Staff
 
-    pruners.check(pruner)
-    if objectives not in studies.OBJECTIVES:
-        raise Usage(f"--objectives {objectives!r} is unknown: choose one of {' or '.join(studies.OBJECTIVES)}.")
-    if objectives != "nll" and sampler in SAMPLERS and not SAMPLERS[sampler].several:
-        raise Usage(f"sampler {sampler!r} has one objective only: for {objectives} take gp-mcmc, gp-map, tpe or nsga2.")
-    if objectives != "nll" and stop_when:
-        raise Usage(f"--stop-when {stop_when:g} is for one objective: leave it out with --objectives {objectives}.")
-    if stop_when and sampler not in ("gp-mcmc", "gp-map"):
-        raise Usage(
-            f"--stop-when {stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {sampler}."
-        )
-    searched = _space(technique, space)
-    fixed = searched.checked(settings(set_))
-    options = settings(sampler_option, "--sampler-option", "samples=20")
-    distributions = {p.name: p.distribution() for p in searched.searched(fixed)}
-    taken = None
-    if warm_start is not None:
-        if objectives != "nll":
-            raise Usage(
-                f"--warm-start {warm_start!r} is for one objective: leave it out with --objectives {objectives}."
-            )
-        with opened(database) as there:
-            taken = studies.observations_of(there, warm_start, distributions)
-    samplers.create(sampler, options, seed, 0, distributions, taken["observations"] if taken else ())
     source = _corpus(corpus)
-    name = study or f"{technique}-{_plain(Path(source).name)}-{model}"
-    _check_name(name)
-    spec = {"technique": technique, "corpus": source, "model": model, "values": fixed, "seed": seed}
-    say(f"checking {technique} on {corpus} …")
-    described = trainer.check(spec, searched.corners(fixed))
-    if objectives != "nll" and not described["latent"]:
-        raise Usage(
-            f"--objectives {objectives} is not allowed for {technique}, which has no latent code and so no rate."
-        )
-    if pruner != "none" and described["stages"] > 1:
-        raise Usage(
-            f"--pruner {pruner} is not allowed for {technique}, which trains in {described['stages']} stages: the "
-            "epochs of the first tell nothing of the last; leave it out."
-        )
-    if min_rate and not described["latent"]:
-        raise Usage(f"--min-rate {min_rate:g} is not allowed for {technique}, which has no latent code and so no rate.")
-    for warning in described["warnings"]:
-        say(f"warning: {warning}")
-    if not searched.searched(fixed):
-        say(f"note: nothing is left to tune for {technique}; the trials differ in their seed alone")
+    name = study or launches.name_of(technique, source, model)
     rules = studies.Rules(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
         max_failures=max_failures,
     )
-    request = studies.Request(
-        searched,
-        source,
-        model,
-        fixed,
-        sampler,
-        seed,
-        trials,
-        options,
-        min_rate,
-        pruner,
-        objectives,
-        stop_when,
-        rules,
-        taken,
-    )
+    options = settings(sampler_option, "--sampler-option", "samples=20")
+    proposal = launches.Proposal(
+        _space(technique, space), trials, name, source, model, sampler, options, seed, objectives, pruner, min_rate, stop_when,
+        settings(set_), rules, warm_start,
+    )  # fmt: skip
+    with ExitStack() as stack:
+        request, described = launches.prepare(proposal, lambda: stack.enter_context(opened(database)), say)
     if artifacts is not None:
         Store(artifacts)
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
@@ -220,17 +172,6 @@ def launch(
             return
         report.summary(current)
         report.next_commands(current, "" if database == DATABASE else f" --database {there.url}")
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
-
-
-def _check_name(name: str) -> None:
-    if not all(c.isalnum() or c in "-_." for c in name) or name.startswith(".") or len(name) > 100:
-        raise Usage(
-            f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first."
-        )
 
 
 @app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")

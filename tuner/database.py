@@ -7,6 +7,10 @@ Times are Unix seconds (UTC) by the database's own clock. Ours, all made by Alem
     tuner_attempts  one training process of a trial, and how it ended
     tuner_epochs    a trial's validation figures by epoch
     tuner_workers   who is at work
+    tuner_keys      who may use the REST API
+
+Whatever changes a study, its trials or its epochs counts the study's `revision` up (`revise`) and stamps the rows it changed, so
+that a reader who asks for what is newer than the revision it knows misses nothing, whichever process wrote it.
 
 Optuna's tables follow ours (`tuner.history`): Optuna writes each value in a transaction of its own, which no lease can fence.
 """
@@ -26,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import sqlalchemy
-from sqlalchemy import JSON, ForeignKey, Index, event, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, event, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -39,11 +43,13 @@ Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
 """Alembic's default, `alembic_version`, is Optuna's in the same database"""
-SCHEMA = "0002"
+SCHEMA = "0003"
 """this program's; the newest of `tuner.migrations.versions`"""
 BUSY_SECONDS = 30
 POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}
 """of a server's connections: threads share a few, and an idle one may have been cut"""
+LOCK = {"key_share": True}
+"""how a study's row is locked: its key does not change, so that rows which refer to it may be added meanwhile"""
 RETRY_SECONDS = 0.2
 """before a transaction that lost its connection is tried again; doubled up to `RETRY_LIMIT` each time"""
 RETRY_LIMIT = 10.0
@@ -85,6 +91,8 @@ class StudyRow(Base):
     asker: Mapped[str | None] = mapped_column(default=None)
     """token of the worker that may create trials now; one at a time"""
     asker_until: Mapped[float] = mapped_column(default=0.0)
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    """counts its changes, from its creation's Unix milliseconds on: a later study of the same name repeats none"""
 
 
 class TrialRow(Base):
@@ -94,6 +102,7 @@ class TrialRow(Base):
         Index("tuner_trials_by_value", "study", "value"),
         Index("tuner_trials_untold", "study", "told"),
         Index("tuner_trials_by_worker", "worker"),
+        Index("tuner_trials_by_revision", "study", "revision"),
     )
 
     study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True)
@@ -128,6 +137,8 @@ class TrialRow(Base):
     ended_at: Mapped[float | None] = mapped_column(default=None)
     told: Mapped[bool] = mapped_column(default=False)
     """whether Optuna's record has its end"""
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    """the study's, when this row last changed for a reader"""
 
 
 class AttemptRow(Base):
@@ -153,6 +164,7 @@ class AttemptRow(Base):
 
 class EpochRow(Base):
     __tablename__ = "tuner_epochs"
+    __table_args__ = (Index("tuner_epochs_by_revision", "study", "revision"),)
 
     study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True)
     trial: Mapped[int] = mapped_column(primary_key=True)
@@ -164,6 +176,8 @@ class EpochRow(Base):
     seconds: Mapped[float | None]
     objective: Mapped[dict[str, Any]]
     """the technique's own state, e.g. its KL weight"""
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    """the study's, when it was reported"""
 
 
 class WorkerRow(Base):
@@ -183,6 +197,33 @@ class WorkerRow(Base):
     version: Mapped[str]
     started_at: Mapped[float]
     seen_at: Mapped[float]
+
+
+class KeyRow(Base):
+    __tablename__ = "tuner_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """the part of the key that is no secret"""
+    name: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[str]
+    """SHA-256 of the key, whose 256 random bits need no slower hash"""
+    scopes: Mapped[str]
+    """read, or read write"""
+    created_at: Mapped[float]
+    revoked_at: Mapped[float | None] = mapped_column(default=None)
+    used_at: Mapped[float | None] = mapped_column(default=None)
+
+
+def revise(session: Session, study: str) -> int:
+    """Counts a change of a study, and returns its revision, with which the caller stamps the trial or epochs it changed.
+
+    The study's row is locked until the transaction ends, so revisions come in the order of the commits. It is the last row that a
+    transaction locks, after trials, attempts and workers; who creates a trial holds it first, and then touches new rows and its
+    own worker's only.
+    """
+    session.flush()
+    counted = update(StudyRow).where(StudyRow.name == study).values(revision=StudyRow.revision + 1)
+    return session.execute(counted.returning(StudyRow.revision)).scalar_one()
 
 
 def process_mark(pid: int) -> str:

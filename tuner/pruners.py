@@ -88,4 +88,4 @@ PRUNERS: dict[str, Pruner] = {"none": none, "median": below_median, "hyperband":
 def check(name: str) -> None:
     """Refuses an unknown pruner."""
     if name not in PRUNERS:
-        raise Usage(f"pruner {name!r} is unknown: choose one of {', '.join(PRUNERS)}.")
+        raise Usage(f"pruner {name!r} is unknown: choose one of {', '.join(PRUNERS)}.", "pruner")

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from tuner.studies import METRICS, Study, Trial
+from tuner.database import Database
+from tuner.metrics import FIGURES, METRICS
+from tuner.studies import Study, Trial, open_study
 
 PIPE_WIDTH = 200
 ROWS = 50
@@ -202,29 +204,10 @@ def next_commands(study: Study, database_option: str) -> None:
 
 def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> None:
     """One run's figures, each with its meaning."""
-    meanings = {
-        "nll": "−log P(x), nats per sentence",
-        "nll_se": "its standard error over sentences",
-        "ppl": "perplexity per token, end token included",
-        "ppl_no_end": "perplexity per word: the same likelihood, end tokens not counted",
-        "ppl_elbo": "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise",
-        "melbo": "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
-        "ppl_melbo": "exp(Σ MELBO / Σ tokens)",
-        "rate": "R = KL(q(z|x) ‖ p(z)), nats per sentence",
-        "rate_error": "R − r, reached minus wanted rate, nats",
-        "distortion": "D = −E_q log P(x|z), nats per sentence",
-        "neg_elbo": "D + R",
-        "paper_elbo": "D + R/L, Kruengkrai's own figure for L codes a sentence: no bound, for comparison with that paper alone",
-        "active_units": "latent dimensions that vary with x",
-        "mi": "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
-        "mi_he": "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
-        "mi_lower": "H − D, a lower bound on the mutual information; R is an upper one",
-        "acc_gap": "next-word accuracy, posterior minus prior sample, points",
-    }
     rows = table()
     for key in METRICS:
         if metrics.get(key) is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
-            rows.add_row(key, number(metrics[key]), meanings[key])
+            rows.add_row(key, number(metrics[key]), FIGURES[key].meaning)
     out = console()
     out.print(rows)
     out.print(estimator(metrics))
@@ -295,3 +278,12 @@ def export(study: Study, form: str) -> str:
             + [metrics.get("estimator", {}).get(key) for key in evaluated]
         )
     return text.getvalue()
+
+
+def export_from(url: str, name: str, form: str) -> str:
+    """The same for a study of that name in the database at that address."""
+    database = Database(url, patience=10.0)
+    try:
+        return export(open_study(database, name), form)
+    finally:
+        database.close()

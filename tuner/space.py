@@ -86,8 +86,11 @@ class Space:
     def __contains__(self, name: str) -> bool:
         return any(p.name == name for p in self.parameters)
 
-    def checked(self, values: Mapping[str, Value]) -> dict[str, Value]:
+    def checked(self, values: Mapping[str, Value], field: str = "fixed") -> dict[str, Value]:
         """The values, numbers in their parameter's own type (5 for a float is 5.0); keys that are no parameter pass.
+
+        Args:
+            field: of a request, that holds them.
 
         Raises:
             Usage: naming the hyperparameter, the value, the domain and the remedy.
@@ -96,7 +99,8 @@ class Space:
             if name in self and not self[name].accepts(value):
                 raise Usage(
                     f"{name} = {value} is out of {self.technique}'s domain: {name} must be {self[name].domain}; "
-                    "choose a value inside, or give a search space of your own with --space FILE."
+                    "choose a value inside, or give a search space of your own with --space FILE.",
+                    f"{field}.{name}",
                 )
         own = {"float": float, "int": int}
         return {k: own[self[k].type](v) if k in self and self[k].type in own else v for k, v in values.items()}
@@ -138,7 +142,7 @@ def load(technique: str) -> Space:
         Usage: if there is no such technique.
     """
     if technique not in techniques():
-        raise Usage(f"technique {technique!r} is unknown: choose one of {', '.join(techniques())}.")
+        raise Usage(f"technique {technique!r} is unknown: choose one of {', '.join(techniques())}.", "technique")
     file = resources.files("search_spaces") / f"{technique}.toml"
     return parse(file.read_text(encoding="utf-8"), f"search_spaces/{technique}.toml")
 

@@ -1,5 +1,7 @@
 """Studies: create, go on with, inspect. The one service layer; the command line is a thin coat over it."""
 
+import json
+import math
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,23 +9,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, case, delete, func, select, tuple_, update
 
-from tuner import __version__, samplers
-from tuner.artifacts import Store
-from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive
-from tuner.errors import Fault, Usage
+from tuner import __version__, pareto, samplers
+from tuner.artifacts import LOG, SAMPLES, Store
+from tuner.database import HOST, LOCK, AttemptRow, Database, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive, revise
+from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.metrics import METRICS as METRICS
 from tuner.pruners import Curve
 from tuner.space import Space, Value
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
-
-METRICS = (
-    "nll", "nll_se", "ppl", "ppl_no_end", "ppl_elbo", "melbo", "ppl_melbo", "rate", "rate_error", "distortion", "neg_elbo",
-    "paper_elbo", "active_units", "mi", "mi_he", "mi_lower", "acc_gap",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,6 +95,8 @@ SILENT_SECONDS = 60.0
 """as long as a lease: a worker without a word for longer is lost"""
 OVER = ("complete", "failed", "pruned")
 """states that a trial does not leave"""
+STATES = (*OVER, "running", "waiting")
+STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ class Study:
 
     def _keep(self, row: StudyRow) -> None:
         self.budget, self.state, self.why, self.rules = row.budget, row.state, row.why, Rules(**row.rules)
+        self.revision = row.revision
 
     def refresh(self) -> "Study":
         """The study with its budget, state and rules as they are now."""
@@ -169,6 +170,30 @@ class Study:
             raise Usage(f"run '{self.name}/{number}' has saved nothing yet: its trial is {row.state}.")
         return self.store.folder(row.artifacts, cache)
 
+    def published(self, number: int, file: str) -> bytes | None:
+        """One of the newest files of a trial; none if it has not been published.
+
+        Raises:
+            Missing: if there is no such trial.
+        """
+        self.trial(number)
+        query = select(TrialRow.artifacts).where(TrialRow.study == self.name, TrialRow.number == number)
+        generation = self.database.read(lambda session: session.execute(query).scalar())
+        return None if generation is None else self.store.read(f"{generation}/{file}")
+
+    def samples(self, number: int) -> dict[str, Any] | None:
+        """What a complete trial's model wrote; none if it has written nothing."""
+        content = self.published(number, SAMPLES)
+        return None if content is None else dict(json.loads(content))
+
+    def log(self, number: int, size: int) -> str | None:
+        """The last so many bytes of the last attempt's log, whole lines."""
+        content = self.published(number, LOG)
+        if content is None:
+            return None
+        end = content[-size:]
+        return end[end.find(b"\n") + 1 if len(content) > size else 0 :].decode(errors="replace")
+
     def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
         """What the trainer is given for a trial."""
         facts = self.specification
@@ -181,36 +206,48 @@ class Study:
             "seed": samplers.derive(facts["seed"], number, "train"),
         }
 
+    def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """What a complete trial of these metrics keeps: its value is its NLL and what its rate falls short of the least one."""
+        nll = math.nan if metrics["nll"] is None else float(metrics["nll"])
+        shortfall = max(self.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
+        values = [nll + shortfall]
+        if self.specification["objective"] == "nll,rate":
+            values.append(metrics["rate"])
+        return {"value": values[0], "values": values, "metrics": metrics}
+
     def front(self) -> list[int]:
         """Numbers of the complete trials that none has both a lower value and a higher rate than, from the lowest value on; none
         for one objective. Of equal ones all are in it."""
         if self.specification["objective"] == "nll":
             return []
         mine = (TrialRow.study == self.name, TrialRow.state == "complete")
-        query = select(TrialRow.number, TrialRow.values).where(*mine)
-        found = [(v[0], -v[1], number) for number, v in self.database.read(lambda s: s.execute(query).all())]
-        kept: list[tuple[float, float, int]] = []
-        for value, loss, number in sorted(found):
-            if not kept or loss < kept[-1][1] or (value, loss) == kept[-1][:2]:
-                kept.append((value, loss, number))
-        return [number for _, _, number in kept]
+        query = select(TrialRow.number, TrialRow.values).where(*mine).order_by(TrialRow.number)
+        found = self.database.read(lambda s: s.execute(query).all())
+        kept = pareto.front([v[0] for _, v in found], [v[1] for _, v in found], "min", "max")
+        return [found[index][0] for index in kept]
 
     def end(self, state: str, why: str) -> None:
         """Hands out no more trials: the study is `stopped` by someone, or `satisfied`. What is under way is handed back."""
         ended = update(StudyRow).where(StudyRow.name == self.name, StudyRow.state == "active")
-        self.database.run(lambda session: session.execute(ended.values(state=state, why=why)))
+
+        def change(session: Any) -> None:
+            if session.execute(ended.values(state=state, why=why)).rowcount:
+                revise(session, self.name)
+
+        self.database.run(change)
         self.refresh()
 
     def resume(self) -> None:
         """Hands out trials again; a deadline that has passed is dropped."""
 
         def change(session: Any) -> None:
-            row = session.get_one(StudyRow, self.name)
+            row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             if row.state == "deleting":
-                raise Usage(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
+                raise Clash(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
             row.state, row.why = "active", None
             if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
                 row.rules = {**row.rules, "deadline": None}
+            revise(session, self.name)
 
         self.database.run(change)
         self.refresh()
@@ -229,10 +266,11 @@ class Study:
                 t.number for t in session.scalars(live.where(TrialRow.lease_until > now)) if self._is_held(session, t)
             ]
             if held:
-                raise Usage(
+                raise Clash(
                     f"study {self.name!r} has trials under way ({_listed(held)}): stop it first, with `tuner stop {self.name}`."
                 )
-            session.get_one(StudyRow, self.name).state = "deleting"
+            session.get_one(StudyRow, self.name, with_for_update=LOCK).state = "deleting"
+            revise(session, self.name)
 
         self.database.run(mark)
         try:
@@ -278,6 +316,88 @@ class Study:
 
         return self.database.read(look)
 
+    def trial(self, number: int) -> Trial:
+        """One trial.
+
+        Raises:
+            Missing: if there is none of that number.
+        """
+
+        def look(session: Any) -> Trial | None:
+            row = session.get(TrialRow, (self.name, number))
+            return None if row is None else self._trial(row, self.database.clock(session))
+
+        found = self.database.read(look)
+        if found is None:
+            raise Missing(f"study {self.name!r} has no trial {number}: list its trials first.")
+        return found
+
+    def trial_page(
+        self, limit: int, after: int | None = None, state: str | None = None, newest_first: bool = False
+    ) -> list[Trial]:
+        """Up to `limit` trials, in the order of their numbers or against it, after one of a number."""
+        query = select(TrialRow).where(TrialRow.study == self.name).limit(limit)
+        query = query.order_by(TrialRow.number.desc() if newest_first else TrialRow.number)
+        if after is not None:
+            query = query.where(TrialRow.number < after if newest_first else TrialRow.number > after)
+
+        def look(session: Any) -> list[Trial]:
+            now = self.database.clock(session)
+            chosen = query if state is None else query.where(_shown_state(now) == state)
+            return [self._trial(row, now) for row in session.scalars(chosen)]
+
+        return self.database.read(look)
+
+    def epoch_page(self, number: int, limit: int, after: int = 0) -> list[dict[str, Any]]:
+        """Up to `limit` epochs of a trial after one; a part of a finished search costs a round trip, not a scan."""
+        mine = (EpochRow.study == self.name, EpochRow.trial == number, EpochRow.epoch > after)
+        query = select(EpochRow).where(*mine).order_by(EpochRow.epoch).limit(limit)
+        return [epoch_of(row) for row in self.database.read(lambda session: session.scalars(query).all())]
+
+    def attempts(self, number: int) -> list[dict[str, Any]]:
+        """A trial's attempts, the first one first."""
+        columns = (
+            AttemptRow.worker, AttemptRow.host, AttemptRow.seed, AttemptRow.state, AttemptRow.reason, AttemptRow.message,
+            AttemptRow.started_at, AttemptRow.ended_at,
+        )  # fmt: skip
+        mine = (AttemptRow.study == self.name, AttemptRow.trial == number)
+        query = select(*columns).where(*mine).order_by(AttemptRow.id)
+        rows = self.database.read(lambda session: session.execute(query).mappings().all())
+        return [{"attempt": count, **row} for count, row in enumerate(rows)]
+
+    def enqueue(self, params: Mapping[str, Value]) -> Trial:
+        """A trial with these hyperparameters, others at their defaults, for the next worker; a spent budget grows by it.
+
+        Raises:
+            Usage: if one of them is not searched by this study or out of its domain.
+            Clash: if the study is being deleted.
+        """
+        searched = self.space.searched(self.specification["fixed"])
+        names = [p.name for p in searched]
+        for key in params:
+            if key not in names:
+                raise Usage(
+                    f"{key!r} is not searched by study {self.name!r}: give values of {', '.join(names) or 'nothing'}.",
+                    f"params.{key}",
+                )
+        chosen = self.space.checked({**{p.name: p.default for p in searched}, **params}, "params")
+
+        def insert(session: Any) -> Trial:
+            study = session.get_one(StudyRow, self.name, with_for_update=LOCK)
+            if study.state == "deleting":
+                raise Clash(f"study {self.name!r} is being deleted: make another one.")
+            now = self.database.clock(session)
+            mine = select(func.count()).where(TrialRow.study == self.name)
+            number = session.execute(mine).scalar_one()
+            study.budget = max(study.budget, number + 1)
+            row = TrialRow(study=self.name, number=number, state="waiting", params=chosen, attrs={}, created_at=now)
+            session.add(row)
+            row.revision = revise(session, self.name)
+            session.flush()
+            return self._trial(row, now)
+
+        return self.database.run(insert)
+
     def _trial(self, row: TrialRow, now: float) -> Trial:
         is_running = row.state == "running" and row.lease_until > now
         seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
@@ -300,6 +420,16 @@ class Study:
         """How many trials are in each state."""
         query = select(TrialRow.state, func.count()).where(TrialRow.study == self.name).group_by(TrialRow.state)
         return {row[0]: row[1] for row in self.database.read(lambda session: session.execute(query).all())}
+
+    def shown_counts(self) -> dict[str, int]:
+        """The same, a trial whose lease has run out counted as waiting, and every state there."""
+
+        def look(session: Any) -> dict[str, int]:
+            state = _shown_state(self.database.clock(session))
+            query = select(state, func.count()).where(TrialRow.study == self.name).group_by(state)
+            return {row[0]: row[1] for row in session.execute(query)}
+
+        return {**dict.fromkeys(STATES, 0), **self.database.read(look)}
 
     def best(self) -> Trial | None:
         """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
@@ -334,6 +464,18 @@ class Study:
         }
 
 
+def _shown_state(now: float) -> Any:
+    """A trial's state as shown, in SQL."""
+    lost = and_(TrialRow.state == "running", TrialRow.lease_until <= now)
+    return case((lost, "waiting"), else_=TrialRow.state)
+
+
+def epoch_of(row: EpochRow) -> dict[str, Any]:
+    """A trial's figures at one epoch, as JSON values."""
+    names = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective")
+    return {name: getattr(row, name) for name in names}
+
+
 def best_of(trials: list[Trial]) -> Trial | None:
     """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
     done = [t for t in trials if t.value is not None]
@@ -344,7 +486,7 @@ def open_study(database: Database, name: str) -> Study:
     """A study by its name.
 
     Raises:
-        Usage: if there is none.
+        Missing: if there is none.
     """
     row, known = database.read(
         lambda session: (
@@ -354,7 +496,7 @@ def open_study(database: Database, name: str) -> Study:
     )
     if row is None:
         there = f"it holds {', '.join(known)}" if known else "it holds none"
-        raise Usage(f"study {name!r} is not in {database.url}: {there}.")
+        raise Missing(f"study {name!r} is not in {database.url}: {there}.")
     return Study(database, row)
 
 
@@ -394,6 +536,132 @@ def observations_of(database: Database, name: str, space: "Mapping[str, BaseDist
 def all_studies(database: Database) -> list[Study]:
     query = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
     return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
+
+
+def page(
+    database: Database,
+    limit: int,
+    after: tuple[float, str] | None = None,
+    technique: str | None = None,
+    state: str | None = None,
+) -> list[Study]:
+    """Up to `limit` studies, the newest first, after one of a creation time and name."""
+    query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc()).limit(limit)
+    if technique is not None:
+        query = query.where(StudyRow.specification["technique"].as_string() == technique)
+    if state is not None:
+        query = query.where(StudyRow.state == state)
+    if after is not None:
+        query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
+    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
+
+
+def revisions(database: Database) -> dict[str, int]:
+    """Every study's revision."""
+    query = select(StudyRow.name, StudyRow.revision)
+    return {row[0]: row[1] for row in database.read(lambda session: session.execute(query).all())}
+
+
+def revision_of(database: Database, name: str) -> int:
+    """One study's revision.
+
+    Raises:
+        Missing: if there is no such study.
+    """
+    query = select(StudyRow.revision).where(StudyRow.name == name)
+    found = database.read(lambda session: session.execute(query).scalar())
+    return open_study(database, name).revision if found is None else found
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed in a study after one revision and up to another, each with its own."""
+
+    study: Study
+    until: int
+    trials: list[tuple[int, Trial]]
+    epochs: list[tuple[int, int, dict[str, Any]]]
+    """revision, trial number, figures"""
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing newer was there."""
+        return self.until == self.study.revision
+
+
+def changes(database: Database, name: str, after: int, limit: int = 1000) -> Changes | None:
+    """The trials as they are now that changed after a revision, and the epochs reported since; None if the study is gone.
+
+    About `limit` of each at most: the rest comes after `until`.
+    """
+
+    def look(session: Any) -> Changes | None:
+        row = session.get(StudyRow, name)
+        if row is None:
+            return None
+        until: int = row.revision
+        for table in (TrialRow, EpochRow):
+            newer = (table.study == name, table.revision > after)
+            query = select(table.revision).where(*newer).order_by(table.revision).offset(limit - 1).limit(1)
+            until = min(session.execute(query).scalar() or until, until)
+        study, now = Study(database, row), database.clock(session)
+
+        def found(table: Any) -> Any:
+            between = (table.study == name, table.revision > after, table.revision <= until)
+            return session.scalars(select(table).where(*between).order_by(table.revision))
+
+        trials = [(t.revision, study._trial(t, now)) for t in found(TrialRow)]
+        return Changes(study, until, trials, [(e.revision, e.trial, epoch_of(e)) for e in found(EpochRow)])
+
+    return database.read(look)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a database holds."""
+
+    trials: dict[str, int]
+    """by state"""
+    studies: dict[str, int]
+    """by state"""
+    queue: int
+    """trials that active studies have yet to begin or to go on with"""
+    lost: int
+    """attempts whose process or lease was lost"""
+    workers: int
+
+
+def totals(database: Database) -> Totals:
+    def look(session: Any) -> Totals:
+        now = database.clock(session)
+        state = _shown_state(now)
+        trials = {row[0]: row[1] for row in session.execute(select(state, func.count()).group_by(state))}
+        by_state = select(StudyRow.state, func.count()).group_by(StudyRow.state)
+        studies = {row[0]: row[1] for row in session.execute(by_state)}
+        begun = select(func.count()).where(TrialRow.study == StudyRow.name, state != "waiting").scalar_subquery()
+        left = select(StudyRow.budget - begun).where(StudyRow.state == "active")
+        lost = select(func.count()).where(AttemptRow.state == "lost")
+        there = select(func.count()).where(WorkerRow.state != "gone", WorkerRow.seen_at > now - SILENT_SECONDS)
+        return Totals(
+            {**dict.fromkeys(STATES, 0), **trials},
+            {**dict.fromkeys(STUDY_STATES, 0), **studies},
+            sum(max(count, 0) for count in session.scalars(left)),
+            session.execute(lost).scalar_one(),
+            session.execute(there).scalar_one(),
+        )
+
+    return database.read(look)
+
+
+def is_staffed(database: Database) -> bool:
+    """Whether any worker is there."""
+
+    def look(session: Any) -> bool:
+        heard = (WorkerRow.state != "gone", WorkerRow.seen_at > database.clock(session) - SILENT_SECONDS)
+        rows = session.execute(select(WorkerRow.host, WorkerRow.process).where(*heard))
+        return any(host != HOST or is_alive(process) for host, process in rows)
+
+    return database.read(look)
 
 
 def overview(database: Database) -> list[dict[str, Any]]:
@@ -459,37 +727,33 @@ def go_on(
     folder = f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve())
 
     def enter(session: Any) -> StudyRow:
-        row: StudyRow | None = session.get(StudyRow, name, with_for_update=True)
+        row: StudyRow | None = session.get(StudyRow, name, with_for_update=LOCK)
         now = database.clock(session)
         if row is None:
             if used:
-                raise Usage(
+                raise Clash(
                     f"study {name!r} is in {database.url} but is not this program's: take another --study NAME."
                 )
             row = StudyRow(
-                name=name, specification=wanted, budget=request.trials, folder=folder, rules=rules, created_at=now
+                name=name,
+                specification=wanted,
+                budget=request.trials,
+                folder=folder,
+                rules=rules,
+                created_at=now,
+                revision=int(now * 1000),
             )
             session.add(row)
             session.flush()
             return row
-        if row.state == "deleting":
-            raise Usage(f"study {name!r} is being deleted: finish that with `tuner delete {name}`.")
-        earlier = {**ADDED, **row.specification}
-        if earlier["warm_start"] and (request.warm_start or {}).get("study") == earlier["warm_start"]["study"]:
-            wanted["warm_start"] = earlier["warm_start"]  # as it was then; that study may have gone on
-        differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
-        if differs:
-            key = differs[0]
-            raise Usage(
-                f"study {name!r} exists with another {key} ({_brief(earlier[key])}, not {_brief(wanted[key])}): "
-                "give the new one a name of its own with --study NAME."
-            )
+        earlier = agree(row, wanted)
         row.budget = max(row.budget, request.trials)  # another worker may be at it
         row.rules = rules
         satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
         row.specification = {**earlier, "stop_when": request.stop_when}
         if not satisfied:
             row.state, row.why = "active", None
+        revise(session, name)
         return row
 
     study = Study(database, database.run(enter))
@@ -499,6 +763,27 @@ def go_on(
         except OSError as error:
             raise Fault(f"--runs {runs} cannot be written ({error.strerror}): name another folder.") from error
     return study
+
+
+def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The specification of the study that is there, if what is wanted under its name is the same study.
+
+    Raises:
+        Clash: if it is another one, or is being deleted.
+    """
+    if row.state == "deleting":
+        raise Clash(f"study {row.name!r} is being deleted: finish that with `tuner delete {row.name}`.")
+    earlier = {**ADDED, **row.specification}
+    if earlier["warm_start"] and (wanted["warm_start"] or {}).get("study") == earlier["warm_start"]["study"]:
+        wanted["warm_start"] = earlier["warm_start"]  # as it was then; that study may have gone on
+    differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
+    if differs:
+        key = differs[0]
+        raise Clash(
+            f"study {row.name!r} exists with another {key} ({_brief(earlier[key])}, not {_brief(wanted[key])}): "
+            "give the new one a name of its own with --study NAME."
+        )
+    return earlier
 
 
 def _listed(numbers: list[int]) -> str:

@@ -259,7 +259,8 @@ class Worker:
             return
         if end["event"] == "done":
             try:
-                found = _found(study, end)
+                cost = {key: end[key] for key in ("epochs", "tokens_per_second", "seconds")}
+                found = {**study.outcome(end["metrics"]), "cost": cost}
             except (KeyError, TypeError) as error:
                 reason, message = "error", f"the trainer's result is not whole ({error!r})."
             else:
@@ -391,18 +392,6 @@ class _Published:
         generation = f"{self.claim.folder}/{self.claim.token[:8]}-{self.count}"
         self.store.publish(self.work, generation, names)
         return generation
-
-
-def _found(study: Study, result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a complete trial keeps of its trainer's result."""
-    metrics = result["metrics"]
-    nll = math.nan if metrics["nll"] is None else float(metrics["nll"])
-    shortfall = max(study.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
-    values = [nll + shortfall]
-    if study.specification["objective"] == "nll,rate":
-        values.append(metrics["rate"])
-    cost = {key: result[key] for key in ("epochs", "tokens_per_second", "seconds")}
-    return {"value": values[0], "values": values, "metrics": metrics, "cost": cost}
 
 
 def _disk(claim: Claim, error: OSError) -> Fault:

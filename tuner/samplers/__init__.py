@@ -103,7 +103,9 @@ def _entry(name: str) -> Entry:
     module, colon, attribute = name.partition(":")
     if colon and module and attribute:
         return Entry("your own", name)
-    raise Usage(f"sampler {name!r} is unknown: choose one of {', '.join(SAMPLERS)}, or your own as module:Class.")
+    raise Usage(
+        f"sampler {name!r} is unknown: choose one of {', '.join(SAMPLERS)}, or your own as module:Class.", "sampler"
+    )
 
 
 def _load(name: str, entry: Entry) -> Any:
@@ -151,7 +153,8 @@ def create(
     free = sorted(known - set(given) - {"self", "args", "kwargs"})
     for option in options:
         if option not in free:
-            raise Usage(f"sampler {name!r} has no option {option!r}: it has {', '.join(free) or 'none'}.")
+            has = ", ".join(free) or "none"
+            raise Usage(f"sampler {name!r} has no option {option!r}: it has {has}.", f"sampler_options.{option}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks some options as experimental
         try:
@@ -160,5 +163,5 @@ def create(
             remedy = f"pip install '{entry.extra}'" if entry.extra else "install what it needs"
             raise Usage(f"sampler {name!r} cannot be loaded ({error}): {remedy}.") from error
         except (TypeError, ValueError) as error:
-            raise Usage(f"sampler {name!r} refuses its options: {error}") from error
+            raise Usage(f"sampler {name!r} refuses its options: {error}", "sampler_options") from error
     return sampler

@@ -1,0 +1,1 @@
+"""The REST API over `tuner.studies`, and the dashboard."""

@@ -1,0 +1,105 @@
+"""Answers as bytes: encoded once for each revision of what they tell, compressed once, and not sent again to whoever has them."""
+
+import gzip
+import hashlib
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+COMPRESSED_BYTES = 2_000
+"""from which an answer is worth compressing"""
+KEPT = 256
+KEPT_BYTES = 24 * 2**20
+
+
+def encode(content: Any) -> bytes:
+    """JSON, with null for what is no finite number."""
+    try:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
+    except ValueError:
+        return encode(_finite(content))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return {key: _finite(v) for key, v in value.items()} if isinstance(value, dict) else value
+
+
+def time_of(seconds: float | None) -> str | None:
+    """Unix seconds as RFC 3339, UTC."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Answer:
+    """One JSON text, and what it takes to send it."""
+
+    def __init__(self, content: Any) -> None:
+        self.body = encode(content)
+
+    @cached_property
+    def tag(self) -> str:
+        return f'"{hashlib.sha256(self.body).hexdigest()[:24]}"'
+
+    @cached_property
+    def packed(self) -> bytes:
+        return gzip.compress(self.body, 5, mtime=0)
+
+    def response(self, request: Request) -> Response:
+        """It, or 304 if the client has it."""
+        headers = {"ETag": self.tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization"}
+        known = request.headers.get("if-none-match", "")
+        if known == "*" or self.tag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
+            return Response(None, 304, headers)
+        if len(self.body) >= COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(self.packed, 200, headers, "application/json")
+        return Response(self.body, 200, headers, "application/json")
+
+
+class Answers:
+    """The last answers by what they depend on; `make` is called once for each key, however many ask at the same time."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._making: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Answer:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                return found
+            turn = self._making.setdefault(key, threading.Lock())
+        with turn:
+            found = self._kept.get(key)
+            if found is None:
+                try:
+                    found = Answer(make())
+                finally:
+                    with self._lock:
+                        self._making.pop(key, None)
+                with self._lock:
+                    self._keep(key, found)
+        return found
+
+    def _keep(self, key: Hashable, answer: Answer) -> None:
+        self._kept[key] = answer
+        self._bytes += len(answer.body)
+        while len(self._kept) > KEPT or (self._bytes > KEPT_BYTES and len(self._kept) > 1):
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= len(old.body)

@@ -1,0 +1,60 @@
+"""The page at `/`: static files of our own beside this one, and Plotly's script from its package. No build step, no CDN."""
+
+import gzip
+import hashlib
+from functools import cache
+from importlib import resources
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.problems import problem
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+PLOTLY = "plotly.js"
+
+
+@cache
+def _file(name: str) -> tuple[bytes, bytes, str] | None:
+    """A file's content, the same compressed, and its tag; none if there is none of that name."""
+    if name == PLOTLY:
+        content = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
+    else:
+        ours = {entry.name: entry for entry in resources.files(__package__).iterdir() if entry.is_file()}
+        if name not in ours or not name.endswith(tuple(TYPES)):
+            return None
+        content = ours[name].read_bytes()
+    return content, gzip.compress(content, 6, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+
+
+def mount(app: FastAPI) -> None:
+    """Serves them."""
+
+    @app.get("/", include_in_schema=False)
+    def index(request: Request) -> Response:
+        return _send(request, "index.html")
+
+    @app.get("/assets/{name}", include_in_schema=False)
+    def asset(request: Request, name: str) -> Response:
+        return _send(request, name)
+
+
+def _send(request: Request, name: str) -> Response:
+    found = _file(name)
+    if found is None:
+        return problem(404, f"{request.url.path} is not there: the page is at /")
+    content, packed, tag = found
+    headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(None, 304, headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        content = packed
+    return Response(content, 200, headers, TYPES[name[name.rindex(".") :]])

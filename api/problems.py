@@ -1,0 +1,113 @@
+"""Errors as RFC 9457's problem+json: one sentence with what, its value, the rule and the remedy."""
+
+import json
+import logging
+import re
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tuner.attempts import LeaseLost
+from tuner.errors import Clash, Fault, Missing, Usage
+
+MEDIA = "application/problem+json"
+log = logging.getLogger("tuner.api")
+
+
+def body(status: int, detail: str, field: str | None = None) -> bytes:
+    """The remedy is what the sentence ends with, after its colon."""
+    _, colon, remedy = detail.rpartition(": ")
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "field": field,
+        "remedy": remedy if colon else None,
+    }
+    return json.dumps(content, ensure_ascii=False).encode(errors="replace")
+
+
+def problem(status: int, detail: str, field: str | None = None, **headers: str) -> Response:
+    return Response(body(status, detail, field), status, headers, MEDIA)
+
+
+STATUS: dict[type[Exception], int] = {Missing: 404, Clash: 409, LeaseLost: 409, Usage: 422}
+
+
+def handle(app: FastAPI) -> None:
+    """Turns every error into a problem."""
+
+    def expected(_: Request, error: Exception) -> Response:
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        return problem(status, _without_options(str(error)), getattr(error, "field", None))
+
+    for kind in STATUS:
+        app.add_exception_handler(kind, expected)
+
+    @app.exception_handler(RequestValidationError)
+    def _(_: Request, error: RequestValidationError) -> Response:
+        return problem(422, *_said(error.errors()[0]))
+
+    @app.exception_handler(HTTPException)
+    def _(request: Request, error: HTTPException) -> Response:
+        said = {
+            404: f"{request.url.path} is not there: the routes are in /v1/openapi.json",
+            405: f"{request.method} is not allowed for {request.url.path}: the routes are in /v1/openapi.json",
+        }
+        return problem(error.status_code, said.get(error.status_code, str(error.detail)), **(error.headers or {}))
+
+    def away(_: Request, error: Exception) -> Response:
+        log.warning("the database cannot be used: %s", type(error).__name__)
+        return problem(503, "the database cannot be reached now: try again in a moment.", **{"Retry-After": "2"})
+
+    app.add_exception_handler(DBAPIError, away)
+
+    @app.exception_handler(Fault)
+    def _(_: Request, error: Exception) -> Response:
+        log.error("%s", error)
+        return problem(503, "the server cannot do this now, and its log says why: try again later.")
+
+    @app.exception_handler(Exception)
+    def _(_: Request, error: Exception) -> Response:
+        del error  # the server logs it with its traceback
+        return problem(500, "the server has failed at this request, and its log says how: report it.")
+
+
+COMMANDS = (
+    (
+        re.compile(r", or give a search space of your own with --space FILE|,? with `tuner [^`]*`| with --study NAME"),
+        "",
+    ),
+    (re.compile("--objectives"), "objective"),
+    (re.compile("--set"), "fixed"),
+    (re.compile("--study"), "name"),
+)
+
+
+def _without_options(detail: str) -> str:
+    """A sentence made for the command line, with a request's fields for the options."""
+    for option, field in COMMANDS:
+        detail = option.sub(field, detail)
+    return re.sub("--[a-z-]+", lambda found: found[0][2:].replace("-", "_"), detail)
+
+
+def _said(error: dict[str, Any]) -> tuple[str, str | None]:
+    """One of pydantic's errors as a sentence and its field."""
+    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    field = ".".join(place) or None
+    if error["type"] == "missing":
+        return f"{field or 'the body'} is missing: give it.", field
+    if error["type"] == "json_invalid":
+        return f"the body is no JSON ({error['ctx']['error']}): send one JSON object.", None
+    if error["type"] == "extra_forbidden":
+        return f"{field} is no field of this request: leave it out.", field
+    value = str(error.get("input"))
+    shown = value if len(value) < 80 else value[:77] + "…"
+    rule = error["msg"][0].lower() + error["msg"][1:]
+    return f"{field or 'the body'} = {shown!r} is not allowed: {rule}.", field

@@ -1,0 +1,72 @@
+"""What there is to choose from: techniques, corpora, options; and who works."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api import schemas, views
+from api.answers import Answer
+from api.service import service_of
+from tuner import __version__, space, studies, trainer
+from tuner.console import PRESETS
+from tuner.metrics import AXES
+from tuner.pruners import PRUNERS
+from tuner.samplers import DEFAULT, SAMPLERS
+
+router = APIRouter(tags=["catalogue"])
+
+
+@router.get("/options", response_model=schemas.Options)
+def options(request: Request) -> Response:
+    """What a new study may choose from, and what this key may do here."""
+    service = service_of(request)
+    content = {
+        "samplers": list(SAMPLERS),
+        "default_sampler": DEFAULT,
+        "pruners": list(PRUNERS),
+        "models": list(PRESETS),
+        "objectives": list(studies.OBJECTIVES),
+        "states": list(studies.STUDY_STATES),
+        "trial_states": list(studies.STATES),
+        "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
+        "corpora": list(service.settings.registered),
+        "technique_names": space.techniques(),
+        "can_write": request.scope["state"]["can_write"],
+        "has_workers": service.is_staffed,
+        "version": __version__,
+    }
+    return Answer(content).response(request)
+
+
+@router.get("/techniques", response_model=schemas.Techniques)
+def techniques(request: Request) -> Response:
+    """All techniques with their formulas, hyperparameters and domains."""
+
+    def make() -> dict[str, Any]:
+        return {"items": [views.technique(space.load(name)) for name in space.techniques()], "next": None}
+
+    return service_of(request).answers.get("techniques", make).response(request)
+
+
+@router.get("/corpora", response_model=schemas.Corpora)
+def corpora(request: Request) -> Response:
+    """The corpora that this server offers. The first time each is read by a trainer's process, which takes seconds."""
+    service = service_of(request)
+
+    def describe(place: str) -> dict[str, Any]:
+        return service.workshop.do(trainer.ask, "corpus", place, "{}")
+
+    def make() -> dict[str, Any]:
+        keys = ("sentences", "vocabulary", "entropy", "fingerprint")
+        found = {name: describe(place) for name, place in service.settings.registered.items()}
+        return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items()], "next": None}
+
+    return service.answers.get("corpora", make).response(request)
+
+
+@router.get("/workers", response_model=schemas.Workers)
+def workers(request: Request) -> Response:
+    """Who is at work, the newest word first. One without a word for a minute is `lost`."""
+    found = studies.workers(service_of(request).database)
+    return Answer({"items": [views.worker(w) for w in found], "next": None}).response(request)

@@ -1,0 +1,34 @@
+"""Whether the server lives, whether it can serve, and its figures for Prometheus."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from api.measures import render
+from api.problems import problem
+from api.service import service_of
+from tuner import studies
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_class=JSONResponse)
+def healthz() -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz", response_class=JSONResponse)
+def readyz(request: Request) -> Response:
+    """The database answers too, and the server is not about to stop."""
+    service = service_of(request)
+    if service.feed.is_closed:
+        return problem(503, "the server is stopping: ask another one.")
+    studies.revisions(service.database)
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """Trials by state, the queue, lost attempts, suggestion seconds, requests: Prometheus's text format."""
+    body, media = render(service_of(request))
+    return Response(body, media_type=media)

@@ -1,0 +1,156 @@
+"""Studies: list, make, inspect, start, stop, delete; their fronts and importances."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from api import cursors, schemas, views
+from api.answers import Answer
+from api.routes import Cursor, Limit, StudyName, page
+from api.service import Service, service_of
+from tuner import importance, launch, pareto, report, space, studies
+from tuner.console import PRESETS
+from tuner.errors import Missing, Usage
+from tuner.samplers import SAMPLERS
+from tuner.studies import Rules, Study
+
+router = APIRouter(tags=["studies"])
+
+
+@router.get("/studies", response_model=schemas.Studies)
+def list_studies(
+    request: Request,
+    technique: Annotated[schemas.Name | None, Query()] = None,
+    state: schemas.StudyState | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Studies in short, the newest first."""
+    service = service_of(request)
+    place = cursors.read(cursor, float, str)
+    after = None if place is None else (place[0], place[1])
+    staffed = service.is_staffed
+    found = studies.page(service.database, limit + 1, after, technique, state)
+
+    def summary(study: Study) -> dict[str, Any]:
+        return service.summary(study, staffed)
+
+    listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
+    return Answer({**listed, "items": [summary(study) for study in listed["items"]]}).response(request)
+
+
+@router.post(
+    "/studies",
+    status_code=201,
+    response_model=schemas.Study,
+    responses={200: {"model": schemas.Study, "description": "The same study was there."}},
+)
+def create_study(request: Request, new: schemas.NewStudy) -> Response:
+    """Make a study. Workers begin it at once; without any it waits. The same body again finds the same study."""
+    service = service_of(request)
+    corpora = service.settings.registered
+    if new.corpus not in corpora:
+        raise Usage(f"corpus {new.corpus!r} is not one of this server's: choose one of {', '.join(corpora)}.", "corpus")
+    if new.sampler not in SAMPLERS:  # a module:Class would be imported
+        raise Usage(f"sampler {new.sampler!r} is unknown: choose one of {', '.join(SAMPLERS)}.", "sampler")
+    if new.model not in PRESETS:
+        raise Usage(f"model preset {new.model!r} is unknown: choose one of {', '.join(PRESETS)}.", "model")
+    deadline = None if new.deadline is None else new.deadline.timestamp()
+    proposal = launch.Proposal(
+        space=space.load(new.technique),
+        trials=new.trials,
+        name=new.name or launch.name_of(new.technique, new.corpus, new.model),
+        corpus=corpora[new.corpus],
+        rules=Rules(new.timeout or 0.0, deadline, new.max_failures),
+        **new.model_dump(exclude={"technique", "trials", "name", "corpus", "timeout", "deadline", "max_failures"}),
+    )
+    settings = service.settings
+    made = service.workshop.do(launch.create, settings.database, proposal, settings.runs, settings.artifacts)
+    response = _shown(request, service, service.study(proposal.name), 201 if made else 200)
+    response.headers["Location"] = f"/v1/studies/{proposal.name}"
+    return response
+
+
+@router.get("/studies/{name}", response_model=schemas.Study)
+def show_study(request: Request, name: StudyName) -> Response:
+    """A study with its best trial, its front and what defines it."""
+    service = service_of(request)
+    staffed = service.is_staffed
+    answer = service.of_study("study", name, staffed, lambda s: views.study(s, service.corpus(s), staffed))
+    return answer.response(request)
+
+
+@router.delete("/studies/{name}", status_code=204)
+def delete_study(request: Request, name: StudyName) -> Response:
+    """Remove a study with its trials and files. It must have no trial under way."""
+    service_of(request).study(name).delete()
+    return Response(status_code=204)
+
+
+@router.post("/studies/{name}/start", response_model=schemas.Study)
+def start_study(request: Request, name: StudyName) -> Response:
+    """Hand out trials again."""
+    service = service_of(request)
+    study = service.study(name)
+    study.resume()
+    return _shown(request, service, study)
+
+
+@router.post("/studies/{name}/stop", response_model=schemas.Study)
+def stop_study(request: Request, name: StudyName) -> Response:
+    """Hand out no more trials; those under way are handed back with their checkpoints."""
+    service = service_of(request)
+    study = service.study(name)
+    study.end("stopped", "stopped by the user")
+    return _shown(request, service, study)
+
+
+def _shown(request: Request, service: Service, study: Study, status: int = 200) -> Response:
+    content = views.study(study, service.corpus(study), service.is_staffed)
+    response = Response(Answer(content).body, status, media_type="application/json")
+    del request
+    return response
+
+
+@router.get("/studies/{name}/export", responses={200: {"content": {"text/csv": {}, "application/json": {}}}})
+def export_study(
+    request: Request, name: StudyName, form: Annotated[Literal["csv", "json"], Query(alias="format")] = "csv"
+) -> Response:
+    """All trials with their hyperparameters and metrics, as `tuner export` writes them."""
+    service = service_of(request)
+    service.study(name)
+    text = service.workshop.do(report.export_from, service.settings.database, name, form)
+    media = {"csv": "text/csv; charset=utf-8", "json": "application/json"}[form]
+    return Response(text, media_type=media, headers={"Content-Disposition": f'attachment; filename="study.{form}"'})
+
+
+@router.get("/studies/{name}/importance", response_model=schemas.Importance)
+def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "value") -> Response:
+    """How much of the metric's variation among the better trials each hyperparameter explains (PED-ANOVA), summing to 1."""
+    service = service_of(request)
+
+    def make(study: Study) -> dict[str, Any]:
+        return service.workshop.do(importance.of, service.settings.database, study.name, metric)
+
+    key = ("importance", name, metric, studies.revision_of(service.database, name))
+    return service.answers.get(key, lambda: make(service.study(name))).response(request)
+
+
+@router.get("/pareto", response_model=schemas.Pareto, tags=["pareto"])
+def show_pareto(
+    request: Request,
+    study: Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")],
+    x: schemas.Axis = "rate",
+    y: schemas.Axis = "ppl",
+    split: Literal["valid", "test"] = "valid",
+) -> Response:
+    """All complete trials of studies in the plane of two metrics, by columns; each study's front, and that of all together."""
+    service = service_of(request)
+    names = list(dict.fromkeys(study))
+    known = studies.revisions(service.database)
+    for name in names:
+        if name not in known:
+            raise Missing(f"study {name!r} is not there: see /v1/studies.", "study")
+    key = ("pareto", tuple(names), x, y, split, tuple(known[name] for name in names))
+    return service.answers.get(key, lambda: pareto.compare(service.columns(names), x, y, split)).response(request)

@@ -1,0 +1,126 @@
+"""Trials: list, inspect, enqueue; and their life with a worker that has no database."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import PlainTextResponse, Response
+
+from api import cursors, schemas, views
+from api.answers import Answer, encode
+from api.routes import Cursor, Limit, StudyName, TrialNumber, page
+from api.service import service_of
+from tuner import remote, studies
+from tuner.errors import Missing
+
+router = APIRouter(prefix="/studies/{name}", tags=["trials"])
+LOG_BYTES = 65_536
+
+
+@router.get("/trials", response_model=schemas.Trials)
+def list_trials(
+    request: Request,
+    name: StudyName,
+    state: schemas.TrialState | None = None,
+    order: Annotated[Literal["number", "-number"], Query(description="-number: the newest first")] = "number",
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
+    """Trials by their numbers."""
+    place = cursors.read(cursor, int)
+    after = None if place is None else place[0]
+
+    def make(study: studies.Study) -> dict[str, Any]:
+        found = study.trial_page(limit + 1, after, state, order == "-number")
+        return page([views.trial(trial) for trial in found], limit, lambda last: cursors.write(last["number"]))
+
+    return service_of(request).of_study("trials", name, (state, order, limit, after), make).response(request)
+
+
+@router.post("/trials", status_code=201, response_model=schemas.Trial)
+def enqueue_trial(request: Request, name: StudyName, new: schemas.NewTrial) -> Response:
+    """Have a configuration tried next. A study whose budget is spent gets one more trial."""
+    made = service_of(request).study(name).enqueue(new.params)
+    place = {"Location": f"/v1/studies/{name}/trials/{made.number}"}
+    return Response(encode(views.trial(made)), 201, place, "application/json")
+
+
+@router.get("/trials/{number}", response_model=schemas.TrialWithAttempts)
+def show_trial(request: Request, name: StudyName, number: TrialNumber) -> Response:
+    """A trial and its attempts."""
+
+    def make(study: studies.Study) -> dict[str, Any]:
+        return views.trial(study.trial(number), study.attempts(number))
+
+    return service_of(request).of_study("trial", name, number, make).response(request)
+
+
+@router.get("/trials/{number}/epochs", response_model=schemas.EpochList)
+def list_epochs(
+    request: Request, name: StudyName, number: TrialNumber, limit: Limit = 1000, cursor: Cursor = None
+) -> Response:
+    """A trial's validation figures by epoch, with the technique's own state in `objective`."""
+    place = cursors.read(cursor, int)
+    study = service_of(request).study(name)
+    study.trial(number)
+    found = study.epoch_page(number, limit + 1, 0 if place is None else place[0])
+    return Answer(page(found, limit, lambda last: cursors.write(last["epoch"]))).response(request)
+
+
+@router.get("/trials/{number}/samples", response_model=schemas.Samples)
+def show_samples(request: Request, name: StudyName, number: TrialNumber) -> Response:
+    """What a complete trial's model writes: samples with their nearest training sentences, a homotopy, reconstructions."""
+    service = service_of(request)
+    found = service.study(name).samples(number)
+    if found is None:
+        raise Missing(f"trial {number} of study {name!r} has no samples: they are written when its training ends well.")
+    return Answer(found).response(request)
+
+
+@router.get("/trials/{number}/log", response_class=PlainTextResponse)
+def show_log(request: Request, name: StudyName, number: TrialNumber) -> Response:
+    """The end of the last attempt's log."""
+    found = service_of(request).study(name).log(number, LOG_BYTES)
+    if found is None:
+        raise Missing(f"trial {number} of study {name!r} has no log: it comes with an attempt's end.")
+    return PlainTextResponse(found)
+
+
+@router.post(
+    "/ask",
+    response_model=schemas.Claimed,
+    responses={204: {"description": "There is nothing to do now."}},
+    tags=["remote workers"],
+)
+def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
+    """The next trial for a worker without a database, under a lease that it must renew."""
+    service = service_of(request)
+    service.study(name)
+    found = service.workshop.do(remote.ask, service.settings.database, name, asked.worker, asked.device)
+    if found is None:
+        return Response(status_code=204, headers={"Retry-After": "5"})
+    return Response(encode(asdict(found)), media_type="application/json")
+
+
+@router.post("/trials/{number}/epochs", response_model=schemas.Renewed, tags=["remote workers"])
+def report_epochs(request: Request, name: StudyName, number: TrialNumber, told: schemas.Epochs) -> Response:
+    """Report epochs, which renews the lease too."""
+    epochs = [epoch.model_dump() for epoch in told.epochs]
+    stop = remote.record(service_of(request).study(name), number, told.token, epochs)
+    return Response(encode({"stop": stop}), media_type="application/json")
+
+
+@router.post("/trials/{number}/renew", response_model=schemas.Renewed, tags=["remote workers"])
+def renew(request: Request, name: StudyName, number: TrialNumber, told: schemas.Renew) -> Response:
+    """Renew the lease."""
+    stop = remote.renew(service_of(request).study(name), number, told.token)
+    return Response(encode({"stop": stop}), media_type="application/json")
+
+
+@router.post("/trials/{number}/tell", response_model=schemas.Told, tags=["remote workers"])
+def tell(request: Request, name: StudyName, number: TrialNumber, told: schemas.Tell) -> Response:
+    """End the trial's attempt."""
+    facts = told.model_dump(exclude={"token", "state", "epochs", "tokens_per_second", "seconds"})
+    facts["cost"] = {"epochs": told.epochs, "tokens_per_second": told.tokens_per_second, "seconds": told.seconds}
+    state = remote.tell(service_of(request).study(name), number, told.token, told.state, facts)
+    return Response(encode({"state": state}), media_type="application/json")

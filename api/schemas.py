@@ -1,0 +1,393 @@
+"""What requests and answers are made of. Answers are encoded without these (`api.answers`); they are the contract that the
+tests hold every answer to."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from tuner.metrics import AXES, METRICS
+from tuner.samplers import DEFAULT
+from tuner.studies import STATES, STUDY_STATES
+
+NAME = r"^[\w\-][\w.\-]{0,99}$"
+LARGEST = 2**53
+"""of whole numbers that every JSON reader keeps exactly"""
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("a text has no NUL and no half of a surrogate pair")
+    return text
+
+
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Value = bool | Whole | Number | Text
+Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
+Values = Annotated[dict[Key, Value], Field(max_length=100)]
+Name = Annotated[str, Field(pattern=NAME)]
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+if TYPE_CHECKING:
+    Metric: TypeAlias = str
+    Axis: TypeAlias = str
+    TrialState: TypeAlias = str
+    StudyState: TypeAlias = str
+else:  # a type checker cannot follow what is listed elsewhere
+    Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
+    TrialState, StudyState = Literal[STATES], Literal[STUDY_STATES]
+
+
+class Body(BaseModel):
+    """A body: unknown fields and numbers that are none are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NewStudy(Body):
+    """A study to be made. The same body again finds the same study."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"technique": "sfb", "corpus": "grammar", "model": "tiny", "trials": 8}]}
+    )
+
+    technique: Name
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    name: Annotated[Name | None, Field(description="default: TECHNIQUE-CORPUS-MODEL")] = None
+    corpus: Name = "grammar"
+    model: Name = "tiny"
+    sampler: Name = DEFAULT
+    sampler_options: Values = {}
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    objective: Literal["nll", "nll,rate"] = "nll"
+    pruner: Name = "none"
+    min_rate: Annotated[float, Field(ge=0, le=1e6, description="nats")] = 0.0
+    stop_when: Annotated[float, Field(ge=0, le=1e6, description="nats; 0: never")] = 0.0
+    fixed: Values = {}
+    timeout: Annotated[float | None, Field(gt=0, le=1e9, description="seconds of one trial")] = None
+    deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
+    warm_start: Annotated[Name | None, Field(description="a study whose finished trials this one begins with")] = None
+
+
+class NewTrial(Body):
+    """A configuration to be tried; hyperparameters left out have their defaults."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"params": {"r": 5.0}}]})
+
+    params: Values
+
+
+class Ask(Body):
+    """A worker that cannot reach the database asks for a trial. It keeps its name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"worker": "laptop", "device": "cuda:0"}]})
+
+    worker: Name
+    device: Name = "cpu"
+
+
+class Renew(Body):
+    """That a trial is still being trained."""
+
+    token: Token
+
+
+class ReportedEpoch(Body):
+    """Validation figures after one epoch."""
+
+    epoch: Annotated[int, Field(ge=1, le=10**6)]
+    distortion: Number | None = None
+    rate: Number | None = None
+    neg_elbo: Number | None = None
+    active_units: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    objective: Annotated[dict[Key, Number | None], Field(max_length=50)] = {}
+
+
+class Epochs(Renew):
+    """A trial's newest epochs; those sent twice replace themselves."""
+
+    epochs: Annotated[list[ReportedEpoch], Field(min_length=1, max_length=1000)]
+
+
+class Estimator(BaseModel):
+    """What made an NLL."""
+
+    proposal: Text
+    samples: Annotated[int, Field(ge=0, le=10**9)]
+    sentences: Annotated[int, Field(ge=0, le=10**9)]
+    of: Annotated[int, Field(ge=0, le=10**9)]
+    seed: Whole
+    split: Literal["valid", "test"] = "valid"
+    inputs: Text | None = None
+
+
+class Tell(Renew):
+    """How a trial ended."""
+
+    state: Literal["complete", "pruned", "failed"]
+    metrics: Annotated[dict[Metric, Number | None] | None, Field(description="of a complete trial; NLL is needed")] = (
+        None
+    )
+    collapsed: bool = False
+    estimator: Estimator | None = None
+    epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
+    tokens_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, Field(ge=0, le=1e9)]] = {}
+    reason: Literal["nan", "error", "oom", "preempted", "user", "disk", "input"] | None = None
+    message: Text | None = None
+
+
+class Problem(BaseModel):
+    """An error: `detail` is one sentence with what, its value, the rule and the remedy."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None
+    remedy: str | None
+
+
+class Listed(BaseModel):
+    """A page; `next` is the cursor of the one after it."""
+
+    next: str | None
+
+
+class Hyperparameter(BaseModel):
+    name: str
+    kind: Literal["float", "int", "categorical"]
+    low: float | None
+    high: float | None
+    log: bool
+    step: float | None
+    choices: list[bool | int | float | str]
+    default: bool | int | float | str
+    optimum: bool | int | float | str | None
+    meaning: str
+    unit: str
+    tuned: bool
+
+
+class Technique(BaseModel):
+    name: str
+    paper: str
+    formula: str
+    summary: str
+    hyperparameters: list[Hyperparameter]
+
+
+class Techniques(Listed):
+    items: list[Technique]
+
+
+class Corpus(BaseModel):
+    name: str
+    sentences: dict[str, int] | None
+    vocabulary: int | None
+    entropy: float | None
+    fingerprint: str | None
+
+
+class Corpora(Listed):
+    items: list[Corpus]
+
+
+class MetricFacts(BaseModel):
+    key: str
+    label: str
+    unit: str
+    meaning: str
+    goal: Literal["min", "max"]
+
+
+class Options(BaseModel):
+    samplers: list[str]
+    default_sampler: str
+    pruners: list[str]
+    models: list[str]
+    objectives: list[str]
+    states: list[str]
+    trial_states: list[str]
+    metrics: list[MetricFacts]
+    corpora: list[str]
+    technique_names: list[str]
+    can_write: bool
+    has_workers: bool
+    version: str
+
+
+class Best(BaseModel):
+    number: int
+    value: float
+    params: dict[str, Any]
+    metrics: dict[str, Any] | None
+
+
+class Summary(BaseModel):
+    name: str
+    technique: str
+    corpus: str
+    model: str
+    sampler: str
+    objective: str
+    seed: int
+    state: StudyState
+    why: str | None
+    budget: int
+    counts: dict[str, int]
+    best: Best | None
+    created_at: datetime
+    revision: int
+    waiting_for_workers: bool
+
+
+class Studies(Listed):
+    items: list[Summary]
+
+
+class Rules(BaseModel):
+    timeout: float | None
+    deadline: datetime | None
+    max_failures: int
+
+
+class Study(Summary):
+    space: list[Hyperparameter]
+    fixed: dict[str, Any]
+    rules: Rules
+    pruner: str
+    min_rate: float
+    stop_when: float
+    entropy: float | None
+    front: list[int]
+
+
+class Trial(BaseModel):
+    number: int
+    state: TrialState
+    params: dict[str, Any]
+    value: float | None
+    metrics: dict[str, Any] | None
+    seconds: float | None
+    cost: dict[str, Any] | None
+    reason: str | None
+    message: str | None
+    worker: str | None
+    run: str
+
+
+class Trials(Listed):
+    items: list[Trial]
+
+
+class Attempt(BaseModel):
+    attempt: int
+    worker: str
+    host: str
+    seed: int
+    state: str
+    reason: str | None
+    message: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class TrialWithAttempts(Trial):
+    attempts: list[Attempt]
+
+
+class Epoch(BaseModel):
+    epoch: int
+    distortion: float | None
+    rate: float | None
+    neg_elbo: float | None
+    active_units: int | None
+    seconds: float | None
+    objective: dict[str, Any]
+
+
+class EpochList(Listed):
+    items: list[Epoch]
+
+
+class Samples(BaseModel):
+    samples: list[dict[str, Any]]
+    homotopy: list[dict[str, Any]]
+    reconstructions: list[dict[str, Any]]
+
+
+class Front(BaseModel):
+    study: str
+    technique: str
+    number: list[int]
+    x: list[float]
+    y: list[float]
+    params: dict[str, list[Any]]
+    front: list[int]
+
+
+class Pareto(BaseModel):
+    x: Axis
+    y: Axis
+    split: Literal["valid", "test"]
+    x_goal: Literal["min", "max"]
+    y_goal: Literal["min", "max"]
+    studies: list[Front]
+    front: list[tuple[int, int]]
+
+
+class Share(BaseModel):
+    name: str
+    importance: float
+
+
+class Importance(BaseModel):
+    metric: str
+    trials: int
+    items: list[Share]
+
+
+class Worker(BaseModel):
+    name: str
+    host: str
+    device: str
+    state: Literal["idle", "training", "gone", "lost"]
+    study: str | None
+    trial: int | None
+    trials: int
+    version: str
+    started_at: datetime
+    seen_at: datetime
+    silent: float
+
+
+class Workers(Listed):
+    items: list[Worker]
+
+
+class Claimed(BaseModel):
+    """A trial for a worker, and what `python -m trainers train` is given for it."""
+
+    number: int
+    params: dict[str, Any]
+    token: str
+    lease_seconds: float
+    attempt: int
+    specification: dict[str, Any]
+
+
+class Renewed(BaseModel):
+    """`stop` says why the training must end now, if it must."""
+
+    stop: str | None
+
+
+class Told(BaseModel):
+    """The trial's state now: `waiting` if it is to be tried again."""
+
+    state: str

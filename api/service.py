@@ -1,0 +1,96 @@
+"""What the routes of one server process share: the database, the answers it keeps, and a process for what is heavy."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from starlette.requests import Request
+
+from api import views
+from api.answers import Answer, Answers
+from api.events import Event, Feed, events_of
+from api.measures import Measures
+from api.settings import Settings
+from api.workshop import Workshop
+from tuner import studies
+from tuner.database import Database
+from tuner.errors import Missing
+from tuner.pareto import Columns
+from tuner.studies import Study
+
+COMPARED = 32
+"""studies whose columns are kept: 2 MB for 10,000 trials"""
+PATIENCE = 2.0
+"""seconds for which a request waits for a database that has gone, or lost a race for a lock"""
+
+
+class Service:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database, create=True, patience=PATIENCE)
+        self.answers, self.workshop, self.measures = Answers(), Workshop(), Measures()
+        self.feed = Feed(
+            lambda: studies.revisions(self.database), self._changes, self._summary_or_none, settings.streams
+        )
+        self._columns: OrderedDict[str, Columns] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def is_staffed(self) -> bool:
+        return self.settings.workers > 0 or studies.is_staffed(self.database)
+
+    def study(self, name: str) -> Study:
+        return studies.open_study(self.database, name)
+
+    def of_study(self, kind: str, name: str, arguments: Hashable, make: Callable[[Study], Any]) -> Answer:
+        """What `make` tells of a study, made once for each of its revisions. What depends on the time is a second old at most."""
+        key = (kind, name, arguments, studies.revision_of(self.database, name), int(time.time()))
+        return self.answers.get(key, lambda: make(self.study(name)))
+
+    def summary(self, study: Study, staffed: bool) -> dict[str, Any]:
+        return views.summary(study, self.corpus(study), staffed)
+
+    def corpus(self, study: Study) -> str:
+        return self.settings.corpus_name(study.specification["corpus"]["name"])
+
+    def columns(self, names: list[str]) -> list[Columns]:
+        """The complete trials of studies.
+
+        Raises:
+            Missing: if there is no such study.
+        """
+        found = []
+        for name in names:
+            study = self.study(name)
+            with self._lock:
+                kept = self._columns.get(name)
+                if kept is None or kept.study.created_at != study.created_at:
+                    kept = self._columns[name] = Columns(study)
+                self._columns.move_to_end(name)
+                if len(self._columns) > COMPARED:
+                    self._columns.popitem(last=False)
+            found.append(kept.follow())
+        return found
+
+    def _changes(self, name: str, after: int) -> tuple[list[Event], int] | None:
+        found = studies.changes(self.database, name, after)
+        if found is None:
+            return None
+        return events_of(found, self.summary(found.study, self.is_staffed)), found.until
+
+    def _summary_or_none(self, name: str) -> dict[str, Any] | None:
+        try:
+            return self.summary(self.study(name), self.is_staffed)
+        except Missing:
+            return None
+
+    def close(self) -> None:
+        self.workshop.close()
+        self.database.close()
+
+
+def service_of(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found

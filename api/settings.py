@@ -1,0 +1,55 @@
+"""What a server is told when it starts."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one server process behaves."""
+
+    database: str
+    """the study database's URL"""
+    runs: Path = Path("runs")
+    """folder for the files of studies that are made here"""
+    artifacts: str | None = None
+    """address that all workers reach, for the same"""
+    corpora: Mapping[str, str] = field(default_factory=dict)
+    """folders by the names under which requests may ask for them; the embedded ones are always there"""
+    host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()
+    """names beside `host` and this machine's own under which requests may come"""
+    workers: int = 0
+    """that are started beside the server"""
+    rate: float = 100.0
+    """requests a second that one key, or one address without a key, may make in the long run; 0: any"""
+    body_bytes: int = 2**20
+    streams: int = 512
+    """open at a time in this process"""
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in LOOPBACK
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """What a request's Host may name, ports left out."""
+        return frozenset(name.lower() for name in (*LOOPBACK, self.host, *self.hosts))
+
+    @property
+    def registered(self) -> dict[str, str]:
+        """What a trainer opens, by the name of each corpus."""
+        ptb = {"ptb": "ptb"} if os.environ.get("PTB_DIR") else {}
+        return {
+            "grammar": "grammar",
+            **ptb,
+            **{name: str(Path(place).resolve()) for name, place in self.corpora.items()},
+        }
+
+    def corpus_name(self, opened: str) -> str:
+        """The name for what a trainer opens; of an unregistered folder its last part."""
+        return next((name for name, place in self.registered.items() if place == opened), Path(opened).name)

@@ -1,0 +1,114 @@
+"""Fronts against their definition, tried point by point, and as they are served from a database."""
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+from stub_study import make
+
+from tuner import pareto
+from tuner.database import Database, TrialRow, revise
+from tuner.metrics import AXES, METRICS, Goal
+from tuner.pareto import Columns
+from tuner.studies import Study
+
+GOALS: tuple[Goal, ...] = ("min", "max")
+
+
+def naive(xs: list[float], ys: list[float], x_goal: Goal, y_goal: Goal) -> set[int]:
+    """Every point compared with every other, as the definition says."""
+
+    def at_least(a: float, b: float, goal: Goal) -> bool:
+        return a <= b if goal == "min" else a >= b
+
+    def dominates(i: int, j: int) -> bool:
+        no_worse = at_least(xs[i], xs[j], x_goal) and at_least(ys[i], ys[j], y_goal)
+        return no_worse and (xs[i], ys[i]) != (xs[j], ys[j])
+
+    there = [i for i in range(len(xs)) if math.isfinite(xs[i]) and math.isfinite(ys[i])]
+    return {j for j in there if not any(dominates(i, j) for i in there)}
+
+
+def test_the_front_is_what_the_definition_says_for_thousands_of_random_studies() -> None:
+    draw = random.Random(0)
+    for _ in range(5000):
+        few = draw.choice([2, 5, 10**9])  # few values make ties
+        figures = [float(draw.randrange(few)) for _ in range(draw.randrange(25))]
+        others = [draw.choice([float(draw.randrange(few)), math.nan, math.inf][: draw.choice([1, 3])]) for _ in figures]
+        x_goal, y_goal = draw.choice(GOALS), draw.choice(GOALS)
+        found = pareto.front(figures, others, x_goal, y_goal)
+        assert set(found) == naive(figures, others, x_goal, y_goal)
+        assert len(set(found)) == len(found)
+        assert [figures[i] for i in found] == sorted(figures[i] for i in found)
+
+
+def test_no_trial_and_a_single_one() -> None:
+    assert pareto.front([], [], "min", "max") == []
+    assert pareto.front([1.0], [2.0], "min", "max") == [0]
+    assert pareto.front([math.nan], [2.0], "min", "max") == []
+
+
+def add(study: Study, first: int, states: list[str], draw: random.Random, split: str = "valid") -> list[dict[str, Any]]:
+    """Trials with figures of few values, some of them unknown."""
+    rows = []
+    for number, state in enumerate(states, first):
+        figures = {key: draw.choice([None, 1.0, 2.0, 3.0, 4.5]) for key in METRICS}
+        estimator = {"split": split}
+        rows.append(
+            {
+                "study": study.name, "number": number, "state": state, "params": {"r": float(number)}, "attrs": {},
+                "value": figures["nll"], "metrics": {**figures, "estimator": estimator} if state == "complete" else None,
+                "losses": 0, "seconds": 1.0 + number, "lease_until": 0.0, "created_at": 1.0, "told": True,
+            }
+        )  # fmt: skip
+
+    def enter(session: Any) -> None:
+        revision = revise(session, study.name)
+        session.execute(insert(TrialRow), [{**row, "revision": revision} for row in rows])
+
+    study.database.run(enter)
+    return [row for row in rows if row["state"] == "complete"]
+
+
+@pytest.mark.parametrize(("x", "y"), [("rate", "ppl"), ("value", "seconds"), ("nll", "nll")])
+def test_what_is_compared_follows_the_studies(database: Database, tmp_path: Path, x: str, y: str) -> None:
+    draw = random.Random(1)
+    studies = [make(database, tmp_path, 9, name, fixed={"alpha": 0.05}) for name in ("a", "b")]
+    columns = [Columns(study) for study in studies]
+    complete: dict[str, list[dict[str, Any]]] = {"a": [], "b": []}
+
+    def figure(row: dict[str, Any], key: str) -> float:
+        known = row["metrics"].get(key, row.get(key))
+        return math.nan if known is None else float(known)
+
+    for round_ in range(3):
+        for study in studies:
+            states = draw.choices(["complete", "failed", "pruned", "waiting"], weights=[4, 1, 1, 1], k=20)
+            complete[study.name] += add(study, 20 * round_, states, draw)
+        found = pareto.compare([each.follow() for each in columns], x, y, "valid")
+        everyone: list[tuple[int, int, float, float]] = []
+        for place, served in enumerate(found["studies"]):
+            rows = [r for r in complete[served["study"]] if math.isfinite(figure(r, x) + figure(r, y))]
+            assert sorted(served["number"]) == [r["number"] for r in rows]
+            xs, ys = served["x"], served["y"]
+            assert sorted(zip(served["number"], xs, ys, strict=True)) == [
+                (r["number"], figure(r, x), figure(r, y)) for r in rows
+            ]
+            assert served["params"]["r"] == [float(n) for n in served["number"]]
+            assert set(served["front"]) == naive(xs, ys, AXES[x].goal, AXES[y].goal)
+            everyone += [(place, i, xs[i], ys[i]) for i in range(len(xs))]
+        wanted = naive([p[2] for p in everyone], [p[3] for p in everyone], AXES[x].goal, AXES[y].goal)
+        assert {tuple(pair) for pair in found["front"]} == {everyone[i][:2] for i in wanted}
+
+
+def test_the_splits_are_kept_apart(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 9)
+    draw = random.Random(2)
+    add(study, 0, ["complete"] * 5, draw)
+    add(study, 5, ["complete"] * 5, draw, split="test")
+    columns = Columns(study).follow()
+    counts = [len(pareto.compare([columns], "seconds", "seconds", s)["studies"][0]["number"]) for s in pareto.SPLITS]
+    assert counts == [5, 5]

@@ -1,0 +1,184 @@
+"""A new study, from what a person or a request asks for: everything that can be wrong with it is said before anything is made."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from tuner import pruners, samplers, studies, trainer
+from tuner.database import Database, StudyRow
+from tuner.errors import Clash, Usage
+from tuner.samplers import DEFAULT, SAMPLERS
+from tuner.space import Space, Value
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is asked for, not yet checked."""
+
+    space: Space
+    trials: int
+    name: str
+    corpus: str = "grammar"
+    """as the trainer opens it"""
+    model: str = "tiny"
+    sampler: str = DEFAULT
+    sampler_options: Mapping[str, Value] = field(default_factory=dict)
+    seed: int = 0
+    objective: str = "nll"
+    pruner: str = "none"
+    min_rate: float = 0.0
+    stop_when: float = 0.0
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    rules: studies.Rules = field(default_factory=studies.Rules)
+    warm_start: str | None = None
+
+
+def name_of(technique: str, corpus: str, model: str) -> str:
+    """What a study is called that was given no name."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(corpus).name)
+    return f"{technique}-{plain}-{model}"
+
+
+def check_name(name: str) -> None:
+    """Refuses what cannot name a study."""
+    if not all(c.isalnum() or c in "-_." for c in name) or name.startswith(".") or len(name) > 100:
+        raise Usage(
+            f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first.",
+            "name",
+        )
+
+
+def prepare(
+    proposal: Proposal, opened: Callable[[], Database], say: Say = lambda _: None
+) -> tuple[studies.Request, dict[str, Any]]:
+    """The request that a proposal comes to, and its corpus described by a trainer.
+
+    Args:
+        opened: the database, for what lies in it.
+        say: hears what a person should know though it is no mistake.
+
+    Raises:
+        Usage: if anything of it is not allowed.
+    """
+    p, several = proposal, proposal.objective != "nll"
+    pruners.check(p.pruner)
+    if p.objective not in studies.OBJECTIVES:
+        raise Usage(
+            f"--objectives {p.objective!r} is unknown: choose one of {' or '.join(studies.OBJECTIVES)}.", "objective"
+        )
+    if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
+        raise Usage(
+            f"sampler {p.sampler!r} has one objective only: for {p.objective} take gp-mcmc, gp-map, tpe or nsga2.",
+            "sampler",
+        )
+    if several and p.stop_when:
+        raise Usage(
+            f"--stop-when {p.stop_when:g} is for one objective: leave it out with --objectives {p.objective}.",
+            "stop_when",
+        )
+    if p.stop_when and p.sampler not in ("gp-mcmc", "gp-map"):
+        raise Usage(
+            f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {p.sampler}.",
+            "stop_when",
+        )
+    fixed = p.space.checked(p.fixed)
+    distributions = {q.name: q.distribution() for q in p.space.searched(fixed)}
+    taken = None
+    if p.warm_start is not None:
+        if several:
+            raise Usage(
+                f"--warm-start {p.warm_start!r} is for one objective: leave it out with --objectives {p.objective}.",
+                "warm_start",
+            )
+        with _in("warm_start"):
+            taken = studies.observations_of(opened(), p.warm_start, distributions)
+    samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
+    check_name(p.name)
+    spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
+    say(f"checking {p.space.technique} on {p.corpus} …")
+    with _in("fixed", fixed):
+        described = trainer.check(spec, p.space.corners(fixed))
+    if several and not described["latent"]:
+        raise Usage(
+            f"--objectives {p.objective} is not allowed for {p.space.technique}, which has no latent code and so no rate.",
+            "objective",
+        )
+    if p.pruner != "none" and described["stages"] > 1:
+        raise Usage(
+            f"--pruner {p.pruner} is not allowed for {p.space.technique}, which trains in {described['stages']} stages: the "
+            "epochs of the first tell nothing of the last; leave it out.",
+            "pruner",
+        )
+    if p.min_rate and not described["latent"]:
+        raise Usage(
+            f"--min-rate {p.min_rate:g} is not allowed for {p.space.technique}, which has no latent code and so no rate.",
+            "min_rate",
+        )
+    for warning in described["warnings"]:
+        say(f"warning: {warning}")
+    if not p.space.searched(fixed):
+        say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
+    request = studies.Request(
+        p.space, p.corpus, p.model, fixed, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
+        p.stop_when, p.rules, taken,
+    )  # fmt: skip
+    return request, described
+
+
+@contextmanager
+def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
+    """Says in which field the mistake is, or under which of its keys if the sentence begins with one."""
+    try:
+        yield
+    except Usage as error:
+        said = str(error).lstrip("'")
+        key = next((key for key in keys if said.startswith(key)), None)
+        raise type(error)(str(error), error.field or (f"{field}.{key}" if key else field)) from error
+
+
+def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> bool:
+    """Makes the study; whether it is new. The same proposal again changes nothing.
+
+    Raises:
+        Usage: if it is not allowed.
+        Clash: if there is another study of that name.
+    """
+    database = Database(url, patience=10.0)
+    try:
+        request, described = prepare(proposal, lambda: database)
+        for last in (False, True):
+            if _is_there(database, proposal.name, request, described):
+                return False
+            try:
+                studies.go_on(database, proposal.name, request, described, runs, artifacts)
+            except IntegrityError:  # another server has made it meanwhile
+                if last:
+                    raise
+                continue
+            return True
+        return False
+    finally:
+        database.close()
+
+
+def _is_there(database: Database, name: str, request: studies.Request, described: Mapping[str, Any]) -> bool:
+    row = database.read(lambda session: session.get(StudyRow, name))
+    if row is None:
+        return False
+    earlier, study = studies.agree(row, request.specification(described)), studies.Study(database, row)
+    wanted = {"trials": request.trials, "stop_when": request.stop_when, **vars(request.rules)}
+    there = {"trials": study.budget, "stop_when": earlier["stop_when"], **vars(study.rules)}
+    for key, value in wanted.items():
+        if there[key] != value:
+            raise Clash(
+                f"study {name!r} exists with {key} = {there[key]}, not {value}: ask for the same, or give the new one a name of "
+                "its own.",
+                key,
+            )
+    return True

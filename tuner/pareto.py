@@ -1,0 +1,135 @@
+"""Pareto fronts of trials by two figures, and the columns that they are computed from."""
+
+import json
+import math
+import threading
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Text, cast, select
+
+from tuner.database import TrialRow
+from tuner.metrics import AXES, FIGURES, Goal
+
+if TYPE_CHECKING:
+    from tuner.studies import Study
+
+SPLITS = ("valid", "test")
+
+
+def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) -> list[int]:
+    """Indices of the points that no other is at least as good as in both figures and better in one; in the order of x.
+
+    Of equal points all are in it; a point with a figure that is not finite is not.
+    """
+    x_sign, y_sign = (1.0 if goal == "min" else -1.0 for goal in (x_goal, y_goal))
+    points = sorted(
+        (x_sign * x, y_sign * y, index)
+        for index, (x, y) in enumerate(zip(xs, ys, strict=True))
+        if math.isfinite(x) and math.isfinite(y)
+    )
+    kept: list[int] = []
+    last = (math.inf, math.inf)
+    for x, y, index in points:
+        if y < last[1] or (x, y) == last:
+            kept.append(index)
+            last = (x, y)
+    return sorted(kept, key=lambda index: (xs[index], index))
+
+
+class Columns:
+    """A study's complete trials by columns, which follow the study: only trials that are new since are read.
+
+    `numbers` has one entry a trial; `figures[key]` one float a trial, NaN where it is unknown; `params[name]` one value a trial;
+    `splits` the sentences that a trial's figures are of.
+    """
+
+    def __init__(self, study: "Study") -> None:
+        self.study = study
+        self.numbers: list[int] = []
+        self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
+        self.figures = {key: array("d") for key in AXES}
+        self.splits: list[str] = []
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def follow(self) -> "Columns":
+        """The columns as they are now."""
+        columns = (TrialRow.number, TrialRow.revision, TrialRow.value, TrialRow.seconds)
+        # As text, which one call then reads: half the time of a call for each trial.
+        texts = (cast(TrialRow.params, Text), cast(TrialRow.metrics, Text))
+        with self._lock:
+            new = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self._seen)
+            query = select(*columns, *texts).where(*new).order_by(TrialRow.revision)
+            rows = self.study.database.read(lambda session: session.execute(query).all())
+            if rows:
+                params = json.loads(f"[{','.join(row[4] for row in rows)}]")
+                metrics = json.loads(f"[{','.join(row[5] or '{}' for row in rows)}]")
+                for row, chosen, found in zip(rows, params, metrics, strict=True):
+                    self._add(row[0], row[2], row[3], chosen, found)
+                self._seen = rows[-1][1]
+        return self
+
+    def _add(
+        self, number: int, value: float | None, seconds: float, params: dict[str, Any], metrics: dict[str, Any]
+    ) -> None:
+        self.numbers.append(number)
+        self.splits.append(metrics.get("estimator", {}).get("split", "valid"))
+        for name, column in self.params.items():
+            column.append(params.get(name))
+        for key in FIGURES:
+            self.figures[key].append(_number(metrics.get(key)))
+        self.figures["value"].append(_number(value))
+        self.figures["seconds"].append(seconds)
+
+    def of(self, x: str, y: str, split: str) -> "Points":
+        """The trials that have both figures of that split."""
+        xs, ys = self.figures[x], self.figures[y]
+        rows = [
+            row
+            for row, found in enumerate(self.splits)
+            if found == split and math.isfinite(xs[row]) and math.isfinite(ys[row])
+        ]
+        return Points(self, rows, [xs[row] for row in rows], [ys[row] for row in rows])
+
+
+class Points:
+    """Trials of one study in the plane of two figures."""
+
+    def __init__(self, columns: Columns, rows: list[int], xs: list[float], ys: list[float]) -> None:
+        self.columns, self.rows, self.xs, self.ys = columns, rows, xs, ys
+
+    def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
+        """As JSON values, with the study's own front."""
+        columns = self.columns
+        return {
+            "study": columns.study.name,
+            "technique": columns.study.specification["technique"],
+            "number": [columns.numbers[row] for row in self.rows],
+            "x": self.xs,
+            "y": self.ys,
+            "params": {name: [values[row] for row in self.rows] for name, values in columns.params.items()},
+            "front": front(self.xs, self.ys, x_goal, y_goal),
+        }
+
+
+def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str, Any]:
+    """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together."""
+    x_goal, y_goal = AXES[x].goal, AXES[y].goal
+    each = [own.of(x, y, split) for own in columns]
+    places = [(study, index) for study, points in enumerate(each) for index in range(len(points.rows))]
+    together = front([v for p in each for v in p.xs], [v for p in each for v in p.ys], x_goal, y_goal)
+    return {
+        "x": x,
+        "y": y,
+        "split": split,
+        "x_goal": x_goal,
+        "y_goal": y_goal,
+        "studies": [points.plain(x_goal, y_goal) for points in each],
+        "front": [list(places[index]) for index in together],
+    }
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
