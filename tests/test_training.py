@@ -11,8 +11,8 @@ from conftest import CHEAP
 
 from trainers import checkpoint, objectives, runs, training
 from trainers.errors import BadInput, Failure
-from trainers.evaluation import EpochFigures
-from trainers.runs import Spec, train
+from trainers.evaluation import EpochFigures, evaluate
+from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
 
 QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12}
 

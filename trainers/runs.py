@@ -264,7 +264,8 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
     """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`)."""
     run = open_run(folder)
     changeable = {**asdict(run.options.evaluation), "inputless": run.options.model.inputless}
-    del changeable["test"]  # `tuner confirm` alone looks at it
+    for key in ("test", "gallery"):  # of training alone: nothing is chosen by the test sentences
+        del changeable[key]
     unknown = sorted(set(overrides) - set(changeable))
     if unknown:
         raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(changeable)}.")
