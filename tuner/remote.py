@@ -3,6 +3,7 @@
 Such a worker trains with `python -m trainers` on its own machine. Its files stay there, so a trial that it loses begins anew.
 """
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
