@@ -1,9 +1,10 @@
 """Many simulated workers against one PostgreSQL: claims a second, their latencies, and what saturates first.
 
-    python -m benchmarks.scale --workers 1000 --trial-seconds 60 --seconds 180
+    python -m benchmarks.scale --workers 1000 --trial-seconds 600 --ramp 60 --seconds 300
 
 A simulated worker is a thread that claims, renews its lease, records epochs and finishes as a real one does, and sleeps where a
-real one trains. So what is measured is the protocol and the database, on this one machine, clients included.
+real one trains. So what is measured is the protocol and the database, on this one machine, clients included. All workers
+begin within `--ramp` seconds, as on a cluster, in the middle of a trial, as after a while.
 """
 
 import argparse
@@ -29,9 +30,12 @@ from tuner.database import Database
 EPOCHS = 3
 
 
-def _worker(study: studies.Study, name: str, until: float, trial_seconds: float, waits: dict[str, list[float]]) -> None:
+def _worker(
+    study: studies.Study, name: str, until: float, ramp: float, trial_seconds: float, waits: dict[str, list[float]]
+) -> None:
     mine, rng = Attempts(study, name), np.random.default_rng(abs(hash(name)) % 2**32)
-    time.sleep(float(rng.uniform(0, trial_seconds)))  # real workers are out of step with each other
+    share = float(rng.uniform())  # of the first trial that is left: real workers are out of step
+    time.sleep(ramp * float(rng.uniform()))
 
     def timed(kind: str, action: Any, *arguments: Any, **found: Any) -> Any:
         started = time.monotonic()
@@ -48,7 +52,8 @@ def _worker(study: studies.Study, name: str, until: float, trial_seconds: float,
         if claim is None:
             return
         with suppress(LeaseLost):
-            _train(mine, claim, timed, until, trial_seconds, rng)
+            _train(mine, claim, timed, until, share * trial_seconds, rng)
+        share = 1.0
 
 
 def _train(
@@ -74,13 +79,15 @@ def _train(
     timed("finish", mine.finish, claim, "complete", value=value, values=[value], metrics={"nll": value, "rate": 1.0})
 
 
-def _process(url: str, name: str, workers: int, studies_: int, until: float, trial_seconds: float, out: Any) -> None:
+def _process(
+    url: str, name: str, workers: int, studies_: int, until: float, ramp: float, trial_seconds: float, out: Any
+) -> None:
     database = Database(url, patience=600.0)
     attempts.ASK_SECONDS = 60.0
     waits: dict[str, list[float]] = {"claim": [], "renew": [], "record": [], "finish": [], "refused": []}
     found = [studies.open_study(database, f"s{n}") for n in range(studies_)]
     threads = [
-        threading.Thread(target=_worker, args=(found[n % studies_], f"{name}-{n}", until, trial_seconds, waits))
+        threading.Thread(target=_worker, args=(found[n % studies_], f"{name}-{n}", until, ramp, trial_seconds, waits))
         for n in range(workers)
     ]
     for thread in threads:
@@ -93,10 +100,11 @@ def _process(url: str, name: str, workers: int, studies_: int, until: float, tri
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--studies", type=int, default=1)
-    parser.add_argument("--trial-seconds", type=float, default=60.0)
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--trial-seconds", type=float, default=600.0)
+    parser.add_argument("--ramp", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--sampler", default="random")
     parser.add_argument("--connections", type=int, default=1100, help="the server's max_connections")
     arguments = parser.parse_args()
@@ -121,7 +129,8 @@ def main() -> None:
             multiprocessing.Process(
                 target=_process,
                 args=(
-                    server.url, f"p{n}", share, arguments.studies, started + arguments.seconds, arguments.trial_seconds, out
+                    server.url, f"p{n}", share, arguments.studies, started + arguments.seconds,
+                    arguments.ramp, arguments.trial_seconds, out,
                 ),
             )
             for n in range(arguments.processes)
@@ -135,7 +144,7 @@ def main() -> None:
         found: dict[str, Any] = {**vars(arguments), "cores": os.cpu_count(), "wall_seconds": round(seconds, 1)}
         for kind in results[0]:
             waits = np.array([wait for result in results for wait in result[kind]])
-            if kind == "refused":
+            if kind == "refused" or not len(waits):
                 found[kind] = len(waits)
                 continue
             found[kind] = {

@@ -66,6 +66,28 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def test_a_winner_is_confirmed_and_printed_as_the_papers_table(tmp_path: Path) -> None:
+    run(*launch(), cwd=tmp_path)
+    quick = ("--set", "nll_samples=3", "--set", "nll_sentences=40")
+    found = json.loads(run("confirm", "s", "--runs", "2", *quick, "--json", cwd=tmp_path).stdout)
+    (valid,), (test,) = found["valid"], found["test"]
+    assert (valid["runs"], test["runs"], valid["confirmed"]) == (2, 2, True)
+    assert valid["figures"]["nll"]["sd"] > 0
+    assert valid["figures"]["nll"]["mean"] != test["figures"]["nll"]["mean"]
+    assert "S = 3 from q, 40 of" in test["estimator"]
+    table = run("report", "--split", "test", "--format", "latex", "--published", cwd=tmp_path).stdout
+    assert r"sfb (" in table
+    assert r"\toprule" in table
+    for name in ("front.svg", "front.png", "front.json"):
+        run("pareto", "s", "--out", name, cwd=tmp_path)
+        assert (tmp_path / name).stat().st_size > 300
+    (front,) = json.loads((tmp_path / "front.json").read_text())["studies"]
+    assert front["study"] == "s"
+    assert "s/" in run("pareto", cwd=tmp_path).stdout
+    assert "is no kind of file" in run("pareto", "--out", "front.gif", cwd=tmp_path, code=2).stderr
+    assert "--format 'word' is unknown" in run("report", "--format", "word", cwd=tmp_path, code=2).stderr
+
+
 def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
     whole = ("--set", "corpus_size=1000")  # no word unknown, so that the entropy is known
     study = json.loads(run(*launch(*whole, "--json"), cwd=tmp_path).stdout)
@@ -218,7 +240,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "objectives": (
         ["launch", "-t", "sfb", "--objectives", "x"],
-        "--objectives 'x' is unknown: choose one of nll or nll,rate",
+        "--objectives 'x' is unknown: choose one of nll; nll,rate; melbo",
     ),
     "objectives cmaes": (
         ["launch", "-t", "sfb", "--objectives", "nll,rate", "--sampler", "cmaes"],

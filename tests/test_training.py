@@ -11,8 +11,8 @@ from conftest import CHEAP
 
 from trainers import checkpoint, objectives, runs, training
 from trainers.errors import BadInput, Failure
-from trainers.evaluation import EpochFigures
-from trainers.runs import Spec, train
+from trainers.evaluation import EpochFigures, evaluate
+from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
 
 QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12}
 
@@ -391,3 +391,14 @@ def test_corners_of_a_search_space_are_checked() -> None:
         runs.check(spec("rnnlm"), [{"dropout": 1.5}])
     with pytest.raises(BadInput, match="'gamm' is neither a hyperparameter of sfb"):
         runs.check(spec("sfb", gamm=1), [])
+
+
+def test_test_sentences_are_evaluated_only_when_asked_for(tmp_path: Path) -> None:
+    assert "test" not in train(spec("mdr"), tmp_path / "plain", silent)["metrics"]
+    found = train(spec("mdr", test=True), tmp_path / "confirmed", silent)["metrics"]["test"]
+    run = open_run(tmp_path / "confirmed")
+    corpus = corpus_of(run, tmp_path / "confirmed")
+    again = evaluate(run.model, corpus.splits["test"], run.options.evaluation, run.spec.seed, split="test")
+    assert (found["nll"], found["rate"], found["estimator"]["split"]) == (again.nll, again.rate, "test")
+    with pytest.raises(BadInput, match="'test' is no option of evaluation"):
+        evaluate_run(tmp_path / "plain", {"test": True}, None, silent)

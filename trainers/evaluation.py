@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from trainers.corpus import Sentence, batches
 from trainers.latent.distributions import Conditional, Gaussian, Mixture, divergence
 from trainers.models import Batch, SentenceModel, SenVAE
 from trainers.options import EvaluationOptions
+from trainers.tempered import Estimate, estimate
 
 ACTIVE_VARIANCE = 0.01
 """a unit is active if Var_x(E_q[z_d|x]) exceeds this (Burda et al. 2016)"""
@@ -29,6 +31,8 @@ MEAN_SAMPLES = 64
 """draws that estimate the mean of a posterior whose mean has no closed form"""
 FLOW_CODES = 128
 """codes that the mutual information under a flow is measured on; each is inverted under every sentence's posterior"""
+TEMPERED_DRAWS = 4
+"""posterior draws of a sentence for all figures but the NLL, where that has draws of its own"""
 HE_BATCH = 32
 """sentences of a batch in He et al.'s estimator of the mutual information"""
 
@@ -36,6 +40,9 @@ HE_BATCH = 32
 LATENT_FIGURES = (
     "ppl_elbo", "melbo", "ppl_melbo", "rate", "distortion", "neg_elbo", "active_units", "mi", "mi_he", "acc_gap",
 )  # fmt: skip
+
+
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,10 @@ class Metrics:
     collapsed: bool
     """z tells hardly anything of x: R < 0.2; or MI < 0.2, where sentences pay a rate for nothing. Active units do not decide:
     means that vary by less than 0.1 tell much where the posteriors are narrower still, as with mim"""
-    estimator: dict[str, int | str]
-    """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words"""
+    estimator: Facts
+    """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words; tempered:
+    λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error (`error`), the bound of its bias
+    (`bias`) and whether that is small (`resolved`)"""
     rate_error: float | None = None
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
@@ -88,7 +97,7 @@ class Metrics:
 
     @property
     def latent(self) -> bool:
-        return self.estimator["proposal"] != "exact"
+        return bool(self.estimator["proposal"] != "exact")
 
     def plain(self) -> dict[str, object]:
         """As JSON values; what has no meaning without a latent is None there."""
@@ -193,28 +202,23 @@ def evaluate(
     options: EvaluationOptions,
     seed: int,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
+    split: str = "valid",
 ) -> Metrics:
-    """All metrics on (a fixed choice of) the validation `sentences`; the same seed gives the same figures."""
+    """All metrics on (a fixed choice of) the split's `sentences`; the same seed gives the same figures."""
     model.eval()
     chosen = subset(sentences, options.nll_sentences)
+    facts: Facts = {"sentences": len(chosen), "of": len(sentences), "seed": seed, "split": split}
+    if model.decoder.options.inputless:
+        facts["inputs"] = "none"
     if isinstance(model, SenVAE):
-        return _evaluate_latent(model, chosen, len(sentences), options, seed, progress)
+        return _evaluate_latent(model, chosen, facts, options, seed, progress)
     nll, done, device = [], 0, next(model.parameters()).device
     for indices in batches(chosen, BATCH, None):
         nll.append(model(Batch.of([chosen[i] for i in indices], device)).distortion)
         done += len(indices)
         progress(done, len(chosen))
     each = torch.cat(nll).double()
-    return _metrics(each, each, 0.0, chosen, _Codes(), _estimator(model, "exact", 1, chosen, len(sentences), seed))
-
-
-def _estimator(
-    model: SentenceModel, proposal: str, samples: int, chosen: Sequence[Sentence], of: int, seed: int
-) -> dict[str, int | str]:
-    facts: dict[str, int | str] = {
-        "proposal": proposal, "samples": samples, "sentences": len(chosen), "of": of, "seed": seed, "split": "valid",
-    }  # fmt: skip
-    return {**facts, "inputs": "none"} if model.decoder.options.inputless else facts
+    return _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,7 @@ def _metrics(
     rate: float,
     chosen: Sequence[Sentence],
     codes: _Codes,
-    estimator: dict[str, int | str],
+    estimator: Facts,
 ) -> Metrics:
     count, tokens = len(nll), sum(len(s) for s in chosen)
     mean_distortion = distortion.mean().item()
@@ -265,14 +269,15 @@ def _metrics(
 def _evaluate_latent(
     model: SenVAE,
     chosen: Sequence[Sentence],
-    of: int,
+    facts: Facts,
     options: EvaluationOptions,
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Metrics:
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    samples, prior = options.nll_samples, model.prior_distribution()
+    tempered = options.nll == "tempered"
+    samples, prior = TEMPERED_DRAWS if tempered else options.nll_samples, model.prior_distribution()
     nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
     right, right_prior, words, done = 0, 0, 0, 0
     for indices in batches(chosen, BATCH, None):
@@ -304,9 +309,25 @@ def _evaluate_latent(
         acc_gap=100 * (right - right_prior) / words,
         number=model.codes,
     )
-    estimator = _estimator(model, "q", samples, chosen, of, seed)
     mean_rate = torch.cat(rate).double().mean().item()
-    return _metrics(torch.cat(nll).double(), torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+    each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
+    if tempered:
+        made = estimate(model, chosen, seed, options.rows, mean_rate)
+        each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
+        estimator = {**estimator, **_tempered(made)}
+    return _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+
+
+def _tempered(made: Estimate) -> Facts:
+    return {
+        "proposal": "tempered q",
+        "samples": min(made.levels),
+        "temper": made.temper,
+        "levels": {str(draws): count for draws, count in made.levels.items()},
+        "error": made.se,
+        "bias": made.bias if math.isfinite(made.bias) else None,  # unknown of a single sentence
+        "resolved": made.resolved,
+    }
 
 
 def _exp(x: float) -> float:

@@ -187,8 +187,17 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL", low=1)
+    nll: str = option(
+        "q",
+        "what estimates the NLL: q, S posterior samples, as in the papers; tempered, samples of q^λ·p^(1−λ) at several levels",
+        choices=("q", "tempered"),
+    )
+    nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
+    test: bool = option(
+        False,
+        "the test sentences are evaluated too: what `tuner confirm` sets, once nothing is chosen by them any more",
+    )
     rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
     gallery: int = option(12, "sentences written into samples.json when training has ended (0: no such file)", low=0)
 

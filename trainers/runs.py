@@ -158,17 +158,19 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             },
         )
 
-    metrics = _against(
-        evaluate(model, corpus.splits["valid"], options.evaluation, spec.seed, progress=evaluating),
-        objective.target_rate,
-        corpus.entropy,
-    )
+    def evaluated(split: str) -> dict[str, object]:
+        found = evaluate(model, corpus.splits[split], options.evaluation, spec.seed, evaluating, split)
+        return _against(found, objective.target_rate, corpus.entropy).plain()
+
+    metrics = evaluated("valid")
+    if options.evaluation.test:
+        metrics["test"] = evaluated("test")
     result = {
         "run": str(folder),
         "technique": spec.technique,
         "corpus": spec.corpus,
         "params": dict(spec.values),
-        "metrics": metrics.plain(),
+        "metrics": metrics,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "tokens_per_second": progress.tokens / progress.seconds,
@@ -262,6 +264,8 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
     """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`)."""
     run = open_run(folder)
     changeable = {**asdict(run.options.evaluation), "inputless": run.options.model.inputless}
+    for key in ("test", "gallery"):  # of training alone: nothing is chosen by the test sentences
+        del changeable[key]
     unknown = sorted(set(overrides) - set(changeable))
     if unknown:
         raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(changeable)}.")

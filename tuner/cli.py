@@ -37,6 +37,7 @@ from tuner.console import (
     settings,
 )
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.results import app as results
 from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS
@@ -56,6 +57,7 @@ app = typer.Typer(
 app.add_typer(service)
 app.add_typer(serving)
 app.add_typer(run_commands)
+app.add_typer(results)
 
 
 def _corpus(name: str) -> str:
@@ -97,7 +99,7 @@ def launch(
         float, typer.Option("--min-rate", min=0, help="What a trial's rate falls short of this is added to its NLL.")
     ] = 0.0,
     objectives: Annotated[
-        str, typer.Option("--objectives", help="nll, or nll,rate: the front of low NLL and high rate.")
+        str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
     ] = "nll",
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")

@@ -20,7 +20,7 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
         columns = Columns(open_study(database, name)).follow()
     finally:
         database.close()
-    figures = columns.figures[metric]
+    figures = columns.figures["valid"][metric]
     rows = [row for row, value in enumerate(figures) if math.isfinite(value)]
     found: dict[str, Any] = {"metric": metric, "trials": len(rows), "items": []}
     if len(rows) < LEAST or len({figures[row] for row in rows}) < 2 or not columns.params:

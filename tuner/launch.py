@@ -37,6 +37,8 @@ class Proposal:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     rules: studies.Rules = field(default_factory=studies.Rules)
     warm_start: str | None = None
+    confirms: Mapping[str, Any] | None = None
+    """the study and the trial whose configuration is trained again"""
 
 
 def name_of(technique: str, corpus: str, model: str) -> str:
@@ -66,11 +68,12 @@ def prepare(
     Raises:
         Usage: if anything of it is not allowed.
     """
-    p, several = proposal, proposal.objective != "nll"
+    p = proposal
     pruners.check(p.pruner)
+    several = len(studies.OBJECTIVES.get(p.objective, ())) > 1
     if p.objective not in studies.OBJECTIVES:
         raise Usage(
-            f"--objectives {p.objective!r} is unknown: choose one of {' or '.join(studies.OBJECTIVES)}.", "objective"
+            f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(studies.OBJECTIVES)}.", "objective"
         )
     if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
         raise Usage(
@@ -97,16 +100,16 @@ def prepare(
                 "warm_start",
             )
         with _in("warm_start"):
-            taken = studies.observations_of(opened(), p.warm_start, distributions)
+            taken = studies.observations_of(opened(), p.warm_start, distributions, p.objective)
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     check_name(p.name)
     spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
     say(f"checking {p.space.technique} on {p.corpus} …")
     with _in("fixed", fixed):
         described = trainer.check(spec, p.space.corners(fixed))
-    if several and not described["latent"]:
+    if p.objective != "nll" and not described["latent"]:
         raise Usage(
-            f"--objectives {p.objective} is not allowed for {p.space.technique}, which has no latent code and so no rate.",
+            f"--objectives {p.objective} is not allowed for {p.space.technique}, which has no latent code.",
             "objective",
         )
     if p.pruner != "none" and described["stages"] > 1:
@@ -126,7 +129,7 @@ def prepare(
         say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
     request = studies.Request(
         p.space, p.corpus, p.model, fixed, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
-        p.stop_when, p.rules, taken,
+        p.stop_when, p.rules, taken, p.confirms,
     )  # fmt: skip
     return request, described
 

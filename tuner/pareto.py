@@ -41,17 +41,17 @@ def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) 
 class Columns:
     """A study's complete trials by columns, which follow the study: only trials that are new since are read.
 
-    `numbers` has one entry a trial; `figures[key]` one float a trial, NaN where it is unknown; `params[name]` one value a trial;
-    `splits` the sentences that a trial's figures are of.
+    `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `params[name]` one value a
+    trial.
     """
 
     def __init__(self, study: "Study") -> None:
         self.study = study
         self.numbers: list[int] = []
         self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
-        self.figures = {key: array("d") for key in AXES}
-        self.splits: list[str] = []
-        self._seen = 0
+        self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
+        self.seen = 0
+        """the revision of the newest of these trials"""
         self._lock = threading.Lock()
 
     def follow(self) -> "Columns":
@@ -60,7 +60,7 @@ class Columns:
         # As text, which one call then reads: half the time of a call for each trial.
         texts = (cast(TrialRow.params, Text), cast(TrialRow.metrics, Text))
         with self._lock:
-            new = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self._seen)
+            new = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self.seen)
             query = select(*columns, *texts).where(*new).order_by(TrialRow.revision)
             rows = self.study.database.read(lambda session: session.execute(query).all())
             if rows:
@@ -68,29 +68,25 @@ class Columns:
                 metrics = json.loads(f"[{','.join(row[5] or '{}' for row in rows)}]")
                 for row, chosen, found in zip(rows, params, metrics, strict=True):
                     self._add(row[0], row[2], row[3], chosen, found)
-                self._seen = rows[-1][1]
+                self.seen = rows[-1][1]
         return self
 
     def _add(
         self, number: int, value: float | None, seconds: float, params: dict[str, Any], metrics: dict[str, Any]
     ) -> None:
         self.numbers.append(number)
-        self.splits.append(metrics.get("estimator", {}).get("split", "valid"))
         for name, column in self.params.items():
             column.append(params.get(name))
-        for key in FIGURES:
-            self.figures[key].append(_number(metrics.get(key)))
-        self.figures["value"].append(_number(value))
-        self.figures["seconds"].append(seconds)
+        for split, source in (("valid", metrics), ("test", metrics.get("test") or {})):
+            for key in FIGURES:
+                self.figures[split][key].append(_number(source.get(key)))
+            self.figures[split]["value"].append(_number(value))
+            self.figures[split]["seconds"].append(seconds)
 
     def of(self, x: str, y: str, split: str) -> "Points":
         """The trials that have both figures of that split."""
-        xs, ys = self.figures[x], self.figures[y]
-        rows = [
-            row
-            for row, found in enumerate(self.splits)
-            if found == split and math.isfinite(xs[row]) and math.isfinite(ys[row])
-        ]
+        xs, ys = self.figures[split][x], self.figures[split][y]
+        rows = [row for row, pair in enumerate(zip(xs, ys, strict=True)) if all(map(math.isfinite, pair))]
         return Points(self, rows, [xs[row] for row in rows], [ys[row] for row in rows])
 
 

@@ -76,6 +76,13 @@ def estimator(metrics: Mapping[str, Any]) -> str:
         sentences += ", no word read by the decoder"
     if facts["proposal"] == "exact":
         return f"exact NLL on {sentences}"
+    if "temper" in facts:
+        levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
+        return (
+            f"importance-sampled NLL: tempered, λ = {facts['temper']:g}, {levels} of the {sentences}, seed {facts['seed']}; the "
+            f"estimate's own standard error {facts['error']:.2g}, its bias at most {number(facts['bias'])}"
+            + ("" if facts["resolved"] else ": not resolved")
+        )
     return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
 
 

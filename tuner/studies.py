@@ -59,6 +59,8 @@ class Request:
     rules: Rules = field(default_factory=Rules)
     warm_start: Mapping[str, Any] | None = None
     """another study's name and its observations (`observations_of`)"""
+    confirms: Mapping[str, Any] | None = None
+    """the study and the trial whose configuration is trained again (`confirmation`)"""
 
     def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -73,6 +75,7 @@ class Request:
             "pruner": self.pruner,
             "stop_when": self.stop_when,
             "warm_start": self.warm_start,
+            "confirms": self.confirms,
             "seed": self.seed,
             "objective": self.objective,
             "version": __version__,
@@ -81,16 +84,24 @@ class Request:
 
 IDENTITY = (
     "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
-    "warm_start",
+    "warm_start", "confirms",
 )  # fmt: skip
 """what must agree for a command to go on with a study"""
-ADDED = {"sampler_options": {}, "min_rate": 0.0, "pruner": "none", "stop_when": 0.0, "warm_start": None}
+ADDED = {
+    "sampler_options": {},
+    "min_rate": 0.0,
+    "pruner": "none",
+    "stop_when": 0.0,
+    "warm_start": None,
+    "confirms": None,
+}
 """what a study made before these existed has"""
 OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "nll": ["minimize"],
     "nll,rate": ["minimize", "maximize"],
+    "melbo": ["minimize"],
 }
-"""what a study optimises, and Optuna's directions"""
+"""what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
 SILENT_SECONDS = 60.0
 """as long as a lease: a worker without a word for longer is lost"""
 OVER = ("complete", "failed", "pruned")
@@ -218,7 +229,7 @@ class Study:
     def front(self) -> list[int]:
         """Numbers of the complete trials that none has both a lower value and a higher rate than, from the lowest value on; none
         for one objective. Of equal ones all are in it."""
-        if self.specification["objective"] == "nll":
+        if len(OBJECTIVES[self.specification["objective"]]) == 1:
             return []
         mine = (TrialRow.study == self.name, TrialRow.state == "complete")
         query = select(TrialRow.number, TrialRow.values).where(*mine).order_by(TrialRow.number)
@@ -500,7 +511,9 @@ def open_study(database: Database, name: str) -> Study:
     return Study(database, row)
 
 
-def observations_of(database: Database, name: str, space: "Mapping[str, BaseDistribution]") -> dict[str, Any]:
+def observations_of(
+    database: Database, name: str, space: "Mapping[str, BaseDistribution]", objective: str = "nll"
+) -> dict[str, Any]:
     """A study's name with the parameters and values of its complete trials, for a new study over `space` to begin with.
 
     Raises:
@@ -511,8 +524,10 @@ def observations_of(database: Database, name: str, space: "Mapping[str, BaseDist
     from tuner.samplers.cube import Cube
 
     study = open_study(database, name)
-    if study.specification["objective"] != "nll":
-        raise Usage(f"--warm-start {name!r} has two objectives: it needs a study of the NLL alone.")
+    if study.specification["objective"] != objective:
+        raise Usage(
+            f"--warm-start {name!r} is judged by {study.specification['objective']}, not by {objective}: name one of the same."
+        )
     theirs = {p.name: p.distribution() for p in study.space.searched(study.specification["fixed"])}
     if set(theirs) != set(space):
         raise Usage(

@@ -270,7 +270,7 @@ class Worker:
                     published.tidy(files)
                     self.listen("complete", claim, end)
                     return
-                reason, message = "nan", "the evaluation's NLL is not a finite number."
+                reason, message = "nan", "what the study minimises is not a finite number."
         else:
             told = self._why if self._over.is_set() else None
             own = (end.get("reason", "error"), end.get("message", "the trainer failed without a word."))

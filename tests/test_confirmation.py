@@ -1,0 +1,212 @@
+"""From a finished study to the paper's table: who is confirmed, with which seeds, and what the rows say."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+from stub_study import CORPUS, make, request_
+
+from tuner import confirmation, launch, paper, samplers, studies, trainer
+from tuner.database import Database, TrialRow
+from tuner.errors import Usage
+from tuner.pareto import Columns, compare
+from tuner.studies import Study
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(f"sqlite:///{tmp_path}/t.db", create=True)
+
+
+def metrics(nll: float, rate: float = 5.0, split: str = "valid", **more: Any) -> dict[str, Any]:
+    facts = {"proposal": "q", "samples": 1000, "sentences": 40, "of": 40, "seed": 0, "split": split}
+    found = {
+        "nll": nll,
+        "nll_se": 0.1,
+        "ppl": math.exp(nll / 20),
+        "rate": rate,
+        "distortion": nll - rate,
+        "neg_elbo": nll,
+    }
+    return {**found, "active_units": 3, "acc_gap": None, "collapsed": False, "estimator": facts, **more}
+
+
+def fill(study: Study, *found: Mapping[str, Any] | None, r: float = 5.0) -> None:
+    """Trials that are over with these figures; None has failed."""
+
+    def enter(session: Any) -> None:
+        for number, each in enumerate(found):
+            state = (
+                {"state": "failed", "reason": "nan"}
+                if each is None
+                else {
+                    "state": "complete",
+                    "metrics": dict(each),
+                    "value": each["nll"],
+                    "values": [each["nll"], each["rate"]],
+                }
+            )
+            session.add(
+                TrialRow(
+                    study=study.name,
+                    number=number,
+                    params={"r": r + number},
+                    created_at=0.0,
+                    revision=number + 1,
+                    **state,
+                )
+            )
+
+    study.database.run(enter)
+
+
+def confirmed(database: Database, study: Study, folder: Path, runs: int = 3) -> Study:
+    """The study that confirms the best trial."""
+    (best,) = confirmation.chosen(study, None, front=False)
+    made = confirmation.proposal(study, best, runs, {})
+    request = request_(runs, space=made.space, fixed=made.fixed, seed=made.seed, confirms=made.confirms)
+    return studies.go_on(database, made.name, request, CORPUS, folder / "runs")
+
+
+def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_papers(
+    database: Database, tmp_path: Path
+) -> None:
+    study = make(database, tmp_path, 3, fixed={"gamma": 1.05, "nll_samples": 10})
+    fill(study, metrics(101.0), metrics(99.5), None)
+    (best,) = confirmation.chosen(study, None, front=False)
+    made = confirmation.proposal(study, best, 5, {"rows": 64})
+    assert (best.number, made.name, made.trials) == (1, "s-confirmed-1", 5)
+    assert made.fixed == {
+        "gamma": 1.05,
+        "r": 6.0,
+        "nll": "q",
+        "nll_samples": 1000,
+        "nll_sentences": 0,
+        "test": True,
+        "rows": 64,
+    }
+    assert made.confirms == {"study": "s", "trial": 1, "params": {"r": 6.0}}
+    seeds = {samplers.derive(made.seed, number, "train") for number in range(5)}
+    assert len(seeds | {samplers.derive(0, number, "train") for number in range(3)}) == 8
+    assert [t.number for t in confirmation.chosen(study, 0, front=False)] == [0]
+
+
+def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = {**CORPUS, "latent": True, "stages": 1, "warnings": []}
+    monkeypatch.setattr(trainer, "check", lambda spec, corners: described)
+    study = make(database, tmp_path, 1)
+    fill(study, metrics(101.0))
+    for runs in (2, 4):
+        proposal = confirmation.proposal(study, confirmation.chosen(study, None, front=False)[0], runs, {})
+        request, facts = launch.prepare(proposal, lambda: database)
+        again = studies.go_on(database, proposal.name, request, facts, tmp_path / "runs")
+        assert again.budget == runs
+    with pytest.raises(Usage, match="exists with another"):
+        make(
+            database,
+            tmp_path,
+            3,
+            name="s-confirmed-0",
+            fixed=again.specification["fixed"],
+            seed=again.specification["seed"],
+        )
+
+
+def test_what_cannot_be_confirmed_is_said(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 2)
+    with pytest.raises(Usage, match="study 's' has no complete trial to confirm yet"):
+        confirmation.chosen(study, None, front=False)
+    fill(study, metrics(101.0), None)
+    with pytest.raises(Usage, match="--trial 1 is no complete trial of study 's'"):
+        confirmation.chosen(study, 1, front=False)
+    with pytest.raises(Usage, match="--front is for studies of two objectives, and study 's' minimises nll"):
+        confirmation.chosen(study, None, front=True)
+    with pytest.raises(Usage, match="study 's-confirmed-0' confirms another one: name 's'"):
+        confirmation.chosen(confirmed(database, study, tmp_path), None, front=False)
+
+
+def test_all_of_a_front_is_confirmed(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 4, objective="nll,rate")
+    fill(study, metrics(100.0, 2.0), metrics(101.0, 1.0), metrics(102.0, 9.0), None)
+    assert [t.number for t in confirmation.chosen(study, None, front=True)] == [0, 2]
+
+
+def test_rows_are_means_and_deviations_over_the_runs_of_each_split(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 2)
+    fill(study, metrics(101.0), metrics(99.0))
+    (row,) = paper.rows(database, [], "valid")
+    assert (row.study, row.runs, row.confirmed, row.figures["nll"]) == ("s", 1, False, (99.0, None))
+    with pytest.raises(Usage, match="there are no test figures of any study"):
+        paper.rows(database, [], "test")
+    nlls = [100.0, 100.5, 102.0]
+    runs = confirmed(database, study, tmp_path)
+    fill(runs, *(metrics(nll, test=metrics(nll + 1, split="test")) for nll in nlls))
+    for split, shift in (("valid", 0), ("test", 1)):
+        for names in ([], ["s"], ["s-confirmed-1"]):
+            (row,) = paper.rows(database, names, split)
+            assert (row.study, row.settings, row.runs, row.confirmed) == ("s-confirmed-1", {"r": 6.0}, 3, True)
+            assert row.figures["nll"] == pytest.approx((mean(nlls) + shift, stdev(nlls)))
+            assert row.figures["acc_gap"] is None
+            assert row.estimator == f"S = 1000 from q, 40 {split} sentences"
+
+
+def row(study: str = "s", estimator: str = "S = 1000 from q", runs: int = 3, confirmed: bool = True) -> paper.Row:
+    figures: dict[str, Any] = {key: (100.0 + place, 0.25 * place) for place, key in enumerate(paper.COLUMNS)}
+    return paper.Row(study, "fb", {"r": 5.0}, runs, {**figures, "acc_gap": None}, estimator, confirmed)
+
+
+def test_tables_say_what_may_not_be_compared() -> None:
+    alike, mixed = (
+        paper.table([row(), row()]),
+        paper.table([row(), row(estimator="tempered"), row(runs=1, confirmed=False)]),
+    )
+    assert "not to be ranked" not in alike
+    assert "figures under different letters are not to be ranked together" in mixed
+    assert "search: the search's best trial" in mixed
+    assert "fb (r 5)     3  100.00 ± 0.00  101.00 ± 0.25" in alike
+
+
+def test_latex_is_whole_and_escapes_names() -> None:
+    text = paper.latex([paper.Row("s", "a_b & c%", {}, 2, row().figures, "x", True)])
+    assert text.count(r"\\") == 2
+    assert r"a\_b \& c\% & 2 & 100.00 $\pm$ 0.00" in text
+    assert text.count("&") - text.count(r"\&") == 14
+    assert text.rstrip().endswith(r"\end{tabular}")
+
+
+def test_csv_and_json_hold_the_same_figures() -> None:
+    (line,) = csv.DictReader(io.StringIO(paper.as_csv([row()])))
+    (entry,) = json.loads(paper.as_json([row()]))
+    for key in paper.COLUMNS:
+        figure = entry["figures"][key]
+        assert (line[key], line[f"{key}_sd"]) == (
+            ("", "") if figure is None else (str(figure["mean"]), str(figure["sd"]))
+        )
+
+
+def test_published_figures_name_their_paper_and_its_text() -> None:
+    found = paper.published(["fb", "mdr"], "valid")
+    assert [(r.technique, r.runs, r.figures["nll"]) for r in found] == [
+        ("fb", 0, (117.5, None)),
+        ("mdr", 0, (117.5, None)),
+    ]
+    assert all("table 3" in r.estimator and "25,643 types" in r.estimator for r in found)
+    assert {r.settings["r"] for r in paper.published(["pretrained-fb"], "test")} == {4.0, 8.0}
+
+
+def test_a_confirmations_front_is_of_the_split_asked_for(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 1)
+    fill(study, metrics(101.0), metrics(100.0, test=metrics(103.0, 7.0, split="test")))
+    valid, test = (
+        compare([Columns(study).follow()], "rate", "nll", split)["studies"][0] for split in ("valid", "test")
+    )
+    assert (valid["number"], valid["y"]) == ([0, 1], [101.0, 100.0])
+    assert (test["number"], test["x"], test["y"], test["front"]) == ([1], [7.0], [103.0], [0])

@@ -1,0 +1,174 @@
+"""Commands from a finished study to the paper: confirm the winner, print the table, draw the front."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.commands import work
+from tuner.console import (
+    DATABASE,
+    RUNS,
+    ArtifactsOption,
+    DatabaseOption,
+    JsonOption,
+    MemoryOption,
+    PerGpuOption,
+    SetOption,
+    StudyArgument,
+    WorkersOption,
+    opened,
+    print_json,
+    say,
+    settings,
+)
+from tuner.errors import Fault, Usage
+
+app = typer.Typer()
+
+StudiesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+]
+
+
+@app.command(epilog="Example: tuner confirm sfb-grammar-tiny --runs 5")
+def confirm(
+    study: StudyArgument,
+    runs: Annotated[int, typer.Option("--runs", "-n", min=1, help="Runs of each configuration.")] = 5,
+    trial: Annotated[
+        int | None, typer.Option("--trial", min=0, help="The trial to confirm.", show_default="the best")
+    ] = None,
+    front: Annotated[bool, typer.Option("--front", help="Every trial of a front of two objectives.")] = False,
+    set_: SetOption = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
+    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    database: DatabaseOption = DATABASE,
+    folder: Annotated[
+        Path,
+        typer.Option("--runs-folder", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True),
+    ] = RUNS,
+    artifacts: ArtifactsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a study's winner again with new seeds, and evaluate it on validation and test sentences with S = 1000.
+
+    Test figures exist only here. A confirmation is a study of its own: the same command goes on with it, or adds runs.
+    """
+    from tuner import confirmation, launch, paper, studies
+    from tuner.database import PATIENCE
+    from tuner.engines import Staff
+
+    if trial is not None and front:
+        raise Usage(f"--trial {trial} and --front exclude each other: leave one out.")
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff.check(database)
+    with opened(database, patience=PATIENCE) as there:
+        found = studies.open_study(there, study)
+        names = []
+        for chosen in confirmation.chosen(found, trial, front):
+            proposal = confirmation.proposal(found, chosen, runs, settings(set_, example="nll_samples=5000"))
+            request, described = launch.prepare(proposal, lambda: there)
+            confirmed = studies.go_on(there, proposal.name, request, described, folder, artifacts)
+            names.append(confirmed.name)
+            if workers == 0:
+                say(f"study {confirmed.name} waits for workers: `tuner worker --database {there.url}`")
+            else:
+                work(confirmed, staff, database, folder)
+        if workers == 0:
+            return
+        tables = {split: paper.rows(there, names, split) for split in ("valid", "test")}
+    if as_json:
+        print_json({split: [row.plain() for row in rows] for split, rows in tables.items()})
+        return
+    for split, rows in tables.items():
+        print(f"{split}\n{paper.table(rows)}")
+
+
+@app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
+def report(
+    study: StudiesArgument = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print the paper's table: a row for each configuration, mean ± sd over its runs."""
+    from tuner import paper
+    from tuner.pareto import SPLITS
+
+    if form not in paper.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(paper.FORMATS)}.")
+    if split not in SPLITS:
+        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    with opened(database) as there:
+        rows = paper.rows(there, study or [], split)
+    if published:
+        rows += paper.published([row.technique for row in rows], split)
+    print(paper.FORMATS[form](rows), end="")
+
+
+@app.command(epilog="Example: tuner pareto sfb-ptb-small mdr-ptb-small --out front.svg")
+def pareto(
+    study: StudiesArgument = None,
+    x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
+    y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
+    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print or draw the Pareto front of studies' trials, of rate against perplexity or any two figures."""
+    import json
+
+    from tuner import confirmation
+    from tuner.metrics import AXES
+    from tuner.pareto import SPLITS, Columns, compare
+
+    for flag, value, known in (("--x", x, AXES), ("--y", y, AXES), ("--split", split, SPLITS)):
+        if value not in known:
+            raise Usage(f"{flag} {value!r} is unknown: choose one of {', '.join(known)}.")
+    with opened(database) as there:
+        if study or split == "valid":
+            chosen = confirmation.tuned(there, study or [])
+        else:
+            chosen = [s for each in confirmation.confirmations(there).values() for s in each]
+        found = compare([Columns(s).follow() for s in chosen], x, y, split)
+    if not found["front"]:
+        raise Usage(
+            f"no complete trial of {', '.join(study or []) or 'any study'} has both {x} and {y} of the {split} split."
+        )
+    if out is None:
+        _print_front(found)
+        return
+    try:
+        if out.suffix == ".json":
+            out.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+        else:
+            from tuner import figures
+
+            figures.front(found, out)
+    except OSError as error:
+        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+    say(f"wrote {out}")
+
+
+def _print_front(found: dict[str, object]) -> None:
+    from tuner import report as reports
+
+    studies: list[dict[str, list[float]]] = found["studies"]  # type: ignore[assignment]
+    places: list[list[int]] = found["front"]  # type: ignore[assignment]
+    table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters")
+    for place, index in places:
+        own = studies[place]
+        settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())  # type: ignore[attr-defined]
+        table.add_row(
+            f"{own['study']}/{own['number'][index]}",
+            reports.number(own["x"][index]),
+            reports.number(own["y"][index]),
+            settings_,
+        )
+    reports.console().print(table)
