@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from seeded import figures, made, stub_worker
 
 from benchmarks.browser import ROOT, Server, launch
@@ -382,6 +382,20 @@ def test_server_gone_and_back(page: Page, own_world: World) -> None:
         more = re.compile("^(3[1-9]|[4-6][0-9])$")
         expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", more)
     assert page.evaluate("window.notReloaded")
+
+
+def test_a_hidden_tab_holds_no_connection(page: Page, world: World) -> None:
+    def is_stream(request: Request) -> bool:
+        return "/events" in request.url
+
+    with page.expect_request(is_stream):
+        world.open(page, "view=study&study=steered")
+    look_away = "(away) => { Object.defineProperty(document, 'hidden', { value: away, configurable: true });"
+    look_away += " document.dispatchEvent(new Event('visibilitychange')); }"
+    with page.expect_event("requestfailed", is_stream):
+        page.evaluate(look_away, True)
+    with page.expect_request(is_stream):
+        page.evaluate(look_away, False)
 
 
 def test_hostile_text_stays_text(page: Page, world: World) -> None:

@@ -142,8 +142,14 @@ function serverBack(signal) {
   return Promise.race([waiting, new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true }))]);
 }
 
+const inSight = () => new Promise((resolve) => {
+  if (document.hidden) document.addEventListener("visibilitychange", resolve, { once: true });
+  else resolve();
+});
+
 /**
- * Follows an event stream until the signal ends it. It is read by fetch, since EventSource sends no key.
+ * Follows an event stream until the signal ends it. It is read by fetch, since EventSource sends no key. A hidden tab lets go of
+ * its stream, as a browser opens six connections to a server and no more, and goes on from the last event when it is looked at.
  * @param {string} path
  * @param {Record<string, (data: any) => void>} handlers by the event's name; `open` is called at each connection
  * @param {AbortSignal} signal
@@ -152,12 +158,15 @@ export async function follow(path, handlers, signal) {
   let last = null;
   let wait = FIRST_WAIT;
   while (!signal.aborted) {
-    const silence = new AbortController();
+    await inSight();
+    const leave = new AbortController();
+    const hide = () => leave.abort(new TypeError("hidden"));
     let timer = 0;
-    const heard = () => { clearTimeout(timer); timer = setTimeout(() => silence.abort(new TypeError("silent")), SILENCE); };
+    const heard = () => { clearTimeout(timer); timer = setTimeout(() => leave.abort(new TypeError("silent")), SILENCE); };
+    document.addEventListener("visibilitychange", hide);
     try {
       const headers = { Accept: "text/event-stream", ...(last !== null && { "Last-Event-ID": last }) };
-      const response = await received(path, { headers, signal: AbortSignal.any([signal, silence.signal]) });
+      const response = await received(path, { headers, signal: AbortSignal.any([signal, leave.signal]) });
       handlers.open?.();
       heard();
       for await (const event of eventsOf(response.body, heard)) {
@@ -170,6 +179,7 @@ export async function follow(path, handlers, signal) {
       if (error instanceof Problem) throw error;
     } finally {
       clearTimeout(timer);
+      document.removeEventListener("visibilitychange", hide);
     }
     await pause(wait, signal).catch(() => {});
     wait = Math.min(2 * wait, LONGEST_WAIT);
