@@ -1,12 +1,12 @@
 /** Figures and times as text, as the commands print them. */
 
-const whole = new Intl.NumberFormat("en");
+const grouped = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /** 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on. */
 export function number(value) {
   if (value == null) return "–";
   if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return minus(whole.format(value));
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return minus(grouped(value));
   const size = Math.abs(value);
   if (size >= 10 && size < 1e6) return minus(value.toFixed(2));
   if (size >= 1e-4 && size < 10) return minus(String(Number(value.toPrecision(4))));
@@ -31,7 +31,7 @@ export function moment(time) {
 }
 
 /** `1 trial`, `1,200 trials`. */
-export const count = (amount, noun, plural = `${noun}s`) => `${whole.format(amount)} ${amount === 1 ? noun : plural}`;
+export const count = (amount, noun, plural = `${noun}s`) => `${grouped(amount)} ${amount === 1 ? noun : plural}`;
 
 /** A hyperparameter's domain in words. */
 export function domain(parameter) {
