@@ -15,6 +15,7 @@ from stub_study import STUB, run
 from benchmarks.postgres import Postgres
 from tuner import database as database_module
 from tuner import keys, studies, trainer
+from tuner.curves import Curves
 from tuner.database import SCHEMA, VERSION_TABLE, Base, Database
 from tuner.errors import Fault, Usage
 
@@ -107,7 +108,7 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     assert [len(t.params) for t in found["two"].trials()] == [4, 4, 4]
     assert found["two"].trials()[0].metrics is not None
     assert found["empty"].trials() == []
-    assert {c.number: list(c.epochs) for c in old.curves()} == {n: [(1, 3.0, 2.0)] for n in range(7)}
+    assert {c.number: list(c.epochs) for c in Curves(old).follow()} == {n: [(1, 3.0, 2.0)] for n in range(7)}
 
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     params = old.trials()[6].params

@@ -22,9 +22,10 @@ from tuner import attempts as attempts_module
 from tuner import samplers, space, studies, trainer
 from tuner import worker as worker_module
 from tuner.attempts import Attempts, Claim, LeaseLost
+from tuner.curves import Curves
 from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, process_mark
 from tuner.errors import Fault, Interrupted, Usage
-from tuner.pruners import PRUNERS
+from tuner.pruners import PRUNERS, Curve
 from tuner.studies import Rules, Study
 from tuner.worker import Slot, Worker
 
@@ -622,11 +623,23 @@ def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: p
     assert heard.count("pruned") == 1
 
 
-def test_curves_are_the_epochs_reported(make: Make) -> None:
+def test_curves_follow_the_epochs_reported(make: Make) -> None:
     study = make(3)
+    following = Curves(study)
+    assert following.follow() == []
+    attempts = Attempts(study, "w")
+    claim = attempts.claim()
+    assert claim is not None
+    figures = {"distortion": 1.0, "rate": 2.0, "neg_elbo": 3.0}
+    attempts.record(claim, [{"epoch": 1, **figures}, {"epoch": 2, "rate": None, "neg_elbo": None}])
+    assert following.follow() == [Curve(0, False, [(1, 3.0, 2.0)])]
+    attempts.record(claim, [{"epoch": 1, **figures, "neg_elbo": 2.5}, {"epoch": 3, **figures}])  # the first one again
+    assert following.follow() == [Curve(0, False, [(1, 2.5, 2.0), (3, 3.0, 2.0)])]
+    attempts.finish(claim, "complete", value=1.0, values=[1.0])
     run(study)
-    curves = study.curves()
-    assert [(c.number, c.complete, list(c.epochs)) for c in curves] == [(n, True, [(1, 3.0, 2.0)]) for n in range(3)]
+    rest = [Curve(n, True, [(1, 3.0, 2.0)]) for n in (1, 2)]
+    assert following.follow() == [Curve(0, True, [(1, 2.5, 2.0), (3, 3.0, 2.0)]), *rest]
+    assert following.follow() == Curves(study).follow()
 
 
 def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -> None:

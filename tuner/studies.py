@@ -16,7 +16,6 @@ from tuner.artifacts import LOG, SAMPLES, Store
 from tuner.database import HOST, LOCK, AttemptRow, Database, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive, revise
 from tuner.errors import Clash, Fault, Missing, Usage
 from tuner.metrics import METRICS as METRICS
-from tuner.pruners import Curve
 from tuner.space import Space, Value
 
 if TYPE_CHECKING:
@@ -302,21 +301,6 @@ class Study:
     def _is_held(session: Any, row: TrialRow) -> bool:
         worker = session.get(WorkerRow, row.worker)
         return worker is None or worker.host != HOST or is_alive(worker.process)
-
-    def curves(self) -> list[Curve]:
-        """Every trial's validation figures by epoch."""
-        mine = (EpochRow.study == self.name, EpochRow.neg_elbo.is_not(None), EpochRow.rate.is_not(None))
-        epochs = select(EpochRow).where(*mine).order_by(EpochRow.trial, EpochRow.epoch)
-        over = select(TrialRow.number).where(TrialRow.study == self.name, TrialRow.state == "complete")
-
-        def look(session: Any) -> tuple[list[EpochRow], set[int]]:
-            return session.scalars(epochs).all(), set(session.scalars(over))
-
-        found, complete = self.database.read(look)
-        rows: dict[int, list[tuple[int, float, float]]] = {}
-        for row in found:
-            rows.setdefault(row.trial, []).append((row.epoch, row.neg_elbo or 0.0, row.rate or 0.0))
-        return [Curve(number, number in complete, epochs) for number, epochs in rows.items()]
 
     def trials(self, last: int | None = None) -> list[Trial]:
         """All trials, or the last so many, in the order of their numbers."""

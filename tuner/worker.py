@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from tuner import __version__
 from tuner.artifacts import CHECKPOINT, FILES, LOG, Damaged
 from tuner.attempts import LEASE_SECONDS, RETRIES, SETUP_FAULTS, Attempts, Claim, LeaseLost
+from tuner.curves import Curves
 from tuner.database import HOST, Database, StudyRow, TrialRow, WorkerRow, is_alive, process_mark
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.pruners import PRUNERS, none
@@ -64,6 +65,7 @@ class Worker:
         self.database, self.name, self.work, self.listen = database, name, work, listen
         self.slot = slot or Slot()
         self._attempts: dict[str, Attempts] = {}
+        self._curves: dict[str, Curves] = {}
         self._over = threading.Event()
         self._why = ("user", "stopped by the user.")
         self._trainer: Trainer | None = None
@@ -165,6 +167,7 @@ class Worker:
         attempts = self._attempts.get(study.name)
         if attempts is None or attempts.study.created_at != study.created_at:  # another one of that name
             attempts = self._attempts[study.name] = Attempts(study, self.name)
+            self._curves[study.name] = Curves(study)
         attempts.study = study  # its rules may have changed
         claim = attempts.claim(self._over)
         if claim is None:
@@ -287,7 +290,7 @@ class Worker:
         prune = PRUNERS[study.specification["pruner"]]
         if prune is none:
             return False
-        curves = {curve.number: curve for curve in study.curves()}
+        curves = {curve.number: curve for curve in self._curves[study.name].follow()}
         mine = curves.pop(number, None)
         return mine is not None and prune(mine, list(curves.values()))
 
