@@ -5,11 +5,12 @@ import hashlib
 import json
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +18,7 @@ from starlette.responses import Response
 COMPRESSED_BYTES = 2_000
 """from which an answer is worth compressing"""
 KEPT = 256
-KEPT_BYTES = 24 * 2**20
+KEPT_BYTES = 16 * 2**20
 
 
 def encode(content: Any) -> bytes:
@@ -70,36 +71,75 @@ class Answer:
 
 
 class Answers:
-    """The last answers by what they depend on; `make` is called once for each key, however many ask at the same time."""
+    """The last answers, each by its name and the version of what it tells. `make` is called once for a version, however many
+    ask at the same time."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Hashable, Answer]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self._making: dict[Hashable, threading.Lock] = {}
 
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Answer:
+    def get(self, name: Hashable, version: Hashable, make: Callable[[], Any]) -> Answer:
         with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
+            if (found := self._find(name, version)) is not None:
                 return found
-            turn = self._making.setdefault(key, threading.Lock())
+            turn = self._making.setdefault((name, version), threading.Lock())
         with turn:
-            found = self._kept.get(key)
+            with self._lock:
+                found = self._find(name, version)
             if found is None:
                 try:
                     found = Answer(make())
+                    with self._lock:
+                        self._keep(name, version, found)
                 finally:
                     with self._lock:
-                        self._making.pop(key, None)
-                with self._lock:
-                    self._keep(key, found)
+                        self._making.pop((name, version), None)
         return found
 
-    def _keep(self, key: Hashable, answer: Answer) -> None:
-        self._kept[key] = answer
+    def _find(self, name: Hashable, version: Hashable) -> Answer | None:
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != version:
+            return None
+        self._kept.move_to_end(name)
+        return kept[1]
+
+    def _keep(self, name: Hashable, version: Hashable, answer: Answer) -> None:
+        if (older := self._kept.pop(name, None)) is not None:
+            self._bytes -= len(older[1].body)
+        self._kept[name] = version, answer
         self._bytes += len(answer.body)
         while len(self._kept) > KEPT or (self._bytes > KEPT_BYTES and len(self._kept) > 1):
-            _, old = self._kept.popitem(last=False)
+            _, (_, old) = self._kept.popitem(last=False)
             self._bytes -= len(old.body)
+
+
+T = TypeVar("T")
+
+
+class Fresh(Generic[T]):
+    """What the database holds, read again once it is older than so many seconds; those who ask at once wait for one reading."""
+
+    def __init__(self, read: Callable[[], T], seconds: float) -> None:
+        self.read, self.seconds = read, seconds
+        self._value: T | None = None
+        self._until = -math.inf
+        self._lock = threading.Lock()
+
+    def known(self) -> T | None:
+        """It, if it is fresh; never waits."""
+        return self._value if time.monotonic() < self._until else None
+
+    def get(self) -> T:
+        if (value := self.known()) is not None:
+            return value
+        with self._lock:
+            if (value := self.known()) is None:
+                until = time.monotonic() + self.seconds
+                value = self._value = self.read()
+                self._until = until
+            return value
+
+    def forget(self) -> None:
+        self._until = -math.inf

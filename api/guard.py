@@ -11,10 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.answers import Fresh
 from api.problems import problem
 from api.service import Service
 from api.settings import Settings
-from tuner.keys import Key, check, is_guarded
+from tuner.keys import Key, check, digest_of, is_guarded
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/healthz", "/readyz")
@@ -71,7 +72,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings, service: Service) -> None:
         self.app, self.settings, self.database = app, settings, service.database
-        self.requests = service.measures.requests
+        self.requests, self.service = service.measures.requests, service
+        self.guarded = Fresh(lambda: is_guarded(service.database), settings.freshness)
+        self._keys: OrderedDict[str, tuple[float, Key]] = OrderedDict()
         self.rates = Rates(settings.rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,8 +83,12 @@ class Guard:
             return
         headers = Headers(scope=scope)
 
+        service = self.service
+
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if scope["method"] not in SAFE:
+                    service.revisions.forget()  # what a client has changed, it sees
                 self.requests.labels(scope["method"], message["status"]).inc()
                 own = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -127,9 +134,8 @@ class Guard:
         if path.startswith(PROTECTED):
             scheme, _, presented = headers.get("authorization", "").partition(" ")
             presented = presented.strip() if scheme.lower() == "bearer" else ""
-            # Both ask the database, which may make one wait.
-            key = await run_in_threadpool(check, self.database, presented) if presented else None
-            if key is None and (presented or await run_in_threadpool(self._needs_key)):
+            key = await self._key(presented) if presented else None
+            if key is None and (presented or await self._needs_key()):
                 wait = self.rates.wait(peer, WRONG_KEY_COST)
                 return self._too_many(wait) if wait else _unknown(bool(presented))
         wait = self.rates.wait(f"key {key.id}" if key else peer)
@@ -141,8 +147,24 @@ class Guard:
         scope.setdefault("state", {})["can_write"] = can_write
         return None
 
-    def _needs_key(self) -> bool:
-        return not self.settings.is_local or is_guarded(self.database)
+    async def _key(self, presented: str) -> Key | None:
+        now = time.monotonic()
+        digest = digest_of(presented)
+        until, key = self._keys.get(digest, (0.0, None))
+        if until > now:
+            return key
+        found = await run_in_threadpool(check, self.database, presented)
+        if found is not None:
+            self._keys[digest] = now + self.settings.freshness, found
+            if len(self._keys) > CLIENTS:
+                self._keys.popitem(last=False)
+        return found
+
+    async def _needs_key(self) -> bool:
+        if not self.settings.is_local:
+            return True
+        known = self.guarded.known()
+        return await run_in_threadpool(self.guarded.get) if known is None else known
 
     @staticmethod
     def _too_many(wait: float) -> Response:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
-from tuner.studies import STATES, STUDY_STATES
+from tuner.studies import OBJECTIVES, STATES, STUDY_STATES
 
 NAME = r"^[\w\-][\w.\-]{0,99}$"
 LARGEST = 2**53
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     Axis: TypeAlias = str
     TrialState: TypeAlias = str
     StudyState: TypeAlias = str
+    Objective: TypeAlias = str
 else:  # a type checker cannot follow what is listed elsewhere
     Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
-    TrialState, StudyState = Literal[STATES], Literal[STUDY_STATES]
+    TrialState, StudyState, Objective = Literal[STATES], Literal[STUDY_STATES], Literal[tuple(OBJECTIVES)]
 
 
 class Body(BaseModel):
@@ -61,7 +62,7 @@ class NewStudy(Body):
     sampler: Name = DEFAULT
     sampler_options: Values = {}
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    objective: Literal["nll", "nll,rate"] = "nll"
+    objective: Objective = "nll"
     pruner: Name = "none"
     min_rate: Annotated[float, Field(ge=0, le=1e6, description="nats")] = 0.0
     stop_when: Annotated[float, Field(ge=0, le=1e6, description="nats; 0: never")] = 0.0
@@ -132,6 +133,7 @@ class Tell(Renew):
     metrics: Annotated[dict[Metric, Number | None] | None, Field(description="of a complete trial; NLL is needed")] = (
         None
     )
+    test: Annotated[dict[Metric, Number | None] | None, Field(description="of the test sentences, if evaluated")] = None
     collapsed: bool = False
     estimator: Estimator | None = None
     epochs: Annotated[int, Field(ge=0, le=10**6)] = 0

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from api import views
-from api.answers import Answer, Answers
+from api.answers import Answer, Answers, Fresh
 from api.events import Event, Feed, events_of
 from api.measures import Measures
 from api.settings import Settings
@@ -34,20 +34,30 @@ class Service:
         self.feed = Feed(
             lambda: studies.revisions(self.database), self._changes, self._summary_or_none, settings.streams
         )
-        self._columns: OrderedDict[str, Columns] = OrderedDict()
+        self.revisions = Fresh(lambda: studies.revisions(self.database), settings.freshness)
+        self.staffed = Fresh(lambda: studies.is_staffed(self.database), settings.freshness)
+        self._columns: OrderedDict[str, tuple[int, Columns]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def is_staffed(self) -> bool:
-        return self.settings.workers > 0 or studies.is_staffed(self.database)
+        return self.settings.workers > 0 or self.staffed.get()
 
     def study(self, name: str) -> Study:
         return studies.open_study(self.database, name)
 
+    def revision(self, name: str) -> int:
+        """
+        Raises:
+            Missing: if there is no such study.
+        """
+        found = self.revisions.get().get(name)
+        return self.study(name).revision if found is None else found
+
     def of_study(self, kind: str, name: str, arguments: Hashable, make: Callable[[Study], Any]) -> Answer:
         """What `make` tells of a study, made once for each of its revisions. What depends on the time is a second old at most."""
-        key = (kind, name, arguments, studies.revision_of(self.database, name), int(time.time()))
-        return self.answers.get(key, lambda: make(self.study(name)))
+        version = (self.revision(name), int(time.time()))
+        return self.answers.get((kind, name, arguments), version, lambda: make(self.study(name)))
 
     def summary(self, study: Study, staffed: bool) -> dict[str, Any]:
         return views.summary(study, self.corpus(study), staffed)
@@ -55,24 +65,26 @@ class Service:
     def corpus(self, study: Study) -> str:
         return self.settings.corpus_name(study.specification["corpus"]["name"])
 
-    def columns(self, names: list[str]) -> list[Columns]:
-        """The complete trials of studies.
+    def columns(self, name: str) -> Columns:
+        """A study's complete trials.
 
         Raises:
             Missing: if there is no such study.
         """
-        found = []
-        for name in names:
+        revision = self.revision(name)
+        with self._lock:
+            head, kept = self._columns.get(name, (0, None))
+        if kept is None or head != revision:
             study = self.study(name)
+            if kept is None or kept.study.created_at != study.created_at:
+                kept = Columns(study)
+            kept.follow()
             with self._lock:
-                kept = self._columns.get(name)
-                if kept is None or kept.study.created_at != study.created_at:
-                    kept = self._columns[name] = Columns(study)
+                self._columns[name] = study.revision, kept
                 self._columns.move_to_end(name)
                 if len(self._columns) > COMPARED:
                     self._columns.popitem(last=False)
-            found.append(kept.follow())
-        return found
+        return kept
 
     def _changes(self, name: str, after: int) -> tuple[list[Event], int] | None:
         found = studies.changes(self.database, name, after)

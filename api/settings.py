@@ -27,6 +27,8 @@ class Settings:
     """that are started beside the server"""
     rate: float = 100.0
     """requests a second that one key, or one address without a key, may make in the long run; 0: any"""
+    freshness: float = 0.1
+    """seconds for which what others have changed in the database may be answered from memory"""
     body_bytes: int = 2**20
     streams: int = 512
     """open at a time in this process"""

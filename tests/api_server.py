@@ -28,7 +28,7 @@ DESCRIBED = {**CORPUS, "latent": True, "stages": 1, "warnings": []}
 def application(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> FastAPI:
     """One whose new studies are checked by no trainer."""
     monkeypatch.setattr(trainer, "check", lambda spec, corners: DESCRIBED)
-    settings = {"database": database.secret_url, "runs": folder / "runs", "rate": 0.0, **changes}
+    settings = {"database": database.secret_url, "runs": folder / "runs", "rate": 0.0, "freshness": 0.0, **changes}
     app = create_app(Settings(**settings))
     monkeypatch.setattr(app.state.service.workshop, "do", lambda work, *args, **more: work(*args, **more))
     return app

@@ -94,7 +94,7 @@ def test_without_a_key_nothing(database: Database, tmp_path: Path, open_: Open) 
     make(database, tmp_path)
     real = keys.create(database, "someone", write=True)
     client, before = open_(), contents(database)
-    wrong = [None, "", "x", real[:-1], real + "x", real.swapcase(), real.rpartition("-")[0], "tuner--", "é"]
+    wrong = [None, "", "x", real[:-1], real + "x", real.swapcase(), real[:19], "tuner--", "é"]
     for method, path in calls(client):
         if path in ("/healthz", "/readyz"):
             continue
@@ -133,7 +133,7 @@ def test_keys_are_kept_as_hashes_and_never_logged(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     key = keys.create(database, "someone", write=False)
-    secret = key.rpartition("-")[2]
+    secret = key.split("-", 2)[2]
     assert len(secret) >= 40
     open_().get("/v1/studies", headers=bearer(key))
     rows = database.read(lambda session: session.execute(select(KeyRow.__table__)).all())

@@ -14,13 +14,15 @@ from stub_study import STUB, run
 
 from benchmarks.postgres import Postgres
 from tuner import database as database_module
-from tuner import studies, trainer
+from tuner import keys, studies, trainer
 from tuner.curves import Curves
 from tuner.database import SCHEMA, VERSION_TABLE, Base, Database
 from tuner.errors import Fault, Usage
 
 OLD = Path(__file__).parent / "data" / "schema_0001.sql"
 """a database of version 0001 with four studies, made by that version with the stub trainer"""
+SECOND = OLD.with_name("schema_0002.sql")
+"""of version 0002 with two studies, made likewise"""
 
 
 def test_migrations_make_what_the_models_say(database: Database) -> None:
@@ -116,6 +118,27 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     record = old.optuna().trials
     assert [t.params for t in record] == [t.params for t in old.trials()]
     assert [t.value for t in record] == [t.value for t in old.trials()]
+    database.close()
+
+
+def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite3.connect(tmp_path / "t.db") as plain:
+        plain.executescript(SECOND.read_text(encoding="utf-8").replace("/runs/", f"{tmp_path}/runs/"))
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    assert keys.listed(database) == []
+    before = studies.changes(database, "old", 0)
+    assert before is not None
+    assert [t.number for _, t in before.trials] == [0, 1, 2]
+    assert [(number, figures["epoch"]) for _, number, figures in before.epochs] == [(0, 1), (1, 1), (2, 1)]
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
+    old = studies.open_study(database, "old")
+    old.enqueue({"r": 5})
+    run(old)
+    after = studies.changes(database, "old", before.until)
+    assert after is not None
+    assert [(t.number, t.state) for _, t in after.trials] == [(3, "complete")]
     database.close()
 
 

@@ -51,16 +51,16 @@ def test_no_trial_and_a_single_one() -> None:
     assert pareto.front([math.nan], [2.0], "min", "max") == []
 
 
-def add(study: Study, first: int, states: list[str], draw: random.Random, split: str = "valid") -> list[dict[str, Any]]:
+def add(study: Study, first: int, states: list[str], draw: random.Random, test: bool = False) -> list[dict[str, Any]]:
     """Trials with figures of few values, some of them unknown."""
     rows = []
     for number, state in enumerate(states, first):
         figures = {key: draw.choice([None, 1.0, 2.0, 3.0, 4.5]) for key in METRICS}
-        estimator = {"split": split}
+        metrics = {**figures, "test": {"nll": 7.0, "rate": 1.0}} if test else figures
         rows.append(
             {
                 "study": study.name, "number": number, "state": state, "params": {"r": float(number)}, "attrs": {},
-                "value": figures["nll"], "metrics": {**figures, "estimator": estimator} if state == "complete" else None,
+                "value": figures["nll"], "metrics": metrics if state == "complete" else None,
                 "losses": 0, "seconds": 1.0 + number, "lease_until": 0.0, "created_at": 1.0, "told": True,
             }
         )  # fmt: skip
@@ -108,7 +108,7 @@ def test_the_splits_are_kept_apart(database: Database, tmp_path: Path) -> None:
     study = make(database, tmp_path, 9)
     draw = random.Random(2)
     add(study, 0, ["complete"] * 5, draw)
-    add(study, 5, ["complete"] * 5, draw, split="test")
+    add(study, 5, ["complete"] * 4, draw, test=True)
     columns = Columns(study).follow()
-    counts = [len(pareto.compare([columns], "seconds", "seconds", s)["studies"][0]["number"]) for s in pareto.SPLITS]
-    assert counts == [5, 5]
+    found = pareto.compare([columns], "rate", "nll", "test")["studies"][0]
+    assert (found["number"], found["y"]) == ([5, 6, 7, 8], [7.0] * 4)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from tuner import online
 from tuner import space as spaces
 from tuner.commands import app as service
 from tuner.commands import work, work_detached
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    epilog="Example: tuner launch --technique sfb",
+    epilog="Example: tuner launch --technique sfb   (studies of a server: tuner --api URL --help)",
 )
 app.add_typer(service)
 app.add_typer(serving)
@@ -386,7 +387,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a preempted machine stops like Ctrl-C: in order
         signal.signal(number, _interrupt)
     try:
-        app()
+        server, arguments = online.address_in(sys.argv[1:])
+        if server is None:
+            app()
+        else:
+            online.run(server, arguments)
     except Usage as error:
         _end(str(error), 2)
     except Fault as error:

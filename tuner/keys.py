@@ -44,7 +44,7 @@ def create(database: Database, name: str, write: bool) -> str:
 
     def insert(session: Any) -> None:
         now = database.clock(session)
-        session.add(KeyRow(id=identity, name=name, digest=_digest(key), scopes=scopes, created_at=now))
+        session.add(KeyRow(id=identity, name=name, digest=digest_of(key), scopes=scopes, created_at=now))
 
     try:
         database.run(insert)
@@ -59,7 +59,7 @@ def check(database: Database, presented: str) -> Key | None:
     if not identity.isalnum() or not identity.isascii():
         identity = ""
     row, now = database.read(lambda session: (session.get(KeyRow, identity), database.clock(session)))
-    same = hmac.compare_digest(row.digest if row else NOBODY, _digest(presented))
+    same = hmac.compare_digest(row.digest if row else NOBODY, digest_of(presented))
     if row is None or not same or row.revoked_at is not None:
         return None
     if row.used_at is None or now - row.used_at > USED_SECONDS:
@@ -94,7 +94,8 @@ def revoke(database: Database, name: str) -> None:
     database.run(change)
 
 
-def _digest(key: str) -> str:
+def digest_of(key: str) -> str:
+    """What is kept of a key."""
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 

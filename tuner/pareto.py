@@ -50,7 +50,8 @@ class Columns:
         self.numbers: list[int] = []
         self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
         self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
-        self._seen = 0
+        self.seen = 0
+        """the revision of the newest of these trials"""
         self._lock = threading.Lock()
 
     def follow(self) -> "Columns":
@@ -59,7 +60,7 @@ class Columns:
         # As text, which one call then reads: half the time of a call for each trial.
         texts = (cast(TrialRow.params, Text), cast(TrialRow.metrics, Text))
         with self._lock:
-            new = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self._seen)
+            new = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self.seen)
             query = select(*columns, *texts).where(*new).order_by(TrialRow.revision)
             rows = self.study.database.read(lambda session: session.execute(query).all())
             if rows:
@@ -67,7 +68,7 @@ class Columns:
                 metrics = json.loads(f"[{','.join(row[5] or '{}' for row in rows)}]")
                 for row, chosen, found in zip(rows, params, metrics, strict=True):
                     self._add(row[0], row[2], row[3], chosen, found)
-                self._seen = rows[-1][1]
+                self.seen = rows[-1][1]
         return self
 
     def _add(

@@ -3,6 +3,7 @@
 Such a worker trains with `python -m trainers` on its own machine. Its files stay there, so a trial that it loses begins anew.
 """
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -144,8 +145,12 @@ def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, 
             "metrics.nll or estimator is missing: a complete trial has both; tell a diverged one as failed, nan.",
             "metrics",
         )
-    if metrics["rate"] is None and study.specification["objective"] != "nll":
-        raise Usage(f"metrics.rate is missing: study {study.name!r} has the objectives NLL and rate.", "metrics.rate")
     metrics |= {"collapsed": facts["collapsed"], "estimator": facts["estimator"]}
-    attempts.finish(claim, "complete", **study.outcome(metrics), cost=facts["cost"])
+    if facts["test"]:
+        metrics["test"] = facts["test"]
+    outcome = study.outcome(metrics)
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in outcome["values"]):
+        objective = study.specification["objective"]
+        raise Usage(f"metrics lack what study {study.name!r} is judged by: give {objective}.", "metrics")
+    attempts.finish(claim, "complete", **outcome, cost=facts["cost"])
     return "complete"

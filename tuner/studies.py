@@ -217,10 +217,11 @@ class Study:
         }
 
     def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """What a complete trial of these metrics keeps: its value is its NLL and what its rate falls short of the least one."""
-        nll = math.nan if metrics["nll"] is None else float(metrics["nll"])
+        """What a complete trial of these metrics keeps: its value is its NLL (or MELBO), and what its rate falls short of the
+        least one."""
+        judged = metrics["melbo" if self.specification["objective"] == "melbo" else "nll"]
         shortfall = max(self.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
-        values = [nll + shortfall]
+        values = [(math.nan if judged is None else float(judged)) + shortfall]
         if self.specification["objective"] == "nll,rate":
             values.append(metrics["rate"])
         return {"value": values[0], "values": values, "metrics": metrics}

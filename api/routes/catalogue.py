@@ -46,7 +46,7 @@ def techniques(request: Request) -> Response:
     def make() -> dict[str, Any]:
         return {"items": [views.technique(space.load(name)) for name in space.techniques()], "next": None}
 
-    return service_of(request).answers.get("techniques", make).response(request)
+    return service_of(request).answers.get("techniques", 0, make).response(request)
 
 
 @router.get("/corpora", response_model=schemas.Corpora)
@@ -62,7 +62,7 @@ def corpora(request: Request) -> Response:
         found = {name: describe(place) for name, place in service.settings.registered.items()}
         return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items()], "next": None}
 
-    return service.answers.get("corpora", make).response(request)
+    return service.answers.get("corpora", 0, make).response(request)
 
 
 @router.get("/workers", response_model=schemas.Workers)

@@ -1,5 +1,6 @@
 """Studies: list, make, inspect, start, stop, delete; their fronts and importances."""
 
+import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +12,7 @@ from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
 from tuner import importance, launch, pareto, report, space, studies
 from tuner.console import PRESETS
-from tuner.errors import Missing, Usage
+from tuner.errors import Usage
 from tuner.samplers import SAMPLERS
 from tuner.studies import Rules, Study
 
@@ -30,14 +31,15 @@ def list_studies(
     service = service_of(request)
     place = cursors.read(cursor, float, str)
     after = None if place is None else (place[0], place[1])
-    staffed = service.is_staffed
-    found = studies.page(service.database, limit + 1, after, technique, state)
+    staffed, known = service.is_staffed, service.revisions.get()
 
-    def summary(study: Study) -> dict[str, Any]:
-        return service.summary(study, staffed)
+    def make() -> dict[str, Any]:
+        found = studies.page(service.database, limit + 1, after, technique, state)
+        listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
+        return {**listed, "items": [service.summary(study, staffed) for study in listed["items"]]}
 
-    listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
-    return Answer({**listed, "items": [summary(study) for study in listed["items"]]}).response(request)
+    version = (hash(frozenset(known.items())), staffed, int(time.time()))
+    return service.answers.get(("studies", technique, state, limit, after), version, make).response(request)
 
 
 @router.post(
@@ -133,8 +135,8 @@ def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "v
     def make(study: Study) -> dict[str, Any]:
         return service.workshop.do(importance.of, service.settings.database, study.name, metric)
 
-    key = ("importance", name, metric, studies.revision_of(service.database, name))
-    return service.answers.get(key, lambda: make(service.study(name))).response(request)
+    seen = service.columns(name).seen
+    return service.answers.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
 
 
 @router.get("/pareto", response_model=schemas.Pareto, tags=["pareto"])
@@ -148,9 +150,7 @@ def show_pareto(
     """All complete trials of studies in the plane of two metrics, by columns; each study's front, and that of all together."""
     service = service_of(request)
     names = list(dict.fromkeys(study))
-    known = studies.revisions(service.database)
-    for name in names:
-        if name not in known:
-            raise Missing(f"study {name!r} is not there: see /v1/studies.", "study")
-    key = ("pareto", tuple(names), x, y, split, tuple(known[name] for name in names))
-    return service.answers.get(key, lambda: pareto.compare(service.columns(names), x, y, split)).response(request)
+    columns = [service.columns(name) for name in names]
+    version = tuple((own.study.created_at, own.seen) for own in columns)
+    name = ("pareto", tuple(names), x, y, split)
+    return service.answers.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)

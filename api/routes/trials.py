@@ -61,10 +61,14 @@ def list_epochs(
 ) -> Response:
     """A trial's validation figures by epoch, with the technique's own state in `objective`."""
     place = cursors.read(cursor, int)
-    study = service_of(request).study(name)
-    study.trial(number)
-    found = study.epoch_page(number, limit + 1, 0 if place is None else place[0])
-    return Answer(page(found, limit, lambda last: cursors.write(last["epoch"]))).response(request)
+    after = 0 if place is None else place[0]
+
+    def make(study: studies.Study) -> dict[str, Any]:
+        study.trial(number)
+        found = study.epoch_page(number, limit + 1, after)
+        return page(found, limit, lambda last: cursors.write(last["epoch"]))
+
+    return service_of(request).of_study("epochs", name, (number, limit, after), make).response(request)
 
 
 @router.get("/trials/{number}/samples", response_model=schemas.Samples)

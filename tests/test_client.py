@@ -1,0 +1,157 @@
+"""The Python client and the commands that use it, against a real server; and what a server process is made of."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api_server import ROOT, server
+from stub_study import make
+
+from benchmarks.api import Server
+from benchmarks.large import fill
+from tuner import keys, online
+from tuner.client import Client, Work
+from tuner.database import Database
+from tuner.errors import Clash, Fault, Missing, Usage
+
+EPOCH = {"epoch": 1, "rate": 1.0, "neg_elbo": 3.0}
+ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    folder = tmp_path_factory.mktemp("client")
+    opened = Database(f"sqlite:///{folder}/t.db", create=True)
+    fill(opened, 12, 2, folder)
+    make(opened, folder, 2, name="mine")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def key(database: Database) -> str:
+    return keys.create(database, "writer", write=True)
+
+
+@pytest.fixture(scope="module")
+def address(database: Database, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    del key
+    with server(database.secret_url, tmp_path_factory.mktemp("server")) as (address, _):
+        yield address
+
+
+def test_the_client_sees_what_the_database_holds(address: str, key: str, database: Database) -> None:
+    client = Client(address, key)
+    assert sorted(s["name"] for s in client.studies()) == ["empty", "mine", "s", "small"]
+    assert client.study("s")["counts"]["complete"] == 12
+    numbers = [t.number for t in client.trials("s", newest_first=True)]
+    assert numbers == list(range(12))[::-1]
+    assert [e["epoch"] for e in client.epochs("s", 3)] == [1, 2]
+    assert client.pareto(["s"], y="nll")["studies"][0]["study"] == "s"
+    trial, attempts = client.trial("s", 3)
+    assert (trial.number, attempts) == (3, [])
+
+
+def test_a_trial_from_ask_to_tell_in_real_processes(address: str, key: str) -> None:
+    client = Client(address, key)
+    client.stop("mine")
+    assert client.ask("mine", "far") is None
+    since = client.start("mine")["revision"]
+    work: Work | None = client.ask("mine", "far")
+    assert work is not None
+    assert client.report("mine", work, [EPOCH]) is None
+    assert client.renew("mine", work) is None
+    told = client.tell("mine", work, "complete", metrics={"nll": 3.0}, estimator=ESTIMATOR)
+    assert told == "complete"
+    with pytest.raises(Clash, match="has gone to another worker"):
+        client.renew("mine", work)
+    kinds = []
+    for kind, data in client.events("mine", since):
+        kinds.append(kind)
+        if kind == "study" and data["counts"]["complete"]:
+            break
+    assert {"trial", "epoch", "study"} <= set(kinds)
+
+
+def test_errors_are_the_services_own(address: str, key: str) -> None:
+    client = Client(address, key)
+    with pytest.raises(Missing, match="study 'nix' is not in"):
+        client.study("nix")
+    with pytest.raises(Usage, match="must be 1 to 30") as refused:
+        client.enqueue("small", {"r": 99})
+    assert refused.value.field == "params.r"
+    with pytest.raises(Usage, match="a key is needed"):
+        Client(address).study("s")
+    with pytest.raises(Fault, match="cannot be reached .*is `tuner serve` running"):
+        Client("http://127.0.0.1:9").study("s")
+    with pytest.raises(Usage, match="is no address of a server"):
+        Client("127.0.0.1:8000")
+
+
+def tuner(*arguments: str, key: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TUNER_API_KEY": key, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tuner", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_commands_over_the_api(address: str, key: str) -> None:
+    server_ = ("--api", address)
+    assert "small" in tuner("studies", *server_, key=key).stdout
+    assert "12 complete; 12 in all" in tuner("show", "s", *server_, key=key).stdout
+    assert len(tuner("trials", "s", *server_, key=key).stdout.splitlines()) == 13
+    assert "study small is stopped" in tuner("stop", "small", *server_, key=key).stderr
+    assert "study small is active" in tuner("resume", "small", *server_, key=key).stderr
+    refused = tuner("delete", "nix", "--yes", *server_, key=key, code=2)
+    assert "study 'nix' is not in" in refused.stderr
+    assert "a key is needed" in tuner("studies", *server_, code=2).stderr
+
+
+def test_where_the_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNER_API", raising=False)
+    assert online.address_in(["studies", "--json"]) == (None, ["studies", "--json"])
+    assert online.address_in(["studies", "--api", "a", "--json"]) == ("a", ["studies", "--json"])
+    assert online.address_in(["--api=a", "show", "s"]) == ("a", ["show", "s"])
+    with pytest.raises(Usage, match="--api names no server"):
+        online.address_in(["studies", "--api"])
+    monkeypatch.setenv("TUNER_API", "b")
+    assert online.address_in(["studies"])[0] == "b"
+    assert online.address_in(["train", "-t", "sfb"])[0] is None
+    assert online.address_in(["studies", "--database", "sqlite:///x.db"])[0] is None
+
+
+def test_the_server_process_is_small_and_loads_no_torch(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/t.db"
+    database = Database(url, create=True)
+    fill(database, 300, 2, tmp_path)
+    started = Server(url, "--runs", str(tmp_path))
+    try:
+        client = Client(started.address)
+        assert client.pareto(["s"])["front"]
+        assert client.enqueue("small", {"r": 4}).state == "waiting"
+        assert client.ask("small", "far") is not None
+        client.stop("small")
+        assert not any(map(started.loads, ("libtorch", "/sklearn/", "/scipy/")))
+        assert started.megabytes() < 200
+    finally:
+        started.stop()
+        database.close()
+
+
+def test_serve_starts_it_and_ends_with_it(tmp_path: Path, database: Database) -> None:
+    refused = tuner("serve", "--host", "0.0.0.0", "--database", f"sqlite:///{tmp_path}/new.db", code=2)
+    assert "there is no key: make one first with `tuner key create NAME`" in refused.stderr
+    made = tuner("key", "create", "me", "--write", "--database", f"sqlite:///{tmp_path}/new.db")
+    assert keys.check(Database(f"sqlite:///{tmp_path}/new.db"), made.stdout.strip()) is not None
+    assert made.stdout.strip() not in made.stderr
+    assert "read, write" in tuner("key", "list", "--database", f"sqlite:///{tmp_path}/new.db").stdout
+    tuner("key", "revoke", "me", "--database", f"sqlite:///{tmp_path}/new.db")
+    with server(f"sqlite:///{tmp_path}/new.db", tmp_path, "--with-workers", "1") as (address, process):
+        del address
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
