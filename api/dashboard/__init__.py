@@ -19,6 +19,8 @@ TYPES = {
     ".png": "image/png",
 }
 PLOTLY = "plotly.js"
+PLOTTED = ("pareto", "study", "trial")
+"""views with plots: a browser fetches the plotting script beside the page's own"""
 
 
 @cache
@@ -39,7 +41,10 @@ def mount(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     def index(request: Request) -> Response:
-        return _send(request, "index.html")
+        response = _send(request, "index.html")
+        if request.query_params.get("view") in PLOTTED:
+            response.headers["Link"] = f"</assets/{PLOTLY}>; rel=preload; as=script"
+        return response
 
     @app.get("/assets/{name}", include_in_schema=False)
     def asset(request: Request, name: str) -> Response:

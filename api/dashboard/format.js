@@ -1,0 +1,48 @@
+/** Figures and times as text, as the commands print them. */
+
+const grouped = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on. */
+export function number(value) {
+  if (value == null) return "–";
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return minus(grouped(value));
+  const size = Math.abs(value);
+  if (size >= 10 && size < 1e6) return minus(value.toFixed(2));
+  if (size >= 1e-4 && size < 10) return minus(String(Number(value.toPrecision(4))));
+  return minus(value.toExponential(3));
+}
+
+const minus = (text) => text.replace(/^-/, "−");
+
+/** `42 s`, `3:07 min` or `2:05 h`. */
+export function duration(seconds) {
+  if (seconds == null) return "–";
+  const rounded = Math.round(seconds);
+  const two = (value) => String(value).padStart(2, "0");
+  if (rounded < 60) return `${rounded} s`;
+  if (rounded < 3600) return `${Math.floor(rounded / 60)}:${two(rounded % 60)} min`;
+  return `${Math.floor(rounded / 3600)}:${two(Math.floor((rounded % 3600) / 60))} h`;
+}
+
+/** A moment in the reader's own time. */
+export function moment(time) {
+  return time ? new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
+}
+
+/** `1 trial`, `1,200 trials`. */
+export const count = (amount, noun, plural = `${noun}s`) => `${grouped(amount)} ${amount === 1 ? noun : plural}`;
+
+/** A hyperparameter's domain in words. */
+export function domain(parameter) {
+  if (parameter.kind === "categorical") return `one of ${parameter.choices.join(", ")}`;
+  const notes = [parameter.log && "log", parameter.step && `step ${parameter.step}`].filter(Boolean).join(", ");
+  const noun = parameter.kind === "int" ? "whole number " : "";
+  return `${noun}${number(parameter.low)} to ${number(parameter.high)}${notes ? ` (${notes})` : ""}`;
+}
+
+/** `r=1.521 alpha=0.0095` */
+export const settings = (params) => Object.entries(params).filter(([, value]) => value != null).map(([name, value]) => `${name}=${number(value)}`).join(" ");
+
+/** A metric as it heads a column or an axis. */
+export const titled = (metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label);

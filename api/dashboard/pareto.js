@@ -1,0 +1,331 @@
+/** Trials of several studies in the plane of two metrics, with their fronts. */
+
+import { all, follow, get, options, paced } from "./api.js";
+import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
+import { count, number, titled } from "./format.js";
+import { around, axis, image, library, look, plain, plot, save, scaled, swatch } from "./plot.js";
+import { address, go, note } from "./route.js";
+import { table } from "./table.js";
+import { colour } from "./theme.js";
+
+const SHOWN_AT_FIRST = 6; // studies
+const ROWS = 200; // of the table
+const TOOLS = [["select", "Box"], ["lasso", "Lasso"], ["zoom", "Zoom"], ["pan", "Pan"]];
+const DOTS = 5000; // points from which markers are smaller
+
+export const title = () => "Pareto";
+
+/**
+ * What the address holds.
+ * @typedef {object} State
+ * @property {string[]} study
+ * @property {string} x
+ * @property {string} y
+ * @property {string} split
+ * @property {string[]} log axes on a logarithmic scale
+ * @property {string} tool
+ * @property {number[]|null} zoom x from, x to, y from, y to, in the axes' own coordinates
+ * @property {(number|null)[]|null} box the same in figures; null where it is open
+ * @property {number[]|null} lasso x, y, x, y, …
+ */
+
+const figures = (text) => (text ? text.split(",").map((part) => (part === "" ? null : Number(part))) : null);
+const written = (values) => values?.map((value) => (value === null ? "" : String(Number(value.toPrecision(5))))).join(",");
+
+/** @returns {State} */
+const stateOf = (query) => ({
+  study: query.getAll("study"), x: query.get("x") ?? "rate", y: query.get("y") ?? "ppl", split: query.get("split") ?? "valid",
+  log: query.getAll("log"), tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom")), box: figures(query.get("box")), lasso: figures(query.get("lasso")),
+});
+
+export async function show(main, query, signal) {
+  library().catch(() => {});
+  const [{ metrics }, studies] = await Promise.all([options(), all("/v1/studies", signal)]);
+  const known = Object.fromEntries(metrics.map((metric) => [metric.key, metric]));
+  const label = (key) => (known[key] ? titled(known[key]) : key);
+  const state = stateOf(query);
+  const keep = (asStep) => note({ view: "pareto", ...state, split: state.split === "valid" ? null : state.split, tool: state.tool === "select" ? null : state.tool,
+    zoom: written(state.zoom), box: written(state.box), lasso: written(state.lasso) }, asStep);
+  if (!state.study.length) {
+    state.study = studies.filter((study) => study.counts.complete > 0).slice(0, SHOWN_AT_FIRST).map((study) => study.name);
+    keep(false);
+  }
+  if (!studies.length) return fill(main, empty("No study yet. ", h("a", { href: address({ view: "new" }) }, "Make the first one"), "."));
+
+  /** @type {any} the server's answer */
+  let found = { studies: [], front: [], x_goal: "max", y_goal: "min" };
+  const looks = () => {
+    const techniques = [...new Set(found.studies.map((study) => study.technique))];
+    return found.studies.map((study, place) => look(place, techniques.indexOf(study.technique)));
+  };
+
+  // The plot.
+  const canvas = h("div", { class: "plot large", role: "img", "aria-label": "Pareto plot; the table beneath holds the same figures" });
+  const tip = h("div", { class: "tip", hidden: true });
+  const hint = h("p", { class: "empty", hidden: true });
+  const isLog = (which) => state.log.includes(which);
+  const total = () => found.studies.reduce((sum, study) => sum + study.number.length, 0);
+
+  function build(width, everything = false) {
+    const size = total() > DOTS ? 5 : 11;
+    const chosen = everything ? null : picked();
+    const styles = looks();
+    const data = found.studies.map((study, place) => ({
+      type: "scatter", mode: "markers", name: plain(study.study), x: study.x, y: study.y, hoverinfo: "none", meta: place, look: styles[place],
+      marker: { symbol: styles[place].symbol, color: colour(styles[place].colour), size, opacity: size > 5 ? 0.8 : 0.6 },
+      selectedpoints: chosen?.[place],
+    }));
+    const line = (points, style) => ({ type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", x: points.map(([x]) => x), y: points.map(([, y]) => y), line: { shape: found.x_goal === "max" ? "vh" : "hv", ...style } });
+    found.studies.forEach((study, place) => data.push(line(study.front.map((at) => [study.x[at], study.y[at]]), { color: colour(styles[place].colour), width: 1.5 })));
+    if (found.studies.length > 1)
+      data.push({ ...line(found.front.map(([study, at]) => [found.studies[study].x[at], found.studies[study].y[at]]), { color: colour("--ink"), width: 1.5, dash: "dot" }), name: "front of all", showlegend: true });
+    const scale = (which, place) => scaled(state.zoom && !everything ? state.zoom.slice(place, place + 2) : around(found.studies.flatMap((study) => study[which]), isLog(which)), isLog(which));
+    return { data, layout: {
+      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], shapes: everything ? [] : outline(),
+      newselection: { line: { color: colour("--ink"), width: 1, dash: "dot" } },
+      xaxis: axis(label(state.x), scale("x", 0)), yaxis: axis(label(state.y), scale("y", 2)),
+    } };
+  }
+
+  // The brush: a shape in figures, so that it also holds for trials that arrive later.
+  function outline() {
+    const style = { xref: "x", yref: "y", line: { color: colour("--ink"), width: 1, dash: "dot" }, fillcolor: "rgba(128, 128, 128, 0.1)" };
+    if (state.lasso) return [{ type: "path", path: `M${pairs(state.lasso).map((point) => point.join()).join("L")}Z`, ...style }];
+    if (!state.box) return [];
+    const [x0, x1, y0, y1] = state.box.map((value, place) => value ?? extent(place < 2 ? "x" : "y")[place % 2]);
+    return [{ type: "rect", x0, x1, y0, y1, ...style }];
+  }
+  function extent(which) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (const study of found.studies) for (const value of study[which]) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
+    return [low, high];
+  }
+  /** Places of the trials within the brush, study by study; null without a brush. */
+  function picked() {
+    if (!state.box && !state.lasso) return null;
+    const inside = state.lasso ? withinLasso() : withinBox(state.box);
+    return found.studies.map((study) => study.number.map((_, at) => at).filter((at) => study.x[at] !== null && study.y[at] !== null && inside(study.x[at], study.y[at])));
+  }
+  function withinLasso() {
+    // Its edges are straight as drawn, that is on the axes' scales.
+    const [across, up] = ["x", "y"].map((which) => (isLog(which) ? Math.log : (value) => value));
+    const corners = pairs(state.lasso).map(([x, y]) => [across(x), up(y)]);
+    return (px, py) => {
+      const [x, y] = [across(px), up(py)];
+      let inside = false;
+      for (let i = 0, j = corners.length - 1; i < corners.length; j = i++) {
+        const [[xi, yi], [xj, yj]] = [corners[i], corners[j]];
+        if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) inside = !inside;
+      }
+      return inside;
+    };
+  }
+
+  // The table of what is brushed, or else of the front.
+  const below = h("section", { "aria-labelledby": "chosen-title" });
+  function list() {
+    const chosen = picked();
+    const front = found.studies.length > 1 ? found.front : (found.studies[0]?.front ?? []).map((at) => [0, at]);
+    const places = chosen ? chosen.flatMap((some, study) => some.map((at) => [study, at])) : front;
+    const styles = looks();
+    const rows = places.map(([place, at]) => {
+      const study = found.studies[place];
+      return { study: study.study, style: styles[place], number: study.number[at], x: study.x[at], y: study.y[at], params: Object.fromEntries(Object.entries(study.params).map(([key, values]) => [key, values[at]])) };
+    });
+    if (chosen) rows.sort((a, b) => (found.y_goal === "min" ? a.y - b.y : b.y - a.y));
+    const names = [...new Set(rows.flatMap((row) => Object.keys(row.params)))];
+    const heading = chosen ? `${count(rows.length, "trial")} selected` : `The front: ${count(rows.length, "trial")}`;
+    const shown = rows.slice(0, ROWS);
+    renew(below, h("h2", { id: "chosen-title" }, heading),
+      rows.length > ROWS && h("p", { class: "note" }, `The first ${ROWS} by ${known[state.y]?.label ?? state.y}; the CSV holds all points.`),
+      rows.length > 0 && table(heading, [
+        { label: "Trial", value: (row) => [swatch(row.style), " ", h("a", { href: address({ view: "trial", study: row.study, trial: row.number }) }, `${row.study}/${row.number}`)] },
+        { label: known[state.x]?.label ?? state.x, figure: true, value: (row) => row.x },
+        { label: known[state.y]?.label ?? state.y, figure: true, value: (row) => row.y },
+        ...names.map((key) => ({ label: key, figure: true, value: (row) => row.params[key] })),
+      ], shown));
+    return heading;
+  }
+
+  // Everything that follows the state.
+  let drawing = null;
+  async function redraw() {
+    const any = total() > 0;
+    hint.hidden = any;
+    hint.textContent = !state.study.length ? "Choose a study." : state.split === "test"
+      ? "No trial of these studies has both figures on the test split: `tuner confirm` and `tuner evaluate --split test` make them." : "No complete trial has both figures yet.";
+    canvas.hidden = !any;
+    for (const [which, box] of Object.entries(logs)) box.disabled = !isLog(which) && extent(which)[0] <= 0;
+    legend();
+    ranges();
+    const heading = list();
+    if (!any) return heading;
+    if (drawing) await drawing.draw();
+    else {
+      drawing = await plot(canvas, build, signal);
+      listen(drawing.graph);
+    }
+    return heading;
+  }
+  const fetched = async () => {
+    if (!state.study.length) { found = { ...found, studies: [], front: [] }; return; }
+    const { study, x, y, split } = state;
+    found = await get(address({ study, x, y, split }).replace("/?", "/v1/pareto?"), signal);
+  };
+  const change = async (asStep) => { keep(asStep); await fetched(); await redraw(); };
+  const brush = async (changes) => {
+    Object.assign(state, { box: null, lasso: null }, changes);
+    keep(true);
+    announce(await redraw());
+  };
+
+  function listen(graph) {
+    graph.on("plotly_selected", (event) => {
+      // Later, as Plotly is still at it; its own outline then gives way to ours. It tells again of what it redraws: no event of a mouse.
+      if (!event?.range && !event?.lassoPoints) return;
+      const { range, lassoPoints } = event;
+      setTimeout(() => brush(range ? { box: [...ordered(range.x), ...ordered(range.y)] } : { lasso: thinned(lassoPoints.x.flatMap((x, at) => [x, lassoPoints.y[at]])) }));
+    });
+    graph.on("plotly_relayout", (changes) => {
+      if (!Object.keys(changes).some((key) => /^[xy]axis\.range/.test(key))) return;
+      const { xaxis, yaxis } = graph.layout;
+      state.zoom = [...xaxis.range, ...yaxis.range];
+      keep(false);
+      setTimeout(redraw); // with ticks for what is now to be seen
+    });
+    graph.on("plotly_doubleclick", () => (state.box || state.lasso ? brush({}) : unzoom()));
+    graph.on("plotly_click", ({ points: [point] }) => {
+      const study = found.studies[point.data.meta];
+      go({ view: "trial", study: study.study, trial: study.number[point.pointNumber] });
+    });
+    graph.on("plotly_hover", ({ points: [point], event }) => {
+      const study = found.studies[point.data.meta];
+      const at = point.pointNumber;
+      fill(tip, h("strong", {}, `${study.study}/${study.number[at]}`),
+        [[known[state.x]?.label ?? state.x, point.x], [known[state.y]?.label ?? state.y, point.y], ...Object.entries(study.params).map(([key, values]) => [key, values[at]])]
+          .map(([key, value]) => h("div", {}, h("span", {}, key), h("span", { class: "figures" }, number(value)))));
+      tip.hidden = false;
+      const left = event.clientX + 16 + tip.offsetWidth < innerWidth ? event.clientX + 16 : event.clientX - 16 - tip.offsetWidth;
+      tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.min(event.clientY + 12, innerHeight - tip.offsetHeight - 4)}px)`;
+    });
+    graph.on("plotly_unhover", () => { tip.hidden = true; });
+  }
+  const unzoom = () => { state.zoom = null; keep(true); return redraw(); };
+
+  // Controls.
+  const choices = metrics.map((metric) => [metric.key, metric.label]);
+  const axisChoice = (which) => select({ onchange: ({ target }) => {
+    state[which] = target.value;
+    Object.assign(state, { zoom: null, box: null, lasso: null, log: state.log.filter((one) => one !== which) });
+    return change(true);
+  } }, choices, state[which]);
+  const logs = Object.fromEntries(["x", "y"].map((which) => [which, h("input", { type: "checkbox", checked: isLog(which), onchange: ({ target }) => {
+    state.log = target.checked ? [...state.log, which] : state.log.filter((one) => one !== which);
+    state.zoom = null;
+    keep(true);
+    return redraw();
+  } })]));
+  const split = select({ onchange: ({ target }) => { Object.assign(state, { split: target.value, zoom: null, box: null, lasso: null }); return change(true); } }, [["valid", "validation"], "test"], state.split);
+  const tools = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Drag to"), TOOLS.map(([value, word]) =>
+    h("label", {}, h("input", { type: "radio", name: "tool", value, checked: state.tool === value, onchange: () => { state.tool = value; keep(false); return redraw(); } }), h("span", {}, word))));
+  const figureInput = (place, word) => h("input", { type: "number", step: "any", "aria-label": word, onchange: () => {
+    const values = inputs.map((input) => (input.value === "" ? null : Number(input.value)));
+    return brush(values.some((value) => value !== null) ? { box: values } : {});
+  } });
+  const inputs = ["x from", "x to", "y from", "y to"].map((word, place) => figureInput(place, word));
+  function ranges() {
+    inputs.forEach((input, place) => { input.value = state.box?.[place] == null ? "" : Number(state.box[place].toPrecision(5)); });
+    clear.disabled = !state.box && !state.lasso;
+    whole.disabled = !state.zoom;
+  }
+  const clear = h("button", { type: "button", onclick: () => brush({}) }, "Clear selection");
+  const whole = h("button", { type: "button", onclick: unzoom }, "Whole plot");
+  const byFigures = h("details", { class: "by-figures", open: Boolean(state.box) && innerWidth > 600 }, h("summary", {}, "Select by figures"),
+    h("div", { class: "row controls" }, h("span", {}, "x"), inputs[0], "–", inputs[1], h("span", {}, "y"), inputs[2], "–", inputs[3]));
+
+  const download = (format) => h("button", { type: "button", onclick: async () => {
+    const file = `pareto-${state.x}-${state.y}`;
+    if (format === "csv") save(`${file}.csv`, csv(found, state), "text/csv");
+    else save(`${file}.${format}`, await image(build(1200, true), format));
+    announce(`${file}.${format} saved`);
+  } }, format.toUpperCase());
+
+  // The studies to choose from.
+  const techniques = [...new Set(studies.map((study) => study.technique))].sort();
+  let wanted = "";
+  const boxes = h("div", { class: "choices", role: "group", "aria-label": "Studies in the plot" });
+  const choose = (names) => { Object.assign(state, { study: names, zoom: null }); return change(true); };
+  function legend() {
+    const styles = Object.fromEntries(looks().map((style, place) => [found.studies[place].study, style]));
+    const listed = studies.filter((study) => !wanted || study.technique === wanted);
+    const focused = boxes.contains(document.activeElement) ? document.activeElement.value : null;
+    fill(boxes, listed.map((study) => h("label", {},
+      h("input", { type: "checkbox", value: study.name, checked: state.study.includes(study.name), onchange: ({ target }) =>
+        choose(target.checked ? [...state.study, study.name] : state.study.filter((one) => one !== study.name)) }),
+      styles[study.name] ? swatch(styles[study.name]) : h("span", { class: "swatch" }),
+      h("span", {}, study.name, h("small", {}, `${study.technique} · ${number(study.counts.complete ?? 0)} complete`)))));
+    if (focused !== null) [...boxes.querySelectorAll("input")].find((input) => input.value === focused)?.focus();
+  }
+  const aside = h("details", { class: "picker", open: innerWidth > 800 }, h("summary", {}, "Studies"),
+    labelled("Technique", select({ onchange: ({ target }) => { wanted = target.value; legend(); } }, [["", "all"], ...techniques])),
+    boxes, h("p", { class: "row" }, h("button", { type: "button", onclick: () => choose(studies.filter((study) => !wanted || study.technique === wanted).map((study) => study.name)) }, "All listed"),
+      h("button", { type: "button", onclick: () => choose([]) }, "None")),
+    h("p", { class: "note" }, "A line is a study's front; the dotted one is the front of all shown."));
+
+  const bar = h("div", { class: "row controls" }, labelled("x", axisChoice("x")), labelled("y", axisChoice("y")), labelled("Split", split),
+    h("label", { class: "check" }, logs.x, "log x"), h("label", { class: "check" }, logs.y, "log y"));
+  const bar2 = h("div", { class: "row controls" }, tools, clear, whole, h("span", { class: "row push", role: "group", "aria-label": "Save as" }, h("span", { class: "muted" }, "Save as"), ["png", "svg", "csv"].map(download)));
+  fill(main, h("div", { class: "beside" }, aside, h("div", { class: "stage" }, bar, bar2, hint, canvas, byFigures, tip)), below);
+  addEventListener("keydown", ({ key }) => { if (key === "Escape" && (state.box || state.lasso)) brush({}); }, { signal });
+
+  await fetched();
+  await redraw();
+  const refresh = paced(async () => { await fetched(); await redraw(); }, signal);
+  let connected = false;
+  follow("/v1/events", {
+    open: () => { if (connected) refresh(); connected = true; },
+    study: (study) => {
+      const place = studies.findIndex((one) => one.name === study.name);
+      if (studies[place]?.revision === study.revision) return;
+      if (place < 0) studies.unshift(study); else studies[place] = study;
+      if (state.study.includes(study.name)) refresh(); else legend();
+    },
+    deleted: ({ name }) => {
+      const place = studies.findIndex((one) => one.name === name);
+      if (place >= 0) studies.splice(place, 1);
+      if (state.study.includes(name)) choose(state.study.filter((one) => one !== name)); else legend();
+    },
+  }, signal).catch((error) => announce(error.message));
+  return undefined;
+}
+
+const ordered = ([a, b]) => (a < b ? [a, b] : [b, a]);
+const withinBox = ([x0, x1, y0, y1]) => (x, y) => (x0 ?? -Infinity) <= x && x <= (x1 ?? Infinity) && (y0 ?? -Infinity) <= y && y <= (y1 ?? Infinity);
+const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, place) => [flat[2 * place], flat[2 * place + 1]]);
+
+const CORNERS = 60;
+/** A lasso with few enough corners for an address. */
+function thinned(flat) {
+  const points = pairs(flat);
+  const step = Math.ceil(points.length / CORNERS);
+  return points.filter((_, place) => place % step === 0).flat();
+}
+
+/** All points as CSV. */
+function csv(found, state) {
+  const names = [...new Set(found.studies.flatMap((study) => Object.keys(study.params)))];
+  const rows = found.studies.flatMap((study) => {
+    const front = new Set(study.front);
+    return study.number.map((trial, at) => [study.study, study.technique, trial, study.x[at], study.y[at], front.has(at), ...names.map((key) => study.params[key]?.[at])]);
+  });
+  return [["study", "technique", "trial", state.x, state.y, "front", ...names], ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+}
+
+/** A value in CSV; what a spreadsheet would run as a formula is quoted as text. */
+function cell(value) {
+  if (value == null) return "";
+  if (typeof value !== "string") return String(value);
+  const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}

@@ -1,0 +1,186 @@
+/**
+ * Plots: the plotting script, fetched when the first plot is wanted, in this page's colours.
+ *
+ * Points are painted on a canvas over Plotly's axes: its SVG points take half a second for 10,000, and its WebGL ones make
+ * code from text, which this page's content-security policy forbids. Axes, hover, brush and zoom are Plotly's.
+ */
+
+import { h } from "./dom.js";
+import { number } from "./format.js";
+import { colour } from "./theme.js";
+
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "pentagon", "star", "triangle-down"];
+const SHAPES = [ // the same in a box of 12 by 12, for lists
+  "M6 1.5a4.5 4.5 0 1 0 .01 0z", "M2 2h8v8h-8z", "M6 .5l5.5 5.5-5.5 5.5-5.5-5.5z", "M6 1.5l5 9h-10z",
+  "M2.5 1l3.5 3.5 3.5-3.5 1.5 1.5-3.5 3.5 3.5 3.5-1.5 1.5-3.5-3.5-3.5 3.5-1.5-1.5 3.5-3.5-3.5-3.5z",
+  "M6 1l5 3.8-1.9 6h-6.2l-1.9-6z", "M6 .5l1.5 3.8h4l-3.2 2.5 1.2 4-3.5-2.4-3.5 2.4 1.2-4-3.2-2.5h4z", "M6 10.5l5-9h-10z",
+];
+const COLOURS = 8;
+const BOX = 12; // of SHAPES
+const FAINT = 0.22; // of what is not selected
+
+let loading = null;
+/** The plotting library. */
+export function library() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = h("script", { src: "/assets/plotly.js" });
+    script.onload = () => resolve(globalThis.Plotly);
+    script.onerror = () => { loading = null; script.remove(); reject(new Error("The plotting script did not arrive; the tables hold the same figures.")); };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+/** How a series looks: the colour is its group's (a technique), the symbol its own. */
+export const look = (series, group) => ({ symbol: SYMBOLS[series % SYMBOLS.length], colour: `--data-${group % COLOURS}`, shape: SHAPES[series % SHAPES.length] });
+
+/** That look as a small picture. */
+export function swatch(style) {
+  const namespace = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(namespace, "svg");
+  const path = document.createElementNS(namespace, "path");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 12 12", class: "swatch", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  path.setAttribute("d", style.shape);
+  path.style.fill = `var(${style.colour})`;
+  svg.append(path);
+  return svg;
+}
+
+/** Text as it is: Plotly reads some markup and % templates in titles. */
+export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll("%{", "% {");
+
+/** An axis in this page's type and colours. */
+export function axis(title, more = {}) {
+  return {
+    title: { text: plain(title), standoff: 8, font: { size: 12, color: colour("--ink") } }, automargin: true, zeroline: false, showline: true,
+    linecolor: colour("--edge"), gridcolor: colour("--line"), ticks: "outside", ticklen: 4, tickcolor: colour("--edge"),
+    tickfont: { size: 11, color: colour("--muted") }, exponentformat: "power", ...more,
+  };
+}
+
+const layoutOf = (layout) => ({
+  paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest", margin: { l: 56, r: 12, t: 12, b: 44 },
+  font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--ink") },
+  hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--edge"), font: { color: colour("--ink"), size: 12 } },
+  ...layout,
+});
+
+/** A range with some air around these values. */
+export function around(values, isLog) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value === null || (isLog && value <= 0)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (low > high) return [0, 1];
+  if (isLog) [low, high] = [Math.log10(low), Math.log10(high)];
+  const air = 0.04 * (high - low) || 0.04 * Math.abs(high) || 1;
+  return [low - air, high + air];
+}
+
+const LOG_TICKS = Array.from({ length: 16 }, (_, place) => 10 ** (place - 8)).flatMap((decade) => [decade, 2 * decade, 5 * decade]);
+/** An axis over this range. On a logarithmic one Plotly writes bare digits between the decades, so over more than one its ticks are ours. */
+export function scaled(range, isLog) {
+  if (!isLog) return { type: "linear", range };
+  const span = range[1] - range[0];
+  const ticks = LOG_TICKS.filter((tick, place) => span < 1.5 || place % 3 === 0);
+  return { type: "log", range, ...(span > 0.7 && { tickvals: ticks, ticktext: ticks.map(number) }) };
+}
+
+/**
+ * Draws a figure, and again when its data, the theme or its width change.
+ * @param {HTMLElement} element
+ * @param {(width: number) => {data: object[], layout: object}} build traces of mode "markers" have a `look` as well
+ * @param {AbortSignal} signal ends it
+ * @returns {Promise<{graph: HTMLElement, draw: () => Promise<void>}>} Plotly's element, and what draws it again
+ */
+export async function plot(element, build, signal) {
+  const Plotly = await library();
+  signal.throwIfAborted();
+  const graph = h("div");
+  const canvas = h("canvas", { "aria-hidden": "true" });
+  element.replaceChildren(graph, canvas);
+  let points = [];
+  const repaint = () => paint(graph, canvas, points);
+  const draw = async () => {
+    if (signal.aborted || !element.clientWidth) return;
+    const { data, layout } = build(element.clientWidth);
+    points = data.filter((trace) => trace.mode === "markers");
+    const bare = data.map((trace) => (trace.mode === "markers" ? { ...trace, mode: "none", hoveron: "points", selectedpoints: undefined } : trace));
+    const isNew = !graph.on;
+    await Plotly.react(graph, bare, layoutOf(layout), { displayModeBar: false, responsive: false, doubleClick: false, showTips: false });
+    if (isNew) for (const event of ["plotly_relayouting", "plotly_relayout"]) graph.on(event, repaint);
+    repaint();
+    performance.mark("drawn");
+    element.setAttribute("data-drawn", points.reduce((sum, trace) => sum + trace.x.length, 0));
+  };
+  let width = element.clientWidth;
+  const observer = new ResizeObserver(() => {
+    if (element.clientWidth !== width) { width = element.clientWidth; draw(); }
+  });
+  observer.observe(element);
+  addEventListener("theme", draw, { signal });
+  signal.addEventListener("abort", () => { observer.disconnect(); Plotly.purge(graph); });
+  await draw();
+  return { graph, draw };
+}
+
+/** Paints the points where Plotly's axes have them now. */
+function paint(graph, canvas, traces) {
+  const full = graph._fullLayout;
+  const ratio = devicePixelRatio;
+  canvas.width = full.width * ratio;
+  canvas.height = full.height * ratio;
+  canvas.style.width = `${full.width}px`;
+  canvas.style.height = `${full.height}px`;
+  const pen = canvas.getContext("2d");
+  for (const trace of traces) {
+    const [across, up] = [trace.xaxis ?? "x", trace.yaxis ?? "y"].map((id) => full[`${id[0]}axis${id.slice(1)}`]);
+    const { size, opacity } = trace.marker;
+    const stamp = stampOf(trace.look, size, ratio);
+    const half = stamp.width / ratio / 2;
+    const put = (at) => {
+      const [x, y] = [across.d2p(trace.x[at]), up.d2p(trace.y[at])];
+      if (Number.isFinite(x) && Number.isFinite(y)) pen.drawImage(stamp, across._offset + x - half, up._offset + y - half, 2 * half, 2 * half);
+    };
+    pen.save();
+    pen.scale(ratio, ratio);
+    pen.beginPath();
+    pen.rect(across._offset, up._offset, across._length, up._length);
+    pen.clip();
+    pen.globalAlpha = trace.selectedpoints ? FAINT : opacity;
+    for (let at = 0; at < trace.x.length; at++) put(at);
+    pen.globalAlpha = 1;
+    trace.selectedpoints?.forEach(put);
+    pen.restore();
+  }
+}
+
+/** One marker, painted once to be stamped. */
+function stampOf(style, size, ratio) {
+  const stamp = document.createElement("canvas");
+  stamp.width = stamp.height = Math.ceil((size + 2) * ratio);
+  const pen = stamp.getContext("2d");
+  const scale = (size * ratio) / BOX;
+  pen.translate(stamp.width / 2, stamp.height / 2);
+  pen.scale(scale, scale);
+  pen.translate(-BOX / 2, -BOX / 2);
+  pen.fillStyle = colour(style.colour);
+  pen.fill(new Path2D(style.shape));
+  return stamp;
+}
+
+/** Saves a figure as the browser saves files. */
+export function save(name, content, type) {
+  const url = typeof content === "string" && content.startsWith("data:") ? content : URL.createObjectURL(new Blob([content], { type }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** The whole figure as an image, its points drawn by Plotly as shapes. */
+export async function image({ data, layout }, format) {
+  const Plotly = await library();
+  const full = { ...layoutOf(layout), paper_bgcolor: colour("--paper"), showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" } };
+  return Plotly.toImage({ data, layout: full }, { format, width: 1200, height: 800, scale: format === "png" ? 2 : 1 });
+}

@@ -1,0 +1,131 @@
+/** All studies, live. */
+
+import { follow, get, options, send, studyPath } from "./api.js";
+import { announce, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
+import { count, number } from "./format.js";
+import { address, go } from "./route.js";
+import { table, tableRow } from "./table.js";
+import { howTo } from "./workers.js";
+
+const PAGE = 100;
+const DONE = ["complete", "pruned", "failed"];
+
+export const title = () => "Studies";
+
+export async function show(main, query, signal) {
+  const { states, technique_names: techniques, can_write: canWrite } = await options();
+  const wanted = { technique: query.get("technique") ?? "", state: query.get("state") ?? "" };
+  const matches = (study) => ["technique", "state"].every((key) => !wanted[key] || study[key] === wanted[key]);
+  const choose = (key) => ({ target }) => go({ view: "studies", ...wanted, [key]: target.value });
+  const filters = h("div", { class: "row controls" },
+    labelled("Technique", select({ onchange: choose("technique") }, [["", "all"], ...techniques], wanted.technique)),
+    labelled("State", select({ onchange: choose("state") }, [["", "all"], ...states], wanted.state)),
+    canWrite && h("a", { class: "button main", href: address({ view: "new" }) }, "New study"));
+
+  const columns = [
+    { label: "Study", value: (s) => h("a", { href: address({ view: "study", study: s.name }) }, s.name) },
+    { label: "State", value: (s) => stateCell(s) },
+    { label: "Technique", value: (s) => s.technique },
+    { label: "Corpus", value: (s) => s.corpus },
+    { label: "Trials", value: (s) => progress(s) },
+    { label: "NLL", figure: true, title: "of the best trial, nats per sentence", value: (s) => s.best?.metrics?.nll },
+    { label: "R", figure: true, title: "rate of the best trial, nats per sentence", value: (s) => s.best?.metrics?.rate },
+    { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => s.best?.metrics?.ppl },
+    { label: "Best", value: (s) => s.best && h("a", { href: address({ view: "trial", study: s.name, trial: s.best.number }) }, `trial ${s.best.number}`) },
+    ...(canWrite ? [{ label: "", value: (s) => startStop(s, put) }] : []),
+  ];
+  const rows = new Map();
+  let body = null;
+  let next = null;
+  const holder = h("div");
+  const more = h("p", {}, h("button", { type: "button", onclick: () => load(next) }, "More studies"));
+  const waits = h("div");
+
+  function put(study) {
+    const known = rows.get(study.name);
+    if (!matches(study)) { known?.row.remove(); rows.delete(study.name); return note(); }
+    const row = known?.row ?? h("tr");
+    renew(row, [...tableRow(columns, study, null).childNodes]);
+    if (!known) { if (!body) draw(); body.prepend(row); }
+    rows.set(study.name, { study, row });
+    return note();
+  }
+
+  function draw() {
+    const list = table("Studies", columns, []);
+    list.classList.add("cards");
+    body = list.querySelector("tbody");
+    fill(holder, list);
+  }
+
+  function note() {
+    const waiting = [...rows.values()].filter(({ study }) => study.waiting_for_workers).length;
+    renew(waits, waiting > 0 && h("div", { class: "notice" }, h("strong", {}, `${count(waiting, "study", "studies")} waiting for a worker. `), howTo()));
+    more.hidden = next === null;
+    if (rows.size === 0) {
+      body = null;
+      fill(holder, wanted.technique || wanted.state ? empty("No study matches this filter.")
+        : empty("No study yet. ", canWrite ? h("a", { href: address({ view: "new" }) }, "Make the first one") : "This key may only read", "."));
+    }
+  }
+
+  async function load(cursor) {
+    const page = await get(address({ ...wanted, limit: PAGE, cursor }).replace("/?", "/v1/studies?"), signal);
+    next = page.next;
+    if (!cursor) { rows.clear(); if (page.items.length) draw(); }
+    for (const study of page.items) {
+      const row = tableRow(columns, study, null);
+      rows.set(study.name, { study, row });
+      body.append(row);
+    }
+    note();
+  }
+
+  await load(null);
+  fill(main, filters, waits, holder, more);
+  let first = true;
+  follow("/v1/events", {
+    open: () => { if (!first) load(null).catch(() => {}); first = false; },
+    study: put,
+    deleted: ({ name }) => { rows.get(name)?.row.remove(); rows.delete(name); note(); },
+  }, signal).catch((error) => announce(error.message));
+}
+
+const doneOf = (study) => DONE.reduce((sum, state) => sum + (study.counts[state] ?? 0), 0);
+
+/** Its state in a word; one that has nothing left to do is finished. */
+export const standing = (study) => (study.state === "active" && doneOf(study) >= study.budget ? "finished" : study.state);
+
+const stateCell = (study) => [stateOf(standing(study)), study.waiting_for_workers && h("span", { class: "muted" }, " waits for a worker")];
+
+/** How far a study is, as a bar of its trials' states. */
+export function progress(study) {
+  const done = doneOf(study);
+  const running = study.counts.running ?? 0;
+  const share = (amount) => `${(100 * amount) / Math.max(study.budget, done + running, 1)}%`;
+  const words = `${number(done)} of ${number(study.budget)} trials done${running ? `, ${number(running)} running` : ""}`;
+  return h("div", { class: "progress" },
+    h("div", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": study.budget, "aria-valuenow": Math.min(done, study.budget), "aria-label": words, title: words },
+      [...DONE, "running"].map((state) => h("span", { class: state, style: `width: ${share(study.counts[state] ?? 0)}` }))),
+    h("span", { class: "figures" }, `${number(done)} / ${number(study.budget)}`));
+}
+
+/** The button that starts or stops a study; `put` is given what the study then is. */
+export function startStop(study, put) {
+  const [verb, word] = study.state === "active" ? ["stop", "Stop"] : ["start", "Start"];
+  if (["deleting", "finished"].includes(standing(study))) return "";
+  const press = async ({ target }) => {
+    if (target.ariaBusy) return;
+    target.ariaBusy = "true"; // rather than disabled, which would lose the focus
+    try {
+      const holder = target.parentElement;
+      put(await send("POST", `${studyPath(study.name)}/${verb}`));
+      holder.querySelector("button")?.focus(); // the other one, in its place
+      announce(`${study.name}: ${verb === "stop" ? "stopped" : "started"}`);
+    } catch (error) {
+      target.ariaBusy = null;
+      target.after(h("p", { class: "wrong", role: "alert" }, error.message));
+    }
+  };
+  return h("button", { type: "button", onclick: press, "aria-label": `${word} ${study.name}` }, word);
+}

@@ -1,0 +1,180 @@
+/** One trial: its course, its figures, and what its model writes. */
+
+import { all, follow, get, options, paced, Problem, studyPath, text } from "./api.js";
+import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
+import { figure } from "./figure.js";
+import { duration, moment, number } from "./format.js";
+import { axis, library, plot } from "./plot.js";
+import { address } from "./route.js";
+import { remark, withError } from "./study.js";
+import { facts, table } from "./table.js";
+import { colour } from "./theme.js";
+
+const CURVES = [["distortion", "D, nats"], ["rate", "R, nats"], ["neg_elbo", "−ELBO, nats"], ["ppl", "PPL by the ELBO"]];
+const CELL = 240; // width of a small plot
+
+export const title = (query) => `Trial ${query.get("trial")} of ${query.get("study")}`;
+
+export async function show(main, query, signal) {
+  const name = query.get("study") ?? "";
+  const wanted = Number(query.get("trial"));
+  const path = `${studyPath(name)}/trials/${wanted}`;
+  library().catch(() => {});
+  const [{ metrics }, trial, study] = await Promise.all([options(), get(path, signal), get(studyPath(name), signal)]);
+
+  const head = h("section", { "aria-label": "Summary" });
+  const figures = h("section", { "aria-labelledby": "figures-title" });
+  const attempts = h("section", { "aria-labelledby": "attempts-title" });
+  const course = courseOf(path, trial.metrics ?? study.best?.metrics, signal);
+  const writing = h("section", { class: "writing", "aria-labelledby": "writing-title" });
+  const log = logOf(path, signal);
+  const around = h("nav", { class: "row", "aria-label": "Trials" }, h("a", { href: address({ view: "study", study: name }) }, name),
+    wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
+    wanted + 1 < Object.values(study.counts).reduce((sum, amount) => sum + amount, 0) && h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
+  const put = (now) => {
+    renew(head, summary(now, study));
+    renew(figures, figuresOf(now, metrics));
+    renew(attempts, h("h2", { id: "attempts-title" }, "Attempts"), now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet."));
+  };
+  put(trial);
+  fill(main, around, head, course.element, writing, figures, attempts, log);
+  await course.load();
+  await showWriting(writing, path, signal);
+
+  const refresh = paced(async () => {
+    const now = await get(path, signal);
+    put(now);
+    if (now.state === "complete") await showWriting(writing, path, signal);
+  }, signal);
+  let connected = false;
+  follow(`${studyPath(name)}/events?since=${study.revision}`, {
+    open: () => { if (connected) { refresh(); course.load().catch(() => {}); } connected = true; },
+    epoch: (epoch) => { if (epoch.trial === wanted) course.put(epoch); },
+    trial: (changed) => { if (changed.number === wanted) refresh(); },
+    deleted: () => announce(`${name} was deleted`),
+  }, signal).catch((error) => announce(error.message));
+}
+
+const ATTEMPT = [
+  { label: "Attempt", figure: true, value: (row) => row.attempt },
+  { label: "State", value: (row) => stateOf(row.state) },
+  { label: "Worker", value: (row) => row.worker },
+  { label: "Host", value: (row) => row.host },
+  { label: "Seed", figure: true, value: (row) => String(row.seed) },
+  { label: "Started", value: (row) => moment(row.started_at) },
+  { label: "Ended", value: (row) => moment(row.ended_at) },
+  { label: "Note", value: (row) => (row.reason ? `${row.reason}: ${row.message ?? ""}` : "") },
+];
+
+function summary(trial, study) {
+  const spaceOf = Object.fromEntries((study.space ?? []).map((parameter) => [parameter.name, parameter]));
+  const { metrics } = trial;
+  return [
+    h("p", { class: "lead" }, stateOf(trial.state), ` · ${duration(trial.seconds)}`, trial.worker && ` · ${trial.worker}`, remark(trial) && ` · ${remark(trial)}`),
+    metrics && h("div", { class: "best" }, facts([["NLL, nats per sentence", withError(metrics)], ["PPL", number(metrics.ppl)], ["Rate R", number(metrics.rate)], ["Distortion D", number(metrics.distortion)]])),
+    h("h2", {}, "Hyperparameters"),
+    Object.keys(trial.params).length ? table("Hyperparameters", [
+      { label: "Name", value: ([name]) => name }, { label: "Value", figure: true, value: ([, value]) => value },
+      { label: "Meaning", value: ([name]) => [spaceOf[name]?.meaning, spaceOf[name]?.unit].filter(Boolean).join(", ") }], Object.entries(trial.params)) : empty("The technique's defaults."),
+  ];
+}
+
+function figuresOf(trial, metrics) {
+  const found = trial.metrics ?? {};
+  return [h("h2", { id: "figures-title" }, "Figures"),
+    trial.metrics ? table("Figures", [
+      { label: "Metric", value: (row) => row.label }, { label: "Value", figure: true, value: (row) => found[row.key] },
+      { label: "Unit", value: (row) => row.unit }, { label: "Meaning", value: (row) => row.meaning }], metrics.filter((metric) => found[metric.key] != null)) : empty("It has not been evaluated."),
+    h("p", { class: "note" }, "More of what it writes: ", h("code", {}, `tuner sample ${trial.run}`), " · ", h("code", {}, `tuner reconstruct ${trial.run}`))];
+}
+
+/**
+ * D, R, −ELBO, PPL and the technique's own quantities, epoch by epoch. An epoch has no count of tokens, so those of a sentence
+ * come from what was evaluated on the same corpus: this trial, or the best one.
+ */
+function courseOf(path, evaluated, signal) {
+  const epochs = new Map();
+  const tokens = evaluated?.ppl_elbo > 1 ? evaluated.neg_elbo / Math.log(evaluated.ppl_elbo) : null;
+  const sorted = () => [...epochs.values()].sort((a, b) => a.epoch - b.epoch).map((row) => ({ ...row, ppl: tokens && Math.exp(row.neg_elbo / tokens) }));
+  const curves = () => {
+    const rows = sorted();
+    const own = [...new Set(rows.flatMap((row) => Object.keys(row.objective ?? {})))].map((key) => [key, key, (row) => row.objective?.[key]]);
+    return [...CURVES.map(([key, label]) => [key, label, (row) => row[key]]), ...own].filter(([, , value]) => rows.some((row) => typeof value(row) === "number"));
+  };
+  const shown = figure("Validation figures by epoch", "The trial's validation figures by epoch, a curve for each", () => [
+    [{ label: "Epoch", figure: true, value: (row) => row.epoch }, ...curves().map(([, label, value]) => ({ label, figure: true, value })), { label: "Time", figure: true, value: (row) => duration(row.seconds) }], sorted()]);
+  const nothing = h("div");
+  const element = h("section", { "aria-labelledby": "course-title" }, h("h2", { id: "course-title" }, "Course"), nothing, shown.element);
+  const build = (width) => {
+    const rows = sorted();
+    const found = curves();
+    const down = Math.ceil(found.length / Math.max(1, Math.floor(width / CELL)));
+    const across = Math.ceil(found.length / down);
+    const layout = { height: 30 + 200 * down, grid: { rows: down, columns: across, pattern: "independent", xgap: 0.2, ygap: 0.35 } };
+    const data = found.map(([key, label, value], place) => {
+      const at = place ? place + 1 : "";
+      layout[`xaxis${at}`] = axis("epoch", { nticks: 6, tickformat: "d" });
+      layout[`yaxis${at}`] = axis(label, { nticks: 5 });
+      return {
+        type: "scatter", mode: rows.length > 40 ? "lines" : "lines+markers", x: rows.map((row) => row.epoch), y: rows.map((row) => value(row) ?? null), xaxis: `x${at}`, yaxis: `y${at}`,
+        line: { color: colour(CURVES.some(([one]) => one === key) ? "--data-0" : "--data-1"), width: 1.75 }, marker: { size: 5 }, hovertemplate: "epoch %{x}: %{y:.4g}<extra></extra>",
+      };
+    });
+    return { data, layout };
+  };
+  let drawing = null;
+  const redraw = paced(async () => {
+    shown.element.hidden = epochs.size === 0;
+    fill(nothing, epochs.size ? null : empty("No epoch is over yet."));
+    shown.refresh();
+    if (!epochs.size) return;
+    if (drawing) await drawing.draw();
+    else drawing = await plot(shown.canvas, build, signal);
+  }, signal);
+  return {
+    element,
+    load: async () => {
+      for (const epoch of await all(`${path}/epochs`, signal)) epochs.set(epoch.epoch, epoch);
+      redraw().catch((error) => { if (!signal.aborted) fill(nothing, h("p", { class: "wrong", role: "alert" }, error.message)); });
+    },
+    put: (epoch) => { epochs.set(epoch.epoch, epoch); redraw(); },
+  };
+}
+
+/** What the model writes: samples beside the training text, a homotopy, reconstructions. */
+async function showWriting(section, path, signal) {
+  const heading = h("h2", { id: "writing-title" }, "What it writes");
+  let found = null;
+  try {
+    found = await get(`${path}/samples`, signal);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status !== 404) throw error;
+    fill(section, heading, empty(error.message));
+    return;
+  }
+  const sentence = (label, key) => ({ label, value: (row) => h("span", { class: "sentence" }, row[key]) });
+  fill(section, heading,
+    found.samples?.length > 0 && h("div", {}, h("h3", {}, "Samples and their nearest training sentences"),
+      table("Samples", [sentence("Sample", "text"), sentence("Nearest training sentence", "neighbour"),
+        { label: "TER", figure: true, title: "translation edit rate; 0 is a copy", value: (row) => row.ter }], found.samples)),
+    h("div", {}, found.homotopy?.length > 0 && [h("h3", {}, "Homotopy: on the line between two codes of the prior"),
+      table("Homotopy", [{ label: "Weight", figure: true, value: (row) => row.weight }, sentence("Sentence", "text")], found.homotopy)],
+    found.reconstructions?.length > 0 && [h("h3", {}, "Validation sentences through the code and back"),
+      table("Reconstructions", [sentence("Sentence", "source"), sentence("Reconstruction", "text")], found.reconstructions)]));
+}
+
+/** The trainer's log, fetched when it is wanted. */
+function logOf(path, signal) {
+  const held = h("div");
+  const open = async ({ target }) => {
+    if (!target.open) return;
+    fill(held, empty("Loading …"));
+    try {
+      const lines = await text(`${path}/log`, signal);
+      fill(held, lines ? h("pre", { tabindex: 0, "aria-label": "Log" }, lines) : empty("The trainer wrote nothing."));
+    } catch (error) {
+      if (!signal.aborted) fill(held, empty(error.message));
+    }
+  };
+  return h("details", { class: "log", ontoggle: open }, h("summary", {}, "Log of the last attempt"), held);
+}
