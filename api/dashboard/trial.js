@@ -116,7 +116,7 @@ function courseOf(path, evaluated, signal) {
       layout[`xaxis${at}`] = axis("epoch", rows.length > 6 ? { nticks: 6, tickformat: "d" } : { dtick: 1 });
       layout[`yaxis${at}`] = axis(label, { nticks: 5 });
       return {
-        type: "scatter", mode: rows.length > 40 ? "lines" : "lines+markers", x: rows.map((row) => row.epoch), y: rows.map((row) => value(row) ?? null), xaxis: `x${at}`, yaxis: `y${at}`,
+        type: "scatter", mode: rows.length > 40 ? "lines" : "lines+markers", x: rows.map((row) => row.epoch), y: rows.map((row) => (typeof value(row) === "number" ? Number(value(row).toPrecision(9)) : null)) /* rounding is no course */, xaxis: `x${at}`, yaxis: `y${at}`,
         line: { color: colour(CURVES.some(([one]) => one === key) ? "--data-0" : "--data-1"), width: 1.75 }, marker: { size: 5 }, hovertemplate: "epoch %{x}: %{y:.4g}<extra></extra>",
       };
     });
