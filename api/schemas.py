@@ -124,6 +124,11 @@ class Estimator(BaseModel):
     seed: Whole
     split: Literal["valid", "test"] = "valid"
     inputs: Text | None = None
+    temper: Number | None = None
+    levels: Annotated[dict[Key, Whole], Field(max_length=100)] | None = None
+    error: Number | None = None
+    bias: Number | None = None
+    resolved: bool | None = None
 
 
 class Tell(Renew):

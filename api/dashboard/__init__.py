@@ -4,6 +4,7 @@ import gzip
 import hashlib
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -24,15 +25,16 @@ PLOTTED = ("pareto", "study", "trial")
 
 
 @cache
-def _file(name: str) -> tuple[bytes, bytes, str] | None:
-    """A file's content, the same compressed, and its tag; none if there is none of that name."""
-    if name == PLOTLY:
-        content = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
-    else:
-        ours = {entry.name: entry for entry in resources.files(__package__).iterdir() if entry.is_file()}
-        if name not in ours or not name.endswith(tuple(TYPES)):
-            return None
-        content = ours[name].read_bytes()
+def _files() -> dict[str, Traversable]:
+    """All there are: no other name is ever looked for."""
+    ours = {e.name: e for e in resources.files(__package__).iterdir() if e.is_file() and e.name.endswith(tuple(TYPES))}
+    return {**ours, PLOTLY: resources.files("plotly").joinpath("package_data/plotly.min.js")}
+
+
+@cache
+def _file(name: str) -> tuple[bytes, bytes, str]:
+    """A file's content, the same compressed, and its tag."""
+    content = _files()[name].read_bytes()
     return content, gzip.compress(content, 6, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:24]}"'
 
 
@@ -52,10 +54,9 @@ def mount(app: FastAPI) -> None:
 
 
 def _send(request: Request, name: str) -> Response:
-    found = _file(name)
-    if found is None:
+    if name not in _files():
         return problem(404, f"{request.url.path} is not there: the page is at /")
-    content, packed, tag = found
+    content, packed, tag = _file(name)
     headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)

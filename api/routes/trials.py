@@ -125,6 +125,8 @@ def renew(request: Request, name: StudyName, number: TrialNumber, told: schemas.
 def tell(request: Request, name: StudyName, number: TrialNumber, told: schemas.Tell) -> Response:
     """End the trial's attempt."""
     facts = told.model_dump(exclude={"token", "state", "epochs", "tokens_per_second", "seconds"})
+    if told.estimator is not None:
+        facts["estimator"] = told.estimator.model_dump(exclude_none=True)
     facts["cost"] = {"epochs": told.epochs, "tokens_per_second": told.tokens_per_second, "seconds": told.seconds}
     state = remote.tell(service_of(request).study(name), number, told.token, told.state, facts)
     return Response(encode({"state": state}), media_type="application/json")
