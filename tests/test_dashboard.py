@@ -1,6 +1,8 @@
 """The dashboard in a real browser, on a real server process and a real database."""
 
+import cmath
 import csv
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -103,6 +105,18 @@ def in_box(x0: float, x1: float, y0: float, y1: float) -> set[str]:
         for number in range(count)
         if x0 <= figures(technique, number)[1]["rate"] <= x1 and y0 <= figures(technique, number)[1]["ppl"] <= y1
     }
+
+
+def in_lasso(flat: list[float]) -> set[str]:
+    """By hand: the trials around which a lasso on a logarithmic PPL winds."""
+    corners = [complex(x, math.log(y)) for x, y in zip(flat[::2], flat[1::2], strict=True)]
+    found = set()
+    for name, metrics in _points():
+        seen = [corner - complex(metrics["rate"], math.log(metrics["ppl"])) for corner in corners]
+        turns = sum(cmath.phase(after / before) for before, after in zip(seen, seen[1:] + seen[:1], strict=True))
+        if abs(turns) > math.pi:
+            found.add(name)
+    return found
 
 
 def front() -> set[str]:
@@ -234,6 +248,7 @@ def test_pareto(page: Page, world: World) -> None:
     assert 0 < len(lasso) < 70
     page.reload()
     expect(heading).to_have_text(f"{len(lasso)} trials selected")
+    assert shown_trials(page) == lasso == in_lasso([float(value) for value in state_of(page)["lasso"][0].split(",")])
     page.get_by_role("button", name="Clear selection").click()
 
     page.get_by_text("Select by figures").click()

@@ -1,6 +1,8 @@
 /** Trials of several studies in the plane of two metrics, with their fronts. */
 
 import { all, follow, get, options, paced } from "./api.js";
+import { brushOf, drawn, figures, NONE, outline, within, written } from "./brush.js";
+import { csv } from "./csv.js";
 import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
 import { count, number, titled } from "./format.js";
 import { around, axis, image, library, look, plain, plot, save, scaled, swatch } from "./plot.js";
@@ -25,18 +27,18 @@ export const title = () => "Pareto";
  * @property {string[]} log axes on a logarithmic scale
  * @property {string} tool
  * @property {number[]|null} zoom x from, x to, y from, y to, in the axes' own coordinates
- * @property {(number|null)[]|null} box the same in figures; null where it is open
- * @property {number[]|null} lasso x, y, x, y, …
+ * @property {import("./brush.js").Brush} brush
  */
-
-const figures = (text) => (text ? text.split(",").map((part) => (part === "" ? null : Number(part))) : null);
-const written = (values) => values?.map((value) => (value === null ? "" : String(Number(value.toPrecision(5))))).join(",");
 
 /** @returns {State} */
 const stateOf = (query) => ({
   study: query.getAll("study"), x: query.get("x") ?? "rate", y: query.get("y") ?? "ppl", split: query.get("split") ?? "valid",
-  log: query.getAll("log"), tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom")), box: figures(query.get("box")), lasso: figures(query.get("lasso")),
+  log: query.getAll("log"), tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom"), { count: 4 }), brush: brushOf(query),
 });
+
+/** The same as an address holds it. */
+const queryOf = ({ split, tool, zoom, brush, ...state }) => ({ view: "pareto", ...state, split: split === "valid" ? null : split,
+  tool: tool === "select" ? null : tool, zoom: written(zoom), box: written(brush.box), lasso: written(brush.lasso) });
 
 export async function show(main, query, signal) {
   library().catch(() => {});
@@ -44,8 +46,7 @@ export async function show(main, query, signal) {
   const known = Object.fromEntries(metrics.map((metric) => [metric.key, metric]));
   const label = (key) => (known[key] ? titled(known[key]) : key);
   const state = stateOf(query);
-  const keep = (asStep) => note({ view: "pareto", ...state, split: state.split === "valid" ? null : state.split, tool: state.tool === "select" ? null : state.tool,
-    zoom: written(state.zoom), box: written(state.box), lasso: written(state.lasso) }, asStep);
+  const keep = (asStep) => note(queryOf(state), asStep);
   if (!state.study.length) {
     state.study = studies.filter((study) => study.counts.complete > 0).slice(0, SHOWN_AT_FIRST).map((study) => study.name);
     keep(false);
@@ -79,22 +80,15 @@ export async function show(main, query, signal) {
     found.studies.forEach((study, place) => data.push(line(study.front.map((at) => [study.x[at], study.y[at]]), { color: colour(styles[place].colour), width: 1.5 })));
     if (found.studies.length > 1)
       data.push({ ...line(found.front.map(([study, at]) => [found.studies[study].x[at], found.studies[study].y[at]]), { color: colour("--ink"), width: 1.5, dash: "dot" }), name: "front of all", showlegend: true });
+    const dotted = { color: colour("--ink"), width: 1, dash: "dot" };
+    const shapes = everything ? [] : outline(state.brush, extent, { xref: "x", yref: "y", line: dotted, fillcolor: "rgba(128, 128, 128, 0.1)" });
     const scale = (which, place) => scaled(state.zoom && !everything ? state.zoom.slice(place, place + 2) : around(found.studies.flatMap((study) => study[which]), isLog(which)), isLog(which));
     return { data, layout: {
-      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], shapes: everything ? [] : outline(),
-      newselection: { line: { color: colour("--ink"), width: 1, dash: "dot" } },
+      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes,
       xaxis: axis(label(state.x), scale("x", 0)), yaxis: axis(label(state.y), scale("y", 2)),
     } };
   }
 
-  // The brush: a shape in figures, so that it also holds for trials that arrive later.
-  function outline() {
-    const style = { xref: "x", yref: "y", line: { color: colour("--ink"), width: 1, dash: "dot" }, fillcolor: "rgba(128, 128, 128, 0.1)" };
-    if (state.lasso) return [{ type: "path", path: `M${pairs(state.lasso).map((point) => point.join()).join("L")}Z`, ...style }];
-    if (!state.box) return [];
-    const [x0, x1, y0, y1] = state.box.map((value, place) => value ?? extent(place < 2 ? "x" : "y")[place % 2]);
-    return [{ type: "rect", x0, x1, y0, y1, ...style }];
-  }
   function extent(which) {
     let low = Infinity;
     let high = -Infinity;
@@ -103,23 +97,9 @@ export async function show(main, query, signal) {
   }
   /** Places of the trials within the brush, study by study; null without a brush. */
   function picked() {
-    if (!state.box && !state.lasso) return null;
-    const inside = state.lasso ? withinLasso() : withinBox(state.box);
-    return found.studies.map((study) => study.number.map((_, at) => at).filter((at) => study.x[at] !== null && study.y[at] !== null && inside(study.x[at], study.y[at])));
-  }
-  function withinLasso() {
-    // Its edges are straight as drawn, that is on the axes' scales.
-    const [across, up] = ["x", "y"].map((which) => (isLog(which) ? Math.log : (value) => value));
-    const corners = pairs(state.lasso).map(([x, y]) => [across(x), up(y)]);
-    return (px, py) => {
-      const [x, y] = [across(px), up(py)];
-      let inside = false;
-      for (let i = 0, j = corners.length - 1; i < corners.length; j = i++) {
-        const [[xi, yi], [xj, yj]] = [corners[i], corners[j]];
-        if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) inside = !inside;
-      }
-      return inside;
-    };
+    const isIn = within(state.brush, ["x", "y"].map((which) => (isLog(which) ? Math.log : (value) => value)));
+    const isShown = (study, at) => study.x[at] !== null && study.y[at] !== null && isIn(study.x[at], study.y[at]);
+    return isIn && found.studies.map((study) => [...study.number.keys()].filter((at) => isShown(study, at)));
   }
 
   // The table of what is brushed, or else of the front.
@@ -168,24 +148,24 @@ export async function show(main, query, signal) {
     }
     return heading;
   }
+  const asked = ({ study, x, y, split }) => address({ study, x, y, split }).replace("/?", "/v1/pareto?");
   const fetched = async () => {
     if (!state.study.length) { found = { ...found, studies: [], front: [] }; return; }
-    const { study, x, y, split } = state;
-    found = await get(address({ study, x, y, split }).replace("/?", "/v1/pareto?"), signal);
+    const wanted = asked(state);
+    const answer = await get(wanted, signal);
+    if (wanted === asked(state)) found = answer; // else a later choice has its own under way
   };
   const change = async (asStep) => { keep(asStep); await fetched(); await redraw(); };
-  const brush = async (changes) => {
-    Object.assign(state, { box: null, lasso: null }, changes);
+  const brush = async (shape) => {
+    state.brush = shape;
     keep(true);
     announce(await redraw());
   };
 
   function listen(graph) {
     graph.on("plotly_selected", (event) => {
-      // Later, as Plotly is still at it; its own outline then gives way to ours. It tells again of what it redraws: no event of a mouse.
-      if (!event?.range && !event?.lassoPoints) return;
-      const { range, lassoPoints } = event;
-      setTimeout(() => brush(range ? { box: [...ordered(range.x), ...ordered(range.y)] } : { lasso: thinned(lassoPoints.x.flatMap((x, at) => [x, lassoPoints.y[at]])) }));
+      // Later, as Plotly is still at it; its own outline then gives way to ours. What it tells of its own redrawing has neither.
+      if (event?.range || event?.lassoPoints) setTimeout(() => brush(drawn(event)));
     });
     graph.on("plotly_relayout", (changes) => {
       if (!Object.keys(changes).some((key) => /^[xy]axis\.range/.test(key))) return;
@@ -194,7 +174,7 @@ export async function show(main, query, signal) {
       keep(false);
       setTimeout(redraw); // with ticks for what is now to be seen
     });
-    graph.on("plotly_doubleclick", () => (state.box || state.lasso ? brush({}) : unzoom()));
+    graph.on("plotly_doubleclick", () => (isBrushed() ? brush(NONE) : unzoom()));
     graph.on("plotly_click", ({ points: [point] }) => {
       const study = found.studies[point.data.meta];
       go({ view: "trial", study: study.study, trial: study.number[point.pointNumber] });
@@ -211,13 +191,14 @@ export async function show(main, query, signal) {
     });
     graph.on("plotly_unhover", () => { tip.hidden = true; });
   }
+  const isBrushed = () => Boolean(state.brush.box || state.brush.lasso);
   const unzoom = () => { state.zoom = null; keep(true); return redraw(); };
 
   // Controls.
   const choices = metrics.map((metric) => [metric.key, metric.label]);
   const axisChoice = (which) => select({ onchange: ({ target }) => {
     state[which] = target.value;
-    Object.assign(state, { zoom: null, box: null, lasso: null, log: state.log.filter((one) => one !== which) });
+    Object.assign(state, { zoom: null, brush: NONE, log: state.log.filter((one) => one !== which) });
     return change(true);
   } }, choices, state[which]);
   const logs = Object.fromEntries(["x", "y"].map((which) => [which, h("input", { type: "checkbox", checked: isLog(which), onchange: ({ target }) => {
@@ -226,27 +207,27 @@ export async function show(main, query, signal) {
     keep(true);
     return redraw();
   } })]));
-  const split = select({ onchange: ({ target }) => { Object.assign(state, { split: target.value, zoom: null, box: null, lasso: null }); return change(true); } }, [["valid", "validation"], "test"], state.split);
+  const split = select({ onchange: ({ target }) => { Object.assign(state, { split: target.value, zoom: null, brush: NONE }); return change(true); } }, [["valid", "validation"], "test"], state.split);
   const tools = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Drag to"), TOOLS.map(([value, word]) =>
     h("label", {}, h("input", { type: "radio", name: "tool", value, checked: state.tool === value, onchange: () => { state.tool = value; keep(false); return redraw(); } }), h("span", {}, word))));
-  const figureInput = (place, word) => h("input", { type: "number", step: "any", "aria-label": word, onchange: () => {
-    const values = inputs.map((input) => (input.value === "" ? null : Number(input.value)));
-    return brush(values.some((value) => value !== null) ? { box: values } : {});
-  } });
-  const inputs = ["x from", "x to", "y from", "y to"].map((word, place) => figureInput(place, word));
+  const inputs = ["x from", "x to", "y from", "y to"].map((word) => h("input", { type: "number", step: "any", "aria-label": word, onchange: () => {
+    const box = inputs.map((input) => (input.value === "" ? null : Number(input.value)));
+    return brush(box.some((value) => value !== null) ? { ...NONE, box } : NONE);
+  } }));
   function ranges() {
-    inputs.forEach((input, place) => { input.value = state.box?.[place] == null ? "" : Number(state.box[place].toPrecision(5)); });
-    clear.disabled = !state.box && !state.lasso;
+    const { box } = state.brush;
+    inputs.forEach((input, place) => { input.value = box?.[place] == null ? "" : Number(box[place].toPrecision(5)); });
+    clear.disabled = !isBrushed();
     whole.disabled = !state.zoom;
   }
-  const clear = h("button", { type: "button", onclick: () => brush({}) }, "Clear selection");
+  const clear = h("button", { type: "button", onclick: () => brush(NONE) }, "Clear selection");
   const whole = h("button", { type: "button", onclick: unzoom }, "Whole plot");
-  const byFigures = h("details", { class: "by-figures", open: Boolean(state.box) && innerWidth > 600 }, h("summary", {}, "Select by figures"),
+  const byFigures = h("details", { class: "by-figures", open: Boolean(state.brush.box) && innerWidth > 600 }, h("summary", {}, "Select by figures"),
     h("div", { class: "row controls" }, h("span", {}, "x"), inputs[0], "–", inputs[1], h("span", {}, "y"), inputs[2], "–", inputs[3]));
 
   const download = (format) => h("button", { type: "button", onclick: async () => {
     const file = `pareto-${state.x}-${state.y}`;
-    if (format === "csv") save(`${file}.csv`, csv(found, state), "text/csv");
+    if (format === "csv") save(`${file}.csv`, csv(pointRows(found)), "text/csv");
     else save(`${file}.${format}`, await image(build(1200, true), format));
     announce(`${file}.${format} saved`);
   } }, format.toUpperCase());
@@ -277,7 +258,7 @@ export async function show(main, query, signal) {
     h("label", { class: "check" }, logs.x, "log x"), h("label", { class: "check" }, logs.y, "log y"));
   const bar2 = h("div", { class: "row controls" }, tools, clear, whole, h("span", { class: "row push", role: "group", "aria-label": "Save as" }, h("span", { class: "muted" }, "Save as"), ["png", "svg", "csv"].map(download)));
   fill(main, h("div", { class: "beside" }, aside, h("div", { class: "stage" }, bar, bar2, hint, canvas, byFigures, tip)), below);
-  addEventListener("keydown", ({ key }) => { if (key === "Escape" && (state.box || state.lasso)) brush({}); }, { signal });
+  addEventListener("keydown", ({ key }) => { if (key === "Escape" && isBrushed()) brush(NONE); }, { signal });
 
   await fetched();
   await redraw();
@@ -300,32 +281,12 @@ export async function show(main, query, signal) {
   return undefined;
 }
 
-const ordered = ([a, b]) => (a < b ? [a, b] : [b, a]);
-const withinBox = ([x0, x1, y0, y1]) => (x, y) => (x0 ?? -Infinity) <= x && x <= (x1 ?? Infinity) && (y0 ?? -Infinity) <= y && y <= (y1 ?? Infinity);
-const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, place) => [flat[2 * place], flat[2 * place + 1]]);
-
-const CORNERS = 60;
-/** A lasso with few enough corners for an address. */
-function thinned(flat) {
-  const points = pairs(flat);
-  const step = Math.ceil(points.length / CORNERS);
-  return points.filter((_, place) => place % step === 0).flat();
-}
-
-/** All points as CSV. */
-function csv(found, state) {
+/** All points, as rows under a head. */
+function pointRows(found) {
   const names = [...new Set(found.studies.flatMap((study) => Object.keys(study.params)))];
   const rows = found.studies.flatMap((study) => {
     const front = new Set(study.front);
     return study.number.map((trial, at) => [study.study, study.technique, trial, study.x[at], study.y[at], front.has(at), ...names.map((key) => study.params[key]?.[at])]);
   });
-  return [["study", "technique", "trial", state.x, state.y, "front", ...names], ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
-}
-
-/** A value in CSV; what a spreadsheet would run as a formula is quoted as text. */
-function cell(value) {
-  if (value == null) return "";
-  if (typeof value !== "string") return String(value);
-  const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return [["study", "technique", "trial", found.x, found.y, "front", ...names], ...rows];
 }
