@@ -56,7 +56,7 @@ class Answer:
 
     @cached_property
     def packed(self) -> bytes:
-        return gzip.compress(self.body, 5, mtime=0)
+        return gzip.compress(self.body, 1, mtime=0)
 
     def response(self, request: Request) -> Response:
         """It, or 304 if the client has it."""

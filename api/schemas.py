@@ -326,6 +326,7 @@ class Samples(BaseModel):
     samples: list[dict[str, Any]]
     homotopy: list[dict[str, Any]]
     reconstructions: list[dict[str, Any]]
+    dropped: list[list[dict[str, Any]]] = []
 
 
 class Front(BaseModel):

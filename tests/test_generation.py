@@ -1,5 +1,6 @@
 """Sentences from a model: the decoder's own choices, the ends of a homotopy, and what is said about odd input."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,5 +195,10 @@ def test_an_adversarys_words_are_shown_with_their_probabilities(run: Path, tmp_p
     assert [entry["word"] for entry in shown["words"]] == ["the", "sailor", "chases", "this", "boat"]
     assert sum(entry["probability"] for entry in shown["words"]) == pytest.approx(2)  # round(0.4 · 6) words
     assert len(samples.dropped_run(tmp_path, [], {"count": 3})["sentences"]) == 3
+    hidden = json.loads((tmp_path / "samples.json").read_text())["dropped"]
+    assert [" ".join(entry["word"] for entry in words) for words in hidden] == [
+        made["source"] for made in json.loads((tmp_path / "samples.json").read_text())["reconstructions"]
+    ]
+    assert all(0 <= entry["probability"] <= 1 for words in hidden for entry in words)
     with pytest.raises(BadInput, match="dropped shows which words an adversary hides, and fb has none"):
         samples.dropped_run(run, ["the sailor"], {})

@@ -1,20 +1,22 @@
-"""The README's commands exist, with their options; its two marked commands are there; its option table is the code's."""
+"""The README's and guides' commands exist, with their options; its marked commands are there; its option table is the code's."""
 
 import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from trainers.options import GROUPS, rule
-from tuner import space
+from tuner import online, space
 from tuner.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+GUIDES = [README, *(guide.read_text(encoding="utf-8") for guide in sorted((ROOT / "docs").glob("*.md")))]
+BLOCKS = [block for text in GUIDES for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 COMMANDS = sorted(
     {
         line.strip().removeprefix("$ ").split("   ")[0].split("#")[0].strip()
@@ -37,10 +39,12 @@ def test_there_are_commands_to_check() -> None:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_readme_command_exists_with_its_options(line: str) -> None:
     words = shlex.split(line)[1:]
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert words[0] in commands, line
-    known = {opt for parameter in commands[words[0]].params for opt in parameter.opts} | {"--help"}
-    for word in words[1:]:
+    command: Any = typer.main.get_command(online.app if online.FLAG in words else app)
+    while hasattr(command, "commands"):
+        assert words[0] in command.commands, line
+        command, words = command.commands[words[0]], words[1:]
+    known = {opt for parameter in command.params for opt in parameter.opts} | {"--help", online.FLAG}
+    for word in words:
         if word.startswith("-"):
             assert word.split("=")[0] in known, f"{word} in: {line}"
 

@@ -186,7 +186,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     if options.evaluation.gallery:
         from trainers.samples import gallery  # which opens runs
 
-        written = gallery(model, corpus.vocabulary, corpus, options.evaluation.gallery, spec.seed)
+        written = gallery(model, objective, corpus.vocabulary, corpus, options.evaluation.gallery, spec.seed)
         checkpoint.write_json(folder / SAMPLES, written)
     checkpoint.write_json(folder / RESULT, result)
     return result

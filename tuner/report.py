@@ -183,19 +183,19 @@ def summary(study: Study) -> None:
 def next_commands(study: Study, database_option: str) -> None:
     """What to type after a study."""
     best = study.best()
-    commands = [
-        (f"tuner show {study.name}{database_option}", "the study again"),
-        (f"tuner export {study.name} --format csv{database_option}", "every trial for a spreadsheet or pandas"),
-    ]
+    commands = [(f"tuner show {study.name}{database_option}", "the study again")]
     if best:
-        commands.insert(
-            1,
+        commands += [
+            (f"tuner neighbours {best.run}{database_option}", "what its winner writes, and how new that is"),
             (
-                f"tuner evaluate {best.run} --set nll_samples=1000 --set nll_sentences=0{database_option}",
-                "the winner at the papers' S",
+                f"tuner confirm {study.name}{database_option}",
+                "the winner with new seeds, S = 1000, on the test sentences too",
             ),
-        )
-        commands.insert(2, (f"tuner neighbours {best.run}{database_option}", "what it writes, and how new that is"))
+        ]
+    commands += [
+        (f"tuner export {study.name} --format csv{database_option}", "every trial for a spreadsheet or pandas"),
+        (f"tuner serve{database_option}", "all of it in a browser (pip install 'text-vae-tuner[api]')"),
+    ]
     width = max(len(command) for command, _ in commands)
     print("\nnext:")
     for command, meaning in commands:

@@ -262,8 +262,8 @@ class Worker:
             return
         if end["event"] == "done":
             try:
-                cost = {key: end[key] for key in ("epochs", "tokens_per_second", "seconds")}
-                found = {**study.outcome(end["metrics"]), "cost": cost}
+                found = study.outcome(end["metrics"])
+                found["cost"] = {key: end[key] for key in ("epochs", "tokens_per_second", "seconds")}
             except (KeyError, TypeError) as error:
                 reason, message = "error", f"the trainer's result is not whole ({error!r})."
             else:

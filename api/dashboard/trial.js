@@ -113,10 +113,10 @@ function courseOf(path, evaluated, signal) {
     const layout = { height: 30 + 200 * down, grid: { rows: down, columns: across, pattern: "independent", xgap: 0.2, ygap: 0.35 } };
     const data = found.map(([key, label, value], place) => {
       const at = place ? place + 1 : "";
-      layout[`xaxis${at}`] = axis("epoch", { nticks: 6, tickformat: "d" });
+      layout[`xaxis${at}`] = axis("epoch", rows.length > 6 ? { nticks: 6, tickformat: "d" } : { dtick: 1 });
       layout[`yaxis${at}`] = axis(label, { nticks: 5 });
       return {
-        type: "scatter", mode: rows.length > 40 ? "lines" : "lines+markers", x: rows.map((row) => row.epoch), y: rows.map((row) => value(row) ?? null), xaxis: `x${at}`, yaxis: `y${at}`,
+        type: "scatter", mode: rows.length > 40 ? "lines" : "lines+markers", x: rows.map((row) => row.epoch), y: rows.map((row) => (typeof value(row) === "number" ? Number(value(row).toPrecision(9)) : null)) /* rounding is no course */, xaxis: `x${at}`, yaxis: `y${at}`,
         line: { color: colour(CURVES.some(([one]) => one === key) ? "--data-0" : "--data-1"), width: 1.75 }, marker: { size: 5 }, hovertemplate: "epoch %{x}: %{y:.4g}<extra></extra>",
       };
     });
@@ -164,7 +164,17 @@ async function showWriting(section, trial, path, signal) {
     h("div", {}, found.homotopy?.length > 0 && [h("h3", {}, "Homotopy: on the line between two codes of the prior"),
       table("Homotopy", [{ label: "Weight", figure: true, value: (row) => row.weight }, sentence("Sentence", "text")], found.homotopy)],
     found.reconstructions?.length > 0 && [h("h3", {}, "Validation sentences through the code and back"),
-      table("Reconstructions", [sentence("Sentence", "source"), sentence("Reconstruction", "text")], found.reconstructions)]));
+      table("Reconstructions", [sentence("Sentence", "source"), sentence("Reconstruction", "text")], found.reconstructions)],
+    found.dropped?.length > 0 && [h("h3", {}, "Words that the adversary hides"), h("p", { class: "note" }, "The stronger the shade, the likelier a word is hidden from the decoder."),
+      found.dropped.map((words) => h("p", { class: "sentence" }, words.map(hidden)))]));
+}
+
+/** A word, shaded by the probability that it is hidden; the figure is in its title, and read aloud. */
+function hidden({ word, probability }) {
+  const percent = `${Math.round(100 * probability)} %`;
+  const shown = h("span", { class: "hidden-word", title: percent }, word, h("span", { class: "unseen" }, ` (${percent})`));
+  shown.style.setProperty("--share", percent.replace(" ", ""));
+  return [shown, " "];
 }
 
 /** The trainer's log, fetched when it is wanted. */
