@@ -39,12 +39,12 @@ export async function show(main, query, signal) {
   put(trial);
   fill(main, around, head, course.element, writing, figures, attempts, log);
   await course.load();
-  await showWriting(writing, path, signal);
+  await showWriting(writing, trial, path, signal);
 
   const refresh = paced(async () => {
     const now = await get(path, signal);
     put(now);
-    if (now.state === "complete") await showWriting(writing, path, signal);
+    await showWriting(writing, now, path, signal);
   }, signal);
   let connected = false;
   follow(`${studyPath(name)}/events?since=${study.revision}`, {
@@ -142,8 +142,12 @@ function courseOf(path, evaluated, signal) {
 }
 
 /** What the model writes: samples beside the training text, a homotopy, reconstructions. */
-async function showWriting(section, path, signal) {
+async function showWriting(section, trial, path, signal) {
   const heading = h("h2", { id: "writing-title" }, "What it writes");
+  if (trial.state !== "complete") {
+    fill(section, heading, empty(trial.state === "failed" || trial.state === "pruned" ? "Only a training that ends well leaves samples." : "To be seen when its training has ended."));
+    return;
+  }
   let found = null;
   try {
     found = await get(`${path}/samples`, signal);
