@@ -220,6 +220,7 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     found = client.get(f"{path}/0/epochs").json()["items"]
     assert [(e["epoch"], e["neg_elbo"], e["objective"]) for e in found] == [(1, 3.0, {"beta": 0.5})]
     assert client.post(f"{path}/0/renew", json=mine).json() == {"stop": None}
+    assert "tuner_suggestion_seconds_count 1.0" in client.get("/metrics").text
     worker = client.get("/v1/workers").json()["items"][0]
     assert (worker["name"], worker["host"], worker["state"], worker["trial"]) == ("far", "http", "training", 0)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import LENGTHS, SMALL
 
-from trainers import samples
+from trainers import neighbours, samples
 from trainers.corpus import EOS, SPECIALS, Vocabulary
 from trainers.errors import BadInput
 from trainers.generation import GenerationOptions, decode, encode, interpolate, reconstruct, sample
@@ -202,3 +202,18 @@ def test_an_adversarys_words_are_shown_with_their_probabilities(run: Path, tmp_p
     assert all(0 <= entry["probability"] <= 1 for words in hidden for entry in words)
     with pytest.raises(BadInput, match="dropped shows which words an adversary hides, and fb has none"):
         samples.dropped_run(run, ["the sailor"], {})
+
+
+@pytest.mark.parametrize("technique", ["sfb", "rnnlm"])
+def test_a_run_keeps_what_its_model_writes(tmp_path: Path, technique: str) -> None:
+    values = {"max_epochs": 1, "corpus_size": 60, "nll_samples": 1, "nll_sentences": 5, "gallery": 3}
+    train(Spec(technique, "grammar", "tiny", values), tmp_path / "a", lambda event, facts: None)
+    found = json.loads((tmp_path / "a" / "samples.json").read_text())
+    assert len(found["samples"]) == 3
+    for entry in found["samples"]:
+        assert entry["ter"] == neighbours.ter(entry["text"].split(), entry["neighbour"].split())
+    latent = technique == "sfb"
+    assert [step["weight"] for step in found["homotopy"]] == ([n / 7 for n in range(8)] if latent else [])
+    assert len(found["reconstructions"]) == (5 if latent else 0)
+    train(Spec(technique, "grammar", "tiny", {**values, "gallery": 0}), tmp_path / "b", lambda event, facts: None)
+    assert not (tmp_path / "b" / "samples.json").exists()

@@ -727,7 +727,7 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
     for study, domains, message in (
         ("none", wanted, "study 'none' is not in"),
         ("empty", wanted, "--warm-start 'empty' has no finished trial in this study's space"),
-        ("two", wanted, "--warm-start 'two' has two objectives"),
+        ("two", wanted, "--warm-start 'two' is judged by nll,rate, not by nll"),
         (
             "first",
             distributions("mdr"),

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api import cursors, schemas, views
-from api.answers import Answer
+from api.answers import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
 from tuner import importance, launch, pareto, report, space, studies
@@ -69,7 +69,7 @@ def create_study(request: Request, new: schemas.NewStudy) -> Response:
     )
     settings = service.settings
     made = service.workshop.do(launch.create, settings.database, proposal, settings.runs, settings.artifacts)
-    response = _shown(request, service, service.study(proposal.name), 201 if made else 200)
+    response = _shown(service, service.study(proposal.name), 201 if made else 200)
     response.headers["Location"] = f"/v1/studies/{proposal.name}"
     return response
 
@@ -96,7 +96,7 @@ def start_study(request: Request, name: StudyName) -> Response:
     service = service_of(request)
     study = service.study(name)
     study.resume()
-    return _shown(request, service, study)
+    return _shown(service, study)
 
 
 @router.post("/studies/{name}/stop", response_model=schemas.Study)
@@ -105,14 +105,12 @@ def stop_study(request: Request, name: StudyName) -> Response:
     service = service_of(request)
     study = service.study(name)
     study.end("stopped", "stopped by the user")
-    return _shown(request, service, study)
+    return _shown(service, study)
 
 
-def _shown(request: Request, service: Service, study: Study, status: int = 200) -> Response:
+def _shown(service: Service, study: Study, status: int = 200) -> Response:
     content = views.study(study, service.corpus(study), service.is_staffed)
-    response = Response(Answer(content).body, status, media_type="application/json")
-    del request
-    return response
+    return Response(encode(content), status, media_type="application/json")
 
 
 @router.get("/studies/{name}/export", responses={200: {"content": {"text/csv": {}, "application/json": {}}}})

@@ -1,5 +1,6 @@
 """Trials: list, inspect, enqueue; and their life with a worker that has no database."""
 
+import time
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -100,9 +101,11 @@ def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
     """The next trial for a worker without a database, under a lease that it must renew."""
     service = service_of(request)
     service.study(name)
+    began = time.perf_counter()
     found = service.workshop.do(remote.ask, service.settings.database, name, asked.worker, asked.device)
     if found is None:
         return Response(status_code=204, headers={"Retry-After": "5"})
+    service.measures.suggestion.observe(time.perf_counter() - began)
     return Response(encode(asdict(found)), media_type="application/json")
 
 
