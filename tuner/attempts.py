@@ -109,10 +109,19 @@ class Attempts:
                 return None
             if found is Found.RIGHT and (claim := self._ask(token)) is not None:
                 return claim
-            if found is Found.BUSY:
-                over.wait(wait * random.uniform(0.5, 1.5))
+            while found is Found.BUSY and not over.wait(wait * random.uniform(0.5, 1.5)) and self._is_asking():
                 wait = min(1.5 * wait, 0.5)
         return None
+
+    def _is_asking(self) -> bool:
+        """Whether another worker still has the right to create a trial: cheaper to look at than to try for it."""
+
+        def look(session: Session) -> bool:
+            right = select(StudyRow.asker, StudyRow.asker_until).where(StudyRow.name == self.study.name)
+            row = session.execute(right).first()
+            return row is not None and row.asker is not None and bool(row.asker_until >= self.database.clock(session))
+
+        return self.database.read(look)
 
     def _take(self, session: Session, token: str, gone: Sequence[str]) -> "Claim | Found":
         """A trial that nobody works on any more, this worker's own first; else the right to create one.
