@@ -36,6 +36,7 @@ CLIENTS = 10_000
 """whose rates are kept"""
 WRONG_KEY_COST = 10
 """requests that one with a wrong key counts for"""
+FAILED = "the server has failed at this request, and its log says how: report it."
 
 
 class Rates:
@@ -81,12 +82,12 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-
-        service = self.service
+        headers, service, begun = Headers(scope=scope), self.service, False
 
         async def respond(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 if scope["method"] not in SAFE:
                     service.revisions.forget()  # what a client has changed, it sees
                 self.requests.labels(scope["method"], message["status"]).inc()
@@ -101,7 +102,12 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, respond)
             return
-        await self.app(scope, self._limited(receive), respond)
+        try:
+            await self.app(scope, self._limited(receive), respond)
+        except Exception:
+            if not begun:  # else the client sees it cut off
+                await problem(500, FAILED)(scope, receive, respond)
+            raise  # the server logs it with its traceback
 
     def _misplaced(self, scope: Scope, headers: Headers) -> Response | None:
         """A request that came under a foreign name (DNS rebinding), from another site's page, or is too large."""

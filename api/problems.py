@@ -73,11 +73,6 @@ def handle(app: FastAPI) -> None:
         log.error("%s", error)
         return problem(503, "the server cannot do this now, and its log says why: try again later.")
 
-    @app.exception_handler(Exception)
-    def _(_: Request, error: Exception) -> Response:
-        del error  # the server logs it with its traceback
-        return problem(500, "the server has failed at this request, and its log says how: report it.")
-
 
 COMMANDS = (
     (

@@ -319,6 +319,7 @@ def test_a_failure_shows_nothing_of_the_inside(
     assert (said.status_code, said.headers["Content-Type"]) == (500, "application/problem+json")
     assert "secret" not in said.text
     assert "Traceback" not in said.text
+    assert {name: said.headers[name] for name in HEADERS} == HEADERS
 
 
 @SQLITE

@@ -2,6 +2,7 @@
 real PostgreSQL."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -621,6 +622,16 @@ def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: p
     pruned = study.trials()[4]
     assert (pruned.reason, pruned.message) == ("pruned", "by hyperband, after epoch 2 of 9.")
     assert heard.count("pruned") == 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "values"), [("nll", [101.5]), ("melbo", [91.5]), ("nll,rate", [101.5, 2.5])], ids=str
+)
+def test_a_trial_is_judged_by_its_studys_objective(make: Make, objective: str, values: list[float]) -> None:
+    study = make(1, objective=objective, min_rate=4.0)
+    found = study.outcome({"nll": 100.0, "melbo": 90.0, "rate": 2.5})
+    assert (found["value"], found["values"]) == (values[0], values)
+    assert math.isnan(study.outcome({"nll": None, "melbo": None, "rate": 2.5})["value"])
 
 
 def test_curves_follow_the_epochs_reported(make: Make) -> None:

@@ -219,11 +219,10 @@ class Study:
     def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """What a complete trial of these metrics keeps: its value is its NLL (or MELBO), and what its rate falls short of the
         least one."""
-        judged = metrics["melbo" if self.specification["objective"] == "melbo" else "nll"]
+        lowered, *raised = self.specification["objective"].split(",")
+        least = math.nan if metrics[lowered] is None else float(metrics[lowered])
         shortfall = max(self.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
-        values = [(math.nan if judged is None else float(judged)) + shortfall]
-        if self.specification["objective"] == "nll,rate":
-            values.append(metrics["rate"])
+        values = [least + shortfall, *(metrics[key] for key in raised)]
         return {"value": values[0], "values": values, "metrics": metrics}
 
     def front(self) -> list[int]:
