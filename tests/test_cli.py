@@ -100,7 +100,7 @@ def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
 
     again = run(*launch(*whole), cwd=tmp_path)
     assert "2 of 2 trials done" in again.stderr
-    assert "tuner evaluate s/" in again.stdout
+    assert "tuner confirm s " in again.stdout
     assert "exact entropy" in again.stdout
 
     assert json.loads(run("studies", "--json", cwd=tmp_path).stdout)[0]["study"] == "s"
@@ -272,7 +272,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "key": (["launch", "-t", "sfb", "--set", "x=1"], "'x' is neither a hyperparameter of sfb"),
     "no value": (["launch", "-t", "sfb", "--set", "r"], "--set 'r' is not key=value"),
-    "trials": (["launch", "-t", "sfb", "-n", "0"], "greater than or equal to 1"),
+    "trials": (["launch", "-t", "sfb", "-n", "0"], "0 is not in the range x>=1"),
     "name": (["launch", "-t", "sfb", "--study", "a/b"], "--study 'a/b' is not allowed"),
     "space": (["launch", "-t", "sfb", "--space", "no.toml"], "no.toml cannot be read"),
     "database": (["studies"], "there is no database at sqlite:///tuner.db"),
