@@ -134,7 +134,7 @@ export async function show(main, query, signal) {
     const any = total() > 0;
     hint.hidden = any;
     hint.textContent = !state.study.length ? "Choose a study." : state.split === "test"
-      ? "No trial of these studies has both figures on the test split: `tuner confirm` and `tuner evaluate --split test` make them." : "No complete trial has both figures yet.";
+      ? "No trial of these studies has both figures on the test split: `tuner confirm` makes them." : "No complete trial has both figures yet.";
     canvas.hidden = !any;
     for (const [which, box] of Object.entries(logs)) box.disabled = !isLog(which) && extent(which)[0] <= 0;
     legend();
