@@ -165,7 +165,7 @@ def main() -> None:
             beside: dict[str, Any] = {}
             if arguments.optuna:
                 query = "v1/pareto?study=s&x=rate&y=nll"
-                own = {"trials": fetched(f"{server.address}/{query}", arguments.repeats)}
+                own: dict[str, Any] = {"trials": fetched(f"{server.address}/{query}", arguments.repeats)}
                 own["megabytes"] = megabytes(server.process.pid)
                 beside = {"own": own, "optuna": optunas(browser, url, folder, arguments.repeats)}
             facts = {"chromium": browser.version, "cores": os.cpu_count(), "machine": platform.machine()}

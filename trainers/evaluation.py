@@ -8,7 +8,7 @@ B: sentences of a batch; S: samples; N: sentences in all.
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -92,6 +92,10 @@ class Metrics:
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+    nll_tempered: float | None = None
+    """the tempered estimate beside the one from q, with nll=both; what made it is `estimator["tempered"]`"""
+    ppl_tempered: float | None = None
+    """exp(Σ of it / Σ tokens)"""
     paper_elbo: float | None = None
     """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
 
@@ -276,8 +280,8 @@ def _evaluate_latent(
 ) -> Metrics:
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    tempered = options.nll == "tempered"
-    samples, prior = TEMPERED_DRAWS if tempered else options.nll_samples, model.prior_distribution()
+    from_q = options.nll != "tempered"
+    samples, prior = options.nll_samples if from_q else TEMPERED_DRAWS, model.prior_distribution()
     nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
     right, right_prior, words, done = 0, 0, 0, 0
     for indices in batches(chosen, BATCH, None):
@@ -311,11 +315,17 @@ def _evaluate_latent(
     )
     mean_rate = torch.cat(rate).double().mean().item()
     each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
-    if tempered:
-        made = estimate(model, chosen, seed, options.rows, mean_rate)
-        each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
-        estimator = {**estimator, **_tempered(made)}
-    return _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+    if options.nll == "q":
+        return _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+    made = estimate(model, chosen, seed, options.rows, mean_rate)
+    if from_q:
+        metrics = _metrics(
+            each, torch.cat(distortion).double(), mean_rate, chosen, found, {**estimator, "tempered": _tempered(made)}
+        )
+        tokens = sum(len(s) for s in chosen)
+        return replace(metrics, nll_tempered=made.nll, ppl_tempered=_exp(made.nll * len(chosen) / tokens))
+    each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
+    return _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, {**estimator, **_tempered(made)})
 
 
 def _tempered(made: Estimate) -> Facts:

@@ -102,6 +102,14 @@ def launch(
     objectives: Annotated[
         str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
     ] = "nll",
+    nll: Annotated[
+        str | None,
+        typer.Option(
+            "--nll",
+            help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+            show_default="tempered",
+        ),
+    ] = None,
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
     ] = 0.0,
@@ -153,7 +161,7 @@ def launch(
     options = settings(sampler_option, "--sampler-option", "samples=20")
     proposal = launches.Proposal(
         _space(technique, space), trials, name, source, model, sampler, options, seed, objectives, pruner, min_rate, stop_when,
-        settings(set_), rules, warm_start,
+        settings(set_), nll, rules, warm_start,
     )  # fmt: skip
     with ExitStack() as stack:
         request, described = launches.prepare(proposal, lambda: stack.enter_context(opened(database)), say)
