@@ -38,6 +38,11 @@ def test_there_are_commands_to_check() -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_readme_command_exists_with_its_options(line: str) -> None:
+    check_command(line)
+
+
+def check_command(line: str) -> None:
+    """That a command line's command exists with its options."""
     words = shlex.split(line)[1:]
     command: Any = typer.main.get_command(online.app if online.FLAG in words else app)
     while hasattr(command, "commands"):
