@@ -26,7 +26,10 @@ RunsOption = Annotated[
 ]
 TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
 CorpusOption = Annotated[
-    str, typer.Option("--corpus", "-c", help="grammar, ptb, or a folder with train.txt, valid.txt and test.txt.")
+    str,
+    typer.Option(
+        "--corpus", "-c", help="A name that `tuner corpora` lists, or a folder with train.txt, valid.txt, test.txt."
+    ),
 ]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
 SetOption = Annotated[
