@@ -100,8 +100,11 @@ def opened(url: str, create: bool = False, patience: float = 0.0) -> "Iterator[D
     from tuner.database import Database
 
     database = Database(url, create, patience)
-    with database.errors():
-        yield database
+    try:
+        with database.errors():
+            yield database
+    finally:
+        database.close()
 
 
 def seconds(text: str, flag: str) -> float:
