@@ -38,6 +38,7 @@ from tuner.console import (
     settings,
 )
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.reading import app as reading
 from tuner.results import app as results
 from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
@@ -59,11 +60,7 @@ app.add_typer(service)
 app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)
-
-
-def _corpus(name: str) -> str:
-    """Folders as absolute paths, so that a study can be gone on with from anywhere."""
-    return name if name in ("grammar", "ptb") else str(Path(name).resolve())
+app.add_typer(reading, name="corpora")
 
 
 def _space(technique: str, file: Path | None) -> spaces.Space:
@@ -145,14 +142,14 @@ def launch(
 
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
+    from tuner import corpora, report, studies
     from tuner import launch as launches
-    from tuner import report, studies
     from tuner.artifacts import Store
     from tuner.database import PATIENCE
     from tuner.engines import Staff
 
-    source = _corpus(corpus)
-    name = study or launches.name_of(technique, source, model)
+    source = corpora.named(database, corpus)
+    name = study or launches.name_of(technique, source.name, model)
     rules = studies.Rules(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
@@ -160,8 +157,8 @@ def launch(
     )
     options = settings(sampler_option, "--sampler-option", "samples=20")
     proposal = launches.Proposal(
-        _space(technique, space), trials, name, source, model, sampler, options, seed, objectives, pruner, min_rate, stop_when,
-        settings(set_), nll, rules, warm_start,
+        _space(technique, space), trials, name, source.place, model, sampler, options, seed, objectives, pruner, min_rate,
+        stop_when, {**source.values, **settings(set_)}, nll, rules, warm_start,
     )  # fmt: skip
     with ExitStack() as stack:
         request, described = launches.prepare(proposal, lambda: stack.enter_context(opened(database)), say)
@@ -197,6 +194,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
+    database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -206,15 +204,17 @@ def train(
     """
     import hashlib
 
-    from tuner import report
+    from tuner import corpora, report
     from tuner.progress import Progress
     from tuner.trainer import Trainer, answer
 
     spaces.load(technique)  # refuses an unknown one at once
-    values = settings(set_)  # one run is no search: the technique's own rules apply, not the search's domains
-    spec = {"technique": technique, "corpus": _corpus(corpus), "model": model, "values": values, "seed": seed}
+    source = corpora.named(database, corpus)
+    # One run is no search: the technique's own rules apply, not the search's domains.
+    values = {**source.values, **settings(set_)}
+    spec = {"technique": technique, "corpus": source.place, "model": model, "values": values, "seed": seed}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
-    folder = out or runs / "train" / f"{technique}-{Path(corpus).name}-{digest}"
+    folder = out or runs / "train" / f"{technique}-{source.name}-{digest}"
     progress = Progress(1)
     with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
         last: dict[str, Any] = {}
@@ -265,37 +265,6 @@ def samplers(as_json: JsonOption = False) -> None:
         notes = (" (default)" if name == DEFAULT_SAMPLER else "") + (f" [{entry.extra}]" if entry.extra else "")
         print(f"{name:<13} {entry.summary}{notes}")
     print("module:Class  an Optuna sampler of your own")
-
-
-@app.command(epilog="Example: tuner corpora grammar")
-def corpora(
-    name: Annotated[str | None, typer.Argument(metavar="[CORPUS]", help="One to describe: a name or a folder.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known."""
-    from tuner import trainer
-
-    if name is None:
-        ptb = os.environ.get("PTB_DIR")
-        listed = {
-            "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
-            "ptb": f"Penn Treebank in {ptb}" if ptb else "Penn Treebank: set PTB_DIR to its folder",
-            "FOLDER": "any folder with train.txt, valid.txt and test.txt, one sentence a line",
-        }
-        if as_json:
-            print_json([{"name": key, "description": text} for key, text in listed.items()])
-            return
-        for key, text in listed.items():
-            print(f"{key:<10} {text}")
-        return
-    described = trainer.ask("corpus", _corpus(name), "{}")
-    if as_json:
-        print_json(described)
-        return
-    for key, value in described.items():
-        shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
-        if shown not in (None, []):
-            print(f"{key:<16} {shown}")
 
 
 @app.command(name="studies", epilog="Example: tuner studies --json")

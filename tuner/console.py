@@ -26,7 +26,10 @@ RunsOption = Annotated[
 ]
 TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
 CorpusOption = Annotated[
-    str, typer.Option("--corpus", "-c", help="grammar, ptb, or a folder with train.txt, valid.txt and test.txt.")
+    str,
+    typer.Option(
+        "--corpus", "-c", help="A name that `tuner corpora` lists, or a folder with train.txt, valid.txt, test.txt."
+    ),
 ]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
 SetOption = Annotated[
@@ -97,8 +100,11 @@ def opened(url: str, create: bool = False, patience: float = 0.0) -> "Iterator[D
     from tuner.database import Database
 
     database = Database(url, create, patience)
-    with database.errors():
-        yield database
+    try:
+        with database.errors():
+            yield database
+    finally:
+        database.close()
 
 
 def seconds(text: str, flag: str) -> float:
