@@ -5,9 +5,11 @@ RUN/vocabulary.json    words by index
 RUN/latest.safetensors all that training needs to go on
 RUN/best.safetensors   the best epoch's weights
 RUN/samples.json       what its model writes
+RUN/sentences.json     each evaluated sentence's −log P(x), by split
 RUN/result.json        the metrics, when the run is done
 """
 
+import hashlib
 import json
 import platform
 import time
@@ -21,13 +23,14 @@ import torch
 from trainers import checkpoint, objectives
 from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
-from trainers.evaluation import Metrics, evaluate
+from trainers.evaluation import Metrics, evaluate, subset
 from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
 SPEC, VOCABULARY, SAMPLES, RESULT = "spec.json", "vocabulary.json", "samples.json", "result.json"
+SENTENCES = "sentences.json"
 
 
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
@@ -158,13 +161,17 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             },
         )
 
+    each: dict[str, object] = {}
+
     def evaluated(split: str) -> dict[str, object]:
         found = evaluate(model, corpus.splits[split], options.evaluation, spec.seed, evaluating, split)
+        each[split] = _each(found, corpus, split, options.evaluation)
         return _against(found, objective.target_rate, corpus.entropy).plain()
 
     metrics = evaluated("valid")
     if options.evaluation.test:
         metrics["test"] = evaluated("test")
+    checkpoint.write_json(folder / SENTENCES, each)
     result = {
         "run": str(folder),
         "technique": spec.technique,
@@ -190,6 +197,21 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         checkpoint.write_json(folder / SAMPLES, written)
     checkpoint.write_json(folder / RESULT, result)
     return result
+
+
+def _each(metrics: Metrics, corpus: Corpus, split: str, options: EvaluationOptions) -> dict[str, object]:
+    """Every evaluated sentence's −log P(x) and tokens, and what tells whether two runs' figures may be compared in pairs: the
+    estimator, and a fingerprint of the sentences in their order, as the model reads them."""
+    chosen = subset(corpus.splits[split], options.nll_sentences)
+    digest = hashlib.sha256()
+    for sentence in chosen:
+        digest.update((" ".join(corpus.vocabulary.decode(sentence.tolist())) + "\n").encode())
+    return {
+        "fingerprint": digest.hexdigest()[:16],
+        "estimator": metrics.estimator,
+        "tokens": [len(sentence) for sentence in chosen],
+        "nll": list(metrics.each),
+    }
 
 
 def _against(metrics: Metrics, target_rate: float | None, entropy: float | None) -> Metrics:
