@@ -93,9 +93,16 @@ def report(
     form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
     split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
     published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="STUDY", help="Test differences to it.", show_default="one of two confirmed"),
+    ] = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Print the paper's table: a row for each configuration, mean ± sd over its runs."""
+    """Print the paper's table: a row for each configuration, mean ± sd over its runs.
+
+    Differences to --against are tested by a paired bootstrap over sentences.
+    """
     from tuner import paper
     from tuner.pareto import SPLITS
 
@@ -104,7 +111,7 @@ def report(
     if split not in SPLITS:
         raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
     with opened(database) as there:
-        rows = paper.rows(there, study or [], split)
+        rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
     if published:
         rows += paper.published([row.technique for row in rows], split)
     print(paper.FORMATS[form](rows), end="")
