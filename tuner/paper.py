@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -109,7 +109,7 @@ def _row(
         dict(params),
         len(every),
         figures,
-        _estimator(every[0]),
+        estimator_of(every[0]),
         confirmed,
         tuple(trial.number for trial in trials),
     )
@@ -158,7 +158,8 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
     return [tested(row) for row in rows_]
 
 
-def _estimator(metrics: dict[str, Any]) -> str:
+def estimator_of(metrics: Mapping[str, Any]) -> str:
+    """What made an NLL, in few words."""
     facts = metrics["estimator"]
     sentences = f"{facts['of']:,} {facts['split']} sentences"
     if facts["sentences"] != facts["of"]:
@@ -191,7 +192,8 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
     return found
 
 
-def _cell(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
+def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
+    """A figure with its deviation."""
     if found is None:
         return "–"
     mean, sd = found
@@ -213,7 +215,7 @@ def table(found: Sequence[Row]) -> str:
     letters, kinds = _notes(found)
     head = ["", "runs", *COLUMNS.values(), ""]
     body = [
-        [row.label, _runs(row), *map(_cell, row.figures.values()), letter]
+        [row.label, _runs(row), *map(with_sd, row.figures.values()), letter]
         for row, letter in zip(found, letters, strict=True)
     ]
     widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
@@ -271,7 +273,7 @@ def markdown(found: Sequence[Row]) -> str:
     lines = ["| | runs | " + " | ".join(COLUMNS.values()) + " | |", "|---" * (len(COLUMNS) + 3) + "|"]
     for row, letter in zip(found, letters, strict=True):
         lines.append(
-            f"| {row.label} | {_runs(row)} | " + " | ".join(map(_cell, row.figures.values())) + f" | {letter} |"
+            f"| {row.label} | {_runs(row)} | " + " | ".join(map(with_sd, row.figures.values())) + f" | {letter} |"
         )
     return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
 
@@ -296,7 +298,7 @@ def latex(found: Sequence[Row]) -> str:
     lines.append(" & ".join(["", "runs", *("$D$", "$R$", "NLL", "PPL", "AU", "gap")]) + r" \\")
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):
-        cells = [_cell(figure, r" $\pm$ ") for figure in row.figures.values()]
+        cells = [with_sd(figure, r" $\pm$ ") for figure in row.figures.values()]
         mark = f"$^{letter}$" if len(kinds) > 1 else ""
         lines.append(
             " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])

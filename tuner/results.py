@@ -1,5 +1,7 @@
 """Commands from a finished study to the paper: confirm the winner, print the table, draw the front."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +30,9 @@ app = typer.Typer()
 
 StudiesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
 ]
 
 
@@ -123,15 +128,11 @@ def pareto(
     x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
     y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
     split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
-    ] = None,
+    out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Print or draw the Pareto front of studies' trials, of rate against perplexity or any two figures."""
-    import json
-
-    from tuner import confirmation
+    from tuner import confirmation, figures
     from tuner.metrics import AXES
     from tuner.pareto import SPLITS, Columns, compare
 
@@ -151,13 +152,50 @@ def pareto(
     if out is None:
         _print_front(found)
         return
+    _write(out, found, lambda: figures.front(found, out))
+
+
+@app.command(epilog="Example: tuner rates mdr-grammar-tiny-sweep-r fb-grammar-tiny-sweep-r --out figure2.svg")
+def rates(
+    study: StudiesArgument = None,
+    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    out: OutOption = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print or draw PPL, accuracy gap and target minus reached rate against the target rate: the paper's figures 2 and 3.
+
+    `tuner sweep` makes the trials. A line a study, named by its technique, posterior and prior; mean ± sd over runs of a target.
+    """
+    from tuner import figures, paper
+    from tuner import rates as targets
+    from tuner import report as reports
+    from tuner.pareto import SPLITS
+
+    if split not in SPLITS:
+        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    with opened(database) as there:
+        found = targets.series(there, study or [], split)
+    if len({kind for each in found for kind in each.estimators}) > 1:
+        say("note: these figures are by different estimators, so their perplexities are not to be ranked together")
+    if out is not None:
+        plain = {"split": split, "panels": targets.PANELS, "series": [each.plain() for each in found]}
+        _write(out, plain, lambda: figures.rates(found, out))
+        return
+    table = reports.table("", "target", "runs", "PPL", "gap", "target − R")
+    for each in found:
+        for point in each.points:
+            cells = [paper.with_sd(point.figures[key]) for key in targets.PANELS]
+            table.add_row(each.label, reports.number(point.target), str(point.runs), *cells)
+    reports.console().print(table)
+
+
+def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
+    """A figure's file, or what is in it as JSON."""
     try:
         if out.suffix == ".json":
-            out.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+            out.write_text(json.dumps(plain, ensure_ascii=False) + "\n", encoding="utf-8")
         else:
-            from tuner import figures
-
-            figures.front(found, out)
+            draw()
     except OSError as error:
         raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
     say(f"wrote {out}")
