@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -31,11 +31,13 @@ from tuner.console import (
     StudyArgument,
     TechniqueOption,
     WorkersOption,
+    corpus_of,
     opened,
     print_json,
     say,
     seconds,
     settings,
+    space_of,
 )
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.results import app as results
@@ -43,6 +45,11 @@ from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS
 from tuner.serving import app as serving
+
+if TYPE_CHECKING:
+    from tuner.engines import Staff
+    from tuner.paper import Row
+    from tuner.studies import Study
 
 DEFAULT_TRIALS = 8
 
@@ -61,26 +68,15 @@ app.add_typer(run_commands)
 app.add_typer(results)
 
 
-def _corpus(name: str) -> str:
-    """Folders as absolute paths, so that a study can be gone on with from anywhere."""
-    return name if name in ("grammar", "ptb") else str(Path(name).resolve())
-
-
-def _space(technique: str, file: Path | None) -> spaces.Space:
-    shipped = spaces.load(technique)
-    if file is None:
-        return shipped
-    own = spaces.read(file)
-    if own.technique != technique:
-        raise Usage(
-            f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
-        )
-    return own
-
-
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
 def launch(
-    technique: TechniqueOption,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--technique", "-t", help="What to train: see `tuner techniques`; several are compared.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All techniques, compared at the end.")] = False,
     corpus: CorpusOption = "grammar",
     study: Annotated[
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
@@ -135,6 +131,7 @@ def launch(
 ) -> None:
     """Tune a technique: create a study, or go on with it, and train its trials.
 
+    Several techniques, or --all, have a study each of the same budget, one after another, and a table at the end.
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
     from tuner import launch as launches
@@ -143,38 +140,102 @@ def launch(
     from tuner.database import PATIENCE
     from tuner.engines import Staff
 
-    source = _corpus(corpus)
-    name = study or launches.name_of(technique, source, model)
+    names = _techniques(technique, every)
+    alone = {"--study": study, "--space": space, "--warm-start": warm_start, "--detach": detach}
+    if len(names) > 1 and (given := [flag for flag, value in alone.items() if value]):
+        raise Usage(
+            f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
+        )
+    source = corpus_of(corpus)
     rules = studies.Rules(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
         max_failures=max_failures,
     )
     options = settings(sampler_option, "--sampler-option", "samples=20")
-    proposal = launches.Proposal(
-        _space(technique, space), trials, name, source, model, sampler, options, seed, objectives, pruner, min_rate, stop_when,
-        settings(set_), rules, warm_start,
-    )  # fmt: skip
+    proposals = [
+        launches.Proposal(
+            space_of(each, space), trials, study or launches.name_of(each, source, model), source, model, sampler, options, seed,
+            objectives, pruner, min_rate, stop_when, settings(set_), rules, warm_start,
+        )
+        for each in names
+    ]  # fmt: skip
     with ExitStack() as stack:
-        request, described = launches.prepare(proposal, lambda: stack.enter_context(opened(database)), say)
+        prepared = launches.prepare_all(proposals, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
         Store(artifacts)
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
     staff.check(database)
     with opened(database, create=True, patience=PATIENCE) as there:
-        current = studies.go_on(there, name, request, described, runs, artifacts)
-        if workers == 0:
-            say(f"study {name} waits for workers: `tuner worker --database {there.url}`")
-        elif detach:
-            work_detached(current, staff, database, runs)
-        else:
-            work(current, staff, database, runs)
-        if as_json:
-            print_json(current.plain())
-        if as_json or detach or workers == 0:
+        made = [studies.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
+        if detach or workers == 0:
+            for current in made:
+                if workers == 0:
+                    say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
+                else:
+                    work_detached(current, staff, database, runs)
+            if as_json:
+                print_json(_plain(made, []))
             return
-        report.summary(current)
-        report.next_commands(current, "" if database == DATABASE else f" --database {there.url}")
+        broken = _work_in_turn(made, staff, database, runs)
+        if as_json:
+            print_json(_plain(made, _comparison(made)))
+        elif len(made) == 1:
+            report.summary(made[0])
+            report.next_commands(made[0], "" if database == DATABASE else f" --database {there.url}")
+        else:
+            _print_comparison(made)
+    if broken:
+        raise Fault(" ".join(broken))
+
+
+def _techniques(named: list[str] | None, every: bool) -> list[str]:
+    if every and named:
+        raise Usage(f"--technique {named[0]} and --all exclude each other: leave one out.")
+    if not every and not named:
+        raise Usage("launch needs --technique NAME (see `tuner techniques`), or --all.")
+    return spaces.techniques() if every else list(dict.fromkeys(named or ()))
+
+
+def _work_in_turn(made: "list[Study]", staff: "Staff", database: str, runs: Path) -> list[str]:
+    """Has each study trained, though others stop themselves; returns what is to be said of those."""
+    if len(made) == 1:
+        work(made[0], staff, database, runs)
+        return []
+    broken = []
+    for study in made:
+        try:
+            work(study, staff, database, runs)
+        except Fault as fault:
+            if study.refresh().state != "broken":
+                raise
+            say(f"tuner: {fault}")
+            broken.append(str(fault))
+    return broken
+
+
+def _comparison(made: "list[Study]") -> "list[Row]":
+    """Their best trials, if any; one study is compared with none."""
+    from tuner import paper
+
+    ended = [study.name for study in made if study.best() is not None]
+    return paper.rows(made[0].database, ended, "valid") if len(made) > 1 and ended else []
+
+
+def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
+    if len(made) == 1:
+        return made[0].plain()
+    return {"studies": [study.plain() for study in made], "comparison": [row.plain() for row in rows]}
+
+
+def _print_comparison(made: "list[Study]") -> None:
+    from tuner import paper
+
+    rows = _comparison(made)
+    if rows:
+        print(paper.table(rows))
+    print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))
+    print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")
 
 
 @app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
@@ -204,7 +265,7 @@ def train(
 
     spaces.load(technique)  # refuses an unknown one at once
     values = settings(set_)  # one run is no search: the technique's own rules apply, not the search's domains
-    spec = {"technique": technique, "corpus": _corpus(corpus), "model": model, "values": values, "seed": seed}
+    spec = {"technique": technique, "corpus": corpus_of(corpus), "model": model, "values": values, "seed": seed}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     folder = out or runs / "train" / f"{technique}-{Path(corpus).name}-{digest}"
     progress = Progress(1)
@@ -280,7 +341,7 @@ def corpora(
         for key, text in listed.items():
             print(f"{key:<10} {text}")
         return
-    described = trainer.ask("corpus", _corpus(name), "{}")
+    described = trainer.ask("corpus", corpus_of(name), "{}")
     if as_json:
         print_json(described)
         return

@@ -12,17 +12,25 @@ from tuner.console import (
     DATABASE,
     RUNS,
     ArtifactsOption,
+    CorpusOption,
     DatabaseOption,
     JsonOption,
     MemoryOption,
+    ModelOption,
     PerGpuOption,
+    RunsOption,
     SetOption,
+    SpaceOption,
     StudyArgument,
+    TechniqueOption,
     WorkersOption,
+    corpus_of,
     opened,
     print_json,
     say,
+    seconds,
     settings,
+    space_of,
 )
 from tuner.errors import Fault, Usage
 
@@ -155,7 +163,71 @@ def pareto(
     _write(out, found, lambda: figures.front(found, out))
 
 
-@app.command(epilog="Example: tuner rates mdr-grammar-tiny-sweep-r fb-grammar-tiny-sweep-r --out figure2.svg")
+@app.command(epilog="Example: tuner sweep --technique mdr --over r=1,2,5,10,20 --corpus ptb --model small")
+def sweep(
+    technique: TechniqueOption,
+    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The values of one hyperparameter.")],
+    corpus: CorpusOption = "grammar",
+    study: Annotated[
+        str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
+    ] = None,
+    model: ModelOption = "tiny",
+    set_: SetOption = None,
+    space: SpaceOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
+    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a technique at each of the given values of one hyperparameter, all else at its default.
+
+    A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
+    """
+    from tuner import launch, studies
+    from tuner import report as reports
+    from tuner import sweep as sweeps
+    from tuner.database import PATIENCE
+    from tuner.engines import Staff
+
+    name, values = sweeps.parse(over)
+    source, staff = corpus_of(corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff.check(database)
+    asked = launch.Proposal(
+        space_of(technique, space),
+        0,
+        study or f"{launch.name_of(technique, source, model)}-over-{name}",
+        source,
+        model,
+        seed=seed,
+        fixed=settings(set_),
+        rules=studies.Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
+    )
+    proposal = sweeps.proposal(asked, name, values)
+    with opened(database, create=True, patience=PATIENCE) as there:
+        request, described = launch.prepare(proposal, lambda: there, say)
+        current = studies.go_on(there, proposal.name, request, described, runs, artifacts)
+        sweeps.fill(current, name, values)
+        if workers == 0:
+            say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
+        else:
+            work(current.refresh(), staff, database, runs)
+        if as_json:
+            print_json(current.plain())
+        elif workers != 0:
+            reports.summary(current)
+            print(f"\nnext:\n  tuner rates {current.name} --out figure2.svg   where the technique holds a rate")
+
+
+@app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")
 def rates(
     study: StudiesArgument = None,
     split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
