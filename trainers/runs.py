@@ -11,7 +11,6 @@ RUN/result.json        the metrics, when the run is done
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainers import checkpoint, objectives
+from trainers import checkpoint, machine, objectives
 from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
@@ -133,9 +132,9 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             "options": options.flat(),
             "hyperparameters": asdict(objective.hyperparameters),
             "corpus": corpus.describe(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
-            "device": str(choose_device(options.training.device)),
-            "threads": torch.get_num_threads(),
+            "versions": machine.versions(),
+            "hardware": machine.hardware(choose_device(options.training.device)),
+            "command": machine.command(spec.technique, spec.corpus, spec.model, spec.seed, spec.values),
         },
     )
     facts = {
