@@ -416,20 +416,33 @@ def trials(
         report.console().print(f"\n{report.COLLAPSED}")
 
 
-@app.command(epilog="Example: tuner export sfb-grammar-tiny --format csv --out trials.csv")
+@app.command(
+    epilog="Example: tuner export sfb-grammar-tiny --bundle sfb.zip   (tuner import sfb.zip opens it elsewhere)"
+)
 def export(
     study: StudyArgument,
     form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
     out: Annotated[Path | None, typer.Option("--out", help="A file.", show_default="standard output")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Instead: all of the study in one file.", show_default=False)
+    ] = None,
+    weights: Annotated[str, typer.Option("--weights", help="Of a bundle: all, the best trial's, or none.")] = "all",
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Write a study's trials as CSV or JSON."""
+    """Write a study's trials as CSV or JSON, or the study with its files into a bundle for `tuner import`."""
     from tuner import report, studies
 
     if form not in ("csv", "json"):
         raise Usage(f"--format {form!r} is unknown: choose csv or json.")
     with opened(database) as there:
-        text = report.export(studies.open_study(there, study), form)
+        found = studies.open_study(there, study)
+        if bundle is not None:
+            from tuner import bundle as bundles
+
+            size = bundles.pack(found, bundle, weights)
+            say(f"wrote {bundle}, {size / 2**20:.1f} MiB; `tuner import {bundle}` opens it elsewhere")
+            return
+        text = report.export(found, form)
     if out is None:
         print(text, end="")
         return
@@ -437,6 +450,34 @@ def export(
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+
+
+@app.command(name="import", epilog="Example: tuner import sfb.zip --study sfb-of-anna")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.", show_default=False)],
+    study: Annotated[str | None, typer.Option("--study", help="Its name here.", show_default="its own")] = None,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Open a study that `tuner export --bundle` has packed, in this database; `tuner resume` then goes on with it.
+
+    A bundle is checked whole before anything of it is entered.
+    """
+    from tuner import bundle, studies
+
+    with opened(database, create=True) as there:
+        source = corpus_of(corpus) if corpus else ""
+        found = bundle.unpack(there, file, runs, artifacts, study or "", source)
+        done = sum(found.counts().get(state, 0) for state in studies.OVER)
+        say(
+            f"study {found.name} is in {there.url}: {done} of {found.budget} trials done; `tuner show {found.name}` has more"
+        )
+        if bundle.is_foreign(found):
+            say(f"note: `tuner resume` would load its sampler, the Python class {found.specification['sampler']}")
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:
