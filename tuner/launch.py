@@ -1,6 +1,6 @@
 """A new study, from what a person or a request asks for: everything that can be wrong with it is said before anything is made."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,6 +159,32 @@ def prepare(
         p.stop_when, p.rules, taken, p.confirms,
     )  # fmt: skip
     return request, described
+
+
+def prepare_all(
+    proposals: Sequence[Proposal], opened: Callable[[], Database], say: Say, skip: bool
+) -> dict[str, tuple[studies.Request, dict[str, Any]]]:
+    """The same of several, by the studies' names, before any of them is made.
+
+    Args:
+        skip: leaves out what is not allowed with some techniques, and says so, if it is with others.
+
+    Raises:
+        Usage: if a proposal, or unless `skip` one of them, is not allowed.
+    """
+    found, refused = {}, []
+    for proposal in proposals:
+        try:
+            found[proposal.name] = prepare(proposal, opened, say)
+        except Usage as error:
+            if not skip:
+                raise
+            refused.append((proposal.space.technique, error))
+    if not found:
+        raise refused[0][1]
+    for technique, why in refused:
+        say(f"note: {technique} is left out: {why}")
+    return found
 
 
 @contextmanager
