@@ -190,7 +190,7 @@ def test_small_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     model = RNNLM(11, SMALL).double()
     with torch.no_grad():
         whole = model(Batch.of(SENTENCES, CPU)).distortion
-        monkeypatch.setattr("trainers.decoder.CHUNK_LOGITS", 23)
+        monkeypatch.setattr("trainers.decoder.CHUNK_LOGITS", {"cpu": 23})
         assert model(Batch.of(SENTENCES, CPU)).distortion.tolist() == pytest.approx(whole.tolist(), rel=1e-12)
 
 

@@ -47,8 +47,9 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
         report("done", load(arguments.name, build(CorpusOptions, json.loads(arguments.options))).describe())
         return
-    from trainers import runs
+    from trainers import memory, runs
 
+    memory.keep()
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     if arguments.command == "check":

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
 
-CHUNK_LOGITS = 4_000_000
-"""logits held at once where no gradient needs them: 16 MB in 32 bits"""
+CHUNK_LOGITS = {"cpu": 2_000_000, "cuda": 128_000_000}
+"""logits held at once where no gradient needs them: what a processor's cache holds, and what keeps a GPU busy"""
 PAD_INDEX, BOS_INDEX, EOS_INDEX, UNK_INDEX = (SPECIALS.index(word) for word in (PAD, BOS, EOS, UNK))
 
 
@@ -192,17 +192,23 @@ class Decoder(nn.Module):
         """
         real = batch.tokens != PAD_INDEX
         states = self.states(batch.inputs if inputs is None else inputs, state, masked)[real]
-        targets = batch.tokens[real]
-        # A training step's graph keeps all logits anyway; elsewhere a chunk that fits the cache is faster and bounds memory.
-        size = len(states) if torch.is_grad_enabled() else max(CHUNK_LOGITS // self.output.out_features, 1)
-        token_nll = torch.cat(
-            [
-                F.cross_entropy(self.output(part), target, reduction="none")
-                for part, target in zip(states.split(size), targets.split(size), strict=True)
-            ]
-        )
+        token_nll = self._token_nll(states, batch.tokens[real])
         row = real.nonzero()[:, 0]
         return token_nll.new_zeros(len(batch.tokens)).index_add(0, row, token_nll)
+
+    def _token_nll(self, states: Tensor, targets: Tensor) -> Tensor:
+        """−log P of each target [n] from states [n, ·]."""
+        if torch.is_grad_enabled():  # the graph keeps all logits anyway
+            return F.cross_entropy(self.output(states), targets, reduction="none")
+        weight, bias = self.output.weight, self.output.bias
+        size = max(CHUNK_LOGITS[states.device.type] // len(weight), 1)
+        logits = states.new_empty(min(size, len(states)), len(weight))  # the same memory for all parts
+        found = []
+        for part, target in zip(states.split(size), targets.split(size), strict=True):
+            torch.addmm(bias, part, weight.t(), out=logits[: len(part)])
+            gold = logits[: len(part)].gather(-1, target[:, None])[:, 0]
+            found.append(logits[: len(part)].logsumexp(-1) - gold)
+        return torch.cat(found)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """One word on: words [B] → logits [B, V] of the next word and the new state."""
