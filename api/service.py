@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +15,8 @@ from api.events import Event, Feed, events_of
 from api.measures import Measures
 from api.settings import Settings
 from api.workshop import Workshop
-from tuner import studies
+from tuner import corpora, studies
+from tuner.corpora import Source
 from tuner.database import Database
 from tuner.errors import Missing
 from tuner.pareto import Columns
@@ -22,6 +24,8 @@ from tuner.studies import Study
 
 COMPARED = 32
 """studies whose columns are kept: 2 MB for 10,000 trials"""
+CALM = 10.0
+"""times the freshness of studies after which the registered corpora are read again: they hardly change"""
 PATIENCE = 2.0
 """seconds for which a request waits for a database that has gone, or lost a race for a lock"""
 
@@ -36,6 +40,7 @@ class Service:
         )
         self.revisions = Fresh(lambda: studies.revisions(self.database), settings.freshness)
         self.staffed = Fresh(lambda: studies.is_staffed(self.database), settings.freshness)
+        self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)
         self._columns: OrderedDict[str, tuple[int, Columns]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -62,8 +67,15 @@ class Service:
     def summary(self, study: Study, staffed: bool) -> dict[str, Any]:
         return views.summary(study, self.corpus(study), staffed)
 
+    @property
+    def corpora(self) -> dict[str, Source]:
+        """What a request may name, by name; the command line's meaning of one before the database's."""
+        return {**self._registered.get(), **self.settings.offered}
+
     def corpus(self, study: Study) -> str:
-        return self.settings.corpus_name(study.specification["corpus"]["name"])
+        """The name of a study's corpus; of a folder that has none, its last part."""
+        opened = study.specification["corpus"]["name"]
+        return next((name for name, source in self.corpora.items() if source.place == opened), Path(opened).name)
 
     def columns(self, name: str) -> Columns:
         """A study's complete trials.

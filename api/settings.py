@@ -1,9 +1,11 @@
 """What a server is told when it starts."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+
+from tuner.corpora import Source, embedded
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -19,7 +21,7 @@ class Settings:
     artifacts: str | None = None
     """address that all workers reach, for the same"""
     corpora: Mapping[str, str] = field(default_factory=dict)
-    """folders by the names under which requests may ask for them; the embedded ones are always there"""
+    """folders by the names under which requests may ask for them, beside the embedded ones and those that the database has"""
     host: str = "127.0.0.1"
     hosts: tuple[str, ...] = ()
     """names beside `host` and this machine's own under which requests may come"""
@@ -42,16 +44,8 @@ class Settings:
         """What a request's Host may name, ports left out."""
         return frozenset(name.lower() for name in (*LOOPBACK, self.host, *self.hosts))
 
-    @property
-    def registered(self) -> dict[str, str]:
-        """What a trainer opens, by the name of each corpus."""
-        ptb = {"ptb": "ptb"} if os.environ.get("PTB_DIR") else {}
-        return {
-            "grammar": "grammar",
-            **ptb,
-            **{name: str(Path(place).resolve()) for name, place in self.corpora.items()},
-        }
-
-    def corpus_name(self, opened: str) -> str:
-        """The name for what a trainer opens; of an unregistered folder its last part."""
-        return next((name for name, place in self.registered.items() if place == opened), Path(opened).name)
+    @cached_property
+    def offered(self) -> dict[str, Source]:
+        """The corpora that requests may name whatever the database says: the embedded ones and those of the command line."""
+        own = {name: Source(name, str(Path(place).resolve())) for name, place in self.corpora.items()}
+        return {**embedded(), **own}

@@ -340,7 +340,5 @@ def test_corpora_are_registered_by_name(database: Database, tmp_path: Path) -> N
     with pytest.raises(Usage, match="is not NAME=DIR"):
         settings_of(["--corpus", f"mine={tmp_path}/nix"])
     settings, _ = settings_of(["--corpus", f"mine={tmp_path}", "--database", database.secret_url])
-    assert settings.registered["mine"] == str(tmp_path)
-    assert settings.corpus_name(str(tmp_path)) == "mine"
-    assert settings.corpus_name("/secret/place/kjv") == "kjv"
+    assert settings.offered["mine"].place == str(tmp_path)
     create_app(settings).state.service.close()

@@ -88,7 +88,7 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
     assert made.fixed == {
         "gamma": 1.05,
         "r": 6.0,
-        "nll": "q",
+        "nll": "both",
         "nll_samples": 1000,
         "nll_sentences": 0,
         "test": True,

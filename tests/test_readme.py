@@ -38,9 +38,16 @@ def test_there_are_commands_to_check() -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_readme_command_exists_with_its_options(line: str) -> None:
+    check_command(line)
+
+
+def check_command(line: str) -> None:
+    """That a command line's command exists with its options."""
     words = shlex.split(line)[1:]
     command: Any = typer.main.get_command(online.app if online.FLAG in words else app)
     while hasattr(command, "commands"):
+        if hasattr(command, "default") and (not words or words[0] not in command.commands):
+            words = [command.default, *words]
         assert words[0] in command.commands, line
         command, words = command.commands[words[0]], words[1:]
     known = {opt for parameter in command.params for opt in parameter.opts} | {"--help", online.FLAG}

@@ -52,7 +52,7 @@ def test_a_sweep_has_a_trial_for_each_value_in_order_and_no_more(tuner: Command)
     found = tuner(*again, "r=5,1,20,5.0")
     assert (found["study"], found["budget"]) == ("sfb-grammar-tiny-over-r", 3)
     assert params(found) == [("complete", {"r": 5.0}), ("complete", {"r": 1.0}), ("complete", {"r": 20.0})]
-    assert found["fixed"] == {"gamma": 1.1, "alpha": 0.01, "epsilon": 1.0}
+    assert found["fixed"] == {"gamma": 1.1, "alpha": 0.01, "epsilon": 1.0, "nll": "tempered"}
     same, more = tuner(*again, "r=1,5,20"), tuner(*again, "r=10,5")
     assert same["trials"] == found["trials"]
     assert (more["trials"][:3], params(more)[3:]) == (found["trials"], [("complete", {"r": 10.0})])
@@ -73,7 +73,7 @@ def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
 def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None:
     found = tuner("sweep", "-t", "mdr", "--over", "d_z=2,4", "--json")
     assert params(found) == [("complete", {"d_z": 2}), ("complete", {"d_z": 4})]
-    assert found["fixed"] == {"r": 5.0}
+    assert found["fixed"] == {"r": 5.0, "nll": "tempered"}
 
 
 @pytest.mark.parametrize(

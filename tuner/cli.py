@@ -31,7 +31,6 @@ from tuner.console import (
     StudyArgument,
     TechniqueOption,
     WorkersOption,
-    corpus_of,
     opened,
     print_json,
     say,
@@ -40,6 +39,7 @@ from tuner.console import (
     space_of,
 )
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.reading import app as reading
 from tuner.results import app as results
 from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
@@ -66,6 +66,7 @@ app.add_typer(service)
 app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)
+app.add_typer(reading, name="corpora")
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
@@ -98,6 +99,14 @@ def launch(
     objectives: Annotated[
         str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
     ] = "nll",
+    nll: Annotated[
+        str | None,
+        typer.Option(
+            "--nll",
+            help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+            show_default="tempered",
+        ),
+    ] = None,
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
     ] = 0.0,
@@ -134,8 +143,8 @@ def launch(
     Several techniques, or --all, have a study each of the same budget, one after another, and a table at the end.
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
+    from tuner import corpora, report, studies
     from tuner import launch as launches
-    from tuner import report, studies
     from tuner.artifacts import Store
     from tuner.database import PATIENCE
     from tuner.engines import Staff
@@ -146,7 +155,7 @@ def launch(
         raise Usage(
             f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
         )
-    source = corpus_of(corpus)
+    source = corpora.named(database, corpus)
     rules = studies.Rules(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
@@ -155,8 +164,8 @@ def launch(
     options = settings(sampler_option, "--sampler-option", "samples=20")
     proposals = [
         launches.Proposal(
-            space_of(each, space), trials, study or launches.name_of(each, source, model), source, model, sampler, options, seed,
-            objectives, pruner, min_rate, stop_when, settings(set_), rules, warm_start,
+            space_of(each, space), trials, study or launches.name_of(each, source.name, model), source.place, model, sampler,
+            options, seed, objectives, pruner, min_rate, stop_when, {**source.values, **settings(set_)}, nll, rules, warm_start,
         )
         for each in names
     ]  # fmt: skip
@@ -250,6 +259,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
+    database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -259,15 +269,17 @@ def train(
     """
     import hashlib
 
-    from tuner import report
+    from tuner import corpora, report
     from tuner.progress import Progress
     from tuner.trainer import Trainer, answer
 
     spaces.load(technique)  # refuses an unknown one at once
-    values = settings(set_)  # one run is no search: the technique's own rules apply, not the search's domains
-    spec = {"technique": technique, "corpus": corpus_of(corpus), "model": model, "values": values, "seed": seed}
+    source = corpora.named(database, corpus)
+    # One run is no search: the technique's own rules apply, not the search's domains.
+    values = {**source.values, **settings(set_)}
+    spec = {"technique": technique, "corpus": source.place, "model": model, "values": values, "seed": seed}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
-    folder = out or runs / "train" / f"{technique}-{Path(corpus).name}-{digest}"
+    folder = out or runs / "train" / f"{technique}-{source.name}-{digest}"
     progress = Progress(1)
     with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
         last: dict[str, Any] = {}
@@ -318,37 +330,6 @@ def samplers(as_json: JsonOption = False) -> None:
         notes = (" (default)" if name == DEFAULT_SAMPLER else "") + (f" [{entry.extra}]" if entry.extra else "")
         print(f"{name:<13} {entry.summary}{notes}")
     print("module:Class  an Optuna sampler of your own")
-
-
-@app.command(epilog="Example: tuner corpora grammar")
-def corpora(
-    name: Annotated[str | None, typer.Argument(metavar="[CORPUS]", help="One to describe: a name or a folder.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known."""
-    from tuner import trainer
-
-    if name is None:
-        ptb = os.environ.get("PTB_DIR")
-        listed = {
-            "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
-            "ptb": f"Penn Treebank in {ptb}" if ptb else "Penn Treebank: set PTB_DIR to its folder",
-            "FOLDER": "any folder with train.txt, valid.txt and test.txt, one sentence a line",
-        }
-        if as_json:
-            print_json([{"name": key, "description": text} for key, text in listed.items()])
-            return
-        for key, text in listed.items():
-            print(f"{key:<10} {text}")
-        return
-    described = trainer.ask("corpus", corpus_of(name), "{}")
-    if as_json:
-        print_json(described)
-        return
-    for key, value in described.items():
-        shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
-        if shown not in (None, []):
-            print(f"{key:<16} {shown}")
 
 
 @app.command(name="studies", epilog="Example: tuner studies --json")
@@ -467,10 +448,10 @@ def import_(
 
     A bundle is checked whole before anything of it is entered.
     """
-    from tuner import bundle, studies
+    from tuner import bundle, corpora, studies
 
     with opened(database, create=True) as there:
-        source = corpus_of(corpus) if corpus else ""
+        source = corpora.named(database, corpus).place if corpus else ""
         found = bundle.unpack(there, file, runs, artifacts, study or "", source)
         done = sum(found.counts().get(state, 0) for state in studies.OVER)
         say(

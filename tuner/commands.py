@@ -184,12 +184,21 @@ def _logged(value: object) -> str:
 
 
 @app.command(epilog="Example: tuner workers")
-def workers(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+def workers(
+    here: Annotated[
+        bool, typer.Option("--here", help="Only this machine's; exit code 1 if none was heard of for a minute.")
+    ] = False,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
     """List the workers: what each does, and when it was last heard of."""
     from tuner import report, studies
+    from tuner.database import HOST
 
     with opened(database) as there:
-        found = studies.workers(there)
+        found = [w for w in studies.workers(there) if not here or w["host"] == HOST]
+    if here and all(w["state"] in ("gone", "lost") for w in found):
+        raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:
         print_json(found)
         return

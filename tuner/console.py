@@ -26,7 +26,10 @@ RunsOption = Annotated[
 ]
 TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
 CorpusOption = Annotated[
-    str, typer.Option("--corpus", "-c", help="grammar, ptb, or a folder with train.txt, valid.txt and test.txt.")
+    str,
+    typer.Option(
+        "--corpus", "-c", help="A name that `tuner corpora` lists, or a folder with train.txt, valid.txt, test.txt."
+    ),
 ]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
 SetOption = Annotated[
@@ -97,8 +100,11 @@ def opened(url: str, create: bool = False, patience: float = 0.0) -> "Iterator[D
     from tuner.database import Database
 
     database = Database(url, create, patience)
-    with database.errors():
-        yield database
+    try:
+        with database.errors():
+            yield database
+    finally:
+        database.close()
 
 
 def seconds(text: str, flag: str) -> float:
@@ -111,11 +117,6 @@ def seconds(text: str, flag: str) -> float:
     if found is None or float(found[1]) <= 0:
         raise Usage(f"{flag} {text!r} is no duration: write e.g. 90s, 30m, 2h or 1d.")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
-
-
-def corpus_of(name: str) -> str:
-    """Folders as absolute paths, so that a study can be gone on with from anywhere."""
-    return name if name in ("grammar", "ptb") else str(Path(name).resolve())
 
 
 def space_of(technique: str, file: Path | None) -> Space:

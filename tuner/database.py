@@ -8,6 +8,7 @@ Times are Unix seconds (UTC) by the database's own clock. Ours, all made by Alem
     tuner_epochs    a trial's validation figures by epoch
     tuner_workers   who is at work
     tuner_keys      who may use the REST API
+    tuner_corpora   folders of texts by name
 
 Whatever changes a study, its trials or its epochs counts the study's `revision` up (`revise`) and stamps the rows it changed, so
 that a reader who asks for what is newer than the revision it knows misses nothing, whichever process wrote it.
@@ -43,7 +44,7 @@ Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
 """Alembic's default, `alembic_version`, is Optuna's in the same database"""
-SCHEMA = "0003"
+SCHEMA = "0004"
 """this program's; the newest of `tuner.migrations.versions`"""
 BUSY_SECONDS = 30
 POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}
@@ -212,6 +213,17 @@ class KeyRow(Base):
     created_at: Mapped[float]
     revoked_at: Mapped[float | None] = mapped_column(default=None)
     used_at: Mapped[float | None] = mapped_column(default=None)
+
+
+class CorpusRow(Base):
+    __tablename__ = "tuner_corpora"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    folder: Mapped[str]
+    """absolute; every worker reads its texts there"""
+    labels: Mapped[bool]
+    """whether each line ends in a tab and a label"""
+    created_at: Mapped[float]
 
 
 def revise(session: Session, study: str) -> int:

@@ -24,7 +24,6 @@ from tuner.console import (
     StudyArgument,
     TechniqueOption,
     WorkersOption,
-    corpus_of,
     opened,
     print_json,
     say,
@@ -192,23 +191,23 @@ def sweep(
 
     A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
     """
-    from tuner import launch, studies
+    from tuner import corpora, launch, studies
     from tuner import report as reports
     from tuner import sweep as sweeps
     from tuner.database import PATIENCE
     from tuner.engines import Staff
 
     name, values = sweeps.parse(over)
-    source, staff = corpus_of(corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    source, staff = corpora.named(database, corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
     staff.check(database)
     asked = launch.Proposal(
         space_of(technique, space),
         0,
-        study or f"{launch.name_of(technique, source, model)}-over-{name}",
-        source,
+        study or f"{launch.name_of(technique, source.name, model)}-over-{name}",
+        source.place,
         model,
         seed=seed,
-        fixed=settings(set_),
+        fixed={**source.values, **settings(set_)},
         rules=studies.Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
     )
     proposal = sweeps.proposal(asked, name, values)

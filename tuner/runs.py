@@ -22,7 +22,6 @@ from tuner.console import (
     SentencesArgument,
     SetOption,
     WritingSeedOption,
-    corpus_of,
     opened,
     print_json,
     say,
@@ -103,14 +102,14 @@ def reproduce(
     import hashlib
     import shutil
 
-    from tuner import report
+    from tuner import corpora, report
     from tuner.progress import Progress
     from tuner.reproduction import Record, compare
     from tuner.trainer import Trainer, answer
     from tuner.worker import Slot
 
     then = Record.read(run_folder(run, database), run)
-    source = then.spec["corpus"] if corpus is None else corpus_of(corpus)
+    source = then.spec["corpus"] if corpus is None else corpora.named(database, corpus).place
     spec = json.dumps({**then.spec, "corpus": source, "fingerprint": then.fingerprint})
     folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
     progress = Progress(1)

@@ -1,5 +1,6 @@
 """What there is to choose from: techniques, corpora, options; and who works."""
 
+import json
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,6 +11,8 @@ from api.answers import Answer
 from api.service import service_of
 from tuner import __version__, space, studies, trainer
 from tuner.console import PRESETS
+from tuner.corpora import Source
+from tuner.errors import Usage
 from tuner.metrics import AXES
 from tuner.pruners import PRUNERS
 from tuner.samplers import DEFAULT, SAMPLERS
@@ -30,7 +33,7 @@ def options(request: Request) -> Response:
         "states": list(studies.STUDY_STATES),
         "trial_states": list(studies.STATES),
         "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
-        "corpora": list(service.settings.registered),
+        "corpora": list(service.corpora),
         "technique_names": space.techniques(),
         "can_write": request.scope["state"]["can_write"],
         "has_workers": service.is_staffed,
@@ -51,18 +54,23 @@ def techniques(request: Request) -> Response:
 
 @router.get("/corpora", response_model=schemas.Corpora)
 def corpora(request: Request) -> Response:
-    """The corpora that this server offers. The first time each is read by a trainer's process, which takes seconds."""
+    """The corpora that this server offers. The first time each is read by a trainer's process, which takes seconds; one that
+    cannot be read, since its folder has gone, is left out."""
     service = service_of(request)
+    there = service.corpora
 
-    def describe(place: str) -> dict[str, Any]:
-        return service.workshop.do(trainer.ask, "corpus", place, "{}")
+    def describe(source: Source) -> dict[str, Any] | None:
+        try:
+            return service.workshop.do(trainer.ask, "corpus", source.place, json.dumps(source.values))
+        except Usage:
+            return None
 
     def make() -> dict[str, Any]:
         keys = ("sentences", "vocabulary", "entropy", "fingerprint")
-        found = {name: describe(place) for name, place in service.settings.registered.items()}
-        return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items()], "next": None}
+        found = {name: describe(source) for name, source in there.items()}
+        return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items() if f], "next": None}
 
-    return service.answers.get("corpora", 0, make).response(request)
+    return service.answers.get("corpora", tuple(there.items()), make).response(request)
 
 
 @router.get("/workers", response_model=schemas.Workers)

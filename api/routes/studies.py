@@ -51,9 +51,10 @@ def list_studies(
 def create_study(request: Request, new: schemas.NewStudy) -> Response:
     """Make a study. Workers begin it at once; without any it waits. The same body again finds the same study."""
     service = service_of(request)
-    corpora = service.settings.registered
+    corpora = service.corpora
     if new.corpus not in corpora:
         raise Usage(f"corpus {new.corpus!r} is not one of this server's: choose one of {', '.join(corpora)}.", "corpus")
+    source = corpora[new.corpus]
     if new.sampler not in SAMPLERS:  # a module:Class would be imported
         raise Usage(f"sampler {new.sampler!r} is unknown: choose one of {', '.join(SAMPLERS)}.", "sampler")
     if new.model not in PRESETS:
@@ -63,9 +64,12 @@ def create_study(request: Request, new: schemas.NewStudy) -> Response:
         space=space.load(new.technique),
         trials=new.trials,
         name=new.name or launch.name_of(new.technique, new.corpus, new.model),
-        corpus=corpora[new.corpus],
+        corpus=source.place,
+        fixed={**source.values, **new.fixed},
         rules=Rules(new.timeout or 0.0, deadline, new.max_failures),
-        **new.model_dump(exclude={"technique", "trials", "name", "corpus", "timeout", "deadline", "max_failures"}),
+        **new.model_dump(
+            exclude={"technique", "trials", "name", "corpus", "fixed", "timeout", "deadline", "max_failures"}
+        ),
     )
     settings = service.settings
     made = service.workshop.do(launch.create, settings.database, proposal, settings.runs, settings.artifacts)

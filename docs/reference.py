@@ -1,0 +1,244 @@
+"""Writes docs/reference/ from the code: `python docs/reference.py`. A test says when the pages there are older than the code."""
+
+import inspect
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from api.app import create_app
+from api.settings import Settings
+from trainers.latent_space import LatentOptions
+from trainers.options import GROUPS, PRESETS, rule
+from tuner import online, space
+from tuner.cli import app
+from tuner.metrics import AXES, FIGURES
+from tuner.samplers import SAMPLERS
+
+FOLDER = Path(__file__).parent / "reference"
+MADE = "<!-- Made by `python docs/reference.py` from the code: change that, not this page. -->\n"
+BETTER = {"min": "lower", "max": "higher"}
+
+
+def cell(value: object) -> str:
+    """A value as a table's cell."""
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
+    lines: list[tuple[object, ...]] = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines) + "\n"
+
+
+def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for word, inner in command.commands.items():
+        yield from _leaves(f"{name} {word}", inner)
+
+
+def _default(parameter: Any) -> str:
+    """What holds where an option is not given, in the words of the help."""
+    said = parameter.show_default if isinstance(getattr(parameter, "show_default", None), str) else parameter.default
+    return "required" if parameter.required else "" if said is None or said is False or callable(said) else str(said)
+
+
+def _usage(name: str, command: Any) -> str:
+    places = [p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument"]
+    return " ".join([name, *places, "[OPTIONS]"])
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    text = [MADE, "# Commands\n"]
+    text.append("As `--help` tells them. The second part is what `tuner --api URL` does over the REST API.\n")
+    for title, prefix, root in (("On a database", "tuner", app), ("Over the API", "tuner --api URL", online.app)):
+        text.append(f"## {title}\n")
+        for name, command in _leaves(prefix, typer.main.get_command(root)):
+            text.append(f"### {name}\n\n`{_usage(name, command)}`\n\n{inspect.cleandoc(command.help)}\n")
+            rows = []
+            for p in command.params:
+                flags = (
+                    ", ".join(f"`{flag}`" for flag in p.opts)
+                    if p.param_type_name == "option"
+                    else f"`{p.metavar or p.name}`"
+                )
+                variable = f" (`{p.envvar}`)" if getattr(p, "envvar", None) else ""
+                rows.append((flags, _default(p), (p.help or "") + variable))
+            if rows:
+                text.append(table(("argument or option", "default", "meaning"), rows))
+            if command.epilog:
+                text.append(f"{command.epilog.replace('Example: ', 'Example: `', 1)}`\n")
+    return "\n".join(text)
+
+
+def options() -> str:
+    """Options of a run, presets, hyperparameters, samplers' options."""
+    text = [MADE, "# Options\n", "Set with `--set key=value`. Defaults are preset `paper`.\n"]
+    for group in GROUPS:
+        rows = [(f"`{s.name}`", _plain(s.default), rule(s), s.metadata["meaning"]) for s in fields(group)]
+        text += [
+            f"## {group.__name__.removesuffix('Options')}\n",
+            table(("option", "default", "rule", "meaning"), rows),
+        ]
+    presets = [
+        (f"`{name}`", ", ".join(f"{k} {_plain(v)}" for k, v in values.items()) or "the defaults")
+        for name, values in PRESETS.items()
+    ]
+    text += ["## Presets\n", "What `--model` changes.\n", table(("preset", "changes"), presets)]
+    latent = [(f"`{s.name}`", s.default, rule(s), s.metadata["meaning"]) for s in fields(LatentOptions)]
+    text += ["## Of `tuner latent`\n", table(("option", "default", "rule", "meaning"), latent)]
+    text += ["## Hyperparameters\n"]
+    for loaded in map(space.load, space.techniques()):
+        text += [
+            f"### {loaded.technique}\n",
+            f"{loaded.summary[0].upper()}{loaded.summary[1:]}: ``{loaded.formula}`` ({loaded.paper}).\n",
+        ]
+        found = [
+            (
+                f"`{p.name}`",
+                p.domain if p.tuned else f"{p.domain}, not tuned",
+                p.default,
+                "" if p.paper is None else p.paper,
+                p.meaning,
+            )
+            for p in loaded.parameters
+        ]
+        text += (
+            [table(("hyperparameter", "domain", "default", "paper", "meaning"), found)]
+            if found
+            else ["Nothing to tune.\n"]
+        )
+    samplers = [
+        (
+            f"`{name}`",
+            entry.summary,
+            ", ".join(f"{k} {_plain(v)}" for k, v in entry.defaults.items()),
+            entry.extra or "",
+        )
+        for name, entry in SAMPLERS.items()
+    ]
+    text += ["## Samplers\n", table(("sampler", "what", "options set here", "extra"), samplers)]
+    return "\n".join(text)
+
+
+def metrics() -> str:
+    """The figures of a complete trial."""
+    rows = [(f"`{key}`", m.label, m.unit, BETTER[m.goal], m.meaning) for key, m in AXES.items()]
+    extra = ", ".join(f"`{key}`" for key in AXES if key not in FIGURES)
+    return "\n".join(
+        [
+            MADE,
+            "# Figures\n",
+            f"Keys in `--json`, exports and the API ([what they mean and what not](../metrics.md)); {extra} are a trial's, not "
+            "an evaluation's.\n",
+            table(("key", "label", "unit", "wanted", "meaning"), rows),
+        ]
+    )
+
+
+def document() -> dict[str, Any]:
+    """The API's own OpenAPI document."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = create_app(Settings(f"sqlite:///{folder}/t.db", Path(folder)))
+        found = made.openapi()
+        made.state.service.close()
+    return found
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A JSON schema in a few words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    kind: str = schema.get("type", "any")
+    if kind == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    limits = [f"{word} {schema[key]}" for key, word in LIMITS.items() if key in schema]
+    return kind + (f" ({', '.join(limits)})" if limits else "")
+
+
+LIMITS = {
+    "format": "as", "minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "minLength": "length ≥",
+    "maxLength": "length ≤",
+}  # fmt: skip
+
+
+def rest() -> str:
+    """Routes and what goes through them."""
+    found = document()
+    text = [
+        MADE,
+        "# REST\n",
+        "From the OpenAPI document, which a server has at `/v1/openapi.json`; [api.md](../api.md) has examples.\n",
+    ]
+    for path, verbs in found["paths"].items():
+        for verb, route in verbs.items():
+            text.append(f"## {verb.upper()} {path}\n")
+            text.append(inspect.cleandoc(route.get("description") or route["summary"]) + "\n")
+            rows: list[tuple[object, ...]] = [
+                (
+                    f"`{p['name']}`",
+                    p["in"],
+                    _type(p["schema"]),
+                    "" if p.get("required") else _plain(p["schema"].get("default", "")),
+                    p.get("description", ""),
+                )
+                for p in route.get("parameters", [])
+            ]
+            if rows:
+                text.append(table(("parameter", "in", "type", "default", "meaning"), rows))
+            if "requestBody" in route:
+                text.append(f"Body: {_type(route['requestBody']['content']['application/json']['schema'])}\n")
+            for code, answer in route["responses"].items():
+                kinds = [
+                    _type(content.get("schema", {}))
+                    for kind, content in answer.get("content", {}).items()
+                    if "problem" not in kind
+                ]
+                if code.isdigit():
+                    text.append(f"{code}: {', '.join(kinds) or 'no body'}\n")
+    text.append("# Schemas\n")
+    for name, schema in found["components"]["schemas"].items():
+        text.append(f"## {name}\n")
+        if said := schema.get("description"):
+            text.append(inspect.cleandoc(said) + "\n")
+        rows = [
+            (
+                f"`{key}`",
+                _type(p),
+                "required" if key in schema.get("required", ()) else _plain(p.get("default", "")),
+                p.get("description", ""),
+            )
+            for key, p in schema.get("properties", {}).items()
+        ]
+        text.append(table(("field", "type", "default", "meaning"), rows) if rows else f"{_type(schema)}\n")
+    return "\n".join(text)
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)
+
+
+PAGES = {"commands": commands, "options": options, "metrics": metrics, "rest": rest}
+
+
+def pages() -> dict[Path, str]:
+    """Each page's file and text."""
+    return {FOLDER / f"{name}.md": re.sub(r"\n{3,}", "\n\n", make()).rstrip() + "\n" for name, make in PAGES.items()}
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for file, text in pages().items():
+        file.write_text(text, encoding="utf-8")
+        print(file)
