@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from tuner.significance import Difference
 
 COLUMNS = {
-    "distortion": "D", "rate": "R", "nll": "NLL", "ppl": "PPL", "active_units": "AU", "acc_gap": "gap",
+    "distortion": "D", "rate": "R", "nll": "NLL", "ppl": "PPL", "nll_tempered": "NLL tempered", "ppl_tempered": "PPL tempered",
+    "active_units": "AU", "acc_gap": "gap",
 }  # fmt: skip
-"""those of PA's tables 3 and 4"""
+"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q"""
+OPTIONAL = ("nll_tempered", "ppl_tempered")
+"""shown where there are some"""
 PUBLISHED = Path(__file__).with_name("published.toml")
 
 
@@ -211,12 +214,26 @@ def _runs(row: Row) -> str:
     return "paper" if not row.runs else f"{row.runs}" if row.confirmed else "search"
 
 
+def _shown(found: Sequence[Row]) -> dict[str, str]:
+    """The columns that a reader is shown."""
+    return {
+        key: label
+        for key, label in COLUMNS.items()
+        if key not in OPTIONAL or any(row.figures[key] is not None for row in found)
+    }
+
+
+def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
+    return [row.figures[key] for key in shown]
+
+
 def table(found: Sequence[Row]) -> str:
     """For the terminal."""
     letters, kinds = _notes(found)
-    head = ["", "runs", *COLUMNS.values(), ""]
+    shown = _shown(found)
+    head = ["", "runs", *shown.values(), ""]
     body = [
-        [row.label, _runs(row), *map(with_sd, row.figures.values()), letter]
+        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), letter]
         for row, letter in zip(found, letters, strict=True)
     ]
     widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
@@ -277,10 +294,11 @@ def _over_seeds(found: Sequence[Row], row: Row, against: str) -> str:
 
 def markdown(found: Sequence[Row]) -> str:
     letters, kinds = _notes(found)
-    lines = ["| | runs | " + " | ".join(COLUMNS.values()) + " | |", "|---" * (len(COLUMNS) + 3) + "|"]
+    shown = _shown(found)
+    lines = ["| | runs | " + " | ".join(shown.values()) + " | |", "|---" * (len(shown) + 3) + "|"]
     for row, letter in zip(found, letters, strict=True):
         lines.append(
-            f"| {row.label} | {_runs(row)} | " + " | ".join(map(with_sd, row.figures.values())) + f" | {letter} |"
+            f"| {row.label} | {_runs(row)} | " + " | ".join(map(with_sd, _cells(row, shown))) + f" | {letter} |"
         )
     return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
 
@@ -301,11 +319,13 @@ def latex(found: Sequence[Row]) -> str:
     """With booktabs; the notes are comments."""
     letters, kinds = _notes(found)
     lines = [f"% {line}" for line in _said(found, kinds) if line]
-    lines += [r"\begin{tabular}{lr" + "r" * len(COLUMNS) + "}", r"\toprule"]
-    lines.append(" & ".join(["", "runs", *("$D$", "$R$", "NLL", "PPL", "AU", "gap")]) + r" \\")
+    shown = _shown(found)
+    lines += [r"\begin{tabular}{lr" + "r" * len(shown) + "}", r"\toprule"]
+    heads = [f"${label}$" if len(label) == 1 else label for label in shown.values()]
+    lines.append(" & ".join(["", "runs", *heads]) + r" \\")
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):
-        cells = [with_sd(figure, r" $\pm$ ") for figure in row.figures.values()]
+        cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
         mark = f"$^{letter}$" if len(kinds) > 1 else ""
         lines.append(
             " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])

@@ -80,13 +80,20 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     if facts["proposal"] == "exact":
         return f"exact NLL on {sentences}"
     if "temper" in facts:
-        levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
-        return (
-            f"importance-sampled NLL: tempered, λ = {facts['temper']:g}, {levels} of the {sentences}, seed {facts['seed']}; the "
-            f"estimate's own standard error {facts['error']:.2g}, its bias at most {number(facts['bias'])}"
-            + ("" if facts["resolved"] else ": not resolved")
-        )
-    return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+        return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}"
+    said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+    if "tempered" in facts:
+        said += f"; beside it {number(metrics['nll_tempered'])}: {_tempered(facts['tempered'], 'same sentences')}"
+    return said
+
+
+def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
+    levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
+    return (
+        f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; the estimate's own standard error "
+        f"{facts['error']:.2g}, its bias at most {number(facts['bias'])}"
+        + ("" if facts["resolved"] else ": not resolved")
+    )
 
 
 def _with_error(metrics: Mapping[str, Any]) -> str:
