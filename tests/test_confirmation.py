@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -248,6 +249,8 @@ def test_two_confirmed_studies_differences_are_tested(database: Database, tmp_pa
         assert difference.nll_interval == pytest.approx((0.25, 0.25))
         assert difference.p == 2 / 10_001
         assert "PPL +" in paper.table(found)
+        seeds = 2 / 3 if split == "valid" else 0  # the figures' own deviation is 1 or 0
+        assert f"over seeds the NLL's difference has a standard error of {math.sqrt(seeds):.3f}" in paper.table(found)
         assert "p = 0.0002" in paper.markdown(found)
         assert paper.latex(found).count("% sfb") == 1
         (_, line) = csv.DictReader(io.StringIO(paper.as_csv(found)))
@@ -255,6 +258,8 @@ def test_two_confirmed_studies_differences_are_tested(database: Database, tmp_pa
         assert json.loads(paper.as_json(found))[1]["difference"]["p"] == difference.p
     (other,) = paper.rows(database, ["t"], "valid")
     assert [r.study for r in paper.compared(database, [other], "s", "valid")] == ["s-confirmed-0", "t-confirmed-0"]
+    alone = [replace(r, figures={**r.figures, "nll": (100.0, None)}) for r in found]
+    assert "over seeds: unknown, not both have several runs" in paper.table(alone)
     keep(studies.open_study(database, "t-confirmed-0"), tmp_path / "kept", "other", 0.25)
     refused = paper.compared(database, paper.rows(database, [], "valid"), "s", "valid")[1]
     assert refused.difference is None

@@ -71,9 +71,9 @@ def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
 
 
 def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None:
-    found = tuner("sweep", "-t", "mdr", "--over", "d_z=2,4", "--json")
+    found = tuner("sweep", "-t", "mdr", "--over", "d_z=2,4", "--nll", "q500", "--json")
     assert params(found) == [("complete", {"d_z": 2}), ("complete", {"d_z": 4})]
-    assert found["fixed"] == {"r": 5.0, "nll": "tempered"}
+    assert found["fixed"] == {"r": 5.0, "nll_samples": 500}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The trainer's command, `python -m trainers COMMAND …`: one JSON object a line on standard output.
 
+`serve` reads requests from its standard input instead, a JSON object a line, and answers each (`trainers.session`).
+
 The last line of a run that ended well is {"event": "done", …}; of one that did not, {"event": "failed", "reason", "message"}.
 Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped in order (goes on from its checkpoint).
 With --supervised the process ends when its standard input closes, so that it never outlives the worker that started it.
@@ -57,6 +59,12 @@ def _run(arguments: argparse.Namespace) -> None:
     elif arguments.command == "train":
         spec = runs.Spec.parse(json.loads(arguments.spec))
         report("done", runs.train(spec, arguments.folder, report, stopped.is_set))
+    elif arguments.command == "serve":
+        from trainers.session import serve
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it has nothing to save
+        serve(arguments.folder, sys.stdin, report)
+        report("done", {})
     elif arguments.command == "evaluate":
         metrics = runs.evaluate_run(arguments.folder, json.loads(arguments.options), arguments.seed, report)
         report("done", metrics.plain())
@@ -107,6 +115,7 @@ def main() -> int:
         "dropped": ("folder", "options", "sentences"),
         "neighbours": ("folder", "options"),
         "latent": ("folder", "options"),
+        "serve": ("folder",),
     }.items():
         command = commands.add_parser(name)
         for argument in positional:
@@ -114,7 +123,7 @@ def main() -> int:
         if name == "evaluate":
             command.add_argument("--seed", type=int)
     arguments = parser.parse_args()
-    if arguments.supervised:
+    if arguments.supervised and arguments.command != "serve":  # which reads that input, and ends with it
         _end_with_parent()
     try:
         _run(arguments)

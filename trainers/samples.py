@@ -39,7 +39,7 @@ def _latent(run: Run, action: str) -> SenVAE:
     return run.model
 
 
-def _read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
+def read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
     """A sentence as the run's word indices, and what there is to say about it.
 
     Raises:
@@ -88,7 +88,7 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
     model = _latent(run, "reconstruct")
     options = _options(values, "count", "decoding", "centre", "spread", "length", "seed")
     texts = texts or _validation_texts(run, folder, options)
-    read = [_read_sentence(run, text) for text in texts]
+    read = [read_sentence(run, text) for text in texts]
     made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
     sentences = []
     for words, (sentence, notes) in zip(made, read, strict=True):
@@ -112,7 +112,7 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
         ends = [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in valid]
     if len(ends) not in (0, 2):
         raise BadInput(f"interpolate has {len(ends)} sentence: give two, or none for codes of the prior.")
-    read = [_read_sentence(run, text) for text in ends]
+    read = [read_sentence(run, text) for text in ends]
     pair = (read[0][0], read[1][0]) if read else None
     made = generation.interpolate(model, run.vocabulary, pair, options)
     notes = [f"{end}: {note}" for end, (_, said) in zip(("first", "last"), read, strict=False) for note in said]
@@ -156,7 +156,7 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
     run = open_run(folder)
     options = _options(values, "count", "draws", "seed")
     texts = texts or _validation_texts(run, folder, options)
-    read = [_read_sentence(run, text) for text in texts]
+    read = [read_sentence(run, text) for text in texts]
     hidden = _hidden(run.model, run.objective, run.vocabulary, [s for s, _ in read], options.draws, options.seed)
     if hidden is None:
         raise BadInput(

@@ -1,3 +1,28 @@
 """Studies of text-VAE techniques: Bayesian optimisation of their hyperparameters against validation NLL."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.model import Model
+
 __version__ = "0.1.0"
+
+
+def load(run: str, database: str | None = None) -> "Model":
+    """A trained run's model, for notebooks and scripts: see `tuner.model.Model` for what it can do.
+
+    >>> with tuner.load("sfb-grammar-tiny/3") as model:
+    ...     codes = model.encode(["this ship follows the ship"])  # [1, d_z]
+    ...     model.decode(codes)
+
+    Args:
+        run: a trial as STUDY/NUMBER, or a run's folder.
+        database: of the study; the environment's TUNER_DATABASE, or sqlite:///tuner.db, if none is named.
+
+    Raises:
+        tuner.errors.Usage: if there is no such run, or it has no weights yet.
+        tuner.errors.Fault: if its files are damaged or the model cannot be loaded.
+    """
+    from tuner.model import opened
+
+    return opened(run, database)

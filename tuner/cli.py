@@ -24,6 +24,7 @@ from tuner.console import (
     JsonOption,
     MemoryOption,
     ModelOption,
+    NllOption,
     PerGpuOption,
     RunsOption,
     SetOption,
@@ -99,14 +100,7 @@ def launch(
     objectives: Annotated[
         str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
     ] = "nll",
-    nll: Annotated[
-        str | None,
-        typer.Option(
-            "--nll",
-            help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
-            show_default="tempered",
-        ),
-    ] = None,
+    nll: NllOption = None,
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
     ] = 0.0,

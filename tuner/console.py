@@ -32,6 +32,14 @@ CorpusOption = Annotated[
     ),
 ]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
+NllOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nll",
+        help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+        show_default="tempered",
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
 ]

@@ -77,13 +77,13 @@ def rates(found: Sequence[Series], out: Path) -> None:
             axes.errorbar(
                 [target for target, _, _ in points],
                 [mean for _, mean, _ in points],
-                [math.nan if sd is None else sd for _, _, sd in points],
+                [math.nan if sd is None else sd for _, _, sd in points] if any(sd for _, _, sd in points) else None,
                 color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], label=series.label,
                 markersize=4, linewidth=1, capsize=2,
             )  # fmt: skip
         if key == "shortfall":
             axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-        axes.set_xlabel("target rate [nats per sentence]")
+        axes.set_xlabel("target rate [nats]")
         axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize="small")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -265,7 +266,8 @@ def _tests(found: Sequence[Row]) -> list[str]:
     one = tested[0][1]
     lines = [
         f"{row.label}: NLL {d.nll:+.3f} [{d.nll_interval[0]:+.3f}, {d.nll_interval[1]:+.3f}], "
-        f"PPL {d.ppl:+.3f} [{d.ppl_interval[0]:+.3f}, {d.ppl_interval[1]:+.3f}], p = {d.p:.2g}"
+        f"PPL {d.ppl:+.3f} [{d.ppl_interval[0]:+.3f}, {d.ppl_interval[1]:+.3f}], p = {d.p:.2g}; "
+        f"{_over_seeds(found, row, d.against)}"
         for row, d in tested
     ]
     head = (
@@ -277,12 +279,17 @@ def _tests(found: Sequence[Row]) -> list[str]:
         ["an NLL from samples is biased upward, an exact one is not: in truth the former is no higher"] if mixed else []
     )
     return [
-        *said,
-        head,
-        *lines,
-        *note,
-        "it tells of other sentences, not of other seeds: those are in the sd over runs",
-    ]
+        *said, head, *lines, *note, "p tells of other sentences, not of other seeds: a difference within what those make is none"
+    ]  # fmt: skip
+
+
+def _over_seeds(found: Sequence[Row], row: Row, against: str) -> str:
+    """The standard error of a difference in NLL over seeds, where both sides have several runs."""
+    sides = [(side.figures["nll"], side.runs) for side in (row, *(r for r in found if r.study == against))]
+    squares = [nll[1] ** 2 / runs for nll, runs in sides if nll is not None and nll[1] is not None]
+    if len(squares) < 2:
+        return "over seeds: unknown, not both have several runs"
+    return f"over seeds the NLL's difference has a standard error of {math.sqrt(sum(squares)):.3f}"
 
 
 def markdown(found: Sequence[Row]) -> str:

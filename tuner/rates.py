@@ -18,7 +18,7 @@ from tuner.studies import Study
 PANELS = {
     "ppl": "PPL",
     "acc_gap": "accuracy gap [points]",
-    "shortfall": "target − reached rate [nats per sentence]",
+    "shortfall": "target − reached rate [nats]",
 }
 COMPONENTS = {"posterior": "gaussian", "prior": "normal"}
 """options that figure 3 compares, and what a model has unless told otherwise"""

@@ -17,6 +17,7 @@ from tuner.console import (
     JsonOption,
     MemoryOption,
     ModelOption,
+    NllOption,
     PerGpuOption,
     RunsOption,
     SetOption,
@@ -171,6 +172,7 @@ def sweep(
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
     ] = None,
     model: ModelOption = "tiny",
+    nll: NllOption = None,
     set_: SetOption = None,
     space: SpaceOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
@@ -208,6 +210,7 @@ def sweep(
         model,
         seed=seed,
         fixed={**source.values, **settings(set_)},
+        nll=nll,
         rules=studies.Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
     )
     proposal = sweeps.proposal(asked, name, values)

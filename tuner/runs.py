@@ -55,13 +55,18 @@ def evaluate(
 
 def _saved_run(run: str, database: str) -> Path:
     """A run's folder, with a word if its training is not finished."""
-    folder = _run_folder(run, database)
+    folder = run_folder(run, database)
     if (folder / "best.safetensors").exists() and not (folder / "result.json").exists():
         say(f"note: run {run} is not finished; this is its best epoch so far")
     return folder
 
 
-def _run_folder(run: str, database: str) -> Path:
+def run_folder(run: str, database: str) -> Path:
+    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself.
+
+    Raises:
+        Usage: if there is no such run.
+    """
     from tuner import studies
 
     if Path(run).is_dir():
@@ -103,7 +108,7 @@ def reproduce(
     from tuner.trainer import Trainer, answer
     from tuner.worker import Slot
 
-    then = Record.read(_run_folder(run, database), run)
+    then = Record.read(run_folder(run, database), run)
     source = then.spec["corpus"] if corpus is None else corpora.named(database, corpus).place
     spec = json.dumps({**then.spec, "corpus": source, "fingerprint": then.fingerprint})
     folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
@@ -129,7 +134,7 @@ def reproduce(
 @app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
 def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
     """Print what a run's trainer said: warnings, and why it crashed."""
-    file = _run_folder(run, database) / "trainer.log"
+    file = run_folder(run, database) / "trainer.log"
     try:
         print(file.read_text(encoding="utf-8", errors="replace"), end="")
     except FileNotFoundError as error:

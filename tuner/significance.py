@@ -5,7 +5,7 @@ difference would vary over other texts of the same source. Of several runs a sen
 not in it: the deviation over runs tells of those.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 SEED = 1
-ROWS = 500
+ROWS = 200
 """resamples drawn at once, which bounds the memory"""
 ESTIMATOR = ("proposal", "samples", "sentences", "of", "split", "inputs")
 """what two figures' estimators must agree in; seeds differ between runs, and a tempered proposal's levels follow the model"""
@@ -72,29 +72,37 @@ def bootstrap(ours: Sentences, theirs: Sentences, against: str, resamples: int =
     """
     _comparable(ours, theirs, against)
     count = len(ours.nll)
-    columns = np.stack([ours.nll, theirs.nll, ours.tokens])
-    generator = np.random.default_rng(SEED)
-    sums = np.concatenate(
-        [
-            columns[:, generator.integers(count, size=(min(ROWS, resamples - start), count))].sum(-1)
-            for start in range(0, resamples, ROWS)
-        ],
-        axis=1,
-    )
-    nll, ppl = (sums[0] - sums[1]) / count, np.exp(sums[0] / sums[2]) - np.exp(sums[1] / sums[2])
-    total = columns.sum(-1)
+    # The difference is a column of its own, so that equal figures differ by 0 and not by rounding.
+    columns = np.stack([ours.nll - theirs.nll, ours.nll, theirs.nll, ours.tokens], axis=1)
+    drawn = np.concatenate([counts @ columns for counts in _resamples(count, resamples)])
+    total = columns.sum(0)
+    nll, ppl = drawn[:, 0] / count, _ppl(drawn[:, 1], drawn[:, 3]) - _ppl(drawn[:, 2], drawn[:, 3])
     beyond = min((nll <= 0).sum(), (nll >= 0).sum())
     return Difference(
         against,
-        nll=float(total[0] - total[1]) / count,
+        nll=float(total[0]) / count,
         nll_interval=_interval(nll),
-        ppl=float(np.exp(total[0] / total[2]) - np.exp(total[1] / total[2])),
+        ppl=float(_ppl(total[1], total[3]) - _ppl(total[2], total[3])),
         ppl_interval=_interval(ppl),
         p=min(2 * (int(beyond) + 1) / (resamples + 1), 1.0),
         sentences=count,
         resamples=resamples,
         seed=SEED,
     )
+
+
+def _resamples(count: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """How often each sentence is in each resample, some of these at a time: [≤ ROWS, count]."""
+    generator = np.random.default_rng(SEED)
+    for start in range(0, resamples, ROWS):
+        rows = min(ROWS, resamples - start)
+        places = generator.integers(count, size=(rows, count), dtype=np.int32)
+        places += np.arange(0, rows * count, count, dtype=np.int32)[:, None]
+        yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
+
+
+def _ppl(nll: Any, tokens: Any) -> Any:
+    return np.exp(nll / tokens)
 
 
 def _interval(found: NDArray[np.float64]) -> tuple[float, float]:
