@@ -327,15 +327,25 @@ def trials(
 @app.command(epilog="Example: tuner export sfb-grammar-tiny --format csv --out trials.csv")
 def export(
     study: StudyArgument,
-    form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
-    out: Annotated[Path | None, typer.Option("--out", help="A file.", show_default="standard output")] = None,
+    form: Annotated[str, typer.Option("--format", help="csv, json or tensorboard.")] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A file; with tensorboard a folder.", show_default="standard output"),
+    ] = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Write a study's trials as CSV or JSON."""
+    """Write a study's trials as CSV or JSON, or its curves and hyperparameters for TensorBoard."""
     from tuner import report, studies
 
-    if form not in ("csv", "json"):
-        raise Usage(f"--format {form!r} is unknown: choose csv or json.")
+    if form not in ("csv", "json", "tensorboard"):
+        raise Usage(f"--format {form!r} is unknown: choose csv, json or tensorboard.")
+    if form == "tensorboard":  # many files
+        from tuner import tensorboard
+
+        with opened(database) as there:
+            place = tensorboard.write(studies.open_study(there, study), out)
+        say(f"wrote {place}; look at it with: tensorboard --logdir {out}")
+        return
     with opened(database) as there:
         text = report.export(studies.open_study(there, study), form)
     if out is None:
