@@ -34,8 +34,8 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def settings_of(arguments: list[str]) -> tuple[Settings, int]:
-    """The settings and the port.
+def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
+    """The settings, the port, and that of Optuna's dashboard if it is wanted.
 
     Raises:
         Usage: if one of them is not allowed.
@@ -51,6 +51,7 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int]:
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second of one client; 0: any")
     parser.add_argument("--streams", type=int, default=512)
+    parser.add_argument("--optuna-port", type=int, help="serve Optuna's dashboard there too")
     parsed = parser.parse_args(arguments)
     corpora = {}
     for pair in parsed.corpus:
@@ -60,7 +61,7 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int]:
                 f"--corpus {pair!r} is not NAME=DIR with a folder that is there: write e.g. --corpus ptb2=texts/ptb."
             )
         corpora[name] = folder
-    return Settings(
+    settings = Settings(
         database=parsed.database,
         runs=parsed.runs,
         artifacts=parsed.artifacts,
@@ -70,7 +71,8 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int]:
         workers=parsed.with_workers,
         rate=parsed.rate,
         streams=parsed.streams,
-    ), parsed.port
+    )
+    return settings, parsed.port, parsed.optuna_port
 
 
 def refuse_open(settings: Settings) -> None:
@@ -92,33 +94,39 @@ def refuse_open(settings: Settings) -> None:
         database.close()
 
 
+def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
+    """Commands of what the settings want beside the server, each a process of its own."""
+    runs = ["--runs", str(settings.runs)]
+    found = []
+    if settings.workers:
+        found.append(["-m", "tuner", "worker", "--workers", str(settings.workers), *runs])
+    if optuna_port is not None:
+        names = [part for name in settings.hosts for part in ("--allowed-host", name)]
+        place = ["--host", settings.host, "--port", str(optuna_port), "--rate", str(settings.rate)]
+        found.append(["-m", "api.optuna", *place, *names])
+    return [[sys.executable, *command] for command in found]
+
+
 @contextmanager
-def workers(settings: Settings) -> Iterator[None]:
-    """As many workers as the settings say, in a process of their own that ends with the server, its trials handed back."""
-    if not settings.workers:
-        yield
-        return
-    command = [
-        sys.executable,
-        "-m",
-        "tuner",
-        "worker",
-        "--workers",
-        str(settings.workers),
-        "--runs",
-        str(settings.runs),
-    ]
+def beside(commands: list[list[str]], database: str) -> Iterator[None]:
+    """The commands' processes, which end with this one: workers hand their trials back."""
     # The address may hold a password, so it is no argument; a terminal's Ctrl-C is the server's to pass on.
-    environment = {**os.environ, "TUNER_DATABASE": settings.database}
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    environment = {**os.environ, "TUNER_DATABASE": database}
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for command in commands:
+            processes.append(
+                subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+            )
         yield
     finally:
-        process.terminate()
-        process.wait()
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
 
 
-def serve(settings: Settings, port: int) -> None:
+def serve(settings: Settings, port: int, optuna_port: int | None) -> None:
     """Serves until it is told to stop."""
     refuse_open(settings)
     app = create_app(settings)
@@ -133,7 +141,7 @@ def serve(settings: Settings, port: int) -> None:
         lifespan="on",
     )
     say(f"serving {app.state.service.database.url} at http://{settings.host}:{port}")
-    with workers(settings):
+    with beside(companions(settings, optuna_port), settings.database):
         Server(config).run()
 
 

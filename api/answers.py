@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,9 +25,10 @@ KEPT_BYTES = 16 * 2**20
 def encode(content: Any) -> bytes:
     """JSON, with null for what is no finite number."""
     try:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
-    except ValueError:
-        return encode(_finite(content))
+        return orjson.dumps(content)
+    except TypeError:  # half a surrogate pair, or an integer of more than 64 bits
+        text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode(errors="replace")
 
 
 def _finite(value: Any) -> Any:

@@ -66,6 +66,10 @@ class NewStudy(Body):
     pruner: Name = "none"
     min_rate: Annotated[float, Field(ge=0, le=1e6, description="nats")] = 0.0
     stop_when: Annotated[float, Field(ge=0, le=1e6, description="nats; 0: never")] = 0.0
+    nll: Annotated[
+        Name | None,
+        Field(description="what trials are judged by: tempered (default), q, or q and the samples, e.g. q1000"),
+    ] = None
     fixed: Values = {}
     timeout: Annotated[float | None, Field(gt=0, le=1e9, description="seconds of one trial")] = None
     deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None

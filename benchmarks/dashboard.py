@@ -4,22 +4,29 @@
 
 Prints one JSON object: seconds from the start of the navigation until the first paint and until all points are drawn; seconds
 from the choice of another axis, a zoom and a brush until what follows from them is drawn; and the longest task that blocked the
-page meanwhile. Medians of the repeats.
+page meanwhile. Medians of the repeats. With `--optuna` also Optuna's dashboard on the same trials, of two objectives (its own
+tables, filled from ours): seconds and bytes of what each page loads the trials by, seconds until its points are drawn, memory.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.browser import Server, launch
+from benchmarks.browser import Server, environment, free_port, launch
 from benchmarks.large import fill
+from tuner import studies
 from tuner.database import Database
 
 WATCH = """
@@ -82,26 +89,93 @@ def look(browser: Browser, address: str) -> dict[str, float]:
     return found
 
 
+def fetched(address: str, repeats: int) -> dict[str, Any]:
+    """Seconds of the first answer, of the median of more, and its bytes as sent."""
+    seconds, size = [], 0
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        ask = urllib.request.Request(address, headers={"Accept-Encoding": "gzip"})
+        with urllib.request.urlopen(ask, timeout=120) as answer:
+            size = len(answer.read())
+        seconds.append(time.perf_counter() - started)
+    return {"cold": round(seconds[0], 3), "warm": round(float(np.median(seconds[1:])), 3), "bytes": size}
+
+
+def megabytes(process: int) -> int:
+    """That a process holds at most."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert found is not None
+    return int(found[1]) // 1024
+
+
+def optunas(browser: Browser, url: str, folder: Path, repeats: int) -> dict[str, Any]:
+    """The same of Optuna's dashboard."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "api.optuna", "--database", url, "--port", str(port), "--rate", "0"]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=environment())
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/api/studies", timeout=60) as answer:
+                    listed = json.load(answer)["study_summaries"]
+                    break
+            except OSError:
+                assert process.poll() is None
+                time.sleep(0.05)
+        start = time.perf_counter() - started
+        number = next(study["study_id"] for study in listed if study["study_name"] == "s")
+        trials = fetched(f"{address}/api/studies/{number}?after=0", repeats)
+        drawn = []
+        for _ in range(repeats):
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            page = context.new_page()
+            began = time.perf_counter()
+            page.goto(f"{address}/dashboard/studies/{number}")
+            page.wait_for_selector(".js-plotly-plot .scatterlayer path.point", state="attached", timeout=120_000)
+            drawn.append(time.perf_counter() - began)
+            context.close()
+        facts = {"start": round(start, 2), "trials": trials, "points drawn": round(float(np.median(drawn)), 2)}
+        return {**facts, "megabytes": megabytes(process.pid)}
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--optuna", action="store_true")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     url = f"sqlite:///{folder}/t.db"
     database = Database(url, create=True)
-    fill(database, arguments.trials, arguments.epochs, folder)
+    fill(database, arguments.trials, arguments.epochs, folder, "nll,rate" if arguments.optuna else "nll")
+    if arguments.optuna:
+        studies.open_study(database, "s").optuna()
     database.close()
     server = Server(url, folder)
     try:
         with sync_playwright() as playwright:
             browser = launch(playwright)
             visits: list[dict[str, Any]] = [look(browser, server.address) for _ in range(arguments.repeats)]
+            beside: dict[str, Any] = {}
+            if arguments.optuna:
+                query = "v1/pareto?study=s&x=rate&y=nll"
+                own: dict[str, Any] = {"trials": fetched(f"{server.address}/{query}", arguments.repeats)}
+                own["megabytes"] = megabytes(server.process.pid)
+                beside = {"own": own, "optuna": optunas(browser, url, folder, arguments.repeats)}
             facts = {"chromium": browser.version, "cores": os.cpu_count(), "machine": platform.machine()}
             browser.close()
         seconds = {name: round(float(np.median([visit[name] for visit in visits])), 3) for name in visits[0]}
-        print(json.dumps({**vars(arguments), **facts, "first visit": visits[0]["points drawn"], "seconds": seconds}))
+        print(
+            json.dumps(
+                {**vars(arguments), **facts, "first visit": visits[0]["points drawn"], "seconds": seconds, **beside}
+            )
+        )
     finally:
         server.kill()
 

@@ -26,11 +26,11 @@ from tuner.database import Database, EpochRow, TrialRow
 COMMANDS = {"show": ["show", "s"], "trials": ["trials", "s"], "studies": ["studies"], "workers": ["workers"]}
 
 
-def fill(database: Database, trials: int, epochs: int, folder: Path) -> None:
+def fill(database: Database, trials: int, epochs: int, folder: Path, objective: str = "nll") -> None:
     """A study of complete trials with plausible figures, and two small ones."""
     facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
     for name, count in (("s", trials), ("small", 3), ("empty", 3)):
-        request = studies.Request(**facts, sampler="random", trials=count)
+        request = studies.Request(**facts, sampler="random", trials=count, objective=objective)
         studies.go_on(database, name, request, CORPUS, folder)
     rng = np.random.default_rng(0)
     estimator = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
@@ -39,8 +39,9 @@ def fill(database: Database, trials: int, epochs: int, folder: Path) -> None:
         nll, rate = float(rng.normal(15, 1)), float(rng.uniform(0, 20))
         metrics = dict.fromkeys(studies.METRICS, 1.0) | {"nll": nll, "rate": rate, "active_units": 7}
         cost = {"epochs": 100, "tokens_per_second": 1e4, "seconds": {"set_up": 1.0, "training": 9.0, "evaluation": 3.0}}
+        values = [nll, rate] if "," in objective else [nll]
         return {
-            "study": "s", "number": number, "state": "complete", "value": nll, "values": [nll], "attrs": {}, "cost": cost,
+            "study": "s", "number": number, "state": "complete", "value": nll, "values": values, "attrs": {}, "cost": cost,
             "metrics": {**metrics, "collapsed": False, "estimator": estimator}, "losses": 0, "seconds": 13.0, "told": True,
             "params": {"r": rate, "alpha": 0.01, "gamma": 1.1, "epsilon": 0.9}, "lease_until": 0.0,
             "created_at": 1e9 + number, "started_at": 1e9 + number, "ended_at": 1e9 + number + 13,

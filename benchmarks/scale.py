@@ -4,13 +4,15 @@
 
 A simulated worker is a thread that claims, renews its lease, records epochs and finishes as a real one does, and sleeps where a
 real one trains. So what is measured is the protocol and the database, on this one machine, clients included. All workers
-begin within `--ramp` seconds, as on a cluster, in the middle of a trial, as after a while.
+begin within `--ramp` seconds, as on a cluster, in the middle of a trial, as after a while. Each opens a connection for what it
+says and closes it, as a real one; with `--pooled` the workers of a process share theirs, as through PgBouncer.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import resource
 import tempfile
 import threading
 import time
@@ -31,11 +33,19 @@ EPOCHS = 3
 
 
 def _worker(
-    study: studies.Study, name: str, until: float, ramp: float, trial_seconds: float, waits: dict[str, list[float]]
+    place: str | Database,
+    study: str,
+    name: str,
+    until: float,
+    ramp: float,
+    trial_seconds: float,
+    waits: dict[str, list[float]],
 ) -> None:
-    mine, rng = Attempts(study, name), np.random.default_rng(abs(hash(name)) % 2**32)
+    rng = np.random.default_rng(abs(hash(name)) % 2**32)
     share = float(rng.uniform())  # of the first trial that is left: real workers are out of step
     time.sleep(ramp * float(rng.uniform()))
+    database = Database(place, patience=600.0) if isinstance(place, str) else place
+    mine = Attempts(studies.open_study(database, study), name)
 
     def timed(kind: str, action: Any, *arguments: Any, **found: Any) -> Any:
         started = time.monotonic()
@@ -46,9 +56,16 @@ def _worker(
             return None
         finally:
             waits[kind].append(time.monotonic() - started)
+            if database is not place:
+                database.rest()
 
     while time.monotonic() < until:
-        claim = timed("claim", mine.claim)
+        over = threading.Event()
+        end = threading.Timer(until - time.monotonic(), over.set)
+        end.daemon = True
+        end.start()
+        claim = timed("claim", mine.claim, over)
+        end.cancel()
         if claim is None:
             return
         with suppress(LeaseLost):
@@ -80,14 +97,23 @@ def _train(
 
 
 def _process(
-    url: str, name: str, workers: int, studies_: int, until: float, ramp: float, trial_seconds: float, out: Any
+    url: str,
+    name: str,
+    workers: int,
+    studies_: int,
+    until: float,
+    ramp: float,
+    trial_seconds: float,
+    pooled: bool,
+    out: Any,
 ) -> None:
-    database = Database(url, patience=600.0)
+    place = Database(url, patience=600.0) if pooled else url
     attempts.ASK_SECONDS = 60.0
     waits: dict[str, list[float]] = {"claim": [], "renew": [], "record": [], "finish": [], "refused": []}
-    found = [studies.open_study(database, f"s{n}") for n in range(studies_)]
     threads = [
-        threading.Thread(target=_worker, args=(found[n % studies_], f"{name}-{n}", until, ramp, trial_seconds, waits))
+        threading.Thread(
+            target=_worker, args=(place, f"s{n % studies_}", f"{name}-{n}", until, ramp, trial_seconds, waits)
+        )
         for n in range(workers)
     ]
     for thread in threads:
@@ -107,6 +133,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--sampler", default="random")
     parser.add_argument("--connections", type=int, default=1100, help="the server's max_connections")
+    parser.add_argument("--pooled", action="store_true", help="workers of a process share connections")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     server = Postgres(connections=arguments.connections)
@@ -123,14 +150,14 @@ def main() -> None:
             request = studies.Request(**facts, sampler=arguments.sampler, trials=10**6)
             studies.go_on(database, f"s{n}", request, CORPUS, folder / "runs")
         out: Any = multiprocessing.Queue()
-        started = time.monotonic()
+        started, server_began = time.monotonic(), server.processor_seconds()
         share = arguments.workers // arguments.processes
         processes = [
             multiprocessing.Process(
                 target=_process,
                 args=(
                     server.url, f"p{n}", share, arguments.studies, started + arguments.seconds,
-                    arguments.ramp, arguments.trial_seconds, out,
+                    arguments.ramp, arguments.trial_seconds, arguments.pooled, out,
                 ),
             )
             for n in range(arguments.processes)
@@ -141,7 +168,10 @@ def main() -> None:
         for process in processes:
             process.join()
         seconds = time.monotonic() - started
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         found: dict[str, Any] = {**vars(arguments), "cores": os.cpu_count(), "wall_seconds": round(seconds, 1)}
+        found["server_cores"] = round((server.processor_seconds() - server_began) / seconds, 2)
+        found["client_cores"] = round((used.ru_utime + used.ru_stime) / seconds, 2)
         for kind in results[0]:
             waits = np.array([wait for result in results for wait in result[kind]])
             if kind == "refused" or not len(waits):

@@ -144,5 +144,5 @@ def test_an_unknown_protocol_is_refused() -> None:
 def test_the_files_are_those_that_trainers_write() -> None:
     from trainers import runs, training
 
-    trainers = {runs.SPEC, runs.VOCABULARY, runs.RESULT, runs.SAMPLES, training.BEST, training.LATEST}
+    trainers = {runs.SPEC, runs.VOCABULARY, runs.RESULT, runs.SAMPLES, runs.SENTENCES, training.BEST, training.LATEST}
     assert set(FILES) == {*trainers, "trainer.log"}

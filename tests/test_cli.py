@@ -444,3 +444,21 @@ def test_words_likely_hidden_are_redder(monkeypatch: pytest.MonkeyPatch) -> None
     line = report.dropped_line(words)
     assert line.plain == "a b c"
     assert [str(span.style) for span in line.spans] == ["black on #ff8080", "black on #ff0000"]
+
+
+def test_two_fresh_databases_run_one_bundle_to_the_same_figures(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("made", "one", "two")]
+    for place in places:
+        place.mkdir()
+    run(*launch("--workers", "0", "--trials", "1"), cwd=places[0])
+    assert "wrote s.zip" in run("export", "s", "--bundle", "s.zip", cwd=places[0]).stderr
+    found = []
+    for place in places[1:]:
+        assert "0 of 1 trials done" in run("import", "../made/s.zip", cwd=place).stderr
+        run("resume", "s", cwd=place)
+        found.append(json.loads(run("show", "s", "--json", cwd=place).stdout))
+    assert figures(found[0]) == figures(found[1])
+    again = json.loads(run("reproduce", "s/0", "--json", cwd=places[1]).stdout)
+    assert (again["agrees"], again["exact"]) == (True, True)
+    assert again["figures"]["nll"]["now"] == found[1]["best"]["metrics"]["nll"]
+    assert "is no bundle" in run("import", "tuner.db", cwd=places[1], code=2).stderr

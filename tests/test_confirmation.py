@@ -10,9 +10,11 @@ from statistics import mean, stdev
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from stub_study import CORPUS, make, request_
 
 from tuner import confirmation, launch, paper, samplers, studies, trainer
+from tuner.artifacts import SENTENCES
 from tuner.database import Database, TrialRow
 from tuner.errors import Usage
 from tuner.pareto import Columns, compare
@@ -85,7 +87,7 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
     assert made.fixed == {
         "gamma": 1.05,
         "r": 6.0,
-        "nll": "q",
+        "nll": "both",
         "nll_samples": 1000,
         "nll_sentences": 0,
         "test": True,
@@ -178,7 +180,7 @@ def test_latex_is_whole_and_escapes_names() -> None:
     text = paper.latex([paper.Row("s", "a_b & c%", {}, 2, row().figures, "x", True)])
     assert text.count(r"\\") == 2
     assert r"a\_b \& c\% & 2 & 100.00 $\pm$ 0.00" in text
-    assert text.count("&") - text.count(r"\&") == 14
+    assert text.count("&") - text.count(r"\&") == 2 * 9  # ends of columns: both tempered ones have figures
     assert text.rstrip().endswith(r"\end{tabular}")
 
 
@@ -210,3 +212,65 @@ def test_a_confirmations_front_is_of_the_split_asked_for(database: Database, tmp
     )
     assert (valid["number"], valid["y"]) == ([0, 1], [101.0, 100.0])
     assert (test["number"], test["x"], test["y"], test["front"]) == ([1], [7.0], [103.0], [0])
+
+
+def keep(study: Study, folder: Path, fingerprint: str, shift: float, **facts: Any) -> None:
+    """Gives every trial figures of 50 sentences of its own, the configuration's mean `shift` above 1 … 50."""
+    sentences = [float(place) for place in range(1, 51)]
+    for trial in study.trials():
+        noise = 0.1 * (trial.number - 1)  # whose mean over three runs is 0
+        nll = [value + shift + noise + 0.5 * (-1) ** place for place, value in enumerate(sentences)]
+        estimator = {**(trial.metrics or {})["estimator"], "seed": trial.number, **facts}
+        kept = {"fingerprint": fingerprint, "estimator": estimator, "tokens": [10] * 50, "nll": nll}
+        folder.mkdir(exist_ok=True)
+        (folder / SENTENCES).unlink(missing_ok=True)  # a published file is a link
+        (folder / SENTENCES).write_text(json.dumps({"valid": kept, "test": {**kept, "fingerprint": "t"}}))
+        generation = f"{trial.number:04d}/{fingerprint}"
+        study.store.publish(folder, generation, [SENTENCES])
+        where = (TrialRow.study == study.name, TrialRow.number == trial.number)
+        study.database.run(lambda s: s.execute(update(TrialRow).where(*where).values(artifacts=generation)))  # noqa: B023
+
+
+def test_two_confirmed_studies_differences_are_tested(database: Database, tmp_path: Path) -> None:
+    for name, nll, shift in (("s", 100.0, 0.0), ("t", 101.0, 0.25)):
+        study = make(database, tmp_path, 1, name=name)
+        fill(study, metrics(nll))
+        runs = confirmed(database, study, tmp_path)
+        fill(runs, *(metrics(nll + n, test=metrics(nll, split="test")) for n in range(3)))
+        keep(runs, tmp_path / "kept", "f", shift)
+    for split in ("valid", "test"):
+        found = paper.compared(database, paper.rows(database, [], split), None, split)
+        assert found[0].difference is None
+        difference = found[1].difference
+        assert difference is not None
+        assert (difference.against, difference.sentences) == ("s-confirmed-0", 50)
+        assert difference.nll == pytest.approx(0.25)  # each sentence's: no resample differs
+        assert difference.nll_interval == pytest.approx((0.25, 0.25))
+        assert difference.p == 2 / 10_001
+        assert "PPL +" in paper.table(found)
+        assert "p = 0.0002" in paper.markdown(found)
+        assert paper.latex(found).count("% sfb") == 1
+        (_, line) = csv.DictReader(io.StringIO(paper.as_csv(found)))
+        assert float(line["nll_difference"]) == difference.nll
+        assert json.loads(paper.as_json(found))[1]["difference"]["p"] == difference.p
+    (other,) = paper.rows(database, ["t"], "valid")
+    assert [r.study for r in paper.compared(database, [other], "s", "valid")] == ["s-confirmed-0", "t-confirmed-0"]
+    keep(studies.open_study(database, "t-confirmed-0"), tmp_path / "kept", "other", 0.25)
+    refused = paper.compared(database, paper.rows(database, [], "valid"), "s", "valid")[1]
+    assert refused.difference is None
+    assert "of other sentences, or of another order of them" in paper.table([refused])
+    with pytest.raises(Usage, match="'nothing' is not in"):
+        paper.compared(database, [other], "nothing", "valid")
+
+
+def test_studies_without_figures_by_sentence_say_so(database: Database, tmp_path: Path) -> None:
+    for name in ("s", "t"):
+        study = make(database, tmp_path, 1, name=name)
+        fill(study, metrics(101.0))
+        fill(confirmed(database, study, tmp_path), metrics(101.0))
+    found = paper.compared(database, paper.rows(database, [], "valid"), None, "valid")
+    assert "trial s-confirmed-0/0 has kept no valid figures by sentence" in paper.table(found)
+    searched = make(database, tmp_path, 1, name="u")
+    fill(searched, metrics(99.0))
+    three = paper.rows(database, [], "valid")
+    assert paper.compared(database, three, None, "valid") == three

@@ -175,6 +175,7 @@ def test_a_language_model_is_evaluated_exactly() -> None:
     assert {key for key, value in found.plain().items() if value is None} == {
         "rate", "distortion", "neg_elbo", "ppl_elbo", "melbo", "ppl_melbo", "active_units", "mi", "mi_he",
         "acc_gap", "rate_error", "mi_lower", "paper_elbo",
+        "nll_tempered", "ppl_tempered",
     }  # fmt: skip
 
 
@@ -280,3 +281,23 @@ def test_epoch_validation_is_over_all_sentences_equally() -> None:
     found = validate(model, SENTENCES, seed=0)
     rates = [model(Batch.of([s], CPU)).rate.item() for s in SENTENCES]
     assert found.rate == pytest.approx(np.mean(rates))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("nll", "noise"), [("q", 0.15), ("tempered", 1.0)]
+)  # nats; tempered has 16 draws of a sentence
+def test_each_sentences_figure_stands_in_the_sentences_own_order(nll: str, noise: float) -> None:
+    model = vae(d_z=1)
+    found = evaluate(model, SENTENCES, EvaluationOptions(nll=nll, nll_samples=3000, rows=100_000), seed=1)
+    assert np.array(found.each) == pytest.approx(np.array(quadrature(model)), abs=noise)
+    assert found.nll == pytest.approx(np.mean(found.each), abs=1e-9)
+    assert "each" not in found.plain()
+
+
+@torch.no_grad()
+def test_an_exact_models_sentences_are_those_of_batches_of_one() -> None:
+    model = RNNLM(11, SMALL).double().eval()
+    found = evaluate(model, SENTENCES, EvaluationOptions(nll_sentences=30), seed=0)
+    alone = [model(Batch.of([sentence], CPU)).distortion.item() for sentence in subset(SENTENCES, 30)]
+    assert found.each == pytest.approx(alone, abs=1e-5)

@@ -166,6 +166,22 @@ def test_an_evaluation_reports_what_made_its_figure() -> None:
     assert "tempered, λ = " in report.estimator(found.plain())
 
 
+def test_both_estimates_are_what_each_is_alone() -> None:
+    model = vae()
+    q, tempered_, both = (
+        evaluate(model, SENTENCES, EvaluationOptions(nll=nll, nll_samples=50), 0) for nll in ("q", "tempered", "both")
+    )
+    assert (both.nll, both.ppl, both.each) == (q.nll, q.ppl, q.each)
+    assert (both.nll_tempered, both.ppl_tempered) == pytest.approx((tempered_.nll, tempered_.ppl))
+    assert both.estimator["tempered"].items() <= tempered_.estimator.items()
+    assert {key: value for key, value in both.estimator.items() if key != "tempered"} == q.estimator
+    said = report.estimator(both.plain())
+    assert "S = 50 from q" in said
+    assert "tempered, λ = " in said
+    assert q.nll_tempered is None
+    assert tempered_.nll_tempered is None
+
+
 def test_a_single_sentence_has_no_bound_of_its_bias() -> None:
     found = evaluate(vae(), SENTENCES[:1], EvaluationOptions(nll="tempered"), 0)
     assert (found.estimator["bias"], found.estimator["resolved"]) == (None, False)

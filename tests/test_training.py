@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -402,3 +403,19 @@ def test_test_sentences_are_evaluated_only_when_asked_for(tmp_path: Path) -> Non
     assert (found["nll"], found["rate"], found["estimator"]["split"]) == (again.nll, again.rate, "test")
     with pytest.raises(BadInput, match="'test' is no option of evaluation"):
         evaluate_run(tmp_path / "plain", {"test": True}, None, silent)
+
+
+def test_each_evaluated_sentences_figure_is_kept_with_the_order_of_the_sentences(tmp_path: Path) -> None:
+    metrics = train(spec("mdr", test=True, nll_sentences=30), tmp_path / "a", silent)["metrics"]
+    train(spec("rnnlm", nll_sentences=30), tmp_path / "b", silent)
+    train(spec("rnnlm", nll_sentences=29), tmp_path / "c", silent)
+    one, other, fewer = (json.loads((tmp_path / name / runs.SENTENCES).read_text()) for name in "abc")
+    assert set(one) == {"valid", "test"}
+    assert set(other) == {"valid"}
+    for split, found in (("valid", metrics), ("test", metrics["test"])):
+        kept = one[split]
+        assert (len(kept["nll"]), kept["estimator"]) == (30, found["estimator"])
+        assert sum(kept["nll"]) / 30 == pytest.approx(found["nll"], abs=1e-9)
+        assert math.exp(sum(kept["nll"]) / sum(kept["tokens"])) == pytest.approx(found["ppl"])
+    assert one["valid"]["fingerprint"] == other["valid"]["fingerprint"] != fewer["valid"]["fingerprint"]
+    assert one["test"]["fingerprint"] != one["valid"]["fingerprint"]

@@ -8,7 +8,8 @@ B: sentences of a batch; S: samples; N: sentences in all.
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -92,16 +93,23 @@ class Metrics:
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+    nll_tempered: float | None = None
+    """the tempered estimate beside the one from q, with nll=both; what made it is `estimator["tempered"]`"""
+    ppl_tempered: float | None = None
+    """exp(Σ of it / Σ tokens)"""
     paper_elbo: float | None = None
     """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
+    each: tuple[float, ...] = ()
+    """every sentence's −log P(x), in the order of the sentences evaluated, whatever batches they were in"""
 
     @property
     def latent(self) -> bool:
         return bool(self.estimator["proposal"] != "exact")
 
     def plain(self) -> dict[str, object]:
-        """As JSON values; what has no meaning without a latent is None there."""
-        return asdict(self) | ({} if self.latent else dict.fromkeys(LATENT_FIGURES))
+        """The figures as JSON values; what has no meaning without a latent is None there. Without `each`."""
+        figures = {key: value for key, value in asdict(self).items() if key != "each"}
+        return figures | ({} if self.latent else dict.fromkeys(LATENT_FIGURES))
 
 
 def subset(sentences: Sequence[Sentence], count: int) -> list[Sentence]:
@@ -218,7 +226,14 @@ def evaluate(
         done += len(indices)
         progress(done, len(chosen))
     each = torch.cat(nll).double()
-    return _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
+    found = _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
+    return replace(found, each=_in_order(each, chosen))
+
+
+def _in_order(each: Tensor, chosen: Sequence[Sentence]) -> tuple[float, ...]:
+    """Figures as the batches came, in the sentences' own order."""
+    found = dict(zip(chain.from_iterable(batches(chosen, BATCH, None)), each.tolist(), strict=True))
+    return tuple(found[place] for place in range(len(chosen)))
 
 
 @dataclass(frozen=True)
@@ -276,8 +291,8 @@ def _evaluate_latent(
 ) -> Metrics:
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    tempered = options.nll == "tempered"
-    samples, prior = TEMPERED_DRAWS if tempered else options.nll_samples, model.prior_distribution()
+    from_q = options.nll != "tempered"
+    samples, prior = options.nll_samples if from_q else TEMPERED_DRAWS, model.prior_distribution()
     nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
     right, right_prior, words, done = 0, 0, 0, 0
     for indices in batches(chosen, BATCH, None):
@@ -311,11 +326,19 @@ def _evaluate_latent(
     )
     mean_rate = torch.cat(rate).double().mean().item()
     each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
-    if tempered:
+    own = _in_order(each, chosen)
+    more: dict[str, Any] = {}
+    if options.nll != "q":
         made = estimate(model, chosen, seed, options.rows, mean_rate)
-        each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
-        estimator = {**estimator, **_tempered(made)}
-    return _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+        if from_q:
+            tokens = sum(len(s) for s in chosen)
+            more = {"nll_tempered": made.nll, "ppl_tempered": _exp(made.nll * len(chosen) / tokens)}
+            estimator = {**estimator, "tempered": _tempered(made)}
+        else:
+            each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
+            own, estimator = tuple(each.tolist()), {**estimator, **_tempered(made)}
+    found_all = _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
+    return replace(found_all, each=own, **more)
 
 
 def _tempered(made: Estimate) -> Facts:

@@ -189,8 +189,9 @@ class TrainingOptions:
 class EvaluationOptions:
     nll: str = option(
         "q",
-        "what estimates the NLL: q, S posterior samples, as in the papers; tempered, samples of q^λ·p^(1−λ) at several levels",
-        choices=("q", "tempered"),
+        "what estimates the NLL: q, S posterior samples, as in the papers; tempered, samples of q^λ·p^(1−λ) at several levels "
+        "(a study's default); both, each by its own name",
+        choices=("q", "tempered", "both"),
     )
     nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)

@@ -5,11 +5,12 @@ RUN/vocabulary.json    words by index
 RUN/latest.safetensors all that training needs to go on
 RUN/best.safetensors   the best epoch's weights
 RUN/samples.json       what its model writes
+RUN/sentences.json     each evaluated sentence's −log P(x), by split
 RUN/result.json        the metrics, when the run is done
 """
 
+import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -18,16 +19,17 @@ from typing import Any
 
 import torch
 
-from trainers import checkpoint, objectives
+from trainers import checkpoint, machine, objectives
 from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
-from trainers.evaluation import Metrics, evaluate
+from trainers.evaluation import Metrics, evaluate, subset
 from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
 SPEC, VOCABULARY, SAMPLES, RESULT = "spec.json", "vocabulary.json", "samples.json", "result.json"
+SENTENCES = "sentences.json"
 
 
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
@@ -130,9 +132,9 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             "options": options.flat(),
             "hyperparameters": asdict(objective.hyperparameters),
             "corpus": corpus.describe(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
-            "device": str(choose_device(options.training.device)),
-            "threads": torch.get_num_threads(),
+            "versions": machine.versions(),
+            "hardware": machine.hardware(choose_device(options.training.device)),
+            "command": machine.command(spec.technique, spec.corpus, spec.model, spec.seed, spec.values),
         },
     )
     facts = {
@@ -158,13 +160,17 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
             },
         )
 
+    each: dict[str, object] = {}
+
     def evaluated(split: str) -> dict[str, object]:
         found = evaluate(model, corpus.splits[split], options.evaluation, spec.seed, evaluating, split)
+        each[split] = _each(found, corpus, split, options.evaluation)
         return _against(found, objective.target_rate, corpus.entropy).plain()
 
     metrics = evaluated("valid")
     if options.evaluation.test:
         metrics["test"] = evaluated("test")
+    checkpoint.write_json(folder / SENTENCES, each)
     result = {
         "run": str(folder),
         "technique": spec.technique,
@@ -190,6 +196,21 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         checkpoint.write_json(folder / SAMPLES, written)
     checkpoint.write_json(folder / RESULT, result)
     return result
+
+
+def _each(metrics: Metrics, corpus: Corpus, split: str, options: EvaluationOptions) -> dict[str, object]:
+    """Every evaluated sentence's −log P(x) and tokens, and what tells whether two runs' figures may be compared in pairs: the
+    estimator, and a fingerprint of the sentences in their order, as the model reads them."""
+    chosen = subset(corpus.splits[split], options.nll_sentences)
+    digest = hashlib.sha256()
+    for sentence in chosen:
+        digest.update((" ".join(corpus.vocabulary.decode(sentence.tolist())) + "\n").encode())
+    return {
+        "fingerprint": digest.hexdigest()[:16],
+        "estimator": metrics.estimator,
+        "tokens": [len(sentence) for sentence in chosen],
+        "nll": list(metrics.each),
+    }
 
 
 def _against(metrics: Metrics, target_rate: float | None, entropy: float | None) -> Metrics:

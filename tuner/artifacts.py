@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MANIFEST = "manifest.json"
-CHECKPOINT, LOG, SAMPLES = "latest.safetensors", "trainer.log", "samples.json"
-FILES = ("spec.json", "vocabulary.json", "best.safetensors", CHECKPOINT, "result.json", SAMPLES, LOG)
+CHECKPOINT, LOG, SAMPLES, SENTENCES = "latest.safetensors", "trainer.log", "samples.json", "sentences.json"
+FILES = ("spec.json", "vocabulary.json", "best.safetensors", CHECKPOINT, "result.json", SAMPLES, SENTENCES, LOG)
 """of a run, as `trainers` names them; those that are there are published"""
 
 

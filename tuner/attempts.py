@@ -98,7 +98,7 @@ class Attempts:
     def claim(self, over: threading.Event | None = None) -> Claim | None:
         """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent, it is
         stopped, or `over` is set while another worker is asked first."""
-        over, wait = over or threading.Event(), 0.01
+        over, wait, began = over or threading.Event(), 0.01, time.monotonic()
         while not over.is_set():
             token, gone = secrets.token_hex(16), self._gone()
             found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
@@ -109,8 +109,11 @@ class Attempts:
                 return None
             if found is Found.RIGHT and (claim := self._ask(token)) is not None:
                 return claim
-            while found is Found.BUSY and not over.wait(wait * random.uniform(0.5, 1.5)) and self._is_asking():
-                wait = min(1.5 * wait, 0.5)
+            busy = found is Found.BUSY
+            while busy and not over.wait(wait * random.uniform(0.5, 1.5)):
+                # The longer the queue, the longer each has waited, so that a thousand who look do not slow down who asks.
+                wait = min(1.5 * wait, max(0.5, 0.25 * (time.monotonic() - began)))
+                busy = self._is_asking()
         return None
 
     def _is_asking(self) -> bool:
@@ -145,7 +148,13 @@ class Attempts:
             if row.state == "running":
                 self._close(session, row, "lost", "lost", "its worker ended without a word, or stood still.", now)
             return Found.AGAIN if row.state == "failed" else self._begin(session, row, token, now)
-        study = session.get_one(StudyRow, self.study.name, with_for_update=LOCK)
+        # Not waited for: many who queued for the row would keep whoever asks, and every epoch's report, from it.
+        locked = (
+            select(StudyRow).where(StudyRow.name == self.study.name).with_for_update(skip_locked=True, key_share=True)
+        )
+        study = session.scalars(locked).first()
+        if study is None:
+            return Found.BUSY
         if session.execute(select(func.count()).where(mine)).scalar_one() >= study.budget:
             return Found.NOTHING
         if study.asker not in (None, token) and study.asker_until >= now:
@@ -159,12 +168,21 @@ class Attempts:
         return [name for name, process in self.database.read(lambda s: s.execute(query).all()) if not is_alive(process)]
 
     def _is_active(self, session: Session, now: float) -> bool:
-        study = session.get_one(StudyRow, self.study.name)
-        deadline = study.rules.get("deadline")
-        if study.state == "active" and deadline is not None and now > deadline:
-            study.state, study.why = "stopped", "its deadline has passed"
-            revise(session, study.name)
-        return study.state == "active"
+        return self._end_of(session, now) is None
+
+    def _end_of(self, session: Session, now: float) -> str | None:
+        """Why the study is over; None while it is active. Reads no more of it than this takes: each beat of each worker asks."""
+        mine = StudyRow.name == self.study.name
+        state, why, rules = session.execute(select(StudyRow.state, StudyRow.why, StudyRow.rules).where(mine)).one()
+        if state != "active":
+            return why or "the study was stopped"
+        deadline = rules.get("deadline")
+        if deadline is None or now <= deadline:
+            return None
+        passed = "its deadline has passed"
+        session.execute(update(StudyRow).where(mine).values(state="stopped", why=passed))
+        revise(session, self.study.name)
+        return passed
 
     def _begin(self, session: Session, row: TrialRow, token: str, now: float) -> Claim:
         row.state, row.token, row.worker, row.lease_until = "running", token, self.worker, now + LEASE_SECONDS
@@ -300,9 +318,7 @@ class Attempts:
             self._change(session, claim, lease_until=now + LEASE_SECONDS)
             seen = update(WorkerRow).where(WorkerRow.name == self.worker)
             session.execute(seen.values(seen_at=now))
-            if not self._is_active(session, now):
-                return session.get_one(StudyRow, self.study.name).why or "the study was stopped"
-            return None
+            return self._end_of(session, now)
 
         return self.database.run(beat, patience=0.0)
 

@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -36,6 +36,7 @@ from tuner.console import (
     say,
     seconds,
     settings,
+    space_of,
 )
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.reading import app as reading
@@ -44,6 +45,11 @@ from tuner.runs import app as run_commands
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS
 from tuner.serving import app as serving
+
+if TYPE_CHECKING:
+    from tuner.engines import Staff
+    from tuner.paper import Row
+    from tuner.studies import Study
 
 DEFAULT_TRIALS = 8
 
@@ -63,21 +69,15 @@ app.add_typer(results)
 app.add_typer(reading, name="corpora")
 
 
-def _space(technique: str, file: Path | None) -> spaces.Space:
-    shipped = spaces.load(technique)
-    if file is None:
-        return shipped
-    own = spaces.read(file)
-    if own.technique != technique:
-        raise Usage(
-            f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
-        )
-    return own
-
-
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
 def launch(
-    technique: TechniqueOption,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--technique", "-t", help="What to train: see `tuner techniques`; several are compared.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All techniques, compared at the end.")] = False,
     corpus: CorpusOption = "grammar",
     study: Annotated[
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
@@ -99,6 +99,14 @@ def launch(
     objectives: Annotated[
         str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
     ] = "nll",
+    nll: Annotated[
+        str | None,
+        typer.Option(
+            "--nll",
+            help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+            show_default="tempered",
+        ),
+    ] = None,
     stop_when: Annotated[
         float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
     ] = 0.0,
@@ -132,6 +140,7 @@ def launch(
 ) -> None:
     """Tune a technique: create a study, or go on with it, and train its trials.
 
+    Several techniques, or --all, have a study each of the same budget, one after another, and a table at the end.
     Ctrl-C stops in order; the same command goes on where it stopped.
     """
     from tuner import corpora, report, studies
@@ -140,38 +149,102 @@ def launch(
     from tuner.database import PATIENCE
     from tuner.engines import Staff
 
+    names = _techniques(technique, every)
+    alone = {"--study": study, "--space": space, "--warm-start": warm_start, "--detach": detach}
+    if len(names) > 1 and (given := [flag for flag, value in alone.items() if value]):
+        raise Usage(
+            f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
+        )
     source = corpora.named(database, corpus)
-    name = study or launches.name_of(technique, source.name, model)
     rules = studies.Rules(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
         max_failures=max_failures,
     )
     options = settings(sampler_option, "--sampler-option", "samples=20")
-    proposal = launches.Proposal(
-        _space(technique, space), trials, name, source.place, model, sampler, options, seed, objectives, pruner, min_rate,
-        stop_when, {**source.values, **settings(set_)}, rules, warm_start,
-    )  # fmt: skip
+    proposals = [
+        launches.Proposal(
+            space_of(each, space), trials, study or launches.name_of(each, source.name, model), source.place, model, sampler,
+            options, seed, objectives, pruner, min_rate, stop_when, {**source.values, **settings(set_)}, nll, rules, warm_start,
+        )
+        for each in names
+    ]  # fmt: skip
     with ExitStack() as stack:
-        request, described = launches.prepare(proposal, lambda: stack.enter_context(opened(database)), say)
+        prepared = launches.prepare_all(proposals, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
         Store(artifacts)
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
     staff.check(database)
     with opened(database, create=True, patience=PATIENCE) as there:
-        current = studies.go_on(there, name, request, described, runs, artifacts)
-        if workers == 0:
-            say(f"study {name} waits for workers: `tuner worker --database {there.url}`")
-        elif detach:
-            work_detached(current, staff, database, runs)
-        else:
-            work(current, staff, database, runs)
-        if as_json:
-            print_json(current.plain())
-        if as_json or detach or workers == 0:
+        made = [studies.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
+        if detach or workers == 0:
+            for current in made:
+                if workers == 0:
+                    say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
+                else:
+                    work_detached(current, staff, database, runs)
+            if as_json:
+                print_json(_plain(made, []))
             return
-        report.summary(current)
-        report.next_commands(current, "" if database == DATABASE else f" --database {there.url}")
+        broken = _work_in_turn(made, staff, database, runs)
+        if as_json:
+            print_json(_plain(made, _comparison(made)))
+        elif len(made) == 1:
+            report.summary(made[0])
+            report.next_commands(made[0], "" if database == DATABASE else f" --database {there.url}")
+        else:
+            _print_comparison(made)
+    if broken:
+        raise Fault(" ".join(broken))
+
+
+def _techniques(named: list[str] | None, every: bool) -> list[str]:
+    if every and named:
+        raise Usage(f"--technique {named[0]} and --all exclude each other: leave one out.")
+    if not every and not named:
+        raise Usage("launch needs --technique NAME (see `tuner techniques`), or --all.")
+    return spaces.techniques() if every else list(dict.fromkeys(named or ()))
+
+
+def _work_in_turn(made: "list[Study]", staff: "Staff", database: str, runs: Path) -> list[str]:
+    """Has each study trained, though others stop themselves; returns what is to be said of those."""
+    if len(made) == 1:
+        work(made[0], staff, database, runs)
+        return []
+    broken = []
+    for study in made:
+        try:
+            work(study, staff, database, runs)
+        except Fault as fault:
+            if study.refresh().state != "broken":
+                raise
+            say(f"tuner: {fault}")
+            broken.append(str(fault))
+    return broken
+
+
+def _comparison(made: "list[Study]") -> "list[Row]":
+    """Their best trials, if any; one study is compared with none."""
+    from tuner import paper
+
+    ended = [study.name for study in made if study.best() is not None]
+    return paper.rows(made[0].database, ended, "valid") if len(made) > 1 and ended else []
+
+
+def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
+    if len(made) == 1:
+        return made[0].plain()
+    return {"studies": [study.plain() for study in made], "comparison": [row.plain() for row in rows]}
+
+
+def _print_comparison(made: "list[Study]") -> None:
+    from tuner import paper
+
+    rows = _comparison(made)
+    if rows:
+        print(paper.table(rows))
+    print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))
+    print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")
 
 
 @app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
@@ -324,7 +397,9 @@ def trials(
         report.console().print(f"\n{report.COLLAPSED}")
 
 
-@app.command(epilog="Example: tuner export sfb-grammar-tiny --format csv --out trials.csv")
+@app.command(
+    epilog="Example: tuner export sfb-grammar-tiny --bundle sfb.zip   (tuner import sfb.zip opens it elsewhere)"
+)
 def export(
     study: StudyArgument,
     form: Annotated[str, typer.Option("--format", help="csv, json or tensorboard.")] = "csv",
@@ -332,14 +407,18 @@ def export(
         Path | None,
         typer.Option("--out", help="A file; with tensorboard a folder.", show_default="standard output"),
     ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Instead: all of the study in one file.", show_default=False)
+    ] = None,
+    weights: Annotated[str, typer.Option("--weights", help="Of a bundle: all, the best trial's, or none.")] = "all",
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Write a study's trials as CSV or JSON, or its curves and hyperparameters for TensorBoard."""
+    """Write a study's trials as CSV or JSON, its curves for TensorBoard, or all of it into a bundle for `tuner import`."""
     from tuner import report, studies
 
     if form not in ("csv", "json", "tensorboard"):
         raise Usage(f"--format {form!r} is unknown: choose csv, json or tensorboard.")
-    if form == "tensorboard":  # many files
+    if form == "tensorboard" and bundle is None:  # many files
         from tuner import tensorboard
 
         with opened(database) as there:
@@ -347,7 +426,14 @@ def export(
         say(f"wrote {place}; look at it with: tensorboard --logdir {out}")
         return
     with opened(database) as there:
-        text = report.export(studies.open_study(there, study), form)
+        found = studies.open_study(there, study)
+        if bundle is not None:
+            from tuner import bundle as bundles
+
+            size = bundles.pack(found, bundle, weights)
+            say(f"wrote {bundle}, {size / 2**20:.1f} MiB; `tuner import {bundle}` opens it elsewhere")
+            return
+        text = report.export(found, form)
     if out is None:
         print(text, end="")
         return
@@ -355,6 +441,34 @@ def export(
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+
+
+@app.command(name="import", epilog="Example: tuner import sfb.zip --study sfb-of-anna")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.", show_default=False)],
+    study: Annotated[str | None, typer.Option("--study", help="Its name here.", show_default="its own")] = None,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Open a study that `tuner export --bundle` has packed, in this database; `tuner resume` then goes on with it.
+
+    A bundle is checked whole before anything of it is entered.
+    """
+    from tuner import bundle, corpora, studies
+
+    with opened(database, create=True) as there:
+        source = corpora.named(database, corpus).place if corpus else ""
+        found = bundle.unpack(there, file, runs, artifacts, study or "", source)
+        done = sum(found.counts().get(state, 0) for state in studies.OVER)
+        say(
+            f"study {found.name} is in {there.url}: {done} of {found.budget} trials done; `tuner show {found.name}` has more"
+        )
+        if bundle.is_foreign(found):
+            say(f"note: `tuner resume` would load its sampler, the Python class {found.specification['sampler']}")
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:

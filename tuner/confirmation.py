@@ -13,8 +13,8 @@ from tuner.launch import Proposal
 from tuner.space import Value
 from tuner.studies import Rules, Study, Trial, all_studies, open_study
 
-JUDGED: Mapping[str, Value] = {"nll": "q", "nll_samples": 1000, "nll_sentences": 0, "test": True}
-"""the papers' figures: S = 1000 from q, all sentences, both splits"""
+JUDGED: Mapping[str, Value] = {"nll": "both", "nll_samples": 1000, "nll_sentences": 0, "test": True}
+"""the papers' figures, S = 1000 from q, and the tempered ones beside them; all sentences, both splits"""
 
 
 def chosen(study: Study, number: int | None, front: bool) -> list[Trial]:

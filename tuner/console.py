@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.errors import Usage
-from tuner.space import Value, parse_value
+from tuner.space import Space, Value, load, parse_value, read
 
 if TYPE_CHECKING:
     from tuner.database import Database
@@ -117,3 +117,20 @@ def seconds(text: str, flag: str) -> float:
     if found is None or float(found[1]) <= 0:
         raise Usage(f"{flag} {text!r} is no duration: write e.g. 90s, 30m, 2h or 1d.")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def space_of(technique: str, file: Path | None) -> Space:
+    """The shipped search space, or the one in the user's own file.
+
+    Raises:
+        Usage: if the technique is unknown, or the file's is another one.
+    """
+    shipped = load(technique)
+    if file is None:
+        return shipped
+    own = read(file)
+    if own.technique != technique:
+        raise Usage(
+            f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
+        )
+    return own

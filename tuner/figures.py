@@ -1,29 +1,47 @@
 """Figures for papers, drawn with Matplotlib."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.errors import Usage
 from tuner.metrics import AXES
+from tuner.rates import PANELS, Series
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart"""
 MARKERS = "osD^vPX*<>"
 KINDS = (".svg", ".png", ".pdf")
+UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+def check(out: Path) -> None:
+    """Refuses a file that cannot be drawn.
+
+    Raises:
+        Usage: if its kind is unknown, or Matplotlib is not installed.
+    """
+    if out.suffix not in KINDS:
+        raise Usage(f"--out {out} is no kind of file that can be drawn: end its name in {', '.join(KINDS)} or .json.")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise Usage("figures need Matplotlib: pip install 'text-vae-tuner[plots]', or write .json.") from error
 
 
 def front(found: dict[str, Any], out: Path) -> None:
     """Trials of studies in the plane of two figures (`pareto.compare`), each study's front as a step line.
 
     Raises:
-        Usage: if the file's kind is unknown, or Matplotlib is not installed.
+        Usage: as `check`.
     """
-    if out.suffix not in KINDS:
-        raise Usage(f"--out {out} is no kind of file that can be drawn: end its name in {', '.join(KINDS)} or .json.")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise Usage("figures need Matplotlib: pip install 'text-vae-tuner[plots]', or write .json.") from error
+    check(out)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     where: Literal["pre", "post"] = "pre" if found["x_goal"] == "max" else "post"
@@ -40,4 +58,41 @@ def front(found: dict[str, Any], out: Path) -> None:
     if len(found["studies"]) <= 2 * len(MARKERS):
         axes.legend(frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(out, dpi=200, metadata={"Date": None} if out.suffix == ".svg" else None)
+    _save(figure, out)
+
+
+def rates(found: Sequence[Series], out: Path) -> None:
+    """Perplexity, accuracy gap and what the rate falls short, each against the target rate: the paper's figures 2 and 3.
+
+    Raises:
+        Usage: as `check`.
+    """
+    check(out)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * len(PANELS), 3.1), layout="constrained")
+    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for place, series in enumerate(found):
+            points = [(p.target, *figure_) for p in series.points if (figure_ := p.figures[key]) is not None]
+            axes.errorbar(
+                [target for target, _, _ in points],
+                [mean for _, mean, _ in points],
+                [math.nan if sd is None else sd for _, _, sd in points],
+                color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], label=series.label,
+                markersize=4, linewidth=1, capsize=2,
+            )  # fmt: skip
+        if key == "shortfall":
+            axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        axes.set_xlabel("target rate [nats per sentence]")
+        axes.set_ylabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize="small")
+    _save(figure, out)
+
+
+def _save(figure: "Figure", out: Path) -> None:
+    """The same figures make the same file."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "text-vae-tuner"}):
+        figure.savefig(out, dpi=200, metadata=UNDATED.get(out.suffix))

@@ -1,6 +1,6 @@
 """A new study, from what a person or a request asks for: everything that can be wrong with it is said before anything is made."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,35 @@ class Proposal:
     min_rate: float = 0.0
     stop_when: float = 0.0
     fixed: Mapping[str, Value] = field(default_factory=dict)
+    nll: str | None = None
+    """what the trials are judged by (`judged_by`); None: as `fixed` says, else tempered"""
     rules: studies.Rules = field(default_factory=studies.Rules)
     warm_start: str | None = None
     confirms: Mapping[str, Any] | None = None
     """the study and the trial whose configuration is trained again"""
+
+
+def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
+    """The options that make a trial's NLL: tempered; q, posterior samples, as many as the preset says; or q1000, so many of them.
+
+    Raises:
+        Usage: if there is no such estimator, or the settings name one too.
+    """
+    own = [key for key in ("nll", "nll_samples") if key in fixed]
+    if nll is None:
+        return {} if own else {"nll": "tempered"}
+    if own:
+        raise Usage(f"--nll {nll} and {own[0]} = {fixed[own[0]]!r} both say what makes the NLL: leave one out.", "nll")
+    samples = nll.removeprefix("q")
+    if nll == "tempered":
+        return {"nll": nll}
+    if nll == "q":
+        return {}
+    if samples == nll or not samples.isdecimal() or not int(samples):
+        raise Usage(
+            f"--nll {nll!r} is unknown: give tempered, q, or q and the samples of a sentence, e.g. q1000.", "nll"
+        )
+    return {"nll_samples": int(samples)}
 
 
 def name_of(technique: str, corpus: str, model: str) -> str:
@@ -90,7 +115,7 @@ def prepare(
             f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {p.sampler}.",
             "stop_when",
         )
-    fixed = p.space.checked(p.fixed)
+    fixed = p.space.checked({**p.fixed, **judged_by(p.nll, p.fixed)})
     distributions = {q.name: q.distribution() for q in p.space.searched(fixed)}
     taken = None
     if p.warm_start is not None:
@@ -100,7 +125,7 @@ def prepare(
                 "warm_start",
             )
         with _in("warm_start"):
-            taken = studies.observations_of(opened(), p.warm_start, distributions, p.objective)
+            taken = studies.observations_of(opened(), p.warm_start, distributions, p.objective, fixed)
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     check_name(p.name)
     spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
@@ -127,11 +152,39 @@ def prepare(
         say(f"warning: {warning}")
     if not p.space.searched(fixed):
         say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
+    if not described["latent"]:
+        fixed.pop("nll", None)  # its NLL is exact
     request = studies.Request(
         p.space, p.corpus, p.model, fixed, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
         p.stop_when, p.rules, taken, p.confirms,
     )  # fmt: skip
     return request, described
+
+
+def prepare_all(
+    proposals: Sequence[Proposal], opened: Callable[[], Database], say: Say, skip: bool
+) -> dict[str, tuple[studies.Request, dict[str, Any]]]:
+    """The same of several, by the studies' names, before any of them is made.
+
+    Args:
+        skip: leaves out what is not allowed with some techniques, and says so, if it is with others.
+
+    Raises:
+        Usage: if a proposal, or unless `skip` one of them, is not allowed.
+    """
+    found, refused = {}, []
+    for proposal in proposals:
+        try:
+            found[proposal.name] = prepare(proposal, opened, say)
+        except Usage as error:
+            if not skip:
+                raise
+            refused.append((proposal.space.technique, error))
+    if not found:
+        raise refused[0][1]
+    for technique, why in refused:
+        say(f"note: {technique} is left out: {why}")
+    return found
 
 
 @contextmanager

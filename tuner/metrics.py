@@ -17,6 +17,13 @@ class Metric:
 FIGURES: dict[str, Metric] = {
     "nll": Metric("NLL", "nats per sentence", "min", "−log P(x), nats per sentence"),
     "nll_se": Metric("NLL se", "nats per sentence", "min", "its standard error over sentences"),
+    "nll_tempered": Metric(
+        "NLL tempered",
+        "nats per sentence",
+        "min",
+        "the tempered estimate, where both were made: less biased at high rates",
+    ),
+    "ppl_tempered": Metric("PPL tempered", "", "min", "perplexity per token by the tempered estimate"),
     "ppl": Metric("PPL", "", "min", "perplexity per token, end token included"),
     "ppl_no_end": Metric(
         "PPL without ends", "", "min", "perplexity per word: the same likelihood, end tokens not counted"

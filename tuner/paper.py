@@ -4,21 +4,27 @@ import csv
 import io
 import json
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
-from tuner.studies import Study
+from tuner.studies import Study, Trial, open_study
+
+if TYPE_CHECKING:
+    from tuner.significance import Difference
 
 COLUMNS = {
-    "distortion": "D", "rate": "R", "nll": "NLL", "ppl": "PPL", "active_units": "AU", "acc_gap": "gap",
+    "distortion": "D", "rate": "R", "nll": "NLL", "ppl": "PPL", "nll_tempered": "NLL tempered", "ppl_tempered": "PPL tempered",
+    "active_units": "AU", "acc_gap": "gap",
 }  # fmt: skip
-"""those of PA's tables 3 and 4"""
+"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q"""
+OPTIONAL = ("nll_tempered", "ppl_tempered")
+"""shown where there are some"""
 PUBLISHED = Path(__file__).with_name("published.toml")
 
 
@@ -38,6 +44,12 @@ class Row:
     """what made the NLL, or which paper it is from"""
     confirmed: bool
     """with new seeds; else it is the search's best trial, which is better than it should be by being the best"""
+    trials: tuple[int, ...] = ()
+    """numbers of its runs in their study"""
+    difference: "Difference | None" = None
+    """to the row that all are compared with"""
+    untested: str = ""
+    """why there is no such difference, if one was asked for"""
 
     @property
     def label(self) -> str:
@@ -51,7 +63,8 @@ class Row:
         figures = {
             key: None if found is None else {"mean": found[0], "sd": found[1]} for key, found in self.figures.items()
         }
-        return {**vars(self), "figures": figures}
+        difference = None if self.difference is None else self.difference.plain()
+        return {**vars(self), "figures": figures, "trials": list(self.trials), "difference": difference}
 
 
 def rows(database: Database, names: list[str], split: str) -> list[Row]:
@@ -66,7 +79,7 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         best = study.best()
         if not own and best is not None and best.metrics is not None and split == "valid":
-            found.append(_row(study, best.params, [best.metrics], confirmed=False))
+            found.append(_row(study, best.params, [best], [best.metrics], confirmed=False))
     if not found:
         remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
         raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
@@ -74,24 +87,82 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
 
 
 def _confirmed(study: Study, split: str) -> Row | None:
-    every = [trial.metrics for trial in study.trials() if trial.state == "complete" and trial.metrics]
-    if split == "test":
-        every = [metrics["test"] for metrics in every if metrics.get("test")]
-    return _row(study, study.specification["confirms"]["params"], every, confirmed=True) if every else None
+    done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
+    every = [metrics for trial in done if (metrics := _of_split(trial, split))]
+    judged = [trial for trial in done if _of_split(trial, split)]
+    return _row(study, study.specification["confirms"]["params"], judged, every, confirmed=True) if every else None
 
 
-def _row(study: Study, params: dict[str, Any], every: Sequence[dict[str, Any]], confirmed: bool) -> Row:
+def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
+    metrics = trial.metrics or {}
+    return metrics if split == "valid" else metrics.get(split)
+
+
+def _row(
+    study: Study, params: dict[str, Any], trials: Sequence[Trial], every: Sequence[dict[str, Any]], confirmed: bool
+) -> Row:
     figures: dict[str, tuple[float, float | None] | None] = {}
     for key in COLUMNS:
         values = [float(metrics[key]) for metrics in every if metrics.get(key) is not None]
         whole = len(values) == len(every)
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
     return Row(
-        study.name, study.specification["technique"], dict(params), len(every), figures, _estimator(every[0]), confirmed
+        study.name,
+        study.specification["technique"],
+        dict(params),
+        len(every),
+        figures,
+        estimator_of(every[0]),
+        confirmed,
+        tuple(trial.number for trial in trials),
     )
 
 
-def _estimator(metrics: dict[str, Any]) -> str:
+def compared(database: Database, found: Sequence[Row], against: str | None, split: str) -> list[Row]:
+    """The rows, each with how much its figures are above those of `against`, a study, whose row comes first if it is not there.
+
+    Without a name, of two confirmed configurations the second is compared with the first, and of others none.
+
+    Raises:
+        Usage: if the study is unknown, has no figures of that split, or more than one configuration.
+    """
+    from tuner import significance
+
+    rows_ = list(found)
+    if against is None:
+        if len(rows_) != 2 or not all(row.confirmed for row in rows_):
+            return rows_
+        base = rows_[0]
+    else:
+        named = rows(database, [against], split)
+        if len(named) > 1:
+            names = ", ".join(row.study for row in named)
+            raise Usage(f"--against {against!r} has {len(named)} confirmed configurations: name one of {names}.")
+        base = named[0]
+        if base.study not in [row.study for row in rows_]:
+            rows_ = [base, *rows_]
+
+    def sentences(row: Row) -> significance.Sentences:
+        return significance.of_trials(open_study(database, row.study), row.trials, split)
+
+    try:
+        theirs = sentences(base)
+    except Usage as error:
+        return [replace(row, untested="" if row.study == base.study else str(error)) for row in rows_]
+
+    def tested(row: Row) -> Row:
+        if row.study == base.study:
+            return row
+        try:
+            return replace(row, difference=significance.bootstrap(sentences(row), theirs, base.study))
+        except Usage as error:
+            return replace(row, untested=str(error))
+
+    return [tested(row) for row in rows_]
+
+
+def estimator_of(metrics: Mapping[str, Any]) -> str:
+    """What made an NLL, in few words."""
     facts = metrics["estimator"]
     sentences = f"{facts['of']:,} {facts['split']} sentences"
     if facts["sentences"] != facts["of"]:
@@ -124,7 +195,8 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
     return found
 
 
-def _cell(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
+def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
+    """A figure with its deviation."""
     if found is None:
         return "–"
     mean, sd = found
@@ -141,12 +213,26 @@ def _runs(row: Row) -> str:
     return "paper" if not row.runs else f"{row.runs}" if row.confirmed else "search"
 
 
+def _shown(found: Sequence[Row]) -> dict[str, str]:
+    """The columns that a reader is shown."""
+    return {
+        key: label
+        for key, label in COLUMNS.items()
+        if key not in OPTIONAL or any(row.figures[key] is not None for row in found)
+    }
+
+
+def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
+    return [row.figures[key] for key in shown]
+
+
 def table(found: Sequence[Row]) -> str:
     """For the terminal."""
     letters, kinds = _notes(found)
-    head = ["", "runs", *COLUMNS.values(), ""]
+    shown = _shown(found)
+    head = ["", "runs", *shown.values(), ""]
     body = [
-        [row.label, _runs(row), *map(_cell, row.figures.values()), letter]
+        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), letter]
         for row, letter in zip(found, letters, strict=True)
     ]
     widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
@@ -167,15 +253,45 @@ def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
         said.append("figures under different letters are not to be ranked together")
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
-    return said
+    return said + _tests(found)
+
+
+def _tests(found: Sequence[Row]) -> list[str]:
+    """What the paired bootstraps say."""
+    said = [f"not tested: {row.label}: {row.untested}" for row in found if row.untested]
+    tested = [(row, row.difference) for row in found if row.difference is not None]
+    if not tested:
+        return said
+    one = tested[0][1]
+    lines = [
+        f"{row.label}: NLL {d.nll:+.3f} [{d.nll_interval[0]:+.3f}, {d.nll_interval[1]:+.3f}], "
+        f"PPL {d.ppl:+.3f} [{d.ppl_interval[0]:+.3f}, {d.ppl_interval[1]:+.3f}], p = {d.p:.2g}"
+        for row, d in tested
+    ]
+    head = (
+        f"difference to {one.against} [95 %], paired bootstrap over {one.sentences:,} sentences, "
+        f"{one.resamples:,} resamples, seed {one.seed}:"
+    )
+    mixed = len({row.estimator.startswith("exact") for row in found if row.runs and not row.untested}) > 1
+    note = (
+        ["an NLL from samples is biased upward, an exact one is not: in truth the former is no higher"] if mixed else []
+    )
+    return [
+        *said,
+        head,
+        *lines,
+        *note,
+        "it tells of other sentences, not of other seeds: those are in the sd over runs",
+    ]
 
 
 def markdown(found: Sequence[Row]) -> str:
     letters, kinds = _notes(found)
-    lines = ["| | runs | " + " | ".join(COLUMNS.values()) + " | |", "|---" * (len(COLUMNS) + 3) + "|"]
+    shown = _shown(found)
+    lines = ["| | runs | " + " | ".join(shown.values()) + " | |", "|---" * (len(shown) + 3) + "|"]
     for row, letter in zip(found, letters, strict=True):
         lines.append(
-            f"| {row.label} | {_runs(row)} | " + " | ".join(map(_cell, row.figures.values())) + f" | {letter} |"
+            f"| {row.label} | {_runs(row)} | " + " | ".join(map(with_sd, _cells(row, shown))) + f" | {letter} |"
         )
     return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
 
@@ -196,11 +312,13 @@ def latex(found: Sequence[Row]) -> str:
     """With booktabs; the notes are comments."""
     letters, kinds = _notes(found)
     lines = [f"% {line}" for line in _said(found, kinds) if line]
-    lines += [r"\begin{tabular}{lr" + "r" * len(COLUMNS) + "}", r"\toprule"]
-    lines.append(" & ".join(["", "runs", *("$D$", "$R$", "NLL", "PPL", "AU", "gap")]) + r" \\")
+    shown = _shown(found)
+    lines += [r"\begin{tabular}{lr" + "r" * len(shown) + "}", r"\toprule"]
+    heads = [f"${label}$" if len(label) == 1 else label for label in shown.values()]
+    lines.append(" & ".join(["", "runs", *heads]) + r" \\")
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):
-        cells = [_cell(figure, r" $\pm$ ") for figure in row.figures.values()]
+        cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
         mark = f"$^{letter}$" if len(kinds) > 1 else ""
         lines.append(
             " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])
@@ -215,11 +333,17 @@ def as_csv(found: Sequence[Row]) -> str:
     lines.writerow(
         ["study", "technique", "settings", "runs", "confirmed", "estimator"]
         + [f"{key}{part}" for key in COLUMNS for part in ("", "_sd")]
+        + ["against", "nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p"]
     )
     for row in found:
         figures = [value for figure in row.figures.values() for value in (figure or (None, None))]
         lines.writerow(
             [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed, row.estimator, *figures]
+            + (
+                [d.against, d.nll, *d.nll_interval, d.ppl, *d.ppl_interval, d.p]
+                if (d := row.difference)
+                else [None] * 8
+            )
         )
     return text.getvalue()
 

@@ -88,7 +88,7 @@ class Columns:
     def of(self, x: str, y: str, split: str) -> "Points":
         """The trials that have both figures of that split."""
         xs, ys = self.figures[split][x], self.figures[split][y]
-        rows = [row for row, pair in enumerate(zip(xs, ys, strict=True)) if all(map(math.isfinite, pair))]
+        rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
         return Points(self, rows, [xs[row] for row in rows], [ys[row] for row in rows])
 
 
@@ -116,15 +116,18 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together."""
     x_goal, y_goal = AXES[x].goal, AXES[y].goal
     each = [own.of(x, y, split) for own in columns]
-    places = [(study, index) for study, points in enumerate(each) for index in range(len(points.rows))]
-    together = front([v for p in each for v in p.xs], [v for p in each for v in p.ys], x_goal, y_goal)
+    studies = [points.plain(x_goal, y_goal) for points in each]
+    # What its own study's front leaves out, no front of more trials takes in.
+    places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
+    xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
+    together = front(xs, ys, x_goal, y_goal)
     return {
         "x": x,
         "y": y,
         "split": split,
         "x_goal": x_goal,
         "y_goal": y_goal,
-        "studies": [points.plain(x_goal, y_goal) for points in each],
+        "studies": studies,
         "front": [list(places[index]) for index in together],
     }
 

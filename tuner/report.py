@@ -5,7 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -14,6 +14,9 @@ from rich.text import Text
 from tuner.database import Database
 from tuner.metrics import FIGURES, METRICS
 from tuner.studies import Study, Trial, open_study
+
+if TYPE_CHECKING:
+    from tuner.reproduction import Agreement
 
 PIPE_WIDTH = 200
 ROWS = 50
@@ -77,13 +80,20 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     if facts["proposal"] == "exact":
         return f"exact NLL on {sentences}"
     if "temper" in facts:
-        levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
-        return (
-            f"importance-sampled NLL: tempered, λ = {facts['temper']:g}, {levels} of the {sentences}, seed {facts['seed']}; the "
-            f"estimate's own standard error {facts['error']:.2g}, its bias at most {number(facts['bias'])}"
-            + ("" if facts["resolved"] else ": not resolved")
-        )
-    return f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+        return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}"
+    said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+    if "tempered" in facts:
+        said += f"; beside it {number(metrics['nll_tempered'])}: {_tempered(facts['tempered'], 'same sentences')}"
+    return said
+
+
+def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
+    levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
+    return (
+        f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; the estimate's own standard error "
+        f"{facts['error']:.2g}, its bias at most {number(facts['bias'])}"
+        + ("" if facts["resolved"] else ": not resolved")
+    )
 
 
 def _with_error(metrics: Mapping[str, Any]) -> str:
@@ -215,6 +225,25 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
         out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
     if metrics["collapsed"]:
         out.print(COLLAPSED)
+
+
+def agreement(found: "Agreement") -> None:
+    """A run's figures then and now."""
+    rows = table("", "then", "now", "")
+    for key, (then, now) in found.figures.items():
+        rows.add_row(key, repr(then), repr(now), "differs" if key in found.differs else "")
+    out = console()
+    out.print(rows)
+    if found.exact:
+        out.print("on the same class of machine: figures must be the same to the last digit")
+        return
+    then_, now_ = found.machines
+    changes = ", ".join(
+        f"{key} {then_[key] or 'none'} → {now_[key] or 'none'}" for key in then_ if then_[key] != now_[key]
+    )
+    out.print(
+        f"on another class of machine ({changes}): NLL, −ELBO, D and R must agree within {number(found.tolerance)} nats"
+    )
 
 
 def latent_table(found: Mapping[str, Any]) -> None:

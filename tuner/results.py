@@ -1,5 +1,7 @@
 """Commands from a finished study to the paper: confirm the winner, print the table, draw the front."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +12,24 @@ from tuner.console import (
     DATABASE,
     RUNS,
     ArtifactsOption,
+    CorpusOption,
     DatabaseOption,
     JsonOption,
     MemoryOption,
+    ModelOption,
     PerGpuOption,
+    RunsOption,
     SetOption,
+    SpaceOption,
     StudyArgument,
+    TechniqueOption,
     WorkersOption,
     opened,
     print_json,
     say,
+    seconds,
     settings,
+    space_of,
 )
 from tuner.errors import Fault, Usage
 
@@ -28,6 +37,9 @@ app = typer.Typer()
 
 StudiesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
 ]
 
 
@@ -93,9 +105,16 @@ def report(
     form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
     split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
     published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="STUDY", help="Test differences to it.", show_default="one of two confirmed"),
+    ] = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Print the paper's table: a row for each configuration, mean ± sd over its runs."""
+    """Print the paper's table: a row for each configuration, mean ± sd over its runs.
+
+    Differences to --against are tested by a paired bootstrap over sentences.
+    """
     from tuner import paper
     from tuner.pareto import SPLITS
 
@@ -104,7 +123,7 @@ def report(
     if split not in SPLITS:
         raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
     with opened(database) as there:
-        rows = paper.rows(there, study or [], split)
+        rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
     if published:
         rows += paper.published([row.technique for row in rows], split)
     print(paper.FORMATS[form](rows), end="")
@@ -116,15 +135,11 @@ def pareto(
     x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
     y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
     split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
-    ] = None,
+    out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Print or draw the Pareto front of studies' trials, of rate against perplexity or any two figures."""
-    import json
-
-    from tuner import confirmation
+    from tuner import confirmation, figures
     from tuner.metrics import AXES
     from tuner.pareto import SPLITS, Columns, compare
 
@@ -144,13 +159,114 @@ def pareto(
     if out is None:
         _print_front(found)
         return
+    _write(out, found, lambda: figures.front(found, out))
+
+
+@app.command(epilog="Example: tuner sweep --technique mdr --over r=1,2,5,10,20 --corpus ptb --model small")
+def sweep(
+    technique: TechniqueOption,
+    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The values of one hyperparameter.")],
+    corpus: CorpusOption = "grammar",
+    study: Annotated[
+        str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
+    ] = None,
+    model: ModelOption = "tiny",
+    set_: SetOption = None,
+    space: SpaceOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
+    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a technique at each of the given values of one hyperparameter, all else at its default.
+
+    A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
+    """
+    from tuner import corpora, launch, studies
+    from tuner import report as reports
+    from tuner import sweep as sweeps
+    from tuner.database import PATIENCE
+    from tuner.engines import Staff
+
+    name, values = sweeps.parse(over)
+    source, staff = corpora.named(database, corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff.check(database)
+    asked = launch.Proposal(
+        space_of(technique, space),
+        0,
+        study or f"{launch.name_of(technique, source.name, model)}-over-{name}",
+        source.place,
+        model,
+        seed=seed,
+        fixed={**source.values, **settings(set_)},
+        rules=studies.Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
+    )
+    proposal = sweeps.proposal(asked, name, values)
+    with opened(database, create=True, patience=PATIENCE) as there:
+        request, described = launch.prepare(proposal, lambda: there, say)
+        current = studies.go_on(there, proposal.name, request, described, runs, artifacts)
+        sweeps.fill(current, name, values)
+        if workers == 0:
+            say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
+        else:
+            work(current.refresh(), staff, database, runs)
+        if as_json:
+            print_json(current.plain())
+        elif workers != 0:
+            reports.summary(current)
+            print(f"\nnext:\n  tuner rates {current.name} --out figure2.svg   where the technique holds a rate")
+
+
+@app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")
+def rates(
+    study: StudiesArgument = None,
+    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    out: OutOption = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print or draw PPL, accuracy gap and target minus reached rate against the target rate: the paper's figures 2 and 3.
+
+    `tuner sweep` makes the trials. A line a study, named by its technique, posterior and prior; mean ± sd over runs of a target.
+    """
+    from tuner import figures, paper
+    from tuner import rates as targets
+    from tuner import report as reports
+    from tuner.pareto import SPLITS
+
+    if split not in SPLITS:
+        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    with opened(database) as there:
+        found = targets.series(there, study or [], split)
+    if len({kind for each in found for kind in each.estimators}) > 1:
+        say("note: these figures are by different estimators, so their perplexities are not to be ranked together")
+    if out is not None:
+        plain = {"split": split, "panels": targets.PANELS, "series": [each.plain() for each in found]}
+        _write(out, plain, lambda: figures.rates(found, out))
+        return
+    table = reports.table("", "target", "runs", "PPL", "gap", "target − R")
+    for each in found:
+        for point in each.points:
+            cells = [paper.with_sd(point.figures[key]) for key in targets.PANELS]
+            table.add_row(each.label, reports.number(point.target), str(point.runs), *cells)
+    reports.console().print(table)
+
+
+def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
+    """A figure's file, or what is in it as JSON."""
     try:
         if out.suffix == ".json":
-            out.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+            out.write_text(json.dumps(plain, ensure_ascii=False) + "\n", encoding="utf-8")
         else:
-            from tuner import figures
-
-            figures.front(found, out)
+            draw()
     except OSError as error:
         raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
     say(f"wrote {out}")

@@ -18,6 +18,7 @@ from tuner.console import (
     JsonOption,
     LengthOption,
     RunArgument,
+    RunsOption,
     SentencesArgument,
     SetOption,
     WritingSeedOption,
@@ -26,7 +27,7 @@ from tuner.console import (
     say,
     settings,
 )
-from tuner.errors import Usage
+from tuner.errors import Fault, Usage
 
 app = typer.Typer()
 
@@ -71,6 +72,58 @@ def _run_folder(run: str, database: str) -> Path:
     with opened(database) as there:
         cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
         return studies.open_study(there, study).run_folder(int(number), cache)
+
+
+@app.command(epilog="Example: tuner reproduce sfb-grammar-tiny/3")
+def reproduce(
+    run: RunArgument,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0, help="Share of the NLL that may differ on another class of machine.")
+    ] = 0.02,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder to keep the new run in.", show_default="none is kept")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and evaluate a finished run again, and say whether its figures agree; exit code 1 if not.
+
+    To the last digit on the same class of machine (processor, accelerator, threads, torch); within --tolerance elsewhere.
+    """
+    import hashlib
+    import shutil
+
+    from tuner import corpora, report
+    from tuner.progress import Progress
+    from tuner.reproduction import Record, compare
+    from tuner.trainer import Trainer, answer
+    from tuner.worker import Slot
+
+    then = Record.read(_run_folder(run, database), run)
+    source = then.spec["corpus"] if corpus is None else corpora.named(database, corpus).place
+    spec = json.dumps({**then.spec, "corpus": source, "fingerprint": then.fingerprint})
+    folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
+    progress = Progress(1)
+    slot = Slot(environment={"OMP_NUM_THREADS": str(then.threads)})
+    with Trainer("train", spec, folder, log=folder / "trainer.log", slot=slot) as trainer:
+        last: dict[str, Any] = {}
+        for last in trainer.events():
+            if last["event"] not in ("done", "failed"):
+                progress(last["event"], 0, last)
+    answer(last)
+    found = compare(then, Record.read(folder, str(folder)), tolerance)
+    if out is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    if as_json:
+        print_json({"run": run, **found.plain()})
+    else:
+        report.agreement(found)
+    if found.differs:
+        raise Fault(f"run {run} did not come out the same: {', '.join(found.differs)} differ.")
 
 
 @app.command(epilog="Example: tuner log sfb-grammar-tiny/3")

@@ -48,6 +48,10 @@ def serve(
     ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a second of one client (0: any).")] = 100.0,
     streams: Annotated[int, typer.Option("--streams", min=0, help="Event streams open at a time.")] = 512,
+    optuna_port: Annotated[
+        int | None,
+        typer.Option("--optuna-port", min=1, max=65535, help="Serve Optuna's dashboard there too, for reading."),
+    ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
@@ -56,14 +60,17 @@ def serve(
 
     Ctrl-C ends requests, event streams and workers in order.
     """
-    for package in ("fastapi", "uvicorn", "plotly", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "orjson", "plotly", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise Usage(f"tuner serve needs {package}: pip install 'text-vae-tuner[api]'.")
+    if optuna_port is not None and importlib.util.find_spec("optuna_dashboard") is None:
+        raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
     command = [sys.executable, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
     command += ["--runs", str(runs), "--rate", str(rate), "--streams", str(streams)]
     command += [] if artifacts is None else ["--artifacts", artifacts]
     command += [part for pair in corpus or () for part in ("--corpus", pair)]
     command += [part for name in allowed_host or () for part in ("--allowed-host", name)]
+    command += [] if optuna_port is None else ["--optuna-port", str(optuna_port)]
     sys.stdout.flush()
     # Not an argument: it may hold a password.
     os.execve(sys.executable, command, {**os.environ, "TUNER_DATABASE": database})

@@ -101,6 +101,8 @@ OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "melbo": ["minimize"],
 }
 """what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
+ESTIMATOR = ("nll", "nll_samples", "nll_sentences")
+"""options that decide what an NLL was estimated by"""
 SILENT_SECONDS = 60.0
 """as long as a lease: a worker without a word for longer is lost"""
 OVER = ("complete", "failed", "pruned")
@@ -496,7 +498,11 @@ def open_study(database: Database, name: str) -> Study:
 
 
 def observations_of(
-    database: Database, name: str, space: "Mapping[str, BaseDistribution]", objective: str = "nll"
+    database: Database,
+    name: str,
+    space: "Mapping[str, BaseDistribution]",
+    objective: str = "nll",
+    judged: Mapping[str, Value] | None = None,
 ) -> dict[str, Any]:
     """A study's name with the parameters and values of its complete trials, for a new study over `space` to begin with.
 
@@ -512,7 +518,15 @@ def observations_of(
         raise Usage(
             f"--warm-start {name!r} is judged by {study.specification['objective']}, not by {objective}: name one of the same."
         )
-    theirs = {p.name: p.distribution() for p in study.space.searched(study.specification["fixed"])}
+    fixed = study.specification["fixed"]
+    if judged is not None:
+        for key in ESTIMATOR:
+            if fixed.get(key) != judged.get(key):
+                raise Usage(
+                    f"--warm-start {name!r} was judged with {key} = {fixed.get(key, 'the default')}, not "
+                    f"{judged.get(key, 'the default')}: figures of different estimators are not ranked together; set the same."
+                )
+    theirs = {p.name: p.distribution() for p in study.space.searched(fixed)}
     if set(theirs) != set(space):
         raise Usage(
             f"--warm-start {name!r} tunes {', '.join(sorted(theirs)) or 'nothing'}, not {', '.join(sorted(space)) or 'nothing'}: "

@@ -1,0 +1,133 @@
+"""`python -m api.optuna`: Optuna's dashboard over the same database, behind the same keys, for reading only.
+
+A process of its own: its import loads torch and takes hundreds of megabytes. Optuna's tables are a copy of ours, so what it
+would write there is refused, whatever the key. A page cannot send `Authorization: Bearer`, so a browser asks for
+the key as a password (any user name).
+"""
+
+import base64
+import binascii
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from api.guard import HEADERS, WRONG_KEY_COST, Rates, host_of
+from api.settings import Settings
+from tuner import keys
+from tuner.console import say
+from tuner.database import Database
+from tuner.errors import Fault, Usage
+
+Start = Callable[..., Any]
+Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
+
+READING = ("GET", "HEAD")
+
+
+class Fence:
+    """WSGI middleware: what `api.guard` asks of a request, for an application that only shall be read."""
+
+    def __init__(self, app: Application, settings: Settings, database: Database) -> None:
+        self.app, self.settings, self.database = app, settings, database
+        self.rates = Rates(settings.rate)
+
+    def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        refused = self._refused(environ)
+        if refused is not None:
+            status, detail, headers = refused
+            kind = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+            start(status, [*kind, *headers])
+            return [json.dumps({"status": int(status[:3]), "title": status[4:], "detail": detail}).encode()]
+
+        def safely(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            """Our headers, but its own content policy: its plots need eval."""
+            have = {name.lower() for name, _ in headers}
+            ours = [(name, value) for name, value in HEADERS.items() if name != "Content-Security-Policy"]
+            more = [(name, value) for name, value in (*ours, ("X-Frame-Options", "DENY")) if name.lower() not in have]
+            return start(status, [*headers, *more], *rest)
+
+        return self.app(environ, safely)
+
+    def _refused(self, environ: dict[str, Any]) -> tuple[str, str, list[tuple[str, str]]] | None:
+        peer, host = environ.get("REMOTE_ADDR", "unknown"), environ.get("HTTP_HOST", "")
+        if host_of(host) not in self.settings.allowed_hosts:
+            detail = f"Host {host!r} is not a name of this server: start it with --allowed-host NAME to be reached so."
+            return "421 Misdirected Request", detail, []
+        if environ["REQUEST_METHOD"] not in READING:
+            detail = "Optuna's tables are a copy that follows the studies: change those with tuner or its dashboard."
+            return "405 Method Not Allowed", detail, [("Allow", ", ".join(READING))]
+        presented = _presented(environ.get("HTTP_AUTHORIZATION", ""))
+        key = keys.check(self.database, presented) if presented else None
+        missing = key is None and (bool(presented) or self._needs_key())
+        wait = self.rates.wait(f"key {key.id}" if key else peer, WRONG_KEY_COST if missing else 1.0)
+        if wait:
+            return (
+                "429 Too Many Requests",
+                f"too many requests: wait {wait:.1f} s.",
+                [("Retry-After", str(int(wait) + 1))],
+            )
+        if missing:
+            detail = "a key is needed: give one that `tuner key create NAME` made as the password, under any user name."
+            return "401 Unauthorized", detail, [("WWW-Authenticate", 'Basic realm="a key of tuner as password"')]
+        return None
+
+    def _needs_key(self) -> bool:
+        return not self.settings.is_local or keys.is_guarded(self.database)
+
+
+def _presented(header: str) -> str:
+    """The key in an Authorization header, a bearer's or a password."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *values: Any) -> None:
+        """Nothing: an address may tell more than a log should keep."""
+
+
+def serve(settings: Settings, port: int) -> None:
+    """Serves until it is told to stop."""
+    from optuna_dashboard import wsgi
+
+    database = Database(settings.database, create=True)
+    try:
+        server = make_server(settings.host, port, Fence(wsgi(database.storage), settings, database), _Server, _Quiet)
+        say(f"serving Optuna's dashboard, for reading, at http://{settings.host}:{port}")
+        server.serve_forever()
+    finally:
+        database.close()
+
+
+def main() -> int:
+    from api.__main__ import settings_of
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        settings, port, _ = settings_of(sys.argv[1:])
+        serve(settings, port)
+    except (Usage, Fault) as error:
+        say(f"tuner: {error}")
+        return 2 if isinstance(error, Usage) else 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

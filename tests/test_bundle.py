@@ -1,0 +1,248 @@
+"""Studies in one file: what comes out is what went in, and whatever else comes in is refused."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stub_study import behave, make, run
+from test_studies import stub as stub
+
+from tuner import bundle, studies
+from tuner.artifacts import CHECKPOINT, FILES, MANIFEST
+from tuner.bundle import RECORD, pack, unpack
+from tuner.database import Database, TrialRow
+from tuner.errors import Fault, Usage
+from tuner.studies import Study
+
+Change = Callable[[dict[str, bytes]], object]
+
+
+def other(folder: Path, name: str = "other") -> Database:
+    return Database(f"sqlite:///{folder}/{name}.db", create=True)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Three trials, the second failed, with weights of their own."""
+    behave(monkeypatch, t1="nan")
+    made = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 3)
+    run(made)
+    for trial in made.trials():
+        folder = tmp_path / f"weights-{trial.number}"
+        folder.mkdir()
+        (folder / "best.safetensors").write_bytes(bytes(range(256)) * (trial.number + 1))
+        (folder / CHECKPOINT).write_bytes(b"checkpoint")
+        generation = f"{trial.number:04d}/again"
+        made.store.publish(folder, generation)
+        where = {"study": "s", "number": trial.number}
+        made.database.run(lambda s: setattr(s.get(TrialRow, where), "artifacts", generation))  # noqa: B023
+    return made
+
+
+def shown(study: Study) -> dict[str, Any]:
+    """All that a reader sees."""
+    plain = study.plain()
+    trials = [t.number for t in study.trials()]
+    return {
+        **plain,
+        "specification": study.specification,
+        "epochs": [study.epoch_page(number, 100) for number in trials],
+        "attempts": [study.attempts(number) for number in trials],
+    }
+
+
+def test_a_study_comes_out_as_it_went_in(study: Study, tmp_path: Path) -> None:
+    size = pack(study, tmp_path / "s.zip")
+    assert size == (tmp_path / "s.zip").stat().st_size
+    pack(study, tmp_path / "again.zip")
+    assert (tmp_path / "s.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+    there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")
+    assert shown(there) == shown(study)
+    assert there.store.address.startswith(str(tmp_path / "elsewhere"))
+    for number in range(3):
+        weights = there.run_folder(number, tmp_path / "cache") / "best.safetensors"
+        assert weights.read_bytes() == bytes(range(256)) * (number + 1)
+        assert not (weights.parent / CHECKPOINT).exists()  # the trial is over
+    assert not list((tmp_path / "elsewhere").glob(".import-*"))
+    assert [t.state.name for t in there.optuna().trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    ours, theirs = ({t.number: (t.params, t.values) for t in s.optuna().trials} for s in (study, there))
+    assert ours == theirs
+    revisions = there.database.read(lambda s: [row.revision for row in s.query(TrialRow).order_by(TrialRow.number)])
+    assert revisions == sorted(set(revisions))
+    assert revisions[-1] < studies.revision_of(there.database, "s")
+
+
+def test_only_the_weights_that_are_wanted_are_packed(study: Study, tmp_path: Path) -> None:
+    best = study.best()
+    assert best is not None
+    for weights, packed in (("all", {0, 1, 2}), ("best", {best.number}), ("none", set())):
+        pack(study, tmp_path / "s.zip", weights)
+        with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+            assert {int(n.split("/")[1]) for n in archive.namelist() if n.endswith("best.safetensors")} == packed
+    with pytest.raises(Usage, match="--weights 'most' is unknown"):
+        pack(study, tmp_path / "s.zip", "most")
+
+
+def test_a_study_under_way_is_packed_as_it_was_saved_and_goes_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t1="disk")
+    study = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 3)
+    with pytest.raises(Fault):
+        run(study)
+    pack(study, tmp_path / "s.zip")
+    monkeypatch.delenv("STUB")
+    run(study)
+    there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere", name="t", corpus="somewhere")
+    assert (there.name, there.specification["corpus"]["name"], there.state) == ("t", "somewhere", "stopped")
+    assert "it came from s.zip; `tuner resume t` goes on" in str(there.why)
+    assert [t.state for t in there.trials()] == ["complete", "waiting"]
+    there.resume()
+    run(there)
+    found = [(t.params, t.value) for t in there.trials()]
+    assert found == [(t.params, t.value) for t in study.trials()]  # the third was proposed here and there alike
+    result = json.loads((there.run_folder(1, tmp_path / "cache") / "result.json").read_text())
+    assert result["starts"] == "xx"  # its checkpoint came with it
+
+
+def test_nothing_takes_an_other_studys_place(study: Study, tmp_path: Path) -> None:
+    pack(study, tmp_path / "s.zip")
+    with pytest.raises(Usage, match="study 's' is in .* already: give this one a name of its own"):
+        unpack(study.database, tmp_path / "s.zip", tmp_path / "elsewhere")
+    assert unpack(study.database, tmp_path / "s.zip", tmp_path / "elsewhere", name="copy").plain()["budget"] == 3
+    with pytest.raises(Usage, match="is not allowed: a name has"):
+        unpack(study.database, tmp_path / "s.zip", tmp_path / "elsewhere", name="../up")
+
+
+def rewritten(file: Path, change: Change, sums: bool = True) -> Path:
+    """The bundle changed, its manifest's checksums right again where `sums`."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    if sums:
+        manifest = json.loads(entries[MANIFEST])
+        names = [name for name in entries if name != MANIFEST]
+        manifest["files"] = {n: {"sha256": sha256(entries[n]).hexdigest(), "bytes": len(entries[n])} for n in names}
+        entries[MANIFEST] = json.dumps(manifest).encode()
+    changed = file.with_name("changed.zip")
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return changed
+
+
+def record(change: Callable[[dict[str, Any]], object]) -> Change:
+    """A change of the record's values."""
+
+    def apply(entries: dict[str, bytes]) -> None:
+        content = json.loads(entries[RECORD])
+        change(content)
+        entries[RECORD] = json.dumps(content).encode()
+
+    return apply
+
+
+def manifest(**changes: Any) -> Change:
+    def apply(entries: dict[str, bytes]) -> None:
+        entries[MANIFEST] = json.dumps({**json.loads(entries[MANIFEST]), **changes}).encode()
+
+    return apply
+
+
+def put(name: str, data: bytes = b"x") -> Change:
+    return lambda entries: entries.__setitem__(name, data)
+
+
+WEIGHTS = "trials/0000/best.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "sums", "said"),
+    [
+        (manifest(format=2, made_by="9.9"), True, r"has format 2, newer than this program's 1: upgrade .*9\.9"),
+        (manifest(format="1"), True, "has format '1', newer"),
+        (put(WEIGHTS, bytes(256)), False, "best.safetensors is not what was packed"),
+        (put(WEIGHTS, bytes(255)), False, "best.safetensors is not as long as its manifest says"),
+        (put("trials/0000/../../../evil"), True, r"holds 'trials/0000/../../../evil', which is no file of a study"),
+        (put("/etc/passwd"), True, "holds '/etc/passwd'"),
+        (put("trials/0000/evil.pkl"), True, "evil.pkl', which is no file of a study"),
+        (put("trials/00000/spec.json"), True, "which is no file of a study"),
+        (put("trials/0000/spec.json/"), True, "which is no file of a study"),
+        (put("trials/0009/spec.json"), True, "study.json is not what this program writes .*of no trial"),
+        (put("more"), False, "its entries are not those of its manifest"),
+        (lambda entries: entries.pop(WEIGHTS), False, "its entries are not those of its manifest"),
+        (lambda entries: entries.pop(RECORD), True, "it has no study.json"),
+        (lambda entries: entries.pop(MANIFEST), False, "is no bundle: it has no manifest.json"),
+        (put(MANIFEST, b"["), False, "manifest.json cannot be read"),
+        (put(MANIFEST, b"[]"), False, "manifest.json is not what was packed"),
+        (put(RECORD, b"[]"), True, "study.json is not what was packed"),
+        (record(lambda r: r.pop("epochs")), True, r"not what this program writes \(KeyError\('epochs'\)\)"),
+        (record(lambda r: r["trials"][0].update(state="gone")), True, "the trials"),
+        (record(lambda r: r["trials"][0].update(artifacts="../../etc")), True, "the columns of tuner_trials"),
+        (record(lambda r: r["trials"][0].update(params="r")), True, "params = 'r'"),
+        (record(lambda r: r["trials"].pop(0)), True, "the trials"),
+        (record(lambda r: r["study"].update(folder="/")), True, "the columns of tuner_studies"),
+        (record(lambda r: r["study"]["specification"].pop("space")), True, "the study"),
+        (record(lambda r: r["study"]["specification"].update(space={})), True, "not what this program writes"),
+        (record(lambda r: r["study"].update(name="../up")), True, "is not allowed: a name has"),
+        (record(lambda r: r["study"].update(state="what")), True, "the study"),
+    ],
+)
+def test_what_was_not_packed_so_is_refused_and_leaves_nothing(
+    study: Study, tmp_path: Path, change: Change, sums: bool, said: str
+) -> None:
+    pack(study, tmp_path / "s.zip")
+    changed = rewritten(tmp_path / "s.zip", change, sums)
+    database = other(tmp_path)
+    with pytest.raises(Usage, match=said):
+        unpack(database, changed, tmp_path / "elsewhere")
+    assert studies.all_studies(database) == []
+    left = list((tmp_path / "elsewhere").rglob("*"))
+    assert left == []
+    assert not (tmp_path / "evil").exists()
+    unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")  # nothing stands in the way
+
+
+def test_every_byte_of_a_bundle_counts(study: Study, tmp_path: Path) -> None:
+    pack(study, tmp_path / "s.zip", "best")
+    whole = (tmp_path / "s.zip").read_bytes()
+    database = other(tmp_path)
+    for cut in (0, 3, len(whole) // 3, len(whole) - 30):
+        (tmp_path / "cut.zip").write_bytes(whole[:cut])
+        with pytest.raises(Usage, match="is no bundle"):
+            unpack(database, tmp_path / "cut.zip", tmp_path / "elsewhere")
+    refused = 0
+    for place in range(40, len(whole), len(whole) // 40):
+        flipped = bytearray(whole)
+        flipped[place] ^= 0x55
+        (tmp_path / "flipped.zip").write_bytes(flipped)
+        try:
+            found = unpack(database, tmp_path / "flipped.zip", tmp_path / "elsewhere", name=f"f{place}")
+        except Usage:
+            refused += 1
+        else:  # a byte that decides nothing: a time or a system's number in a header
+            assert [t.plain()["metrics"] for t in found.trials()] == [t.plain()["metrics"] for t in study.trials()]
+    assert refused > 20
+    with pytest.raises(Usage, match="does not exist"):
+        unpack(database, tmp_path / "nothing.zip", tmp_path / "elsewhere")
+
+
+def test_lost_files_are_said_when_packing(study: Study, tmp_path: Path) -> None:
+    (Path(study.store.address) / "0002" / "again" / "best.safetensors").write_bytes(b"changed")
+    with pytest.raises(Fault, match="is not what was published"):
+        pack(study, tmp_path / "s.zip")
+    assert not list(tmp_path.glob("*.zip")) + list(tmp_path.glob(".*.half"))
+    study.store.delete("0002")
+    with pytest.raises(Fault, match="0002/again is gone"):
+        pack(study, tmp_path / "s.zip")
+    with pytest.raises(Fault, match="cannot be written"):
+        pack(study, tmp_path / "no" / "s.zip")
+
+
+def test_every_kind_of_file_has_its_place() -> None:
+    assert all(bundle.ENTRY.fullmatch(f"trials/0000/{name}") for name in FILES)
+    assert bundle.ENTRY.fullmatch("trials/12345/spec.json")

@@ -1,0 +1,143 @@
+"""Sweeps and comparisons of several techniques: exact budgets, gone on with, nothing begun that cannot be finished."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stub_study import CORPUS, STUB, behave
+
+from tuner import space, studies, sweep, trainer
+from tuner.cli import app
+from tuner.database import Database
+from tuner.errors import Fault, Usage
+from tuner.launch import Proposal
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(spec: Mapping[str, Any], corners: list[Mapping[str, Any]]) -> dict[str, Any]:
+        if "d_z" in spec["values"] and spec["technique"] == "rnnlm":
+            raise Usage("d_z makes no sense without a code.")
+        return {**CORPUS, "latent": spec["technique"] != "rnnlm", "stages": 1, "warnings": []}
+
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
+    monkeypatch.setattr(trainer, "check", check)
+    monkeypatch.delenv("STUB", raising=False)
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A command's JSON."""
+
+    def run(*arguments: str) -> Any:
+        where = ("--database", f"sqlite:///{tmp_path}/t.db", "--runs", str(tmp_path / "runs"))
+        app([*arguments, *where], standalone_mode=False)
+        text = capsys.readouterr().out
+        return json.loads(text) if "--json" in arguments else text
+
+    return run
+
+
+def params(study: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(trial["state"], trial["params"]) for trial in study["trials"]]
+
+
+def test_a_sweep_has_a_trial_for_each_value_in_order_and_no_more(tuner: Command) -> None:
+    again = ("sweep", "--technique", "sfb", "--json", "--set", "gamma=1.1", "--over")
+    found = tuner(*again, "r=5,1,20,5.0")
+    assert (found["study"], found["budget"]) == ("sfb-grammar-tiny-over-r", 3)
+    assert params(found) == [("complete", {"r": 5.0}), ("complete", {"r": 1.0}), ("complete", {"r": 20.0})]
+    assert found["fixed"] == {"gamma": 1.1, "alpha": 0.01, "epsilon": 1.0, "nll": "tempered"}
+    same, more = tuner(*again, "r=1,5,20"), tuner(*again, "r=10,5")
+    assert same["trials"] == found["trials"]
+    assert (more["trials"][:3], params(more)[3:]) == (found["trials"], [("complete", {"r": 10.0})])
+    assert "tuner rates sfb-grammar-tiny-over-r" in tuner("sweep", "-t", "sfb", "--set", "gamma=1.1", "--over", "r=5")
+
+
+def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
+    tuner: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t0="nan", t2="disk")
+    with pytest.raises(Fault, match="trial 2 stopped"):
+        tuner("sweep", "-t", "mdr", "--over", "r=1,2,5,10")
+    monkeypatch.delenv("STUB")
+    found = tuner("sweep", "-t", "mdr", "--over", "r=1,2,5,10", "--json")
+    assert [state for state, _ in params(found)] == ["failed", "complete", "complete", "complete"]
+
+
+def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None:
+    found = tuner("sweep", "-t", "mdr", "--over", "d_z=2,4", "--json")
+    assert params(found) == [("complete", {"d_z": 2}), ("complete", {"d_z": 4})]
+    assert found["fixed"] == {"r": 5.0, "nll": "tempered"}
+
+
+@pytest.mark.parametrize(
+    ("over", "fixed", "said"),
+    [
+        ("r", {}, "--over 'r' is no list of values: write e.g. --over r=1,2,5,10,20"),
+        ("r=1,,2", {}, "is no list of values"),
+        ("r=1,99", {}, "r = 99 is out of mdr's domain: r must be 1 to 30"),
+        ("r=1,2", {"r": 3.0}, "--set r=3.0 fixes what --over r sweeps"),
+    ],
+)
+def test_what_cannot_be_swept_is_said(over: str, fixed: dict[str, Any], said: str) -> None:
+    with pytest.raises(Usage, match=said):
+        sweep.proposal(Proposal(space.load("mdr"), 0, "s", fixed=fixed), *sweep.parse(over))
+
+
+def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command) -> None:
+    asked = ("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--json")
+    found = tuner(*asked)
+    assert [(s["study"], len(s["trials"])) for s in found["studies"]] == [
+        ("mdr-grammar-tiny", 2),
+        ("sfb-grammar-tiny", 2),
+    ]
+    best = [s["best"]["metrics"]["nll"] for s in found["studies"]]
+    assert [row["figures"]["nll"]["mean"] for row in found["comparison"]] == best
+    assert tuner(*asked) == found  # a finished comparison is printed again
+    assert "search: the search's best trial" in tuner(*asked[:-1])
+
+
+def test_a_technique_that_breaks_keeps_no_other_from_its_turn(
+    tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t0="crash")
+    with pytest.raises(Fault, match="study mdr-grammar-tiny has stopped itself: .* study sfb-grammar-tiny has"):
+        tuner("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--max-failures", "1")
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    assert [study.state for study in studies.all_studies(database)] == ["broken", "broken"]
+    database.close()
+
+
+def test_all_leaves_out_what_is_not_allowed_and_what_is_named_is_not(
+    tuner: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(Usage, match="d_z makes no sense"):
+        tuner("launch", "-t", "mdr", "-t", "rnnlm", "--set", "d_z=2", "--workers", "0")
+    assert not (tmp_path / "t.db").exists()  # nothing is made unless all can be
+    tuner("launch", "--all", "-n", "1", "--set", "d_z=2", "--workers", "0")
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    names = {study.name for study in studies.all_studies(database)}
+    database.close()
+    assert names == {f"{name}-grammar-tiny" for name in space.techniques() if name not in ("rnnlm", "mim")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "launch needs --technique NAME"),
+        (("--all", "-t", "mdr"), "--technique mdr and --all exclude each other"),
+        (("-t", "mdr", "-t", "sfb", "--study", "s"), "--study is for one technique, and there are 2"),
+        (("--all", "--detach"), "--detach is for one technique"),
+    ],
+)
+def test_what_does_not_go_with_several_techniques_is_said(
+    arguments: tuple[str, ...], said: str, tuner: Command
+) -> None:
+    with pytest.raises(Usage, match=said):
+        tuner("launch", *arguments)

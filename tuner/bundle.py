@@ -1,0 +1,388 @@
+"""A study in one file: a zip archive of its record and its trials' files, with a manifest of checksums, to be opened elsewhere.
+
+manifest.json    the format's number, the study's name, and every other entry's SHA-256 and size
+study.json       the study, its trials, epochs and attempts, as JSON values
+trials/0003/…    a trial's files, as `trainers` names them
+
+Nothing is pickled, and nothing of a bundle is believed before it is checked: entries have these names and no others, are all in
+the manifest and once, and are what it says. Only then is anything entered into a database.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect, select
+
+from tuner import __version__
+from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Store
+from tuner.database import AttemptRow, Database, EpochRow, StudyRow, TrialRow
+from tuner.errors import Clash, Fault, Usage
+from tuner.launch import check_name
+from tuner.samplers import SAMPLERS
+from tuner.space import Space
+from tuner.studies import IDENTITY, OBJECTIVES, OVER, STATES, STUDY_STATES, Study, open_study
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+FORMAT = 1
+RECORD = "study.json"
+ENTRY = re.compile(rf"trials/(\d{{4}}|[1-9]\d{{4,8}})/({'|'.join(map(re.escape, FILES))})")
+WEIGHTS = "best.safetensors"
+CHOICES = ("all", "best", "none")
+"""whose weights are packed; all else of a trial is small"""
+DATED = (1980, 1, 1, 0, 0, 0)
+"""every entry's time, so that the same study makes the same file"""
+LARGEST_RECORD = 2**30
+"""bytes of what is read into memory"""
+CHUNK = 2**20
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""what zipfile raises of a damaged archive, or of one that is encrypted or compressed as no bundle is"""
+OWN = {
+    StudyRow: ("name", "specification", "budget", "state", "why", "rules", "attrs", "created_at"),
+    TrialRow: (
+        "number", "state", "params", "value", "values", "metrics", "cost", "attrs", "reason", "message", "losses", "seconds",
+        "worker", "created_at", "started_at", "ended_at",
+    ),
+    EpochRow: ("trial", "epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective"),
+    AttemptRow: ("trial", "seed", "state", "reason", "message", "worker", "host", "pid", "started_at", "ended_at"),
+}  # fmt: skip
+"""what goes into a bundle: all but leases, tokens, revisions and places"""
+
+
+def pack(study: Study, file: Path, weights: str = "all") -> int:
+    """Writes the study into a file, whole or not at all; returns its size. Trials under way are packed as they were last saved.
+
+    Raises:
+        Usage: if `weights` is none of `CHOICES`.
+        Fault: if one of its files is gone or damaged, or the bundle cannot be written.
+    """
+    if weights not in CHOICES:
+        raise Usage(f"--weights {weights!r} is unknown: choose one of {', '.join(CHOICES)}.")
+    content, places = _record(study)
+    best = study.best()
+    kept = {trial["number"] for trial in content["trials"]} if weights == "all" else set()
+    kept |= {best.number} if weights == "best" and best is not None else set()
+    half = file.with_name(f".{file.name}.half")
+    try:
+        with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as archive:
+            files = {RECORD: _put(archive, RECORD, json.dumps(content, ensure_ascii=False).encode())}
+            for trial in content["trials"]:
+                if (generation := places[trial["number"]]) is not None:
+                    leave = set() if trial["state"] == "waiting" else {CHECKPOINT}
+                    leave |= set() if trial["number"] in kept else {WEIGHTS}
+                    for name, data in _files(study.store, generation, leave):
+                        entry = f"trials/{trial['number']:04d}/{name}"
+                        files[entry] = _put(archive, entry, data)
+            manifest = {"format": FORMAT, "made_by": __version__, "study": study.name, "files": files}
+            _put(archive, MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        half.replace(file)
+    except OSError as error:
+        raise Fault(f"--bundle {file} cannot be written ({error.strerror}).") from error
+    finally:
+        half.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> dict[str, Any]:
+    archive.writestr(zipfile.ZipInfo(name, DATED), data, zipfile.ZIP_DEFLATED)
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _record(study: Study) -> tuple[dict[str, Any], dict[int, str | None]]:
+    """The study as JSON values, and where each trial's newest files are."""
+    tables = (TrialRow, TrialRow.number), (EpochRow, EpochRow.epoch), (AttemptRow, AttemptRow.id)
+
+    def look(session: "Session") -> tuple[dict[str, Any], dict[int, str | None]]:
+        found: dict[str, Any] = {"study": _plain(session.get_one(StudyRow, study.name))}
+        rows: dict[type, list[Any]] = {
+            table: list(session.scalars(select(table).where(table.study == study.name).order_by(order)))
+            for table, order in tables
+        }
+        found |= {key: [_plain(row) for row in rows[table]] for key, table in LISTS.items()}
+        return found, {row.number: row.artifacts for row in rows[TrialRow]}
+
+    content, places = study.database.read(look)
+    for trial in content["trials"]:
+        trial["state"] = "waiting" if trial["state"] == "running" else trial["state"]
+    for attempt in content["attempts"]:
+        attempt["state"] = "interrupted" if attempt["state"] == "running" else attempt["state"]
+    content["epochs"].sort(key=lambda epoch: (epoch["trial"], epoch["epoch"]))
+    return content, places
+
+
+LISTS = {"trials": TrialRow, "epochs": EpochRow, "attempts": AttemptRow}
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {key: getattr(row, key) for key in OWN[type(row)]}
+
+
+def _files(store: Store, generation: str, leave: set[str]) -> Iterator[tuple[str, bytes]]:
+    """A generation's files, each as it was published."""
+    listed = store.read(f"{generation}/{MANIFEST}")
+    if listed is None:
+        raise Fault(f"{store.address}/{generation} is gone, so the study cannot be packed.")
+    for name, facts in json.loads(listed).items():
+        if name not in FILES or name in leave:
+            continue
+        data = store.read(f"{generation}/{name}")
+        if data is None or hashlib.sha256(data).hexdigest() != facts["sha256"]:
+            raise Fault(
+                f"{store.address}/{generation}/{name} is not what was published, so the study cannot be packed."
+            )
+        yield name, data
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that has been checked but for its large files' content, which is checked as it is unpacked."""
+
+    file: Path
+    files: dict[str, dict[str, Any]]
+    content: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.content["study"]["name"])
+
+
+def unpack(
+    database: Database, file: Path, runs: Path, artifacts: str | None = None, name: str = "", corpus: str = ""
+) -> Study:
+    """Enters a bundle's study into a database, stopped unless it was over, its files in a folder of `runs` or in `artifacts`.
+
+    Args:
+        name: its name here; empty: its own.
+        corpus: where its text is here; empty: where it was. What it must be, its fingerprint says.
+
+    Raises:
+        Usage: if the file is no bundle, damaged, of a newer program, or there is a study of that name.
+        Fault: if it cannot be read, or its files not be written.
+    """
+    import optuna
+
+    from tuner.history import record
+
+    bundle = _opened(file)
+    called = name or bundle.name
+    check_name(called)
+    if database.read(lambda session: session.get(StudyRow, called)) is not None:
+        raise _exists(called, database)
+    unique = f"{called}-{secrets.token_hex(3)}"
+    store = Store(f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve()))
+    try:
+        generations = _publish(bundle, store, runs)
+        try:
+            optuna.create_study(
+                study_name=called,
+                storage=database.storage,
+                directions=OBJECTIVES[bundle.content["study"]["specification"]["objective"]],
+            )
+        except optuna.exceptions.DuplicatedStudyError as error:
+            raise _exists(called, database) from error
+        database.run(lambda session: _enter(session, database, bundle, called, store.address, generations, corpus))
+    except BaseException:
+        store.delete()
+        raise
+    study = open_study(database, called)
+    record(study)
+    return study
+
+
+def _exists(name: str, database: Database) -> Clash:
+    return Clash(f"study {name!r} is in {database.url} already: give this one a name of its own with --study NAME.")
+
+
+def _enter(
+    session: "Session",
+    database: Database,
+    bundle: Bundle,
+    name: str,
+    folder: str,
+    generations: Mapping[int, str],
+    corpus: str,
+) -> None:
+    content, facts = bundle.content, dict(bundle.content["study"])
+    there = session.get(StudyRow, name)
+    if there is not None and there.folder == folder:  # done already, and word of it was lost
+        return
+    if there is not None:
+        raise _exists(name, database)
+    revision = int(database.clock(session) * 1000)
+    left = len([t for t in content["trials"] if t["state"] in OVER]) < facts["budget"]
+    if left and facts["state"] == "active":
+        facts |= {"state": "stopped", "why": f"it came from {bundle.file.name}; `tuner resume {name}` goes on"}
+    specification = dict(facts["specification"])
+    if corpus:
+        specification["corpus"] = {**specification["corpus"], "name": corpus}
+    own = {
+        "name": name,
+        "specification": specification,
+        "folder": folder,
+        "rules": {**facts["rules"], "deadline": None},
+    }
+    study = StudyRow(**{**facts, **own}, revision=revision)
+    session.add(study)
+    session.flush()
+    for trial in content["trials"]:
+        revision += 1
+        session.add(TrialRow(study=name, revision=revision, artifacts=generations.get(trial["number"]), **trial))
+    for epoch in content["epochs"]:
+        revision += 1
+        session.add(EpochRow(study=name, revision=revision, **epoch))
+    for attempt in content["attempts"]:
+        session.add(AttemptRow(study=name, token=secrets.token_hex(16), **attempt))
+    study.revision = revision
+
+
+def _opened(file: Path) -> Bundle:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _checked(archive, file)
+    except FileNotFoundError as error:
+        raise Usage(f"bundle {file} does not exist.") from error
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # the latter two: what no bundle is packed with
+        raise Usage(f"{file} is no bundle, or a damaged one ({error}): copy it again.") from error
+    except OSError as error:
+        raise Fault(f"bundle {file} cannot be read ({error.strerror}).") from error
+
+
+def _checked(archive: zipfile.ZipFile, file: Path) -> Bundle:
+    """The manifest against the archive's entries, and the record against what this program writes."""
+
+    def damaged(why: str) -> Usage:
+        return Usage(f"bundle {file} is damaged: {why}; copy it again, or pack it anew.")
+
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise damaged("it has two entries of one name")
+    if MANIFEST not in entries:
+        raise Usage(f"{file} is no bundle: it has no {MANIFEST}; `tuner export STUDY --bundle FILE` makes one.")
+    manifest = _json(archive, entries[MANIFEST], damaged)
+    made = manifest.get("format")
+    if not isinstance(made, int) or made > FORMAT:
+        raise Usage(
+            f"bundle {file} has format {made!r}, newer than this program's {FORMAT}: upgrade tuner "
+            f"(it was packed by {str(manifest.get('made_by'))[:40]})."
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict) or set(files) != set(entries) - {MANIFEST}:
+        raise damaged("its entries are not those of its manifest")
+    for name, facts in files.items():
+        if name != RECORD and not ENTRY.fullmatch(name):
+            raise Usage(f"bundle {file} holds {name[:80]!r}, which is no file of a study: nothing of it was unpacked.")
+        if not isinstance(facts, dict) or facts.get("bytes") != entries[name].file_size:
+            raise damaged(f"{name} is not as long as its manifest says")
+    if RECORD not in files:
+        raise damaged(f"it has no {RECORD}")
+    content = _json(archive, entries[RECORD], damaged, files[RECORD].get("sha256"))
+    try:
+        _judge(content, files)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise damaged(f"{RECORD} is not what this program writes ({error!r})") from error
+    return Bundle(file, files, content)
+
+
+def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, damaged: Any, sha256: str | None = None) -> dict[str, Any]:
+    if entry.file_size > LARGEST_RECORD:
+        raise damaged(f"{entry.filename} is too large")
+    try:
+        data = archive.read(entry)
+        found = json.loads(data)
+    except (ValueError, *UNREADABLE) as error:
+        raise damaged(f"{entry.filename} cannot be read ({error})") from error
+    if not isinstance(found, dict) or (sha256 is not None and hashlib.sha256(data).hexdigest() != sha256):
+        raise damaged(f"{entry.filename} is not what was packed")
+    return found
+
+
+def _judge(content: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+    """Refuses, by any error, a record that could not have been written by `_record`."""
+    study = content["study"]
+    facts = study["specification"]
+    for table, rows in ((StudyRow, [study]), *((table, content[key]) for key, table in LISTS.items())):
+        columns = inspect(table).columns
+        for row in rows:
+            if set(row) != set(OWN[table]):
+                raise ValueError(f"the columns of {table.__tablename__}")
+            for key, value in row.items():
+                _judge_type(columns[key], value)
+    missing = [key for key in IDENTITY if key not in facts]
+    if missing or facts["objective"] not in OBJECTIVES or study["state"] not in STUDY_STATES or study["budget"] < 0:
+        raise ValueError(f"the study {missing}")
+    Space.of(facts["space"])
+    numbers = [trial["number"] for trial in content["trials"]]
+    if numbers != list(range(len(numbers))) or not all(trial["state"] in STATES for trial in content["trials"]):
+        raise ValueError("the trials")
+    places = {int(found[1]) for name in files if (found := ENTRY.fullmatch(name))}
+    own = {row["trial"] for key in ("epochs", "attempts") for row in content[key]}
+    if not (places | own) <= set(numbers):
+        raise ValueError("files or epochs of no trial")
+
+
+def _judge_type(column: Any, value: object) -> None:
+    kind = column.type.python_type
+    if kind is object:  # JSON
+        kinds: tuple[type, ...] = (list,) if column.name == "values" else (dict,)
+    else:
+        kinds = (int, float) if kind is float else (kind,)
+    if not (value is None and column.nullable) and not isinstance(value, kinds):
+        raise ValueError(f"{column.name} = {str(value)[:40]!r}")
+
+
+def _publish(bundle: Bundle, store: Store, runs: Path) -> dict[int, str]:
+    """Puts the trials' files into the store, each checked; returns the place of each trial's."""
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        size = sum(int(facts["bytes"]) for facts in bundle.files.values())
+        free = shutil.disk_usage(runs).free
+        if size > free:
+            raise Fault(f"bundle {bundle.file} needs {size:,} bytes, and {runs} has {free:,}: name another --runs.")
+        generations: dict[int, str] = {}
+        with tempfile.TemporaryDirectory(dir=runs, prefix=".import-") as work, zipfile.ZipFile(bundle.file) as archive:
+            for entry in bundle.files:
+                if (found := ENTRY.fullmatch(entry)) is not None:
+                    folder = Path(work, found[1])
+                    folder.mkdir(exist_ok=True)
+                    _extract(archive, entry, bundle, folder / found[2])
+            for folder in sorted(Path(work).iterdir()):
+                generation = f"{folder.name}/imported"
+                store.publish(folder, generation)
+                generations[int(folder.name)] = generation
+        return generations
+    except OSError as error:
+        raise Fault(f"the bundle's files cannot be written ({error.strerror or error}).") from error
+
+
+def _extract(archive: zipfile.ZipFile, entry: str, bundle: Bundle, target: Path) -> None:
+    digest = hashlib.sha256()
+    try:
+        with archive.open(entry) as packed, target.open("wb") as out:
+            while chunk := packed.read(CHUNK):
+                digest.update(chunk)
+                out.write(chunk)
+        whole = digest.hexdigest() == bundle.files[entry]["sha256"]
+    except UNREADABLE:
+        whole = False
+    if not whole:
+        raise Usage(f"bundle {bundle.file} is damaged: {entry} is not what was packed; copy it again, or pack it anew.")
+
+
+def is_foreign(study: Study) -> bool:
+    """Whether going on with the study would load a sampler that is not this program's."""
+    return study.specification["sampler"] not in SAMPLERS
