@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from api_server import DESCRIBED, application
 from fastapi.testclient import TestClient
-from test_cli import run
 
 from trainers import corpus as trainers_corpus
 from trainers import kjv
@@ -18,6 +18,7 @@ from trainers.corpus import UNK, load
 from trainers.errors import BadInput
 from trainers.options import CorpusOptions
 from tuner import corpora, studies, trainer
+from tuner.cli import app
 from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
 
@@ -142,18 +143,27 @@ def test_a_commands_corpus_is_a_known_name_then_a_registered_one_then_a_folder(
     assert corpora.named(url, "kjv") == corpora.Source("kjv", "kjv")
 
 
-def test_the_commands_add_describe_list_and_remove(tmp_path: Path) -> None:
-    folder(tmp_path / "text")
-    said = run("corpora", "add", "mine", "text", "--labels", cwd=tmp_path).stderr
-    assert f"corpus mine is {tmp_path / 'text'}: 3 train, 3 valid, 3 test sentences, 12 words, 2 classes" in said
-    described = json.loads(run("corpora", "mine", "--json", cwd=tmp_path).stdout)
-    assert (described["name"], described["classes"]) == (str(tmp_path / "text"), 2)
-    listed = json.loads(run("corpora", "--json", cwd=tmp_path).stdout)
-    assert {"name": "mine", "description": f"{tmp_path / 'text'}, with labels"} in listed
-    refused = run("corpora", "add", "none", "nowhere", cwd=tmp_path, code=2).stderr
-    assert "nowhere' is no folder" in refused
-    run("corpora", "remove", "mine", cwd=tmp_path)
-    assert "mine" not in run("corpora", cwd=tmp_path).stdout
+def test_the_commands_add_describe_list_and_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], asked: list[Any]
+) -> None:
+    """What they say; `tests/test_guides.py` has trainers read a corpus."""
+    monkeypatch.chdir(tmp_path)
+    mine = folder(tmp_path / "text")
+
+    def run(*words: str) -> Any:
+        typer.main.get_command(app)(["corpora", *words], standalone_mode=False)
+        return capfd.readouterr()
+
+    assert f"corpus mine is {mine}: 1 train sentences, 5 words, 2 classes" in run("add", "mine", "text", "--labels").err
+    assert json.loads(run("mine", "--json").out)["classes"] == 2
+    assert asked[-1] == ("corpus", str(mine), '{"labels": true}')
+    run("describe", "mine", "--set", "min_count=2")
+    assert asked[-1] == ("corpus", str(mine), '{"labels": true, "min_count": 2}')
+    assert {"name": "mine", "description": f"{mine}, with labels"} in json.loads(run("--json").out)
+    with pytest.raises(Usage, match="gone' is no folder"):
+        run("add", "other", "gone")
+    run("remove", "mine")
+    assert "mine" not in run().out
 
 
 def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_request(

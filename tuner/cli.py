@@ -396,19 +396,29 @@ def trials(
 )
 def export(
     study: StudyArgument,
-    form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
-    out: Annotated[Path | None, typer.Option("--out", help="A file.", show_default="standard output")] = None,
+    form: Annotated[str, typer.Option("--format", help="csv, json or tensorboard.")] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A file; with tensorboard a folder.", show_default="standard output"),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Instead: all of the study in one file.", show_default=False)
     ] = None,
     weights: Annotated[str, typer.Option("--weights", help="Of a bundle: all, the best trial's, or none.")] = "all",
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Write a study's trials as CSV or JSON, or the study with its files into a bundle for `tuner import`."""
+    """Write a study's trials as CSV or JSON, its curves for TensorBoard, or all of it into a bundle for `tuner import`."""
     from tuner import report, studies
 
-    if form not in ("csv", "json"):
-        raise Usage(f"--format {form!r} is unknown: choose csv or json.")
+    if form not in ("csv", "json", "tensorboard"):
+        raise Usage(f"--format {form!r} is unknown: choose csv, json or tensorboard.")
+    if form == "tensorboard" and bundle is None:  # many files
+        from tuner import tensorboard
+
+        with opened(database) as there:
+            place = tensorboard.write(studies.open_study(there, study), out)
+        say(f"wrote {place}; look at it with: tensorboard --logdir {out}")
+        return
     with opened(database) as there:
         found = studies.open_study(there, study)
         if bundle is not None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -281,6 +282,6 @@ def upgrade(database: DatabaseOption = DATABASE) -> None:
     from tuner.database import SCHEMA, Database
 
     opened_ = Database(database, create=True, upgrade=True)
-    with opened_.errors():
+    with closing(opened_), opened_.errors():
         assert opened_.storage is not None  # Optuna's tables too
     say(f"database {opened_.url} has schema {SCHEMA}")
