@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.speed import machine, megabytes, peak, sample_flops, wait_for
 from trainers import corpus as corpora
-from trainers import evaluation, memory, objectives
+from trainers import evaluation, objectives
 from trainers.corpus import Sentence, batches
 from trainers.models import Batch, SenVAE
 from trainers.options import Options
@@ -88,16 +88,13 @@ def main() -> None:
     noise = [torch.randn(arguments.samples, options.model.d_z, device=device) for _ in chosen]
     work = sum(map(len, chosen)) * arguments.samples
 
-    # The naive loop has memory as glibc manages it, which keeps blocks of up to 32 MB.
     def timed(what: str) -> tuple[torch.Tensor, float]:
-        memory.keep() if what == "ours" else memory.keep(32 * 2**20)
         wait_for(device)
         started = time.perf_counter()
         found = ours(model, chosen, noise, options.evaluation.rows) if what == "ours" else naive(model, chosen, noise)
         wait_for(device)
         return found, time.perf_counter() - started
 
-    memory.keep()
     ours(model, chosen[:2], [n[:50] for n in noise], options.evaluation.rows)  # not counted
     figures, seconds = timed("ours")
     same, naive_seconds = timed("naive")

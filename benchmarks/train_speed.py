@@ -23,7 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from benchmarks.speed import machine, megabytes, peak, training_flops, wait_for
 from trainers import corpus as corpora
-from trainers import memory, objectives
+from trainers import objectives
 from trainers.corpus import Sentence, batches
 from trainers.decoder import PAD_INDEX
 from trainers.latent.distributions import Gaussian
@@ -114,12 +114,10 @@ def main() -> None:
         wait_for(device)
         return sum(len(s) for sentences in part[1:] for s in sentences), time.perf_counter() - started
 
-    # The naive loop has memory as glibc manages it, which keeps blocks of up to 32 MB.
     loops = {"ours": (lambda s: training._step(s, []), order(True)), "naive": (naive.step, order(False))}
     totals = {name: [0, 0.0] for name in loops}
     for turn in range(TURNS):
         for name, (step, all_of) in loops.items():
-            memory.keep() if name == "ours" else memory.keep(32 * 2**20)
             tokens, seconds = timed(step, all_of[turn::TURNS])
             totals[name][0] += tokens
             totals[name][1] += seconds

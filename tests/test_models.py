@@ -1,6 +1,7 @@
 """The models against naive loops."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import LENGTHS, SMALL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.decoder import TokenNLL
 from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import ModelOptions, Options
@@ -184,6 +186,43 @@ def test_nll_equals_a_loop_over_words(tied: bool, grad: bool) -> None:
     with torch.set_grad_enabled(grad):
         found = model(Batch.of(SENTENCES, CPU)).distortion.tolist()
     assert found == pytest.approx([naive_nll(model, s, NOTHING) for s in SENTENCES])
+
+
+def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.decoder.CHUNK_LOGITS", {"cpu": 50})
+    torch.manual_seed(0)
+    states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * 3 for shape in ((23, 5), (11, 5), (11,)))
+    targets, shares, spare = torch.randint(11, (23,)), torch.randn(23, dtype=torch.float64), []
+
+    def loss_of(nll: Callable[..., Tensor]) -> tuple[Tensor, list[Tensor]]:
+        leaves = [leaf.clone().requires_grad_() for leaf in (states, weight, bias)]
+        found = nll(*leaves)
+        (found * shares).sum().backward()
+        return found.detach(), [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+    for _ in range(3):  # the second time in the first one's memory
+        ours = loss_of(lambda s, w, b: TokenNLL.apply(s, w, b, targets, spare))
+        plain = loss_of(lambda s, w, b: F.cross_entropy(F.linear(s, w, b), targets, reduction="none"))
+        torch.testing.assert_close(ours, plain)
+        assert len(spare) == 1
+    nll = TokenNLL.apply(100 * states, weight.requires_grad_(), bias, targets, spare)  # shares that 32 bits cannot hold
+    torch.testing.assert_close(nll, F.cross_entropy(F.linear(100 * states, weight, bias), targets, reduction="none"))
+
+
+def test_two_losses_at_once_do_not_share_memory() -> None:
+    weight, bias, spare = torch.randn(7, 3, requires_grad=True), torch.zeros(7), [torch.empty(1000)]
+    first, second = torch.randn(4, 3), torch.randn(6, 3)
+    a, b = torch.tensor([0, 1, 2, 3]), torch.tensor([6, 5, 4, 3, 2, 1])
+    losses = [TokenNLL.apply(s, weight, bias, t, spare).sum() for s, t in ((first, a), (second, b))]
+    (losses[0] + losses[1]).backward()
+    found, weight.grad = weight.grad, None
+    (
+        F.cross_entropy(first @ weight.t(), a, reduction="sum")
+        + F.cross_entropy(second @ weight.t(), b, reduction="sum")
+    ).backward()
+    torch.testing.assert_close(found, weight.grad)
+    with pytest.raises(RuntimeError):
+        losses[0].backward()
 
 
 def test_small_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

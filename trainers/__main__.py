@@ -49,9 +49,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
         report("done", load(arguments.name, build(CorpusOptions, json.loads(arguments.options))).describe())
         return
-    from trainers import memory, runs
+    from trainers import runs
 
-    memory.keep()
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     if arguments.command == "check":

@@ -1,0 +1,192 @@
+"""What the estimates of −log P(x) are worth on trained models, beside a reference of many draws.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.estimators --trials 30 --out /tmp/estimators
+
+Trains so many configurations of `sfb` and `beta`, drawn at random from their search spaces (trained ones in `--out` are taken as
+they are), or takes the finished runs that `--run` names. Of each: S = 1000 from q, the search's tempered estimate, and a
+reference from draws of all six q_λ at once, weighted by their mixture's density (the balance heuristic), for the same sentences.
+Prints a JSON object a model, then one that sums up: Kendall's τ between the ranking by each estimate and the reference's, each
+one's bias by rate, its cost in draws, how often the stated interval holds the reference, and with `--replications` how often it
+does for two of the models under so many seeds.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+from trainers import corpus as corpora
+from trainers import evaluation, runs, tempered
+from trainers.corpus import Sentence, batches
+from trainers.latent.distributions import Gaussian
+from trainers.models import Batch, SenVAE
+from trainers.options import EvaluationOptions
+from tuner import space
+
+RATES = (0.0, 2.0, 5.0, 10.0, 15.0, math.inf)
+"""bins of the table, nats"""
+ROWS = 2048
+
+
+@torch.no_grad()
+def reference(model: SenVAE, sentences: Sequence[Sentence], draws: int, seed: int) -> tuple[float, float, float]:
+    """Mean −log P(x) by draws of each q_λ, its standard error by halves, and the median effective sample size's share."""
+    prior, each, apart, sizes = model.prior_distribution(), [], [], []
+    assert isinstance(prior.components, Gaussian)
+    generator = torch.Generator().manual_seed(seed)
+    per = max(draws // len(tempered.TEMPERS) // 2 * 2, 2)
+    for indices in batches(sentences, 16, None):
+        batch = Batch.of([sentences[i] for i in indices], torch.device("cpu"))
+        posterior = model.posterior(batch)
+        assert isinstance(posterior, Gaussian)
+        proposals = [tempered.Proposal.of(posterior, prior.components, t) for t in tempered.TEMPERS]
+        shape = (per, *posterior.location.shape)
+        z = torch.cat(
+            [
+                p.draw(torch.randn(shape, generator=generator), torch.rand(shape[:2], generator=generator))[0]
+                for p in proposals
+            ]
+        )
+        log_q = torch.stack([p.log_prob(z) for p in proposals]).logsumexp(0) - math.log(len(proposals))
+        nll = torch.cat(
+            [
+                model.decoder(batch.repeat(len(part)), model.initial_state(part.flatten(0, 1))).view(len(part), -1)
+                for part in z.split(max(ROWS // len(indices), 1))
+            ]
+        )
+        log_w = (prior.log_prob(z) - log_q - nll).double()
+        each.append(math.log(len(z)) - log_w.logsumexp(0))
+        halves = [math.log(len(z) / 2) - log_w[start::2].logsumexp(0) for start in (0, 1)]
+        apart.append(halves[0] - halves[1])
+        sizes.append((2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp() / len(z))
+    found, difference = torch.cat(each), torch.cat(apart)
+    return (
+        found.mean().item(),
+        float(difference.square().sum().sqrt() / 2 / len(found)),
+        torch.cat(sizes).median().item(),
+    )
+
+
+def judge(folder: Path, corpus: corpora.Corpus, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A trained run's figures by each estimator."""
+    run = runs.open_run(folder)
+    model = run.model.eval()
+    assert isinstance(model, SenVAE)
+    chosen = evaluation.subset(corpus.splits["valid"], arguments.sentences)
+    found: dict[str, Any] = {"run": folder.name, "technique": run.spec.technique, "values": run.spec.values}
+
+    def timed(name: str, options: EvaluationOptions) -> evaluation.Metrics:
+        started = time.perf_counter()
+        metrics = evaluation.evaluate(model, chosen, options, arguments.seed)
+        found[f"{name}_seconds"] = round(time.perf_counter() - started, 2)
+        found[name] = round(metrics.nll, 4)
+        return metrics
+
+    metrics = timed("q1000", EvaluationOptions(nll="q", nll_samples=1000, rows=ROWS))
+    found |= {"rate": round(metrics.rate, 2), "q_draws": 1000 * len(chosen)}
+    timed("tempered", EvaluationOptions(nll="tempered", rows=ROWS))
+    made = tempered.estimate(model, chosen, arguments.seed, ROWS, metrics.rate)
+    pilot = tempered.PILOT_DRAWS * min(tempered.PILOT_SENTENCES, len(chosen)) * len(tempered.TEMPERS)
+    found |= {"error": made.se, "bias_bound": made.bias, "temper": made.temper, "tempered_draws": made.draws + pilot}
+    truth, error, share = reference(model, chosen, arguments.reference, arguments.seed + 1)
+    low, high = made.interval
+    found |= {"reference": round(truth, 4), "reference_error": error, "reference_ess": round(share, 3)}
+    found |= {"q1000_bias": round(metrics.nll - truth, 4), "tempered_bias": round(made.nll - truth, 4)}
+    found["covered"] = low - 2 * error <= truth <= high + 2 * error
+    return found
+
+
+def replicated(
+    folder: Path, corpus: corpora.Corpus, truth: float, error: float, arguments: argparse.Namespace
+) -> float:
+    """The share of so many seeds whose interval holds the reference."""
+    run = runs.open_run(folder)
+    assert isinstance(run.model, SenVAE)
+    chosen, held = evaluation.subset(corpus.splits["valid"], arguments.sentences), 0
+    for seed in range(1000, 1000 + arguments.replications):
+        low, high = tempered.estimate(run.model.eval(), chosen, seed, ROWS).interval
+        held += low - 2 * error <= truth <= high + 2 * error
+    return float(held / arguments.replications)
+
+
+def trained(arguments: argparse.Namespace) -> list[Path]:
+    """Folders of finished runs."""
+    if arguments.run:
+        return list(arguments.run)
+    rng, folders = np.random.default_rng(arguments.seed), []
+    for number in range(arguments.trials):
+        technique = ("sfb", "beta")[number % 2]
+        values: dict[str, Any] = {}
+        for parameter in space.load(technique).searched({}):
+            assert parameter.low is not None
+            assert parameter.high is not None
+            low, high = (math.log(v) if parameter.log else v for v in (parameter.low, parameter.high))
+            drawn = float(rng.uniform(low, high))
+            values[parameter.name] = math.exp(drawn) if parameter.log else drawn
+        values |= {"nll": "q", "nll_samples": 1, "nll_sentences": 10, "gallery": 0}
+        folder = arguments.out / f"{technique}-{number}"
+        runs.train(runs.Spec(technique, arguments.corpus, arguments.model, values, number), folder, lambda *_: None)
+        folders.append(folder)
+    return folders
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, action="append", help="a finished run's folder; may be repeated")
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--corpus", default="grammar")
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--out", type=Path, default=Path("estimators"))
+    parser.add_argument("--sentences", type=int, default=200)
+    parser.add_argument("--reference", type=int, default=6000, help="draws of a sentence")
+    parser.add_argument("--replications", type=int, default=0, help="of the models nearest to 3 and 9 nats")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    folders = trained(arguments)
+    corpus = corpora.load(arguments.corpus, runs.open_run(folders[0]).options.corpus)
+    judged = []
+    for folder in folders:
+        judged.append(judge(folder, corpus, arguments))
+        print(json.dumps(judged[-1]), flush=True)
+    truths = [found["reference"] for found in judged]
+    table = []
+    for low, high in pairwise(RATES):
+        part = [found for found in judged if low <= found["rate"] < high]
+        if part:
+            means = {key: round(float(np.mean([f[key] for f in part])), 3) for key in ("q1000_bias", "tempered_bias")}
+            worst = {f"worst_{key}": max((f[key] for f in part), key=abs) for key in ("q1000_bias", "tempered_bias")}
+            table.append({"rates": f"{low:g} to {high:g}", "models": len(part), **means, **worst})
+    summary: dict[str, Any] = {
+        "models": len(judged),
+        "kendall": {
+            key: round(float(kendalltau([f[key] for f in judged], truths)[0]), 4) for key in ("q1000", "tempered")
+        },
+        "by_rate": table,
+        "covered": sum(found["covered"] for found in judged),
+        "draws_share": round(float(np.mean([f["tempered_draws"] / f["q_draws"] for f in judged])), 3),
+        "seconds_share": round(float(np.mean([f["tempered_seconds"] / f["q1000_seconds"] for f in judged])), 3),
+        "resolved": sum(found["bias_bound"] <= tempered.RESOLVED for found in judged),
+    }
+    if arguments.replications:
+        near = {min(range(len(judged)), key=lambda i, r=rate: abs(judged[i]["rate"] - r)) for rate in (3.0, 9.0)}  # type: ignore[misc]
+        summary["replications"] = [
+            {
+                "run": judged[i]["run"],
+                "rate": judged[i]["rate"],
+                "covered": replicated(folders[i], corpus, truths[i], judged[i]["reference_error"], arguments),
+            }
+            for i in sorted(near)
+        ]
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()
