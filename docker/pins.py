@@ -5,8 +5,8 @@ libraries are not listed: PyTorch's own requirements pin them.
 """
 
 import tomllib
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Callable, Iterable
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -16,6 +16,8 @@ from packaging.version import Version
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 EXTRAS = ("api", "postgres", "s3", "kjv")
 """of the images"""
+CUDA = ("cuda-", "nvidia-", "triton")
+"""what the names of its libraries begin with: only a CUDA build of PyTorch asks for them"""
 
 
 def asked(extras: Iterable[str] = EXTRAS) -> list[Requirement]:
@@ -25,21 +27,24 @@ def asked(extras: Iterable[str] = EXTRAS) -> list[Requirement]:
     return [Requirement(line) for line in lines]
 
 
-def pins() -> dict[str, str]:
-    """Versions by name; without the local part that marks PyTorch's CPU build."""
+def pins(look: Callable[[str], Distribution] = distribution) -> dict[str, str]:
+    """Versions by name; without the local part that marks PyTorch's CPU build.
+
+    Raises:
+        PackageNotFoundError: if one is not installed here.
+    """
     found: dict[str, str] = {}
     waiting = [(need, extra) for need in asked() for extra in (need.extras or {""})]
     seen = set()
     while waiting:
         need, extra = waiting.pop()
         name = canonicalize_name(need.name)
-        if (name, extra) in seen or not (need.marker is None or need.marker.evaluate({"extra": ""})):
+        if (name, extra) in seen or name.startswith(CUDA):
+            continue
+        if not (need.marker is None or need.marker.evaluate({"extra": ""})):
             continue
         seen.add((name, extra))
-        try:
-            there = distribution(name)
-        except PackageNotFoundError:  # CUDA's libraries, beside a CPU build
-            continue
+        there = look(name)
         found[name] = Version(there.version).public
         for line in there.requires or ():
             other = Requirement(line)

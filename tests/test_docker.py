@@ -11,12 +11,16 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import distribution
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pins
 import pytest
 import yaml
 from api_server import free_port
+from packaging.version import Version
 
 from benchmarks.postgres import Postgres
 from tuner.database import Database
@@ -120,13 +124,30 @@ def test_no_image_gets_what_dockerignore_keeps_out() -> None:
     assert "/docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_constraints_pin_what_the_images_install_within_the_projects_ranges() -> None:
-    sys.path.insert(0, str(DOCKER))
-    import pins  # type: ignore[import-not-found]
+def test_what_only_a_cuda_build_of_torch_asks_for_is_left_to_it() -> None:
+    linux = '; platform_system == "Linux"'
+    needs = {"torch": [f"nvidia-cublas==13.1.1.3{linux}", f"cuda-bindings>=13{linux}", f"triton==3.6{linux}", "sympy"]}
 
+    def look(name: str) -> Any:
+        return SimpleNamespace(version="2.13.0+cu130", requires=needs.get(name, []))
+
+    found = pins.pins(look)
+    assert found["torch"] == "2.13.0"
+    assert "sympy" in found
+    assert not [name for name in found if name.startswith(("nvidia", "cuda", "triton"))]
+
+
+def test_constraints_pin_what_the_images_install_within_the_projects_ranges() -> None:
     lines = (DOCKER / "constraints.txt").read_text().splitlines()[1:]
     pinned = dict(line.split("==") for line in lines)
-    assert set(pins.pins()) <= set(pinned), "run `python docker/pins.py > docker/constraints.txt`"
+
+    def look(name: str) -> Any:
+        """What is installed here; of another version than the images' it may need other packages than theirs."""
+        there = distribution(name)
+        same = Version(there.version).public == pinned.get(name)
+        return there if same else SimpleNamespace(version=there.version, requires=[])
+
+    assert set(pins.pins(look)) <= set(pinned), "run `python docker/pins.py > docker/constraints.txt`"
     for need in pins.asked():
         assert need.specifier.contains(pinned[need.name.lower()]), need
     installs = [
