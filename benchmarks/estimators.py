@@ -22,33 +22,52 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.stats import kendalltau
+from torch import Tensor
 
 from trainers import corpus as corpora
 from trainers import evaluation, runs, tempered
 from trainers.corpus import Sentence, batches
-from trainers.latent.distributions import Gaussian
+from trainers.latent.distributions import Conditional, Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.options import EvaluationOptions
 from tuner import space
+from tuner.console import settings
 
 RATES = (0.0, 2.0, 5.0, 10.0, 15.0, math.inf)
 """bins of the table, nats"""
 ROWS = 2048
 
 
+class Own:
+    """A posterior as a proposal: q_λ with λ = 1, a flow's too."""
+
+    def __init__(self, posterior: Conditional) -> None:
+        self.posterior, self.log_prob = posterior, posterior.log_prob
+
+    def draw(self, noise: Tensor, _uniform: Tensor) -> tuple[Tensor, Tensor]:
+        return self.posterior.transform(noise)
+
+
 @torch.no_grad()
 def reference(model: SenVAE, sentences: Sequence[Sentence], draws: int, seed: int) -> tuple[float, float, float]:
     """Mean −log P(x) by draws of each q_λ, its standard error by halves, and the median effective sample size's share."""
     prior, each, apart, sizes = model.prior_distribution(), [], [], []
-    assert isinstance(prior.components, Gaussian)
     generator = torch.Generator().manual_seed(seed)
     per = max(draws // len(tempered.TEMPERS) // 2 * 2, 2)
+
+    def gaussian(found: Conditional) -> Gaussian:
+        if isinstance(found, Gaussian):
+            return found
+        return tempered.moments(found.transform(found.noise(tempered.MOMENT_DRAWS, generator))[0])
+
+    components = gaussian(prior.components)
     for indices in batches(sentences, 16, None):
         batch = Batch.of([sentences[i] for i in indices], torch.device("cpu"))
         posterior = model.posterior(batch)
-        assert isinstance(posterior, Gaussian)
-        proposals = [tempered.Proposal.of(posterior, prior.components, t) for t in tempered.TEMPERS]
-        shape = (per, *posterior.location.shape)
+        q = gaussian(posterior)
+        narrow = [tempered.Proposal.of(q, components, t) for t in tempered.TEMPERS if t < 1]
+        proposals: list[Own | tempered.Proposal] = [Own(posterior), *narrow]
+        shape = (per, *q.location.shape)
         z = torch.cat(
             [
                 p.draw(torch.randn(shape, generator=generator), torch.rand(shape[:2], generator=generator))[0]
@@ -131,6 +150,7 @@ def trained(arguments: argparse.Namespace) -> list[Path]:
             low, high = (math.log(v) if parameter.log else v for v in (parameter.low, parameter.high))
             drawn = float(rng.uniform(low, high))
             values[parameter.name] = math.exp(drawn) if parameter.log else drawn
+        values |= settings(arguments.set)
         values |= {"nll": "q", "nll_samples": 1, "nll_sentences": 10, "gallery": 0}
         folder = arguments.out / f"{technique}-{number}"
         runs.train(runs.Spec(technique, arguments.corpus, arguments.model, values, number), folder, lambda *_: None)
@@ -144,6 +164,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--corpus", default="grammar")
     parser.add_argument("--model", default="tiny")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="an option of the trained models")
     parser.add_argument("--out", type=Path, default=Path("estimators"))
     parser.add_argument("--sentences", type=int, default=200)
     parser.add_argument("--reference", type=int, default=6000, help="draws of a sentence")

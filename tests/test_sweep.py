@@ -31,12 +31,13 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tuner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+def tuner(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """A command's JSON."""
+    monkeypatch.setenv("TUNER_DATABASE", f"sqlite:///{tmp_path}/t.db")
+    monkeypatch.setenv("TUNER_RUNS", str(tmp_path / "runs"))
 
     def run(*arguments: str) -> Any:
-        where = ("--database", f"sqlite:///{tmp_path}/t.db", "--runs", str(tmp_path / "runs"))
-        app([*arguments, *where], standalone_mode=False)
+        app([*arguments], standalone_mode=False)
         text = capsys.readouterr().out
         return json.loads(text) if "--json" in arguments else text
 
@@ -101,6 +102,26 @@ def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command)
     assert [row["figures"]["nll"]["mean"] for row in found["comparison"]] == best
     assert tuner(*asked) == found  # a finished comparison is printed again
     assert "search: the search's best trial" in tuner(*asked[:-1])
+
+
+def test_several_winners_are_confirmed_in_one_go_or_none_is(tuner: Command, tmp_path: Path) -> None:
+    tuner("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--json")
+    both = ("mdr-grammar-tiny", "sfb-grammar-tiny")
+    with pytest.raises(Usage, match="--trial 1 is of one study, and there are 2: name one"):
+        tuner("confirm", *both, "--trial", "1")
+    with pytest.raises(Usage, match="study 'nothing' is not in"):
+        tuner("confirm", *both, "nothing")
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    assert len(studies.all_studies(database)) == 2
+    found = tuner("confirm", *both, "--runs", "2", "--json")
+    for split in ("valid", "test"):
+        assert [(row["technique"], row["runs"], row["confirmed"]) for row in found[split]] == [
+            ("mdr", 2, True),
+            ("sfb", 2, True),
+        ]
+    names = {study.name.rpartition("-confirmed-")[0] for study in studies.all_studies(database)}
+    database.close()
+    assert names == {"", *both}
 
 
 def test_a_technique_that_breaks_keeps_no_other_from_its_turn(

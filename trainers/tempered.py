@@ -3,7 +3,8 @@
 −log of a mean of S importance weights is biased upward, the more the higher the rate: under a KL weight b < 1 the best posterior
 is narrower than p(z|x) ∝ q(z|x)^b p(z)^(1−b). So codes are drawn from q_λ ∝ q^λ p^(1−λ). Its expectation is never below the
 truth (Jensen), so of several λ the one of the lowest pilot estimate is the least biased. All sentences get few draws; a few
-sentences, blindly chosen, get many, which estimates what the few draws are biased by.
+sentences, blindly chosen, get many, which estimates what the few draws are biased by. A flow has no closed q_λ: the Gaussian of
+its mean and spread is tempered in its stead, as any proposal will do, and λ = 1 is the flow itself.
 
 B: sentences of a batch; N: sentences in all; S: draws; K: components of the prior; d: latent dimensions.
 """
@@ -26,6 +27,10 @@ Figures = NDArray[np.float64]
 TEMPERS = (1.0, 0.8, 0.6, 0.4, 0.25, 0.15)
 """λ that are tried"""
 PILOT_SENTENCES, PILOT_DRAWS = 64, 32
+MOMENT_DRAWS = 256
+"""draws of a flow that its mean and spread are taken from"""
+PILOT, MOMENTS = 0, 1
+"""levels of noise beside those of the draws"""
 DRAWS = 16
 """of every sentence"""
 LEVELS = {64: 192, 256: 96, 1024: 48}
@@ -99,6 +104,7 @@ class _Weights:
         self.prior = model.prior_distribution()
         self.features = self._features()
         self.d = model.options.d_z
+        self.components = self._components()
 
     def _features(self) -> Tensor:
         parts: dict[int, Tensor] = {}
@@ -107,11 +113,25 @@ class _Weights:
             parts.update(zip(indices.tolist(), found, strict=True))
         return torch.stack([parts[i] for i in range(len(self.sentences))])
 
-    @property
-    def tempers(self) -> tuple[float, ...]:
-        """The λ that have a closed form: all for Gaussians, 1 for a flow."""
-        first = self.model.posterior_of(self.features[:1])
-        return TEMPERS if isinstance(first, Gaussian) and isinstance(self.prior.components, Gaussian) else (1.0,)
+    def _components(self) -> Gaussian:
+        """[K, d] the prior's; of flows their mean and spread."""
+        found = self.prior.components
+        if isinstance(found, Gaussian):
+            return found
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        return moments(found.transform(found.noise(MOMENT_DRAWS, generator))[0])
+
+    def _gaussian(self, posterior: Conditional, indices: Sequence[int]) -> Gaussian:
+        """[n, d] of one code of each sentence: its posterior; of a flow its mean and spread."""
+        if isinstance(posterior, Gaussian):
+            return Gaussian(posterior.location[:, : self.d], posterior.scale[:, : self.d])
+        z, _ = posterior.transform(self._noise(indices, MOMENTS, MOMENT_DRAWS)[0])
+        return moments(self._apart(z))
+
+    def _apart(self, joined: Tensor) -> Tensor:
+        """The codes of a sentence as draws of one: [S, n, A·d] → [A·S, n, d]."""
+        apart: Tensor = joined.unflatten(-1, (self.model.codes, self.d)).movedim(-2, 0).flatten(0, 1)
+        return apart
 
     @torch.no_grad()
     def of(self, chosen: Sequence[int], level: int, draws: int, temper: float) -> Figures:
@@ -126,7 +146,10 @@ class _Weights:
     def _batch(self, indices: Sequence[int], level: int, draws: int, temper: float) -> Tensor:
         posterior = self.model.posterior_of(self.features[list(indices)])
         noise, uniform = self._noise(indices, level, draws)
-        z, log_q = self._draw(posterior, noise, uniform, temper)
+        if temper == 1.0:
+            z, log_q = posterior.transform(noise)
+        else:
+            z, log_q = self._draw(self._gaussian(posterior, indices), noise, uniform, temper)
         batch = Batch.of([self.sentences[i] for i in indices], self.device)
         nll = [
             self.model.decoder(batch.repeat(len(part)), self.model.initial_state(part.flatten(0, 1))).view(
@@ -147,17 +170,18 @@ class _Weights:
             uniform[:, column] = generator.random((draws, codes))
         return tuple(torch.from_numpy(a).to(self.device, like.dtype) for a in (normal, uniform))  # type: ignore[return-value]
 
-    def _draw(self, posterior: Conditional, noise: Tensor, uniform: Tensor, temper: float) -> tuple[Tensor, Tensor]:
+    def _draw(self, q: Gaussian, noise: Tensor, uniform: Tensor, temper: float) -> tuple[Tensor, Tensor]:
         """z [S, n, A·d] and its log density [S, n]."""
-        components = self.prior.components
-        if temper == 1.0 or not (isinstance(posterior, Gaussian) and isinstance(components, Gaussian)):
-            return posterior.transform(noise)
         draws, codes = len(noise), self.model.codes
-        one = Gaussian(posterior.location[:, : self.d], posterior.scale[:, : self.d])
-        apart = noise.unflatten(-1, (codes, self.d)).movedim(-2, 0).flatten(0, 1)
-        z, log_q = Proposal.of(one, components, temper).draw(apart, uniform.movedim(-1, 0).flatten(0, 1))
+        proposal = Proposal.of(q, self.components, temper)
+        z, log_q = proposal.draw(self._apart(noise), uniform.movedim(-1, 0).flatten(0, 1))
         z = z.unflatten(0, (codes, draws)).movedim(0, -2).flatten(-2)
         return z, log_q.unflatten(0, (codes, draws)).sum(0)
+
+
+def moments(z: Tensor) -> Gaussian:
+    """Draws [S, n, d] → the Gaussian of their mean and spread [n, d]."""
+    return Gaussian(z.mean(0), z.std(0))
 
 
 def _nll(log_weights: Figures) -> Figures:
@@ -218,9 +242,8 @@ def estimate(
     """
     model.eval()
     weights, blind = _Weights(model, sentences, seed, rows), order(len(sentences)).tolist()
-    allowed = [temper for temper in tempers if temper in weights.tempers]
-    pilot = {t: _nll(weights.of(blind[:PILOT_SENTENCES], 0, PILOT_DRAWS, t)).mean() for t in allowed}
-    temper = min(pilot, key=lambda t: pilot[t]) if len(pilot) > 1 else allowed[0]
+    pilot = {t: _nll(weights.of(blind[:PILOT_SENTENCES], PILOT, PILOT_DRAWS, t)).mean() for t in tempers}
+    temper = min(pilot, key=lambda t: pilot[t])
     progress(1, 4)
     few = weights.of(range(len(sentences)), DRAWS, DRAWS, temper)
     each, halves = _nll(few), _nll(few.reshape(len(few), 2, -1))

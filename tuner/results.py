@@ -22,7 +22,6 @@ from tuner.console import (
     RunsOption,
     SetOption,
     SpaceOption,
-    StudyArgument,
     TechniqueOption,
     WorkersOption,
     opened,
@@ -46,7 +45,9 @@ OutOption = Annotated[
 
 @app.command(epilog="Example: tuner confirm sfb-grammar-tiny --runs 5")
 def confirm(
-    study: StudyArgument,
+    study: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Studies, one after another.", show_default=False)
+    ],
     runs: Annotated[int, typer.Option("--runs", "-n", min=1, help="Runs of each configuration.")] = 5,
     trial: Annotated[
         int | None, typer.Option("--trial", min=0, help="The trial to confirm.", show_default="the best")
@@ -66,7 +67,7 @@ def confirm(
     artifacts: ArtifactsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a study's winner again with new seeds, and evaluate it on validation and test sentences with S = 1000.
+    """Train studies' winners again with new seeds, and evaluate them on validation and test sentences with S = 1000.
 
     Test figures exist only here. A confirmation is a study of its own: the same command goes on with it, or adds runs.
     """
@@ -76,23 +77,27 @@ def confirm(
 
     if trial is not None and front:
         raise Usage(f"--trial {trial} and --front exclude each other: leave one out.")
+    if trial is not None and len(study) > 1:
+        raise Usage(f"--trial {trial} is of one study, and there are {len(study)}: name one.")
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
     staff.check(database)
     with opened(database, patience=PATIENCE) as there:
-        found = studies.open_study(there, study)
-        names = []
-        for chosen in confirmation.chosen(found, trial, front):
-            proposal = confirmation.proposal(found, chosen, runs, settings(set_, example="nll_samples=5000"))
-            request, described = launch.prepare(proposal, lambda: there)
-            confirmed = studies.go_on(there, proposal.name, request, described, folder, artifacts)
-            names.append(confirmed.name)
+        changes = settings(set_, example="nll_samples=5000")
+        proposals = [
+            confirmation.proposal(found, winner, runs, changes)
+            for found in [studies.open_study(there, name) for name in dict.fromkeys(study)]
+            for winner in confirmation.chosen(found, trial, front)
+        ]
+        prepared = launch.prepare_all(proposals, lambda: there, lambda _: None, skip=False)
+        made = [studies.go_on(there, name, *found, folder, artifacts) for name, found in prepared.items()]
+        for confirmed in made:
             if workers == 0:
                 say(f"study {confirmed.name} waits for workers: `tuner worker --database {there.url}`")
             else:
                 work(confirmed, staff, database, folder)
         if workers == 0:
             return
-        tables = {split: paper.rows(there, names, split) for split in ("valid", "test")}
+        tables = {split: paper.rows(there, [each.name for each in made], split) for split in ("valid", "test")}
     if as_json:
         print_json({split: [row.plain() for row in rows] for split, rows in tables.items()})
         return
