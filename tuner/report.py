@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,29 @@ def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | N
     return made
 
 
+def tied(best: Trial, trials: Sequence[Trial]) -> list[int]:
+    """Trials whose figure the estimates cannot tell from the best one's.
+
+    A difference counts that is above two standard errors and the larger of the two biases' bounds. The errors are taken for
+    independent, though noise and sentences are shared, so that a difference has rather too little than too much credit. None
+    where the estimator states no error: S samples from q.
+    """
+
+    def stated(trial: Trial) -> tuple[float, float, float] | None:
+        facts = (trial.metrics or {}).get("estimator", {})
+        known = trial.value is not None and facts.get("error") is not None and facts["bias"] is not None
+        return (trial.value, facts["error"], facts["bias"]) if known else None  # type: ignore[return-value]
+
+    found, own = [], stated(best)
+    for trial in trials:
+        other = stated(trial)
+        if own is None or other is None or trial.number == best.number:
+            continue
+        if other[0] - own[0] < 2 * math.hypot(own[1], other[1]) + max(own[2], other[2]):
+            found.append(trial.number)
+    return found
+
+
 def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
     """Prints the last so many trials, and the best one wherever it is; returns them."""
     out, best, front = console(), study.best(), study.front()
@@ -170,6 +194,10 @@ def summary(study: Study) -> None:
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimator(best.metrics))
+    equal = [] if front or facts["objective"] != "nll" else tied(best, trials)
+    if equal:
+        which = f"trial{'s' * (len(equal) > 1)} {', '.join(map(str, equal))}"
+        out.print(f"{which} may be as good: the difference is within the estimates' errors")
     if facts["min_rate"]:
         out.print(f"ranked by NLL + max({facts['min_rate']:g} − R, 0)")
     if facts["corpus"]["entropy"] is not None:
