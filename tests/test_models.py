@@ -229,8 +229,41 @@ def test_small_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     model = RNNLM(11, SMALL).double()
     with torch.no_grad():
         whole = model(Batch.of(SENTENCES, CPU)).distortion
-        monkeypatch.setattr("trainers.decoder.CHUNK_LOGITS", {"cpu": 23})
+        monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (5, 3)})
         assert model(Batch.of(SENTENCES, CPU)).distortion.tolist() == pytest.approx(whole.tolist(), rel=1e-12)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("codes", [1, 2])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
+def test_many_codes_of_the_same_sentences_equal_a_loop_over_codes_and_words(
+    kind: dict[str, str], codes: int, tied: bool
+) -> None:
+    model = SenVAE(11, replace(SMALL, tied=tied, **kind), LENGTHS, codes).double().eval()
+    z = torch.randn(4, 3, codes * SMALL.d_z, dtype=torch.float64)
+    found = model.decoder.of_samples(Batch.of(SENTENCES, CPU), model.initial_state(z.flatten(0, 1)))
+    for sample in range(4):
+        for place, sentence in enumerate(SENTENCES):
+            own = z[sample, place].view(codes, -1)
+            assert found[sample, place].item() == pytest.approx(naive_nll(model, sentence, own))
+
+
+@pytest.mark.parametrize("level", [-2000.0, 0.0, 2000.0])
+def test_logits_of_any_size_give_the_nll_that_a_log_softmax_does(level: float) -> None:
+    model = RNNLM(11, SMALL)
+    with torch.no_grad():
+        model.decoder.output.bias += level  # Σ exp over- or underflows
+        states, targets = 30 * torch.randn(9, SMALL.d_e), torch.randint(11, (9,))
+        found = model.decoder._token_nll(states, targets)
+        exact = F.cross_entropy(model.decoder.output(states).double(), targets, reduction="none")
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-3)
+
+
+def test_an_nll_of_numbers_that_are_none_is_none() -> None:
+    model = RNNLM(11, SMALL)
+    with torch.no_grad():
+        model.decoder.output.weight.fill_(torch.nan)
+        assert model(Batch.of(SENTENCES, CPU)).distortion.isnan().all()
 
 
 def test_posterior_and_distortion_do_not_depend_on_the_batch() -> None:

@@ -144,7 +144,7 @@ def importance_samples(
     parts = []
     for part in noise.split(max(rows // (sentences * model.codes), 1)):
         z, log_q = posterior.transform(part)
-        nll = model.decoder(batch.repeat(len(part)), model.initial_state(z.flatten(0, 1))).view(-1, sentences)
+        nll = model.decoder.of_samples(batch, model.initial_state(z.flatten(0, 1)))
         parts.append((z, log_q, prior.log_prob(z), nll))
     return Samples(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -385,7 +385,7 @@ def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> 
             continue
         posterior = model.posterior(batch)
         z, log_q = posterior.transform(posterior.noise(1, generator))
-        distortion += model.decoder(batch, model.initial_state(z[0])).double().sum().item()
+        distortion += model.decoder.of_samples(batch, model.initial_state(z[0])).double().sum().item()
         log_p = prior.log_prob(z)
         rate += divergence(posterior, prior, z, log_q, log_p)[0].double().sum().item()
         log_qs, log_ps = log_qs + log_q.double().sum().item(), log_ps + log_p.double().sum().item()

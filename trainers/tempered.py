@@ -151,12 +151,8 @@ class _Weights:
         else:
             z, log_q = self._draw(self._gaussian(posterior, indices), noise, uniform, temper)
         batch = Batch.of([self.sentences[i] for i in indices], self.device)
-        nll = [
-            self.model.decoder(batch.repeat(len(part)), self.model.initial_state(part.flatten(0, 1))).view(
-                len(part), -1
-            )
-            for part in z.split(max(self.rows // len(indices), 1))
-        ]
+        parts = z.split(max(self.rows // len(indices), 1))
+        nll = [self.model.decoder.of_samples(batch, self.model.initial_state(part.flatten(0, 1))) for part in parts]
         return self.prior.log_prob(z) - log_q - torch.cat(nll)
 
     def _noise(self, indices: Sequence[int], level: int, draws: int) -> tuple[Tensor, Tensor]:
