@@ -7,12 +7,17 @@ import { swatch } from "./plot.js";
 
 const SHOWN_AT_FIRST = 6; // studies
 
-/** The newest studies of those that the commonest estimator judges: others are not to be ranked with them. */
-export function chosenAtFirst(studies) {
+/** The estimator that judges most of these studies. */
+function commonest(studies) {
   const counts = new Map();
   for (const { estimator } of studies) counts.set(estimator, (counts.get(estimator) ?? 0) + 1);
-  const [[commonest] = []] = [...counts].sort(([, one], [, other]) => other - one);
-  return studies.filter(({ estimator }) => estimator === commonest).slice(0, SHOWN_AT_FIRST).map(({ name }) => name);
+  return [...counts].sort(([, one], [, other]) => other - one)[0]?.[0];
+}
+
+/** The newest studies of those that the commonest estimator judges: others are not to be ranked with them. */
+export function chosenAtFirst(studies) {
+  const usual = commonest(studies);
+  return studies.filter(({ estimator }) => estimator === usual).slice(0, SHOWN_AT_FIRST).map(({ name }) => name);
 }
 
 /**
@@ -34,13 +39,13 @@ export function picker({ studies, fits, chosen, choose, changed, looks, note }, 
   const boxes = h("div", { class: "choices", role: "group", "aria-label": "Studies in the plot" });
   function refresh() {
     const styles = looks();
-    const several = new Set(studies.filter(fits).map((study) => study.estimator)).size > 1;
+    const usual = commonest(studies.filter(fits));
     const focused = boxes.contains(document.activeElement) ? document.activeElement.value : null;
     fill(boxes, listed().map((study) => h("label", {},
       h("input", { type: "checkbox", value: study.name, checked: chosen().includes(study.name), onchange: ({ target }) =>
         choose(target.checked ? [...chosen(), study.name] : chosen().filter((one) => one !== study.name)) }),
       styles[study.name] ? swatch(styles[study.name]) : h("span", { class: "swatch" }),
-      h("span", {}, study.name, h("small", {}, [study.technique, `${number(study.counts.complete ?? 0)} complete`, several && study.estimator].filter(Boolean).join(" · "))))));
+      h("span", {}, study.name, h("small", {}, [study.technique, `${number(study.counts.complete ?? 0)} complete`, study.estimator !== usual && study.estimator].filter(Boolean).join(" · "))))));
     if (focused !== null) [...boxes.querySelectorAll("input")].find((input) => input.value === focused)?.focus();
   }
   const element = h("details", { class: "picker", open: innerWidth > 800 }, h("summary", {}, "Studies"),
