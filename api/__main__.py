@@ -95,33 +95,33 @@ def refuse_open(settings: Settings) -> None:
 
 
 def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
-    """Commands of what the settings want beside the server, each a process of its own."""
+    """What the settings want beside the server, each a program with its arguments and a process of its own."""
     runs = ["--runs", str(settings.runs)]
     found = []
     if settings.workers:
-        found.append(["-m", "tuner", "worker", "--workers", str(settings.workers), *runs])
+        found.append(["tuner", "worker", "--workers", str(settings.workers), *runs])
     if optuna_port is not None:
         names = [part for name in settings.hosts for part in ("--allowed-host", name)]
         place = ["--host", settings.host, "--port", str(optuna_port), "--rate", str(settings.rate)]
-        found.append(["-m", "api.optuna", *place, *names])
-    return [[sys.executable, *command] for command in found]
+        found.append(["api.optuna", *place, *names])
+    return found
 
 
 @contextmanager
-def beside(commands: list[list[str]], database: str) -> Iterator[None]:
-    """The commands' processes, which end with this one: workers hand their trials back."""
+def beside(programs: list[list[str]], database: str) -> Iterator[None]:
+    """The programs' processes, which end with this one, even if it is killed: workers hand their trials back."""
     # The address may hold a password, so it is no argument; a terminal's Ctrl-C is the server's to pass on.
     environment = {**os.environ, "TUNER_DATABASE": database}
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        for command in commands:
-            processes.append(
-                subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
-            )
+        for program in programs:
+            command = [sys.executable, "-m", "tuner.companion", *program]
+            processes.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True))
         yield
     finally:
         for process in processes:
-            process.terminate()
+            assert process.stdin is not None
+            process.stdin.close()  # which tells it to stop
         for process in processes:
             process.wait()
 

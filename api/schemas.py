@@ -28,6 +28,7 @@ Value = bool | Whole | Number | Text
 Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
 Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]
+Split = Literal["valid", "test"]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Estimator(BaseModel):
     sentences: Annotated[int, Field(ge=0, le=10**9)]
     of: Annotated[int, Field(ge=0, le=10**9)]
     seed: Whole
-    split: Literal["valid", "test"] = "valid"
+    split: Split = "valid"
     inputs: Text | None = None
     temper: Number | None = None
     levels: Annotated[dict[Key, Whole], Field(max_length=100)] | None = None
@@ -214,6 +215,7 @@ class MetricFacts(BaseModel):
     unit: str
     meaning: str
     goal: Literal["min", "max"]
+    estimated: bool
 
 
 class Options(BaseModel):
@@ -252,6 +254,7 @@ class Summary(BaseModel):
     budget: int
     counts: dict[str, int]
     best: Best | None
+    estimator: str | None
     created_at: datetime
     revision: int
     waiting_for_workers: bool
@@ -336,6 +339,7 @@ class Samples(BaseModel):
 class Front(BaseModel):
     study: str
     technique: str
+    estimators: list[str]
     number: list[int]
     x: list[float]
     y: list[float]
@@ -346,11 +350,35 @@ class Front(BaseModel):
 class Pareto(BaseModel):
     x: Axis
     y: Axis
-    split: Literal["valid", "test"]
+    split: Split
     x_goal: Literal["min", "max"]
     y_goal: Literal["min", "max"]
     studies: list[Front]
     front: list[tuple[int, int]]
+    note: str | None
+
+
+class Line(BaseModel):
+    """A study's figures by target rate: of each, mean and standard deviation over its runs."""
+
+    label: str
+    studies: list[str]
+    estimators: list[str]
+    target: list[float]
+    runs: list[int]
+    ppl: list[float | None]
+    ppl_sd: list[float | None]
+    acc_gap: list[float | None]
+    acc_gap_sd: list[float | None]
+    shortfall: list[float | None]
+    shortfall_sd: list[float | None]
+
+
+class Rates(BaseModel):
+    split: Split
+    panels: dict[str, str]
+    series: list[Line]
+    note: str | None
 
 
 class Share(BaseModel):

@@ -10,13 +10,20 @@ from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
 from tuner import figures, rates
+from tuner.cli import app
 from tuner.database import Database
-from tuner.errors import Usage
+from tuner.errors import Missing, Usage
+from tuner.pareto import Columns
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     return Database(f"sqlite:///{tmp_path}/t.db", create=True)
+
+
+def found(database: Database, names: list[str], split: str) -> list[rates.Series]:
+    sources = rates.sources(database, names, split)
+    return rates.series([(one, [Columns(each).follow() for each in own]) for one, own in sources], split)
 
 
 def held(target: float, rate: float, ppl: float, gap: float | None = 5.0, **more: Any) -> dict[str, Any]:
@@ -34,7 +41,7 @@ def test_runs_of_one_target_are_one_point_with_their_mean_and_deviation(database
         None,
     ]
     fill(study, *runs)
-    (series,) = rates.series(database, [], "valid")
+    (series,) = found(database, [], "valid")
     assert (series.label, series.studies, series.estimators) == ("sfb", ["s"], ["S = 1000 from q, 40 valid sentences"])
     assert [(p.target, p.runs) for p in series.points] == [(0.3, 2), (5.0, 1), (20.0, 1)]
     assert series.points[0].figures["ppl"] == (mean([100, 104]), stdev([100, 104]))
@@ -54,28 +61,32 @@ def test_lines_are_named_by_what_differs_and_test_figures_come_from_confirmation
     for name, fixed in (("a", {}), ("b", {"posterior": "iaf", "prior": "mog"}), ("c", {"d_z": 9}), ("d", {})):
         study = make(database, tmp_path, 1, name=name, fixed=fixed)
         fill(study, metrics(99.0) if name == "d" else held(5.0, 4.0, 90.0))
-    labels = [each.label for each in rates.series(database, [], "valid")]
+    labels = [each.label for each in found(database, [], "valid")]
     assert labels == ["a", "sfb (iaf, mog)", "c"]
-    with pytest.raises(Usage, match="no complete trial of d has valid figures and a target rate"):
-        rates.series(database, ["d"], "valid")
+    assert found(database, ["d"], "valid") == found(database, [], "test") == []
+    with pytest.raises(Missing, match="study 'nix' is not in"):
+        found(database, ["nix"], "valid")
+    place = ("--database", database.secret_url)
+    with pytest.raises(Usage, match="no complete trial of d has valid figures and a target rate: `tuner sweep"):
+        app(["rates", "d", *place], standalone_mode=False)
     with pytest.raises(Usage, match="of any study has test figures .* `tuner confirm"):
-        rates.series(database, [], "test")
+        app(["rates", "--split", "test", *place], standalone_mode=False)
     runs = confirmed(database, make(database, tmp_path, 1, name="a"), tmp_path)
     fill(runs, *(held(5.0, 4.0, 90.0, test=held(5.0, 4.5 + n, 91.0 + n)) for n in range(2)))
     for names in ([], ["a"], ["a-confirmed-0"]):
-        (series,) = rates.series(database, names, "test")
+        (series,) = found(database, names, "test")
         assert (series.studies, series.points[0].figures["ppl"]) == (["a-confirmed-0"], (91.5, stdev([91, 92])))
 
 
 def test_the_figure_is_drawn_alike_each_time(database: Database, tmp_path: Path) -> None:
     fill(make(database, tmp_path, 2), held(1.0, 1.0, 100.0), held(1.0, 1.1, 101.0), held(5.0, 4.8, 90.0, None))
-    found = rates.series(database, [], "valid")
+    drawn = found(database, [], "valid")
     for name in ("one.svg", "two.svg", "one.pdf", "one.png"):
-        figures.rates(found, tmp_path / name)
+        figures.rates(drawn, tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000
-    drawn = (tmp_path / "one.svg").read_text()
-    assert drawn == (tmp_path / "two.svg").read_text()
-    assert str(tmp_path) not in drawn
+    text = (tmp_path / "one.svg").read_text()
+    assert text == (tmp_path / "two.svg").read_text()
+    assert str(tmp_path) not in text
     with pytest.raises(Usage, match="is no kind of file that can be drawn"):
-        figures.rates(found, tmp_path / "one.gif")
-    assert json.dumps([each.plain() for each in found])
+        figures.rates(drawn, tmp_path / "one.gif")
+    assert json.dumps(rates.plain(drawn, "valid"))

@@ -154,7 +154,7 @@ def test_all_leaves_out_what_is_not_allowed_and_what_is_named_is_not(
         ((), "launch needs --technique NAME"),
         (("--all", "-t", "mdr"), "--technique mdr and --all exclude each other"),
         (("-t", "mdr", "-t", "sfb", "--study", "s"), "--study is for one technique, and there are 2"),
-        (("--all", "--detach"), "--detach is for one technique"),
+        (("--all", "--warm-start", "s"), "--warm-start is for one technique"),
     ],
 )
 def test_what_does_not_go_with_several_techniques_is_said(

@@ -14,7 +14,7 @@ import typer
 from tuner import online
 from tuner import space as spaces
 from tuner.commands import app as service
-from tuner.commands import work, work_detached
+from tuner.commands import work_detached, work_in_turn
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -48,7 +48,6 @@ from tuner.samplers import SAMPLERS
 from tuner.serving import app as serving
 
 if TYPE_CHECKING:
-    from tuner.engines import Staff
     from tuner.paper import Row
     from tuner.studies import Study
 
@@ -144,7 +143,7 @@ def launch(
     from tuner.engines import Staff
 
     names = _techniques(technique, every)
-    alone = {"--study": study, "--space": space, "--warm-start": warm_start, "--detach": detach}
+    alone = {"--study": study, "--space": space, "--warm-start": warm_start}
     if len(names) > 1 and (given := [flag for flag, value in alone.items() if value]):
         raise Usage(
             f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
@@ -172,15 +171,15 @@ def launch(
     with opened(database, create=True, patience=PATIENCE) as there:
         made = [studies.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
         if detach or workers == 0:
-            for current in made:
-                if workers == 0:
+            if workers == 0:
+                for current in made:
                     say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
-                else:
-                    work_detached(current, staff, database, runs)
+            else:
+                work_detached(made, staff, database, runs)
             if as_json:
                 print_json(_plain(made, []))
             return
-        broken = _work_in_turn(made, staff, database, runs)
+        broken = work_in_turn(made, staff, database, runs)
         if as_json:
             print_json(_plain(made, _comparison(made)))
         elif len(made) == 1:
@@ -198,23 +197,6 @@ def _techniques(named: list[str] | None, every: bool) -> list[str]:
     if not every and not named:
         raise Usage("launch needs --technique NAME (see `tuner techniques`), or --all.")
     return spaces.techniques() if every else list(dict.fromkeys(named or ()))
-
-
-def _work_in_turn(made: "list[Study]", staff: "Staff", database: str, runs: Path) -> list[str]:
-    """Has each study trained, though others stop themselves; returns what is to be said of those."""
-    if len(made) == 1:
-        work(made[0], staff, database, runs)
-        return []
-    broken = []
-    for study in made:
-        try:
-            work(study, staff, database, runs)
-        except Fault as fault:
-            if study.refresh().state != "broken":
-                raise
-            say(f"tuner: {fault}")
-            broken.append(str(fault))
-    return broken
 
 
 def _comparison(made: "list[Study]") -> "list[Row]":

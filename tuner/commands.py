@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,20 +85,33 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
         say(f"{elsewhere} trial{'s are' if elsewhere > 1 else ' is'} being trained by other workers")
 
 
-def work_detached(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
+def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> list[str]:
+    """Has each study trained, though others stop themselves; returns what is to be said of those.
+
+    Raises:
+        Fault: if this was stopped, or the only study is broken.
+    """
+    if len(studies) == 1:
+        work(studies[0], staff, url, runs)
+        return []
+    broken = []
+    for study in studies:
+        try:
+            work(study, staff, url, runs)
+        except Fault as fault:
+            if study.refresh().state != "broken":
+                raise
+            say(f"tuner: {fault}")
+            broken.append(str(fault))
+    return broken
+
+
+def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> None:
     """The same in a process of its own that outlives this one."""
-    log = runs / f"{study.name}.log"
-    command = [
-        sys.executable,
-        "-m",
-        "tuner",
-        "resume",
-        study.name,
-        "--engine",
-        staff.engine,
-        "--address",
-        staff.address,
-    ]
+    names = [study.name for study in studies]
+    several = len(names) > 1
+    log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
+    command = [sys.executable, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
     command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
     command += [] if staff.workers is None else ["--workers", str(staff.workers)]
     command += [] if staff.per_gpu is None else ["--workers-per-gpu", str(staff.per_gpu)]
@@ -108,7 +121,12 @@ def work_detached(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
             env={**os.environ, "TUNER_DATABASE": url},  # not an argument: it may hold a password
         )  # fmt: skip
-    say(f"study {study.name} goes on in process {process.pid}, which writes {log}; `tuner stop {study.name}` ends it")
+    said_of = (
+        f"studies {', '.join(names)} go on one after another in process {process.pid}, which writes {log}; "
+        f"`tuner stop STUDY` ends one, `tuner report {' '.join(names)}` compares them"
+    )
+    alone = f"study {names[0]} goes on in process {process.pid}, which writes {log}; `tuner stop {names[0]}` ends it"
+    say(said_of if several else alone)
 
 
 @app.command(epilog="Example: tuner worker --database postgresql://tuner@host/tuner --name box3")
@@ -229,7 +247,7 @@ def stop(study: StudyArgument, database: DatabaseOption = DATABASE) -> None:
 
 @app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
 def resume(
-    study: StudyArgument,
+    study: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)],
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
@@ -238,7 +256,10 @@ def resume(
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
 ) -> None:
-    """Go on with a study that was stopped or interrupted; --workers 0 leaves it to the workers that wait."""
+    """Go on with a study that was stopped or interrupted, or with several, one after another.
+
+    --workers 0 leaves them to the workers that wait.
+    """
     from tuner import report
     from tuner.database import PATIENCE
     from tuner.engines import Staff
@@ -247,13 +268,18 @@ def resume(
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
     staff.check(database)
     with opened(database, patience=PATIENCE) as there:
-        found = open_study(there, study)
-        found.resume()
+        studies = [open_study(there, name) for name in dict.fromkeys(study)]
+        for found in studies:
+            found.resume()
         if workers == 0:
-            say(f"study {study} is active and waits for workers")
+            for found in studies:
+                say(f"study {found.name} is active and waits for workers")
             return
-        work(found, staff, database, runs)
-        report.summary(found)
+        broken = work_in_turn(studies, staff, database, runs)
+        for found in studies:
+            report.summary(found)
+    if broken:
+        raise Fault(" ".join(broken))
 
 
 @app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.errors import Usage
-from tuner.metrics import AXES
+from tuner.metrics import AXES, mixed
 from tuner.rates import PANELS, Series
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def front(found: dict[str, Any], out: Path) -> None:
     for place, study in enumerate(found["studies"]):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         axes.scatter(
-            study["x"], study["y"], s=18, color=colour, marker=marker, alpha=0.7, label=study["study"], linewidths=0
-        )
+            study["x"], study["y"], s=18, color=colour, marker=marker, alpha=0.7, linewidths=0,
+            label=_named(study["study"], study["estimators"], found["note"]),
+        )  # fmt: skip
         best = study["front"]
         axes.step([study["x"][i] for i in best], [study["y"][i] for i in best], where=where, color=colour, linewidth=1)
     for label, key in ((axes.set_xlabel, "x"), (axes.set_ylabel, "y")):
@@ -71,6 +72,7 @@ def rates(found: Sequence[Series], out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.4 * len(PANELS), 3.1), layout="constrained")
+    note = mixed({series.label: series.estimators for series in found})
     for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for place, series in enumerate(found):
             points = [(p.target, *figure_) for p in series.points if (figure_ := p.figures[key]) is not None]
@@ -78,8 +80,8 @@ def rates(found: Sequence[Series], out: Path) -> None:
                 [target for target, _, _ in points],
                 [mean for _, mean, _ in points],
                 [math.nan if sd is None else sd for _, _, sd in points] if any(sd for _, _, sd in points) else None,
-                color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], label=series.label,
-                markersize=4, linewidth=1, capsize=2,
+                color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
+                label=_named(series.label, series.estimators, note), markersize=4, linewidth=1, capsize=2,
             )  # fmt: skip
         if key == "shortfall":
             axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
@@ -88,6 +90,11 @@ def rates(found: Sequence[Series], out: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize="small")
     _save(figure, out)
+
+
+def _named(name: str, estimators: Sequence[str], note: str | None) -> str:
+    """As the legend has it: with its estimator where that differs from another's."""
+    return f"{name}: {', '.join(estimators)}" if note else name
 
 
 def _save(figure: "Figure", out: Path) -> None:

@@ -1,7 +1,8 @@
-"""The figures of a complete trial: what each is called, its unit, which end of it is better, what it means."""
+"""The figures of a complete trial: what each is called, its unit, which end of it is better, what it means, what made it."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Goal = Literal["min", "max"]
 
@@ -12,21 +13,28 @@ class Metric:
     unit: str
     goal: Goal
     meaning: str
+    estimated: bool = False
+    """by the NLL's estimator or of as many sentences: those of different ones are not to be ranked together"""
 
 
 FIGURES: dict[str, Metric] = {
-    "nll": Metric("NLL", "nats per sentence", "min", "−log P(x), nats per sentence"),
-    "nll_se": Metric("NLL se", "nats per sentence", "min", "its standard error over sentences"),
+    "nll": Metric("NLL", "nats per sentence", "min", "−log P(x), nats per sentence", estimated=True),
+    "nll_se": Metric("NLL se", "nats per sentence", "min", "its standard error over sentences", estimated=True),
     "nll_tempered": Metric(
         "NLL tempered",
         "nats per sentence",
         "min",
         "the tempered estimate, where both were made: less biased at high rates",
+        estimated=True,
     ),
-    "ppl_tempered": Metric("PPL tempered", "", "min", "perplexity per token by the tempered estimate"),
-    "ppl": Metric("PPL", "", "min", "perplexity per token, end token included"),
+    "ppl_tempered": Metric("PPL tempered", "", "min", "perplexity per token by the tempered estimate", estimated=True),
+    "ppl": Metric("PPL", "", "min", "perplexity per token, end token included", estimated=True),
     "ppl_no_end": Metric(
-        "PPL without ends", "", "min", "perplexity per word: the same likelihood, end tokens not counted"
+        "PPL without ends",
+        "",
+        "min",
+        "perplexity per word: the same likelihood, end tokens not counted",
+        estimated=True,
     ),
     "ppl_elbo": Metric("PPL by ELBO", "", "min", "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise"),
     "melbo": Metric(
@@ -34,8 +42,9 @@ FIGURES: dict[str, Metric] = {
         "nats per sentence",
         "min",
         "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
+        estimated=True,
     ),
-    "ppl_melbo": Metric("PPL by MELBO", "", "min", "exp(Σ MELBO / Σ tokens)"),
+    "ppl_melbo": Metric("PPL by MELBO", "", "min", "exp(Σ MELBO / Σ tokens)", estimated=True),
     "rate": Metric("R", "nats per sentence", "max", "R = KL(q(z|x) ‖ p(z)), nats per sentence"),
     "rate_error": Metric("R − r", "nats per sentence", "min", "R − r, reached minus wanted rate, nats"),
     "distortion": Metric("D", "nats per sentence", "min", "D = −E_q log P(x|z), nats per sentence"),
@@ -64,8 +73,36 @@ METRICS = tuple(FIGURES)
 AXES: dict[str, Metric] = {
     **FIGURES,
     "value": Metric(
-        "value", "nats per sentence", "min", "what the study minimises: the NLL and what the rate falls short"
+        "value",
+        "nats per sentence",
+        "min",
+        "what the study minimises: the NLL and what the rate falls short",
+        estimated=True,
     ),
     "seconds": Metric("time", "s", "min", "seconds that all of a trial's attempts took"),
 }
 """whatever a trial can be plotted or compared by"""
+
+
+def estimator_of(metrics: Mapping[str, Any]) -> str:
+    """What made an NLL, in few words."""
+    facts = metrics["estimator"]
+    sentences = f"{facts['of']:,} {facts['split']} sentences"
+    if facts["sentences"] != facts["of"]:
+        sentences = f"{facts['sentences']:,} of {sentences}"
+    if facts["proposal"] == "exact":
+        return f"exact, {sentences}"
+    return f"S = {facts['samples']} from {facts['proposal']}, {sentences}"
+
+
+def mixed(made: Mapping[str, Collection[str]]) -> str | None:
+    """Says that what is shown together is by different estimators, if it is.
+
+    Args:
+        made: the estimators of each study or series, by its name.
+    """
+    kinds = dict.fromkeys(kind for each in made.values() for kind in each)
+    if len(kinds) < 2:
+        return None
+    whose = [f"{kind}: {', '.join(name for name, each in made.items() if kind in each)}" for kind in kinds]
+    return f"these figures are by different estimators and are not to be ranked together ({'; '.join(whose)})"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
+from tuner.metrics import estimator_of
 from tuner.studies import Study, Trial, open_study
 
 if TYPE_CHECKING:
@@ -160,17 +161,6 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
             return replace(row, untested=str(error))
 
     return [tested(row) for row in rows_]
-
-
-def estimator_of(metrics: Mapping[str, Any]) -> str:
-    """What made an NLL, in few words."""
-    facts = metrics["estimator"]
-    sentences = f"{facts['of']:,} {facts['split']} sentences"
-    if facts["sentences"] != facts["of"]:
-        sentences = f"{facts['sentences']:,} of {sentences}"
-    if facts["proposal"] == "exact":
-        return f"exact, {sentences}"
-    return f"S = {facts['samples']} from {facts['proposal']}, {sentences}"
 
 
 def published(techniques: Sequence[str], split: str) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, cast, select
 
 from tuner.database import TrialRow
-from tuner.metrics import AXES, FIGURES, Goal
+from tuner.metrics import AXES, FIGURES, Goal, estimator_of, mixed
 
 if TYPE_CHECKING:
     from tuner.studies import Study
@@ -41,8 +42,8 @@ def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) 
 class Columns:
     """A study's complete trials by columns, which follow the study: only trials that are new since are read.
 
-    `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `params[name]` one value a
-    trial.
+    `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `estimators[split]` what
+    made its NLL, empty where nothing did; `params[name]` one value a trial.
     """
 
     def __init__(self, study: "Study") -> None:
@@ -50,6 +51,7 @@ class Columns:
         self.numbers: list[int] = []
         self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
         self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
+        self.estimators: dict[str, list[str]] = {split: [] for split in SPLITS}
         self.seen = 0
         """the revision of the newest of these trials"""
         self._lock = threading.Lock()
@@ -71,6 +73,7 @@ class Columns:
                 valid = _read(metrics)
                 for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
                     self._add(self.figures[split], figures)
+                    self.estimators[split] += [_estimator(found) for found in figures]
                     self.figures[split]["value"].extend(map(_number, values))
                     self.figures[split]["seconds"].extend(seconds)
                 self.seen = revisions[-1]
@@ -89,14 +92,21 @@ class Columns:
         """The trials that have both figures of that split."""
         xs, ys = self.figures[split][x], self.figures[split][y]
         rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
-        return Points(self, rows, [xs[row] for row in rows], [ys[row] for row in rows])
+        return Points(self, rows, [xs[row] for row in rows], [ys[row] for row in rows], self.made(rows, split))
+
+    def made(self, rows: Iterable[int], split: str) -> list[str]:
+        """What made the NLLs of these trials: one estimator, unless workers disagree."""
+        kinds = self.estimators[split]
+        return list(filter(None, dict.fromkeys(kinds[row] for row in rows)))
 
 
 class Points:
     """Trials of one study in the plane of two figures."""
 
-    def __init__(self, columns: Columns, rows: list[int], xs: list[float], ys: list[float]) -> None:
-        self.columns, self.rows, self.xs, self.ys = columns, rows, xs, ys
+    def __init__(
+        self, columns: Columns, rows: list[int], xs: list[float], ys: list[float], estimators: list[str]
+    ) -> None:
+        self.columns, self.rows, self.xs, self.ys, self.estimators = columns, rows, xs, ys, estimators
 
     def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
         """As JSON values, with the study's own front."""
@@ -104,6 +114,7 @@ class Points:
         return {
             "study": columns.study.name,
             "technique": columns.study.specification["technique"],
+            "estimators": self.estimators,
             "number": [columns.numbers[row] for row in self.rows],
             "x": self.xs,
             "y": self.ys,
@@ -113,14 +124,19 @@ class Points:
 
 
 def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str, Any]:
-    """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together."""
+    """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together.
+
+    Where a figure is an estimate and the studies' estimators differ, there is no front of all, and `note` says why.
+    """
     x_goal, y_goal = AXES[x].goal, AXES[y].goal
     each = [own.of(x, y, split) for own in columns]
     studies = [points.plain(x_goal, y_goal) for points in each]
     # What its own study's front leaves out, no front of more trials takes in.
     places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
     xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
-    together = front(xs, ys, x_goal, y_goal)
+    is_estimated = AXES[x].estimated or AXES[y].estimated
+    note = mixed({points.columns.study.name: points.estimators for points in each}) if is_estimated else None
+    together = [] if note else front(xs, ys, x_goal, y_goal)
     return {
         "x": x,
         "y": y,
@@ -129,6 +145,7 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
         "y_goal": y_goal,
         "studies": studies,
         "front": [list(places[index]) for index in together],
+        "note": note,
     }
 
 
@@ -136,6 +153,11 @@ def _read(texts: Sequence[str | None]) -> list[dict[str, Any]]:
     """JSON objects, by one call: half the time of a call for each."""
     found: list[dict[str, Any]] = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
     return found
+
+
+def _estimator(metrics: dict[str, Any]) -> str:
+    """One string for all trials that share it."""
+    return sys.intern(estimator_of(metrics)) if "estimator" in metrics else ""
 
 
 def _number(value: object) -> float:

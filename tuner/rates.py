@@ -4,16 +4,17 @@ The panels: the perplexity, the accuracy gap, and what the reached rate falls sh
 figure 3 posteriors and priors.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from tuner.confirmation import confirmations, tuned
+from tuner.confirmation import tuned
 from tuner.database import Database
-from tuner.errors import Usage
-from tuner.paper import estimator_of
-from tuner.studies import Study
+from tuner.metrics import mixed
+from tuner.pareto import Columns
+from tuner.studies import Study, all_studies
 
 PANELS = {
     "ppl": "PPL",
@@ -51,57 +52,64 @@ class Series:
         return {"label": self.label, "studies": self.studies, "estimators": self.estimators, **columns}
 
 
-def series(database: Database, names: list[str], split: str) -> list[Series]:
-    """A series for each of these studies (or all) that has trials with a target rate; its confirmations' runs where the split is
-    theirs alone.
+def sources(database: Database, names: list[str], split: str) -> list[tuple[Study, list[Study]]]:
+    """Each of these studies (or all) with those whose runs are its points: itself, or its confirmations where the split is theirs
+    alone.
 
     Raises:
-        Usage: if a study is unknown, or none has such trials.
+        Missing: if a study is unknown.
     """
-    known, found = confirmations(database), []
-    for study in tuned(database, names):
-        is_own = split == "valid" or study.specification["confirms"]
-        each = [study] if is_own else known.get(study.name, [])
-        runs = [metrics for one in each for metrics in _metrics(one, split)]
-        if runs:
-            points = [_point(target, group) for target, group in sorted(_by_target(runs).items())]
-            estimators = list(dict.fromkeys(estimator_of(metrics) for metrics in runs))
-            found.append((study, Series(_label(study), [one.name for one in each], points, estimators)))
-    if not found:
-        remedy = (
-            "`tuner sweep --technique mdr --over r=1,2,5,10,20` makes some"
-            if split == "valid"
-            else "`tuner confirm STUDY --trial N` makes them"
-        )
-        raise Usage(
-            f"no complete trial of {', '.join(names) or 'any study'} has {split} figures and a target rate: {remedy}."
-        )
-    labels = [one.label for _, one in found]
+    studies = tuned(database, names)
+    if split == "valid":
+        return [(study, [study]) for study in studies]
+    confirmed: dict[str, list[Study]] = {}
+    for one in all_studies(database):
+        if confirms := one.specification["confirms"]:
+            confirmed.setdefault(confirms["study"], []).append(one)
+    return [(study, [study] if study.specification["confirms"] else confirmed.get(study.name, [])) for study in studies]
+
+
+def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list[Series]:
+    """A series for each study of which the trials in these columns held a target rate."""
+    made = [(study, _series(study, columns, split)) for study, columns in found]
+    held = [(study, one) for study, one in made if one.points]
+    labels = [one.label for _, one in held]
     return [
         one if labels.count(one.label) == 1 else Series(study.name, one.studies, one.points, one.estimators)
-        for study, one in found
+        for study, one in held
     ]
 
 
-def _metrics(study: Study, split: str) -> list[Mapping[str, Any]]:
-    done = [trial.metrics for trial in study.trials() if trial.state == "complete" and trial.metrics]
-    every = done if split == "valid" else [metrics["test"] for metrics in done if metrics.get("test")]
-    return [metrics for metrics in every if metrics.get("rate_error") is not None]
+def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
+    """As JSON values, with a note where perplexities are not to be ranked together."""
+    return {
+        "split": split,
+        "panels": PANELS,
+        "series": [one.plain() for one in found],
+        "note": mixed({one.label: one.estimators for one in found}),
+    }
 
 
-def _by_target(runs: Sequence[Mapping[str, Any]]) -> dict[float, list[Mapping[str, Any]]]:
-    """The runs by what their technique held: R − (R − r), whose last digits are rounding."""
-    found: dict[float, list[Mapping[str, Any]]] = {}
-    for metrics in runs:
-        found.setdefault(round(metrics["rate"] - metrics["rate_error"], 9), []).append(metrics)
-    return found
+def _series(study: Study, every: Sequence[Columns], split: str) -> Series:
+    by_target: dict[float, list[dict[str, float]]] = {}
+    estimators: list[str] = []
+    for columns in every:
+        figures = columns.figures[split]
+        rows = [row for row, error in enumerate(figures["rate_error"]) if math.isfinite(error)]
+        estimators += columns.made(rows, split)
+        for row in rows:
+            run = {key: figures[key][row] for key in ("rate", "rate_error", "ppl", "acc_gap")}
+            # What the technique held is R − (R − r), whose last digits are rounding.
+            by_target.setdefault(round(run["rate"] - run["rate_error"], 9), []).append(run)
+    points = [_point(target, runs) for target, runs in sorted(by_target.items())]
+    return Series(_label(study), [columns.study.name for columns in every], points, list(dict.fromkeys(estimators)))
 
 
-def _point(target: float, runs: Sequence[Mapping[str, Any]]) -> Point:
+def _point(target: float, runs: Sequence[dict[str, float]]) -> Point:
     figures: dict[str, tuple[float, float | None] | None] = {}
     for key in PANELS:
-        values = [-metrics["rate_error"] if key == "shortfall" else metrics[key] for metrics in runs]
-        known = [float(value) for value in values if value is not None]
+        values = [-run["rate_error"] if key == "shortfall" else run[key] for run in runs]
+        known = [value for value in values if math.isfinite(value)]
         figures[key] = (fmean(known), stdev(known) if len(known) > 1 else None) if known else None
     return Point(target, len(runs), figures)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -158,10 +158,12 @@ def pareto(
         else:
             chosen = [s for each in confirmation.confirmations(there).values() for s in each]
         found = compare([Columns(s).follow() for s in chosen], x, y, split)
-    if not found["front"]:
+    if not any(own["number"] for own in found["studies"]):
         raise Usage(
             f"no complete trial of {', '.join(study or []) or 'any study'} has both {x} and {y} of the {split} split."
         )
+    if found["note"]:
+        say(f"note: {found['note']}: the fronts are each study's own")
     if out is None:
         _print_front(found)
         return
@@ -248,16 +250,26 @@ def rates(
     from tuner import figures, paper
     from tuner import rates as targets
     from tuner import report as reports
-    from tuner.pareto import SPLITS
+    from tuner.pareto import SPLITS, Columns
 
     if split not in SPLITS:
         raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
     with opened(database) as there:
-        found = targets.series(there, study or [], split)
-    if len({kind for each in found for kind in each.estimators}) > 1:
-        say("note: these figures are by different estimators, so their perplexities are not to be ranked together")
+        runs = targets.sources(there, study or [], split)
+        found = targets.series([(one, [Columns(each).follow() for each in own]) for one, own in runs], split)
+    if not found:
+        remedy = (
+            "`tuner sweep --technique mdr --over r=1,2,5,10,20` makes some"
+            if split == "valid"
+            else "`tuner confirm STUDY --trial N` makes them"
+        )
+        raise Usage(
+            f"no complete trial of {', '.join(study or []) or 'any study'} has {split} figures and a target rate: {remedy}."
+        )
+    plain = targets.plain(found, split)
+    if plain["note"]:
+        say(f"note: {plain['note']}")
     if out is not None:
-        plain = {"split": split, "panels": targets.PANELS, "series": [each.plain() for each in found]}
         _write(out, plain, lambda: figures.rates(found, out))
         return
     table = reports.table("", "target", "runs", "PPL", "gap", "target − R")
@@ -280,15 +292,16 @@ def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
     say(f"wrote {out}")
 
 
-def _print_front(found: dict[str, object]) -> None:
+def _print_front(found: dict[str, Any]) -> None:
+    """That of all together, or where there is none each study's own."""
     from tuner import report as reports
 
-    studies: list[dict[str, list[float]]] = found["studies"]  # type: ignore[assignment]
-    places: list[list[int]] = found["front"]  # type: ignore[assignment]
+    studies = found["studies"]
+    places = found["front"] or [(place, index) for place, own in enumerate(studies) for index in own["front"]]
     table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters")
     for place, index in places:
         own = studies[place]
-        settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())  # type: ignore[attr-defined]
+        settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())
         table.add_row(
             f"{own['study']}/{own['number'][index]}",
             reports.number(own["x"][index]),

@@ -20,7 +20,7 @@ TYPES = {
     ".png": "image/png",
 }
 PLOTLY = "plotly.js"
-PLOTTED = ("pareto", "study", "trial")
+PLOTTED = ("pareto", "rates", "study", "trial")
 """views with plots: a browser fetches the plotting script beside the page's own"""
 
 

@@ -4,6 +4,7 @@ import { newKey, Problem } from "./api.js";
 import { announce, empty, fill, h } from "./dom.js";
 import * as form from "./form.js";
 import * as pareto from "./pareto.js";
+import * as rates from "./rates.js";
 import * as studies from "./studies.js";
 import * as study from "./study.js";
 import * as theme from "./theme.js";
@@ -12,7 +13,7 @@ import * as workers from "./workers.js";
 import "./route.js";
 
 /** A view is `title(query)` and `show(main, query, signal)`, which fills `main` and stops what it began when the signal says so. */
-const VIEWS = { studies, study, trial, pareto, workers, new: form };
+const VIEWS = { studies, study, trial, pareto, rates, workers, new: form };
 
 const main = document.getElementById("main");
 let current = new AbortController();

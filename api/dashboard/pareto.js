@@ -1,16 +1,16 @@
 /** Trials of several studies in the plane of two metrics, with their fronts. */
 
-import { all, follow, get, options, paced } from "./api.js";
+import { all, get, options, paced } from "./api.js";
 import { brushOf, drawn, figures, NONE, outline, within, written } from "./brush.js";
-import { csv } from "./csv.js";
 import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
+import { saveAs } from "./figure.js";
 import { count, number, titled } from "./format.js";
-import { around, axis, image, library, look, plain, plot, save, scaled, swatch } from "./plot.js";
+import { chosenAtFirst, picker } from "./picker.js";
+import { around, axis, image, library, look, plain, plot, scaled, swatch } from "./plot.js";
 import { address, go, note } from "./route.js";
 import { table } from "./table.js";
 import { colour } from "./theme.js";
 
-const SHOWN_AT_FIRST = 6; // studies
 const ROWS = 200; // of the table
 const TOOLS = [["select", "Box"], ["lasso", "Lasso"], ["zoom", "Zoom"], ["pan", "Pan"]];
 const DOTS = 5000; // points from which markers are smaller
@@ -48,13 +48,13 @@ export async function show(main, query, signal) {
   const state = stateOf(query);
   const keep = (asStep) => note(queryOf(state), asStep);
   if (!state.study.length) {
-    state.study = studies.filter((study) => study.counts.complete > 0).slice(0, SHOWN_AT_FIRST).map((study) => study.name);
+    state.study = chosenAtFirst(studies.filter((study) => study.counts.complete > 0));
     keep(false);
   }
   if (!studies.length) return fill(main, empty("No study yet. ", h("a", { href: address({ view: "new" }) }, "Make the first one"), "."));
 
   /** @type {any} the server's answer */
-  let found = { studies: [], front: [], x_goal: "max", y_goal: "min" };
+  let found = { studies: [], front: [], x_goal: "max", y_goal: "min", note: null };
   const looks = () => {
     const techniques = [...new Set(found.studies.map((study) => study.technique))];
     return found.studies.map((study, place) => look(place, techniques.indexOf(study.technique)));
@@ -64,6 +64,7 @@ export async function show(main, query, signal) {
   const canvas = h("div", { class: "plot large", role: "img", "aria-label": "Pareto plot; the table beneath holds the same figures" });
   const tip = h("div", { class: "tip", hidden: true });
   const hint = h("p", { class: "empty", hidden: true });
+  const warning = h("p", { class: "notice", hidden: true });
   const isLog = (which) => state.log.includes(which);
   const total = () => found.studies.reduce((sum, study) => sum + study.number.length, 0);
 
@@ -72,13 +73,13 @@ export async function show(main, query, signal) {
     const chosen = everything ? null : picked();
     const styles = looks();
     const data = found.studies.map((study, place) => ({
-      type: "scatter", mode: "markers", name: plain(study.study), x: study.x, y: study.y, hoverinfo: "none", meta: place, look: styles[place],
+      type: "scatter", mode: "markers", name: plain(found.note ? `${study.study}: ${study.estimators.join(", ")}` : study.study), x: study.x, y: study.y, hoverinfo: "none", meta: place, look: styles[place],
       marker: { symbol: styles[place].symbol, color: colour(styles[place].colour), size, opacity: size > 5 ? 0.8 : 0.6 },
       selectedpoints: chosen?.[place],
     }));
     const line = (points, style) => ({ type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", x: points.map(([x]) => x), y: points.map(([, y]) => y), line: { shape: found.x_goal === "max" ? "vh" : "hv", ...style } });
     found.studies.forEach((study, place) => data.push(line(study.front.map((at) => [study.x[at], study.y[at]]), { color: colour(styles[place].colour), width: 1.5 })));
-    if (found.studies.length > 1)
+    if (found.studies.length > 1 && !found.note)
       data.push({ ...line(found.front.map(([study, at]) => [found.studies[study].x[at], found.studies[study].y[at]]), { color: colour("--ink"), width: 1.5, dash: "dot" }), name: "front of all", showlegend: true });
     const dotted = { color: colour("--ink"), width: 1, dash: "dot" };
     const shapes = everything ? [] : outline(state.brush, extent, { xref: "x", yref: "y", line: dotted, fillcolor: "rgba(128, 128, 128, 0.1)" });
@@ -106,7 +107,7 @@ export async function show(main, query, signal) {
   const below = h("section", { "aria-labelledby": "chosen-title" });
   function list() {
     const chosen = picked();
-    const front = found.studies.length > 1 ? found.front : (found.studies[0]?.front ?? []).map((at) => [0, at]);
+    const front = found.note ? found.studies.flatMap((own, study) => own.front.map((at) => [study, at])) : found.front;
     const places = chosen ? chosen.flatMap((some, study) => some.map((at) => [study, at])) : front;
     const styles = looks();
     const rows = places.map(([place, at]) => {
@@ -115,7 +116,7 @@ export async function show(main, query, signal) {
     });
     if (chosen) rows.sort((a, b) => (found.y_goal === "min" ? a.y - b.y : b.y - a.y));
     const names = [...new Set(rows.flatMap((row) => Object.keys(row.params)))];
-    const heading = chosen ? `${count(rows.length, "trial")} selected` : `The front: ${count(rows.length, "trial")}`;
+    const heading = chosen ? `${count(rows.length, "trial")} selected` : `${found.note ? "Each study's own front" : "The front"}: ${count(rows.length, "trial")}`;
     const shown = rows.slice(0, ROWS);
     renew(below, h("h2", { id: "chosen-title" }, heading),
       rows.length > ROWS && h("p", { class: "note" }, `The first ${ROWS} by ${known[state.y]?.label ?? state.y}; the CSV holds all points.`),
@@ -137,7 +138,9 @@ export async function show(main, query, signal) {
       ? "No trial of these studies has both figures on the test split: `tuner confirm` makes them." : "No complete trial has both figures yet.";
     canvas.hidden = !any;
     for (const [which, box] of Object.entries(logs)) box.disabled = !isLog(which) && extent(which)[0] <= 0;
-    legend();
+    warning.hidden = !found.note;
+    warning.textContent = `Note: ${found.note}.`;
+    studiesPicker.refresh();
     ranges();
     const heading = list();
     if (!any) return heading;
@@ -150,7 +153,7 @@ export async function show(main, query, signal) {
   }
   const asked = ({ study, x, y, split }) => address({ study, x, y, split }).replace("/?", "/v1/pareto?");
   const fetched = async () => {
-    if (!state.study.length) { found = { ...found, studies: [], front: [] }; return; }
+    if (!state.study.length) { found = { ...found, studies: [], front: [], note: null }; return; }
     const wanted = asked(state);
     const answer = await get(wanted, signal);
     if (wanted === asked(state)) found = answer; // else a later choice has its own under way
@@ -225,59 +228,23 @@ export async function show(main, query, signal) {
   const byFigures = h("details", { class: "by-figures", open: Boolean(state.brush.box) && innerWidth > 600 }, h("summary", {}, "Select by figures"),
     h("div", { class: "row controls" }, h("span", {}, "x"), inputs[0], "–", inputs[1], h("span", {}, "y"), inputs[2], "–", inputs[3]));
 
-  const download = (format) => h("button", { type: "button", onclick: async () => {
-    const file = `pareto-${state.x}-${state.y}`;
-    if (format === "csv") save(`${file}.csv`, csv(pointRows(found)), "text/csv");
-    else save(`${file}.${format}`, await image(build(1200, true), format));
-    announce(`${file}.${format} saved`);
-  } }, format.toUpperCase());
-
-  // The studies to choose from.
-  const techniques = [...new Set(studies.map((study) => study.technique))].sort();
-  let wanted = "";
-  const boxes = h("div", { class: "choices", role: "group", "aria-label": "Studies in the plot" });
   const choose = (names) => { Object.assign(state, { study: names, zoom: null }); return change(true); };
-  function legend() {
-    const styles = Object.fromEntries(looks().map((style, place) => [found.studies[place].study, style]));
-    const listed = studies.filter((study) => !wanted || study.technique === wanted);
-    const focused = boxes.contains(document.activeElement) ? document.activeElement.value : null;
-    fill(boxes, listed.map((study) => h("label", {},
-      h("input", { type: "checkbox", value: study.name, checked: state.study.includes(study.name), onchange: ({ target }) =>
-        choose(target.checked ? [...state.study, study.name] : state.study.filter((one) => one !== study.name)) }),
-      styles[study.name] ? swatch(styles[study.name]) : h("span", { class: "swatch" }),
-      h("span", {}, study.name, h("small", {}, `${study.technique} · ${number(study.counts.complete ?? 0)} complete`)))));
-    if (focused !== null) [...boxes.querySelectorAll("input")].find((input) => input.value === focused)?.focus();
-  }
-  const aside = h("details", { class: "picker", open: innerWidth > 800 }, h("summary", {}, "Studies"),
-    labelled("Technique", select({ onchange: ({ target }) => { wanted = target.value; legend(); } }, [["", "all"], ...techniques])),
-    boxes, h("p", { class: "row" }, h("button", { type: "button", onclick: () => choose(studies.filter((study) => !wanted || study.technique === wanted).map((study) => study.name)) }, "All listed"),
-      h("button", { type: "button", onclick: () => choose([]) }, "None")),
-    h("p", { class: "note" }, "A line is a study's front; the dotted one is the front of all shown."));
+  const refresh = paced(async () => { await fetched(); await redraw(); }, signal);
+  const studiesPicker = picker({
+    studies, fits: () => true, chosen: () => state.study, choose, changed: refresh,
+    looks: () => Object.fromEntries(looks().map((style, place) => [found.studies[place].study, style])),
+    note: "A line is a study's front; the dotted one is the front of all shown, if one estimator made their figures.",
+  }, signal);
 
   const bar = h("div", { class: "row controls" }, labelled("x", axisChoice("x")), labelled("y", axisChoice("y")), labelled("Split", split),
     h("label", { class: "check" }, logs.x, "log x"), h("label", { class: "check" }, logs.y, "log y"));
-  const bar2 = h("div", { class: "row controls" }, tools, clear, whole, h("span", { class: "row push", role: "group", "aria-label": "Save as" }, h("span", { class: "muted" }, "Save as"), ["png", "svg", "csv"].map(download)));
-  fill(main, h("div", { class: "beside" }, aside, h("div", { class: "stage" }, bar, bar2, hint, canvas, byFigures, tip)), below);
+  const bar2 = h("div", { class: "row controls" }, tools, clear, whole, saveAs(() => `pareto-${state.x}-${state.y}`, (format) => image(build(1200, true), format), () => pointRows(found)));
+  fill(main, h("div", { class: "beside" }, studiesPicker.element, h("div", { class: "stage" }, bar, bar2, hint, warning, canvas, byFigures, tip)), below);
   addEventListener("keydown", ({ key }) => { if (key === "Escape" && isBrushed()) brush(NONE); }, { signal });
 
   await fetched();
   await redraw();
-  const refresh = paced(async () => { await fetched(); await redraw(); }, signal);
-  let connected = false;
-  follow("/v1/events", {
-    open: () => { if (connected) refresh(); connected = true; },
-    study: (study) => {
-      const place = studies.findIndex((one) => one.name === study.name);
-      if (studies[place]?.revision === study.revision) return;
-      if (place < 0) studies.unshift(study); else studies[place] = study;
-      if (state.study.includes(study.name)) refresh(); else legend();
-    },
-    deleted: ({ name }) => {
-      const place = studies.findIndex((one) => one.name === name);
-      if (place >= 0) studies.splice(place, 1);
-      if (state.study.includes(name)) choose(state.study.filter((one) => one !== name)); else legend();
-    },
-  }, signal).catch((error) => announce(error.message));
+  studiesPicker.follow();
   return undefined;
 }
 
@@ -286,7 +253,7 @@ function pointRows(found) {
   const names = [...new Set(found.studies.flatMap((study) => Object.keys(study.params)))];
   const rows = found.studies.flatMap((study) => {
     const front = new Set(study.front);
-    return study.number.map((trial, at) => [study.study, study.technique, trial, study.x[at], study.y[at], front.has(at), ...names.map((key) => study.params[key]?.[at])]);
+    return study.number.map((trial, at) => [study.study, study.technique, study.estimators.join(", "), trial, study.x[at], study.y[at], front.has(at), ...names.map((key) => study.params[key]?.[at])]);
   });
-  return [["study", "technique", "trial", found.x, found.y, "front", ...names], ...rows];
+  return [["study", "technique", "estimator", "trial", found.x, found.y, "front", ...names], ...rows];
 }

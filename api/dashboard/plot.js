@@ -179,8 +179,8 @@ export function save(name, content, type) {
 }
 
 /** The whole figure as an image, its points drawn by Plotly as shapes. */
-export async function image({ data, layout }, format) {
+export async function image({ data, layout }, format, height = 800) {
   const Plotly = await library();
-  const full = { ...layoutOf(layout), paper_bgcolor: colour("--paper"), showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" } };
-  return Plotly.toImage({ data, layout: full }, { format, width: 1200, height: 800, scale: format === "png" ? 2 : 1 });
+  const full = { ...layoutOf(layout), height, paper_bgcolor: colour("--paper"), showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" } };
+  return Plotly.toImage({ data, layout: full }, { format, width: 1200, height, scale: format === "png" ? 2 : 1 });
 }

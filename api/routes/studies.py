@@ -10,13 +10,14 @@ from api import cursors, schemas, views
 from api.answers import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
-from tuner import importance, launch, pareto, report, space, studies
+from tuner import importance, launch, pareto, rates, report, space, studies
 from tuner.console import PRESETS
 from tuner.errors import Usage
 from tuner.samplers import SAMPLERS
 from tuner.studies import Rules, Study
 
 router = APIRouter(tags=["studies"])
+Compared = Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")]
 
 
 @router.get("/studies", response_model=schemas.Studies)
@@ -144,15 +145,32 @@ def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "v
 @router.get("/pareto", response_model=schemas.Pareto, tags=["pareto"])
 def show_pareto(
     request: Request,
-    study: Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")],
+    study: Compared,
     x: schemas.Axis = "rate",
     y: schemas.Axis = "ppl",
-    split: Literal["valid", "test"] = "valid",
+    split: schemas.Split = "valid",
 ) -> Response:
-    """All complete trials of studies in the plane of two metrics, by columns; each study's front, and that of all together."""
+    """All complete trials of studies in the plane of two metrics, by columns; each study's front, and that of all together,
+    unless a metric is an estimate and the studies' estimators differ: then `note` says so."""
     service = service_of(request)
     names = list(dict.fromkeys(study))
     columns = [service.columns(name) for name in names]
     version = tuple((own.study.created_at, own.seen) for own in columns)
     name = ("pareto", tuple(names), x, y, split)
     return service.answers.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)
+
+
+@router.get("/rates", response_model=schemas.Rates, tags=["rates"])
+def show_rates(request: Request, study: Compared, split: schemas.Split = "valid") -> Response:
+    """Perplexity, accuracy gap and what the reached rate falls short against the target rate, for studies whose trials hold one,
+    by columns; on the test split by the studies' confirmations."""
+    service = service_of(request)
+    names = list(dict.fromkeys(study))
+    sources = rates.sources(service.database, names, split)
+    found = [(one, [service.columns(each.name) for each in runs]) for one, runs in sources]
+    version = tuple((one.name, own.study.created_at, own.seen) for one, each in found for own in each)
+
+    def make() -> dict[str, Any]:
+        return rates.plain(rates.series(found, split), split)
+
+    return service.answers.get(("rates", tuple(names), split), version, make).response(request)

@@ -1,0 +1,42 @@
+"""What a server brings along ends with it, however that ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from api_server import events, free_port, server
+from stub_study import attempts_of
+from test_detach import DEADLINE, QUICK, await_end
+
+from tuner import studies
+from tuner.database import Database
+
+
+def children(process: int) -> list[int]:
+    found = [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
+    return [*found, *(pid for child in found for pid in children(child))]
+
+
+def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends(tmp_path: Path) -> None:
+    url, port = f"sqlite:///{tmp_path}/t.db", free_port()
+    settings = [part for key in (*QUICK[:-1], "max_epochs=300") for part in ("--set", key)]
+    asked = ["launch", "-t", "sfb", "-n", "1", "--study", "s", *settings, "--workers", "0", "--database", url]
+    subprocess.run([sys.executable, "-m", "tuner", *asked], cwd=tmp_path, check=True, timeout=DEADLINE)
+    with server(url, tmp_path, "--with-workers", "1", "--optuna-port", str(port)) as (address, process):
+        with httpx.Client(
+            transport=httpx.HTTPTransport(retries=9)
+        ) as client:  # with growing pauses: its import takes seconds
+            assert client.get(f"http://127.0.0.1:{port}/api/studies", timeout=DEADLINE).status_code == 200
+        with httpx.stream("GET", f"{address}/v1/studies/s/events?since=0", timeout=DEADLINE) as stream:
+            assert any(kind == "epoch" for kind, *_ in events(stream.iter_lines()))
+        companions = children(process.pid)
+        assert len(companions) >= 3  # the worker, its trainer, the dashboard
+        process.kill()
+        for companion in companions:
+            await_end(companion)
+    database = Database(url)
+    assert [trial.state for trial in studies.open_study(database, "s").trials()] == ["waiting"]
+    assert [(attempt.state, attempt.reason) for attempt in attempts_of(database)] == [("interrupted", "preempted")]
+    assert [worker["state"] for worker in studies.workers(database)] == ["gone"]
+    database.close()

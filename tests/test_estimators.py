@@ -1,0 +1,102 @@
+"""Figures of different estimators are shown together only with a word that says so, and never ranked together."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api_server import application
+from fastapi.testclient import TestClient
+from stub_study import make
+from test_confirmation import fill, metrics
+
+from tuner import metrics as known
+from tuner.cli import app
+from tuner.database import Database
+
+Q = {"proposal": "q", "samples": 1000, "sentences": 40, "of": 40, "seed": 0, "split": "valid"}
+TEMPERED = {**Q, "proposal": "tempered q", "samples": 16, "seed": 9, "temper": 0.15, "levels": {"16": 40}}
+NOTE = (
+    "these figures are by different estimators and are not to be ranked together "
+    "(S = 1000 from q, 40 valid sentences: a, c; S = 16 from tempered q, 40 valid sentences: b)"
+)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Studies a and c by samples from q, b by a tempered estimate that makes its figures the better ones."""
+    opened = Database(f"sqlite:///{tmp_path}/t.db", create=True)
+    for name, facts, nll in (("a", Q, 90.0), ("b", TEMPERED, 80.0), ("c", {**Q, "seed": 5}, 100.0)):
+        fill(
+            make(opened, tmp_path, 2, name),
+            *(metrics(nll + n, 5.0 - n, estimator=facts, rate_error=0.0) for n in (0, 1)),
+        )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as opened:
+        yield opened
+
+
+def test_there_is_no_front_over_different_estimators(client: TestClient) -> None:
+    mixed = client.get("/v1/pareto?study=a&study=b&study=c").json()
+    assert (mixed["front"], mixed["note"]) == ([], NOTE)
+    assert [own["estimators"] for own in mixed["studies"]] == [
+        ["S = 1000 from q, 40 valid sentences"],
+        ["S = 16 from tempered q, 40 valid sentences"],
+        ["S = 1000 from q, 40 valid sentences"],
+    ]
+    assert [own["front"] for own in mixed["studies"]] == [[0], [0], [0]]
+    alike = client.get("/v1/pareto?study=a&study=c").json()  # other seeds are no other estimator
+    assert (alike["front"], alike["note"]) == ([[0, 0]], None)
+    unestimated = client.get("/v1/pareto?study=a&study=b&study=c&x=rate&y=distortion").json()
+    assert (unestimated["front"], unestimated["note"]) == ([[1, 0]], None)
+
+
+def test_rates_and_summaries_name_what_made_them(client: TestClient) -> None:
+    assert client.get("/v1/rates?study=a&study=b&study=c").json()["note"] == NOTE
+    assert client.get("/v1/rates?study=a&study=c").json()["note"] is None
+    summaries = {one["name"]: one["estimator"] for one in client.get("/v1/studies").json()["items"]}
+    assert summaries["b"] == "S = 16 from tempered q, 40 valid sentences"
+
+
+@pytest.mark.parametrize("command", ["pareto", "rates", "report"])
+def test_commands_say_so(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    def said(*arguments: str) -> str:
+        app([command, *arguments, "--database", database.secret_url], standalone_mode=False)
+        shown = capsys.readouterr()
+        return shown.err + shown.out
+
+    assert "not to be ranked together" in said()
+    assert "not to be ranked together" not in said("a", "c")
+    if command == "report":
+        return
+    drawn = tmp_path / "drawn.svg"
+    assert NOTE in said("--out", str(drawn))
+    assert "S = 16 from tempered q" in drawn.read_text()
+    said("--out", str(tmp_path / "points.json"))
+    assert json.loads((tmp_path / "points.json").read_text())["note"] == NOTE
+
+
+def test_the_table_of_mixed_fronts_has_each_studys_own(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    app(["pareto", "--database", database.secret_url], standalone_mode=False)
+    table = capsys.readouterr().out
+    assert [name for name in ("a/0", "b/0", "c/0", "a/1") if name in table] == ["a/0", "b/0", "c/0"]
+
+
+def test_whatever_samples_or_sentences_decide_is_an_estimate() -> None:
+    chosen = {key for key, metric in known.AXES.items() if metric.estimated}
+    assert chosen == {
+        "value",
+        "nll",
+        "nll_se",
+        "nll_tempered",
+        "ppl",
+        "ppl_tempered",
+        "ppl_no_end",
+        "melbo",
+        "ppl_melbo",
+    }
