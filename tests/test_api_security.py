@@ -313,7 +313,7 @@ def test_a_failure_shows_nothing_of_the_inside(
     def fail(*_: object) -> None:
         raise RuntimeError("secret inside")
 
-    monkeypatch.setattr("tuner.studies.page", fail)
+    monkeypatch.setattr("tuner.inventory.page", fail)
     quiet = TestClient(client.app, "http://127.0.0.1", raise_server_exceptions=False)
     said = quiet.get("/v1/studies")
     assert (said.status_code, said.headers["Content-Type"]) == (500, "application/problem+json")

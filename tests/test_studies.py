@@ -20,14 +20,17 @@ from stub_study import CORPUS, STUB, attempts_of, behave, deaf, expire, request_
 from stub_study import make as make_in
 
 from tuner import attempts as attempts_module
-from tuner import samplers, space, studies, trainer
+from tuner import inventory, samplers, space, studies, trainer, warmstart
 from tuner import worker as worker_module
 from tuner.attempts import Attempts, Claim, LeaseLost
 from tuner.curves import Curves
 from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, process_mark
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.metrics import METRICS
 from tuner.pruners import PRUNERS, Curve
-from tuner.studies import Rules, Study
+from tuner.specification import Rules
+from tuner.studies import Study
+from tuner.trials import best_of
 from tuner.worker import Slot, Worker
 
 Make = Callable[..., Study]
@@ -57,7 +60,7 @@ def test_a_study_runs_to_its_budget_and_no_further(database: Database, make: Mak
     found = study.trials()
     assert [(t.number, t.state) for t in found] == [(0, "complete"), (1, "complete"), (2, "complete")]
     assert all(t.value == pytest.approx(10 + (float(t.params["r"]) - 6) ** 2) for t in found)
-    assert study.best() == studies.best_of(found) == min(found, key=lambda t: t.value or 0)
+    assert study.best() == best_of(found) == min(found, key=lambda t: t.value or 0)
     assert study.counts() == {"complete": 3}
     run(study)
     assert len(study.trials()) == 3
@@ -76,8 +79,8 @@ def test_workers_at_once_share_one_budget(database: Database, make: Make) -> Non
         thread.join()
     assert [(t.number, t.state) for t in study.trials()] == [(n, "complete") for n in range(10)]
     assert sorted(a.trial for a in attempts_of(database)) == list(range(10))
-    assert {w["name"]: w["state"] for w in studies.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
-    assert sum(w["trials"] for w in studies.workers(database)) == 10
+    assert {w["name"]: w["state"] for w in inventory.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
+    assert sum(w["trials"] for w in inventory.workers(database)) == 10
 
 
 @SQLITE
@@ -357,7 +360,7 @@ def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, mak
     with Worker(database, "w", tmp_path, deaf):
         claim = Attempts(study, "w").claim()
         database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1")))
-        assert [w["state"] for w in studies.workers(database)] == ["lost"]
+        assert [w["state"] for w in inventory.workers(database)] == ["lost"]
         again = Attempts(study, "other").claim()
     assert claim is not None
     assert again is not None
@@ -580,7 +583,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
         make(9)
     study.delete()
     assert not Path(study.store.address).exists()
-    assert [s["study"] for s in studies.overview(database)] == ["other"]
+    assert [s["study"] for s in inventory.overview(database)] == ["other"]
     assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
     assert {a.study for a in attempts_of(database)} == {"other"}
     run(make(1))
@@ -592,7 +595,7 @@ def test_plain_study_has_the_promised_keys(make: Make) -> None:
     plain = json.loads(json.dumps(study.plain(), allow_nan=False))
     assert {"study", "technique", "corpus", "sampler", "trials", "best", "state", "rules"} <= set(plain)
     assert {"number", "state", "params", "value", "metrics", "seconds", "reason"} <= set(plain["trials"][0])
-    assert set(studies.METRICS) <= set(plain["best"]["metrics"])
+    assert set(METRICS) <= set(plain["best"]["metrics"])
 
 
 def test_optunas_own_tools_open_the_study(database: Database, make: Make) -> None:
@@ -709,7 +712,7 @@ def distributions(technique: str = "sfb", **fixed: float) -> dict[str, Any]:
 def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Database, make: Make, sampler: str) -> None:
     first = make(6, "first", sampler="gp-map")
     run(first)
-    taken = studies.observations_of(database, "first", distributions())
+    taken = warmstart.observations(database, "first", distributions())
     assert [o["params"] for o in taken["observations"]] == [t.params for t in first.trials()]
     warm = {"sampler": sampler, "seed": 7, "warm_start": taken}
     second = make(3, "second", **warm)
@@ -717,7 +720,7 @@ def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Databas
     asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in second.optuna().get_trials()]
     assert asked == [6, 7, 8]  # no start of its own
     run(make(8, "first", sampler="gp-map"))
-    later = studies.observations_of(database, "first", distributions())
+    later = warmstart.observations(database, "first", distributions())
     assert len(later["observations"]) == 8
     run(make(5, "second", **{**warm, "warm_start": later}))
     assert len(studies.open_study(database, "second").specification["warm_start"]["observations"]) == 6
@@ -747,8 +750,8 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
         ("first", {**wanted, name: IntDistribution(0, 3)}, f"--warm-start 'first' has {name} as FloatDistribution"),
     ):
         with pytest.raises(Usage, match=re.escape(message)):
-            studies.observations_of(database, study, domains)
-    taken = studies.observations_of(database, "first", wanted)
+            warmstart.observations(database, study, domains)
+    taken = warmstart.observations(database, "first", wanted)
     with pytest.raises(
         Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"
     ):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from stub_study import CORPUS, STUB, behave
 
-from tuner import space, studies, sweep, trainer
+from tuner import inventory, space, sweep, trainer
 from tuner.cli import app
 from tuner.database import Database
 from tuner.errors import Fault, Usage
@@ -110,7 +110,7 @@ def test_a_technique_that_breaks_keeps_no_other_from_its_turn(
     with pytest.raises(Fault, match="study mdr-grammar-tiny has stopped itself: .* study sfb-grammar-tiny has"):
         tuner("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--max-failures", "1")
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    assert [study.state for study in studies.all_studies(database)] == ["broken", "broken"]
+    assert [study.state for study in inventory.all_studies(database)] == ["broken", "broken"]
     database.close()
 
 
@@ -122,7 +122,7 @@ def test_all_leaves_out_what_is_not_allowed_and_what_is_named_is_not(
     assert not (tmp_path / "t.db").exists()  # nothing is made unless all can be
     tuner("launch", "--all", "-n", "1", "--set", "d_z=2", "--workers", "0")
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    names = {study.name for study in studies.all_studies(database)}
+    names = {study.name for study in inventory.all_studies(database)}
     database.close()
     assert names == {f"{name}-grammar-tiny" for name in space.techniques() if name not in ("rnnlm", "mim")}
 

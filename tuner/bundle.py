@@ -30,7 +30,9 @@ from tuner.errors import Clash, Fault, Usage
 from tuner.launch import check_name
 from tuner.samplers import SAMPLERS
 from tuner.space import Space
-from tuner.studies import IDENTITY, OBJECTIVES, OVER, STATES, STUDY_STATES, Study, open_study
+from tuner.specification import IDENTITY, OBJECTIVES
+from tuner.studies import STUDY_STATES, Study, open_study
+from tuner.trials import OVER, STATES
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

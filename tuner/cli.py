@@ -142,6 +142,7 @@ def launch(
     from tuner.artifacts import Store
     from tuner.database import PATIENCE
     from tuner.engines import Staff
+    from tuner.specification import Rules
 
     names = _techniques(technique, every)
     alone = {"--study": study, "--space": space, "--warm-start": warm_start, "--detach": detach}
@@ -150,7 +151,7 @@ def launch(
             f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
         )
     source = corpora.named(database, corpus)
-    rules = studies.Rules(
+    rules = Rules(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
         max_failures=max_failures,
@@ -329,10 +330,11 @@ def samplers(as_json: JsonOption = False) -> None:
 @app.command(name="studies", epilog="Example: tuner studies --json")
 def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
     """List the studies of the database."""
-    from tuner import report, studies
+    from tuner import inventory, report
+    from tuner.trials import OVER
 
     with opened(database) as there:
-        found = studies.overview(there)
+        found = inventory.overview(there)
     if as_json:
         print_json(found)
         return
@@ -341,7 +343,7 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
     )
     for s in found:
         counts, best = s["trials"], s["best"] or {"value": None, "metrics": {}}
-        done = sum(counts.get(state, 0) for state in studies.OVER)
+        done = sum(counts.get(state, 0) for state in OVER)
         notes = [s["why"]] if s["why"] else []
         notes += ["best trial collapsed"] if best["metrics"].get("collapsed") else []
         table.add_row(
@@ -452,12 +454,13 @@ def import_(
 
     A bundle is checked whole before anything of it is entered.
     """
-    from tuner import bundle, corpora, studies
+    from tuner import bundle, corpora
+    from tuner.trials import OVER
 
     with opened(database, create=True) as there:
         source = corpora.named(database, corpus).place if corpus else ""
         found = bundle.unpack(there, file, runs, artifacts, study or "", source)
-        done = sum(found.counts().get(state, 0) for state in studies.OVER)
+        done = sum(found.counts().get(state, 0) for state in OVER)
         say(
             f"study {found.name} is in {there.url}: {done} of {found.budget} trials done; `tuner show {found.name}` has more"
         )

@@ -47,7 +47,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     """
     from tuner.engines import local
     from tuner.progress import Progress
-    from tuner.studies import OVER
+    from tuner.trials import OVER
 
     counts, trials, best = study.counts(), study.budget, study.best()
     done = sum(counts.get(state, 0) for state in OVER)
@@ -193,11 +193,11 @@ def workers(
     as_json: JsonOption = False,
 ) -> None:
     """List the workers: what each does, and when it was last heard of."""
-    from tuner import report, studies
+    from tuner import inventory, report
     from tuner.database import HOST
 
     with opened(database) as there:
-        found = [w for w in studies.workers(there) if not here or w["host"] == HOST]
+        found = [w for w in inventory.workers(there) if not here or w["host"] == HOST]
     if here and all(w["state"] in ("gone", "lost") for w in found):
         raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:

@@ -83,7 +83,7 @@ class StudyRow(Base):
     why: Mapped[str | None] = mapped_column(default=None)
     """why it was stopped"""
     rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """`studies.Rules`: what ends a trial or the study early"""
+    """`specification.Rules`: what ends a trial or the study early"""
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """what the sampler keeps about the study"""
     created_at: Mapped[float]

@@ -104,7 +104,7 @@ def _distributions(study: "Study") -> "dict[str, BaseDistribution]":
 
 
 def _directions(study: "Study") -> list[StudyDirection]:
-    from tuner.studies import OBJECTIVES
+    from tuner.specification import OBJECTIVES
 
     return [StudyDirection[d.upper()] for d in OBJECTIVES[study.specification["objective"]]]
 

@@ -73,7 +73,8 @@ def _client() -> Any:
 @app.command(name="studies", epilog="Example: tuner studies --api http://127.0.0.1:8000 --json")
 def list_studies(as_json: JsonOption = False) -> None:
     """List the server's studies, the newest first."""
-    from tuner import report, studies
+    from tuner import report
+    from tuner.trials import OVER
 
     found = list(_client().studies())
     if as_json:
@@ -84,7 +85,7 @@ def list_studies(as_json: JsonOption = False) -> None:
     )
     for s in found:
         best = s["best"] or {"value": None, "metrics": {}}
-        done = sum(s["counts"][state] for state in studies.OVER)
+        done = sum(s["counts"][state] for state in OVER)
         note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
         rows.add_row(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
-from tuner.studies import Study, Trial, open_study
+from tuner.studies import Study, open_study
+from tuner.trials import Trial
 
 if TYPE_CHECKING:
     from tuner.significance import Difference

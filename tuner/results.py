@@ -198,6 +198,7 @@ def sweep(
     from tuner import sweep as sweeps
     from tuner.database import PATIENCE
     from tuner.engines import Staff
+    from tuner.specification import Rules
 
     name, values = sweeps.parse(over)
     source, staff = corpora.named(database, corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
@@ -211,7 +212,7 @@ def sweep(
         seed=seed,
         fixed={**source.values, **settings(set_)},
         nll=nll,
-        rules=studies.Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
+        rules=Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
     )
     proposal = sweeps.proposal(asked, name, values)
     with opened(database, create=True, patience=PATIENCE) as there:

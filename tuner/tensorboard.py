@@ -11,7 +11,8 @@ from sqlalchemy import select
 from tuner.database import EpochRow, TrialRow
 from tuner.errors import Fault, Usage
 from tuner.metrics import FIGURES
-from tuner.studies import OVER, Study
+from tuner.studies import Study
+from tuner.trials import OVER
 
 CURVES = ("distortion", "rate", "neg_elbo", "active_units")
 """of each epoch, on the validation sentences"""
