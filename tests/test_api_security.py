@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from stub_study import make
 
-from api.__main__ import refuse_open, settings_of
+from api.__main__ import refuse_open
 from api.app import create_app
 from api.guard import HEADERS, Rates
+from api.process import settings_of
 from api.settings import Settings
 from tuner import keys
 from tuner.attempts import Attempts

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,19 +19,27 @@ from tuner.commands import work, work_detached
 from tuner.console import (
     DATABASE,
     RUNS,
+    AddressOption,
     ArtifactsOption,
     CorpusOption,
     DatabaseOption,
+    EngineOption,
     JsonOption,
     MemoryOption,
     ModelOption,
     NllOption,
+    OriginOption,
     PerGpuOption,
     RunsOption,
+    SamplerSettingsOption,
+    SeedOption,
     SetOption,
     SpaceOption,
     StudyArgument,
+    StudyNameOption,
     TechniqueOption,
+    TimeoutOption,
+    TrialsOption,
     WorkersOption,
     opened,
     print_json,
@@ -80,16 +89,12 @@ def launch(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All techniques, compared at the end.")] = False,
     corpus: CorpusOption = "grammar",
-    study: Annotated[
-        str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
-    ] = None,
-    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials of the study in all.")] = DEFAULT_TRIALS,
+    study: StudyNameOption = None,
+    trials: TrialsOption = DEFAULT_TRIALS,
     sampler: Annotated[
         str, typer.Option("--sampler", help="What proposes trials: see `tuner samplers`.")
     ] = DEFAULT_SAMPLER,
-    sampler_option: Annotated[
-        list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
-    ] = None,
+    sampler_option: SamplerSettingsOption = None,
     model: ModelOption = "tiny",
     pruner: Annotated[
         str, typer.Option("--pruner", help="Ends poor trials early: none, median, hyperband or dominated.")
@@ -110,13 +115,11 @@ def launch(
     ] = None,
     set_: SetOption = None,
     space: SpaceOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    seed: SeedOption = 0,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    timeout: Annotated[
-        str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
-    ] = None,
+    timeout: TimeoutOption = None,
     deadline: Annotated[
         str | None, typer.Option("--deadline", help="The study stops so long from now, e.g. 8h; it can go on.")
     ] = None,
@@ -124,8 +127,8 @@ def launch(
         int,
         typer.Option("--max-failures", min=0, help="Trials in a row that may fail before the study stops (0: any)."),
     ] = 3,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
@@ -174,10 +177,7 @@ def launch(
         made = [studies.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
         if detach or workers == 0:
             for current in made:
-                if workers == 0:
-                    say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
-                else:
-                    work_detached(current, staff, database, runs)
+                (work if workers == 0 else work_detached)(current, staff, database, runs)
             if as_json:
                 print_json(_plain(made, []))
             return
@@ -264,9 +264,8 @@ def train(
     """
     import hashlib
 
-    from tuner import corpora, report
+    from tuner import corpora, report, trainer
     from tuner.progress import Progress
-    from tuner.trainer import Trainer, answer
 
     spaces.load(technique)  # refuses an unknown one at once
     source = corpora.named(database, corpus)
@@ -276,14 +275,13 @@ def train(
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     folder = out or runs / "train" / f"{technique}-{source.name}-{digest}"
     progress = Progress(1)
-    with Trainer("train", json.dumps(spec), folder, log=folder / "trainer.log") as trainer:
-        last: dict[str, Any] = {}
-        for last in trainer.events():
-            for warning in last["warnings"] if last["event"] == "started" else ():
-                say(f"warning: {warning}")
-            if last["event"] not in ("done", "failed"):
-                progress(last["event"], 0, last)
-    result = answer(last)
+
+    def hear(event: Mapping[str, Any]) -> None:
+        for warning in event["warnings"] if event["event"] == "started" else ():
+            say(f"warning: {warning}")
+        progress(event["event"], 0, event)
+
+    result = trainer.ask("train", json.dumps(spec), folder, log=folder / "trainer.log", hear=hear)
     if as_json:
         print_json(result)
         return
@@ -443,9 +441,7 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.", show_default=False)],
     study: Annotated[str | None, typer.Option("--study", help="Its name here.", show_default="its own")] = None,
-    corpus: Annotated[
-        str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
-    ] = None,
+    corpus: OriginOption = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,

@@ -16,13 +16,16 @@ import typer
 from tuner.console import (
     DATABASE,
     RUNS,
+    AddressOption,
     DatabaseOption,
+    EngineOption,
     JsonOption,
     MemoryOption,
     PerGpuOption,
     RunsOption,
     StudyArgument,
     WorkersOption,
+    YesOption,
     opened,
     print_json,
     say,
@@ -40,7 +43,7 @@ app.add_typer(database_app, name="database")
 
 
 def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
-    """Has workers train a study's trials until none is left, and shows how far they are.
+    """Has workers train a study's trials until none is left, and shows how far they are; a staff of none leaves them to others.
 
     Raises:
         Fault: if it was stopped, or stopped itself because it is broken.
@@ -49,6 +52,9 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     from tuner.progress import Progress
     from tuner.trials import OVER
 
+    if staff.workers == 0:
+        say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
+        return
     counts, trials, best = study.counts(), study.budget, study.best()
     done = sum(counts.get(state, 0) for state in OVER)
     say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
@@ -233,8 +239,8 @@ def resume(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
 ) -> None:
@@ -259,7 +265,7 @@ def resume(
 @app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
 def delete(
     study: StudyArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Delete a study with its trials, checkpoints and logs."""

@@ -11,19 +11,24 @@ from tuner.commands import work
 from tuner.console import (
     DATABASE,
     RUNS,
+    AddressOption,
     ArtifactsOption,
     CorpusOption,
     DatabaseOption,
+    EngineOption,
     JsonOption,
     MemoryOption,
     ModelOption,
     NllOption,
     PerGpuOption,
     RunsOption,
+    SeedOption,
     SetOption,
     SpaceOption,
+    SplitOption,
     StudyArgument,
     TechniqueOption,
+    TimeoutOption,
     WorkersOption,
     opened,
     print_json,
@@ -56,8 +61,8 @@ def confirm(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
     folder: Annotated[
         Path,
@@ -86,10 +91,7 @@ def confirm(
             request, described = launch.prepare(proposal, lambda: there)
             confirmed = studies.go_on(there, proposal.name, request, described, folder, artifacts)
             names.append(confirmed.name)
-            if workers == 0:
-                say(f"study {confirmed.name} waits for workers: `tuner worker --database {there.url}`")
-            else:
-                work(confirmed, staff, database, folder)
+            work(confirmed, staff, database, folder)
         if workers == 0:
             return
         tables = {split: paper.rows(there, names, split) for split in ("valid", "test")}
@@ -104,7 +106,7 @@ def confirm(
 def report(
     study: StudiesArgument = None,
     form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
-    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    split: SplitOption = "valid",
     published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
     against: Annotated[
         str | None,
@@ -117,12 +119,11 @@ def report(
     Differences to --against are tested by a paired bootstrap over sentences.
     """
     from tuner import paper
-    from tuner.pareto import SPLITS
+    from tuner.pareto import check_split
 
     if form not in paper.FORMATS:
         raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(paper.FORMATS)}.")
-    if split not in SPLITS:
-        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    check_split(split)
     with opened(database) as there:
         rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
     if published:
@@ -135,7 +136,7 @@ def pareto(
     study: StudiesArgument = None,
     x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
     y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
-    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
@@ -175,15 +176,13 @@ def sweep(
     nll: NllOption = None,
     set_: SetOption = None,
     space: SpaceOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    seed: SeedOption = 0,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    timeout: Annotated[
-        str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    timeout: TimeoutOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
@@ -219,10 +218,7 @@ def sweep(
         request, described = launch.prepare(proposal, lambda: there, say)
         current = studies.go_on(there, proposal.name, request, described, runs, artifacts)
         sweeps.fill(current, name, values)
-        if workers == 0:
-            say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
-        else:
-            work(current.refresh(), staff, database, runs)
+        work(current.refresh(), staff, database, runs)
         if as_json:
             print_json(current.plain())
         elif workers != 0:
@@ -233,7 +229,7 @@ def sweep(
 @app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")
 def rates(
     study: StudiesArgument = None,
-    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
@@ -244,10 +240,9 @@ def rates(
     from tuner import figures, paper
     from tuner import rates as targets
     from tuner import report as reports
-    from tuner.pareto import SPLITS
+    from tuner.pareto import check_split
 
-    if split not in SPLITS:
-        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    check_split(split)
     with opened(database) as there:
         found = targets.series(there, study or [], split)
     if len({kind for each in found for kind in each.estimators}) > 1:
