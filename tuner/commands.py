@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,6 +143,7 @@ def worker(
     from tuner.database import PATIENCE
     from tuner.engines import local
     from tuner.studies import open_study
+    from tuner.worker import Worker
 
     if log_format not in ("text", "json"):
         raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
@@ -149,8 +151,9 @@ def worker(
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")
     with opened(database, patience=PATIENCE) as there:
-        for wanted in study or ():
-            open_study(there, wanted)
+        wanted = study or ()
+        for each in wanted:
+            open_study(there, each)
 
         one_at_a_time = threading.Lock()
 
@@ -159,8 +162,8 @@ def worker(
                 say(log_line(event, claim, facts, log_format == "json"))
 
         try:
-            job = {"names": study or (), "wait": not exit_when_idle}
-            local.run(there, name, places, runs / "work", listen, lambda each: each.serve(**job))  # type: ignore[arg-type]
+            serve = partial(Worker.serve, names=wanted, wait=not exit_when_idle)
+            local.run(there, name, places, runs / "work", listen, serve)
         except Interrupted as interrupted:
             say(f"tuner: {interrupted.why[1]} What was under way is handed back with its checkpoint.")
 

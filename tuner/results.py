@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -271,15 +271,13 @@ def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
     say(f"wrote {out}")
 
 
-def _print_front(found: dict[str, object]) -> None:
+def _print_front(found: dict[str, Any]) -> None:
     from tuner import report as reports
 
-    studies: list[dict[str, list[float]]] = found["studies"]  # type: ignore[assignment]
-    places: list[list[int]] = found["front"]  # type: ignore[assignment]
-    table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters")
-    for place, index in places:
-        own = studies[place]
-        settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())  # type: ignore[attr-defined]
+    table = reports.table("trial", found["x"], found["y"], "hyperparameters")
+    for place, index in found["front"]:
+        own = found["studies"][place]
+        settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())
         table.add_row(
             f"{own['study']}/{own['number'][index]}",
             reports.number(own["x"][index]),
