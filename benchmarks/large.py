@@ -21,9 +21,10 @@ from sqlalchemy import insert
 from benchmarks.postgres import Postgres
 from benchmarks.service import CORPUS
 from tuner import space, studies
-from tuner.database import Database, EpochRow, TrialRow
+from tuner.database import Database
 from tuner.metrics import METRICS
 from tuner.specification import Request
+from tuner.tables import EpochRow, TrialRow
 
 COMMANDS = {"show": ["show", "s"], "trials": ["trials", "s"], "studies": ["studies"], "workers": ["workers"]}
 

@@ -29,9 +29,10 @@ from sqlalchemy import select
 
 from benchmarks.postgres import Postgres
 from tuner import attempts, space, studies, trainer, worker
-from tuner.database import AttemptRow, Database, TrialRow
+from tuner.database import Database
 from tuner.specification import Request, Rules
 from tuner.studies import Study
+from tuner.tables import AttemptRow, TrialRow
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 LEASE, BEAT, ASK = 4.0, 0.5, 5.0

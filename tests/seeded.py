@@ -14,10 +14,11 @@ from stub_study import STUB, make
 
 from benchmarks.browser import environment
 from tuner import space
-from tuner.database import Database, EpochRow, TrialRow
+from tuner.database import Database
 from tuner.metrics import METRICS
 from tuner.space import Space
 from tuner.studies import Study
+from tuner.tables import EpochRow, TrialRow
 
 ESTIMATOR = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
 

@@ -10,9 +10,10 @@ from sqlalchemy import select, update
 
 from tuner import space, studies
 from tuner.attempts import Claim
-from tuner.database import AttemptRow, Database, TrialRow
+from tuner.database import Database
 from tuner.specification import Request
 from tuner.studies import Study
+from tuner.tables import AttemptRow, TrialRow
 from tuner.worker import Listen, Slot, Worker
 
 CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}

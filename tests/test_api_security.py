@@ -20,8 +20,9 @@ from api.process import settings_of
 from api.settings import Settings
 from tuner import keys
 from tuner.attempts import Attempts
-from tuner.database import Database, KeyRow
+from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
+from tuner.tables import KeyRow
 
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 Open = Callable[..., TestClient]
@@ -64,7 +65,7 @@ BODIES: dict[str, dict[str, Any]] = {
 def contents(database: Database) -> dict[str, list[Any]]:
     """All rows of our tables but the keys', whose last use is noted."""
     with database.engine.connect() as connection:
-        from tuner.database import Base
+        from tuner.tables import Base
 
         tables = [t for t in Base.metadata.sorted_tables if t.name != KeyRow.__tablename__]
         return {t.name: list(connection.execute(select(t))) for t in tables}

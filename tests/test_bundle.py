@@ -14,9 +14,10 @@ from test_studies import stub as stub
 from tuner import bundle, inventory, revisions
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST
 from tuner.bundle import RECORD, pack, unpack
-from tuner.database import Database, TrialRow
+from tuner.database import Database
 from tuner.errors import Fault, Usage
 from tuner.studies import Study
+from tuner.tables import TrialRow
 
 Change = Callable[[dict[str, bytes]], object]
 

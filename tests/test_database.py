@@ -16,8 +16,9 @@ from benchmarks.postgres import Postgres
 from tuner import database as database_module
 from tuner import inventory, keys, revisions, studies, trainer
 from tuner.curves import Curves
-from tuner.database import SCHEMA, VERSION_TABLE, Base, Database
+from tuner.database import SCHEMA, VERSION_TABLE, Database
 from tuner.errors import Fault, Usage
+from tuner.tables import Base
 
 OLD = Path(__file__).parent / "data" / "schema_0001.sql"
 """a database of version 0001 with four studies, made by that version with the stub trainer"""

@@ -10,9 +10,10 @@ from stub_study import attempts_of, expire, make
 
 from tuner import revisions
 from tuner.attempts import Attempts
-from tuner.database import Database, EpochRow, TrialRow
+from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.history import History
+from tuner.tables import EpochRow, TrialRow
 
 FIGURES = {"distortion": 1.0, "rate": 2.0, "neg_elbo": 3.0, "active_units": 4, "seconds": 0.1, "objective_beta": 0.5}
 

@@ -24,12 +24,14 @@ from tuner import inventory, samplers, space, studies, trainer, warmstart
 from tuner import worker as worker_module
 from tuner.attempts import Attempts, Claim, LeaseLost
 from tuner.curves import Curves
-from tuner.database import HOST, Database, EpochRow, StudyRow, TrialRow, WorkerRow, process_mark
+from tuner.database import Database
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.metrics import METRICS
+from tuner.process import HOST, process_mark
 from tuner.pruners import PRUNERS, Curve
 from tuner.specification import Rules
 from tuner.studies import Study
+from tuner.tables import EpochRow, StudyRow, TrialRow, WorkerRow
 from tuner.trials import best_of
 from tuner.worker import Slot, Worker
 

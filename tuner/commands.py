@@ -203,7 +203,7 @@ def workers(
 ) -> None:
     """List the workers: what each does, and when it was last heard of."""
     from tuner import inventory, report
-    from tuner.database import HOST
+    from tuner.process import HOST
 
     with opened(database) as there:
         found = [w for w in inventory.workers(there) if not here or w["host"] == HOST]

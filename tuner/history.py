@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.database import StudyRow, TrialRow
+from tuner.tables import StudyRow, TrialRow
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -5,8 +5,10 @@ from typing import Any
 
 from sqlalchemy import func, select, tuple_
 
-from tuner.database import HOST, AttemptRow, Database, StudyRow, TrialRow, WorkerRow, is_alive
+from tuner.database import Database
+from tuner.process import HOST, is_alive
 from tuner.studies import STUDY_STATES, Study
+from tuner.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 from tuner.trials import STATES, shown_state
 
 SILENT_SECONDS = 60.0

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from tuner import pruners, samplers, studies, trainer, warmstart
-from tuner.database import Database, StudyRow
+from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.samplers import DEFAULT, SAMPLERS
 from tuner.space import Space, Value
 from tuner.specification import OBJECTIVES, Request, Rules
+from tuner.tables import StudyRow
 
 Say = Callable[[str], None]
 

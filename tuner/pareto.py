@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, select
 
-from tuner.database import TrialRow
 from tuner.errors import Usage
 from tuner.metrics import AXES, FIGURES, Goal
+from tuner.tables import TrialRow
 
 if TYPE_CHECKING:
     from tuner.studies import Study

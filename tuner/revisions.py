@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from tuner.database import Database, EpochRow, StudyRow, TrialRow
+from tuner.database import Database
 from tuner.studies import Study, open_study
+from tuner.tables import EpochRow, StudyRow, TrialRow
 from tuner.trials import Trial, epoch_of
 
 

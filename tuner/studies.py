@@ -13,10 +13,12 @@ from sqlalchemy import delete, func, select, update
 
 from tuner import pareto, samplers
 from tuner.artifacts import LOG, SAMPLES, Store
-from tuner.database import HOST, LOCK, AttemptRow, Database, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive, revise
+from tuner.database import Database
 from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
 from tuner.specification import ADDED, IDENTITY, OBJECTIVES, Request, Rules
+from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.trials import STATES, Trial, best_of, epoch_of, shown_state
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import and_, case
 
-from tuner.database import EpochRow, TrialRow
 from tuner.space import Value
+from tuner.tables import EpochRow, TrialRow
 
 OVER = ("complete", "failed", "pruned")
 """states that a trial does not leave"""
