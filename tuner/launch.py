@@ -152,10 +152,10 @@ def prepare(
         say(f"warning: {warning}")
     if not p.space.searched(fixed):
         say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
-    if not described["latent"]:
-        fixed.pop("nll", None)  # its NLL is exact
+    # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
+    kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     request = Request(
-        p.space, p.corpus, p.model, fixed, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
+        p.space, p.corpus, p.model, kept, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
         p.stop_when, p.rules, taken, p.confirms,
     )  # fmt: skip
     return request, described
