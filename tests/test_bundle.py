@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from stub_study import behave, make, run
-from test_studies import stub as stub
 
 from tuner import bundle, inventory, revisions
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST
@@ -20,6 +19,7 @@ from tuner.studies import Study
 from tuner.tables import TrialRow
 
 Change = Callable[[dict[str, bytes]], object]
+pytestmark = pytest.mark.usefixtures("stub")
 
 
 def other(folder: Path, name: str = "other") -> Database:
