@@ -155,9 +155,22 @@ def prepare(
     # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
     kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     request = Request(
-        p.space, p.corpus, p.model, kept, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
-        p.stop_when, p.rules, taken, p.confirms,
-    )  # fmt: skip
+        p.space,
+        p.corpus,
+        p.model,
+        kept,
+        sampler=p.sampler,
+        seed=p.seed,
+        trials=p.trials,
+        sampler_options=p.sampler_options,
+        min_rate=p.min_rate,
+        pruner=p.pruner,
+        objective=p.objective,
+        stop_when=p.stop_when,
+        rules=p.rules,
+        warm_start=taken,
+        confirms=p.confirms,
+    )
     return request, described
 
 

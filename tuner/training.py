@@ -137,11 +137,25 @@ def launch(
     options = settings(sampler_option, "--sampler-option", "samples=20")
     proposals = [
         launches.Proposal(
-            space_of(each, space), trials, study or launches.name_of(each, source.name, model), source.place, model, sampler,
-            options, seed, objectives, pruner, min_rate, stop_when, {**source.values, **settings(set_)}, nll, rules, warm_start,
+            space_of(each, space),
+            trials,
+            study or launches.name_of(each, source.name, model),
+            source.place,
+            model,
+            sampler=sampler,
+            sampler_options=options,
+            seed=seed,
+            objective=objectives,
+            pruner=pruner,
+            min_rate=min_rate,
+            stop_when=stop_when,
+            fixed={**source.values, **settings(set_)},
+            nll=nll,
+            rules=rules,
+            warm_start=warm_start,
         )
         for each in names
-    ]  # fmt: skip
+    ]
     with ExitStack() as stack:
         prepared = launches.prepare_all(proposals, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
