@@ -1,24 +1,22 @@
 """`python -m api`: one server process. `tuner serve` starts it."""
 
-import argparse
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.process import run
 from api.settings import Settings
 from tuner import keys
 from tuner.console import say
 from tuner.database import Database
-from tuner.errors import Fault, Usage
+from tuner.errors import Usage
 
 GRACE_SECONDS = 10
 """for requests under way when the server is told to stop"""
@@ -32,47 +30,6 @@ class Server(uvicorn.Server):
         assert isinstance(app, FastAPI)
         app.state.service.feed.close()
         super().handle_exit(sig, frame)
-
-
-def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
-    """The settings, the port, and that of Optuna's dashboard if it is wanted.
-
-    Raises:
-        Usage: if one of them is not allowed.
-    """
-    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    parser.add_argument("--database", default=os.environ.get("TUNER_DATABASE", "sqlite:///tuner.db"))
-    parser.add_argument("--runs", type=Path, default=Path(os.environ.get("TUNER_RUNS", "runs")))
-    parser.add_argument("--artifacts", default=os.environ.get("TUNER_ARTIFACTS"))
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--with-workers", type=int, default=0, metavar="K")
-    parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests a second of one client; 0: any")
-    parser.add_argument("--streams", type=int, default=512)
-    parser.add_argument("--optuna-port", type=int, help="serve Optuna's dashboard there too")
-    parsed = parser.parse_args(arguments)
-    corpora = {}
-    for pair in parsed.corpus:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and Path(folder).is_dir()):
-            raise Usage(
-                f"--corpus {pair!r} is not NAME=DIR with a folder that is there: write e.g. --corpus ptb2=texts/ptb."
-            )
-        corpora[name] = folder
-    settings = Settings(
-        database=parsed.database,
-        runs=parsed.runs,
-        artifacts=parsed.artifacts,
-        corpora=corpora,
-        host=parsed.host,
-        hosts=tuple(parsed.allowed_host),
-        workers=parsed.with_workers,
-        rate=parsed.rate,
-        streams=parsed.streams,
-    )
-    return settings, parsed.port, parsed.optuna_port
 
 
 def refuse_open(settings: Settings) -> None:
@@ -145,17 +102,5 @@ def serve(settings: Settings, port: int, optuna_port: int | None) -> None:
         Server(config).run()
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until uvicorn has its own
-    try:
-        serve(*settings_of(sys.argv[1:]))
-    except (Usage, Fault) as error:
-        say(f"tuner: {error}")
-        return 2 if isinstance(error, Usage) else 1
-    except KeyboardInterrupt:
-        pass
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from api.answers import encode
-from tuner.studies import Changes
+from tuner.revisions import Changes
 
 POLL_SECONDS = 0.5
 COMMENT_SECONDS = 15.0

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from tuner import studies
+from tuner import inventory
 
 if TYPE_CHECKING:
     from api.service import Service
@@ -37,7 +37,7 @@ class Stored(Collector):
         self.service = service
 
     def collect(self) -> Iterator[Metric]:
-        totals = studies.totals(self.service.database)
+        totals = inventory.totals(self.service.database)
         trials = GaugeMetricFamily("tuner_trials", "Trials by state.", labels=["state"])
         for state, count in totals.trials.items():
             trials.add_metric([state], count)

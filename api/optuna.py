@@ -8,7 +8,6 @@ the key as a password (any user name).
 import base64
 import binascii
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -16,11 +15,11 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from api.guard import HEADERS, WRONG_KEY_COST, Rates, host_of
+from api.process import run
 from api.settings import Settings
 from tuner import keys
 from tuner.console import say
 from tuner.database import Database
-from tuner.errors import Fault, Usage
 
 Start = Callable[..., Any]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
@@ -114,20 +113,5 @@ def serve(settings: Settings, port: int) -> None:
         database.close()
 
 
-def main() -> int:
-    from api.__main__ import settings_of
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        settings, port, _ = settings_of(sys.argv[1:])
-        serve(settings, port)
-    except (Usage, Fault) as error:
-        say(f"tuner: {error}")
-        return 2 if isinstance(error, Usage) else 1
-    except KeyboardInterrupt:
-        pass
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(lambda settings, port, _: serve(settings, port)))

@@ -8,7 +8,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
-from tuner.studies import OBJECTIVES, STATES, STUDY_STATES
+from tuner.specification import OBJECTIVES
+from tuner.studies import STUDY_STATES
+from tuner.trials import STATES
 
 NAME = r"^[\w\-][\w.\-]{0,99}$"
 LARGEST = 2**53

@@ -15,7 +15,7 @@ from api.events import Event, Feed, events_of
 from api.measures import Measures
 from api.settings import Settings
 from api.workshop import Workshop
-from tuner import corpora, studies
+from tuner import corpora, inventory, revisions, studies
 from tuner.corpora import Source
 from tuner.database import Database
 from tuner.errors import Missing
@@ -36,10 +36,10 @@ class Service:
         self.database = Database(settings.database, create=True, patience=PATIENCE)
         self.answers, self.workshop, self.measures = Answers(), Workshop(), Measures()
         self.feed = Feed(
-            lambda: studies.revisions(self.database), self._changes, self._summary_or_none, settings.streams
+            lambda: revisions.current(self.database), self._changes, self._summary_or_none, settings.streams
         )
-        self.revisions = Fresh(lambda: studies.revisions(self.database), settings.freshness)
-        self.staffed = Fresh(lambda: studies.is_staffed(self.database), settings.freshness)
+        self.revisions = Fresh(lambda: revisions.current(self.database), settings.freshness)
+        self.staffed = Fresh(lambda: inventory.is_staffed(self.database), settings.freshness)
         self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)
         self._columns: OrderedDict[str, tuple[int, Columns]] = OrderedDict()
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class Service:
         return kept
 
     def _changes(self, name: str, after: int) -> tuple[list[Event], int] | None:
-        found = studies.changes(self.database, name, after)
+        found = revisions.changes(self.database, name, after)
         if found is None:
             return None
         return events_of(found, self.summary(found.study, self.is_staffed)), found.until

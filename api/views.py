@@ -6,7 +6,8 @@ from typing import Any
 from api.answers import time_of
 from tuner.metrics import estimator_of
 from tuner.space import Parameter, Space
-from tuner.studies import OVER, Study, Trial
+from tuner.studies import Study
+from tuner.trials import OVER, Trial
 
 
 def hyperparameter(p: Parameter) -> dict[str, Any]:

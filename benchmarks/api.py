@@ -26,8 +26,9 @@ import numpy as np
 from benchmarks.large import fill
 from benchmarks.postgres import Postgres
 from tuner.attempts import Attempts
-from tuner.database import Database, revise
+from tuner.database import Database
 from tuner.studies import open_study
+from tuner.tables import revise
 
 STUDY = "s"
 PATHS = {

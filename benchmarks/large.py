@@ -21,7 +21,10 @@ from sqlalchemy import insert
 from benchmarks.postgres import Postgres
 from benchmarks.service import CORPUS
 from tuner import space, studies
-from tuner.database import Database, EpochRow, TrialRow
+from tuner.database import Database
+from tuner.metrics import METRICS
+from tuner.specification import Request
+from tuner.tables import EpochRow, TrialRow
 
 COMMANDS = {"show": ["show", "s"], "trials": ["trials", "s"], "studies": ["studies"], "workers": ["workers"]}
 
@@ -30,14 +33,14 @@ def fill(database: Database, trials: int, epochs: int, folder: Path, objective: 
     """A study of complete trials with plausible figures, and two small ones."""
     facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
     for name, count in (("s", trials), ("small", 3), ("empty", 3)):
-        request = studies.Request(**facts, sampler="random", trials=count, objective=objective)
+        request = Request(**facts, sampler="random", trials=count, objective=objective)
         studies.go_on(database, name, request, CORPUS, folder)
     rng, told = np.random.default_rng(0), "," not in objective  # those of two objectives are for Optuna's own tables
     estimator = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
 
     def trial(number: int) -> dict[str, Any]:
         nll, rate = float(rng.normal(15, 1)), float(rng.uniform(0, 20))
-        metrics = dict.fromkeys(studies.METRICS, 1.0) | {"nll": nll, "rate": rate, "active_units": 7}
+        metrics = dict.fromkeys(METRICS, 1.0) | {"nll": nll, "rate": rate, "active_units": 7}
         cost = {"epochs": 100, "tokens_per_second": 1e4, "seconds": {"set_up": 1.0, "training": 9.0, "evaluation": 3.0}}
         values = [nll, rate] if "," in objective else [nll]
         return {

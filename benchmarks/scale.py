@@ -28,6 +28,7 @@ from benchmarks.service import CORPUS
 from tuner import attempts, space, studies
 from tuner.attempts import Attempts, Claim, LeaseLost
 from tuner.database import Database
+from tuner.specification import Request
 
 EPOCHS = 3
 
@@ -147,7 +148,7 @@ def main() -> None:
             "seed": 0,
         }
         for n in range(arguments.studies):
-            request = studies.Request(**facts, sampler=arguments.sampler, trials=10**6)
+            request = Request(**facts, sampler=arguments.sampler, trials=10**6)
             studies.go_on(database, f"s{n}", request, CORPUS, folder / "runs")
         out: Any = multiprocessing.Queue()
         started, server_began = time.monotonic(), server.processor_seconds()

@@ -29,8 +29,10 @@ from sqlalchemy import select
 
 from benchmarks.postgres import Postgres
 from tuner import attempts, space, studies, trainer, worker
-from tuner.database import AttemptRow, Database, TrialRow
-from tuner.studies import Rules, Study
+from tuner.database import Database
+from tuner.specification import Request, Rules
+from tuner.studies import Study
+from tuner.tables import AttemptRow, TrialRow
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 LEASE, BEAT, ASK = 4.0, 0.5, 5.0
@@ -131,7 +133,7 @@ def run(
     """Has so many worker processes finish a study, injecting faults; what came of it."""
     database = Database(url, create=True, patience=60.0)
     facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
-    request = studies.Request(**facts, sampler=sampler, trials=trials, rules=Rules(max_failures=0))
+    request = Request(**facts, sampler=sampler, trials=trials, rules=Rules(max_failures=0))
     study = studies.go_on(database, "s", request, CORPUS, folder / "runs")
     random.seed(0)
     crew = Crew(url, folder, workers, behaviour)

@@ -6,14 +6,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("TUNER_DATABASE", None)
 os.environ.pop("TUNER_RUNS", None)
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stub_study
 import torch
+from stub_study import STUB, Make
 
 from benchmarks.postgres import Postgres
 from trainers.options import ModelOptions
+from tuner import trainer, worker
 from tuner.database import Database
 
 torch.set_num_threads(1)
@@ -53,3 +57,16 @@ def database(url: str) -> Iterator[Database]:
     opened = Database(url, create=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is trained: the stub trainer stands in."""
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
+    monkeypatch.delenv("STUB", raising=False)
+    monkeypatch.setattr(worker, "BEAT_SECONDS", 0.1)
+
+
+@pytest.fixture
+def make(database: Database, tmp_path: Path) -> Make:
+    return lambda trials=3, name="s", **changes: stub_study.make(database, tmp_path, trials, name, **changes)

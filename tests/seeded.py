@@ -13,10 +13,12 @@ from sqlalchemy import insert
 from stub_study import STUB, make
 
 from benchmarks.browser import environment
-from tuner import space, studies
-from tuner.database import Database, EpochRow, TrialRow
+from tuner import space
+from tuner.database import Database
+from tuner.metrics import METRICS
 from tuner.space import Space
 from tuner.studies import Study
+from tuner.tables import EpochRow, TrialRow
 
 ESTIMATOR = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
 
@@ -50,7 +52,7 @@ def figures(technique: str, number: int) -> tuple[dict[str, Any], dict[str, Any]
             params[parameter.name] = dice.uniform(float(parameter.low or 0), float(parameter.high or 0))
     rate = dice.uniform(0.1, 20)
     nll = 15 + 0.04 * rate**1.5 + dice.expovariate(1.5)
-    metrics = dict.fromkeys(studies.METRICS, 1.0) | {
+    metrics = dict.fromkeys(METRICS, 1.0) | {
         "nll": nll,
         "nll_se": 0.1,
         "rate": rate,

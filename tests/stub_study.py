@@ -1,7 +1,7 @@
 """Studies with the stub trainer, for the tests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,17 @@ from sqlalchemy import select, update
 
 from tuner import space, studies
 from tuner.attempts import Claim
-from tuner.database import AttemptRow, Database, TrialRow
-from tuner.studies import Request, Study
+from tuner.database import Database
+from tuner.specification import Request
+from tuner.studies import Study
+from tuner.tables import AttemptRow, TrialRow
 from tuner.worker import Listen, Slot, Worker
 
 CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+Make = Callable[..., Study]
+"""`make` in a database and a folder of the test's own"""
+SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""for what no database decides"""
 STUB = Path(__file__).parent.parent / "benchmarks" / "stub_trainer.py"
 
 
@@ -42,6 +48,10 @@ def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
     """What the stub does in trial n (`tn`), or in all (`all`)."""
     named = {"*" if key == "all" else key.removeprefix("t"): value for key, value in behaviours.items()}
     monkeypatch.setenv("STUB", json.dumps(named))
+
+
+def states(study: Study) -> list[str]:
+    return [t.state for t in study.trials()]
 
 
 def attempts_of(database: Database) -> list[AttemptRow]:

@@ -19,6 +19,7 @@ from tuner import launch, studies
 from tuner.attempts import Attempts
 from tuner.database import Database
 from tuner.metrics import METRICS
+from tuner.specification import Request
 
 NEW = {"technique": "sfb", "trials": 3, "name": "n", "sampler": "random"}
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
@@ -313,5 +314,5 @@ def test_the_catalogue(client: TestClient) -> None:
 def test_two_servers_that_make_one_study_at_once(database: Database, tmp_path: Path) -> None:
     made = make(database, tmp_path)
     request = launch.Proposal(made.space, 3, "s", sampler="random")
-    prepared = (studies.Request(made.space, "grammar", "tiny", {}, "random", 0, 3), DESCRIBED)
+    prepared = (Request(made.space, "grammar", "tiny", {}, "random", 0, 3), DESCRIBED)
     assert launch._is_there(database, request.name, *prepared)

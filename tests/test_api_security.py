@@ -13,14 +13,16 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from stub_study import make
 
-from api.__main__ import refuse_open, settings_of
+from api.__main__ import refuse_open
 from api.app import create_app
 from api.guard import HEADERS, Rates
+from api.process import settings_of
 from api.settings import Settings
 from tuner import keys
 from tuner.attempts import Attempts
-from tuner.database import Database, KeyRow
+from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
+from tuner.tables import KeyRow
 
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 Open = Callable[..., TestClient]
@@ -63,7 +65,7 @@ BODIES: dict[str, dict[str, Any]] = {
 def contents(database: Database) -> dict[str, list[Any]]:
     """All rows of our tables but the keys', whose last use is noted."""
     with database.engine.connect() as connection:
-        from tuner.database import Base
+        from tuner.tables import Base
 
         tables = [t for t in Base.metadata.sorted_tables if t.name != KeyRow.__tablename__]
         return {t.name: list(connection.execute(select(t))) for t in tables}
@@ -313,7 +315,7 @@ def test_a_failure_shows_nothing_of_the_inside(
     def fail(*_: object) -> None:
         raise RuntimeError("secret inside")
 
-    monkeypatch.setattr("tuner.studies.page", fail)
+    monkeypatch.setattr("tuner.inventory.page", fail)
     quiet = TestClient(client.app, "http://127.0.0.1", raise_server_exceptions=False)
     said = quiet.get("/v1/studies")
     assert (said.status_code, said.headers["Content-Type"]) == (500, "application/problem+json")

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 from stub_study import behave, make, run
-from test_studies import stub as stub
 
-from tuner import bundle, studies
+from tuner import bundle, inventory, revisions
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST
 from tuner.bundle import RECORD, pack, unpack
-from tuner.database import Database, TrialRow
+from tuner.database import Database
 from tuner.errors import Fault, Usage
 from tuner.studies import Study
+from tuner.tables import TrialRow
 
 Change = Callable[[dict[str, bytes]], object]
+pytestmark = pytest.mark.usefixtures("stub")
 
 
 def other(folder: Path, name: str = "other") -> Database:
@@ -71,9 +72,9 @@ def test_a_study_comes_out_as_it_went_in(study: Study, tmp_path: Path) -> None:
     assert [t.state.name for t in there.optuna().trials] == ["COMPLETE", "FAIL", "COMPLETE"]
     ours, theirs = ({t.number: (t.params, t.values) for t in s.optuna().trials} for s in (study, there))
     assert ours == theirs
-    revisions = there.database.read(lambda s: [row.revision for row in s.query(TrialRow).order_by(TrialRow.number)])
-    assert revisions == sorted(set(revisions))
-    assert revisions[-1] < studies.revision_of(there.database, "s")
+    stamps = there.database.read(lambda s: [row.revision for row in s.query(TrialRow).order_by(TrialRow.number)])
+    assert stamps == sorted(set(stamps))
+    assert stamps[-1] < revisions.of(there.database, "s")
 
 
 def test_only_the_weights_that_are_wanted_are_packed(study: Study, tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_what_was_not_packed_so_is_refused_and_leaves_nothing(
     database = other(tmp_path)
     with pytest.raises(Usage, match=said):
         unpack(database, changed, tmp_path / "elsewhere")
-    assert studies.all_studies(database) == []
+    assert inventory.all_studies(database) == []
     left = list((tmp_path / "elsewhere").rglob("*"))
     assert left == []
     assert not (tmp_path / "evil").exists()

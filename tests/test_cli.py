@@ -1,69 +1,13 @@
-"""The commands as a user runs them: real processes, real training, real signals."""
+"""The commands as a user runs them: real processes, real training."""
 
 import csv
 import io
 import json
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "checkpoint_seconds=0.001")
-DEADLINE = 120.0
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tuner", *arguments]
-
-
-def run(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if key != "PTB_DIR"} | environment
-    done = subprocess.run(
-        command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, env=env, timeout=DEADLINE
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def launch(*more: str, epochs: int = 2, study: str = "s") -> list[str]:
-    settings = [part for key in (*QUICK, f"max_epochs={epochs}") for part in ("--set", key)]
-    return ["launch", "--technique", "sfb", "--study", study, "--trials", "2", *settings, *more]
-
-
-def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(t["number"], t["state"], t["params"], t["value"], t["metrics"]) for t in study["trials"]]
-
-
-def begin(cwd: Path, trial: str = "0000", epochs: int = 60) -> subprocess.Popen[str]:
-    """Starts a launch and waits until the trial has a checkpoint in the middle of its training."""
-    process = subprocess.Popen(
-        command(*launch("--json", epochs=epochs)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    until = time.monotonic() + DEADLINE
-    while not list(cwd.glob(f"runs/work/s-{trial}-*/latest.safetensors")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return process
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(status.parent.name))
-    return found
+from shell import QUICK, figures, launch, run
 
 
 def test_a_winner_is_confirmed_and_printed_as_the_papers_table(tmp_path: Path) -> None:
@@ -138,33 +82,6 @@ def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
     assert "novelty: mean TER" in run("neighbours", best_run, "--count", "2", cwd=tmp_path).stdout
     assert "the sentence is empty" in run("reconstruct", best_run, "", cwd=tmp_path, code=2).stderr
     assert "is no folder and no STUDY/NUMBER" in run("sample", "nothing", cwd=tmp_path, code=2).stderr
-
-
-def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "cut").mkdir()
-    whole = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "whole").stdout)
-
-    first = begin(tmp_path / "cut")
-    first.send_signal(signal.SIGINT)
-    out, said = first.communicate(timeout=DEADLINE)
-    assert (first.returncode, out) == (1, "")
-    assert "stopped: 0 of 2 trials are done" in said
-    assert "the same command goes on" in said
-    assert json.loads(run("trials", "s", "--json", cwd=tmp_path / "cut").stdout)[0]["state"] == "waiting"
-
-    second = begin(tmp_path / "cut", "0001")
-    trainers = children(second.pid)
-    second.kill()
-    second.communicate()
-    assert trainers
-    until = time.monotonic() + DEADLINE
-    while any(Path(f"/proc/{pid}").exists() for pid in trainers):  # they end with their worker
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-    cut = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "cut").stdout)
-    assert figures(cut) == figures(whole)
 
 
 def test_train_prints_its_run_and_answers_again_at_once(tmp_path: Path) -> None:
@@ -313,63 +230,6 @@ def test_a_database_that_cannot_be_made_ends_with_code_1(tmp_path: Path) -> None
     assert "tuner: database sqlite:////proc/no/t.db cannot be used" in done.stderr
 
 
-def test_a_full_disk_ends_a_run_and_it_goes_on_afterwards(tmp_path: Path) -> None:
-    arguments = ["train", "-t", "sfb", "--out", "run"]
-    arguments += [part for key in (*QUICK, "max_epochs=3") for part in ("--set", key)]
-    (tmp_path / "run").mkdir()
-    full = tmp_path / "run" / "latest.safetensors.partial"
-    full.symlink_to("/dev/full")
-    assert "No space left on device" in run(*arguments, cwd=tmp_path, code=1).stderr
-    full.unlink(missing_ok=True)
-    run(*arguments, cwd=tmp_path)
-
-
-def test_artifacts_that_cannot_be_written_stop_the_study_and_it_goes_on_afterwards(tmp_path: Path) -> None:
-    process = begin(tmp_path)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=DEADLINE)
-    (folder,) = tmp_path.glob("runs/s-*")
-    shutil.move(folder / "0000", folder / "aside")
-    (folder / "0000").write_text("no folder")
-    said = run(*launch(epochs=60), cwd=tmp_path, code=1).stderr
-    assert "trial 0 stopped: its files cannot be written" in said
-    (folder / "0000").unlink()
-    shutil.move(folder / "aside", folder / "0000")
-    study = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path).stdout)
-    assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
-
-
-def test_stop_resume_and_delete_from_another_process(tmp_path: Path) -> None:
-    process = begin(tmp_path, epochs=300)
-    (row,) = json.loads(run("workers", "--json", cwd=tmp_path).stdout)
-    assert (row["state"], row["study"], row["trial"]) == ("training", "s", 0)
-    assert "study s is stopped; 1 trials are being handed back" in run("stop", "s", cwd=tmp_path).stderr
-    out, said = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0
-    assert "the study was stopped: stopped by the user; `tuner resume s` goes on" in said
-    assert [t["state"] for t in json.loads(out)["trials"]] == ["waiting"]
-    assert "is not active: it is stopped" in run("stop", "s", cwd=tmp_path).stderr
-    assert "waits for workers" in run("resume", "s", "--workers", "0", cwd=tmp_path).stderr
-    idle = run("worker", "--exit-when-idle", "--workers", "2", "--log-format", "json", cwd=tmp_path)
-    lines = [json.loads(line) for line in idle.stderr.splitlines() if line.startswith("{")]
-    assert {(x["study"], x["trial"]) for x in lines if x["event"] == "complete"} == {("s", 0), ("s", 1)}
-    assert {x["attempt"] for x in lines if x["trial"] == 0} == {1}
-    assert run("log", "s/0", cwd=tmp_path).stdout == ""  # it had nothing to complain of
-    assert run("resume", "s", cwd=tmp_path).stdout.startswith("s: sfb on grammar")
-    assert "cannot be undone: say --yes" in run("delete", "s", cwd=tmp_path, code=2).stderr
-    run("delete", "s", "--yes", cwd=tmp_path)
-    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout) == []
-    assert [f.name for f in (tmp_path / "runs").iterdir()] == ["work"]
-
-
-def test_a_detached_study_goes_on_by_itself(tmp_path: Path) -> None:
-    said = run(*launch("--detach"), cwd=tmp_path).stderr
-    assert "study s goes on in process" in said
-    until = time.monotonic() + DEADLINE
-    while sum(t["state"] == "complete" for t in json.loads(run("trials", "s", "--json", cwd=tmp_path).stdout)) < 2:
-        assert time.monotonic() < until, (tmp_path / "runs" / "s.log").read_text()
-
-
 def test_the_database_is_prepared_by_its_command(tmp_path: Path) -> None:
     assert "has schema" in run("database", "upgrade", cwd=tmp_path).stderr
     assert json.loads(run("studies", "--json", cwd=tmp_path).stdout) == []
@@ -397,26 +257,6 @@ def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:
     assert [(t["state"], t["reason"]) for t in study["trials"]] == [("failed", "oom")] * 2
     assert "a smaller batch_size, d_h or rows needs less" in study["trials"][0]["message"]
     assert study["best"] is None
-
-
-def test_ctrl_c_during_set_up(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command(*launch()), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    assert "checking sfb" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 1
-    assert said.strip() == "tuner: interrupted; nothing is lost, the same command goes on."
-
-
-def test_sigterm_is_obeyed_like_ctrl_c(tmp_path: Path) -> None:
-    process = begin(tmp_path)
-    process.terminate()
-    _, said = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 1
-    assert "stopped: 0 of 2 trials are done" in said
 
 
 def test_what_codes_are_worth_and_which_words_an_adversary_hides(tmp_path: Path) -> None:

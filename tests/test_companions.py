@@ -9,7 +9,7 @@ from api_server import events, free_port, server
 from stub_study import attempts_of
 from test_detach import DEADLINE, QUICK, await_end
 
-from tuner import studies
+from tuner import inventory, studies
 from tuner.database import Database
 
 
@@ -38,5 +38,5 @@ def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends
     database = Database(url)
     assert [trial.state for trial in studies.open_study(database, "s").trials()] == ["waiting"]
     assert [(attempt.state, attempt.reason) for attempt in attempts_of(database)] == [("interrupted", "preempted")]
-    assert [worker["state"] for worker in studies.workers(database)] == ["gone"]
+    assert [worker["state"] for worker in inventory.workers(database)] == ["gone"]
     database.close()

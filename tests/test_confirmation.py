@@ -16,10 +16,11 @@ from stub_study import CORPUS, make, request_
 
 from tuner import confirmation, launch, paper, samplers, studies, trainer
 from tuner.artifacts import SENTENCES
-from tuner.database import Database, TrialRow
+from tuner.database import Database
 from tuner.errors import Usage
 from tuner.pareto import Columns, compare
 from tuner.studies import Study
+from tuner.tables import TrialRow
 
 
 @pytest.fixture

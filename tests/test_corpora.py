@@ -203,6 +203,6 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
 def _moved(folder: Path) -> Any:
     from sqlalchemy import update
 
-    from tuner.database import CorpusRow
+    from tuner.tables import CorpusRow
 
     return update(CorpusRow).where(CorpusRow.name == "lost").values(folder=str(folder / "gone"))

@@ -14,10 +14,11 @@ from stub_study import STUB, run
 
 from benchmarks.postgres import Postgres
 from tuner import database as database_module
-from tuner import keys, studies, trainer
+from tuner import inventory, keys, revisions, studies, trainer
 from tuner.curves import Curves
-from tuner.database import SCHEMA, VERSION_TABLE, Base, Database
+from tuner.database import SCHEMA, VERSION_TABLE, Database
 from tuner.errors import Fault, Usage
+from tuner.tables import Base
 
 OLD = Path(__file__).parent / "data" / "schema_0001.sql"
 """a database of version 0001 with four studies, made by that version with the stub trainer"""
@@ -86,7 +87,7 @@ def test_a_servers_older_database_waits_for_the_upgrade_command(postgres: Postgr
     ):
         Database(url)
     upgraded = Database(url, upgrade=True)
-    assert studies.all_studies(upgraded) == []
+    assert inventory.all_studies(upgraded) == []
     upgraded.close()
     again = Database(url)
     again.close()
@@ -96,7 +97,7 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     with sqlite3.connect(tmp_path / "t.db") as plain:
         plain.executescript(OLD.read_text(encoding="utf-8").replace("/runs/", f"{tmp_path}/runs/"))
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    found = {study.name: study for study in studies.all_studies(database)}
+    found = {study.name: study for study in inventory.all_studies(database)}
     old = found["old"]
     states = ["complete", "failed", "complete", "complete", "complete", "complete", "waiting"]
     assert [t.state for t in old.trials()] == states
@@ -128,7 +129,7 @@ def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(
         plain.executescript(SECOND.read_text(encoding="utf-8").replace("/runs/", f"{tmp_path}/runs/"))
     database = Database(f"sqlite:///{tmp_path}/t.db")
     assert keys.listed(database) == []
-    before = studies.changes(database, "old", 0)
+    before = revisions.changes(database, "old", 0)
     assert before is not None
     assert [t.number for _, t in before.trials] == [0, 1, 2]
     assert [(number, figures["epoch"]) for _, number, figures in before.epochs] == [(0, 1), (1, 1), (2, 1)]
@@ -136,7 +137,7 @@ def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(
     old = studies.open_study(database, "old")
     old.enqueue({"r": 5})
     run(old)
-    after = studies.changes(database, "old", before.until)
+    after = revisions.changes(database, "old", before.until)
     assert after is not None
     assert [(t.number, t.state) for _, t in after.trials] == [(3, "complete")]
     database.close()

@@ -24,7 +24,7 @@ from packaging.version import Version
 
 from benchmarks.postgres import Postgres
 from tuner.database import Database
-from tuner.studies import workers
+from tuner.inventory import workers
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

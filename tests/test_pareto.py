@@ -10,10 +10,11 @@ from sqlalchemy import insert
 from stub_study import make
 
 from tuner import pareto
-from tuner.database import Database, TrialRow, revise
+from tuner.database import Database
 from tuner.metrics import AXES, METRICS, Goal
 from tuner.pareto import Columns
 from tuner.studies import Study
+from tuner.tables import TrialRow, revise
 
 GOALS: tuple[Goal, ...] = ("min", "max")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tuner import report
-from tuner.studies import Trial
+from tuner.trials import Trial
 
 
 def trial(number: int, nll: float, error: float | None, bias: float | None = 0.0) -> Trial:

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import select
 from stub_study import attempts_of, expire, make
 
-from tuner import studies
+from tuner import revisions
 from tuner.attempts import Attempts
-from tuner.database import Database, EpochRow, TrialRow
+from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.history import History
+from tuner.tables import EpochRow, TrialRow
 
 FIGURES = {"distortion": 1.0, "rate": 2.0, "neg_elbo": 3.0, "active_units": 4, "seconds": 0.1, "objective_beta": 0.5}
 
@@ -23,7 +24,7 @@ def test_every_change_is_counted_and_stamped(database: Database, tmp_path: Path)
     trials: list[list[int]] = []
 
     def look() -> None:
-        found = studies.changes(database, "s", seen[-1])
+        found = revisions.changes(database, "s", seen[-1])
         assert found is not None
         assert found.is_all
         assert found.until > seen[-1]
@@ -78,7 +79,7 @@ def test_a_later_study_of_the_same_name_goes_on_counting(database: Database, tmp
     study.end("stopped", "enough")
     before = study.revision
     study.delete()
-    assert studies.changes(database, "s", 0) is None
+    assert revisions.changes(database, "s", 0) is None
     assert make(database, tmp_path).revision > before
 
 
@@ -89,7 +90,7 @@ def test_a_reader_misses_no_epoch_of_many_writers(database: Database, tmp_path: 
     claims = [(attempts, attempts.claim()) for attempts in (Attempts(study, f"w{n}") for n in range(writers))]
     over = threading.Event()
     found: list[tuple[int, int]] = []
-    revisions: list[int] = []
+    stamps: list[int] = []
 
     def write(attempts: Attempts, claim: Any) -> None:
         for epoch in range(1, epochs + 1):
@@ -99,10 +100,10 @@ def test_a_reader_misses_no_epoch_of_many_writers(database: Database, tmp_path: 
         cursor, last = 0, False
         while True:
             last = over.is_set()
-            changes = studies.changes(database, "s", cursor, limit=7)
+            changes = revisions.changes(database, "s", cursor, limit=7)
             assert changes is not None
             found.extend((number, figures["epoch"]) for _, number, figures in changes.epochs)
-            revisions.extend(revision for revision, _, _ in changes.epochs)
+            stamps.extend(revision for revision, _, _ in changes.epochs)
             cursor = changes.until
             if last and changes.is_all:
                 return
@@ -116,8 +117,8 @@ def test_a_reader_misses_no_epoch_of_many_writers(database: Database, tmp_path: 
     over.set()
     reader.join()
     assert sorted(found) == [(n, e) for n in range(writers) for e in range(1, epochs + 1)]
-    assert revisions == sorted(revisions)
-    assert len(set(revisions)) == len(revisions)
+    assert stamps == sorted(stamps)
+    assert len(set(stamps)) == len(stamps)
 
 
 def test_pages_of_changes_keep_a_revision_whole(database: Database, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_pages_of_changes_keep_a_revision_whole(database: Database, tmp_path: Pa
     attempts.record(claim, [{"epoch": n, **FIGURES} for n in range(8, 10)])
     cursor, pages = 0, []
     while True:
-        found = studies.changes(database, "s", cursor, limit=3)
+        found = revisions.changes(database, "s", cursor, limit=3)
         assert found is not None
         pages.append([figures["epoch"] for _, _, figures in found.epochs])
         cursor = found.until

@@ -12,8 +12,9 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from benchmarks.large import fill
 from tuner import studies, tensorboard
-from tuner.database import Database, EpochRow
+from tuner.database import Database
 from tuner.errors import Usage
+from tuner.tables import EpochRow
 
 
 def read(folder: Path) -> EventAccumulator:

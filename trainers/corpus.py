@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +42,18 @@ class Vocabulary:
         )
         return cls((*SPECIALS, *kept))
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_index", {word: index for index, word in enumerate(self.words)})
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
 
     def __len__(self) -> int:
         return len(self.words)
 
     def __contains__(self, word: str) -> bool:
-        return word in self._index  # type: ignore[attr-defined]
+        return word in self._index
 
     def encode(self, words: Sequence[str]) -> Sentence:
-        index: dict[str, int] = self._index  # type: ignore[attr-defined]
+        index = self._index
         unk = index[UNK]
         reserved = (index[PAD], index[BOS], index[EOS])
         ids = [index.get(word, unk) for word in words]

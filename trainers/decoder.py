@@ -297,7 +297,8 @@ class Decoder(nn.Module):
         out, _ = self._outputs(self._embedded(inputs, masked), state)
         if self.options.dropout_at == "both":
             out = self._dropout(out)
-        return self.to_embedding(out)  # type: ignore[no-any-return]
+        read: Tensor = self.to_embedding(out)
+        return read
 
     def forward(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
         """−log P(x|z) of each sentence [B]; logits are computed only where there is a target.

@@ -1,7 +1,7 @@
 """Every option of a run with its default, rule and meaning; the presets; how a run's settings are put together.
 
 Keys form one flat name space (`--set key=value`): an option and a technique's hyperparameter never share a name, which a
-test holds. The CLI's help, the validation and the README's table are all made from these declarations.
+test holds. The CLI's help, the validation and docs/reference/options.md are all made from these declarations.
 """
 
 from collections.abc import Mapping

@@ -157,14 +157,15 @@ class _Weights:
 
     def _noise(self, indices: Sequence[int], level: int, draws: int) -> tuple[Tensor, Tensor]:
         """[S, n, A·d] and [S, n, A], from a generator for each (seed, level, sentence)."""
-        codes, like = self.model.codes, self.features
+        codes = self.model.codes
         normal = np.empty((draws, len(indices), codes * self.d))
         uniform = np.empty((draws, len(indices), codes))
         for column, index in enumerate(indices):
             generator = np.random.default_rng([self.seed, level, index])
             normal[:, column] = generator.standard_normal((draws, codes * self.d))
             uniform[:, column] = generator.random((draws, codes))
-        return tuple(torch.from_numpy(a).to(self.device, like.dtype) for a in (normal, uniform))  # type: ignore[return-value]
+        kind = self.features.dtype
+        return torch.from_numpy(normal).to(self.device, kind), torch.from_numpy(uniform).to(self.device, kind)
 
     def _draw(self, q: Gaussian, noise: Tensor, uniform: Tensor, temper: float) -> tuple[Tensor, Tensor]:
         """z [S, n, A·d] and its log density [S, n]."""

@@ -19,8 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.database import HOST, LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive, revise
 from tuner.history import History, record
+from tuner.process import HOST, is_alive
+from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 
 if TYPE_CHECKING:
     from tuner.studies import Study

@@ -25,12 +25,15 @@ from sqlalchemy import inspect, select
 
 from tuner import __version__
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Store
-from tuner.database import AttemptRow, Database, EpochRow, StudyRow, TrialRow
+from tuner.database import Database
 from tuner.errors import Clash, Fault, Usage
 from tuner.launch import check_name
 from tuner.samplers import SAMPLERS
 from tuner.space import Space
-from tuner.studies import IDENTITY, OBJECTIVES, OVER, STATES, STUDY_STATES, Study, open_study
+from tuner.specification import IDENTITY, OBJECTIVES
+from tuner.studies import STUDY_STATES, Study, open_study
+from tuner.tables import AttemptRow, EpochRow, StudyRow, TrialRow
+from tuner.trials import OVER, STATES
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict
 from urllib.parse import quote, urlencode, urlsplit
 
 from tuner.errors import Clash, Fault, Missing, Usage
-from tuner.studies import Trial
+from tuner.trials import Trial
 
 SECONDS = 120.0
 """that an answer may take: a new study is checked by a trainer first"""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +17,16 @@ import typer
 from tuner.console import (
     DATABASE,
     RUNS,
+    AddressOption,
     DatabaseOption,
+    EngineOption,
     JsonOption,
     MemoryOption,
     PerGpuOption,
     RunsOption,
     StudyArgument,
     WorkersOption,
+    YesOption,
     opened,
     print_json,
     say,
@@ -40,15 +44,18 @@ app.add_typer(database_app, name="database")
 
 
 def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
-    """Has workers train a study's trials until none is left, and shows how far they are.
+    """Has workers train a study's trials until none is left, and shows how far they are; a staff of none leaves them to others.
 
     Raises:
         Fault: if it was stopped, or stopped itself because it is broken.
     """
     from tuner.engines import local
     from tuner.progress import Progress
-    from tuner.studies import OVER
+    from tuner.trials import OVER
 
+    if staff.workers == 0:
+        say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
+        return
     counts, trials, best = study.counts(), study.budget, study.best()
     done = sum(counts.get(state, 0) for state in OVER)
     say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
@@ -154,6 +161,7 @@ def worker(
     from tuner.database import PATIENCE
     from tuner.engines import local
     from tuner.studies import open_study
+    from tuner.worker import Worker
 
     if log_format not in ("text", "json"):
         raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
@@ -161,8 +169,9 @@ def worker(
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")
     with opened(database, patience=PATIENCE) as there:
-        for wanted in study or ():
-            open_study(there, wanted)
+        wanted = study or ()
+        for each in wanted:
+            open_study(there, each)
 
         one_at_a_time = threading.Lock()
 
@@ -171,8 +180,8 @@ def worker(
                 say(log_line(event, claim, facts, log_format == "json"))
 
         try:
-            job = {"names": study or (), "wait": not exit_when_idle}
-            local.run(there, name, places, runs / "work", listen, lambda each: each.serve(**job))  # type: ignore[arg-type]
+            serve = partial(Worker.serve, names=wanted, wait=not exit_when_idle)
+            local.run(there, name, places, runs / "work", listen, serve)
         except Interrupted as interrupted:
             say(f"tuner: {interrupted.why[1]} What was under way is handed back with its checkpoint.")
 
@@ -211,11 +220,11 @@ def workers(
     as_json: JsonOption = False,
 ) -> None:
     """List the workers: what each does, and when it was last heard of."""
-    from tuner import report, studies
-    from tuner.database import HOST
+    from tuner import inventory, report
+    from tuner.process import HOST
 
     with opened(database) as there:
-        found = [w for w in studies.workers(there) if not here or w["host"] == HOST]
+        found = [w for w in inventory.workers(there) if not here or w["host"] == HOST]
     if here and all(w["state"] in ("gone", "lost") for w in found):
         raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:
@@ -251,8 +260,8 @@ def resume(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
 ) -> None:
@@ -285,7 +294,7 @@ def resume(
 @app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
 def delete(
     study: StudyArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Delete a study with its trials, checkpoints and logs."""

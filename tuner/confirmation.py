@@ -9,9 +9,12 @@ from typing import Any
 from tuner import samplers
 from tuner.database import Database
 from tuner.errors import Usage
+from tuner.inventory import all_studies
 from tuner.launch import Proposal
 from tuner.space import Value
-from tuner.studies import Rules, Study, Trial, all_studies, open_study
+from tuner.specification import Rules
+from tuner.studies import Study, open_study
+from tuner.trials import Trial
 
 JUDGED: Mapping[str, Value] = {"nll": "both", "nll_samples": 1000, "nll_sentences": 0, "test": True}
 """the papers' figures, S = 1000 from q, and the tempered ones beside them; all sentences, both splits"""

@@ -58,6 +58,24 @@ CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's
 WritingSeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of codes and words.")]
 LengthOption = Annotated[int, typer.Option("--length", min=1, help="Words of a sentence at most.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+StudyNameOption = Annotated[
+    str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
+]
+TrialsOption = Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials of the study in all.")]
+SamplerSettingsOption = Annotated[
+    list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")]
+TimeoutOption = Annotated[
+    str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
+]
+SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")]
+OriginOption = Annotated[
+    str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")]
+AddressOption = Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", "-w", min=0, help="Trials at a time.", show_default="one a GPU, or one")
 ]

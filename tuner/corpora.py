@@ -14,9 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from tuner import trainer
-from tuner.database import CorpusRow, Database
+from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
 from tuner.space import Value
+from tuner.tables import CorpusRow
 
 EMBEDDED = ("grammar", "ptb", "kjv")
 """names that a trainer knows; `tests/test_corpora.py` holds them to its own list"""

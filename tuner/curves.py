@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from tuner.database import EpochRow, TrialRow
 from tuner.pruners import Curve
+from tuner.tables import EpochRow, TrialRow
 
 if TYPE_CHECKING:
     from tuner.studies import Study

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.database import StudyRow, TrialRow
+from tuner.tables import StudyRow, TrialRow
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -104,7 +104,7 @@ def _distributions(study: "Study") -> "dict[str, BaseDistribution]":
 
 
 def _directions(study: "Study") -> list[StudyDirection]:
-    from tuner.studies import OBJECTIVES
+    from tuner.specification import OBJECTIVES
 
     return [StudyDirection[d.upper()] for d in OBJECTIVES[study.specification["objective"]]]
 

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tuner.database import Database, KeyRow
+from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
+from tuner.tables import KeyRow
 
 PREFIX = "tuner"
 USED_SECONDS = 60.0

@@ -8,11 +8,13 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from tuner import pruners, samplers, studies, trainer
-from tuner.database import Database, StudyRow
+from tuner import pruners, samplers, studies, trainer, warmstart
+from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.samplers import DEFAULT, SAMPLERS
 from tuner.space import Space, Value
+from tuner.specification import OBJECTIVES, Request, Rules
+from tuner.tables import StudyRow
 
 Say = Callable[[str], None]
 
@@ -37,7 +39,7 @@ class Proposal:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     nll: str | None = None
     """what the trials are judged by (`judged_by`); None: as `fixed` says, else tempered"""
-    rules: studies.Rules = field(default_factory=studies.Rules)
+    rules: Rules = field(default_factory=Rules)
     warm_start: str | None = None
     confirms: Mapping[str, Any] | None = None
     """the study and the trial whose configuration is trained again"""
@@ -83,7 +85,7 @@ def check_name(name: str) -> None:
 
 def prepare(
     proposal: Proposal, opened: Callable[[], Database], say: Say = lambda _: None
-) -> tuple[studies.Request, dict[str, Any]]:
+) -> tuple[Request, dict[str, Any]]:
     """The request that a proposal comes to, and its corpus described by a trainer.
 
     Args:
@@ -95,11 +97,9 @@ def prepare(
     """
     p = proposal
     pruners.check(p.pruner)
-    several = len(studies.OBJECTIVES.get(p.objective, ())) > 1
-    if p.objective not in studies.OBJECTIVES:
-        raise Usage(
-            f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(studies.OBJECTIVES)}.", "objective"
-        )
+    several = len(OBJECTIVES.get(p.objective, ())) > 1
+    if p.objective not in OBJECTIVES:
+        raise Usage(f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(OBJECTIVES)}.", "objective")
     if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
         raise Usage(
             f"sampler {p.sampler!r} has one objective only: for {p.objective} take gp-mcmc, gp-map, tpe or nsga2.",
@@ -125,7 +125,7 @@ def prepare(
                 "warm_start",
             )
         with _in("warm_start"):
-            taken = studies.observations_of(opened(), p.warm_start, distributions, p.objective, fixed)
+            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, fixed)
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     check_name(p.name)
     spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
@@ -152,18 +152,31 @@ def prepare(
         say(f"warning: {warning}")
     if not p.space.searched(fixed):
         say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
-    if not described["latent"]:
-        fixed.pop("nll", None)  # its NLL is exact
-    request = studies.Request(
-        p.space, p.corpus, p.model, fixed, p.sampler, p.seed, p.trials, p.sampler_options, p.min_rate, p.pruner, p.objective,
-        p.stop_when, p.rules, taken, p.confirms,
-    )  # fmt: skip
+    # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
+    kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
+    request = Request(
+        p.space,
+        p.corpus,
+        p.model,
+        kept,
+        sampler=p.sampler,
+        seed=p.seed,
+        trials=p.trials,
+        sampler_options=p.sampler_options,
+        min_rate=p.min_rate,
+        pruner=p.pruner,
+        objective=p.objective,
+        stop_when=p.stop_when,
+        rules=p.rules,
+        warm_start=taken,
+        confirms=p.confirms,
+    )
     return request, described
 
 
 def prepare_all(
     proposals: Sequence[Proposal], opened: Callable[[], Database], say: Say, skip: bool
-) -> dict[str, tuple[studies.Request, dict[str, Any]]]:
+) -> dict[str, tuple[Request, dict[str, Any]]]:
     """The same of several, by the studies' names, before any of them is made.
 
     Args:
@@ -223,7 +236,7 @@ def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> b
         database.close()
 
 
-def _is_there(database: Database, name: str, request: studies.Request, described: Mapping[str, Any]) -> bool:
+def _is_there(database: Database, name: str, request: Request, described: Mapping[str, Any]) -> bool:
     row = database.read(lambda session: session.get(StudyRow, name))
     if row is None:
         return False

@@ -15,9 +15,14 @@ import typer
 from tuner.console import (
     JsonOption,
     ModelOption,
+    SamplerSettingsOption,
+    SeedOption,
     SetOption,
     StudyArgument,
+    StudyNameOption,
     TechniqueOption,
+    TrialsOption,
+    YesOption,
     print_json,
     say,
     seconds,
@@ -73,7 +78,8 @@ def _client() -> Any:
 @app.command(name="studies", epilog="Example: tuner studies --api http://127.0.0.1:8000 --json")
 def list_studies(as_json: JsonOption = False) -> None:
     """List the server's studies, the newest first."""
-    from tuner import report, studies
+    from tuner import report
+    from tuner.trials import OVER
 
     found = list(_client().studies())
     if as_json:
@@ -84,7 +90,7 @@ def list_studies(as_json: JsonOption = False) -> None:
     )
     for s in found:
         best = s["best"] or {"value": None, "metrics": {}}
-        done = sum(s["counts"][state] for state in studies.OVER)
+        done = sum(s["counts"][state] for state in OVER)
         note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
         rows.add_row(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
@@ -135,14 +141,10 @@ def _print_trials(client: Any, study: str, found: Any) -> None:
 def launch(
     technique: TechniqueOption,
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="One of the server's corpora.")] = "grammar",
-    study: Annotated[
-        str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
-    ] = None,
-    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials of the study in all.")] = 8,
+    study: StudyNameOption = None,
+    trials: TrialsOption = 8,
     sampler: Annotated[str, typer.Option("--sampler", help="What proposes trials.")] = DEFAULT,
-    sampler_option: Annotated[
-        list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
-    ] = None,
+    sampler_option: SamplerSettingsOption = None,
     model: ModelOption = "tiny",
     pruner: Annotated[str, typer.Option("--pruner", help="Ends poor trials early.")] = "none",
     min_rate: Annotated[float, typer.Option("--min-rate", min=0, help="As of `tuner launch`.")] = 0.0,
@@ -152,7 +154,7 @@ def launch(
         str | None, typer.Option("--warm-start", metavar="STUDY", help="As of `tuner launch`.")
     ] = None,
     set_: SetOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    seed: SeedOption = 0,
     timeout: Annotated[str | None, typer.Option("--timeout", help="Of one trial, e.g. 2h.")] = None,
     deadline: Annotated[str | None, typer.Option("--deadline", help="The study stops so long from now.")] = None,
     max_failures: Annotated[int, typer.Option("--max-failures", min=0, help="Trials in a row that may fail.")] = 3,
@@ -190,7 +192,7 @@ def resume(study: StudyArgument) -> None:
 
 
 @app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes --api http://127.0.0.1:8000")
-def delete(study: StudyArgument, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+def delete(study: StudyArgument, yes: YesOption = False) -> None:
     """Delete a study with its trials and files."""
     if not yes:
         if not sys.stdin.isatty():

@@ -15,7 +15,8 @@ from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
 from tuner.metrics import estimator_of
-from tuner.studies import Study, Trial, open_study
+from tuner.studies import Study, open_study
+from tuner.trials import Trial
 
 if TYPE_CHECKING:
     from tuner.significance import Difference

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, select
 
-from tuner.database import TrialRow
+from tuner.errors import Usage
 from tuner.metrics import AXES, FIGURES, Goal, estimator_of, mixed
+from tuner.tables import TrialRow
 
 if TYPE_CHECKING:
     from tuner.studies import Study
 
 SPLITS = ("valid", "test")
+
+
+def check_split(split: str) -> None:
+    """
+    Raises:
+        Usage: if there is no such split.
+    """
+    if split not in SPLITS:
+        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
 
 
 def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) -> list[int]:

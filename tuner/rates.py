@@ -12,9 +12,10 @@ from typing import Any
 
 from tuner.confirmation import tuned
 from tuner.database import Database
+from tuner.inventory import all_studies
 from tuner.metrics import mixed
 from tuner.pareto import Columns
-from tuner.studies import Study, all_studies
+from tuner.studies import Study
 
 PANELS = {
     "ppl": "PPL",

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from tuner import __version__
 from tuner.attempts import LEASE_SECONDS, Attempts, Claim
-from tuner.database import Database, TrialRow, WorkerRow
+from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
 from tuner.metrics import METRICS
 from tuner.studies import Study, open_study
+from tuner.tables import TrialRow, WorkerRow
 
 HOST = "http"
 """such a worker's, in the list of workers"""

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from tuner.database import Database
 from tuner.metrics import FIGURES, METRICS
-from tuner.studies import Study, Trial, open_study
+from tuner.studies import Study, open_study
+from tuner.trials import Trial
 
 if TYPE_CHECKING:
     from tuner.reproduction import Agreement

@@ -7,22 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.commands import work
+from tuner.commands import work, work_in_turn
 from tuner.console import (
     DATABASE,
     RUNS,
+    AddressOption,
     ArtifactsOption,
     CorpusOption,
     DatabaseOption,
+    EngineOption,
     JsonOption,
     MemoryOption,
     ModelOption,
     NllOption,
     PerGpuOption,
     RunsOption,
+    SeedOption,
     SetOption,
     SpaceOption,
+    SplitOption,
     TechniqueOption,
+    TimeoutOption,
     WorkersOption,
     opened,
     print_json,
@@ -57,8 +62,8 @@ def confirm(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
     folder: Annotated[
         Path,
@@ -90,26 +95,25 @@ def confirm(
         ]
         prepared = launch.prepare_all(proposals, lambda: there, lambda _: None, skip=False)
         made = [studies.go_on(there, name, *found, folder, artifacts) for name, found in prepared.items()]
-        for confirmed in made:
-            if workers == 0:
-                say(f"study {confirmed.name} waits for workers: `tuner worker --database {there.url}`")
-            else:
-                work(confirmed, staff, database, folder)
+        broken = work_in_turn(made, staff, database, folder)
         if workers == 0:
             return
-        tables = {split: paper.rows(there, [each.name for each in made], split) for split in ("valid", "test")}
+        ended = [each.name for each in made if each.best() is not None]
+        tables = {split: paper.rows(there, ended, split) if ended else [] for split in ("valid", "test")}
     if as_json:
         print_json({split: [row.plain() for row in rows] for split, rows in tables.items()})
-        return
-    for split, rows in tables.items():
-        print(f"{split}\n{paper.table(rows)}")
+    elif ended:
+        for split, rows in tables.items():
+            print(f"{split}\n{paper.table(rows)}")
+    if broken:
+        raise Fault(" ".join(broken))
 
 
 @app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
 def report(
     study: StudiesArgument = None,
     form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
-    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    split: SplitOption = "valid",
     published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
     against: Annotated[
         str | None,
@@ -122,12 +126,11 @@ def report(
     Differences to --against are tested by a paired bootstrap over sentences.
     """
     from tuner import paper
-    from tuner.pareto import SPLITS
+    from tuner.pareto import check_split
 
     if form not in paper.FORMATS:
         raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(paper.FORMATS)}.")
-    if split not in SPLITS:
-        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    check_split(split)
     with opened(database) as there:
         rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
     if published:
@@ -140,7 +143,7 @@ def pareto(
     study: StudiesArgument = None,
     x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
     y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
-    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
@@ -182,15 +185,13 @@ def sweep(
     nll: NllOption = None,
     set_: SetOption = None,
     space: SpaceOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")] = 0,
+    seed: SeedOption = 0,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
-    timeout: Annotated[
-        str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")] = "local",
-    address: Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")] = "auto",
+    timeout: TimeoutOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
@@ -205,6 +206,7 @@ def sweep(
     from tuner import sweep as sweeps
     from tuner.database import PATIENCE
     from tuner.engines import Staff
+    from tuner.specification import Rules
 
     name, values = sweeps.parse(over)
     source, staff = corpora.named(database, corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
@@ -218,17 +220,14 @@ def sweep(
         seed=seed,
         fixed={**source.values, **settings(set_)},
         nll=nll,
-        rules=studies.Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
+        rules=Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
     )
     proposal = sweeps.proposal(asked, name, values)
     with opened(database, create=True, patience=PATIENCE) as there:
         request, described = launch.prepare(proposal, lambda: there, say)
         current = studies.go_on(there, proposal.name, request, described, runs, artifacts)
         sweeps.fill(current, name, values)
-        if workers == 0:
-            say(f"study {current.name} waits for workers: `tuner worker --database {there.url}`")
-        else:
-            work(current.refresh(), staff, database, runs)
+        work(current.refresh(), staff, database, runs)
         if as_json:
             print_json(current.plain())
         elif workers != 0:
@@ -239,7 +238,7 @@ def sweep(
 @app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")
 def rates(
     study: StudiesArgument = None,
-    split: Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")] = "valid",
+    split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
@@ -250,10 +249,9 @@ def rates(
     from tuner import figures, paper
     from tuner import rates as targets
     from tuner import report as reports
-    from tuner.pareto import SPLITS, Columns
+    from tuner.pareto import Columns, check_split
 
-    if split not in SPLITS:
-        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+    check_split(split)
     with opened(database) as there:
         runs = targets.sources(there, study or [], split)
         found = targets.series([(one, [Columns(each).follow() for each in own]) for one, own in runs], split)

@@ -17,6 +17,7 @@ from tuner.console import (
     DatabaseOption,
     JsonOption,
     LengthOption,
+    OriginOption,
     RunArgument,
     RunsOption,
     SentencesArgument,
@@ -82,9 +83,7 @@ def run_folder(run: str, database: str) -> Path:
 @app.command(epilog="Example: tuner reproduce sfb-grammar-tiny/3")
 def reproduce(
     run: RunArgument,
-    corpus: Annotated[
-        str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
-    ] = None,
+    corpus: OriginOption = None,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0, help="Share of the NLL that may differ on another class of machine.")
     ] = 0.02,
@@ -102,10 +101,9 @@ def reproduce(
     import hashlib
     import shutil
 
-    from tuner import corpora, report
+    from tuner import corpora, report, trainer
     from tuner.progress import Progress
     from tuner.reproduction import Record, compare
-    from tuner.trainer import Trainer, answer
     from tuner.worker import Slot
 
     then = Record.read(run_folder(run, database), run)
@@ -114,12 +112,8 @@ def reproduce(
     folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
     progress = Progress(1)
     slot = Slot(environment={"OMP_NUM_THREADS": str(then.threads)})
-    with Trainer("train", spec, folder, log=folder / "trainer.log", slot=slot) as trainer:
-        last: dict[str, Any] = {}
-        for last in trainer.events():
-            if last["event"] not in ("done", "failed"):
-                progress(last["event"], 0, last)
-    answer(last)
+    log = folder / "trainer.log"
+    trainer.ask("train", spec, folder, log=log, slot=slot, hear=lambda event: progress(event["event"], 0, event))
     found = compare(then, Record.read(folder, str(folder)), tolerance)
     if out is None:
         shutil.rmtree(folder, ignore_errors=True)

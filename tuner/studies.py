@@ -1,138 +1,30 @@
-"""Studies: create, go on with, inspect. The one service layer; the command line is a thin coat over it."""
+"""Studies: create, go on with, inspect, end."""
 
 import json
 import math
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, select, tuple_, update
+from sqlalchemy import delete, func, select, update
 
-from tuner import __version__, pareto, samplers
+from tuner import pareto, samplers
 from tuner.artifacts import LOG, SAMPLES, Store
-from tuner.database import HOST, LOCK, AttemptRow, Database, EpochRow, StudyRow, TrialRow, WorkerRow, is_alive, revise
+from tuner.database import Database
 from tuner.errors import Clash, Fault, Missing, Usage
-from tuner.metrics import METRICS as METRICS
+from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
+from tuner.specification import ADDED, IDENTITY, OBJECTIVES, Request, Rules
+from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
+from tuner.trials import STATES, Trial, best_of, epoch_of, shown_state
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.distributions import BaseDistribution
 
-
-@dataclass(frozen=True)
-class Rules:
-    """What ends a trial or a study early. They may change while it runs."""
-
-    timeout: float = 0.0
-    """seconds that all of a trial's attempts may take together; 0: no limit"""
-    deadline: float | None = None
-    """Unix time at which the study stops"""
-    max_failures: int = 3
-    """trials in a row that may fail, diverged ones not counted, before the study stops itself; 0: no limit"""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a study shall be."""
-
-    space: Space
-    corpus: str
-    model: str
-    fixed: Mapping[str, Value]
-    """hyperparameters and options set by hand"""
-    sampler: str
-    seed: int
-    trials: int
-    sampler_options: Mapping[str, Value] = field(default_factory=dict)
-    min_rate: float = 0.0
-    """nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win (PA's own tool)"""
-    pruner: str = "none"
-    objective: str = "nll"
-    """one of `OBJECTIVES`"""
-    stop_when: float = 0.0
-    """nats; the study ends when the sampler expects to gain less (0: never)"""
-    rules: Rules = field(default_factory=Rules)
-    warm_start: Mapping[str, Any] | None = None
-    """another study's name and its observations (`observations_of`)"""
-    confirms: Mapping[str, Any] | None = None
-    """the study and the trial whose configuration is trained again (`confirmation`)"""
-
-    def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "technique": self.space.technique,
-            "space": self.space.plain(),
-            "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
-            "model": self.model,
-            "fixed": dict(self.fixed),
-            "sampler": self.sampler,
-            "sampler_options": dict(self.sampler_options),
-            "min_rate": self.min_rate,
-            "pruner": self.pruner,
-            "stop_when": self.stop_when,
-            "warm_start": self.warm_start,
-            "confirms": self.confirms,
-            "seed": self.seed,
-            "objective": self.objective,
-            "version": __version__,
-        }
-
-
-IDENTITY = (
-    "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
-    "warm_start", "confirms",
-)  # fmt: skip
-"""what must agree for a command to go on with a study"""
-ADDED = {
-    "sampler_options": {},
-    "min_rate": 0.0,
-    "pruner": "none",
-    "stop_when": 0.0,
-    "warm_start": None,
-    "confirms": None,
-}
-"""what a study made before these existed has"""
-OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
-    "nll": ["minimize"],
-    "nll,rate": ["minimize", "maximize"],
-    "melbo": ["minimize"],
-}
-"""what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
-ESTIMATOR = ("nll", "nll_samples", "nll_sentences")
-"""options that decide what an NLL was estimated by"""
-SILENT_SECONDS = 60.0
-"""as long as a lease: a worker without a word for longer is lost"""
-OVER = ("complete", "failed", "pruned")
-"""states that a trial does not leave"""
-STATES = (*OVER, "running", "waiting")
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial as shown."""
-
-    number: int
-    state: str
-    """complete, failed, pruned, running, or waiting (goes on when the study does)"""
-    params: dict[str, Value]
-    value: float | None
-    metrics: dict[str, Any] | None
-    seconds: float | None
-    """spent by all its attempts"""
-    cost: dict[str, Any] | None
-    """epochs, training tokens per second, and the last attempt's seconds of set-up, training and evaluation"""
-    reason: str | None
-    """of the last attempt's end: one of `attempts.RETRIES`, or pruned; none for a complete trial"""
-    message: str | None
-    worker: str | None
-    run: str
-
-    def plain(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 class Study:
@@ -309,7 +201,7 @@ class Study:
 
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
-            return [self._trial(row, now) for row in session.scalars(query)][::-1]
+            return [Trial.of(row, now) for row in session.scalars(query)][::-1]
 
         return self.database.read(look)
 
@@ -322,7 +214,7 @@ class Study:
 
         def look(session: Any) -> Trial | None:
             row = session.get(TrialRow, (self.name, number))
-            return None if row is None else self._trial(row, self.database.clock(session))
+            return None if row is None else Trial.of(row, self.database.clock(session))
 
         found = self.database.read(look)
         if found is None:
@@ -340,8 +232,8 @@ class Study:
 
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
-            chosen = query if state is None else query.where(_shown_state(now) == state)
-            return [self._trial(row, now) for row in session.scalars(chosen)]
+            chosen = query if state is None else query.where(shown_state(now) == state)
+            return [Trial.of(row, now) for row in session.scalars(chosen)]
 
         return self.database.read(look)
 
@@ -391,27 +283,9 @@ class Study:
             session.add(row)
             row.revision = revise(session, self.name)
             session.flush()
-            return self._trial(row, now)
+            return Trial.of(row, now)
 
         return self.database.run(insert)
-
-    def _trial(self, row: TrialRow, now: float) -> Trial:
-        is_running = row.state == "running" and row.lease_until > now
-        seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
-        done = row.state == "complete"
-        return Trial(
-            number=row.number,
-            state="waiting" if row.state == "running" and not is_running else row.state,
-            params=dict(row.params),
-            value=row.value if done else None,
-            metrics=row.metrics,
-            seconds=round(seconds, 3) if row.started_at is not None else None,
-            cost=row.cost,
-            reason=None if done or is_running else row.reason,
-            message=None if done or is_running else row.message,
-            worker=row.worker,
-            run=f"{self.name}/{row.number}",
-        )
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state."""
@@ -422,7 +296,7 @@ class Study:
         """The same, a trial whose lease has run out counted as waiting, and every state there."""
 
         def look(session: Any) -> dict[str, int]:
-            state = _shown_state(self.database.clock(session))
+            state = shown_state(self.database.clock(session))
             query = select(state, func.count()).where(TrialRow.study == self.name).group_by(state)
             return {row[0]: row[1] for row in session.execute(query)}
 
@@ -433,7 +307,7 @@ class Study:
         mine = (TrialRow.study == self.name, TrialRow.value.is_not(None), TrialRow.state == "complete")
         query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
         row = self.database.read(lambda session: session.scalars(query).first())
-        return None if row is None else self._trial(row, 0.0)
+        return None if row is None else Trial.of(row, 0.0)
 
     def plain(self) -> dict[str, Any]:
         """The study, its trials and its best trial as JSON values."""
@@ -461,24 +335,6 @@ class Study:
         }
 
 
-def _shown_state(now: float) -> Any:
-    """A trial's state as shown, in SQL."""
-    lost = and_(TrialRow.state == "running", TrialRow.lease_until <= now)
-    return case((lost, "waiting"), else_=TrialRow.state)
-
-
-def epoch_of(row: EpochRow) -> dict[str, Any]:
-    """A trial's figures at one epoch, as JSON values."""
-    names = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective")
-    return {name: getattr(row, name) for name in names}
-
-
-def best_of(trials: list[Trial]) -> Trial | None:
-    """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
-    done = [t for t in trials if t.value is not None]
-    return min(done, key=lambda t: (t.value, t.number), default=None)
-
-
 def open_study(database: Database, name: str) -> Study:
     """A study by its name.
 
@@ -495,227 +351,6 @@ def open_study(database: Database, name: str) -> Study:
         there = f"it holds {', '.join(known)}" if known else "it holds none"
         raise Missing(f"study {name!r} is not in {database.url}: {there}.")
     return Study(database, row)
-
-
-def observations_of(
-    database: Database,
-    name: str,
-    space: "Mapping[str, BaseDistribution]",
-    objective: str = "nll",
-    judged: Mapping[str, Value] | None = None,
-) -> dict[str, Any]:
-    """A study's name with the parameters and values of its complete trials, for a new study over `space` to begin with.
-
-    Raises:
-        Usage: if there is no such study, it tunes something else, or nothing of it lies in this space.
-    """
-    from optuna.distributions import check_distribution_compatibility
-
-    from tuner.samplers.cube import Cube
-
-    study = open_study(database, name)
-    if study.specification["objective"] != objective:
-        raise Usage(
-            f"--warm-start {name!r} is judged by {study.specification['objective']}, not by {objective}: name one of the same."
-        )
-    fixed = study.specification["fixed"]
-    if judged is not None:
-        for key in ESTIMATOR:
-            if fixed.get(key) != judged.get(key):
-                raise Usage(
-                    f"--warm-start {name!r} was judged with {key} = {fixed.get(key, 'the default')}, not "
-                    f"{judged.get(key, 'the default')}: figures of different estimators are not ranked together; set the same."
-                )
-    theirs = {p.name: p.distribution() for p in study.space.searched(fixed)}
-    if set(theirs) != set(space):
-        raise Usage(
-            f"--warm-start {name!r} tunes {', '.join(sorted(theirs)) or 'nothing'}, not {', '.join(sorted(space)) or 'nothing'}: "
-            "name a study over the same hyperparameters."
-        )
-    for key, distribution in space.items():
-        try:
-            check_distribution_compatibility(theirs[key], distribution)
-        except ValueError:
-            raise Usage(
-                f"--warm-start {name!r} has {key} as {theirs[key]}, not {distribution}: name a study over the same domains."
-            ) from None
-    cube = Cube(space)
-    done = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
-    if not done:
-        raise Usage(f"--warm-start {name!r} has no finished trial in this study's space: name another study.")
-    return {"study": name, "observations": [{"params": t.params, "value": t.value} for t in done]}
-
-
-def all_studies(database: Database) -> list[Study]:
-    query = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
-    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
-
-
-def page(
-    database: Database,
-    limit: int,
-    after: tuple[float, str] | None = None,
-    technique: str | None = None,
-    state: str | None = None,
-) -> list[Study]:
-    """Up to `limit` studies, the newest first, after one of a creation time and name."""
-    query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc()).limit(limit)
-    if technique is not None:
-        query = query.where(StudyRow.specification["technique"].as_string() == technique)
-    if state is not None:
-        query = query.where(StudyRow.state == state)
-    if after is not None:
-        query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
-    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
-
-
-def revisions(database: Database) -> dict[str, int]:
-    """Every study's revision."""
-    query = select(StudyRow.name, StudyRow.revision)
-    return {row[0]: row[1] for row in database.read(lambda session: session.execute(query).all())}
-
-
-def revision_of(database: Database, name: str) -> int:
-    """One study's revision.
-
-    Raises:
-        Missing: if there is no such study.
-    """
-    query = select(StudyRow.revision).where(StudyRow.name == name)
-    found = database.read(lambda session: session.execute(query).scalar())
-    return open_study(database, name).revision if found is None else found
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What has changed in a study after one revision and up to another, each with its own."""
-
-    study: Study
-    until: int
-    trials: list[tuple[int, Trial]]
-    epochs: list[tuple[int, int, dict[str, Any]]]
-    """revision, trial number, figures"""
-
-    @property
-    def is_all(self) -> bool:
-        """Whether nothing newer was there."""
-        return self.until == self.study.revision
-
-
-def changes(database: Database, name: str, after: int, limit: int = 1000) -> Changes | None:
-    """The trials as they are now that changed after a revision, and the epochs reported since; None if the study is gone.
-
-    About `limit` of each at most: the rest comes after `until`.
-    """
-
-    def look(session: Any) -> Changes | None:
-        row = session.get(StudyRow, name)
-        if row is None:
-            return None
-        until: int = row.revision
-        for table in (TrialRow, EpochRow):
-            newer = (table.study == name, table.revision > after)
-            query = select(table.revision).where(*newer).order_by(table.revision).offset(limit - 1).limit(1)
-            until = min(session.execute(query).scalar() or until, until)
-        study, now = Study(database, row), database.clock(session)
-
-        def found(table: Any) -> Any:
-            between = (table.study == name, table.revision > after, table.revision <= until)
-            return session.scalars(select(table).where(*between).order_by(table.revision))
-
-        trials = [(t.revision, study._trial(t, now)) for t in found(TrialRow)]
-        return Changes(study, until, trials, [(e.revision, e.trial, epoch_of(e)) for e in found(EpochRow)])
-
-    return database.read(look)
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What a database holds."""
-
-    trials: dict[str, int]
-    """by state"""
-    studies: dict[str, int]
-    """by state"""
-    queue: int
-    """trials that active studies have yet to begin or to go on with"""
-    lost: int
-    """attempts whose process or lease was lost"""
-    workers: int
-
-
-def totals(database: Database) -> Totals:
-    def look(session: Any) -> Totals:
-        now = database.clock(session)
-        state = _shown_state(now)
-        trials = {row[0]: row[1] for row in session.execute(select(state, func.count()).group_by(state))}
-        by_state = select(StudyRow.state, func.count()).group_by(StudyRow.state)
-        studies = {row[0]: row[1] for row in session.execute(by_state)}
-        begun = select(func.count()).where(TrialRow.study == StudyRow.name, state != "waiting").scalar_subquery()
-        left = select(StudyRow.budget - begun).where(StudyRow.state == "active")
-        lost = select(func.count()).where(AttemptRow.state == "lost")
-        there = select(func.count()).where(WorkerRow.state != "gone", WorkerRow.seen_at > now - SILENT_SECONDS)
-        return Totals(
-            {**dict.fromkeys(STATES, 0), **trials},
-            {**dict.fromkeys(STUDY_STATES, 0), **studies},
-            sum(max(count, 0) for count in session.scalars(left)),
-            session.execute(lost).scalar_one(),
-            session.execute(there).scalar_one(),
-        )
-
-    return database.read(look)
-
-
-def is_staffed(database: Database) -> bool:
-    """Whether any worker is there."""
-
-    def look(session: Any) -> bool:
-        heard = (WorkerRow.state != "gone", WorkerRow.seen_at > database.clock(session) - SILENT_SECONDS)
-        rows = session.execute(select(WorkerRow.host, WorkerRow.process).where(*heard))
-        return any(host != HOST or is_alive(process) for host, process in rows)
-
-    return database.read(look)
-
-
-def overview(database: Database) -> list[dict[str, Any]]:
-    """Every study in short: what it is, its trials by state, its best one."""
-    found = []
-    for study in all_studies(database):
-        facts, best = study.specification, study.best()
-        found.append(
-            {
-                "study": study.name,
-                "state": study.state,
-                "why": study.why,
-                "technique": facts["technique"],
-                "corpus": facts["corpus"]["name"],
-                "model": facts["model"],
-                "sampler": facts["sampler"],
-                "objective": facts["objective"],
-                "seed": facts["seed"],
-                "budget": study.budget,
-                "created_at": study.created_at,
-                "trials": study.counts(),
-                "best": best.plain() if best else None,
-            }
-        )
-    return found
-
-
-def workers(database: Database) -> list[dict[str, Any]]:
-    """Who is at work, the newest word first; a worker without a word for long is `lost`."""
-
-    def look(session: Any) -> list[dict[str, Any]]:
-        now = database.clock(session)
-        found = []
-        for row in session.scalars(select(WorkerRow).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)):
-            plain = {key: value for key, value in vars(row).items() if not key.startswith("_")}
-            silent = now - row.seen_at
-            lost = row.state != "gone" and (silent > SILENT_SECONDS or (row.host == HOST and not is_alive(row.process)))
-            found.append({**plain, "state": "lost" if lost else row.state, "silent": round(silent, 3)})
-        return found
-
-    return database.read(look)
 
 
 def go_on(

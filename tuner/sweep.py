@@ -9,7 +9,8 @@ from dataclasses import replace
 from tuner.errors import Usage
 from tuner.launch import Proposal
 from tuner.space import Parameter, Space, Value, parse_value
-from tuner.studies import Study, Trial
+from tuner.studies import Study
+from tuner.trials import Trial
 
 
 def parse(over: str) -> tuple[str, list[Value]]:

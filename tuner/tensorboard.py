@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from tuner.database import EpochRow, TrialRow
 from tuner.errors import Fault, Usage
 from tuner.metrics import FIGURES
-from tuner.studies import OVER, Study
+from tuner.studies import Study
+from tuner.tables import EpochRow, TrialRow
+from tuner.trials import OVER
 
 CURVES = ("distortion", "rate", "neg_elbo", "active_units")
 """of each epoch, on the validation sentences"""

@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-m", "trainers")
 PREEMPTED = 75
+ENDS = ("done", "failed")
+"""events that are a trainer's last"""
 # Logits are large and short-lived: glibc by default gives each back to the system, and the page faults of the next one cost
 # a third of a training step on the CPU (PTB, preset small: 8.1k against 11.5k tokens/s). 4 GiB − 1 is the largest value.
 ENVIRONMENT = {
@@ -81,7 +83,7 @@ class Trainer:
         assert self.process.stdout is not None
         for event in _events(self.process.stdout):
             yield event
-            if event["event"] in ("done", "failed"):
+            if event["event"] in ENDS:
                 self.process.wait()
                 return
         code = self.process.wait()
@@ -132,18 +134,30 @@ class Trainer:
             pipe.close()
 
 
-def ask(command: str, *arguments: object) -> dict[str, Any]:
-    """Runs a trainer's command that answers at once.
+def ask(
+    command: str,
+    *arguments: object,
+    log: Path | None = None,
+    slot: "Slot | None" = None,
+    hear: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Runs a trainer's command to its end, and returns its answer.
+
+    Args:
+        log: the file for what it says beside its events.
+        slot: what it may use of this machine.
+        hear: hears its events as they come, but the last one, which is the answer.
 
     Raises:
         Usage: if the trainer refuses its input.
         Fault: if it fails.
     """
-    with Trainer(command, *arguments) as trainer:
+    with Trainer(command, *arguments, log=log, slot=slot) as trainer:
         last: dict[str, Any] = {}
-        for last in trainer.events():  # noqa: B007 - the last one is the answer
-            pass
-        return answer(last)
+        for last in trainer.events():
+            if last["event"] not in ENDS:
+                hear(last)
+    return answer(last)
 
 
 def answer(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from tuner import __version__
 from tuner.artifacts import CHECKPOINT, FILES, LOG, Damaged
 from tuner.attempts import LEASE_SECONDS, RETRIES, SETUP_FAULTS, Attempts, Claim, LeaseLost
 from tuner.curves import Curves
-from tuner.database import HOST, Database, StudyRow, TrialRow, WorkerRow, is_alive, process_mark
+from tuner.database import Database
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.process import HOST, is_alive, process_mark
 from tuner.pruners import PRUNERS, none
 from tuner.studies import Study, open_study
+from tuner.tables import StudyRow, TrialRow, WorkerRow
 from tuner.trainer import STOP_SECONDS, Trainer
 
 Listen = Callable[[str, Claim, Mapping[str, Any]], None]

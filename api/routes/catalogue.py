@@ -9,13 +9,15 @@ from starlette.responses import Response
 from api import schemas, views
 from api.answers import Answer
 from api.service import service_of
-from tuner import __version__, space, studies, trainer
+from tuner import __version__, inventory, space, studies, trainer
 from tuner.console import PRESETS
 from tuner.corpora import Source
 from tuner.errors import Usage
 from tuner.metrics import AXES
 from tuner.pruners import PRUNERS
 from tuner.samplers import DEFAULT, SAMPLERS
+from tuner.specification import OBJECTIVES
+from tuner.trials import STATES
 
 router = APIRouter(tags=["catalogue"])
 
@@ -29,9 +31,9 @@ def options(request: Request) -> Response:
         "default_sampler": DEFAULT,
         "pruners": list(PRUNERS),
         "models": list(PRESETS),
-        "objectives": list(studies.OBJECTIVES),
+        "objectives": list(OBJECTIVES),
         "states": list(studies.STUDY_STATES),
-        "trial_states": list(studies.STATES),
+        "trial_states": list(STATES),
         "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
         "corpora": list(service.corpora),
         "technique_names": space.techniques(),
@@ -76,5 +78,5 @@ def corpora(request: Request) -> Response:
 @router.get("/workers", response_model=schemas.Workers)
 def workers(request: Request) -> Response:
     """Who is at work, the newest word first. One without a word for a minute is `lost`."""
-    found = studies.workers(service_of(request).database)
+    found = inventory.workers(service_of(request).database)
     return Answer({"items": [views.worker(w) for w in found], "next": None}).response(request)

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from api.problems import problem
 from api.routes import StudyName
 from api.service import Service, service_of
-from tuner import studies
+from tuner import revisions
 
 router = APIRouter(tags=["events"])
 STREAM: dict[int | str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ async def study_events(
 ) -> Response:
     """What changes in a study: `study`, `trial`, `epoch`, `deleted`. Goes on after Last-Event-ID, or else after `since`."""
     service = service_of(request)
-    now = await run_in_threadpool(studies.revision_of, service.database, name)
+    now = await run_in_threadpool(revisions.of, service.database, name)
     wanted = int(last) if last is not None else now if since is None else since
     return _streamed(service, service.feed.study(name, min(wanted, now)))
 

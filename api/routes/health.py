@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from api.measures import render
 from api.problems import problem
 from api.service import service_of
-from tuner import studies
+from tuner import revisions
 
 router = APIRouter(tags=["health"])
 
@@ -23,7 +23,7 @@ def readyz(request: Request) -> Response:
     service = service_of(request)
     if service.feed.is_closed:
         return problem(503, "the server is stopping: ask another one.")
-    studies.revisions(service.database)
+    revisions.current(service.database)
     return JSONResponse({"status": "ready"})
 
 

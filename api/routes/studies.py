@@ -10,11 +10,12 @@ from api import cursors, schemas, views
 from api.answers import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
-from tuner import importance, launch, pareto, rates, report, space, studies
+from tuner import importance, inventory, launch, pareto, rates, report, space
 from tuner.console import PRESETS
 from tuner.errors import Usage
 from tuner.samplers import SAMPLERS
-from tuner.studies import Rules, Study
+from tuner.specification import Rules
+from tuner.studies import Study
 
 router = APIRouter(tags=["studies"])
 Compared = Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")]
@@ -35,7 +36,7 @@ def list_studies(
     staffed, known = service.is_staffed, service.revisions.get()
 
     def make() -> dict[str, Any]:
-        found = studies.page(service.database, limit + 1, after, technique, state)
+        found = inventory.page(service.database, limit + 1, after, technique, state)
         listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
         return {**listed, "items": [service.summary(study, staffed) for study in listed["items"]]}
 

@@ -129,8 +129,10 @@ class Repeated(Conditional):
 class Step(ABC):
     """One invertible map of a flow, conditioned on each of B sentences."""
 
-    width: int
-    """numbers held for each code and condition"""
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers held for each code and condition."""
 
     @abstractmethod
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,8 +214,8 @@ class Mixture:
     @property
     def gaussian(self) -> Gaussian | None:
         """The one Gaussian that it is, if it is."""
-        single = self.components.shape[0] == 1 and isinstance(self.components, Gaussian)
-        return self.components.repeated(self.copies) if single else None  # type: ignore[return-value]
+        one = self.components
+        return one.repeated(self.copies) if isinstance(one, Gaussian) and one.shape[0] == 1 else None
 
 
 def divergence(

@@ -63,7 +63,7 @@ class AutoregressiveStep(Step):
     context: Tensor  # [B, c]
 
     @property
-    def width(self) -> int:  # type: ignore[override]
+    def width(self) -> int:
         return self.context.shape[1]
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ class PlanarStep(Step):
     b: Tensor  # [B]
 
     @property
-    def width(self) -> int:  # type: ignore[override]
+    def width(self) -> int:
         return self.u.shape[1]
 
     @property

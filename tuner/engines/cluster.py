@@ -18,7 +18,8 @@ from tuner.database import PATIENCE, Database
 from tuner.engines import Staff, local
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.progress import Progress
-from tuner.studies import OVER, Study, Trial, open_study
+from tuner.studies import Study, open_study
+from tuner.trials import OVER, Trial
 from tuner.worker import Slot, Worker
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tuner.database import HOST, Database
+from tuner.database import Database
 from tuner.errors import Interrupted, Usage
+from tuner.process import HOST
 from tuner.worker import Listen, Slot, Worker
 
 GIB = 2**30

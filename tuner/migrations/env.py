@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from tuner.database import VERSION_TABLE, Base
+from tuner.database import VERSION_TABLE
+from tuner.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,59 @@
+"""Commands in processes of their own, for the tests."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "checkpoint_seconds=0.001")
+DEADLINE = 120.0
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tuner", *arguments]
+
+
+def run(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if key != "PTB_DIR"} | environment
+    done = subprocess.run(
+        command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, env=env, timeout=DEADLINE
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def launch(*more: str, epochs: int = 2, study: str = "s") -> list[str]:
+    settings = [part for key in (*QUICK, f"max_epochs={epochs}") for part in ("--set", key)]
+    return ["launch", "--technique", "sfb", "--study", study, "--trials", "2", *settings, *more]
+
+
+def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(t["number"], t["state"], t["params"], t["value"], t["metrics"]) for t in study["trials"]]
+
+
+def begin(cwd: Path, trial: str = "0000", epochs: int = 60) -> subprocess.Popen[str]:
+    """Starts a launch and waits until the trial has a checkpoint in the middle of its training."""
+    process = subprocess.Popen(
+        command(*launch("--json", epochs=epochs)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + DEADLINE
+    while not list(cwd.glob(f"runs/work/s-{trial}-*/latest.safetensors")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return process
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(status.parent.name))
+    return found

@@ -1,0 +1,157 @@
+"""Who may train what: leases, the right to ask, and words said twice."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from stub_study import Make, attempts_of, deaf, expire, run, states
+
+from tuner import attempts as attempts_module
+from tuner import inventory
+from tuner.attempts import Attempts, LeaseLost
+from tuner.database import Database
+from tuner.tables import EpochRow, StudyRow, TrialRow, WorkerRow
+from tuner.worker import Worker
+
+pytestmark = pytest.mark.usefixtures("stub")
+
+
+def test_a_dead_workers_trial_is_taken_over_and_a_live_ones_is_not(database: Database, make: Make) -> None:
+    attempts = Attempts(make(2), "a")
+    first, second = attempts.claim(), attempts.claim()
+    assert first is not None
+    assert second is not None
+    assert (first.number, second.number) == (0, 1)
+    assert attempts.claim() is None  # the budget is spent, both are held
+    database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=1.0)))
+    again = Attempts(attempts.study, "b").claim()
+    assert again is not None
+    assert (again.number, again.params, again.attempt) == (0, first.params, 1)
+    for late in (
+        lambda: attempts.renew(first),
+        lambda: attempts.record(first, [{"epoch": 1}]),
+        lambda: attempts.publish(first, "0000/x"),
+        lambda: attempts.finish(first, "complete", value=1.0),
+        lambda: attempts.fail(first, "nan", "late"),
+    ):
+        with pytest.raises(LeaseLost, match="trial 0 of study 's' has gone to another worker"):
+            late()
+    assert attempts.renew(second) is None
+    assert database.read(lambda s: s.scalars(select(EpochRow)).all()) == []
+
+
+def test_a_word_that_was_lost_with_the_connection_may_be_said_again(database: Database, make: Make) -> None:
+    attempts = Attempts(make(2), "a")
+    first, second = attempts.claim(), attempts.claim()
+    assert first is not None
+    assert second is not None
+    for _ in range(2):
+        attempts.finish(first, "complete", value=1.0, values=[1.0])
+    assert [attempts.fail(second, "nan", "diverged") for _ in range(2)] == [True, True]
+    assert [(t.state, t.value) for t in attempts.study.trials()] == [("complete", 1.0), ("failed", None)]
+    assert [a.state for a in attempts_of(database)] == ["finished", "failed"]
+
+
+def test_who_comes_back_under_its_name_gets_its_trial_at_once(database: Database, make: Make, tmp_path: Path) -> None:
+    study = make(3)
+    for number in range(2):  # two workers that will die
+        with Worker(database, f"w{number}", tmp_path, deaf):
+            claim = Attempts(study, f"w{number}").claim()
+            assert claim is not None
+            assert claim.number == number
+    with Worker(database, "w1", tmp_path, deaf):
+        claim = Attempts(study, "w1").claim()
+        assert claim is not None
+        assert (claim.number, claim.attempt) == (1, 1)
+        fresh = Attempts(study, "w2").claim()
+        assert fresh is not None
+        assert fresh.number == 2  # w0's lease still holds
+
+
+def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, make: Make, tmp_path: Path) -> None:
+    study = make(1)
+    with Worker(database, "w", tmp_path, deaf):
+        claim = Attempts(study, "w").claim()
+        database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1")))
+        assert [w["state"] for w in inventory.workers(database)] == ["lost"]
+        again = Attempts(study, "other").claim()
+    assert claim is not None
+    assert again is not None
+    assert (again.number, again.attempt) == (0, 1)
+
+
+def test_a_crash_before_the_end_counts_the_trial_once(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(2)
+
+    def crash(*_: object, **__: object) -> None:
+        raise MemoryError("the worker dies here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempts, "finish", crash)
+        with pytest.raises(MemoryError):
+            run(study)
+    expire(database)
+    assert states(study) == ["waiting"]
+    run(study)
+    assert states(study) == ["complete"] * 2
+    assert len(study.optuna().trials) == 2
+
+
+def test_a_crash_in_the_middle_of_asking_leaves_no_hole(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    study = make(2)
+
+    def crash(*_: object) -> None:
+        raise MemoryError("the worker dies here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.trial.Trial, "_suggest", crash)
+        with pytest.raises(MemoryError):
+            run(study)
+    assert study.trials() == []
+    run(study)
+    assert [(t.number, t.state) for t in study.trials()] == [(0, "complete"), (1, "complete")]
+
+
+def test_a_worker_that_died_while_asking_holds_nobody_up_for_long(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts_module, "ASK_SECONDS", 0.2)
+    study = make(1)
+    now = time.time()
+    database.run(lambda s: s.execute(update(StudyRow).values(asker="gone", asker_until=now + 0.5)))
+    assert Attempts(study, "w").claim() is not None
+    assert time.time() > now + 0.5
+
+
+def test_a_worker_that_waits_for_another_to_ask_can_be_stopped(database: Database, make: Make) -> None:
+    study, over = make(1), threading.Event()
+    database.run(lambda s: s.execute(update(StudyRow).values(asker="slow", asker_until=time.time() + 3600)))
+    threading.Timer(0.2, over.set).start()
+    assert Attempts(study, "w").claim(over) is None
+    assert study.trials() == []
+
+
+def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(1)
+    slow, ask = Attempts(study, "slow"), attempts_module.History.ask
+
+    def stolen(self: Any, number: int) -> Any:
+        monkeypatch.setattr(attempts_module.History, "ask", ask)
+        database.run(lambda s: s.execute(update(StudyRow).values(asker_until=1.0)))  # it stood still meanwhile
+        assert Attempts(study, "quick").claim() is not None
+        return ask(self, number)
+
+    monkeypatch.setattr(attempts_module.History, "ask", stolen)
+    assert slow.claim() is None
+    assert [t.worker for t in study.trials()] == ["quick"]

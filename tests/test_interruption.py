@@ -1,0 +1,114 @@
+"""Commands that are interrupted, and go on: real signals, a full disk, another process."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from shell import DEADLINE, QUICK, begin, children, command, figures, launch, run
+
+
+def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "whole").stdout)
+
+    first = begin(tmp_path / "cut")
+    first.send_signal(signal.SIGINT)
+    out, said = first.communicate(timeout=DEADLINE)
+    assert (first.returncode, out) == (1, "")
+    assert "stopped: 0 of 2 trials are done" in said
+    assert "the same command goes on" in said
+    assert json.loads(run("trials", "s", "--json", cwd=tmp_path / "cut").stdout)[0]["state"] == "waiting"
+
+    second = begin(tmp_path / "cut", "0001")
+    trainers = children(second.pid)
+    second.kill()
+    second.communicate()
+    assert trainers
+    until = time.monotonic() + DEADLINE
+    while any(Path(f"/proc/{pid}").exists() for pid in trainers):  # they end with their worker
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+    cut = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "cut").stdout)
+    assert figures(cut) == figures(whole)
+
+
+def test_a_full_disk_ends_a_run_and_it_goes_on_afterwards(tmp_path: Path) -> None:
+    arguments = ["train", "-t", "sfb", "--out", "run"]
+    arguments += [part for key in (*QUICK, "max_epochs=3") for part in ("--set", key)]
+    (tmp_path / "run").mkdir()
+    full = tmp_path / "run" / "latest.safetensors.partial"
+    full.symlink_to("/dev/full")
+    assert "No space left on device" in run(*arguments, cwd=tmp_path, code=1).stderr
+    full.unlink(missing_ok=True)
+    run(*arguments, cwd=tmp_path)
+
+
+def test_artifacts_that_cannot_be_written_stop_the_study_and_it_goes_on_afterwards(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=DEADLINE)
+    (folder,) = tmp_path.glob("runs/s-*")
+    shutil.move(folder / "0000", folder / "aside")
+    (folder / "0000").write_text("no folder")
+    said = run(*launch(epochs=60), cwd=tmp_path, code=1).stderr
+    assert "trial 0 stopped: its files cannot be written" in said
+    (folder / "0000").unlink()
+    shutil.move(folder / "aside", folder / "0000")
+    study = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path).stdout)
+    assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
+
+
+def test_stop_resume_and_delete_from_another_process(tmp_path: Path) -> None:
+    process = begin(tmp_path, epochs=300)
+    (row,) = json.loads(run("workers", "--json", cwd=tmp_path).stdout)
+    assert (row["state"], row["study"], row["trial"]) == ("training", "s", 0)
+    assert "study s is stopped; 1 trials are being handed back" in run("stop", "s", cwd=tmp_path).stderr
+    out, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert "the study was stopped: stopped by the user; `tuner resume s` goes on" in said
+    assert [t["state"] for t in json.loads(out)["trials"]] == ["waiting"]
+    assert "is not active: it is stopped" in run("stop", "s", cwd=tmp_path).stderr
+    assert "waits for workers" in run("resume", "s", "--workers", "0", cwd=tmp_path).stderr
+    idle = run("worker", "--exit-when-idle", "--workers", "2", "--log-format", "json", cwd=tmp_path)
+    lines = [json.loads(line) for line in idle.stderr.splitlines() if line.startswith("{")]
+    assert {(x["study"], x["trial"]) for x in lines if x["event"] == "complete"} == {("s", 0), ("s", 1)}
+    assert {x["attempt"] for x in lines if x["trial"] == 0} == {1}
+    assert run("log", "s/0", cwd=tmp_path).stdout == ""  # it had nothing to complain of
+    assert run("resume", "s", cwd=tmp_path).stdout.startswith("s: sfb on grammar")
+    assert "cannot be undone: say --yes" in run("delete", "s", cwd=tmp_path, code=2).stderr
+    run("delete", "s", "--yes", cwd=tmp_path)
+    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout) == []
+    assert [f.name for f in (tmp_path / "runs").iterdir()] == ["work"]
+
+
+def test_a_detached_study_goes_on_by_itself(tmp_path: Path) -> None:
+    said = run(*launch("--detach"), cwd=tmp_path).stderr
+    assert "study s goes on in process" in said
+    until = time.monotonic() + DEADLINE
+    while sum(t["state"] == "complete" for t in json.loads(run("trials", "s", "--json", cwd=tmp_path).stdout)) < 2:
+        assert time.monotonic() < until, (tmp_path / "runs" / "s.log").read_text()
+
+
+def test_ctrl_c_during_set_up(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(*launch()), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "checking sfb" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert said.strip() == "tuner: interrupted; nothing is lost, the same command goes on."
+
+
+def test_sigterm_is_obeyed_like_ctrl_c(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    process.terminate()
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "stopped: 0 of 2 trials are done" in said

@@ -1,0 +1,71 @@
+"""A study begins with what another one has found."""
+
+import re
+from typing import Any
+
+import pytest
+from optuna.distributions import IntDistribution
+from stub_study import SQLITE, Make, run
+
+from tuner import samplers, space, studies, warmstart
+from tuner.database import Database
+from tuner.errors import Usage
+
+pytestmark = pytest.mark.usefixtures("stub")
+
+
+def distributions(technique: str = "sfb", **fixed: float) -> dict[str, Any]:
+    return {p.name: p.distribution() for p in space.load(technique).searched(fixed)}
+
+
+@SQLITE
+@pytest.mark.parametrize("sampler", ["gp-mcmc", "gp-map"])
+def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Database, make: Make, sampler: str) -> None:
+    first = make(6, "first", sampler="gp-map")
+    run(first)
+    taken = warmstart.observations(database, "first", distributions())
+    assert [o["params"] for o in taken["observations"]] == [t.params for t in first.trials()]
+    warm = {"sampler": sampler, "seed": 7, "warm_start": taken}
+    second = make(3, "second", **warm)
+    run(second)
+    asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in second.optuna().get_trials()]
+    assert asked == [6, 7, 8]  # no start of its own
+    run(make(8, "first", sampler="gp-map"))
+    later = warmstart.observations(database, "first", distributions())
+    assert len(later["observations"]) == 8
+    run(make(5, "second", **{**warm, "warm_start": later}))
+    assert len(studies.open_study(database, "second").specification["warm_start"]["observations"]) == 6
+    whole = make(5, "whole", **warm)
+    run(whole)
+    assert [t.params for t in second.trials()] == [t.params for t in whole.trials()]
+    with pytest.raises(Usage, match=r"exists with another warm_start \(6 trials of first, not None\)"):
+        make(5, "second", **{**warm, "warm_start": None})
+
+
+@SQLITE
+def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> None:
+    run(make(1, "first"))
+    make(1, "empty")
+    make(1, "two", objective="nll,rate")
+    wanted = distributions()
+    name = next(iter(wanted))
+    for study, domains, message in (
+        ("none", wanted, "study 'none' is not in"),
+        ("empty", wanted, "--warm-start 'empty' has no finished trial in this study's space"),
+        ("two", wanted, "--warm-start 'two' is judged by nll,rate, not by nll"),
+        (
+            "first",
+            distributions("mdr"),
+            "--warm-start 'first' tunes alpha, epsilon, gamma, r, not r: name a study over the",
+        ),
+        ("first", {**wanted, name: IntDistribution(0, 3)}, f"--warm-start 'first' has {name} as FloatDistribution"),
+    ):
+        with pytest.raises(Usage, match=re.escape(message)):
+            warmstart.observations(database, study, domains)
+    taken = warmstart.observations(database, "first", wanted)
+    with pytest.raises(
+        Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"
+    ):
+        samplers.create("tpe", {}, 0, 0, wanted, taken["observations"])
+    with pytest.raises(Usage, match="has no option 'earlier'"):
+        samplers.create("gp-map", {"earlier": 1}, 0, 0, wanted)

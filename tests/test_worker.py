@@ -1,0 +1,314 @@
+"""A worker's life with a stub trainer: faults, limits, what is handed back and what is left behind."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from stub_study import Make, attempts_of, behave, deaf, expire, run, starts, states
+
+from tuner import attempts as attempts_module
+from tuner import inventory, studies
+from tuner import worker as worker_module
+from tuner.attempts import Attempts, Claim
+from tuner.database import Database
+from tuner.errors import Fault, Interrupted, Usage
+from tuner.process import HOST, is_alive, process_mark
+from tuner.pruners import PRUNERS
+from tuner.specification import Rules
+from tuner.tables import StudyRow, WorkerRow
+from tuner.worker import Slot, Worker
+
+pytestmark = pytest.mark.usefixtures("stub")
+
+
+def test_workers_at_once_share_one_budget(database: Database, make: Make) -> None:
+    study = make(trials=10)
+    threads = [threading.Thread(target=run, args=(study, deaf, f"w{n}")) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(t.number, t.state) for t in study.trials()] == [(n, "complete") for n in range(10)]
+    assert sorted(a.trial for a in attempts_of(database)) == list(range(10))
+    assert {w["name"]: w["state"] for w in inventory.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
+    assert sum(w["trials"] for w in inventory.workers(database)) == 10
+
+
+@pytest.mark.parametrize("reason", ["nan", "crash", "null", "garbage", "half"])
+def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    behave(monkeypatch, t1=reason)
+    study = make()
+    run(study)
+    assert states(study) == ["complete", "failed", "complete"]
+    named = {"nan": "nan", "null": "nan"}.get(reason, "error")
+    said = {
+        "nan": "told to end with nan.",
+        "null": "what the study minimises is not a finite number.",
+        "crash": "ValueError: boom",
+        "garbage": "ended with code 0",
+        "half": "the trainer's result is not whole (KeyError('metrics'))",
+    }
+    assert study.trials()[1].reason == named
+    assert said[reason] in str(study.trials()[1].message)
+    log = study.run_folder(1, Path(study.store.address).parent / "cache") / "trainer.log"
+    assert ("boom" in log.read_text()) == (reason == "crash")
+
+
+def test_a_killed_trainer_is_tried_again_with_its_checkpoint(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t1="die once")
+    study = make()
+    run(study)
+    assert states(study) == ["complete"] * 3
+    assert [(a.trial, a.state) for a in attempts_of(database)] == [
+        (0, "finished"),
+        (1, "lost"),
+        (1, "finished"),
+        (2, "finished"),
+    ]
+    assert [starts(study, n) for n in range(3)] == ["x", "xx", "x"]
+
+
+@pytest.mark.parametrize(("behaviour", "reason", "tries"), [("die", "lost", 3), ("oom", "oom", 2)])
+def test_a_trial_that_gets_no_further_fails_after_so_many_tries(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, behaviour: str, reason: str, tries: int
+) -> None:
+    behave(monkeypatch, t0=behaviour)
+    study = make(2)
+    run(study)
+    first, second = study.trials()
+    assert (first.state, first.reason, second.state) == ("failed", reason, "complete")
+    assert [a.trial for a in attempts_of(database)] == [0] * tries + [1]
+
+
+@pytest.mark.parametrize("reason", ["disk", "input"])
+def test_a_broken_set_up_stops_the_worker_and_keeps_the_trial(
+    make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    behave(monkeypatch, t1=reason)
+    study = make()
+    with pytest.raises(Fault, match=f"trial 1 stopped: told to end with {reason}"):
+        run(study)
+    assert states(study) == ["complete", "waiting"]
+    behave(monkeypatch)
+    run(study)
+    assert states(study) == ["complete"] * 3
+
+
+def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, all="crash")
+    study = make(9)
+    run(study)
+    assert states(study) == ["failed"] * 3
+    assert study.refresh().state == "broken"
+    assert str(study.why).startswith("3 trials in a row failed, the last (trial 2) because ")
+    assert "ValueError: boom" in str(study.why)
+    run(study)
+    assert len(study.trials()) == 3
+    behave(monkeypatch, all="nan")  # a diverged trial is a result
+    study.resume()
+    run(study)
+    assert states(study) == ["failed"] * 9
+    assert study.refresh().state == "active"
+
+
+def test_an_interrupted_worker_hands_its_trial_back(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t1="wait once")
+    study = make()
+
+    def interrupt(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        del facts
+        if event == "epoch" and claim.number == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(study, interrupt)
+    assert states(study) == ["complete", "waiting"]
+    run(study)
+    assert states(study) == ["complete"] * 3
+    assert [(a.trial, a.state, a.reason) for a in attempts_of(database)][1:3] == [
+        (1, "interrupted", "user"),
+        (1, "finished", None),
+    ]
+    assert starts(study, 1) == "xx"
+
+
+@pytest.mark.parametrize("way", ["stop", "deadline"])
+def test_a_stopped_study_hands_back_what_is_under_way_and_can_go_on(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    behave(monkeypatch, t1="wait once")
+    study = make()
+
+    def listen(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        del facts
+        if event == "epoch" and claim.number == 1:
+            if way == "stop":
+                studies.open_study(database, "s").end("stopped", "stopped by the user")
+            else:
+                rules = {**vars(Rules()), "deadline": time.time() - 1}
+                database.run(lambda s: s.execute(update(StudyRow).values(rules=rules)))
+
+    run(study, listen)  # returns
+    assert states(study) == ["complete", "waiting"]
+    assert study.refresh().state == "stopped"
+    assert study.why == ("stopped by the user" if way == "stop" else "its deadline has passed")
+    run(study)
+    assert states(study) == ["complete", "waiting"]
+    study.resume()
+    run(study)
+    assert states(study) == ["complete"] * 3
+
+
+def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.3)
+    behave(monkeypatch, t0="hang")
+    study = make(2, rules=Rules(timeout=1.0))
+    run(study)
+    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "timeout"), ("complete", None)]
+    assert study.trials()[0].message == "it took longer than its 1 s."
+
+
+def test_a_trainer_without_a_word_counts_as_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(worker_module, "SILENCE_SECONDS", 1.0)
+    behave(monkeypatch, t0="hang")
+    study = make(1)
+    run(study)
+    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "lost")]
+    assert study.trials()[0].message == "its trainer said nothing for 1 s."
+
+
+def test_a_trainer_that_eats_memory_meets_its_limit(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t0="eat memory")
+    study = make(2)
+    run(study, slot=Slot(memory=2**29))
+    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "oom"), ("complete", None)]
+
+
+def test_a_lease_is_kept_while_the_trainer_is_silent(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 1.5)
+    behave(monkeypatch, t0="sleep 3")
+    study = make(1)
+    thread = threading.Thread(target=run, args=(study,))
+    thread.start()
+    while not study.trials():
+        thread.join(0.05)
+    other = Attempts(study, "other")
+    while thread.is_alive():
+        assert other.claim() is None
+        thread.join(0.2)
+    assert states(study) == ["complete"]
+
+
+def test_a_name_in_use_is_refused(database: Database, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with Worker(database, "w", tmp_path, deaf):
+            mark = process_mark(process.pid)
+            database.run(lambda s: s.execute(update(WorkerRow).values(process=mark)))
+            with pytest.raises(Usage, match=f"worker 'w' is at work on {HOST} .*another --name"):
+                Worker(database, "w", tmp_path, deaf).__enter__()
+            database.run(lambda s: s.execute(update(WorkerRow).values(host="elsewhere")))
+            with pytest.raises(Usage, match="worker 'w' is at work on elsewhere"):
+                Worker(database, "w", tmp_path, deaf).__enter__()
+            database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=1.0)))
+            Worker(database, "w", tmp_path, deaf).__enter__()  # without a word for long
+        process.communicate(b"\n")
+
+
+def test_a_process_number_used_again_is_another_process() -> None:
+    mark = process_mark(os.getpid())
+    assert is_alive(mark)
+    assert not is_alive(f"{os.getpid()}:1")
+    assert not is_alive(f"{2**22 + 1}:1")
+
+
+def test_what_a_killed_worker_of_this_machine_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
+    live, dead = process_mark(os.getpid()), f"{2**22 + 1}:1"
+    for name, owner in (("dead", f"{HOST} {dead}"), ("live", f"{HOST} {live}"), ("elsewhere", f"other {dead}")):
+        (tmp_path / f"s-0000-{name}").mkdir()
+        (tmp_path / f"s-0000-{name}" / "owner").write_text(owner)
+    with Worker(database, "w", tmp_path, deaf):
+        assert {f.name for f in tmp_path.iterdir() if f.name.startswith("s-")} == {"s-0000-live", "s-0000-elsewhere"}
+
+
+def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_name(
+    database: Database, make: Make, tmp_path: Path
+) -> None:
+    with Worker(database, "w", tmp_path / "work", deaf) as worker:
+        for seed, trials in ((0, 2), (1, 3)):
+            study = make(trials, seed=seed, sampler="gp-map")
+            worker.serve(wait=False)
+            assert states(study) == ["complete"] * trials
+            asked = [t.params for t in study.trials()]
+            study.delete()
+    fresh = make(3, "fresh", seed=1, sampler="gp-map")
+    run(fresh)
+    assert [t.params for t in fresh.trials()] == asked
+
+
+def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PUBLISH_SECONDS", 0.0)
+    study = make(1)
+
+    def die(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        if event == "epoch":
+            raise MemoryError("the worker dies here")
+
+    with pytest.raises(MemoryError):
+        run(study, die)
+    expire(database)
+    run(study)
+    assert (states(study), starts(study, 0)) == (["complete"], "xx")
+
+
+def test_a_damaged_checkpoint_costs_the_progress_and_no_more(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t0="wait once")
+    study, heard = make(1), []
+
+    def interrupt(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        if event == "epoch":
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(study, interrupt)
+    (file,) = Path(study.store.address).glob("0000/*/latest.safetensors")
+    file.unlink()
+    file.write_text("rotten")
+    behave(monkeypatch)
+    run(study, lambda event, claim, facts: heard.append((event, facts.get("message"))))
+    assert (states(study), starts(study, 0)) == (["complete"], "x")
+    (warned,) = [message for event, message in heard if event == "warning"]
+    assert "is not what was published: it is trained from its beginning" in str(warned)
+
+
+def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t4="poor")
+    study = make(6, pruner="hyperband")
+    heard: list[str] = []
+    monkeypatch.setitem(PRUNERS, "hyperband", lambda mine, _: mine.epochs[-1][0] == 2)
+    run(study, lambda event, claim, facts: heard.append(event))
+    assert states(study) == ["complete"] * 4 + ["pruned", "complete"]
+    pruned = study.trials()[4]
+    assert (pruned.reason, pruned.message) == ("pruned", "by hyperband, after epoch 2 of 9.")
+    assert heard.count("pruned") == 1

@@ -1,0 +1,127 @@
+"""What a database holds: its studies, by pages or in short, its workers, and their numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, tuple_
+
+from tuner.database import Database
+from tuner.process import HOST, is_alive
+from tuner.studies import STUDY_STATES, Study
+from tuner.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
+from tuner.trials import STATES, shown_state
+
+SILENT_SECONDS = 60.0
+"""as long as a lease: a worker without a word for longer is lost"""
+
+
+def all_studies(database: Database) -> list[Study]:
+    query = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
+    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
+
+
+def page(
+    database: Database,
+    limit: int,
+    after: tuple[float, str] | None = None,
+    technique: str | None = None,
+    state: str | None = None,
+) -> list[Study]:
+    """Up to `limit` studies, the newest first, after one of a creation time and name."""
+    query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc()).limit(limit)
+    if technique is not None:
+        query = query.where(StudyRow.specification["technique"].as_string() == technique)
+    if state is not None:
+        query = query.where(StudyRow.state == state)
+    if after is not None:
+        query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
+    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
+
+
+def overview(database: Database) -> list[dict[str, Any]]:
+    """Every study in short: what it is, its trials by state, its best one."""
+    found = []
+    for study in all_studies(database):
+        facts, best = study.specification, study.best()
+        found.append(
+            {
+                "study": study.name,
+                "state": study.state,
+                "why": study.why,
+                "technique": facts["technique"],
+                "corpus": facts["corpus"]["name"],
+                "model": facts["model"],
+                "sampler": facts["sampler"],
+                "objective": facts["objective"],
+                "seed": facts["seed"],
+                "budget": study.budget,
+                "created_at": study.created_at,
+                "trials": study.counts(),
+                "best": best.plain() if best else None,
+            }
+        )
+    return found
+
+
+def workers(database: Database) -> list[dict[str, Any]]:
+    """Who is at work, the newest word first; a worker without a word for long is `lost`."""
+
+    def look(session: Any) -> list[dict[str, Any]]:
+        now = database.clock(session)
+        found = []
+        for row in session.scalars(select(WorkerRow).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)):
+            plain = {key: value for key, value in vars(row).items() if not key.startswith("_")}
+            silent = now - row.seen_at
+            lost = row.state != "gone" and (silent > SILENT_SECONDS or (row.host == HOST and not is_alive(row.process)))
+            found.append({**plain, "state": "lost" if lost else row.state, "silent": round(silent, 3)})
+        return found
+
+    return database.read(look)
+
+
+def is_staffed(database: Database) -> bool:
+    """Whether any worker is there."""
+
+    def look(session: Any) -> bool:
+        heard = (WorkerRow.state != "gone", WorkerRow.seen_at > database.clock(session) - SILENT_SECONDS)
+        rows = session.execute(select(WorkerRow.host, WorkerRow.process).where(*heard))
+        return any(host != HOST or is_alive(process) for host, process in rows)
+
+    return database.read(look)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a database holds."""
+
+    trials: dict[str, int]
+    """by state"""
+    studies: dict[str, int]
+    """by state"""
+    queue: int
+    """trials that active studies have yet to begin or to go on with"""
+    lost: int
+    """attempts whose process or lease was lost"""
+    workers: int
+
+
+def totals(database: Database) -> Totals:
+    def look(session: Any) -> Totals:
+        now = database.clock(session)
+        state = shown_state(now)
+        trials = {row[0]: row[1] for row in session.execute(select(state, func.count()).group_by(state))}
+        by_state = select(StudyRow.state, func.count()).group_by(StudyRow.state)
+        studies = {row[0]: row[1] for row in session.execute(by_state)}
+        begun = select(func.count()).where(TrialRow.study == StudyRow.name, state != "waiting").scalar_subquery()
+        left = select(StudyRow.budget - begun).where(StudyRow.state == "active")
+        lost = select(func.count()).where(AttemptRow.state == "lost")
+        there = select(func.count()).where(WorkerRow.state != "gone", WorkerRow.seen_at > now - SILENT_SECONDS)
+        return Totals(
+            {**dict.fromkeys(STATES, 0), **trials},
+            {**dict.fromkeys(STUDY_STATES, 0), **studies},
+            sum(max(count, 0) for count in session.scalars(left)),
+            session.execute(lost).scalar_one(),
+            session.execute(there).scalar_one(),
+        )
+
+    return database.read(look)

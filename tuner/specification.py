@@ -1,0 +1,87 @@
+"""What a study shall be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tuner import __version__
+from tuner.space import Space, Value
+
+IDENTITY = (
+    "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
+    "warm_start", "confirms",
+)  # fmt: skip
+"""what must agree for a command to go on with a study"""
+ADDED = {
+    "sampler_options": {},
+    "min_rate": 0.0,
+    "pruner": "none",
+    "stop_when": 0.0,
+    "warm_start": None,
+    "confirms": None,
+}
+"""what a study made before these existed has"""
+OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
+    "nll": ["minimize"],
+    "nll,rate": ["minimize", "maximize"],
+    "melbo": ["minimize"],
+}
+"""what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What ends a trial or a study early. They may change while it runs."""
+
+    timeout: float = 0.0
+    """seconds that all of a trial's attempts may take together; 0: no limit"""
+    deadline: float | None = None
+    """Unix time at which the study stops"""
+    max_failures: int = 3
+    """trials in a row that may fail, diverged ones not counted, before the study stops itself; 0: no limit"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a study shall be."""
+
+    space: Space
+    corpus: str
+    model: str
+    fixed: Mapping[str, Value]
+    """hyperparameters and options set by hand"""
+    sampler: str
+    seed: int
+    trials: int
+    sampler_options: Mapping[str, Value] = field(default_factory=dict)
+    min_rate: float = 0.0
+    """nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win (PA's own tool)"""
+    pruner: str = "none"
+    objective: str = "nll"
+    """one of `OBJECTIVES`"""
+    stop_when: float = 0.0
+    """nats; the study ends when the sampler expects to gain less (0: never)"""
+    rules: Rules = field(default_factory=Rules)
+    warm_start: Mapping[str, Any] | None = None
+    """another study's name and its observations (`warmstart.observations`)"""
+    confirms: Mapping[str, Any] | None = None
+    """the study and the trial whose configuration is trained again (`confirmation`)"""
+
+    def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "technique": self.space.technique,
+            "space": self.space.plain(),
+            "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
+            "model": self.model,
+            "fixed": dict(self.fixed),
+            "sampler": self.sampler,
+            "sampler_options": dict(self.sampler_options),
+            "min_rate": self.min_rate,
+            "pruner": self.pruner,
+            "stop_when": self.stop_when,
+            "warm_start": self.warm_start,
+            "confirms": self.confirms,
+            "seed": self.seed,
+            "objective": self.objective,
+            "version": __version__,
+        }
