@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import stub_study
 import torch
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from stub_study import STUB, Make
 
+from benchmarks.browser import launch
 from benchmarks.postgres import Postgres
 from trainers.options import ModelOptions
 from tuner import trainer, worker
@@ -22,6 +24,8 @@ from tuner.database import Database
 
 torch.set_num_threads(1)
 
+PATIENCE = 30_000
+"""milliseconds for a page; on a busy machine a worker takes seconds to start"""
 SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0, d_c=7, flow_steps=2, components=4)
 LENGTHS = (3.0, 1.0)
 """mean and sd of training lengths, for models built by hand"""
@@ -70,3 +74,39 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make(database: Database, tmp_path: Path) -> Make:
     return lambda trials=3, name="s", **changes: stub_study.make(database, tmp_path, trials, name, **changes)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = launch(playwright)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> BrowserContext:
+    """Its cache is shared, so that the plotting script is fetched once."""
+    return browser.new_context(viewport={"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page that may have no complaint."""
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    complaints: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        # A refused or unreachable request is what some tests are about, and the browser logs each.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            complaints.append(message.text)
+
+    opened.on("console", listen)
+    opened.on("pageerror", lambda error: complaints.append(f"{error.message}\n{error.stack}"))
+    yield opened
+    if opened.url.startswith("http"):
+        opened.evaluate("localStorage.clear()")
+    opened.close()
+    assert complaints == []

@@ -11,55 +11,18 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, Request, expect
 from seeded import figures, made, stub_worker
 
-from benchmarks.browser import Server, launch
+from benchmarks.browser import Server
 from tuner import keys, space, studies
 from tuner.database import Database
 
-PATIENCE = 30_000  # milliseconds; on a busy machine a worker takes seconds to start
 LEAST_CONTRAST = 4.5  # WCAG AA
 HOSTILE = '<img src=x onerror="owned=1"><script>owned=1</script><a href="javascript:owned=1">%{x}'
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 """What a screen reader and poor eyes would miss"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = launch(playwright)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> BrowserContext:
-    """Its cache is shared, so that the plotting script is fetched once."""
-    return browser.new_context(viewport={"width": 1280, "height": 900})
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page that may have no complaint."""
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    complaints: list[str] = []
-
-    def listen(message: ConsoleMessage) -> None:
-        # A refused or unreachable request is what some tests are about, and the browser logs each.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            complaints.append(message.text)
-
-    opened.on("console", listen)
-    opened.on("pageerror", lambda error: complaints.append(f"{error.message}\n{error.stack}"))
-    yield opened
-    if opened.url.startswith("http"):
-        opened.evaluate("localStorage.clear()")
-    opened.close()
-    assert complaints == []
 
 
 class World:

@@ -8,15 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from stub_study import make
 from test_confirmation import confirmed, fill
 from test_rates import held
 
-from benchmarks.browser import Server, launch
+from benchmarks.browser import Server
 from tuner.database import Database
 
-PATIENCE = 30_000
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "shortfall"}
 DRAWN = """
@@ -36,14 +35,6 @@ Q = {"proposal": "q", "samples": 100, "sentences": 40, "of": 40, "seed": 0, "spl
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = launch(playwright)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server's, with three studies: mdr and fb of one estimator, of which mdr has a confirmation, and other of another."""
     folder = tmp_path_factory.mktemp("rates")
@@ -57,21 +48,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield server.address
     server.kill()
     database.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that may have no complaint."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    complaints: list[str] = []
-    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    context.close()
-    assert complaints == []
 
 
 def shown(page: Page, address: str, query: str) -> None:
