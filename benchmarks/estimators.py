@@ -75,12 +75,8 @@ def reference(model: SenVAE, sentences: Sequence[Sentence], draws: int, seed: in
             ]
         )
         log_q = torch.stack([p.log_prob(z) for p in proposals]).logsumexp(0) - math.log(len(proposals))
-        nll = torch.cat(
-            [
-                model.decoder(batch.repeat(len(part)), model.initial_state(part.flatten(0, 1))).view(len(part), -1)
-                for part in z.split(max(ROWS // len(indices), 1))
-            ]
-        )
+        parts = z.split(max(ROWS // len(indices), 1))
+        nll = torch.cat([model.decoder.of_samples(batch, model.initial_state(part.flatten(0, 1))) for part in parts])
         log_w = (prior.log_prob(z) - log_q - nll).double()
         each.append(math.log(len(z)) - log_w.logsumexp(0))
         halves = [math.log(len(z) / 2) - log_w[start::2].logsumexp(0) for start in (0, 1)]
