@@ -90,6 +90,10 @@ def estimator_of(metrics: Mapping[str, Any]) -> str:
     sentences = f"{facts['of']:,} {facts['split']} sentences"
     if facts["sentences"] != facts["of"]:
         sentences = f"{facts['sentences']:,} of {sentences}"
+    if facts.get("inputs") == "none":
+        sentences += ", no word read"
+    if "temper" in facts:
+        return f"tempered, {sentences}"
     if facts["proposal"] == "exact":
         return f"exact, {sentences}"
     return f"S = {facts['samples']} from {facts['proposal']}, {sentences}"
