@@ -34,7 +34,7 @@ def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(t["number"], t["state"], t["params"], t["value"], t["metrics"]) for t in study["trials"]]
 
 
-def begin(cwd: Path, trial: str = "0000", epochs: int = 60) -> subprocess.Popen[str]:
+def begin(cwd: Path, trial: str = "0000", epochs: int = 24) -> subprocess.Popen[str]:
     """Starts a launch and waits until the trial has a checkpoint in the middle of its training."""
     process = subprocess.Popen(
         command(*launch("--json", epochs=epochs)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -13,7 +13,7 @@ from shell import DEADLINE, QUICK, begin, children, command, figures, launch, ru
 def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    whole = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "whole").stdout)
+    whole = json.loads(run(*launch("--json", epochs=24), cwd=tmp_path / "whole").stdout)
 
     first = begin(tmp_path / "cut")
     first.send_signal(signal.SIGINT)
@@ -33,7 +33,7 @@ def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None
         assert time.monotonic() < until
         time.sleep(0.01)
 
-    cut = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path / "cut").stdout)
+    cut = json.loads(run(*launch("--json", epochs=24), cwd=tmp_path / "cut").stdout)
     assert figures(cut) == figures(whole)
 
 
@@ -55,11 +55,11 @@ def test_artifacts_that_cannot_be_written_stop_the_study_and_it_goes_on_afterwar
     (folder,) = tmp_path.glob("runs/s-*")
     shutil.move(folder / "0000", folder / "aside")
     (folder / "0000").write_text("no folder")
-    said = run(*launch(epochs=60), cwd=tmp_path, code=1).stderr
+    said = run(*launch(epochs=24), cwd=tmp_path, code=1).stderr
     assert "trial 0 stopped: its files cannot be written" in said
     (folder / "0000").unlink()
     shutil.move(folder / "aside", folder / "0000")
-    study = json.loads(run(*launch("--json", epochs=60), cwd=tmp_path).stdout)
+    study = json.loads(run(*launch("--json", epochs=24), cwd=tmp_path).stdout)
     assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
 
 
