@@ -18,7 +18,7 @@ PROGRAMS = {
     "tuner --help": "import tuner.cli",
     "tuner show": "import tuner.cli, tuner.studies, tuner.report",
     "worker": "import tuner.worker",
-    "worker that asks gp-map": "import tuner.worker, tuner.history, tuner.samplers.gp_map",
+    "worker that asks gp-map": "import tuner.worker, tuner.history, tuner.samplers.gp_mcmc",
     "api": "import api.app",
     "trainer": "import trainers.runs",
     "naive: all of it": "import tuner.cli, tuner.worker, optuna, scipy, torch, botorch, fastapi, plotly",
