@@ -1,6 +1,6 @@
 """What the estimates of −log P(x) are worth on trained models, beside a reference of many draws.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.estimators --trials 30 --out /tmp/estimators
+    OMP_NUM_THREADS=1 python -m benchmarks.estimators --trials 30 --out estimators
 
 Trains so many configurations of `sfb` and `beta`, drawn at random from their search spaces (trained ones in `--out` are taken as
 they are), or takes the finished runs that `--run` names. Of each: S = 1000 from q, the search's tempered estimate, and a
