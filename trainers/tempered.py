@@ -12,6 +12,7 @@ B: sentences of a batch; N: sentences in all; S: draws; K: components of the pri
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.corpus import Sentence, batches
-from trainers.latent.distributions import Conditional, Gaussian
+from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 
 Figures = NDArray[np.float64]
@@ -121,8 +122,14 @@ class _Weights:
         generator = torch.Generator(self.device).manual_seed(self.seed)
         return moments(found.transform(found.noise(MOMENT_DRAWS, generator))[0])
 
-    def _gaussian(self, posterior: Conditional, indices: Sequence[int]) -> Gaussian:
-        """[n, d] of one code of each sentence: its posterior; of a flow its mean and spread."""
+    @cached_property
+    def _gaussians(self) -> Gaussian:
+        """[N, d] of one code of each sentence: its posterior; of a flow its mean and spread."""
+        found = [self._gaussian(part.tolist()) for part in torch.arange(len(self.sentences)).split(BATCH)]
+        return Gaussian(torch.cat([one.location for one in found]), torch.cat([one.scale for one in found]))
+
+    def _gaussian(self, indices: Sequence[int]) -> Gaussian:
+        posterior = self.model.posterior_of(self.features[list(indices)])
         if isinstance(posterior, Gaussian):
             return Gaussian(posterior.location[:, : self.d], posterior.scale[:, : self.d])
         z, _ = posterior.transform(self._noise(indices, MOMENTS, MOMENT_DRAWS)[0])
@@ -144,12 +151,11 @@ class _Weights:
         return found
 
     def _batch(self, indices: Sequence[int], level: int, draws: int, temper: float) -> Tensor:
-        posterior = self.model.posterior_of(self.features[list(indices)])
         noise, uniform = self._noise(indices, level, draws)
         if temper == 1.0:
-            z, log_q = posterior.transform(noise)
+            z, log_q = self.model.posterior_of(self.features[list(indices)]).transform(noise)
         else:
-            z, log_q = self._draw(self._gaussian(posterior, indices), noise, uniform, temper)
+            z, log_q = self._draw(self._gaussians[torch.tensor(indices, device=self.device)], noise, uniform, temper)
         batch = Batch.of([self.sentences[i] for i in indices], self.device)
         parts = z.split(max(self.rows // len(indices), 1))
         nll = [self.model.decoder.of_samples(batch, self.model.initial_state(part.flatten(0, 1))) for part in parts]

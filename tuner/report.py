@@ -145,8 +145,8 @@ def tied(best: Trial, trials: Sequence[Trial]) -> list[int]:
 
     def stated(trial: Trial) -> tuple[float, float, float] | None:
         facts = (trial.metrics or {}).get("estimator", {})
-        known = trial.value is not None and facts.get("error") is not None and facts["bias"] is not None
-        return (trial.value, facts["error"], facts["bias"]) if known else None  # type: ignore[return-value]
+        error, bias = facts.get("error"), facts.get("bias")
+        return None if trial.value is None or error is None or bias is None else (trial.value, error, bias)
 
     found, own = [], stated(best)
     for trial in trials:
