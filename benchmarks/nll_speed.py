@@ -32,7 +32,7 @@ def ours(model: SenVAE, sentences: Sequence[Sentence], noise: Sequence[torch.Ten
     """As `evaluate` does it, with given noise: −log P(x) of each sentence."""
     device, prior = next(model.parameters()).device, model.prior_distribution()
     found = torch.empty(len(sentences), dtype=torch.float64)
-    for indices in batches(sentences, evaluation.BATCH, None):
+    for indices in batches(sentences, evaluation.batch_size(len(noise[0]), rows), None):
         batch = Batch.of([sentences[i] for i in indices], device)
         posterior = model.posterior(batch)
         drawn = evaluation.importance_samples(

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.train_speed --corpus ptb --model paper --steps 40
 
 The naive loop pads random batches, computes logits at every padded place and takes PyTorch's plain Adam. Both see sentences of
-the whole training text. The loops take turns, so that both see the same machine. Prints one JSON object: tokens a second (padding
-is none), the share of the arithmetic bound (the forward and backward pass's products at the machine's measured peak), and how
-far the two loops' losses on the same batches are apart.
+the whole training text. The loops take turns, so that both see the same machine. `--set 'precision="bfloat16"'`, or tf32, is for
+ours alone. Prints one JSON object: tokens a second (padding is none), the share of the arithmetic bound (the forward and backward
+pass's products at the machine's measured peak in that precision), and how far the two loops' losses on equal batches are apart.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from trainers.decoder import PAD_INDEX
 from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.options import Options
+from trainers.precision import multiplying
 from trainers.training import Training, build_model
 
 TURNS = 5
@@ -81,7 +83,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     objective = objectives.create("vanilla", {})
     model = build_model(objective, size, options.model, corpus.lengths)
-    naive_model = build_model(objective, size, options.model, corpus.lengths)
+    naive_model = build_model(objective, size, replace(options.model, precision="float32"), corpus.lengths)
     assert isinstance(model, SenVAE)
     assert isinstance(naive_model, SenVAE)
     naive_model.load_state_dict(model.state_dict())
@@ -122,9 +124,13 @@ def main() -> None:
             totals[name][0] += tokens
             totals[name][1] += seconds
     speed = {name: tokens / seconds for name, (tokens, seconds) in totals.items()}
-    top, flops = peak(device, torch.float32), training_flops(options.model, size)
+    precision = options.model.precision
+    with multiplying(precision):
+        top = peak(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    flops = training_flops(options.model, size)
     found = {
         **machine(), "corpus": corpus.name, "model": arguments.model, "steps": arguments.steps, "seed": arguments.seed,
+        "precision": precision,
         "tokens_per_second": {name: round(value, 1) for name, value in speed.items()},
         "ratio": round(speed["ours"] / speed["naive"], 2),
         "peak_gflops": round(top / 1e9, 1), "mflop_per_token": round(flops / 1e6, 2),

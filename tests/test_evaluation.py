@@ -48,10 +48,10 @@ def quadrature(model: SenVAE) -> list[float]:
 def test_importance_sampled_nll_agrees_with_quadrature_in_one_dimension(posterior: str, prior: str) -> None:
     model = vae(d_z=1, posterior=posterior, prior=prior)
     # wide enough, after what the flows' steps contract, for the weights to have a finite variance
-    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 2.5)
+    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 4.0)
     found = evaluate(model, SENTENCES, EvaluationOptions(nll_samples=10_000, rows=100_000), seed=1)
     exact = quadrature(model)
-    assert found.nll == pytest.approx(np.mean(exact), abs=2e-3 if posterior == "gaussian" else 0.015)
+    assert found.nll == pytest.approx(np.mean(exact), abs=2e-3 if posterior == "gaussian" else 0.01)
     tokens = sum(map(len, SENTENCES))
     assert found.ppl == pytest.approx(math.exp(np.sum(exact) / tokens), rel=5e-3)
     assert found.ppl_no_end == pytest.approx(math.exp(np.sum(exact) / (tokens - len(SENTENCES))), rel=5e-3)
@@ -67,7 +67,7 @@ def test_the_nll_of_several_codes_agrees_with_quadrature_over_all_of_them(poster
     assert model.to_h_0 is not None
     model.to_h_0.weight.mul_(3)
     model.decoder.embedding.weight.mul_(3)
-    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 2.5)
+    model.to_posterior.scale.bias.fill_(1.0 if posterior == "gaussian" else 4.0)
     found = evaluate(model, SENTENCES[:8], EvaluationOptions(nll_samples=20_000, rows=100_000), seed=1)
     line = torch.linspace(-8, 8, 81, dtype=torch.float64)
     z = torch.cartesian_prod(line, line)

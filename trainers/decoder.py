@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
+from trainers.precision import lowered
 
 CHUNK_LOGITS = {"cpu": 4_000_000, "cuda": 128_000_000}
 """logits computed at once: what a processor's cache holds, and what keeps a GPU busy"""
@@ -213,14 +214,15 @@ class TokenNLL(torch.autograd.Function):
         if buffer.numel() < math.prod(shape) or (buffer.dtype, buffer.device) != (states.dtype, states.device):
             buffer = states.new_empty(math.prod(shape))
         softmax = buffer[: math.prod(shape)].view(shape)
-        size, found = _chunk(weight), []
+        size, exact, found = _chunk(weight), torch.promote_types(states.dtype, torch.float32), []
         for part, target, logits in zip(states.split(size), targets.split(size), softmax.split(size), strict=True):
             torch.addmm(bias, part, weight.t(), out=logits)
             gold = logits.gather(-1, target[:, None])
             highest, place = logits.max(-1, keepdim=True)
             torch.softmax(logits, -1, out=logits)
-            # log Σ exp by the largest share, which is never below 1/V
-            found.append((highest - logits.gather(-1, place).log() - gold)[:, 0])
+            # log Σ exp by the largest share, which is never below 1/V; the sum in 32 bits at least
+            most, share, own = (part.to(exact) for part in (highest, logits.gather(-1, place), gold))
+            found.append((most - share.log() - own)[:, 0])
         ctx.save_for_backward(states, weight, targets)
         ctx.softmax, ctx.buffer, ctx.spare = softmax, buffer, spare
         return torch.cat(found)
@@ -266,6 +268,11 @@ class Decoder(nn.Module):
         self._spare: list[Tensor] = []
         """a buffer for a batch's logits"""
 
+    @property
+    def precision(self) -> str:
+        """What products are computed in: the option's in training, 32 bits in evaluation."""
+        return self.options.precision if self.training else "float32"
+
     def _dropout(self, states: Tensor) -> Tensor:
         """Dropout of [B, T, H], one mask for all time steps of a sentence (Gal & Ghahramani 2016) or one a step."""
         rate = self.options.dropout
@@ -287,11 +294,13 @@ class Decoder(nn.Module):
 
     def _outputs(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
         """The cell's states [B, T, d_h]; averaged over a sentence's codes at each step, where it has several (KR eq. 7)."""
-        if state.averaged == 1:
-            out, state = self.cell(self._dropout(embedded), state)
-            return out, state
-        out, state = self.cell(self._dropout(embedded.repeat(state.averaged, 1, 1)), state)
-        return out.unflatten(0, (state.averaged, -1)).mean(0), state
+        if state.averaged > 1:
+            embedded = embedded.repeat(state.averaged, 1, 1)
+        read = self._dropout(embedded)
+        with lowered(self.precision, read.device):
+            out, state = self.cell(read, state)
+        out = out.to(read.dtype)
+        return out if state.averaged == 1 else out.unflatten(0, (state.averaged, -1)).mean(0), state
 
     def states(self, inputs: Tensor, state: State, masked: Tensor | None = None) -> Tensor:
         """inputs [B, T] → what the output layer reads [B, T, ·]."""
@@ -330,7 +339,9 @@ class Decoder(nn.Module):
         """−log P of each target [n] from states [n, ·]."""
         weight, bias = self.output.weight, self.output.bias
         if torch.is_grad_enabled():
-            nll: Tensor = TokenNLL.apply(states, weight, bias, targets, self._spare)  # type: ignore[no-untyped-call]
+            kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
+            given = (tensor.to(kind) for tensor in (states, weight, bias))
+            nll: Tensor = TokenNLL.apply(*given, targets, self._spare)  # type: ignore[no-untyped-call]
             return nll
         rows, words = BLOCK[states.device.type]
         buffer = states.new_empty(min(rows, len(states)) * min(words, len(weight)))  # the same memory for all parts

@@ -26,6 +26,7 @@ ACTIVE_VARIANCE = 0.01
 COLLAPSED = 0.2
 """nats per sentence of rate or mutual information, below which the code says nearly nothing, whatever units are active"""
 BATCH = 64
+"""sentences at once, at most: fewer where their samples fill the rows, which leaves less padding"""
 SUBSET_SEED = 0
 """chooses the evaluated sentences blindly and alike for every run"""
 MEAN_SAMPLES = 64
@@ -227,12 +228,17 @@ def evaluate(
         progress(done, len(chosen))
     each = torch.cat(nll).double()
     found = _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
-    return replace(found, each=_in_order(each, chosen))
+    return replace(found, each=_in_order(each, chosen, BATCH))
 
 
-def _in_order(each: Tensor, chosen: Sequence[Sentence]) -> tuple[float, ...]:
-    """Figures as the batches came, in the sentences' own order."""
-    found = dict(zip(chain.from_iterable(batches(chosen, BATCH, None)), each.tolist(), strict=True))
+def batch_size(samples: int, rows: int) -> int:
+    """Sentences at once, when each has so many samples and at most `rows` are decoded together."""
+    return min(max(rows // samples, 1), BATCH)
+
+
+def _in_order(each: Tensor, chosen: Sequence[Sentence], size: int) -> tuple[float, ...]:
+    """Figures as the batches of that size came, in the sentences' own order."""
+    found = dict(zip(chain.from_iterable(batches(chosen, size, None)), each.tolist(), strict=True))
     return tuple(found[place] for place in range(len(chosen)))
 
 
@@ -294,8 +300,8 @@ def _evaluate_latent(
     from_q = options.nll != "tempered"
     samples, prior = options.nll_samples if from_q else TEMPERED_DRAWS, model.prior_distribution()
     nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
-    right, right_prior, words, done = 0, 0, 0, 0
-    for indices in batches(chosen, BATCH, None):
+    right, right_prior, words, done, size = 0, 0, 0, 0, batch_size(samples * model.codes, options.rows)
+    for indices in batches(chosen, size, None):
         batch = Batch.of([chosen[i] for i in indices], device)
         features.append(model.features(batch))
         posterior = model.posterior_of(features[-1])
@@ -326,7 +332,7 @@ def _evaluate_latent(
     )
     mean_rate = torch.cat(rate).double().mean().item()
     each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
-    own = _in_order(each, chosen)
+    own = _in_order(each, chosen, size)
     more: dict[str, Any] = {}
     if options.nll != "q":
         made = estimate(model, chosen, seed, options.rows, mean_rate)

@@ -17,6 +17,7 @@ from trainers.latent.distributions import Conditional, Mixture, divergence
 from trainers.latent.posteriors import POSTERIORS
 from trainers.latent.priors import PRIORS
 from trainers.options import ModelOptions
+from trainers.precision import lowered
 
 __all__ = [
     "BOS_INDEX", "EOS_INDEX", "PAD_INDEX", "RNNLM", "UNK_INDEX", "Batch", "Output", "SenVAE", "SentenceModel",
@@ -192,9 +193,11 @@ class SenVAE(SentenceModel):
     def _features(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """The encoder's last states, of each direction, of embeddings [B, T, d_e]: [B, d_h or 2·d_h]."""
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        _, last = self.encoder(packed)
+        with lowered(self.decoder.precision, embedded.device):
+            _, last = self.encoder(packed)
         h_n = last[0] if isinstance(last, tuple) else last  # [layers·directions, B, d_h]; an LSTM's h, not its cell
-        return torch.cat([h_n[-2], h_n[-1]], dim=-1) if self.options.bidirectional else h_n[-1]
+        found = torch.cat([h_n[-2], h_n[-1]], dim=-1) if self.options.bidirectional else h_n[-1]
+        return found.to(embedded.dtype)
 
     def features(self, batch: Batch) -> Tensor:
         """What the posterior is made from: [B, d_h or 2·d_h]."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from trainers.errors import BadInput
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
 T = TypeVar("T")
 Value = float | int | str | bool
 
@@ -143,6 +144,12 @@ class ModelOptions:
     flow_steps: int = option(4, "T, the steps of a flow", low=1)
     d_c: int = option(512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1)
     components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1)
+    precision: str = option(
+        "float32",
+        "what training multiplies in: 32 bits; a GPU's TF32; or bfloat16, in recurrent networks and output layer, where the "
+        "processor or GPU has it (evaluation always takes 32 bits)",
+        choices=PRECISIONS,
+    )
 
     def __post_init__(self) -> None:
         if self.cell == "double-lstm" and self.conditioning == "initial":

@@ -26,6 +26,7 @@ from trainers.evaluation import Metrics, evaluate, subset
 from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
+from trainers.precision import require
 from trainers.training import BEST, Report, Training, build_model, choose_device
 
 SPEC, VOCABULARY, SAMPLES, RESULT = "spec.json", "vocabulary.json", "samples.json", "result.json"
@@ -90,7 +91,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         if refused is not None:
             raise BadInput(refused)
     hyperparameters, options = spec.split()
-    choose_device(options.training.device)
+    require(options.model.precision, choose_device(options.training.device))
     objective = objectives.create(spec.technique, hyperparameters)
     described = load(spec.corpus, options.corpus).describe()
     return {**described, "latent": objective.latent, "stages": objective.stages}

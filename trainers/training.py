@@ -23,6 +23,7 @@ from trainers.evaluation import validate, validation_information
 from trainers.models import RNNLM, Batch, Output, SentenceModel, SenVAE
 from trainers.objectives.objective import Objective
 from trainers.options import ModelOptions, TrainingOptions
+from trainers.precision import multiplying, require
 
 BEST, LATEST = "best.safetensors", "latest.safetensors"
 REPORT_SECONDS = 2.0
@@ -113,6 +114,7 @@ class Training:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.device = choose_device(options.device)
+        require(model.options.precision, self.device)
         self.batches_per_epoch = math.ceil(len(corpus.splits["train"]) / options.batch_size)
         objective.plan(self.batches_per_epoch, options.max_epochs)
         self.model = model.to(self.device)
@@ -260,12 +262,13 @@ class Training:
     def _backward(self, sentences: Sequence[Sentence]) -> tuple[Output, Tensor]:
         """Gradients, clipped, of the batch's loss."""
         now = self.progress
-        output = self.objective.measure(self.model, Batch.of(sentences, self.device))
-        loss: Tensor = self.objective.loss(output)
-        decay = self.model.weight_decay(len(self.corpus.splits["train"])) if self.options.weight_decay else 0.0
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        (loss + decay).backward()
+        with multiplying(self.model.options.precision):
+            output = self.objective.measure(self.model, Batch.of(sentences, self.device))
+            loss: Tensor = self.objective.loss(output)
+            decay = self.model.weight_decay(len(self.corpus.splits["train"])) if self.options.weight_decay else 0.0
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            (loss + decay).backward()
         norm = clip_grad_norm_(self.model.parameters(), self.options.clip)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise Failure(
