@@ -56,7 +56,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     if staff.workers == 0:
         say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
         return
-    counts, trials, best = study.counts(), study.budget, study.best()
+    counts, trials = study.counts(), study.budget
     done = sum(counts.get(state, 0) for state in OVER)
     say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
     if study.specification["corpus"]["entropy"] is not None and not done:
@@ -68,7 +68,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
             cluster.run(study, staff, url, runs)
         else:
             places = local.slots(staff.workers, staff.per_gpu, staff.memory)
-            progress = Progress(trials, done, best.value if best else None, len(places))
+            progress = Progress.of(study, len(places))
 
             def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
                 progress(event, claim.number, facts)

@@ -73,13 +73,13 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
         "study", "state", "technique", "corpus", "model", "sampler", "done", "running", "best NLL", "R", "note"
     )
     for s in found:
-        counts, best = s["trials"], s["best"] or {"value": None, "metrics": {}}
+        counts, best = s["trials"], s["best"] or {"metrics": {}}
         done = sum(counts.get(state, 0) for state in OVER)
         notes = [s["why"]] if s["why"] else []
         notes += ["best trial collapsed"] if best["metrics"].get("collapsed") else []
         table.add_row(
             s["study"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
-            str(counts.get("running", 0)), report.number(best["value"]), report.number(best["metrics"].get("rate")),
+            str(counts.get("running", 0)), *(report.number(best["metrics"].get(key)) for key in ("nll", "rate")),
             "; ".join(notes),
         )  # fmt: skip
     report.console().print(table)

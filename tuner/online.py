@@ -89,12 +89,12 @@ def list_studies(as_json: JsonOption = False) -> None:
         "study", "state", "technique", "corpus", "model", "sampler", "done", "running", "best NLL", "R", "note"
     )
     for s in found:
-        best = s["best"] or {"value": None, "metrics": {}}
+        best = s["best"] or {"metrics": {}}
         done = sum(s["counts"][state] for state in OVER)
         note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
         rows.add_row(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
-            str(s["counts"]["running"]), report.number(best["value"]), report.number(best["metrics"].get("rate")), note,
+            str(s["counts"]["running"]), *(report.number(best["metrics"].get(key)) for key in ("nll", "rate")), note,
         )  # fmt: skip
     report.console().print(rows)
 

@@ -3,11 +3,16 @@
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from tuner.report import duration, number
+from tuner.trials import OVER
+
+if TYPE_CHECKING:
+    from tuner.studies import Study
 
 PIPE_SECONDS = 15.0
 MIN_SHARE = 0.03
@@ -27,15 +32,32 @@ class _Trial:
 
 
 class Progress:
-    """Listens to workers and says how far they are: trials done, best so far, each trial's epoch, the time left."""
+    """Listens to workers and says how far they are: trials done, best so far, each trial's epoch, the time left.
 
-    def __init__(self, trials: int, done: int = 0, best: float | None = None, workers: int = 1) -> None:
-        self.trials, self.done, self.best, self.workers = trials, done, best, workers
+    value: what ranks a trial of these metrics, the lowest first.
+    """
+
+    def __init__(
+        self,
+        trials: int,
+        done: int = 0,
+        best: Mapping[str, Any] | None = None,
+        workers: int = 1,
+        value: Callable[[Mapping[str, Any]], float] = itemgetter("nll"),
+    ) -> None:
+        self.trials, self.done, self.best, self.workers, self.value = trials, done, best, workers, value
         self.terminal = sys.stderr.isatty()
         self.spent: list[float] = []
         self.said_at = time.monotonic()
         self.running: dict[int, _Trial] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, study: "Study", workers: int) -> "Progress":
+        """That of a study, which goes on from the trials that it has."""
+        counts, best = study.counts(), study.best()
+        done = sum(counts.get(state, 0) for state in OVER)
+        return cls(study.budget, done, best.metrics if best else None, workers, lambda m: study.outcome(m)["value"])
 
     def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         """One event of a trial, from any thread."""
@@ -49,12 +71,12 @@ class Progress:
             self._line(f"trial {trial}: {params or 'the defaults'}")
         elif event == "complete":
             metrics, took = facts["metrics"], self._end(trial)
-            self.best = min(self.best, metrics["nll"]) if self.best is not None else metrics["nll"]
+            self.best = min(self.best or metrics, metrics, key=self.value)
             word = ", collapsed" if metrics["collapsed"] else ""
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
                 f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
-                f"{self.done} of {self.trials} done, best NLL {number(self.best)}{self._left()}"
+                f"{self.done} of {self.trials} done, best NLL {number(self.best['nll'])}{self._left()}"
             )
         elif event in ("failed", "pruned"):
             self._end(trial)
@@ -81,7 +103,7 @@ class Progress:
         elif not trial.phase.startswith("epoch"):
             trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
         trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
-        best = f", best NLL {number(self.best)}" if self.best is not None else ""
+        best = f", best NLL {number(self.best['nll'])}" if self.best is not None else ""
         phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
         more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
         text = f"{self.done}/{self.trials} trials{best} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"

@@ -115,9 +115,7 @@ def _follow(study: Study, tasks: list[Any], workers: int) -> None:
     ray = importlib.import_module("ray")
 
     before = {trial.number: trial for trial in study.trials()}
-    best = study.best()
-    done = sum(trial.state in OVER for trial in before.values())
-    progress = Progress(study.budget, done, best.value if best else None, workers)
+    progress = Progress.of(study, workers)
     left = tasks
     while left:
         ended, left = ray.wait(left, num_returns=len(left), timeout=POLL_SECONDS)
