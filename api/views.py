@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.answers import time_of
-from tuner.metrics import estimator_of
+from tuner.metrics import estimator_of, text_of
 from tuner.space import Parameter, Space
 from tuner.studies import Study
 from tuner.trials import OVER, Trial
@@ -50,16 +50,16 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "budget": study.budget,
         "counts": counts,
         "best": None if best is None else {k: getattr(best, k) for k in ("number", "value", "params", "metrics")},
-        "estimator": None if best is None else _estimator(best),
+        "estimator": None if best is None else _estimator(best, text_of(facts["corpus"])),
         "created_at": time_of(study.created_at),
         "revision": study.revision,
         "waiting_for_workers": study.state == "active" and unfinished and not staffed,
     }
 
 
-def _estimator(trial: Trial) -> str | None:
+def _estimator(trial: Trial, text: str) -> str | None:
     metrics = trial.metrics or {}
-    return estimator_of(metrics) if "estimator" in metrics else None
+    return estimator_of(metrics, text) if "estimator" in metrics else None
 
 
 def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def test_rows_are_means_and_deviations_over_the_runs_of_each_split(database: Dat
             assert (row.study, row.settings, row.runs, row.confirmed) == ("s-confirmed-1", {"r": 6.0}, 3, True)
             assert row.figures["nll"] == pytest.approx((mean(nlls) + shift, stdev(nlls)))
             assert row.figures["acc_gap"] is None
-            assert row.estimator == f"S = 1000 from q, 40 {split} sentences"
+            assert row.estimator == f"S = 1000 from q, 40 {split} sentences of grammar, 5 words"
 
 
 def row(study: str = "s", estimator: str = "S = 1000 from q", runs: int = 3, confirmed: bool = True) -> paper.Row:

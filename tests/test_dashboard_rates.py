@@ -113,8 +113,8 @@ def test_lines_are_chosen_kept_in_the_address_and_saved(page: Page, address: str
 def test_different_estimators_are_named(page: Page, address: str, view: str) -> None:
     shown(page, address, f"view={view}&study=fb&study=other")
     note = page.locator(".notice")
-    expect(note).to_contain_text("not to be ranked together (S = 1000 from q, 40 valid sentences: ")
-    expect(note).to_contain_text("S = 100 from q, 40 valid sentences: ")
+    expect(note).to_contain_text("not to be ranked together (S = 1000 from q, 40 valid sentences of grammar, 5 words: ")
+    expect(note).to_contain_text("S = 100 from q, 40 valid sentences of grammar, 5 words: ")
     heading = page.locator("#chosen-title")
     if view == "pareto":
         expect(heading).to_have_text("Each study's own front: 2 trials")

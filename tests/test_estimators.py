@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from stub_study import make
+from stub_study import CORPUS, make, request_
 from test_confirmation import fill, metrics
 
 from tuner import metrics as known
+from tuner import studies
 from tuner.cli import app
 from tuner.database import Database
 
 Q = {"proposal": "q", "samples": 1000, "sentences": 40, "of": 40, "seed": 0, "split": "valid"}
 TEMPERED = {**Q, "proposal": "tempered q", "samples": 16, "seed": 9, "temper": 0.15, "levels": {"16": 40}}
 NOTE = (
-    "these figures are by different estimators and are not to be ranked together "
-    "(S = 1000 from q, 40 valid sentences: a, c; tempered, 40 valid sentences: b)"
+    "these figures are by different estimators, or of different texts, and are not to be ranked together "
+    "(S = 1000 from q, 40 valid sentences of grammar, 5 words: a, c; tempered, 40 valid sentences of grammar, 5 words: b)"
 )
 
 
@@ -45,9 +46,9 @@ def test_there_is_no_front_over_different_estimators(client: TestClient) -> None
     mixed = client.get("/v1/pareto?study=a&study=b&study=c").json()
     assert (mixed["front"], mixed["note"]) == ([], NOTE)
     assert [own["estimators"] for own in mixed["studies"]] == [
-        ["S = 1000 from q, 40 valid sentences"],
-        ["tempered, 40 valid sentences"],
-        ["S = 1000 from q, 40 valid sentences"],
+        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
+        ["tempered, 40 valid sentences of grammar, 5 words"],
+        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
     ]
     assert [own["front"] for own in mixed["studies"]] == [[0], [0], [0]]
     alike = client.get("/v1/pareto?study=a&study=c").json()  # other seeds are no other estimator
@@ -56,11 +57,20 @@ def test_there_is_no_front_over_different_estimators(client: TestClient) -> None
     assert (unestimated["front"], unestimated["note"]) == ([[1, 0]], None)
 
 
+def test_there_is_no_front_over_different_texts(client: TestClient, database: Database, tmp_path: Path) -> None:
+    other = studies.go_on(database, "other", request_(1), {**CORPUS, "vocabulary": 6}, tmp_path / "runs")
+    fill(other, metrics(50.0, 9.0, estimator=Q))
+    for axes, made in (("", "S = 1000 from q, 40 valid sentences of "), ("&x=rate&y=distortion", "")):
+        both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
+        assert both["front"] == []
+        assert f"({made}grammar, 5 words: a; {made}grammar, 6 words: other)" in both["note"]
+
+
 def test_rates_and_summaries_name_what_made_them(client: TestClient) -> None:
     assert client.get("/v1/rates?study=a&study=b&study=c").json()["note"] == NOTE
     assert client.get("/v1/rates?study=a&study=c").json()["note"] is None
     summaries = {one["name"]: one["estimator"] for one in client.get("/v1/studies").json()["items"]}
-    assert summaries["b"] == "tempered, 40 valid sentences"
+    assert summaries["b"] == "tempered, 40 valid sentences of grammar, 5 words"
 
 
 @pytest.mark.parametrize("command", ["pareto", "rates", "report"])
@@ -105,4 +115,4 @@ def test_whatever_samples_or_sentences_decide_is_an_estimate() -> None:
 def test_an_estimate_without_words_is_another_estimator() -> None:
     read, unread = metrics(90.0), metrics(90.0)
     unread["estimator"] = {**unread["estimator"], "inputs": "none"}
-    assert known.estimator_of(unread) == known.estimator_of(read) + ", no word read"
+    assert known.estimator_of(unread, "t") == known.estimator_of(read, "t") + ", no word read"

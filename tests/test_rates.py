@@ -42,7 +42,11 @@ def test_runs_of_one_target_are_one_point_with_their_mean_and_deviation(database
     ]
     fill(study, *runs)
     (series,) = found(database, [], "valid")
-    assert (series.label, series.studies, series.estimators) == ("sfb", ["s"], ["S = 1000 from q, 40 valid sentences"])
+    assert (series.label, series.studies, series.estimators) == (
+        "sfb",
+        ["s"],
+        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
+    )
     assert [(p.target, p.runs) for p in series.points] == [(0.3, 2), (5.0, 1), (20.0, 1)]
     assert series.points[0].figures["ppl"] == (mean([100, 104]), stdev([100, 104]))
     assert series.points[0].figures["shortfall"] == pytest.approx((mean([0.05, -0.1]), stdev([0.05, -0.1])))

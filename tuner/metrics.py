@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Goal = Literal["min", "max"]
@@ -84,10 +85,15 @@ AXES: dict[str, Metric] = {
 """whatever a trial can be plotted or compared by"""
 
 
-def estimator_of(metrics: Mapping[str, Any]) -> str:
-    """What made an NLL, in few words."""
+def text_of(corpus: Mapping[str, Any]) -> str:
+    """What a study's figures are of, in few words: its corpus, and how many words it knows, as all others are read as <unk>."""
+    return f"{Path(corpus['name']).name}, {corpus['vocabulary']:,} words"
+
+
+def estimator_of(metrics: Mapping[str, Any], text: str) -> str:
+    """What made an NLL, in few words; text: as by `text_of`."""
     facts = metrics["estimator"]
-    sentences = f"{facts['of']:,} {facts['split']} sentences"
+    sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
     if facts["sentences"] != facts["of"]:
         sentences = f"{facts['sentences']:,} of {sentences}"
     if facts.get("inputs") == "none":
@@ -100,13 +106,14 @@ def estimator_of(metrics: Mapping[str, Any]) -> str:
 
 
 def mixed(made: Mapping[str, Collection[str]]) -> str | None:
-    """Says that what is shown together is by different estimators, if it is.
+    """Says that what is shown together is by different estimators, or of different texts, if it is.
 
     Args:
-        made: the estimators of each study or series, by its name.
+        made: the estimators (or texts) of each study or series, by its name.
     """
     kinds = dict.fromkeys(kind for each in made.values() for kind in each)
     if len(kinds) < 2:
         return None
     whose = [f"{kind}: {', '.join(name for name, each in made.items() if kind in each)}" for kind in kinds]
-    return f"these figures are by different estimators and are not to be ranked together ({'; '.join(whose)})"
+    together = "these figures are by different estimators, or of different texts, and are not to be ranked together"
+    return f"{together} ({'; '.join(whose)})"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
-from tuner.metrics import estimator_of
+from tuner.metrics import estimator_of, text_of
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
 
@@ -115,7 +115,7 @@ def _row(
         dict(params),
         len(every),
         figures,
-        estimator_of(every[0]),
+        estimator_of(every[0], text_of(study.specification["corpus"])),
         confirmed,
         tuple(trial.number for trial in trials),
     )

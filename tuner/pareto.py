@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, cast, select
 
 from tuner.errors import Usage
-from tuner.metrics import AXES, FIGURES, Goal, estimator_of, mixed
+from tuner.metrics import AXES, FIGURES, Goal, estimator_of, mixed, text_of
 from tuner.tables import TrialRow
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ class Columns:
                 chosen = _read(params)
                 for name, column in self.params.items():
                     column += [found.get(name) for found in chosen]
-                valid = _read(metrics)
+                valid, text = _read(metrics), text_of(self.study.specification["corpus"])
                 for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
                     self._add(self.figures[split], figures)
-                    self.estimators[split] += [_estimator(found) for found in figures]
+                    self.estimators[split] += [_estimator(found, text) for found in figures]
                     self.figures[split]["value"].extend(map(_number, values))
                     self.figures[split]["seconds"].extend(seconds)
                 self.seen = revisions[-1]
@@ -136,7 +136,8 @@ class Points:
 def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str, Any]:
     """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together.
 
-    Where a figure is an estimate and the studies' estimators differ, there is no front of all, and `note` says why.
+    Where the studies' texts differ, or a figure is an estimate and their estimators do, there is no front of all, and `note` says
+    why.
     """
     x_goal, y_goal = AXES[x].goal, AXES[y].goal
     each = [own.of(x, y, split) for own in columns]
@@ -145,7 +146,14 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
     xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
     is_estimated = AXES[x].estimated or AXES[y].estimated
-    note = mixed({points.columns.study.name: points.estimators for points in each}) if is_estimated else None
+    note = mixed(
+        {
+            points.columns.study.name: points.estimators
+            if is_estimated
+            else [text_of(points.columns.study.specification["corpus"])]
+            for points in each
+        }
+    )
     together = [] if note else front(xs, ys, x_goal, y_goal)
     return {
         "x": x,
@@ -165,9 +173,9 @@ def _read(texts: Sequence[str | None]) -> list[dict[str, Any]]:
     return found
 
 
-def _estimator(metrics: dict[str, Any]) -> str:
+def _estimator(metrics: dict[str, Any], text: str) -> str:
     """One string for all trials that share it."""
-    return sys.intern(estimator_of(metrics)) if "estimator" in metrics else ""
+    return sys.intern(estimator_of(metrics, text)) if "estimator" in metrics else ""
 
 
 def _number(value: object) -> float:
