@@ -193,3 +193,13 @@ def test_a_single_sentence_has_no_bound_of_its_bias() -> None:
     found = evaluate(vae(), SENTENCES[:1], EvaluationOptions(nll="tempered"), 0)
     assert (found.estimator["bias"], found.estimator["resolved"]) == (None, False)
     assert math.isfinite(found.nll)
+
+
+def test_it_says_how_many_of_its_draws_are_done() -> None:
+    heard: list[tuple[int, int]] = []
+    made = estimate(vae(), SENTENCES, 0, 1024, progress=lambda done, of: heard.append((done, of)))
+    planned = 32 * 64 * 6 + 16 * 120 + 64 * 120 + 256 * 96 + 1024 * 48
+    assert {of for _, of in heard} == {planned}
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+    assert heard[0][0] < planned / 20
+    assert heard[-1][0] == planned <= made.draws + 32 * 64 * 6

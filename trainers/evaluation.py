@@ -320,7 +320,8 @@ def _evaluate_latent(
         blind = prior.sample(len(indices), generator)
         right_prior += model.decoder.correct(batch, model.initial_state(blind))[0]
         done += len(indices)
-        progress(done, len(chosen))
+        if from_q:
+            progress(done, len(chosen))
     everyone = model.posterior_of(torch.cat(features))
     z, log_q = torch.cat(codes), torch.cat(log_own)
     found = _Codes(
@@ -335,7 +336,7 @@ def _evaluate_latent(
     own = _in_order(each, chosen, size)
     more: dict[str, Any] = {}
     if options.nll != "q":
-        made = estimate(model, chosen, seed, options.rows, mean_rate)
+        made = estimate(model, chosen, seed, options.rows, mean_rate, progress=progress)
         if from_q:
             tokens = sum(len(s) for s in chosen)
             more = {"nll_tempered": made.nll, "ppl_tempered": _exp(made.nll * len(chosen) / tokens)}

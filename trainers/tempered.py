@@ -98,8 +98,17 @@ class _Weights:
     """log w = log P(x|z) + log p(z) − log q_λ(z) of draws of its own for each (level, sentence), whatever the batches."""
 
     @torch.no_grad()
-    def __init__(self, model: SenVAE, sentences: Sequence[Sentence], seed: int, rows: int) -> None:
+    def __init__(
+        self,
+        model: SenVAE,
+        sentences: Sequence[Sentence],
+        seed: int,
+        rows: int,
+        drawn: Callable[[int], None] = lambda _total: None,
+    ) -> None:
+        """drawn: hears how many draws have been decoded in all."""
         self.model, self.sentences, self.seed = model, sentences, seed
+        self.drawn, self.total = drawn, 0
         self.rows = max(rows // model.codes, 1)
         self.device = next(model.parameters()).device
         self.prior = model.prior_distribution()
@@ -148,6 +157,8 @@ class _Weights:
         for places in batches([self.sentences[i] for i in chosen], at_once, None):
             indices = [chosen[place] for place in places]
             found[places] = self._batch(indices, level, draws, temper).T.double().cpu().numpy()
+            self.total += len(indices) * draws
+            self.drawn(self.total)
         return found
 
     def _batch(self, indices: Sequence[int], level: int, draws: int, temper: float) -> Tensor:
@@ -242,25 +253,25 @@ def estimate(
         rows: codes decoded at once.
         rate: the model's, in nats; the standard error of high rates is made larger, as it was found too small there.
         tempers: λ to choose from; (1.0,) estimates without bias what 1,024 draws from q give.
+        progress: hears the draws decoded, and of how many; more may follow, where these do not suffice.
     """
     model.eval()
-    weights, blind = _Weights(model, sentences, seed, rows), order(len(sentences)).tolist()
+    pieces = ((PILOT_DRAWS * len(tempers), PILOT_SENTENCES), (DRAWS, len(sentences)), *LEVELS.items())
+    planned = sum(draws * min(count, len(sentences)) for draws, count in pieces)
+    weights = _Weights(model, sentences, seed, rows, lambda drawn: progress(min(drawn, planned), planned))
+    blind = order(len(sentences)).tolist()
     pilot = {t: _nll(weights.of(blind[:PILOT_SENTENCES], PILOT, PILOT_DRAWS, t)).mean() for t in tempers}
     temper = min(pilot, key=lambda t: pilot[t])
-    progress(1, 4)
     few = weights.of(range(len(sentences)), DRAWS, DRAWS, temper)
     each, halves = _nll(few), _nll(few.reshape(len(few), 2, -1))
     own = float(((halves[:, 0] - halves[:, 1]) ** 2).sum()) / 4 / len(few) ** 2
-    progress(2, 4)
     corrections = {level: _correction(weights, blind[:count], level, temper) for level, count in LEVELS.items()}
-    progress(3, 4)
     if _error(own, corrections) > TARGET:
         for level, count in _counts(own, corrections, len(sentences)).items():
             more = blind[len(corrections[level]) : count]
             corrections[level] = np.concatenate([corrections[level], _correction(weights, more, level, temper)])
     if _bias(corrections) > RESOLVED:
         corrections[LAST] = _correction(weights, blind[:LAST_SENTENCES], LAST, temper)
-    progress(4, 4)
     error = _error(own, corrections) * (HIGH_RATE_FACTOR if rate >= HIGH_RATE else 1.0)
     return Estimate(
         nll=float(each.mean() - sum(found.mean() for found in corrections.values())),

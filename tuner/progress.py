@@ -99,7 +99,7 @@ class Progress:
             figures = f"D {number(facts['distortion'])} R {number(facts['rate'])}"
             trial.phase = f"epoch {facts['epoch']}/{facts['epochs']} {figures}"
         elif facts.get("phase") == "evaluation":
-            trial.phase = f"evaluating {facts['done']}/{facts['of']}"
+            trial.phase = f"evaluating {facts['done']:,}/{facts['of']:,}"
         elif not trial.phase.startswith("epoch"):
             trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
         trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
