@@ -113,6 +113,13 @@ def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
         request, facts = launch.prepare(proposal, lambda: database)
         again = studies.go_on(database, proposal.name, request, facts, tmp_path / "runs")
         assert again.budget == runs
+    other = confirmation.proposal(study, confirmation.chosen(study, None, front=False)[0], 2, {"nll_samples": 100})
+    request, facts = launch.prepare(other, lambda: database)
+    refused = (
+        r"another fixed \(nll_samples = 1000, not 100\): go on with it as it was made, or `tuner delete s-confirmed-0`"
+    )
+    with pytest.raises(Usage, match=refused):
+        studies.go_on(database, other.name, request, facts, tmp_path / "runs")
     with pytest.raises(Usage, match="exists with another"):
         make(
             database,

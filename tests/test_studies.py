@@ -66,8 +66,12 @@ def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make)
 
 def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Make) -> None:
     make()
-    for changes, key in (({"seed": 1}, "seed"), ({"sampler": "tpe"}, "sampler"), ({"fixed": {"r": 5}}, "fixed")):
-        with pytest.raises(Usage, match=f"study 's' exists with another {key}"):
+    for changes, other in (
+        ({"seed": 1}, r"seed \(0, not 1\)"),
+        ({"sampler": "tpe"}, r"sampler \(random, not tpe\)"),
+        ({"fixed": {"r": 5}}, r"fixed \(r = the default, not 5\)"),
+    ):
+        with pytest.raises(Usage, match=f"study 's' exists with another {other}: give the new one a name"):
             make(**changes)
     assert make(trials=9).budget == 9
     assert make(trials=2).budget == 9  # another worker may be at it

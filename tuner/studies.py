@@ -427,11 +427,19 @@ def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
     differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
     if differs:
         key = differs[0]
-        raise Clash(
-            f"study {row.name!r} exists with another {key} ({_brief(earlier[key])}, not {_brief(wanted[key])}): "
-            "give the new one a name of its own with --study NAME."
-        )
+        remedy = "give the new one a name of its own with --study NAME"
+        if wanted["confirms"]:  # which is named by what it confirms
+            remedy = f"go on with it as it was made, or `tuner delete {row.name}` first"
+        raise Clash(f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}.")
     return earlier
+
+
+def _apart(earlier: object, wanted: object) -> str:
+    """What is different, in few words: of settings the first that is."""
+    if isinstance(earlier, dict) and isinstance(wanted, dict) and not {"fingerprint", "observations"} & earlier.keys():
+        key = next(key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key))
+        return f"{key} = {_brief(earlier.get(key, 'the default'))}, not {_brief(wanted.get(key, 'the default'))}"
+    return f"{_brief(earlier)}, not {_brief(wanted)}"
 
 
 def _listed(numbers: list[int]) -> str:
