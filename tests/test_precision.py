@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,9 +110,10 @@ def test_tf32_is_training_s_alone_and_never_on_by_itself(tmp_path: Path, monkeyp
     seen: list[tuple[bool, list[bool]]] = []
     measured = type(run.model).forward
 
-    def forward(model: SentenceModel, *given: object, **named: object) -> Output:
+    def forward(model: SentenceModel, *given: Any, **named: Any) -> Output:
         seen.append((model.training, tf32_is_on()))
-        return measured(model, *given, **named)  # type: ignore[arg-type]
+        found: Output = measured(model, *given, **named)
+        return found
 
     monkeypatch.setattr(type(run.model), "forward", forward)
     train = run.corpus.splits["train"]

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from stub_study import SQLITE, make
 
-from tests.stub_study import SQLITE, make
 from tuner.database import Database
 from tuner.progress import Progress
 

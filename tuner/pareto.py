@@ -146,14 +146,11 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
     xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
     is_estimated = AXES[x].estimated or AXES[y].estimated
-    note = mixed(
-        {
-            points.columns.study.name: points.estimators
-            if is_estimated
-            else [text_of(points.columns.study.specification["corpus"])]
-            for points in each
-        }
-    )
+    made = {
+        own.columns.study.name: own.estimators if is_estimated else [text_of(own.columns.study.specification["corpus"])]
+        for own in each
+    }
+    note = mixed(made)
     together = [] if note else front(xs, ys, x_goal, y_goal)
     return {
         "x": x,
