@@ -50,7 +50,7 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "budget": study.budget,
         "counts": counts,
         "best": None if best is None else {k: getattr(best, k) for k in ("number", "value", "params", "metrics")},
-        "estimator": None if best is None else _estimator(best, text_of(facts["corpus"])),
+        "estimator": None if best is None else _estimator(best, text_of(facts)),
         "created_at": time_of(study.created_at),
         "revision": study.revision,
         "waiting_for_workers": study.state == "active" and unfinished and not staffed,

@@ -22,6 +22,7 @@ from benchmarks.speed import machine, megabytes, peak, sample_flops, wait_for
 from trainers import corpus as corpora
 from trainers import evaluation, objectives
 from trainers.corpus import Sentence, batches
+from trainers.decoder import GRUCell
 from trainers.models import Batch, SenVAE
 from trainers.options import Options
 from trainers.training import build_model, choose_device
@@ -52,8 +53,11 @@ def naive(model: SenVAE, sentences: Sequence[Sentence], noise: Sequence[torch.Te
         batch = Batch.of([sentence], weight.device)
         z, log_q = model.posterior(batch).transform(noise[i][:, None].to(weight.dtype))
         many = batch.repeat(len(z))
-        states = model.decoder.states(many.inputs, model.initial_state(z[:, 0]))
-        log_p = model.decoder.output(states).log_softmax(-1).gather(-1, many.tokens[..., None]).sum((1, 2))
+        decoder, h = model.decoder, model.initial_state(z[:, 0]).h
+        assert isinstance(decoder.cell, GRUCell)
+        states, _ = decoder.cell.gru(decoder.embedding(many.inputs), h)
+        logits = decoder.output(decoder.to_embedding(states))
+        log_p = logits.log_softmax(-1).gather(-1, many.tokens[..., None]).sum((1, 2))
         log_weights = (log_p + prior.log_prob(z)[:, 0] - log_q[:, 0]).double()
         found[i] = math.log(len(z)) - log_weights.logsumexp(0)
     return found

@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.train_speed --corpus ptb --model paper --steps 40
 
-The naive loop pads random batches, computes logits at every padded place and takes PyTorch's plain Adam. Both see sentences of
-the whole training text. The loops take turns, so that both see the same machine. `--set 'precision="bfloat16"'`, or tf32, is for
-ours alone. Prints one JSON object: tokens a second (padding is none), the share of the arithmetic bound (the forward and backward
-pass's products at the machine's measured peak in that precision), and how far the two loops' losses on equal batches are apart.
+Both see the same random batches of the whole training text (`--set 'batching="length"'` gives ours those of near-equal length).
+The naive loop pads them, decodes the padding too, logits included, and takes PyTorch's plain Adam. The loops take turns, so that
+both see the same machine. `--set 'precision="bfloat16"'`, or tf32, is for ours alone. Prints one JSON object: tokens a second
+(padding is none), the share of the arithmetic bound (the forward and backward pass's products at the machine's measured peak in
+that precision), and how far the two loops' losses on equal batches are apart.
 """
 
 import argparse
@@ -21,12 +22,13 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.speed import machine, megabytes, peak, training_flops, wait_for
 from trainers import corpus as corpora
 from trainers import objectives
 from trainers.corpus import Sentence, batches
-from trainers.decoder import PAD_INDEX
+from trainers.decoder import PAD_INDEX, GRUCell
 from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.options import Options
@@ -47,14 +49,23 @@ class Naive:
     def loss(self, sentences: Sequence[Sentence]) -> torch.Tensor:
         """D + R of a padded batch."""
         batch, model = Batch.of(sentences, self.device), self.model
-        posterior = model.posterior(batch)
+        decoder = model.decoder
+        assert isinstance(decoder.cell, GRUCell)
+        packed = pack_padded_sequence(decoder.embedding(batch.tokens).detach(), batch.lengths, True, False)
+        posterior = model.posterior_of(torch.cat([*model.encoder(packed)[1]], dim=-1))
         z, _ = posterior.transform(posterior.noise(1))
         assert isinstance(posterior, Gaussian)
         own = torch.distributions.Normal(posterior.location, posterior.scale)
         rate = torch.distributions.kl_divergence(own, torch.distributions.Normal(0.0, 1.0)).sum(-1)
-        logits = model.decoder.output(model.decoder.states(batch.inputs, model.initial_state(z[0])))
+        states, _ = decoder.cell.gru(self.dropout(decoder.embedding(batch.inputs)), model.initial_state(z[0]).h)
+        logits = decoder.output(decoder.to_embedding(self.dropout(states)))
         nll = F.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none", ignore_index=PAD_INDEX)
         return (nll.view_as(batch.tokens).sum(-1) + rate).mean()
+
+    def dropout(self, states: torch.Tensor) -> torch.Tensor:
+        """One mask [B, 1, ·] for all steps of a sentence."""
+        rate = self.options.model.dropout if self.model.training else 0.0
+        return states * torch.empty(len(states), 1, states.shape[2]).bernoulli_(1 - rate) / (1 - rate)
 
     def step(self, sentences: Sequence[Sentence]) -> None:
         loss = self.loss(sentences) + self.model.weight_decay(self.sentences)
@@ -116,7 +127,8 @@ def main() -> None:
         wait_for(device)
         return sum(len(s) for sentences in part[1:] for s in sentences), time.perf_counter() - started
 
-    loops = {"ours": (lambda s: training._step(s, []), order(True)), "naive": (naive.step, order(False))}
+    by_length = options.training.batching == "length"
+    loops = {"ours": (lambda s: training._step(s, []), order(by_length)), "naive": (naive.step, order(False))}
     totals = {name: [0, 0.0] for name in loops}
     for turn in range(TURNS):
         for name, (step, all_of) in loops.items():

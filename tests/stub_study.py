@@ -16,7 +16,14 @@ from tuner.studies import Study
 from tuner.tables import AttemptRow, TrialRow
 from tuner.worker import Listen, Slot, Worker
 
-CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+CORPUS = {
+    "name": "grammar",
+    "fingerprint": "f",
+    "sentences": {"train": 1},
+    "vocabulary": 5,
+    "entropy": 15.0,
+    "batching": "random",
+}
 Make = Callable[..., Study]
 """`make` in a database and a folder of the test's own"""
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -11,7 +11,7 @@ from stub_study import CORPUS, make, request_
 from test_confirmation import fill, metrics
 
 from tuner import metrics as known
-from tuner import studies
+from tuner import paper, studies
 from tuner.cli import app
 from tuner.database import Database
 
@@ -64,6 +64,19 @@ def test_there_is_no_front_over_different_texts(client: TestClient, database: Da
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
         assert both["front"] == []
         assert f"({made}grammar, 5 words: a; {made}grammar, 6 words: other)" in both["note"]
+
+
+def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others(
+    client: TestClient, database: Database, tmp_path: Path
+) -> None:
+    other = studies.go_on(database, "other", request_(1), {**CORPUS, "batching": "length"}, tmp_path / "runs")
+    fill(other, metrics(50.0, 9.0, estimator=Q))
+    both = client.get("/v1/pareto?study=a&study=other").json()
+    assert both["front"] == []
+    assert "grammar, 5 words: a;" in both["note"]
+    assert "grammar, 5 words, batches by length: other" in both["note"]
+    made = [row.estimator for row in paper.rows(database, ["a", "other"], "valid")]
+    assert len(set(made)) == 2
 
 
 def test_rates_and_summaries_name_what_made_them(client: TestClient) -> None:

@@ -15,6 +15,7 @@ from trainers.decoder import TokenNLL
 from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import ModelOptions, Options
+from trainers.recurrent import Packing
 
 SENTENCES = [np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 10, 5, 2])]
 CPU = torch.device("cpu")
@@ -109,7 +110,12 @@ def test_a_language_model_reads_no_code_wherever_one_would_enter(kind: dict[str,
 def test_double_lstms_first_unit_never_sees_a_word() -> None:
     model = SenVAE(11, replace(SMALL, cell="double-lstm", conditioning="both"), LENGTHS).double()
     state = model.initial_state(torch.randn(1, SMALL.d_z, dtype=torch.float64))
-    ends = [model.decoder.cell(model.decoder.embedding(torch.tensor([words])), state)[1] for words in ([4, 5], [6, 7])]
+    ends = []
+    for words in ([4, 5], [6, 7]):
+        end = state
+        for word in words:
+            _, end = model.decoder.cell.step(model.decoder.embedding(torch.tensor([word])), end)
+        ends.append(end)
     half = len(state.h) // 2
     assert torch.equal(ends[0].h[:half], ends[1].h[:half])
     assert not torch.equal(ends[0].h[half:], ends[1].h[half:])
@@ -189,10 +195,10 @@ def test_nll_equals_a_loop_over_words(tied: bool, grad: bool) -> None:
 
 
 def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.decoder.CHUNK_LOGITS", {"cpu": 50})
+    monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (10, 40)})  # the least block, of 16 words
     torch.manual_seed(0)
-    states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * 3 for shape in ((23, 5), (11, 5), (11,)))
-    targets, shares, spare = torch.randint(11, (23,)), torch.randn(23, dtype=torch.float64), []
+    states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * 3 for shape in ((23, 5), (37, 5), (37,)))
+    targets, shares, spare = torch.randint(37, (23,)), torch.randn(23, dtype=torch.float64), []
 
     def loss_of(nll: Callable[..., Tensor]) -> tuple[Tensor, list[Tensor]]:
         leaves = [leaf.clone().requires_grad_() for leaf in (states, weight, bias)]
@@ -201,19 +207,22 @@ def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monke
         return found.detach(), [leaf.grad for leaf in leaves if leaf.grad is not None]
 
     for _ in range(3):  # the second time in the first one's memory
-        ours = loss_of(lambda s, w, b: TokenNLL.apply(s, w, b, targets, spare))
+        ours = loss_of(lambda s, w, b: TokenNLL.apply(s, w, b, targets, torch.float64, spare))
         plain = loss_of(lambda s, w, b: F.cross_entropy(F.linear(s, w, b), targets, reduction="none"))
         torch.testing.assert_close(ours, plain)
         assert len(spare) == 1
-    nll = TokenNLL.apply(100 * states, weight.requires_grad_(), bias, targets, spare)  # shares that 32 bits cannot hold
-    torch.testing.assert_close(nll, F.cross_entropy(F.linear(100 * states, weight, bias), targets, reduction="none"))
+    states = 100 * states  # powers that 32 bits cannot hold
+    torch.testing.assert_close(
+        loss_of(lambda s, w, b: TokenNLL.apply(s, w, b, targets, torch.float64, spare)),
+        loss_of(lambda s, w, b: F.cross_entropy(F.linear(s, w, b), targets, reduction="none")),
+    )
 
 
 def test_two_losses_at_once_do_not_share_memory() -> None:
     weight, bias, spare = torch.randn(7, 3, requires_grad=True), torch.zeros(7), [torch.empty(1000)]
     first, second = torch.randn(4, 3), torch.randn(6, 3)
     a, b = torch.tensor([0, 1, 2, 3]), torch.tensor([6, 5, 4, 3, 2, 1])
-    losses = [TokenNLL.apply(s, weight, bias, t, spare).sum() for s, t in ((first, a), (second, b))]
+    losses = [TokenNLL.apply(s, weight, bias, t, torch.float32, spare).sum() for s, t in ((first, a), (second, b))]
     (losses[0] + losses[1]).backward()
     found, weight.grad = weight.grad, None
     (
@@ -310,20 +319,23 @@ def test_other_words_read_change_what_is_read_but_not_what_is_predicted() -> Non
 def test_dropout_uses_one_mask_for_all_time_steps_or_one_a_step() -> None:
     for mask in ("sentence", "step"):
         model = RNNLM(11, replace(SMALL, dropout=0.5, d_e=200, dropout_mask=mask))
-        ones = torch.ones(4, 6, 200)
-        dropped = model.decoder._dropout(ones)
-        assert bool((dropped == dropped[:, :1]).all()) == (mask == "sentence")
+        packing = Packing.of(torch.tensor([6, 4, 6]), CPU)
+        ones = torch.ones(16, 200)
+        dropped = model.decoder._dropout(ones, packing)
+        alike = [len(dropped[packing.sentence == sentence].unique(dim=0)) == 1 for sentence in range(3)]
+        assert alike == [mask == "sentence"] * 3
+        assert len(dropped[packing.step == 0].unique(dim=0)) == 3
         assert set(dropped.unique().tolist()) == {0.0, 2.0}
         model.eval()
-        assert (model.decoder._dropout(ones) == ones).all()
+        assert (model.decoder._dropout(ones, packing) == ones).all()
 
 
 def test_dropout_is_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, widths in (("both", [SMALL.d_e, SMALL.d_h]), ("inputs", [SMALL.d_e])):
         model = RNNLM(11, replace(SMALL, dropout=0.5, dropout_at=place))
         dropped: list[int] = []
-        monkeypatch.setattr(model.decoder, "_dropout", lambda x: (dropped.append(x.shape[-1]), x)[1])  # noqa: B023
-        model.decoder.states(Batch.of(SENTENCES, CPU).inputs, model.initial_state(torch.zeros(3, 0)))
+        monkeypatch.setattr(model.decoder, "_dropout", lambda x, _: (dropped.append(x.shape[-1]), x)[1])  # noqa: B023
+        model.decoder.states(Batch.of(SENTENCES, CPU), model.initial_state(torch.zeros(3, 0)))
         assert dropped == widths
 
 

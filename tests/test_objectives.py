@@ -195,8 +195,10 @@ def test_annealing_grows_by_gamma_to_one_and_warns_when_it_cannot() -> None:
         betas.append(objective.state()["beta"])
         objective.after_step(output(1.0))
     assert betas == pytest.approx([0, 0.3, 0.6, 0.9, 1.0])
-    assert objective.warning(4) is None
-    assert "β reaches 0.9 of 1 in the 3 steps" in str(objective.warning(3))
+    objective.plan(1, 4)
+    assert objective.warning() is None
+    objective.plan(1, 3)
+    assert "β reaches 0.9 of 1 in the 3 steps" in str(objective.warning())
 
 
 def test_mdr_raises_its_multiplier_below_the_target_and_lowers_it_above() -> None:
@@ -258,8 +260,10 @@ def test_annealed_word_dropout_goes_from_reading_nothing_to_reading_everything()
         rates.append((seen(objective)[:, 1:] == 3).double().mean().item())
         objective.after_step(output(1.0))
     assert rates == pytest.approx([1, 0.7, 0.4, 0.1, 0, 0], abs=0.04)
-    assert objective.warning(4) is None
-    assert "0.1 of the words are still dropped after the 3 steps" in str(objective.warning(3))
+    objective.plan(1, 4)
+    assert objective.warning() is None
+    objective.plan(1, 3)
+    assert "0.1 of the words are still dropped after the 3 steps" in str(objective.warning())
 
 
 def test_lagvaes_multipliers_climb_while_their_constraints_are_broken() -> None:
@@ -304,10 +308,6 @@ def test_infovae_refuses_to_maximise_the_divergence() -> None:
         objectives.create("infovae", {"beta": 0.5, "lam": 0.1})
 
 
-def test_techniques_that_compare_distributions_of_codes_have_random_batches() -> None:
-    assert {name for name in TECHNIQUES if objectives.create(name, {}).random_batches} == {"infovae", "lagvae"}
-
-
 def test_lagvaes_best_epoch_keeps_its_constraint() -> None:
     objective = objectives.create("lagvae", {"e": 17.0, "alpha": 10.0})
     figures = ((5.0, 13.0), (15.0, 1.0), (13.0, 3.5), (5.0, 12.5))
@@ -318,8 +318,59 @@ def test_lagvaes_best_epoch_keeps_its_constraint() -> None:
 @pytest.mark.parametrize(("technique", "steps"), [("mdr", 999), ("lagvae", 999)])
 def test_a_multiplier_that_cannot_move_is_warned_of(technique: str, steps: int) -> None:
     objective = objectives.create(technique, {"rho": 1e-3})
-    assert "a rho of 0.001 or more" in str(objective.warning(steps))
-    assert objective.warning(1000) is None
+    objective.plan(1, steps)
+    assert "a rho of 0.001 or more" in str(objective.warning())
+    objective.plan(1, 1000)
+    assert objective.warning() is None
+
+
+@pytest.mark.parametrize(
+    ("technique", "name", "published", "enough", "short"),
+    [
+        ("annealing", "gamma", 2e-5, 50_000, 0.02),
+        ("annealed-word-dropout", "gamma", 2e-5, 50_000, 0.02),
+        ("mdr", "rho", 1e-3, 4000, 0.04),
+        ("lagvae", "rho", 1e-3, 4000, 0.04),
+    ],
+)
+def test_a_schedule_stated_a_step_fits_the_plan_unless_it_is_set(
+    technique: str, name: str, published: float, enough: int, short: float
+) -> None:
+    def planned(steps: int, values: dict[str, float]) -> float:
+        objective = objectives.create(technique, values)
+        objective.plan(1, steps)
+        return float(getattr(objective.hyperparameters, name))
+
+    assert planned(enough, {}) == published
+    assert planned(10 * enough, {}) == published
+    assert planned(100, {}) == pytest.approx(short)
+    assert planned(100, {name: 3e-4}) == 3e-4
+
+
+@pytest.mark.parametrize("technique", ["multi-sample", "multi-sample-avg", "pretrained-fb", "adversarial-word-dropout"])
+def test_a_schedule_stated_in_epochs_fits_the_plan_unless_it_is_set(technique: str) -> None:
+    for epochs, expected in ((12, 10), (10, 10), (9, 4), (1, 1)):
+        objective = objectives.create(technique, {})
+        objective.plan(7, epochs)
+        assert objective.hyperparameters.anneal_epochs == expected
+        assert objective.warning() is None
+        assert objective.limits() == {"anneal_epochs": (0, epochs)}
+    objective = objectives.create(technique, {"anneal_epochs": 10})
+    objective.plan(7, 5)
+    assert objective.hyperparameters.anneal_epochs == 10
+    assert "β reaches 0.5 of 1" in str(objective.warning())
+
+
+def test_the_limits_of_gamma_are_where_its_schedule_ends_within_the_plan() -> None:
+    for technique in ("annealing", "annealed-word-dropout"):
+        objective = objectives.create(technique, {"gamma": 1 / 300})
+        objective.plan(100, 3)
+        assert objective.limits() == {"gamma": (1 / 300, 1.0)}
+        assert objective.warning() is None
+
+
+def test_infovaes_divergence_has_the_authors_scale_unless_set() -> None:
+    assert objectives.create("infovae", {}).hyperparameters.mmd_scale == 1e4
 
 
 def test_schedules_settle_when_they_end() -> None:
@@ -385,8 +436,10 @@ def test_beta_grows_over_its_epochs() -> None:
         objective.after_step(output(1.0))
     assert betas == [0, 0.25, 0.5, 0.75, 1, 1]
     assert settled == [False] * 4 + [True] * 2
-    assert objective.warning(6) is None
-    assert "β reaches 0.75 of 1 in the 3 steps" in str(objective.warning(3))
+    assert objective.warning() is None
+    objective.plan(1, 3)
+    objective.hyperparameters = replace(objective.hyperparameters, anneal_epochs=4)
+    assert "β reaches 0.75 of 1 in the 3 steps" in str(objective.warning())
     assert objectives.create("multi-sample", {"anneal_epochs": 0}).settled
 
 

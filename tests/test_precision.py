@@ -46,10 +46,10 @@ def gradients(model: SentenceModel) -> tuple[float, Tensor]:
 
 def test_a_loss_of_bfloat16s_is_the_exact_one_of_the_rounded_numbers() -> None:
     torch.manual_seed(0)
-    states, weight, bias = (torch.randn(*shape).bfloat16() for shape in ((40, 16), (300, 16), (300,)))
+    states, weight, bias = (torch.randn(*shape).bfloat16().float() for shape in ((40, 16), (300, 16), (300,)))
     targets = torch.randint(300, (40,))
     leaves = [leaf.clone().requires_grad_() for leaf in (states, weight, bias)]
-    found = TokenNLL.apply(*leaves, targets, [])
+    found = TokenNLL.apply(*leaves, targets, torch.bfloat16, [])
     found.sum().backward()
     exact_leaves = [leaf.double().requires_grad_() for leaf in (states, weight, bias)]
     exact = F.cross_entropy(F.linear(*exact_leaves), targets, reduction="none")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from stub_study import CORPUS, SQLITE, Make, attempts_of, expire, request_, run, states
 
 from tuner import inventory, studies
@@ -15,7 +16,8 @@ from tuner.database import Database
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
 from tuner.pruners import Curve
-from tuner.tables import EpochRow
+from tuner.studies import open_study
+from tuner.tables import EpochRow, StudyRow
 from tuner.trials import best_of
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -179,3 +181,36 @@ def test_the_front_leaves_out_what_another_trial_beats_in_both(make: Make) -> No
     best = study.best()
     assert best is not None
     assert study.front() == [best.number]
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("technique", "fixed", "batching"),
+    [
+        ("vanilla", {}, "length"),
+        ("vanilla", {"random_batches": True}, "random"),
+        ("infovae", {}, "random"),
+        ("mdr", {"rho": 0.5}, "length"),
+    ],
+)
+def test_a_study_made_when_batches_were_by_length_goes_on_as_it_was_made(
+    database: Database, make: Make, technique: str, fixed: dict[str, float], batching: str
+) -> None:
+    make(1, "old")
+
+    def age(session: Session) -> None:
+        row = session.get_one(StudyRow, "old")
+        kept = {key: value for key, value in row.specification.items() if key != "batching"}
+        changed = {"r": {"tuned": True}, "beta_0": {"tuned": False, "default": 0.25}}
+        own = [p | changed.get(p["name"], {"tuned": False}) for p in kept["space"]["parameters"]]
+        space = {**kept["space"], "parameters": own}
+        row.specification = {**kept, "technique": technique, "fixed": fixed, "space": space}
+
+    database.run(age)
+    study = open_study(database, "old")
+    assert study.specification["batching"] == batching
+    values = study.run_spec(0, {"r": 2.0})["values"]
+    assert values["batching"] == batching
+    assert "random_batches" not in values
+    assert values["beta_0"] == 0.25  # the default of its own space, whatever it is now
+    assert values.items() >= {key: value for key, value in fixed.items() if key != "random_batches"}.items()

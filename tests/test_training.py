@@ -69,15 +69,16 @@ def test_training_ends_after_patience_epochs_without_improvement_and_keeps_the_b
     assert checkpoint.load_tensors(tmp_path / training.BEST)[1] == {"epoch": 2}
 
 
-def test_random_batches_are_an_option_and_a_techniques_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_random_for_every_technique_unless_asked_for_by_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[bool] = []
     plain = training.batches
     monkeypatch.setattr(training, "batches", lambda *a: (asked.append(a[3]), plain(*a))[1])
-    for technique, values, by_length in (
-        ("vanilla", {}, True),
-        ("vanilla", {"random_batches": True}, False),
-        ("infovae", {}, False),
-    ):
+    cases: list[tuple[str, dict[str, str], bool]] = [
+        (technique, {}, False) for technique in ("vanilla", "infovae", "rnnlm")
+    ]
+    for technique, values, by_length in (*cases, ("infovae", {"batching": "length"}, True)):
         asked.clear()
         train(spec(technique, max_epochs=1, **values), tmp_path / f"{technique}{len(values)}", silent)
         assert asked == [by_length]

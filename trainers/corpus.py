@@ -1,4 +1,4 @@
-"""Corpora: readers, the vocabulary, and batches of near-equal length. Needs no torch."""
+"""Corpora: readers, the vocabulary, and batches of sentences. Needs no torch."""
 
 import hashlib
 import math
@@ -315,11 +315,10 @@ def load(name: str, options: CorpusOptions) -> Corpus:
 def batches(
     sentences: Sequence[Sentence], size: int, seed: int | None, by_length: bool = True
 ) -> Iterator[NDArray[np.int64]]:
-    """Indices of each batch's sentences: near-equal lengths, every sentence exactly once.
+    """Indices of each batch's sentences, every sentence exactly once.
 
-    Sentences are ordered by length, ties at random, and cut into consecutive batches, so that padding is nearly nil; the
-    batches come in random order. Without a seed both orders are fixed by length and position. Not by length, a batch is a
-    random sample of all sentences, and half of it padding.
+    By length, sentences are ordered by length, ties at random, and cut into consecutive batches, which come in random order.
+    Without a seed both orders are fixed by length and position. Not by length, a batch is a random sample of all sentences.
     """
     lengths = np.array([len(s) for s in sentences])
     generator = np.random.default_rng(seed)

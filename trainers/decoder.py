@@ -1,12 +1,14 @@
 """The generator P(x|z): embedding → recurrent cell → affine → softmax, and what it reads.
 
-B: sentences; T: longest sentence's tokens; S: samples; A: codes of a sentence; V: vocabulary; L: layers of the state.
+B: sentences; T: longest sentence's tokens; N: tokens of all sentences; S: samples; A: codes of a sentence; V: vocabulary;
+L: layers of the state.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers import recurrent
 from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
-from trainers.precision import lowered
+from trainers.recurrent import Packing
 
-CHUNK_LOGITS = {"cpu": 4_000_000, "cuda": 128_000_000}
-"""logits computed at once: what a processor's cache holds, and what keeps a GPU busy"""
 BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
-"""the same where nothing is differentiated: states and words; on a processor what its second cache holds"""
+"""states and words whose logits are computed at once: what a processor's cache holds, and what keeps a GPU busy"""
 LOG2_E = math.log2(math.e)
 LEAST_SUM = 1e-30
 """Σ exp(logit) below which too much of it may have been lost to underflow"""
@@ -48,6 +49,11 @@ class Batch:
         """What the decoder reads: the start token, then each token but the last. [B, T]"""
         return F.pad(self.tokens[:, :-1], (1, 0), value=BOS_INDEX)
 
+    @cached_property
+    def packing(self) -> Packing:
+        """The place of each token without the padding."""
+        return Packing.of(self.lengths, self.tokens.device)
+
     def repeat(self, samples: int) -> "Batch":
         """The batch `samples` times over, sample-major: [S·B, T]."""
         return Batch(self.tokens.repeat(samples, 1), self.lengths.repeat(samples))
@@ -69,26 +75,36 @@ class State:
 
 
 class Cell(nn.Module, ABC):
-    """A recurrent cell over a sentence's embedded words."""
+    """A recurrent cell over sentences' embedded words."""
 
     state_layers: int
     """L, layers of its state"""
 
     @abstractmethod
-    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
-        """embedded [B, T, d_e] → output states [B, T, d_h] and the state after the last word."""
+    def forward(self, embedded: Tensor, packing: Packing, state: State, precision: str = "float32") -> Tensor:
+        """Output states [N, d_h] of words [N, d_e] in packed order; the rows of `state` are in the sentences' own order."""
 
-    def many(self, embedded: Tensor, state: State) -> Tensor:
-        """Output states [S·B, T, d_h] of S·B states, sample-major, that read the same sentences [B, T, d_e]; without gradient."""
-        out: Tensor = self(embedded.repeat(state.h.shape[1] // len(embedded), 1, 1), state)[0]
-        return out
+    @abstractmethod
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        """One word on: words [B, d_e] → output states [B, d_h] and the new state."""
+
+    def many(self, embedded: Tensor, packing: Packing, state: State) -> Tensor:
+        """Output states [S, N, d_h] of S·B states, sample-major, that read the same words [N, d_e]; without gradient."""
+        samples = state.h.shape[1] // len(packing.order)
+        out: Tensor = self(embedded.repeat_interleave(samples, 0), packing.repeat(samples), state)
+        by_sample: Tensor = out.unflatten(0, (-1, samples)).transpose(0, 1)
+        return by_sample
 
 
-def _joined(z: Tensor | None, *parts: Tensor) -> Tensor:
-    """The code, where there is one, beside each step's input: z [B, d_z], parts [B, T, ·] → [B, T, ·]."""
-    steps = [] if z is None else [z[:, None].expand(-1, parts[0].shape[1], -1)]
-    joined = [*parts, *steps]
+def _joined(z: Tensor | None, rows: Tensor, *parts: Tensor) -> Tensor:
+    """The code, where there is one, beside each word's parts [N, ·]: z [B, d_z] → [N, ·]; rows [N]: each word's sentence."""
+    joined = [*parts] if z is None else [*parts, z.index_select(0, rows)]
     return torch.cat(joined, dim=-1) if len(joined) > 1 else joined[0]
+
+
+def _every(state: State) -> Tensor:
+    """One row for each sentence, as where each brings one word."""
+    return torch.arange(state.h.shape[1], device=state.h.device)
 
 
 class GRUCell(Cell):
@@ -99,28 +115,35 @@ class GRUCell(Cell):
         self.state_layers = options.decoder_layers
         self.gru = nn.GRU(options.d_e + d_code, options.d_h, options.decoder_layers, batch_first=True)
 
-    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
-        out, h = self.gru(_joined(state.z, embedded), state.h)
+    def forward(self, embedded: Tensor, packing: Packing, state: State, precision: str = "float32") -> Tensor:
+        read = _joined(state.z, packing.sentence, embedded)
+        return recurrent.outputs(self.gru, read, packing, state.h, None, precision)
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        out, h, _ = recurrent.step(self.gru, _joined(state.z, _every(state), embedded), state.h, state.cell)
         return out, replace(state, h=h)
 
     @torch.no_grad()
-    def many(self, embedded: Tensor, state: State) -> Tensor:
+    def many(self, embedded: Tensor, packing: Packing, state: State) -> Tensor:
         """What the words alone decide is computed once for all samples; on a processor, where PyTorch's own step is slow too."""
         if embedded.is_cuda:
-            return super().many(embedded, state)
-        rows, (sentences, steps, d_e) = state.h.shape[1], embedded.shape
+            return super().many(embedded, packing, state)
+        sentences, d_e = len(packing.order), embedded.shape[1]
         layers = [_GRULayer(self.gru, number, d_e) for number in range(self.gru.num_layers)]
-        words = layers[0].inputs(embedded.transpose(0, 1))  # [T, B, 3·d_h]
-        code = None if state.z is None else layers[0].code(state.z).view(-1, sentences, words.shape[-1])
-        hidden, out = list(state.h), embedded.new_empty(rows, steps, self.gru.hidden_size)
-        for step in range(steps):
-            read = words[step] if code is None else words[step] + code
+        words = layers[0].inputs(embedded)  # [N, 3·d_h]
+        code = None
+        if state.z is not None:
+            code = layers[0].code(state.z).view(-1, sentences, words.shape[-1])[:, packing.order]
+        hidden = [h.view(-1, sentences, h.shape[-1])[:, packing.order] for h in state.h]
+        out = []
+        for read in words.split(packing.sizes):
+            read = read if code is None else read + code[:, : len(read)]
             for place, layer in enumerate(layers):
-                hidden[place] = layer.step(read, hidden[place])
+                hidden[place] = layer.step(read, hidden[place][:, : read.shape[-2]])
                 if place + 1 < len(layers):
                     read = layers[place + 1].inputs(hidden[place])
-            out[:, step] = hidden[-1]
-        return out
+            out.append(hidden[-1])
+        return torch.cat(out, dim=1)
 
 
 class _GRULayer:
@@ -148,13 +171,13 @@ class _GRULayer:
         return given
 
     def step(self, read: Tensor, h: Tensor) -> Tensor:
-        """The new h [rows, d_h] from `inputs` read, which are the same for rows / len(read) samples, or [S, B, ·]."""
-        gates = (h @ self.recurrent.t()).view(-1, read.shape[-2], 3 * self.d_h)
+        """The new h of h [S, B, d_h] from `inputs` read, [B, ·] where they are the same for all samples, or [S, B, ·]."""
+        gates = h @ self.recurrent.t()
         resets, n = gates[..., : 2 * self.d_h], gates[..., 2 * self.d_h :]
         resets.add_(read[..., : 2 * self.d_h]).sigmoid_()
         n.add_(self.bias_n).mul_(gates[..., : self.d_h]).add_(read[..., 2 * self.d_h :]).sigmoid_()
         new = torch.add(self.minus_one, n, alpha=2)
-        return torch.lerp(new, h.view_as(new), gates[..., self.d_h : 2 * self.d_h]).view_as(h)
+        return torch.lerp(new, h, gates[..., self.d_h : 2 * self.d_h])
 
 
 class LSTMCell(Cell):
@@ -165,8 +188,12 @@ class LSTMCell(Cell):
         self.state_layers = options.decoder_layers
         self.lstm = nn.LSTM(options.d_e + d_code, options.d_h, options.decoder_layers, batch_first=True)
 
-    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
-        out, (h, cell) = self.lstm(_joined(state.z, embedded), (state.h, state.cell))
+    def forward(self, embedded: Tensor, packing: Packing, state: State, precision: str = "float32") -> Tensor:
+        read = _joined(state.z, packing.sentence, embedded)
+        return recurrent.outputs(self.lstm, read, packing, state.h, state.cell, precision)
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        out, h, cell = recurrent.step(self.lstm, _joined(state.z, _every(state), embedded), state.h, state.cell)
         return out, replace(state, h=h, cell=cell)
 
 
@@ -181,14 +208,17 @@ class DoubleLSTMCell(Cell):
         self.first = nn.LSTM(d_code, d_h, layers, batch_first=True)
         self.second = nn.LSTM(options.d_e + d_h + d_code, d_h, layers, batch_first=True)
 
-    def forward(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, embedded: Tensor, packing: Packing, state: State, precision: str = "float32") -> Tensor:
+        (h_1, h_2), (cell_1, cell_2) = state.h.chunk(2), state.cell.chunk(2)
+        codes = _joined(state.z, packing.sentence)
+        out = recurrent.outputs(self.first, codes, packing, h_1, cell_1, precision)
+        return recurrent.outputs(self.second, torch.cat([embedded, out, codes], -1), packing, h_2, cell_2, precision)
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
         assert state.z is not None
-        half = self.state_layers // 2
-        codes = state.z[:, None].expand(-1, embedded.shape[1], -1)
-        out, (h_1, cell_1) = self.first(codes, (state.h[:half].contiguous(), state.cell[:half].contiguous()))
-        out, (h_2, cell_2) = self.second(
-            _joined(state.z, embedded, out), (state.h[half:].contiguous(), state.cell[half:].contiguous())
-        )
+        (h_1, h_2), (cell_1, cell_2) = ([half.contiguous() for half in part.chunk(2)] for part in (state.h, state.cell))
+        out, h_1, cell_1 = recurrent.step(self.first, state.z, h_1, cell_1)
+        out, h_2, cell_2 = recurrent.step(self.second, torch.cat([embedded, out, state.z], -1), h_2, cell_2)
         return out, replace(state, h=torch.cat([h_1, h_2]), cell=torch.cat([cell_1, cell_2]))
 
 
@@ -200,53 +230,71 @@ CELLS: dict[str, Callable[[int, ModelOptions], Cell]] = {
 
 
 class TokenNLL(torch.autograd.Function):
-    """−log softmax(W·s + b) of each target, in one buffer of logits that becomes the softmax and then its gradient.
+    """−log softmax(W·s + b) of each target, in one buffer of exp(logit) that both passes read.
 
-    PyTorch's own loss holds three of them, and each of more than 32 MB goes back to the system after the step, to be cleared
-    again for the next: a third of a step's time with a vocabulary of 10,000.
+    PyTorch's own loss holds three buffers of logits, and each of more than 32 MB goes back to the system after the step, to be
+    cleared again for the next. Nothing is divided by Σ exp there: the gradient's products take unscaled shares, and their small
+    factors and results are scaled instead. Logits are computed by words, that product being a fifth faster than by states, and in
+    blocks that stay in a processor's cache. They are powers of 2, of which it makes many times as many a second as of e.
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, spare: list[Tensor]) -> Tensor:
-        """states [n, d], targets [n] → [n]. spare: buffers that no graph needs any more; backward puts its own there."""
-        shape = len(states), len(weight)
-        buffer = spare.pop() if spare else states.new_empty(0)
-        if buffer.numel() < math.prod(shape) or (buffer.dtype, buffer.device) != (states.dtype, states.device):
-            buffer = states.new_empty(math.prod(shape))
-        softmax = buffer[: math.prod(shape)].view(shape)
-        size, exact, found = _chunk(weight), torch.promote_types(states.dtype, torch.float32), []
-        for part, target, logits in zip(states.split(size), targets.split(size), softmax.split(size), strict=True):
-            torch.addmm(bias, part, weight.t(), out=logits)
-            gold = logits.gather(-1, target[:, None])
-            highest, place = logits.max(-1, keepdim=True)
-            torch.softmax(logits, -1, out=logits)
-            # log Σ exp by the largest share, which is never below 1/V; the sum in 32 bits at least
-            most, share, own = (part.to(exact) for part in (highest, logits.gather(-1, place), gold))
-            found.append((most - share.log() - own)[:, 0])
-        ctx.save_for_backward(states, weight, targets)
-        ctx.softmax, ctx.buffer, ctx.spare = softmax, buffer, spare
-        return torch.cat(found)
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype, spare: list[Tensor]
+    ) -> Tensor:
+        """states [n, d], targets [n] → [n].
+
+        Args:
+            kind: what products multiply and the buffer holds; sums are as exact as `states`.
+            spare: buffers that no graph needs any more; backward puts its own there.
+        """
+        size = len(weight) * len(states)
+        buffer = spare.pop() if spare else states.new_empty(0, dtype=kind)
+        if buffer.numel() < size or (buffer.dtype, buffer.device) != (kind, states.device):
+            buffer = states.new_empty(size, dtype=kind)
+        shares = buffer[:size].view(len(weight), len(states))
+        scaled, words = (states * LOG2_E).to(kind).t(), weight.to(kind)
+        total, highest = _exponentials(words, scaled, (bias * LOG2_E).to(kind)[:, None], shares, states.dtype)
+        ctx.save_for_backward(states, weight, words, targets, total)
+        ctx.shares, ctx.buffer, ctx.spare = shares, buffer, spare
+        found: Tensor = (total.log2() + highest) / LOG2_E - (weight[targets] * states).sum(-1) - bias[targets]
+        return found
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         """gradient [n] of the loss by each target's."""
-        states, weight, targets = ctx.saved_tensors
-        if ctx.softmax is None:
-            raise RuntimeError("a batch's loss is differentiated once: its softmax has become the gradient.")
-        logits, ctx.softmax = ctx.softmax, None
-        logits[torch.arange(len(logits), device=logits.device), targets] -= 1
-        logits *= gradient[:, None]
-        found = logits @ weight, logits.t() @ states, logits.sum(0)
+        states, weight, words, targets, total = ctx.saved_tensors
+        if ctx.shares is None:
+            raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
+        shares, ctx.shares = ctx.shares, None
+        scale, kind = gradient / total, words.dtype
+        by_states = (shares.t() @ words).to(states.dtype).mul_(scale[:, None])
+        by_states -= gradient[:, None] * weight[targets]
+        by_weight = (shares @ (states * scale[:, None]).to(kind)).to(states.dtype)
+        by_weight.index_add_(0, targets, states * -gradient[:, None])
+        by_bias = (shares @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
         ctx.spare[:] = [ctx.buffer]
         ctx.buffer = None
-        return *found, None, None
+        return by_states, by_weight, by_bias, None, None, None
 
 
-def _chunk(weight: Tensor) -> int:
-    """Rows of logits computed at once; whole vectors of a processor, where they are many."""
-    rows = max(CHUNK_LOGITS[weight.device.type] // len(weight), 1)
-    return rows - rows % 16 if rows > 16 else rows
+def _exponentials(
+    words: Tensor, states: Tensor, bias: Tensor, out: Tensor, exact: torch.dtype
+) -> tuple[Tensor, Tensor | float]:
+    """Writes 2^(words·states + bias − highest) to `out` [V, n]; returns its sum over the words and `highest`, both of each state.
+
+    `highest` is 0 but where the sum then leaves the range of 32 bits.
+    """
+    rows, columns = BLOCK[words.device.type]
+    size = max(rows * columns // max(states.shape[1], 1), 16)
+    total = states.new_zeros(states.shape[1], dtype=exact)
+    for block, own, part in zip(words.split(size), bias.split(size), out.split(size), strict=True):
+        total += torch.addmm(own, block, states, out=part).exp2_().sum(0, dtype=exact)
+    if bool(((total > LEAST_SUM) & total.isfinite()).all()):
+        return total, 0.0
+    highest = torch.addmm(bias, words, states, out=out).amax(0)
+    return out.sub_(highest).exp2_().sum(0, dtype=exact), highest.to(exact)
 
 
 class Decoder(nn.Module):
@@ -273,17 +321,18 @@ class Decoder(nn.Module):
         """What products are computed in: the option's in training, 32 bits in evaluation."""
         return self.options.precision if self.training else "float32"
 
-    def _dropout(self, states: Tensor) -> Tensor:
-        """Dropout of [B, T, H], one mask for all time steps of a sentence (Gal & Ghahramani 2016) or one a step."""
+    def _dropout(self, states: Tensor, packing: Packing) -> Tensor:
+        """Dropout of [N, ·], one mask for all of a sentence's words (Gal & Ghahramani 2016) or one a word."""
         rate = self.options.dropout
         if not self.training or rate == 0:
             return states
-        steps = 1 if self.options.dropout_mask == "sentence" else states.shape[1]
-        mask = states.new_empty(states.shape[0], steps, states.shape[2]).bernoulli_(1 - rate)
-        return states * (mask / (1 - rate))
+        by_sentence = self.options.dropout_mask == "sentence"
+        rows = len(packing.order) if by_sentence else len(states)
+        mask = states.new_empty(rows, states.shape[1]).bernoulli_(1 - rate).div_(1 - rate)
+        return states * (mask.index_select(0, packing.sentence) if by_sentence else mask)
 
-    def _embedded(self, inputs: Tensor, masked: Tensor | None) -> Tensor:
-        """The embeddings [B, T, d_e] of the words read, <unk>'s in the share `masked` [B, T]."""
+    def _embedded(self, inputs: Tensor, masked: Tensor | None = None) -> Tensor:
+        """The embeddings [N, d_e] of the words read [N], <unk>'s in the share `masked` [N]."""
         if self.options.inputless:
             inputs = torch.where(inputs == BOS_INDEX, BOS_INDEX, UNK_INDEX)
         embedded: Tensor = self.embedding(inputs)
@@ -292,56 +341,48 @@ class Decoder(nn.Module):
         share = masked[..., None]
         return (1 - share) * embedded + share * self.embedding.weight[UNK_INDEX]
 
-    def _outputs(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
-        """The cell's states [B, T, d_h]; averaged over a sentence's codes at each step, where it has several (KR eq. 7)."""
-        if state.averaged > 1:
-            embedded = embedded.repeat(state.averaged, 1, 1)
-        read = self._dropout(embedded)
-        with lowered(self.precision, read.device):
-            out, state = self.cell(read, state)
-        out = out.to(read.dtype)
-        return out if state.averaged == 1 else out.unflatten(0, (state.averaged, -1)).mean(0), state
-
-    def states(self, inputs: Tensor, state: State, masked: Tensor | None = None) -> Tensor:
-        """inputs [B, T] → what the output layer reads [B, T, ·]."""
-        out, _ = self._outputs(self._embedded(inputs, masked), state)
-        if self.options.dropout_at == "both":
-            out = self._dropout(out)
-        read: Tensor = self.to_embedding(out)
-        return read
+    def states(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
+        """What the output layer reads [N, ·] at each token of the batch in packed order; inputs and masked as in `forward`."""
+        packing = batch.packing
+        read = packing.pack(batch.inputs if inputs is None else inputs)
+        embedded = self._embedded(read, None if masked is None else packing.pack(masked))
+        codes = packing.repeat(state.averaged)
+        read = self._dropout(embedded.repeat_interleave(state.averaged, 0), codes)
+        out: Tensor = self.cell(read, codes, state, self.precision)
+        if state.averaged > 1:  # over a sentence's codes (KR eq. 7)
+            out = out.unflatten(0, (-1, state.averaged)).mean(1)
+        found: Tensor = self.to_embedding(self._dropout(out, packing) if self.options.dropout_at == "both" else out)
+        return found
 
     def forward(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
-        """−log P(x|z) of each sentence [B]; logits are computed only where there is a target.
+        """−log P(x|z) of each sentence [B]; nothing is computed for padding.
 
         inputs: the words read [B, T], where they are not those of the batch (word dropout); masked [B, T]: the share of
         <unk> in each input, 0 or 1 but differentiable.
         """
-        real = batch.tokens != PAD_INDEX
-        states = self.states(batch.inputs if inputs is None else inputs, state, masked)[real]
-        token_nll = self._token_nll(states, batch.tokens[real])
-        row = real.nonzero()[:, 0]
-        return token_nll.new_zeros(len(batch.tokens)).index_add(0, row, token_nll)
+        packing = batch.packing
+        token_nll = self._token_nll(self.states(batch, state, inputs, masked), packing.pack(batch.tokens))
+        return token_nll.new_zeros(len(batch.tokens)).index_add(0, packing.sentence, token_nll)
 
     @torch.no_grad()
     def of_samples(self, batch: Batch, state: State) -> Tensor:
         """−log P(x|z) [S, B] of S codes of each of the B sentences, whose states are sample-major; for evaluation alone."""
         assert not self.training
-        out = self.cell.many(self._embedded(batch.inputs, None), state)
+        packing = batch.packing
+        out = self.cell.many(self._embedded(packing.pack(batch.inputs)), packing, state)
         if state.averaged > 1:
             out = out.unflatten(0, (state.averaged, -1)).mean(0)
-        real = batch.tokens != PAD_INDEX
-        states = self.to_embedding(out).unflatten(0, (-1, len(real)))[:, real]  # [S, tokens, ·]
-        targets = batch.tokens[real].repeat(len(states))
+        states = self.to_embedding(out)  # [S, N, ·]
+        targets = packing.pack(batch.tokens).repeat(len(states))
         token_nll = self._token_nll(states.flatten(0, 1), targets).view(len(states), -1)
-        return token_nll.new_zeros(len(states), len(real)).index_add(1, real.nonzero()[:, 0], token_nll)
+        return token_nll.new_zeros(len(states), len(batch.tokens)).index_add(1, packing.sentence, token_nll)
 
     def _token_nll(self, states: Tensor, targets: Tensor) -> Tensor:
         """−log P of each target [n] from states [n, ·]."""
         weight, bias = self.output.weight, self.output.bias
         if torch.is_grad_enabled():
             kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
-            given = (tensor.to(kind) for tensor in (states, weight, bias))
-            nll: Tensor = TokenNLL.apply(*given, targets, self._spare)  # type: ignore[no-untyped-call]
+            nll: Tensor = TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
             return nll
         rows, words = BLOCK[states.device.type]
         buffer = states.new_empty(min(rows, len(states)) * min(words, len(weight)))  # the same memory for all parts
@@ -367,12 +408,14 @@ class Decoder(nn.Module):
         return log_sum - (weight[targets] * states).sum(-1) - bias[targets]
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word on: words [B] → logits [B, V] of the next word and the new state."""
-        out, state = self._outputs(self._embedded(words[:, None], None), state)
-        return self.output(self.to_embedding(out))[:, 0], state
+        """One word on: words [B] → logits [B, V] of the next word and the new state; without dropout."""
+        embedded = self._embedded(words).repeat(state.averaged, 1)
+        out, state = self.cell.step(embedded, state)
+        out = out.unflatten(0, (state.averaged, -1)).mean(0)
+        return self.output(self.to_embedding(out)), state
 
     def correct(self, batch: Batch, state: State) -> tuple[int, int]:
         """Next words guessed right given the true prefix, and all words."""
-        real = batch.tokens != PAD_INDEX
-        guesses = self.output(self.states(batch.inputs, state)[real]).argmax(-1)
-        return int((guesses == batch.tokens[real]).sum()), int(real.sum())
+        targets = batch.packing.pack(batch.tokens)
+        guesses = self.output(self.states(batch, state)).argmax(-1)
+        return int((guesses == targets).sum()), len(targets)

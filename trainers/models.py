@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
+from trainers import recurrent
 from trainers.decoder import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
 from trainers.latent.distributions import Conditional, Mixture, divergence
 from trainers.latent.posteriors import POSTERIORS
 from trainers.latent.priors import PRIORS
 from trainers.options import ModelOptions
-from trainers.precision import lowered
+from trainers.recurrent import Packing
 
 __all__ = [
     "BOS_INDEX", "EOS_INDEX", "PAD_INDEX", "RNNLM", "UNK_INDEX", "Batch", "Output", "SenVAE", "SentenceModel",
@@ -190,22 +190,28 @@ class SenVAE(SentenceModel):
                 if id(parameter) not in encoder and parameter is not read:
                     parameter.copy_(new[name])
 
-    def _features(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """The encoder's last states, of each direction, of embeddings [B, T, d_e]: [B, d_h or 2·d_h]."""
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        with lowered(self.decoder.precision, embedded.device):
-            _, last = self.encoder(packed)
-        h_n = last[0] if isinstance(last, tuple) else last  # [layers·directions, B, d_h]; an LSTM's h, not its cell
-        found = torch.cat([h_n[-2], h_n[-1]], dim=-1) if self.options.bidirectional else h_n[-1]
-        return found.to(embedded.dtype)
+    def _features(self, embedded: Tensor, packing: Packing) -> Tensor:
+        """The encoder's last states, of each direction, of embeddings [N, d_e] in packed order: [B, d_h or 2·d_h]."""
+        directions = 1 + self.options.bidirectional
+        start = embedded.new_zeros(directions * self.options.encoder_layers, len(packing.order), self.options.d_h)
+        cell = start if isinstance(self.encoder, nn.LSTM) else None
+        states = recurrent.outputs(self.encoder, embedded, packing, start, cell, self.decoder.precision)
+        last = states[:, : self.options.d_h].index_select(0, packing.last)
+        if not self.options.bidirectional:
+            return last
+        first = packing.mirrored.index_select(0, packing.last)  # where the other direction ends
+        return torch.cat([last, states[:, self.options.d_h :].index_select(0, first)], dim=-1)
 
     def features(self, batch: Batch) -> Tensor:
         """What the posterior is made from: [B, d_h or 2·d_h]."""
-        tokens = reversed_tokens(batch) if self.options.reversed else batch.tokens
+        packing = batch.packing
+        tokens = packing.pack(batch.tokens)
+        if self.options.reversed:
+            tokens = tokens.index_select(0, packing.mirrored)
         if self.encoder_embedding is not None:
-            return self._features(self.encoder_embedding(tokens), batch.lengths)
+            return self._features(self.encoder_embedding(tokens), packing)
         embedded = self.decoder.embedding(tokens)
-        return self._features(embedded.detach() if self.options.detached else embedded, batch.lengths)
+        return self._features(embedded.detach() if self.options.detached else embedded, packing)
 
     def posterior_of(self, features: Tensor) -> Conditional:
         """q(z|x) from features [B, ·]."""
@@ -218,7 +224,13 @@ class SenVAE(SentenceModel):
 
     def prior_distribution(self) -> Mixture:
         """p(z)."""
-        prior: Mixture = self.prior(lambda pseudo, lengths: self.to_posterior(self._features(pseudo, lengths)))
+
+        def encode(pseudo: Tensor, lengths: Tensor) -> Conditional:
+            packing = Packing.of(lengths, pseudo.device)
+            found: Conditional = self.to_posterior(self._features(packing.pack(pseudo), packing))
+            return found
+
+        prior: Mixture = self.prior(encode)
         return prior if self.codes == 1 else replace(prior, copies=self.codes)
 
     def initial_state(self, z: Tensor) -> State:
@@ -248,10 +260,3 @@ class SenVAE(SentenceModel):
         masked = None if masked is None else masked.repeat(samples, 1)
         nll = self.decoder(batch.repeat(samples), self.initial_state(z.flatten(0, 1)), inputs, masked)
         return Output(nll.view(samples, -1), rate, per_dimension, z, log_q, prior)
-
-
-def reversed_tokens(batch: Batch) -> Tensor:
-    """Each sentence's tokens from its end to its start, the padding still on the right: [B, T]."""
-    place = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-    last = batch.lengths.to(batch.tokens.device)[:, None] - 1
-    return batch.tokens.gather(1, torch.where(place <= last, last - place, place))

@@ -178,9 +178,10 @@ class TrainingOptions:
         high=0.99999,
     )
     batch_size: int = option(64, "sentences per step", low=1)
-    random_batches: bool = option(
-        False,
-        "a batch is a random sample of the text; false: sentences of near-equal length, half the work (infovae, lagvae: true)",
+    batching: str = option(
+        "random",
+        "what a batch is: a random sample of the text, or sentences of near-equal length, which train worse (LI's and KR's code)",
+        choices=("random", "length"),
     )
     clip: float = option(1.5, "largest gradient norm", above=0)
     weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
@@ -263,8 +264,8 @@ PRESETS: dict[str, dict[str, Value]] = {
     "lstm-vae": {
         "cell": "lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False, "own_embeddings": True,
         "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01, "truncation": 0.0,
-        "optimizer": "sgd", "learning_rate": 0.5, "plateau": 2, "batch_size": 32, "clip": 5.0, "weight_decay": False,
-        "patience": 100,
+        "optimizer": "sgd", "learning_rate": 0.5, "plateau": 2, "batch_size": 32, "batching": "length", "clip": 5.0,
+        "weight_decay": False, "patience": 100,
     },
     # MI §4.2, §5 and appendix A: what is said there; the rest is lstm-vae's.
     "double-lstm": {

@@ -55,9 +55,4 @@ def _products(kind: str) -> None:
     torch.backends.cudnn.rnn.fp32_precision = kind  # type: ignore[attr-defined]
 
 
-def lowered(precision: str, device: torch.device) -> torch.autocast:
-    """Where the products of a recurrent network are bfloat16's, if that is the precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
 _products("ieee")

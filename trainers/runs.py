@@ -27,7 +27,7 @@ from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.precision import require
-from trainers.training import BEST, Report, Training, build_model, choose_device
+from trainers.training import BEST, Report, Training, batches_per_epoch, build_model, choose_device
 
 SPEC, VOCABULARY, SAMPLES, RESULT = "spec.json", "vocabulary.json", "samples.json", "result.json"
 SENTENCES = "sentences.json"
@@ -56,7 +56,12 @@ class Spec:
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> "Spec":
         try:
-            return cls(**content)
+            spec = cls(**content)
+            if "random_batches" in spec.values:  # the option's name and type before 0.2
+                values = {key: value for key, value in spec.values.items() if key != "random_batches"}
+                chosen = "random" if spec.values["random_batches"] else "length"
+                return replace(spec, values={**values, "batching": chosen})
+            return spec
         except TypeError as error:
             raise BadInput(f"the run's specification is not valid: {error}.") from error
 
@@ -79,8 +84,11 @@ class Spec:
 
 
 def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
-    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
-    says whether the technique has a latent code, and in how many stages it trains."""
+    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can.
+
+    Besides, it says whether the technique has a latent code, in how many stages it trains, within which limits its schedule
+    ends, and what its batches are.
+    """
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
             f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
@@ -93,8 +101,17 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     hyperparameters, options = spec.split()
     require(options.model.precision, choose_device(options.training.device))
     objective = objectives.create(spec.technique, hyperparameters)
-    described = load(spec.corpus, options.corpus).describe()
-    return {**described, "latent": objective.latent, "stages": objective.stages}
+    corpus = load(spec.corpus, options.corpus)
+    objective.plan(batches_per_epoch(corpus, options.training), options.training.max_epochs)
+    warnings = [*corpus.warnings(), *filter(None, [objective.warning()])]
+    return {
+        **corpus.describe(),
+        "latent": objective.latent,
+        "stages": objective.stages,
+        "limits": objective.limits(),
+        "batching": options.training.batching,
+        "warnings": warnings,
+    }
 
 
 def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
@@ -125,6 +142,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     torch.manual_seed(spec.seed)
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(corpus.vocabulary), options.model, corpus.lengths)
+    training = Training(model, objective, corpus, options.training, spec.seed, folder, report, stop)
     checkpoint.write_json(folder / VOCABULARY, corpus.vocabulary.words)
     checkpoint.write_json(
         folder / SPEC,
@@ -144,7 +162,6 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         "warnings": corpus.warnings(),
     }
     report("started", facts)
-    training = Training(model, objective, corpus, options.training, spec.seed, folder, report, stop)
     loaded = time.perf_counter()
     progress = training.run()
     trained = time.perf_counter()
@@ -177,6 +194,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         "technique": spec.technique,
         "corpus": spec.corpus,
         "params": dict(spec.values),
+        "hyperparameters": asdict(objective.hyperparameters),
         "metrics": metrics,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,

@@ -64,6 +64,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def batches_per_epoch(corpus: Corpus, options: TrainingOptions) -> int:
+    """Optimiser steps of an epoch."""
+    return math.ceil(len(corpus.splits["train"]) / options.batch_size)
+
+
 @dataclass
 class Progress:
     """Where training stands; a checkpoint's header."""
@@ -115,7 +120,7 @@ class Training:
     ) -> None:
         self.device = choose_device(options.device)
         require(model.options.precision, self.device)
-        self.batches_per_epoch = math.ceil(len(corpus.splits["train"]) / options.batch_size)
+        self.batches_per_epoch = batches_per_epoch(corpus, options)
         objective.plan(self.batches_per_epoch, options.max_epochs)
         self.model = model.to(self.device)
         self.objective = objective.to(self.device)
@@ -170,7 +175,7 @@ class Training:
             Failure: nan, disk or preempted; a preempted run has saved a checkpoint and goes on from it.
         """
         steps = self.options.max_epochs * self.batches_per_epoch
-        for warning in (self.objective.warning(steps), self._average_warning(steps)):
+        for warning in (self.objective.warning(), self._average_warning(steps)):
             if warning:
                 self.report("warning", {"message": warning})
         while not self.progress.finished:
@@ -191,8 +196,7 @@ class Training:
         now, train = self.progress, self.corpus.splits["train"]
         self.model.train()
         epoch_seed = self.seed * 100_003 + now.epoch
-        by_length = not (self.options.random_batches or self.objective.random_batches)
-        order = list(batches(train, self.options.batch_size, epoch_seed, by_length))
+        order = list(batches(train, self.options.batch_size, epoch_seed, self.options.batching == "length"))
         for number, indices in enumerate(order):
             if number < now.batch:
                 continue  # done before the checkpoint

@@ -115,7 +115,7 @@ def _row(
         dict(params),
         len(every),
         figures,
-        estimator_of(every[0], text_of(study.specification["corpus"])),
+        estimator_of(every[0], text_of(study.specification)),
         confirmed,
         tuple(trial.number for trial in trials),
     )

@@ -80,7 +80,7 @@ class Columns:
                 chosen = _read(params)
                 for name, column in self.params.items():
                     column += [found.get(name) for found in chosen]
-                valid, text = _read(metrics), text_of(self.study.specification["corpus"])
+                valid, text = _read(metrics), text_of(self.study.specification)
                 for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
                     self._add(self.figures[split], figures)
                     self.estimators[split] += [_estimator(found, text) for found in figures]
@@ -147,7 +147,7 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
     is_estimated = AXES[x].estimated or AXES[y].estimated
     made = {
-        own.columns.study.name: own.estimators if is_estimated else [text_of(own.columns.study.specification["corpus"])]
+        own.columns.study.name: own.estimators if is_estimated else [text_of(own.columns.study.specification)]
         for own in each
     }
     note = mixed(made)

@@ -21,12 +21,30 @@ ADDED = {
     "confirms": None,
 }
 """what a study made before these existed has"""
+RANDOM = ("infovae", "lagvae")
+"""techniques that had random batches when all others had batches by length"""
 OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "nll": ["minimize"],
     "nll,rate": ["minimize", "maximize"],
     "melbo": ["minimize"],
 }
 """what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification as it was stored, with what a study made by an older program had without saying so.
+
+    Before batches were random by default, its batches were by length, and the hyperparameters that no sampler chose had the
+    defaults of the space that is stored with it: both are fixed for what is trained from now on.
+    """
+    facts = {**ADDED, **stored}
+    if "batching" in facts:
+        return facts
+    fixed = dict(facts["fixed"])
+    chosen = fixed.pop("random_batches", facts["technique"] in RANDOM)
+    batching = "random" if chosen else "length"
+    defaults = {p["name"]: p["default"] for p in facts["space"]["parameters"] if not p["tuned"]}
+    return {**facts, "batching": batching, "fixed": {**defaults, "batching": batching, **fixed}}
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class Request:
             "technique": self.space.technique,
             "space": self.space.plain(),
             "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
+            "batching": corpus["batching"],
             "model": self.model,
             "fixed": dict(self.fixed),
             "sampler": self.sampler,

@@ -17,7 +17,7 @@ from tuner.database import Database
 from tuner.errors import Clash, Fault, Missing, Usage
 from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
-from tuner.specification import ADDED, IDENTITY, OBJECTIVES, Request, Rules
+from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.trials import STATES, Trial, best_of, epoch_of, shown_state
 
@@ -32,7 +32,7 @@ class Study:
 
     def __init__(self, database: Database, row: StudyRow) -> None:
         self.database = database
-        self.name, self.specification = row.name, {**ADDED, **row.specification}
+        self.name, self.specification = row.name, completed(row.specification)
         self.created_at, self.store = row.created_at, Store(row.folder)
         self._keep(row)
 
@@ -421,7 +421,7 @@ def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
     """
     if row.state == "deleting":
         raise Clash(f"study {row.name!r} is being deleted: finish that with `tuner delete {row.name}`.")
-    earlier = {**ADDED, **row.specification}
+    earlier = completed(row.specification)
     if earlier["warm_start"] and (wanted["warm_start"] or {}).get("study") == earlier["warm_start"]["study"]:
         wanted["warm_start"] = earlier["warm_start"]  # as it was then; that study may have gone on
     differs = [key for key in IDENTITY if earlier[key] != wanted[key]]

@@ -43,4 +43,5 @@ def create(technique: str, values: Mapping[str, Value]) -> Objective:
     if unknown:
         raise BadInput(f"{unknown[0]!r} is no hyperparameter of {technique}: it has {', '.join(known) or 'none'}.")
     objective: Objective = module.Technique(build(module.Hyperparameters, values))
+    objective.given = frozenset(values)
     return objective

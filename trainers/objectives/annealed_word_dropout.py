@@ -10,14 +10,20 @@ import torch
 from torch import Tensor
 
 from trainers.models import Batch, Output, SentenceModel
+from trainers.objectives.annealing import planned_growth
 from trainers.objectives.objective import Objective
 from trainers.objectives.word_dropout import drop_words
-from trainers.options import option
+from trainers.options import Value, option
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    gamma: float = option(2e-5, "γ, what the dropout rate falls by in one optimiser step", above=0, high=1)
+    gamma: float = option(
+        2e-5,
+        "γ, what the dropout rate falls by in one optimiser step; unless set, so much that it ends within max_epochs",
+        above=0,
+        high=1,
+    )
 
 
 class Technique(Objective):
@@ -27,6 +33,12 @@ class Technique(Objective):
     def __init__(self, hyperparameters: Hyperparameters) -> None:
         super().__init__(hyperparameters)
         self.register_buffer("rate", torch.tensor(1.0, dtype=torch.float64))
+
+    def planned(self) -> dict[str, Value]:
+        return {"gamma": planned_growth(self.hyperparameters.gamma, self.steps)}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        return {"gamma": (1 / self.steps, 1.0)}
 
     @property
     def settled(self) -> bool:
@@ -46,11 +58,11 @@ class Technique(Objective):
     def state(self) -> dict[str, float]:
         return {"word_dropout": self.rate.item()}
 
-    def warning(self, steps: int) -> str | None:
-        left = 1 - self.hyperparameters.gamma * steps
-        if left <= 0:
+    def warning(self) -> str | None:
+        left = 1 - self.hyperparameters.gamma * self.steps
+        if left <= 1e-9:
             return None
         return (
             f"annealed-word-dropout cannot end: with gamma = {self.hyperparameters.gamma:g} a step, {left:.2g} of the words are "
-            f"still dropped after the {steps} steps of max_epochs; a gamma of at least {1 / steps:.2g} ends it."
+            f"still dropped after the {self.steps} steps of max_epochs; a gamma of at least {1 / self.steps:.2g} ends it."
         )

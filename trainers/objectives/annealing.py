@@ -8,12 +8,22 @@ from torch import Tensor
 
 from trainers.models import Output
 from trainers.objectives.objective import Objective
-from trainers.options import option
+from trainers.options import Value, option
+
+
+def planned_growth(published: float, steps: int) -> float:
+    """A schedule's step that the plan of so many steps has time for: the published one, or half of the plan."""
+    return published if published * steps >= 1 else 2 / steps
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    gamma: float = option(2e-5, "γ, what β grows by in one optimiser step", above=0, high=1)
+    gamma: float = option(
+        2e-5,
+        "γ, what β grows by in one optimiser step; unless set, so much that it ends within max_epochs",
+        above=0,
+        high=1,
+    )
 
 
 class Annealed(Objective):
@@ -24,6 +34,14 @@ class Annealed(Objective):
     def __init__(self, hyperparameters: Any) -> None:
         super().__init__(hyperparameters)
         self.register_buffer("beta", torch.tensor(0.0, dtype=torch.float64))
+
+    def planned(self) -> dict[str, Value]:
+        if "anneal_epochs" in self.limits() and self.hyperparameters.anneal_epochs > self.epochs:
+            return {"anneal_epochs": max(self.epochs // 2, 1)}
+        return {}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        return {"anneal_epochs": (0, self.epochs)} if hasattr(self.hyperparameters, "anneal_epochs") else {}
 
     @property
     def growth(self) -> float:
@@ -47,17 +65,21 @@ class Annealed(Objective):
     def state(self) -> dict[str, float]:
         return {"beta": self.weight}
 
-    def warning(self, steps: int) -> str | None:
-        reached = self.growth * steps
+    def warning(self) -> str | None:
+        reached = self.growth * self.steps
         if reached >= 1 - 1e-9:
             return None
-        return (
-            f"β reaches {reached:.2g} of 1 in the {steps} steps of max_epochs; anneal_epochs = {self.epochs} ends it."
-        )
+        return f"β reaches {reached:.2g} of 1 in the {self.steps} steps of max_epochs; anneal_epochs = {self.epochs} ends it."
 
 
 class Technique(Annealed):
     hyperparameters: Hyperparameters
+
+    def planned(self) -> dict[str, Value]:
+        return {"gamma": planned_growth(self.hyperparameters.gamma, self.steps)}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        return {"gamma": (1 / self.steps, 1.0)}
 
     @property
     def growth(self) -> float:
@@ -66,11 +88,11 @@ class Technique(Annealed):
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + self.weight * output.rate).mean()
 
-    def warning(self, steps: int) -> str | None:
-        reached = self.growth * steps
-        if reached >= 1:
+    def warning(self) -> str | None:
+        reached = self.growth * self.steps
+        if reached >= 1 - 1e-9:
             return None
         return (
             f"annealing cannot end: with gamma = {self.growth:g} a step, β reaches {reached:.2g} of 1 in the "
-            f"{steps} steps of max_epochs; a gamma of at least {1 / steps:.2g} ends it."
+            f"{self.steps} steps of max_epochs; a gamma of at least {1 / self.steps:.2g} ends it."
         )

@@ -29,10 +29,6 @@ class Technique(Annealed):
         self.register_buffer("step", torch.tensor(0))
 
     @property
-    def steps(self) -> int:
-        return self.steps_per_epoch * self.epochs
-
-    @property
     def growth(self) -> float:
         return self.hyperparameters.cycles / (self.hyperparameters.fraction * self.steps)
 
@@ -55,7 +51,9 @@ class Technique(Annealed):
         else:
             super().after_step(output)
 
-    def warning(self, steps: int) -> str | None:
-        if steps >= self.hyperparameters.cycles:
+    def warning(self) -> str | None:
+        if self.steps >= self.hyperparameters.cycles:
             return None
-        return f"cyclic has {self.hyperparameters.cycles} cycles in {steps} steps of max_epochs: some have no step."
+        return (
+            f"cyclic has {self.hyperparameters.cycles} cycles in {self.steps} steps of max_epochs: some have no step."
+        )

@@ -11,7 +11,6 @@ above what `vanilla` reaches on the same corpus. MMD² as in `infovae`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +19,9 @@ from torch.optim import Optimizer, RMSprop
 from trainers.evaluation import EpochFigures
 from trainers.models import Output
 from trainers.objectives.infovae import mmd_squared
+from trainers.objectives.mdr import PUBLISHED_STEP, planned_step
 from trainers.objectives.objective import Objective
-from trainers.options import option
+from trainers.options import Value, option
 
 INFEASIBLE = 1e9
 """nats; ranks every epoch that breaks the constraint behind all that keep it"""
@@ -33,11 +33,14 @@ class Hyperparameters:
     m: float = option(0.005, "m, the largest MMD² allowed", low=0)
     alpha: float = option(1.0, "α, the weight of the mutual information's bound", above=0)
     u_0: float = option(1.0, "u and v, the multipliers, before the first step", above=0)
-    rho: float = option(1e-3, "ρ, RMSprop's step size on u and v", above=0)
+    rho: float = option(
+        PUBLISHED_STEP,
+        "ρ, RMSprop's step size on u and v; unless set, so much that they can settle within max_epochs",
+        above=0,
+    )
 
 
 class Technique(Objective):
-    random_batches: ClassVar[bool] = True  # as in infovae
     hyperparameters: Hyperparameters
 
     def __init__(self, hyperparameters: Hyperparameters) -> None:
@@ -53,6 +56,9 @@ class Technique(Objective):
         loss: Tensor = h.alpha * distortion + u * (distortion + rate - h.e) + v * (mmd - h.m)
         return loss
 
+    def planned(self) -> dict[str, Value]:
+        return {"rho": planned_step(self.steps)}
+
     def optimizers(self) -> list[Optimizer]:
         return [RMSprop([self.multipliers], lr=self.hyperparameters.rho, maximize=True)]
 
@@ -61,13 +67,13 @@ class Technique(Objective):
         neg_elbo = figures.distortion + figures.rate
         return INFEASIBLE + neg_elbo if neg_elbo > self.hyperparameters.e else figures.distortion
 
-    def warning(self, steps: int) -> str | None:
-        reach = self.hyperparameters.rho * steps
+    def warning(self) -> str | None:
+        reach = self.hyperparameters.rho * self.steps
         if reach >= 1:
             return None
         return (
-            f"lagvae's multipliers move by at most about {reach:.2g} in the {steps} steps of max_epochs, so its constraints may "
-            f"not be met; a rho of {1 / steps:.2g} or more moves them by 1."
+            f"lagvae's multipliers move by at most about {reach:.2g} in the {self.steps} steps of max_epochs, so its constraints "
+            f"may not be met; a rho of {1 / self.steps:.2g} or more moves them by 1."
         )
 
     def state(self) -> dict[str, float]:

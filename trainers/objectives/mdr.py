@@ -12,14 +12,25 @@ from torch.optim import Optimizer, RMSprop
 
 from trainers.models import Output
 from trainers.objectives.objective import Objective
-from trainers.options import option
+from trainers.options import Value, option
+
+PUBLISHED_STEP = 1e-3
+REACH = 4.0
+"""units that a multiplier may move by in all of a plan's steps: RMSprop moves it by about ρ a step"""
+
+
+def planned_step(steps: int) -> float:
+    """ρ of a multiplier that must settle within so many steps; never below the paper's."""
+    return max(PUBLISHED_STEP, REACH / steps)
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
     r: float = option(5.0, "r, the least rate wanted, in nats per sentence", above=0)
     u_0: float = option(1.01, "u, the multiplier, before the first step", above=0)
-    rho: float = option(1e-3, "ρ, RMSprop's step size on u", above=0)
+    rho: float = option(
+        PUBLISHED_STEP, "ρ, RMSprop's step size on u; unless set, so much that u can settle within max_epochs", above=0
+    )
 
 
 class Technique(Objective):
@@ -37,16 +48,19 @@ class Technique(Objective):
         rate = output.rate.mean()
         return output.distortion.mean() + rate + self.u.abs() * (self.hyperparameters.r - rate)
 
+    def planned(self) -> dict[str, Value]:
+        return {"rho": planned_step(self.steps)}
+
     def optimizers(self) -> list[Optimizer]:
         return [RMSprop([self.u], lr=self.hyperparameters.rho, maximize=True)]
 
-    def warning(self, steps: int) -> str | None:
-        reach = self.hyperparameters.rho * steps
+    def warning(self) -> str | None:
+        reach = self.hyperparameters.rho * self.steps
         if reach >= 1:
             return None
         return (
-            f"mdr's multiplier moves by at most about {reach:.2g} in the {steps} steps of max_epochs, so the rate may not "
-            f"settle at {self.hyperparameters.r:g}; a rho of {1 / steps:.2g} or more moves it by 1."
+            f"mdr's multiplier moves by at most about {reach:.2g} in the {self.steps} steps of max_epochs, so the rate may not "
+            f"settle at {self.hyperparameters.r:g}; a rho of {1 / self.steps:.2g} or more moves it by 1."
         )
 
     def state(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The hooks of a technique. The training loop calls them and knows no technique by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch.optim import Optimizer
 
 from trainers.evaluation import EpochFigures
 from trainers.models import Batch, Output, SentenceModel
-from trainers.options import ModelOptions
+from trainers.options import ModelOptions, Value
 
 EncoderStep = Callable[[], tuple[float, int]]
 """one optimiser step of the encoder alone; returns the batch's loss, summed over its sentences, and its tokens"""
@@ -21,15 +22,14 @@ class Objective(nn.Module):
     latent: ClassVar[bool] = True
     """False: the technique trains the RNNLM, which has no latent."""
 
-    random_batches: ClassVar[bool] = False
-    """True: a batch is a random sample of the text, for a loss that compares distributions over sentences; otherwise its
-    sentences are of near-equal length, which saves half of the work"""
-
     stages: ClassVar[int] = 1
     """how often training runs to convergence, each time up to max_epochs; `begin_stage` changes what is trained"""
 
     hyperparameters: Any
     """the technique's own dataclass; its module names the type"""
+
+    given: Collection[str] = ()
+    """hyperparameters that were set; a plan may change the others"""
 
     def __init__(self, hyperparameters: Any) -> None:
         super().__init__()
@@ -57,6 +57,21 @@ class Objective(nn.Module):
     def plan(self, steps_per_epoch: int, epochs: int) -> None:
         """Told before the first step what training will be at most, of one stage."""
         self.steps_per_epoch, self.epochs = steps_per_epoch, epochs
+        changed = {name: value for name, value in self.planned().items() if name not in self.given}
+        self.hyperparameters = replace(self.hyperparameters, **changed)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps at most, of one stage."""
+        return self.steps_per_epoch * self.epochs
+
+    def planned(self) -> dict[str, Value]:
+        """Defaults that depend on the plan, so that a schedule published for more steps does its work in these."""
+        return {}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest values with which the schedule ends within the plan, by hyperparameter."""
+        return {}
 
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         """What the model measures on a training batch; a technique may show the decoder other words."""
@@ -111,7 +126,6 @@ class Objective(nn.Module):
         """What of the objective changes, e.g. its KL weight, for the record of each epoch."""
         return {}
 
-    def warning(self, steps: int) -> str | None:
-        """A sentence if the schedule cannot do its work in `steps` optimiser steps."""
-        del steps
+    def warning(self) -> str | None:
+        """A sentence if the schedule cannot do its work within the plan."""
         return None
