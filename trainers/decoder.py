@@ -253,8 +253,9 @@ class TokenNLL(torch.autograd.Function):
         if buffer.numel() < size or (buffer.dtype, buffer.device) != (kind, states.device):
             buffer = states.new_empty(size, dtype=kind)
         shares = buffer[:size].view(len(weight), len(states))
-        scaled, words = (states * LOG2_E).to(kind).t(), weight.to(kind)
-        total, highest = _exponentials(words, scaled, (bias * LOG2_E).to(kind)[:, None], shares, states.dtype)
+        words = torch.cat([weight, bias[:, None]], dim=1).to(kind)
+        read = F.pad(states, (0, 1), value=1.0).mul_(LOG2_E).to(kind)  # the bias is one more unit, which spares a pass
+        total, highest = _exponentials(words, read.t(), shares, states.dtype)
         ctx.save_for_backward(states, weight, words, targets, total)
         ctx.shares, ctx.buffer, ctx.spare = shares, buffer, spare
         found: Tensor = (total.log2() + highest) / LOG2_E - (weight[targets] * states).sum(-1) - bias[targets]
@@ -269,7 +270,7 @@ class TokenNLL(torch.autograd.Function):
             raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
         shares, ctx.shares = ctx.shares, None
         scale, kind = gradient / total, words.dtype
-        by_states = (shares.t() @ words).to(states.dtype).mul_(scale[:, None])
+        by_states = (shares.t() @ words[:, :-1]).to(states.dtype).mul_(scale[:, None])
         by_states -= gradient[:, None] * weight[targets]
         by_weight = (shares @ (states * scale[:, None]).to(kind)).to(states.dtype)
         by_weight.index_add_(0, targets, states * -gradient[:, None])
@@ -279,21 +280,19 @@ class TokenNLL(torch.autograd.Function):
         return by_states, by_weight, by_bias, None, None, None
 
 
-def _exponentials(
-    words: Tensor, states: Tensor, bias: Tensor, out: Tensor, exact: torch.dtype
-) -> tuple[Tensor, Tensor | float]:
-    """Writes 2^(words·states + bias − highest) to `out` [V, n]; returns its sum over the words and `highest`, both of each state.
+def _exponentials(words: Tensor, states: Tensor, out: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor | float]:
+    """Writes 2^(words·states − highest) to `out` [V, n]; returns its sum over the words and `highest`, both of each state.
 
     `highest` is 0 but where the sum then leaves the range of 32 bits.
     """
     rows, columns = BLOCK[words.device.type]
     size = max(rows * columns // max(states.shape[1], 1), 16)
     total = states.new_zeros(states.shape[1], dtype=exact)
-    for block, own, part in zip(words.split(size), bias.split(size), out.split(size), strict=True):
-        total += torch.addmm(own, block, states, out=part).exp2_().sum(0, dtype=exact)
+    for block, part in zip(words.split(size), out.split(size), strict=True):
+        total += torch.mm(block, states, out=part).exp2_().sum(0, dtype=exact)
     if bool(((total > LEAST_SUM) & total.isfinite()).all()):
         return total, 0.0
-    highest = torch.addmm(bias, words, states, out=out).amax(0)
+    highest = torch.mm(words, states, out=out).amax(0)
     return out.sub_(highest).exp2_().sum(0, dtype=exact), highest.to(exact)
 
 

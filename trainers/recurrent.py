@@ -151,6 +151,11 @@ def _before(start: Tensor, states: Sequence[Tensor]) -> Tensor:
     return torch.cat([start, *(earlier[: len(later)] for earlier, later in pairwise(states))])
 
 
+def tanh_(a: Tensor) -> Tensor:
+    """tanh(a) in a's place, as 2σ(2a) − 1: PyTorch's own takes a processor eight times as long as σ."""
+    return a.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
 class _Product:
     """The product with one matrix at each step, what is multiplied being rounded to `kind`."""
 
@@ -198,7 +203,7 @@ class _GRU(torch.autograd.Function):
             h = h[: len(o)]
             times(bias, h, products)
             rz.add_(given_both).sigmoid_()
-            torch.addcmul(given_n, r, hidden, out=n).tanh_()
+            tanh_(torch.addcmul(given_n, r, hidden, out=n))
             h = torch.lerp(n, h, z, out=o)
         ctx.save_for_backward(gates, new, start, out, weight)
         ctx.sizes, ctx.kind = sizes, kind
@@ -264,10 +269,10 @@ class _LSTM(torch.autograd.Function):
         ):
             times(x, h[: len(x)], product)
             i_f.sigmoid_()
-            g.tanh_()
+            tanh_(g)
             o.sigmoid_()
             c = torch.mul(f, c[: len(x)], out=c_out).addcmul_(i, g)
-            h = torch.mul(o, torch.tanh(c, out=s), out=h_out)
+            h = torch.mul(o, tanh_(s.copy_(c)), out=h_out)
         ctx.save_for_backward(gates, cells, squashed, start, cell, out, weight)
         ctx.mark_non_differentiable(cells)
         ctx.sizes, ctx.kind = sizes, kind
