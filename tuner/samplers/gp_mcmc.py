@@ -203,10 +203,9 @@ class GPMCMCSampler(BaseSampler):
             return {}
         if self.earlier and study.directions != [StudyDirection.MINIMIZE]:
             raise ValueError("GPMCMCSampler takes earlier trials for one objective only, to be minimised.")
-        given = [search_space.keys() <= t.system_attrs.get(GIVEN, {}).keys() for t in study.get_trials(deepcopy=False)]
-        if given[trial.number]:
-            return {}
-        cube, place = Cube(search_space), trial.number - sum(given[: trial.number])
+        before = study.get_trials(deepcopy=False)[: trial.number]
+        given = sum(search_space.keys() <= t.system_attrs.get(GIVEN, {}).keys() for t in before)
+        cube, place = Cube(search_space), trial.number - given
         x, y, pending = self._history(study, trial, cube)
         enough = place + len(self.earlier) >= self._startup(len(cube.parts))
         if not enough or not (len(x) or self.earlier) or not cube.parts:
