@@ -103,9 +103,8 @@ class History:
         if given is not None:
             study.enqueue_trial(dict(given))
         trial = study.ask(self.distributions)
-        if (
-            given is not None
-        ):  # Optuna does not ask for what is given; genetic samplers mark here whom they descend from
+        if given is not None:
+            # Optuna does not ask for what is given, but here nsga2 marks the trials that later ones may descend from.
             sampler.sample_relative(study, self.storage.get_trial(trial._trial_id), {})
         frozen = self.storage.get_trial(trial._trial_id)
         self._open.add(number)
