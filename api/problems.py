@@ -82,6 +82,8 @@ COMMANDS = (
     (re.compile("--objectives"), "objective"),
     (re.compile("--set"), "fixed"),
     (re.compile("--study"), "name"),
+    (re.compile("--no-first-default"), "first_default = false"),
+    (re.compile("--first-default"), "first_default = true"),
 )
 
 

@@ -10,7 +10,7 @@ from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
 from tuner.specification import OBJECTIVES
 from tuner.studies import STUDY_STATES
-from tuner.trials import STATES
+from tuner.trials import SOURCES, STATES
 
 NAME = r"^[\w\-][\w.\-]{0,99}$"
 LARGEST = 2**53
@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     Metric: TypeAlias = str
     Axis: TypeAlias = str
     TrialState: TypeAlias = str
+    Source: TypeAlias = str
     StudyState: TypeAlias = str
     Objective: TypeAlias = str
 else:  # a type checker cannot follow what is listed elsewhere
     Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
     TrialState, StudyState, Objective = Literal[STATES], Literal[STUDY_STATES], Literal[tuple(OBJECTIVES)]
+    Source = Literal[SOURCES]
 
 
 class Body(BaseModel):
@@ -78,6 +80,9 @@ class NewStudy(Body):
     deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
     warm_start: Annotated[Name | None, Field(description="a study whose finished trials this one begins with")] = None
+    first_default: Annotated[
+        bool, Field(description="trial 0 has the technique's published values, not the sampler's")
+    ] = True
 
 
 class NewTrial(Body):
@@ -277,6 +282,7 @@ class Study(Summary):
     fixed: dict[str, Any]
     rules: Rules
     pruner: str
+    first_default: bool
     min_rate: float
     stop_when: float
     entropy: float | None
@@ -287,6 +293,7 @@ class Trial(BaseModel):
     number: int
     state: TrialState
     params: dict[str, Any]
+    source: Annotated[Source, Field(description="where its hyperparameters come from")]
     value: float | None
     metrics: dict[str, Any] | None
     seconds: float | None

@@ -75,6 +75,7 @@ def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
             "max_failures": rules.max_failures,
         },
         "pruner": facts["pruner"],
+        "first_default": facts["first_default"],
         "min_rate": facts["min_rate"],
         "stop_when": facts["stop_when"],
         "entropy": facts["corpus"]["entropy"],

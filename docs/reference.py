@@ -64,7 +64,7 @@ def commands() -> str:
             rows = []
             for p in command.params:
                 flags = (
-                    ", ".join(f"`{flag}`" for flag in p.opts)
+                    ", ".join(f"`{flag}`" for flag in [*p.opts, *p.secondary_opts])
                     if p.param_type_name == "option"
                     else f"`{p.metavar or p.name}`"
                 )

@@ -61,7 +61,13 @@ def test_a_study_is_made_once(client: TestClient, database: Database) -> None:
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"trials": 4}, "trials"), ({"seed": 1}, None), ({"timeout": 5.0}, "timeout"), ({"fixed": {"r": 5}}, None)],
+    [
+        ({"trials": 4}, "trials"),
+        ({"seed": 1}, None),
+        ({"timeout": 5.0}, "timeout"),
+        ({"fixed": {"r": 5}}, None),
+        ({"first_default": False}, None),
+    ],
 )
 def test_the_same_name_with_other_content_is_a_clash(
     client: TestClient, change: dict[str, Any], field: str | None
@@ -70,6 +76,23 @@ def test_the_same_name_with_other_content_is_a_clash(
     refused = client.post("/v1/studies", json={**NEW, **change})
     assert (refused.status_code, refused.json()["field"]) == (409, field)
     assert "exists with" in refused.json()["detail"]
+    assert "--" not in refused.json()["detail"]
+
+
+def test_a_study_begins_with_the_published_values_unless_told_not_to(client: TestClient) -> None:
+    made = client.post("/v1/studies", json=NEW).json()
+    assert (made["first_default"], made["counts"]["waiting"]) == (True, 1)
+    (first,) = client.get("/v1/studies/n/trials").json()["items"]
+    assert (first["source"], first["params"]["r"]) == ("published", 6.467)
+    asked = client.post("/v1/studies/n/trials", json={"params": {"r": 5.0}}).json()
+    assert (asked["number"], asked["source"]) == (1, "enqueued")
+    work = client.post("/v1/studies/n/ask", json={"worker": "far"}).json()
+    assert (work["number"], work["params"]) == (0, first["params"])
+    assert client.get("/v1/studies/n/trials/0").json()["source"] == "published"
+    without = client.post("/v1/studies", json={**NEW, "name": "without", "first_default": False}).json()
+    assert (without["first_default"], sum(without["counts"].values())) == (False, 0)
+    refused = client.post("/v1/studies", json={**NEW, "name": "without"})
+    assert "first_default (False, not True): go on with it by first_default = false, or" in refused.json()["detail"]
 
 
 BAD = [

@@ -185,6 +185,7 @@ WEIGHTS = "trials/0000/best.safetensors"
         (record(lambda r: r["trials"][0].update(state="gone")), True, "the trials"),
         (record(lambda r: r["trials"][0].update(artifacts="../../etc")), True, "the columns of tuner_trials"),
         (record(lambda r: r["trials"][0].update(params="r")), True, "params = 'r'"),
+        (record(lambda r: r["trials"][0]["attrs"].update({"tuner:source": "me"})), True, "a trial's source"),
         (record(lambda r: r["trials"].pop(0)), True, "the trials"),
         (record(lambda r: r["study"].update(folder="/")), True, "the columns of tuner_studies"),
         (record(lambda r: r["study"]["specification"].pop("space")), True, "the study"),
@@ -206,6 +207,16 @@ def test_what_was_not_packed_so_is_refused_and_leaves_nothing(
     assert left == []
     assert not (tmp_path / "evil").exists()
     unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")  # nothing stands in the way
+
+
+def test_a_bundle_from_before_first_default_is_read_and_trial_0s_source_comes_along(tmp_path: Path) -> None:
+    made = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 1, first_default=True)
+    run(made)
+    pack(made, tmp_path / "s.zip")
+    there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")
+    assert [t.source for t in there.trials()] == ["published"]
+    older = rewritten(tmp_path / "s.zip", record(lambda r: r["study"]["specification"].pop("first_default")), True)
+    assert unpack(other(tmp_path, "old"), older, tmp_path / "old").specification["first_default"] is False
 
 
 def test_every_byte_of_a_bundle_counts(study: Study, tmp_path: Path) -> None:

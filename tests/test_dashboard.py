@@ -131,6 +131,7 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
     expect(page.get_by_label("Trials")).to_be_focused()
     expect(page.get_by_label("Trials")).to_have_attribute("aria-invalid", "true")
 
+    expect(page.get_by_label("Begin with the published values")).to_be_checked()
     page.get_by_label("Trials").fill("200")
     page.get_by_label("Sampler", exact=True).select_option("random")
     page.locator("[data-key='fixed.gamma']").get_by_label("fix", exact=True).check()
@@ -151,6 +152,7 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
         expect(page.locator(".notice")).to_have_count(0)
         expect(page.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", "0")
         expect(pareto.locator(".plot.large")).to_have_attribute("data-drawn", re.compile("^[2-9]|[1-9][0-9]$"))
+        expect(rows.last).to_contain_text("published values")
         page.get_by_role("button", name="Stop mine").click()
         expect(page.locator(".lead .state")).to_have_text("stopped")
         expect(page.get_by_role("button", name="Start mine")).to_be_visible()
@@ -159,6 +161,7 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
 
     page.locator("section[aria-labelledby=trials-title] tbody a", has_text=re.compile("^0$")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Trial 0 of mine")
+    expect(page.locator(".lead")).to_contain_text("published values")
     page.get_by_text("As a table").click()
     expect(page.get_by_role("region", name="Validation figures by epoch").locator("tbody tr")).to_have_count(1)
     expect(page.get_by_role("region", name="Attempts").locator("tbody tr")).to_have_count(1)

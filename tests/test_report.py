@@ -14,7 +14,7 @@ def trial(number: int, nll: float, error: float | None, bias: float | None = 0.0
     if error is not None:
         facts = {"proposal": "tempered q", "error": error, "bias": bias}
     metrics = {"nll": nll, "estimator": facts}
-    return Trial(number, "complete", {}, nll, metrics, 1.0, None, None, None, None, f"s/{number}")
+    return Trial(number, "complete", {}, "sampler", nll, metrics, 1.0, None, None, None, None, f"s/{number}")
 
 
 def test_a_difference_within_two_errors_and_the_larger_bias_is_a_tie() -> None:
@@ -30,5 +30,5 @@ def test_without_a_stated_error_nothing_is_said(other: Trial) -> None:
 
 
 def test_a_trial_that_failed_ties_with_nothing() -> None:
-    failed = Trial(1, "failed", {}, None, None, 1.0, None, "nan", "the loss is nan", None, "s/1")
+    failed = Trial(1, "failed", {}, "sampler", None, None, 1.0, None, "nan", "the loss is nan", None, "s/1")
     assert report.tied(trial(0, 100.0, 0.1), [failed]) == []

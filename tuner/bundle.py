@@ -30,10 +30,10 @@ from tuner.errors import Clash, Fault, Usage
 from tuner.launch import check_name
 from tuner.samplers import SAMPLERS
 from tuner.space import Space
-from tuner.specification import IDENTITY, OBJECTIVES
+from tuner.specification import ADDED, IDENTITY, OBJECTIVES
 from tuner.studies import STUDY_STATES, Study, open_study
 from tuner.tables import AttemptRow, EpochRow, StudyRow, TrialRow
-from tuner.trials import OVER, STATES
+from tuner.trials import OVER, SOURCE, SOURCES, STATES
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -325,13 +325,15 @@ def _judge(content: Mapping[str, Any], files: Mapping[str, Any]) -> None:
                 raise ValueError(f"the columns of {table.__tablename__}")
             for key, value in row.items():
                 _judge_type(columns[key], value)
-    missing = [key for key in IDENTITY if key not in facts]
+    missing = [key for key in IDENTITY if key not in {**ADDED, **facts}]
     if missing or facts["objective"] not in OBJECTIVES or study["state"] not in STUDY_STATES or study["budget"] < 0:
         raise ValueError(f"the study {missing}")
     Space.of(facts["space"])
     numbers = [trial["number"] for trial in content["trials"]]
     if numbers != list(range(len(numbers))) or not all(trial["state"] in STATES for trial in content["trials"]):
         raise ValueError("the trials")
+    if not all(trial["attrs"].get(SOURCE, "sampler") in SOURCES for trial in content["trials"]):
+        raise ValueError("a trial's source")
     places = {int(found[1]) for name in files if (found := ENTRY.fullmatch(name))}
     own = {row["trial"] for key in ("epochs", "attempts") for row in content[key]}
     if not (places | own) <= set(numbers):

@@ -55,6 +55,7 @@ class Study(Summary):
     fixed: dict[str, Any]
     rules: dict[str, Any]
     pruner: str
+    first_default: bool
     min_rate: float
     stop_when: float
     entropy: float | None

@@ -65,6 +65,10 @@ TrialsOption = Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials
 SamplerSettingsOption = Annotated[
     list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
 ]
+FirstDefaultOption = Annotated[
+    bool,
+    typer.Option("--first-default/--no-first-default", help="Trial 0 has the published values, not the sampler's."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")]
 TimeoutOption = Annotated[
     str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")

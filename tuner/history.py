@@ -84,19 +84,37 @@ class History:
         if not STATES[row.state].is_finished():
             self._open.add(row.number)
 
-    def ask(self, number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Parameters of trial `number`, and the sampler's notes about the trial and about the study."""
+    def ask(
+        self, number: int, given: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Parameters of trial `number`, and the sampler's notes about the trial and about the study.
+
+        Args:
+            given: what the parameters shall be; the sampler then only takes note.
+        """
         facts = self.study.specification
         warm = facts["warm_start"]
         earlier = warm["observations"] if warm else ()
         options = facts["sampler_options"]
-        sampler = samplers.create(facts["sampler"], options, facts["seed"], number, self.distributions, earlier)
+        sampler = samplers.create(
+            facts["sampler"], options, facts["seed"], number, self.distributions, earlier, self._given()
+        )
         study = optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
+        if given is not None:
+            study.enqueue_trial(dict(given))
         trial = study.ask(self.distributions)
+        if given is not None:
+            # Optuna does not ask for what is given, but here nsga2 marks the trials that later ones may descend from.
+            sampler.sample_relative(study, self.storage.get_trial(trial._trial_id), {})
         frozen = self.storage.get_trial(trial._trial_id)
         self._open.add(number)
         params = {name: frozen.params[name] for name in self.distributions}
         return params, dict(frozen.system_attrs), dict(self.storage.get_study_system_attrs(self.id))
+
+    def _given(self) -> int:
+        """How many trials were given to the sampler, not proposed by it, and may count as its own: all but failed ones."""
+        trials = self.storage.get_all_trials(self.id, deepcopy=False)
+        return sum(samplers.GIVEN in t.system_attrs and t.state != TrialState.FAIL for t in trials)
 
 
 def _distributions(study: "Study") -> "dict[str, BaseDistribution]":

@@ -43,6 +43,8 @@ class Proposal:
     warm_start: str | None = None
     confirms: Mapping[str, Any] | None = None
     """the study and the trial whose configuration is trained again"""
+    first_default: bool = False
+    """whether trial 0 shall have the technique's published values, where something is searched and its space holds them"""
 
 
 def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
@@ -152,6 +154,13 @@ def prepare(
         say(f"warning: {warning}")
     if not p.space.searched(fixed):
         say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
+    first_default = p.first_default and bool(p.space.searched(fixed))
+    if first_default:
+        try:
+            p.space.published(fixed)
+        except Usage as error:
+            first_default = False
+            say(f"note: trial 0 of {p.name} is the sampler's and has not the published values: {error}")
     # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
     kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     request = Request(
@@ -170,6 +179,7 @@ def prepare(
         rules=p.rules,
         warm_start=taken,
         confirms=p.confirms,
+        first_default=first_default,
     )
     return request, described
 

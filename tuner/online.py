@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tuner.console import (
+    FirstDefaultOption,
     JsonOption,
     ModelOption,
     SamplerSettingsOption,
@@ -145,6 +146,7 @@ def launch(
     trials: TrialsOption = 8,
     sampler: Annotated[str, typer.Option("--sampler", help="What proposes trials.")] = DEFAULT,
     sampler_option: SamplerSettingsOption = None,
+    first_default: FirstDefaultOption = True,
     model: ModelOption = "tiny",
     pruner: Annotated[str, typer.Option("--pruner", help="Ends poor trials early.")] = "none",
     min_rate: Annotated[float, typer.Option("--min-rate", min=0, help="As of `tuner launch`.")] = 0.0,
@@ -165,7 +167,7 @@ def launch(
     made = _client().create(
         technique, trials, corpus=corpus, name=study, sampler=sampler, model=model, pruner=pruner, min_rate=min_rate,
         sampler_options=settings(sampler_option, "--sampler-option", "samples=20"), objective=objectives, stop_when=stop_when,
-        warm_start=warm_start, fixed=settings(set_), seed=seed, max_failures=max_failures,
+        warm_start=warm_start, first_default=first_default, fixed=settings(set_), seed=seed, max_failures=max_failures,
         timeout=seconds(timeout, "--timeout") if timeout else None, deadline=until.isoformat() if until else None,
     )  # fmt: skip
     if as_json:

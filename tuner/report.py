@@ -13,9 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.database import Database
-from tuner.metrics import FIGURES, METRICS
+from tuner.metrics import FIGURES, METRICS, estimator_of
 from tuner.studies import Study, open_study
-from tuner.trials import Trial
+from tuner.trials import FIRST, Trial
 
 if TYPE_CHECKING:
     from tuner.reproduction import Agreement
@@ -103,9 +103,12 @@ def _with_error(metrics: Mapping[str, Any]) -> str:
 
 
 def _note(trial: Trial) -> str:
+    notes = [f"{trial.source} values"] if trial.source in FIRST else []
     if trial.metrics and trial.metrics["collapsed"]:
-        return "collapsed"
-    return f"{trial.reason}: {trial.message}" if trial.reason else ""
+        notes.append("collapsed")
+    elif trial.reason:
+        notes.append(f"{trial.reason}: {trial.message}")
+    return "; ".join(notes)
 
 
 def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | None = None) -> Table:
@@ -158,6 +161,37 @@ def tied(best: Trial, trials: Sequence[Trial]) -> list[int]:
     return found
 
 
+def gain(study: Study) -> str | None:
+    """What the best trial gained over the published values, which trial 0 has; none if there is nothing to compare.
+
+    Both must be complete, and judged by the same estimator. By value, as they are ranked: a least rate counts.
+    """
+    facts, best = study.specification, study.best()
+    first = study.trial(0) if facts["first_default"] and best is not None else None
+    if best is None or first is None or first.value is None or best.value is None:
+        return None
+    assert first.metrics is not None
+    assert best.metrics is not None
+    if estimator_of(first.metrics, "") != estimator_of(best.metrics, ""):
+        return None
+    front = study.front()
+    judged = "MELBO" if facts["objective"] == "melbo" else "NLL"
+    judged += f" + max({facts['min_rate']:g} − R, 0)" if facts["min_rate"] else ""
+    said = f"trial 0 has the {first.source} values: {judged} {number(first.value)}"
+    if front:
+        return f"{said}, R {number(first.metrics['rate'])}; it is {'' if 0 in front else 'not '}on the front"
+    if best.number == 0:
+        return f"{said}; it is the best"
+    lower = first.value - best.value
+    said += f"; the best is {lower:.2f} lower" if lower >= 0.01 else "; the best is less than 0.01 lower"
+    unresolved = [t for t in (first, best) if (t.metrics or {})["estimator"].get("resolved") is False]
+    if facts["objective"] == "nll" and tied(best, [first]):
+        said += ", within the estimates' errors"
+    elif facts["objective"] == "nll" and unresolved:
+        said += f", but the estimate of trial {' and '.join(str(t.number) for t in unresolved)} is not resolved"
+    return said
+
+
 def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
     """Prints the last so many trials, and the best one wherever it is; returns them."""
     out, best, front = console(), study.best(), study.front()
@@ -199,6 +233,8 @@ def summary(study: Study) -> None:
     if equal:
         which = f"trial{'s' * (len(equal) > 1)} {', '.join(map(str, equal))}"
         out.print(f"{which} may be as good: the difference is within the estimates' errors")
+    if (gained := gain(study)) is not None:
+        out.print(gained)
     if facts["min_rate"]:
         out.print(f"ranked by NLL + max({facts['min_rate']:g} − R, 0)")
     if facts["corpus"]["entropy"] is not None:
@@ -320,7 +356,7 @@ def export(study: Study, form: str) -> str:
         return json.dumps(study.plain(), indent=1, ensure_ascii=False) + "\n"
     trials = study.trials()
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    head = ["number", "state", "value", "seconds", "reason", "message", "run"]
+    head = ["number", "state", "source", "value", "seconds", "reason", "message", "run"]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     evaluated = ("proposal", "samples", "sentences", "of", "seed", "split")

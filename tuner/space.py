@@ -56,6 +56,13 @@ class Parameter:
             return False
         return float(self.low or 0) <= value <= float(self.high or 0)
 
+    def holds(self, value: object) -> bool:
+        """Whether a sampler could propose it: it lies in the domain and on its steps."""
+        if not self.accepts(value):
+            return False
+        distribution = self.distribution()
+        return distribution._contains(distribution.to_internal_repr(value))
+
     def distribution(self) -> "BaseDistribution":
         """As Optuna's distribution."""
         from optuna import distributions
@@ -108,6 +115,24 @@ class Space:
     def searched(self, fixed: Mapping[str, Value]) -> tuple[Parameter, ...]:
         """The parameters that a sampler chooses, given those fixed by hand."""
         return tuple(p for p in self.parameters if p.tuned and p.name not in fixed)
+
+    def published(self, fixed: Mapping[str, Value]) -> tuple[dict[str, Value], bool]:
+        """Of each searched hyperparameter the published value, else its default; and whether any of them is published.
+
+        A space of a user's own that says nothing of a published value has the shipped space's.
+
+        Raises:
+            Usage: naming the first of these values that a sampler could not propose.
+        """
+        papers = {p.name: p.paper for p in (*load(self.technique).parameters, *self.parameters) if p.paper is not None}
+        searched = self.searched(fixed)
+        values = {p.name: papers.get(p.name, p.default) for p in searched}
+        for p in searched:
+            if not p.holds(values[p.name]):
+                raise Usage(
+                    f"{p.name} = {values[p.name]} is out of the search space's domain, {p.domain}: widen it to have it tried."
+                )
+        return self.checked(values), any(p.name in papers for p in searched)
 
     def corners(self, fixed: Mapping[str, Value]) -> list[dict[str, Value]]:
         """Its lowest and highest values and every choice, to be checked before anything is searched."""

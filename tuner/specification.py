@@ -9,7 +9,7 @@ from tuner.space import Space, Value
 
 IDENTITY = (
     "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
-    "warm_start", "confirms",
+    "warm_start", "confirms", "first_default",
 )  # fmt: skip
 """what must agree for a command to go on with a study"""
 ADDED = {
@@ -19,6 +19,7 @@ ADDED = {
     "stop_when": 0.0,
     "warm_start": None,
     "confirms": None,
+    "first_default": False,
 }
 """what a study made before these existed has"""
 RANDOM = ("infovae", "lagvae")
@@ -84,6 +85,8 @@ class Request:
     """another study's name and its observations (`warmstart.observations`)"""
     confirms: Mapping[str, Any] | None = None
     """the study and the trial whose configuration is trained again (`confirmation`)"""
+    first_default: bool = False
+    """whether trial 0 has the technique's published values (`Space.published`), and not a sampler's"""
 
     def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -100,6 +103,7 @@ class Request:
             "stop_when": self.stop_when,
             "warm_start": self.warm_start,
             "confirms": self.confirms,
+            "first_default": self.first_default,
             "seed": self.seed,
             "objective": self.objective,
             "version": __version__,

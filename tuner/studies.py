@@ -19,7 +19,7 @@ from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
 from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
-from tuner.trials import STATES, Trial, best_of, epoch_of, shown_state
+from tuner.trials import SOURCE, STATES, Trial, best_of, epoch_of, shown_state
 
 if TYPE_CHECKING:
     import optuna
@@ -279,13 +279,30 @@ class Study:
             mine = select(func.count()).where(TrialRow.study == self.name)
             number = session.execute(mine).scalar_one()
             study.budget = max(study.budget, number + 1)
-            row = TrialRow(study=self.name, number=number, state="waiting", params=chosen, attrs={}, created_at=now)
-            session.add(row)
-            row.revision = revise(session, self.name)
-            session.flush()
-            return Trial.of(row, now)
+            return Trial.of(self._wait(session, number, chosen, {SOURCE: "enqueued"}, now), now)
 
         return self.database.run(insert)
+
+    def _wait(self, session: Any, number: int, params: dict[str, Value], attrs: dict[str, Any], now: float) -> TrialRow:
+        """A trial for the next worker."""
+        row = TrialRow(study=self.name, number=number, state="waiting", params=params, attrs=attrs, created_at=now)
+        session.add(row)
+        row.revision = revise(session, self.name)
+        session.flush()
+        return row
+
+    def begin(self, session: Any) -> None:
+        """Trial 0 with the published values, entered with the study itself, so that nothing else can be trial 0.
+
+        The sampler is told of it as of one that it was asked for, since some learn only from trials that they have marked.
+        """
+        from tuner.history import History
+
+        values, published = self.space.published(self.specification["fixed"])
+        params, notes, study_notes = History(self).ask(0, values)
+        session.get_one(StudyRow, self.name).attrs = study_notes
+        source = "published" if published else "default"
+        self._wait(session, 0, params, {**notes, SOURCE: source}, self.created_at)
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state."""
@@ -323,6 +340,7 @@ class Study:
             "objective": facts["objective"],
             "min_rate": facts["min_rate"],
             "pruner": facts["pruner"],
+            "first_default": facts["first_default"],
             "state": self.state,
             "why": self.why,
             "rules": asdict(self.rules),
@@ -393,6 +411,8 @@ def go_on(
             )
             session.add(row)
             session.flush()
+            if request.first_default:
+                Study(database, row).begin(session)
             return row
         earlier = agree(row, wanted)
         row.budget = max(row.budget, request.trials)  # another worker may be at it
@@ -428,6 +448,8 @@ def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
     if differs:
         key = differs[0]
         remedy = "give the new one a name of its own with --study NAME"
+        if key == "first_default":
+            remedy = f"go on with it by --{'' if earlier[key] else 'no-'}first-default, or {remedy}"
         if wanted["confirms"]:  # which is named by what it confirms
             remedy = f"go on with it as it was made, or `tuner delete {row.name}` first"
         raise Clash(f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}.")

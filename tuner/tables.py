@@ -77,7 +77,7 @@ class TrialRow(Base):
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """what the sampler keeps about the trial"""
+    """what the sampler keeps about the trial, and its `trials.SOURCE`"""
     reason: Mapped[str | None] = mapped_column(default=None)
     message: Mapped[str | None] = mapped_column(default=None)
     losses: Mapped[int] = mapped_column(default=0)

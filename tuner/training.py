@@ -19,6 +19,7 @@ from tuner.console import (
     CorpusOption,
     DatabaseOption,
     EngineOption,
+    FirstDefaultOption,
     JsonOption,
     MemoryOption,
     ModelOption,
@@ -69,6 +70,7 @@ def launch(
         str, typer.Option("--sampler", help="What proposes trials: see `tuner samplers`.")
     ] = DEFAULT_SAMPLER,
     sampler_option: SamplerSettingsOption = None,
+    first_default: FirstDefaultOption = True,
     model: ModelOption = "tiny",
     pruner: Annotated[
         str, typer.Option("--pruner", help="Ends poor trials early: none, median, hyperband or dominated.")
@@ -152,6 +154,7 @@ def launch(
             nll=nll,
             rules=rules,
             warm_start=warm_start,
+            first_default=first_default,
         )
         for each in names
     ]
@@ -207,11 +210,14 @@ def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
 
 
 def _print_comparison(made: "list[Study]") -> None:
-    from tuner import paper
+    from tuner import paper, report
 
     rows = _comparison(made)
     if rows:
         print(paper.table(rows))
+    for study in made:
+        if (gained := report.gain(study)) is not None:
+            print(f"{study.name}: {gained}")
     print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))
     print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")
 

@@ -11,6 +11,13 @@ from tuner.tables import EpochRow, TrialRow
 OVER = ("complete", "failed", "pruned")
 """states that a trial does not leave"""
 STATES = (*OVER, "running", "waiting")
+SOURCES = ("sampler", "published", "default", "enqueued")
+"""where a trial's hyperparameters come from: published values, or defaults where none is published, are trial 0's; a person, a
+request or a sweep enqueues"""
+FIRST = ("published", "default")
+"""of these, what a trial 0 has that no sampler proposed"""
+SOURCE = "tuner:source"
+"""the attribute of a trial that holds it, but for a sampler's"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ class Trial:
     state: str
     """complete, failed, pruned, running, or waiting (goes on when the study does)"""
     params: dict[str, Value]
+    source: str
+    """one of `SOURCES`"""
     value: float | None
     metrics: dict[str, Any] | None
     seconds: float | None
@@ -43,6 +52,7 @@ class Trial:
             number=row.number,
             state="waiting" if row.state == "running" and not is_running else row.state,
             params=dict(row.params),
+            source=row.attrs.get(SOURCE, "sampler"),
             value=row.value if done else None,
             metrics=row.metrics,
             seconds=round(seconds, 3) if row.started_at is not None else None,

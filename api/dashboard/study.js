@@ -96,8 +96,9 @@ const sum = (counts) => Object.values(counts).reduce((total, value) => total + v
 /** An NLL with its standard error. */
 export const withError = (metrics) => (metrics?.nll_se != null ? `${number(metrics.nll)} ± ${metrics.nll_se.toPrecision(2)}` : number(metrics?.nll));
 
-/** What a trial's end deserves to be said. */
-export const remark = (trial) => (trial.metrics?.collapsed ? "collapsed" : trial.reason ? `${trial.reason}: ${trial.message ?? ""}` : "");
+/** What a trial's origin and end deserve to be said. */
+export const remark = (trial) => [["published", "default"].includes(trial.source) && `${trial.source} values`,
+  trial.metrics?.collapsed ? "collapsed" : trial.reason && `${trial.reason}: ${trial.message ?? ""}`].filter(Boolean).join("; ");
 
 /** The trials, newest first, a page at a time; the first page is live. */
 function trialList(study, metrics, query, signal) {

@@ -22,6 +22,8 @@ DEFAULT = "gp-map"
 """several times cheaper than `gp-mcmc`, and not measured to be worse (README, samplers)"""
 START = 4
 """trials before a model of the objective is used (PA's tool starts from 4 points)"""
+GIVEN = "fixed_params"
+"""Optuna's system attribute of a trial whose parameters were given, by their names"""
 GRID_POINTS = 5
 """values of a continuous hyperparameter in a grid"""
 
@@ -131,15 +133,21 @@ def create(
     number: int,
     space: "Mapping[str, BaseDistribution]",
     earlier: Sequence[Mapping[str, Any]] = (),
+    given: int = 0,
 ) -> "BaseSampler":
     """The sampler that proposes trial `number` of a study with this seed over this space, told `earlier` ones of another study.
+
+    Args:
+        given: trials so far that it did not propose: Optuna's samplers count them as points of their start, which would have so
+            many fewer. Ours see for themselves.
 
     Raises:
         Usage: if the sampler or one of its options is unknown or not allowed, cannot be told, or a package is missing.
     """
     entry = _entry(name)
     kind = _load(name, entry)
-    known = set(inspect.signature(kind).parameters)
+    signature = inspect.signature(kind).parameters
+    known = set(signature)
     if earlier and "earlier" not in known:
         raise Usage(
             f"sampler {name!r} knows the trials of its own study alone: --warm-start needs gp-mcmc or gp-map, or none of it."
@@ -149,16 +157,21 @@ def create(
         "search_space": dict(space),
         "earlier": earlier,
     }
-    given = {key: value for key, value in own.items() if key in known}
-    free = sorted(known - set(given) - {"self", "args", "kwargs"})
+    own = {key: value for key, value in own.items() if key in known}
+    free = sorted(known - set(own) - {"self", "args", "kwargs"})
     for option in options:
         if option not in free:
             has = ", ".join(free) or "none"
             raise Usage(f"sampler {name!r} has no option {option!r}: it has {has}.", f"sampler_options.{option}")
+    settings = {**entry.defaults, **options, **own}
+    if (start := "n_startup_trials") in known:
+        count = settings.get(start, signature[start].default)
+        if isinstance(count, int):
+            settings[start] = count + given
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks some options as experimental
         try:
-            sampler: BaseSampler = kind(**{**entry.defaults, **options, **given})
+            sampler: BaseSampler = kind(**settings)
         except ImportError as error:
             remedy = f"pip install '{entry.extra}'" if entry.extra else "install what it needs"
             raise Usage(f"sampler {name!r} cannot be loaded ({error}): {remedy}.") from error

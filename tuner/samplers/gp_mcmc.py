@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.optimize import minimize
 from scipy.stats import qmc
 
-from tuner.samplers import hmc
+from tuner.samplers import GIVEN, hmc
 from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest
 from tuner.samplers.cube import Cube
 from tuner.samplers.gp import Posterior, Processes, prior_mode
@@ -107,7 +107,8 @@ class GPMCMCSampler(BaseSampler):
             a study share one quasi-random start.
         search_space: the space, where it is known and the same for all trials. Without it the parameters that all finished
             trials have in common are modelled, and others drawn independently of them.
-        n_startup: trials from a Sobol sequence before the model; None: 4 for up to 3 parameters, 2 a parameter above.
+        n_startup: trials from a Sobol sequence before the model, enqueued ones not counted; None: 4 for up to 3 parameters, 2 a
+            parameter above.
         inference: `mcmc` marginalises the hyperparameters, `map` takes their mode.
         samples, leapfrog, burn_in: of HMC, the paper's 10, 20 and 100.
         thin: iterations a sample; 1 keeps each (GPyOpt's default is 10).
@@ -202,11 +203,13 @@ class GPMCMCSampler(BaseSampler):
             return {}
         if self.earlier and study.directions != [StudyDirection.MINIMIZE]:
             raise ValueError("GPMCMCSampler takes earlier trials for one objective only, to be minimised.")
-        cube = Cube(search_space)
+        before = study.get_trials(deepcopy=False)[: trial.number]
+        given = sum(search_space.keys() <= t.system_attrs.get(GIVEN, {}).keys() for t in before)
+        cube, place = Cube(search_space), trial.number - given
         x, y, pending = self._history(study, trial, cube)
-        enough = trial.number + len(self.earlier) >= self._startup(len(cube.parts))
+        enough = place + len(self.earlier) >= self._startup(len(cube.parts))
         if not enough or not (len(x) or self.earlier) or not cube.parts:
-            return self._quasi_random(cube, trial.number)
+            return self._quasi_random(cube, place)
         propose = self._propose if y.shape[1] == 1 else self._propose_for_two
         memory = self._memory(study, trial, _digest(search_space), len(x) + len(self.earlier))
         point, diagnostics, chains = propose(cube, x, y, pending, trial.number, memory.ends)

@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import GridSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from tuner.samplers import GIVEN
 
 
 def values(distribution: BaseDistribution, points: int) -> list[Any]:
@@ -30,3 +34,15 @@ class Grid(GridSampler):
         if points < 1:
             raise ValueError(f"points = {points} is not allowed: it must be at least 1.")
         super().__init__({name: values(d, points) for name, d in search_space.items()}, seed=seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Optuna gives trial n the combination n. If trial 0 was given one, that takes place 0, so that it is not tried again."""
+        first = study.get_trials(deepcopy=False)[0].system_attrs.get(GIVEN, {})
+        combination = tuple(first.get(name) for name in self._param_names)
+        if first and combination in self._all_grids:
+            place = self._all_grids.index(combination)
+            self._all_grids[0], self._all_grids[place] = combination, self._all_grids[0]
+            if trial.number == 0:
+                for key, value in (("grid_id", 0), ("search_space", self._search_space)):
+                    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+        super().before_trial(study, trial)
