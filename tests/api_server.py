@@ -22,7 +22,7 @@ from tuner import trainer
 from tuner.database import Database
 
 ROOT = Path(__file__).parent.parent
-DESCRIBED = {**CORPUS, "latent": True, "stages": 1, "warnings": []}
+DESCRIBED = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
 
 
 def application(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> FastAPI:

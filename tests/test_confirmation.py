@@ -104,7 +104,7 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
 def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    described = {**CORPUS, "latent": True, "stages": 1, "warnings": []}
+    described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
     monkeypatch.setattr(trainer, "check", lambda spec, corners: described)
     study = make(database, tmp_path, 1)
     fill(study, metrics(101.0))

@@ -140,3 +140,25 @@ def test_set_values_keep_their_types() -> None:
         "cuda",
     ]
     assert isinstance(parse_value("3"), int)
+
+
+def test_a_domain_ends_where_a_schedule_would_not_end_in_the_plan() -> None:
+    own = space.load("annealing")
+    found = own.within({"gamma": (1 / 756, 1.0)}, {"gamma": 2 / 756}, {})
+    gamma = found["gamma"]
+    assert (gamma.low, gamma.high, gamma.default) == (1 / 756, 1e-2, 2 / 756)
+    assert found.published({}) == ({"gamma": 2 / 756}, False)  # the published one would not end
+    assert Space.of(found.plain()) == found
+    assert own.within({"gamma": (1 / 756, 1.0)}, {"gamma": 2e-5}, {"gamma": 1e-3}) == own  # set by hand
+    long = own.within({"gamma": (1e-5, 1.0)}, {"gamma": 2e-5}, {})
+    assert (long["gamma"].low, long.published({})) == (1e-5, ({"gamma": 2e-5}, True))
+    few = own.within({"gamma": (0.25, 1.0)}, {"gamma": 0.5}, {})["gamma"]
+    assert (few.low, few.high, few.default) == (0.25, 0.25, 0.25)
+
+
+def test_a_whole_numbers_domain_is_narrowed_to_whole_numbers() -> None:
+    found = space.load("pretrained-fb").within({"anneal_epochs": (0, 9)}, {"anneal_epochs": 4}, {})["anneal_epochs"]
+    assert (found.low, found.high, found.default) == (5, 9, 5)
+    assert isinstance(found.high, int)
+    assert isinstance(found.default, int)
+    assert space.load("mdr").within({}, {}, {}) == space.load("mdr")

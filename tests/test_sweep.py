@@ -23,7 +23,14 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(spec: Mapping[str, Any], corners: list[Mapping[str, Any]]) -> dict[str, Any]:
         if "d_z" in spec["values"] and spec["technique"] == "rnnlm":
             raise Usage("d_z makes no sense without a code.")
-        return {**CORPUS, "latent": spec["technique"] != "rnnlm", "stages": 1, "warnings": []}
+        return {
+            **CORPUS,
+            "latent": spec["technique"] != "rnnlm",
+            "stages": 1,
+            "limits": {},
+            "planned": {},
+            "warnings": [],
+        }
 
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     monkeypatch.setattr(trainer, "check", check)

@@ -62,6 +62,13 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
     ):
         with pytest.raises(Usage, match=re.escape(message)):
             warmstart.observations(database, study, domains)
+    for judged, message in (
+        ({"batching": "length"}, "was judged with batching = random, not length: such figures are not to be ranked"),
+        ({"batching": "random", "nll": "q"}, "was judged with nll = the default, not q"),
+    ):
+        with pytest.raises(Usage, match=message):
+            warmstart.observations(database, "first", wanted, judged=judged)
+    assert warmstart.observations(database, "first", wanted, judged={"batching": "random"})
     taken = warmstart.observations(database, "first", wanted)
     with pytest.raises(
         Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"

@@ -87,7 +87,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can.
 
     Besides, it says whether the technique has a latent code, in how many stages it trains, within which limits its schedule
-    ends, and what its batches are.
+    ends, its hyperparameters in that plan, and what its batches are.
     """
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
@@ -109,6 +109,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         "latent": objective.latent,
         "stages": objective.stages,
         "limits": objective.limits(),
+        "planned": asdict(objective.hyperparameters),
         "batching": options.training.batching,
         "warnings": warnings,
     }

@@ -117,23 +117,25 @@ def prepare(
             f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {p.sampler}.",
             "stop_when",
         )
+    if p.warm_start is not None and several:
+        raise Usage(
+            f"--warm-start {p.warm_start!r} is for one objective: leave it out with --objectives {p.objective}.",
+            "warm_start",
+        )
     fixed = p.space.checked({**p.fixed, **judged_by(p.nll, p.fixed)})
-    distributions = {q.name: q.distribution() for q in p.space.searched(fixed)}
-    taken = None
-    if p.warm_start is not None:
-        if several:
-            raise Usage(
-                f"--warm-start {p.warm_start!r} is for one objective: leave it out with --objectives {p.objective}.",
-                "warm_start",
-            )
-        with _in("warm_start"):
-            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, fixed)
-    samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     check_name(p.name)
     spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
     say(f"checking {p.space.technique} on {p.corpus} …")
     with _in("fixed", fixed):
         described = trainer.check(spec, p.space.corners(fixed))
+    space = p.space.within(described["limits"], described["planned"], fixed)
+    distributions = {q.name: q.distribution() for q in space.searched(fixed)}
+    taken = None
+    if p.warm_start is not None:
+        with _in("warm_start"):
+            judged = {**fixed, "batching": described["batching"]}
+            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged)
+    samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     if p.objective != "nll" and not described["latent"]:
         raise Usage(
             f"--objectives {p.objective} is not allowed for {p.space.technique}, which has no latent code.",
@@ -152,19 +154,22 @@ def prepare(
         )
     for warning in described["warnings"]:
         say(f"warning: {warning}")
-    if not p.space.searched(fixed):
+    for q in space.searched(fixed):
+        if q.planned:
+            say(f"note: {q.name} is searched from {q.domain}, where its schedule ends within max_epochs")
+    if not space.searched(fixed):
         say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
-    first_default = p.first_default and bool(p.space.searched(fixed))
+    first_default = p.first_default and bool(space.searched(fixed))
     if first_default:
         try:
-            p.space.published(fixed)
+            space.published(fixed)
         except Usage as error:
             first_default = False
             say(f"note: trial 0 of {p.name} is the sampler's and has not the published values: {error}")
     # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
     kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     request = Request(
-        p.space,
+        space,
         p.corpus,
         p.model,
         kept,

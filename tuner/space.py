@@ -3,8 +3,8 @@
 import json
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class Parameter:
     paper: Value | None = None
     unit: str = ""
     tuned: bool = True
+    planned: bool = False
+    """its domain and default follow from the plan of training, in which the published schedule would not end"""
 
     @property
     def domain(self) -> str:
@@ -124,8 +126,10 @@ class Space:
         Raises:
             Usage: naming the first of these values that a sampler could not propose.
         """
-        papers = {p.name: p.paper for p in (*load(self.technique).parameters, *self.parameters) if p.paper is not None}
         searched = self.searched(fixed)
+        known = (*load(self.technique).parameters, *self.parameters)
+        planned = {p.name for p in searched if p.planned}
+        papers = {p.name: p.paper for p in known if p.paper is not None and p.name not in planned}
         values = {p.name: papers.get(p.name, p.default) for p in searched}
         for p in searched:
             if not p.holds(values[p.name]):
@@ -133,6 +137,32 @@ class Space:
                     f"{p.name} = {values[p.name]} is out of the search space's domain, {p.domain}: widen it to have it tried."
                 )
         return self.checked(values), any(p.name in papers for p in searched)
+
+    def within(
+        self, limits: Mapping[str, Sequence[float]], planned: Mapping[str, Value], fixed: Mapping[str, Value]
+    ) -> "Space":
+        """The space without the values with which a schedule would not end within the plan of training.
+
+        Args:
+            limits: least and greatest value, by hyperparameter.
+            planned: the defaults in this plan.
+        """
+
+        def narrowed(p: Parameter) -> Parameter:
+            if not p.tuned or p.name in fixed or p.name not in limits or p.low is None or p.high is None:
+                return p
+            least, most = limits[p.name]
+            low, high = (min(max(end, least), most) for end in (p.low, p.high))
+            if (low, high) == (p.low, p.high):
+                return p
+            usual = p.paper if p.paper is not None else p.default
+            if low <= float(usual) <= high:
+                return replace(p, low=low, high=high)
+            default = min(max(float(planned[p.name]), low), high)
+            kind = int if p.type == "int" else float
+            return replace(p, low=kind(low), high=kind(high), default=kind(default), planned=True)
+
+        return replace(self, parameters=tuple(map(narrowed, self.parameters)))
 
     def corners(self, fixed: Mapping[str, Value]) -> list[dict[str, Value]]:
         """Its lowest and highest values and every choice, to be checked before anything is searched."""

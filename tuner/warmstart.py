@@ -11,8 +11,8 @@ from tuner.studies import open_study
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-ESTIMATOR = ("nll", "nll_samples", "nll_sentences")
-"""options that decide what an NLL was estimated by"""
+JUDGED = ("nll", "nll_samples", "nll_sentences", "batching")
+"""options that must agree before two studies' NLLs may be ranked together"""
 
 
 def observations(
@@ -37,13 +37,14 @@ def observations(
             f"--warm-start {name!r} is judged by {study.specification['objective']}, not by {objective}: name one of the same."
         )
     fixed = study.specification["fixed"]
-    if judged is not None:
-        for key in ESTIMATOR:
-            if fixed.get(key) != judged.get(key):
-                raise Usage(
-                    f"--warm-start {name!r} was judged with {key} = {fixed.get(key, 'the default')}, not "
-                    f"{judged.get(key, 'the default')}: figures of different estimators are not ranked together; set the same."
-                )
+    had = {**fixed, "batching": study.specification["batching"]}
+    wanted = had if judged is None else judged
+    for key in JUDGED:
+        if had.get(key) != wanted.get(key):
+            raise Usage(
+                f"--warm-start {name!r} was judged with {key} = {had.get(key, 'the default')}, not "
+                f"{wanted.get(key, 'the default')}: such figures are not to be ranked together; set the same."
+            )
     theirs = {p.name: p.distribution() for p in study.space.searched(fixed)}
     if set(theirs) != set(space):
         raise Usage(
