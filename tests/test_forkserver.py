@@ -221,7 +221,7 @@ def test_a_worker_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tuner import trainer; from tuner.trainer import Trainer, fork_server\n"
         f"trainer.COMMAND = (sys.executable, {str(STUB)!r})\n"
-        "trainer = Trainer('train', '{}', Path('s-0-x'), server=fork_server())\n"
+        "server = fork_server(); trainer = Trainer('train', '{}', Path('s-0-x'), server=server)\n"
         "print(next(trainer.events()), flush=True); sys.stdin.read()"
     )
     worker = subprocess.Popen(

@@ -2,8 +2,8 @@
 
 Its standard input is a Unix socket, with which it ends. A request is 8 bytes, the length of what follows, and a JSON object:
 {"arguments": ["train", …], "environment": {…}, "memory": bytes of data it may have, 0: any}. Four descriptors come along: the
-trainer's standard input, output and error, and a socket for the answers, a JSON object a line: {"pid": 7}, with a descriptor of
-that process, or {"refused": why}; then {"code": 0}, its exit code, or minus the signal that ended it.
+trainer's standard input, output and error, and a socket for two answers, a JSON object each: {"pid": 7}, with a descriptor of
+that process, then {"code": 0}, its exit code, or minus the signal that ended it.
 
 Every trainer is a process and a session of its own: what it does to its memory, its environment, its signals or a GPU ends with
 it. It goes on if this process is killed. Nothing here may start a thread or use a GPU: neither outlives a fork.
@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import select
+import signal
 import socket
 import sys
 import traceback
@@ -84,8 +85,9 @@ def serve(run: Callable[[], int]) -> None:
                 return
             try:
                 pid = os.fork()
-            except OSError as error:
-                _answer(answers, {"refused": str(error)})
+            except OSError as error:  # no room for it: as if it had been killed at once
+                os.write(standard[2], f"{error}\n".encode())
+                _answer(answers, {"code": -signal.SIGKILL})
                 answers.close()
             else:
                 if pid == 0:
@@ -130,7 +132,7 @@ def _read(control: socket.socket, length: int) -> bytes:
 def _answer(answers: socket.socket, facts: dict[str, Any], *descriptors: int) -> None:
     """Who asked may have gone: then nobody need know."""
     with suppress(OSError):
-        socket.send_fds(answers, [json.dumps(facts).encode() + b"\n"], descriptors)
+        socket.send_fds(answers, [json.dumps(facts).encode()], descriptors)
 
 
 def _become(request: dict[str, Any], standard: list[int]) -> None:

@@ -11,11 +11,10 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
-
-from tuner.errors import Fault
 
 HEADER = 8
 """bytes that say how long a request is"""
@@ -33,27 +32,16 @@ def is_possible() -> bool:
 
 
 class Forked:
-    """A process that the fork server has started; as much of `subprocess.Popen` as a trainer's needs.
-
-    Raises:
-        Fault: if the system has no room for another process.
-    """
+    """A process that the fork server starts as soon as it can; as much of `subprocess.Popen` as a trainer's needs."""
 
     def __init__(
         self, server: "subprocess.Popen[bytes]", answers: socket.socket, stdin: IO[str], stdout: IO[str]
     ) -> None:
         self.stdin, self.stdout = stdin, stdout
-        self._answers, self._lock = answers, threading.Lock()
+        self._server, self._answers = server, answers
+        self._lock = threading.Lock()
         self._handle: int | None = None
         self._code: int | None = None
-        said, descriptors, _, _ = socket.recv_fds(answers, ANSWER, 1)
-        if descriptors:
-            (self._handle,) = descriptors
-        elif said:
-            self.close()
-            raise Fault(f"the trainer cannot be started ({json.loads(said)['refused']}).")
-        else:  # the server has died at it, as the trainer itself would have
-            self._code = server.wait()
 
     def poll(self) -> int | None:
         """Its exit code, or minus the signal that ended it; none while it runs."""
@@ -70,18 +58,26 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: if it has not ended by then.
         """
-        if self._code is None:
-            waiting = select.poll()
-            assert self._handle is not None, "It is closed."
-            waiting.register(self._handle, select.POLLIN)
-            if not waiting.poll(None if timeout is None else timeout * 1000):
-                raise subprocess.TimeoutExpired("trainer", timeout or 0)
-            with self._lock:
-                if self._code is None:
-                    said = self._answers.recv(ANSWER)
-                    # Nobody knows if the server was killed too: most likely by the same hand.
-                    self._code = int(json.loads(said)["code"]) if said else -signal.SIGKILL
+        until = None if timeout is None else time.monotonic() + timeout
+        while self._code is None:
+            left = None if until is None else max(until - time.monotonic(), 0.0)
+            if not _is_readable(self._answers.fileno() if self._handle is None else self._handle, left):
+                raise subprocess.TimeoutExpired("trainer", timeout or 0.0)
+            self._hear()
         return self._code
+
+    def _hear(self) -> None:
+        """The next answer, if there is one: that it has begun, or how it has ended."""
+        with self._lock:
+            if self._code is not None or not _is_readable(self._answers.fileno(), 0.0):
+                return
+            said, descriptors, _, _ = socket.recv_fds(self._answers, ANSWER, 1)
+            if descriptors:
+                (self._handle,) = descriptors
+            elif said:
+                self._code = int(json.loads(said)["code"])
+            else:  # the server has been killed: if it had begun this one, nobody knows, and most likely by the same hand
+                self._code = -signal.SIGKILL if self._handle is not None else self._server.wait()
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
@@ -90,9 +86,17 @@ class Forked:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
+        if self._handle is None:
+            self._hear()
         with self._lock, suppress(ProcessLookupError):
+            if self._code is not None:
+                return
             if self._handle is not None:
                 signal.pidfd_send_signal(self._handle, number)
+            elif number == signal.SIGKILL:
+                self._server.kill()  # it hangs
+            else:
+                self.stdin.close()  # with which it ends as soon as it has begun
 
     def close(self) -> None:
         """Once it has ended."""
@@ -102,7 +106,13 @@ class Forked:
         with self._lock:
             if self._handle is not None:
                 os.close(self._handle)
-                self._handle = None
+
+
+def _is_readable(descriptor: int, timeout: float | None) -> bool:
+    """Waits so many seconds; None: for ever."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(None if timeout is None else timeout * 1000))
 
 
 class ForkServer:
@@ -128,26 +138,23 @@ class ForkServer:
             errors: what it says on standard error goes there, and what a server says that has to be started for it.
 
         Raises:
-            OSError, Fault: if it cannot be started.
+            OSError: if no server can be started.
         """
         body = json.dumps({"arguments": arguments, "environment": dict(environment), "memory": memory}).encode()
-        stdin, ours = os.pipe()
-        theirs, stdout = os.pipe()
-        mine, answers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with self._lock:
-                server, control = self._running(errors)
-                with suppress(ConnectionError):  # it has died just now
-                    socket.send_fds(
-                        control, [len(body).to_bytes(HEADER, "big")], [stdin, stdout, errors.fileno(), answers.fileno()]
-                    )
-                    control.sendall(body)
-        finally:
-            os.close(stdin)
-            os.close(stdout)
-            answers.close()
-        pipes = os.fdopen(ours, "w", encoding="utf-8"), os.fdopen(theirs, encoding="utf-8", errors="replace")
-        return Forked(server, mine, *pipes)
+        head = len(body).to_bytes(HEADER, "big")
+        with self._lock:
+            server, control = self._running(errors)
+            stdin, to_stdin = os.pipe()
+            from_stdout, stdout = os.pipe()
+            answers, to_answers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with suppress(ConnectionError):  # it has died just now
+                socket.send_fds(control, [head], [stdin, stdout, errors.fileno(), to_answers.fileno()])
+                control.sendall(body)
+        os.close(stdin)
+        os.close(stdout)
+        to_answers.close()
+        written = os.fdopen(to_stdin, "w", encoding="utf-8")
+        return Forked(server, answers, written, os.fdopen(from_stdout, encoding="utf-8", errors="replace"))
 
     def _running(self, errors: IO[str]) -> "tuple[subprocess.Popen[bytes], socket.socket]":
         if self._server is None or self._control is None or self._server.poll() is not None:
