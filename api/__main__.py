@@ -56,7 +56,8 @@ def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
     runs = ["--runs", str(settings.runs)]
     found = []
     if settings.workers:
-        found.append(["tuner", "worker", "--workers", str(settings.workers), *runs])
+        threads = [] if settings.threads is None else ["--threads", str(settings.threads)]
+        found.append(["tuner", "worker", "--workers", str(settings.workers), *threads, *runs])
     if optuna_port is not None:
         names = [part for name in settings.hosts for part in ("--allowed-host", name)]
         place = ["--host", settings.host, "--port", str(optuna_port), "--rate", str(settings.rate)]

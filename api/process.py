@@ -27,6 +27,7 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--with-workers", type=int, default=0, metavar="K")
+    parser.add_argument("--threads", type=int, help="of a worker's trainer")
     parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second of one client; 0: any")
@@ -49,6 +50,7 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
         host=parsed.host,
         hosts=tuple(parsed.allowed_host),
         workers=parsed.with_workers,
+        threads=parsed.threads,
         rate=parsed.rate,
         streams=parsed.streams,
     )

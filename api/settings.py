@@ -27,6 +27,8 @@ class Settings:
     """names beside `host` and this machine's own under which requests may come"""
     workers: int = 0
     """that are started beside the server"""
+    threads: int | None = None
+    """of their trainers; None: as the environment says, else 1"""
     rate: float = 100.0
     """requests a second that one key, or one address without a key, may make in the long run; 0: any"""
     freshness: float = 0.1

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from trainers import forkserver
+
 PREEMPTED = 75
 
 
@@ -19,7 +21,7 @@ def say(event: str, **facts: object) -> None:
 
 
 def main() -> int:
-    spec, folder = json.loads(sys.argv[3]), Path(sys.argv[4])
+    spec, folder = json.loads(sys.argv[-2]), Path(sys.argv[-1])
     folder.mkdir(parents=True, exist_ok=True)
     behaviours = json.loads(os.environ.get("STUB", "{}"))
     behaviour = behaviours.get(folder.name.split("-")[-2].lstrip("0") or "0", behaviours.get("*", "train"))
@@ -97,8 +99,15 @@ def main() -> int:
     return 0
 
 
-try:
-    sys.exit(main())
-except MemoryError:
-    say("failed", reason="oom", message="out of memory.")
-    sys.exit(1)
+def guarded() -> int:
+    try:
+        return main()
+    except MemoryError:
+        say("failed", reason="oom", message="out of memory.")
+        return 1
+
+
+if sys.argv[1] == "forkserver":
+    forkserver.serve(guarded)
+else:
+    forkserver.end(guarded)

@@ -47,13 +47,7 @@ def begin(cwd: Path, trial: str = "0000", epochs: int = 24) -> subprocess.Popen[
     return process
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(status.parent.name))
-    return found
+def descendants(pid: int) -> list[int]:
+    """The processes that this one and those it has started have started."""
+    found = [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+    return [*found, *(later for child in found for later in descendants(child))]

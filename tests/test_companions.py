@@ -6,16 +6,12 @@ from pathlib import Path
 
 import httpx
 from api_server import events, free_port, server
+from shell import descendants
 from stub_study import attempts_of
 from test_detach import DEADLINE, QUICK, await_end
 
 from tuner import inventory, studies
 from tuner.database import Database
-
-
-def children(process: int) -> list[int]:
-    found = [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
-    return [*found, *(pid for child in found for pid in children(child))]
 
 
 def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends(tmp_path: Path) -> None:
@@ -30,8 +26,8 @@ def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends
             assert client.get(f"http://127.0.0.1:{port}/api/studies", timeout=DEADLINE).status_code == 200
         with httpx.stream("GET", f"{address}/v1/studies/s/events?since=0", timeout=DEADLINE) as stream:
             assert any(kind == "epoch" for kind, *_ in events(stream.iter_lines()))
-        companions = children(process.pid)
-        assert len(companions) >= 3  # the worker, its trainer, the dashboard
+        companions = descendants(process.pid)
+        assert len(companions) >= 4  # the worker, what forks its trainer, that trainer, the dashboard
         process.kill()
         for companion in companions:
             await_end(companion)

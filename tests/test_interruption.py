@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from shell import DEADLINE, QUICK, begin, children, command, figures, launch, run
+from shell import DEADLINE, QUICK, begin, command, descendants, figures, launch, run
 
 
 def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
@@ -26,11 +26,10 @@ def test_ctrl_c_and_kill_lose_nothing_and_change_nothing(tmp_path: Path) -> None
     assert json.loads(run("trials", "s", "--json", cwd=tmp_path / "cut").stdout)[0]["state"] == "waiting"
 
     second = begin(tmp_path / "cut", "0001")
-    trainers = children(second.pid)
-    ends = [os.pidfd_open(pid) for pid in trainers]
+    ends = [os.pidfd_open(pid) for pid in descendants(second.pid)]
     second.kill()
     second.communicate()
-    assert ends
+    assert len(ends) == 2  # the trainer, and what forked it
     for end in ends:  # they end with their worker
         assert select.select([end], [], [], DEADLINE)[0]
         os.close(end)

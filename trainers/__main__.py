@@ -1,6 +1,7 @@
 """The trainer's command, `python -m trainers COMMAND …`: one JSON object a line on standard output.
 
-`serve` reads requests from its standard input instead, a JSON object a line, and answers each (`trainers.session`).
+`serve` reads requests from its standard input instead, a JSON object a line, and answers each (`trainers.session`). `forkserver`
+starts the others without their imports (`trainers.forkserver`).
 
 The last line of a run that ended well is {"event": "done", …}; of one that did not, {"event": "failed", "reason", "message"}.
 Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped in order (goes on from its checkpoint).
@@ -16,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from trainers import forkserver
 from trainers.corpus import load
 from trainers.errors import BadInput, Failure
 from trainers.options import CorpusOptions, build
@@ -49,8 +51,12 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
         report("done", load(arguments.name, build(CorpusOptions, json.loads(arguments.options))).describe())
         return
+    import torch
+
     from trainers import runs
 
+    if arguments.threads is not None:  # a forked process has loaded OpenMP already, so the environment comes too late
+        torch.set_num_threads(arguments.threads)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     if arguments.command == "check":
@@ -91,6 +97,15 @@ def _write(arguments: argparse.Namespace) -> None:
         report("done", samples.neighbours_run(folder, options, report))
 
 
+def _fork() -> None:
+    """Loads what runs need, and forks them."""
+    import torch._dynamo  # noqa: F401 - as PyTorch's first optimiser would
+
+    from trainers import samples  # noqa: F401 - which needs all the rest
+
+    forkserver.serve(main)
+
+
 def _out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
@@ -102,6 +117,7 @@ def _out_of_memory(error: BaseException) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__)
     parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
+    parser.add_argument("--threads", type=int, help="of PyTorch; the environment's OMP_NUM_THREADS unless given")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, positional in {
         "check": ("spec", "corners"),
@@ -115,6 +131,7 @@ def main() -> int:
         "neighbours": ("folder", "options"),
         "latent": ("folder", "options"),
         "serve": ("folder",),
+        "forkserver": (),
     }.items():
         command = commands.add_parser(name)
         for argument in positional:
@@ -122,6 +139,9 @@ def main() -> int:
         if name == "evaluate":
             command.add_argument("--seed", type=int)
     arguments = parser.parse_args()
+    if arguments.command == "forkserver":
+        _fork()
+        return 0
     if arguments.supervised and arguments.command != "serve":  # which reads that input, and ends with it
         _end_with_parent()
     try:
@@ -142,4 +162,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    forkserver.end(main)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from tuner import online
+from tuner import online, processors
 from tuner.commands import app as service
 from tuner.console import say
 from tuner.errors import Fault, Interrupted, Usage
@@ -42,6 +42,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
 
 def main() -> None:
     """Runs a command; a user's mistake ends in one sentence and exit code 2, the world's in one and 1."""
+    processors.take_one_thread()
     for number in (signal.SIGINT, signal.SIGTERM):  # a preempted machine stops like Ctrl-C: in order
         signal.signal(number, _interrupt)
     try:

@@ -25,6 +25,7 @@ from tuner.console import (
     PerGpuOption,
     RunsOption,
     StudyArgument,
+    ThreadsOption,
     WorkersOption,
     YesOption,
     opened,
@@ -67,7 +68,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
 
             cluster.run(study, staff, url, runs)
         else:
-            places = local.slots(staff.workers, staff.per_gpu, staff.memory)
+            places = local.slots(staff.workers, staff.per_gpu, staff.memory, staff.threads)
             progress = Progress.of(study, len(places))
 
             def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
@@ -98,6 +99,7 @@ def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pat
     Raises:
         Fault: if this was stopped, or the only study is broken.
     """
+    _say_what_is_idle(studies, staff)
     if len(studies) == 1:
         work(studies[0], staff, url, runs)
         return []
@@ -113,14 +115,29 @@ def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pat
     return broken
 
 
+def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
+    """What more workers would gain, unless somebody chose their number."""
+    from tuner.engines import local
+    from tuner.trials import OVER
+
+    if staff.engine != "local" or staff.workers is not None:
+        return
+    left = max(study.budget - sum(study.counts().get(state, 0) for state in OVER) for study in studies)
+    said = local.idle(local.slots(None, staff.per_gpu, threads=staff.threads), left)
+    if said is not None:
+        say(said)
+
+
 def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> None:
     """The same in a process of its own that outlives this one."""
+    _say_what_is_idle(studies, staff)
     names = [study.name for study in studies]
     several = len(names) > 1
     log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
     command = [sys.executable, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
     command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
     command += [] if staff.workers is None else ["--workers", str(staff.workers)]
+    command += [] if staff.threads is None else ["--threads", str(staff.threads)]
     command += [] if staff.per_gpu is None else ["--workers-per-gpu", str(staff.per_gpu)]
     runs.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as said:
@@ -147,6 +164,7 @@ def worker(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
     exit_when_idle: Annotated[
         bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
     ] = False,
@@ -165,7 +183,7 @@ def worker(
 
     if log_format not in ("text", "json"):
         raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
-    places = local.slots(workers, workers_per_gpu, trainer_memory)
+    places = local.slots(workers, workers_per_gpu, trainer_memory, threads)
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")
     with opened(database, patience=PATIENCE) as there:
@@ -260,6 +278,7 @@ def resume(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
@@ -274,7 +293,7 @@ def resume(
     from tuner.engines import Staff
     from tuner.studies import open_study
 
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check(database)
     with opened(database, patience=PATIENCE) as there:
         studies = [open_study(there, name) for name in dict.fromkeys(study)]

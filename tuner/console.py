@@ -89,6 +89,10 @@ PerGpuOption = Annotated[
 MemoryOption = Annotated[
     float, typer.Option("--trainer-memory", min=0, help="GiB of memory a trainer may have (0: no limit).")
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of a trainer.", show_default="OMP_NUM_THREADS, or 1"),
+]
 ArtifactsOption = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.commands import work, work_in_turn
+from tuner.commands import work_in_turn
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -27,6 +27,7 @@ from tuner.console import (
     SpaceOption,
     SplitOption,
     TechniqueOption,
+    ThreadsOption,
     TimeoutOption,
     WorkersOption,
     opened,
@@ -62,6 +63,7 @@ def confirm(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
@@ -84,7 +86,7 @@ def confirm(
         raise Usage(f"--trial {trial} and --front exclude each other: leave one out.")
     if trial is not None and len(study) > 1:
         raise Usage(f"--trial {trial} is of one study, and there are {len(study)}: name one.")
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check(database)
     with opened(database, patience=PATIENCE) as there:
         changes = settings(set_, example="nll_samples=5000")
@@ -189,6 +191,7 @@ def sweep(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
     timeout: TimeoutOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
@@ -209,7 +212,10 @@ def sweep(
     from tuner.specification import Rules
 
     name, values = sweeps.parse(over)
-    source, staff = corpora.named(database, corpus), Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    source, staff = (
+        corpora.named(database, corpus),
+        Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads),
+    )
     staff.check(database)
     asked = launch.Proposal(
         space_of(technique, space),
@@ -227,7 +233,7 @@ def sweep(
         request, described = launch.prepare(proposal, lambda: there, say)
         current = studies.go_on(there, proposal.name, request, described, runs, artifacts)
         sweeps.fill(current, name, values)
-        work(current.refresh(), staff, database, runs)
+        work_in_turn([current.refresh()], staff, database, runs)
         if as_json:
             print_json(current.plain())
         elif workers != 0:

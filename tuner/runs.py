@@ -22,6 +22,7 @@ from tuner.console import (
     RunsOption,
     SentencesArgument,
     SetOption,
+    ThreadsOption,
     WritingSeedOption,
     opened,
     print_json,
@@ -40,14 +41,17 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the samples.", show_default="the run's")
     ] = None,
+    threads: ThreadsOption = None,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a trained run anew on the validation sentences, e.g. with more samples."""
     from tuner import report, trainer
+    from tuner.worker import Slot
 
     arguments = [_saved_run(run, database), json.dumps(settings(set_))]
-    metrics = trainer.ask("evaluate", *arguments, *([] if seed is None else ["--seed", seed]))
+    given = [] if seed is None else ["--seed", seed]
+    metrics = trainer.ask("evaluate", *arguments, *given, slot=Slot(threads=threads))
     if as_json:
         print_json({"run": run, "metrics": metrics})
     else:
@@ -90,6 +94,9 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder to keep the new run in.", show_default="none is kept")
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of the trainer.", show_default="the run's")
+    ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -111,7 +118,7 @@ def reproduce(
     spec = json.dumps({**then.spec, "corpus": source, "fingerprint": then.fingerprint})
     folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
     progress = Progress(1)
-    slot = Slot(environment={"OMP_NUM_THREADS": str(then.threads)})
+    slot = Slot(threads=threads or then.threads)
     log = folder / "trainer.log"
     trainer.ask("train", spec, folder, log=log, slot=slot, hear=lambda event: progress(event["event"], 0, event))
     found = compare(then, Record.read(folder, str(folder)), tolerance)

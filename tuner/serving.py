@@ -15,6 +15,7 @@ from tuner.console import (
     DatabaseOption,
     JsonOption,
     RunsOption,
+    ThreadsOption,
     opened,
     print_json,
     say,
@@ -38,6 +39,7 @@ def serve(
     with_workers: Annotated[
         int, typer.Option("--with-workers", min=0, help="Workers to start too; without any, studies wait for some.")
     ] = 0,
+    threads: ThreadsOption = None,
     corpus: Annotated[
         list[str] | None,
         typer.Option("--corpus", metavar="NAME=DIR", help="A folder that studies may name; may be repeated."),
@@ -67,6 +69,7 @@ def serve(
         raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
     command = [sys.executable, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
     command += ["--runs", str(runs), "--rate", str(rate), "--streams", str(streams)]
+    command += [] if threads is None else ["--threads", str(threads)]
     command += [] if artifacts is None else ["--artifacts", artifacts]
     command += [part for pair in corpus or () for part in ("--corpus", pair)]
     command += [part for name in allowed_host or () for part in ("--allowed-host", name)]

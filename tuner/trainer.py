@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tuner import processors
 from tuner.errors import Fault, Usage
+from tuner.forkserver import Forked, ForkServer, is_possible
 
 if TYPE_CHECKING:
     from tuner.worker import Slot
@@ -19,13 +21,17 @@ COMMAND = (sys.executable, "-m", "trainers")
 PREEMPTED = 75
 ENDS = ("done", "failed")
 """events that are a trainer's last"""
+# GOMP_SPINCOUNT: OpenMP's threads wait for each other in a loop, by default for 300,000 rounds, which keeps the thread that they wait
+# for from a processor that another program shares. After 1,000 they sleep: docs/cost.md has what that costs and saves.
 # Logits are large and short-lived: glibc by default gives each back to the system, and the page faults of the next one cost
 # a third of a training step on the CPU (PTB, preset small: 8.1k against 11.5k tokens/s). 4 GiB − 1 is the largest value.
 ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "1000",
     "MALLOC_MMAP_THRESHOLD_": "4294967295",
     "MALLOC_TRIM_THRESHOLD_": "4294967295",
     "MALLOC_TOP_PAD_": "67108864",
 }
+"""of a trainer's environment, unless the user's own says otherwise"""
 STOP_SECONDS = 60
 """how long a trainer may take to save its checkpoint when told to stop"""
 
@@ -50,31 +56,57 @@ def _oom_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-class Trainer:
-    """A trainer's process in a session of its own, so that Ctrl-C reaches the worker alone; it ends when the worker does."""
+def fork_server() -> ForkServer:
+    """One that starts trainers for this process's workers; it is to be closed."""
+    # Without a thread and a GPU of its own, so that its children may have both.
+    own = {processors.THREADS: "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    return ForkServer(COMMAND, {**ENVIRONMENT, **os.environ, **own})
 
-    def __init__(self, command: str, *arguments: object, log: Path | None = None, slot: "Slot | None" = None) -> None:
+
+class Trainer:
+    """A trainer's process in a session of its own, so that Ctrl-C reaches the worker alone; it ends when the worker does.
+
+    Args:
+        log: the file for what it says beside its events.
+        slot: what it may use of this machine.
+        server: starts it at once; without one it is a program started anew, which loads PyTorch first.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        *arguments: object,
+        log: Path | None = None,
+        slot: "Slot | None" = None,
+        server: ForkServer | None = None,
+    ) -> None:
         self.log, self.told = log, False
-        environment = {**ENVIRONMENT, **os.environ, **(slot.environment if slot else {})}
+        threads = str(processors.threads(slot.threads if slot else None))
+        environment = {**ENVIRONMENT, **os.environ, **(slot.environment if slot else {}), processors.THREADS: threads}
+        line = ["--supervised", "--threads", threads, command, *map(str, arguments)]
+        memory = slot.memory if slot else 0
         self.oom_kills = _oom_kills()
+        self.process: subprocess.Popen[str] | Forked
         try:
             if log is not None:
                 log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a", encoding="utf-8") if log else open(os.devnull, "w") as errors:  # noqa: PTH123
-                self.process = subprocess.Popen(
-                    [*COMMAND, "--supervised", command, *map(str, arguments)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    start_new_session=True,
-                    env=environment,
-                )
-            if slot is not None and slot.memory:
-                # Data, not address space: CUDA reserves far more of that than it uses.
-                resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (slot.memory, slot.memory))
+                if server is not None and is_possible():
+                    self.process = server.start(line, environment, memory, errors)
+                else:
+                    self.process = subprocess.Popen(
+                        [*COMMAND, *line],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=errors,
+                        text=True,
+                        encoding="utf-8",
+                        errors="replace",
+                        start_new_session=True,
+                        env=environment,
+                    )
+                    if memory:
+                        resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (memory, memory))
         except OSError as error:
             raise Fault(f"the trainer cannot be started ({error}).") from error
 
@@ -132,6 +164,8 @@ class Trainer:
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
+        if isinstance(self.process, Forked):
+            self.process.close()
 
 
 def ask(

@@ -32,6 +32,7 @@ from tuner.console import (
     SpaceOption,
     StudyNameOption,
     TechniqueOption,
+    ThreadsOption,
     TimeoutOption,
     TrialsOption,
     WorkersOption,
@@ -95,6 +96,7 @@ def launch(
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
     timeout: TimeoutOption = None,
     deadline: Annotated[
         str | None, typer.Option("--deadline", help="The study stops so long from now, e.g. 8h; it can go on.")
@@ -162,7 +164,7 @@ def launch(
         prepared = launches.prepare_all(proposals, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
         Store(artifacts)
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check(database)
     with opened(database, create=True, patience=PATIENCE) as there:
         made = [studies.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
@@ -234,6 +236,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
+    threads: ThreadsOption = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
@@ -246,6 +249,7 @@ def train(
 
     from tuner import corpora, report, trainer
     from tuner.progress import Progress
+    from tuner.worker import Slot
 
     spaces.load(technique)  # refuses an unknown one at once
     source = corpora.named(database, corpus)
@@ -261,7 +265,8 @@ def train(
             say(f"warning: {warning}")
         progress(event["event"], 0, event)
 
-    result = trainer.ask("train", json.dumps(spec), folder, log=folder / "trainer.log", hear=hear)
+    log, slot = folder / "trainer.log", Slot(threads=threads)
+    result = trainer.ask("train", json.dumps(spec), folder, log=log, slot=slot, hear=hear)
     if as_json:
         print_json(result)
         return

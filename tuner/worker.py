@@ -22,11 +22,12 @@ from tuner.attempts import LEASE_SECONDS, RETRIES, SETUP_FAULTS, Attempts, Claim
 from tuner.curves import Curves
 from tuner.database import Database
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.forkserver import ForkServer
 from tuner.process import HOST, is_alive, process_mark
 from tuner.pruners import PRUNERS, none
 from tuner.studies import Study, open_study
 from tuner.tables import StudyRow, TrialRow, WorkerRow
-from tuner.trainer import STOP_SECONDS, Trainer
+from tuner.trainer import STOP_SECONDS, Trainer, fork_server
 
 Listen = Callable[[str, Claim, Mapping[str, Any]], None]
 """hears (event, claim, facts): claimed, what the trainer reports, and how the attempt ended"""
@@ -51,6 +52,8 @@ class Slot:
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0
     """bytes of data a trainer may have; 0: no limit"""
+    threads: int | None = None
+    """of a trainer; None: as the environment says, else 1"""
 
 
 class Worker:
@@ -61,11 +64,22 @@ class Worker:
         work: a folder of this machine for the files of the trial under way.
         listen: hears what happens.
         slot: what its trainers may use.
+        server: starts its trainers, those of other workers too; one of its own if none is given.
     """
 
-    def __init__(self, database: Database, name: str, work: Path, listen: Listen, slot: Slot | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        work: Path,
+        listen: Listen,
+        slot: Slot | None = None,
+        server: ForkServer | None = None,
+    ) -> None:
         self.database, self.name, self.work, self.listen = database, name, work, listen
         self.slot = slot or Slot()
+        self._own_server = fork_server() if server is None else None
+        self._server = server or self._own_server
         self._attempts: dict[str, Attempts] = {}
         self._curves: dict[str, Curves] = {}
         self._over = threading.Event()
@@ -112,6 +126,8 @@ class Worker:
         with suppress(DBAPIError):
             self.database.run(leave)
         self.database.rest()
+        if self._own_server is not None:
+            self._own_server.close()
 
     def stop(self, reason: str = "user", message: str = "stopped by the user.") -> None:
         """From another thread: saves and hands back the trial under way, and takes no other."""
@@ -187,7 +203,9 @@ class Worker:
             try:
                 self._prepare(study, claim, work)
                 with (
-                    Trainer("train", json.dumps(spec), work, log=work / LOG, slot=self.slot) as trainer,
+                    Trainer(
+                        "train", json.dumps(spec), work, log=work / LOG, slot=self.slot, server=self._server
+                    ) as trainer,
                     self._watched(attempts, claim, trainer) as watch,
                 ):
                     end = self._follow(study, attempts, claim, trainer, watch, published)

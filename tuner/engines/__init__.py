@@ -18,6 +18,8 @@ class Staff:
     per_gpu: int | None = None
     memory: float = 0.0
     """GiB of data a trainer may have; 0: no limit"""
+    threads: int | None = None
+    """of a trainer; None: as the environment says, else 1"""
 
     def check(self, database: str) -> None:
         """Refuses what cannot be.

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner import processors
 from tuner.database import PATIENCE, Database
 from tuner.engines import Staff, local
 from tuner.errors import Fault, Interrupted, Usage
@@ -39,8 +40,8 @@ def check(database: str) -> None:
         raise Usage("--engine ray needs Ray: pip install 'text-vae-tuner[ray]'.")
 
 
-def _task(url: str, name: str, runs: str, memory: int) -> None:
-    """One worker, in a process of Ray's that has a share of a GPU or a core to itself."""
+def _task(url: str, name: str, runs: str, memory: int, threads: int) -> None:
+    """One worker, in a process of Ray's that has a share of a GPU, or as many cores as its trainer has threads, to itself."""
     database = Database(url, patience=PATIENCE)
     study = open_study(database, name)
     # A name of its own each time: the one that died may seem alive for as long as its lease.
@@ -52,7 +53,7 @@ def _task(url: str, name: str, runs: str, memory: int) -> None:
     def job(each: Worker) -> None:
         each.run(study)
 
-    local.run(database, worker, [Slot("ray", {}, memory)], Path(runs) / "work", deaf, job)
+    local.run(database, worker, [Slot("ray", {}, memory, threads)], Path(runs) / "work", deaf, job)
 
 
 def run(study: Study, staff: Staff, url: str, runs: Path) -> None:
@@ -90,10 +91,11 @@ def _run(study: Study, staff: Staff, url: str, runs: Path) -> None:
         cards = ray.cluster_resources().get("GPU", 0.0)
         share = 1.0 / (staff.per_gpu or 1) if cards else 0.0
         count = staff.workers or max(int(cards * (staff.per_gpu or 1)), 1)
-        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=-1)(_task)
+        threads = processors.threads(staff.threads)
+        remote = ray.remote(num_cpus=threads, num_gpus=share, max_retries=-1)(_task)
         memory = int(staff.memory * local.GIB)
         # SQLite's file and the runs' folder are named from the driver's folder.
-        tasks = [remote.remote(_absolute(url), study.name, str(runs.resolve()), memory) for _ in range(count)]
+        tasks = [remote.remote(_absolute(url), study.name, str(runs.resolve()), memory, threads) for _ in range(count)]
         try:
             _follow(study, tasks, count)
         except Interrupted:

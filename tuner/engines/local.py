@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tuner import processors
 from tuner.database import Database
 from tuner.errors import Interrupted, Usage
 from tuner.process import HOST
+from tuner.trainer import fork_server
 from tuner.worker import Listen, Slot, Worker
 
 GIB = 2**30
@@ -29,13 +31,14 @@ def gpus() -> list[str]:
     return listed.stdout.split()
 
 
-def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0) -> list[Slot]:
-    """What each worker of this machine may use: a share of a GPU, or of the processor's cores.
+def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0, threads: int | None = None) -> list[Slot]:
+    """What each worker of this machine may use: a share of a GPU, or threads.
 
     Args:
         workers: how many; None: as many as `per_gpu` a GPU, or 1 without a GPU.
         per_gpu: workers that share a GPU; None: 1.
         memory: GiB of data a trainer may have; 0: no limit.
+        threads: of each trainer; None: as the environment says, else 1.
 
     Raises:
         Usage: if there is no GPU to share.
@@ -44,16 +47,31 @@ def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0) -> list
     if per_gpu is not None and not cards:
         raise Usage(f"--workers-per-gpu {per_gpu} needs a GPU and there is none here: use --workers.")
     count = workers if workers is not None else max(len(cards) * (per_gpu or 1), 1)
-    # Two trainers of as many threads as there are cores wait for each other: ten times slower.
-    threads = str(max((os.cpu_count() or 1) // max(count, 1), 1))
-    limit = int(memory * GIB)
-    shared = {"OMP_NUM_THREADS": threads} if count > 1 else {}
+    limit, each = int(memory * GIB), processors.threads(threads)
     if not cards:
-        return [Slot("cpu", shared, limit)] * count
+        return [Slot("cpu", {}, limit, each)] * count
     return [
-        Slot(f"cuda:{card}", {**shared, "CUDA_VISIBLE_DEVICES": card}, limit)
+        Slot(f"cuda:{card}", {"CUDA_VISIBLE_DEVICES": card}, limit, each)
         for card in (cards[n % len(cards)] for n in range(count))
     ]
+
+
+def idle(places: Sequence[Slot], left: int) -> str | None:
+    """What more workers would gain, in one sentence, if processors of this machine stand idle.
+
+    Args:
+        places: of the workers that there are.
+        left: trials that are not done.
+    """
+    if not places or any(place.name != "cpu" for place in places):
+        return None
+    have, each = processors.usable(), processors.threads(places[0].threads)
+    spare = have - len(places) * each
+    more = min(len(places) + spare // each, left)
+    if more <= len(places):
+        return None
+    stand = f"{spare} of {have} processors stand{'s' if spare == 1 else ''} idle"
+    return f"{stand}: --workers {more} would train {more} trials at a time"
 
 
 def run(
@@ -71,8 +89,9 @@ def run(
         Exception: the first one that a worker met; the others have handed back what they had.
     """
     base = name or f"{HOST}-{os.getpid()}"
+    server = fork_server()
     workers = [
-        Worker(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place)
+        Worker(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place, server)
         for n, place in enumerate(places)
     ]
     failures: list[BaseException] = []
@@ -103,5 +122,7 @@ def run(
             event.wait()
         if not failures:
             raise
+    finally:
+        server.close()
     if failures:
         raise failures[0]
