@@ -10,7 +10,6 @@ from trainers.options import CorpusOptions
 from trainers.runs import Spec, train
 
 SIZE = 8000
-"""15 epochs of it are 1,875 steps: mdr's multiplier, at the paper's step size of 1e-3, needs about a thousand to settle"""
 
 
 def silent(event: str, facts: dict[str, Any]) -> None:
@@ -42,6 +41,12 @@ def test_a_target_rate_is_held_and_the_nll_is_not_below_the_entropy(tmp_path: Pa
     assert found["nll"] > entropy - found["nll_se"]
     assert found["neg_elbo"] >= found["nll"]
     assert not found["collapsed"]
+
+
+@pytest.mark.parametrize("r", [2.0, 5.0, 10.0])
+def test_mdr_holds_its_rate_in_as_few_steps_as_the_main_job_has(tmp_path: Path, r: float) -> None:
+    found = figures(tmp_path, "mdr", r=r, nll_samples=1, gallery=0)  # at the paper's step size 4.6, 7.4 and 9.5
+    assert found["rate"] == pytest.approx(r, rel=0.1)
 
 
 def test_vanilla_collapses_on_the_same_corpus(tmp_path: Path) -> None:

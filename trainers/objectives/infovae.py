@@ -1,4 +1,4 @@
-"""InfoVAE: D + βR + (λ − β)·MMD²(q(z), p(z)) (Zhao et al. 2018b; PA §3).
+"""InfoVAE: D + βR + (λ − β)·10⁴·MMD²(q(z), p(z)) (Zhao et al. 2018b; PA §3).
 
 Zhao et al. write the weights as 1 − α on the rate and α + λ − 1 on the divergence; with β = 1 − α these are β and λ − β. MMD²
 is the unbiased estimate under the kernel exp(−‖a − b‖²/d_z) between the batch's posterior samples and as many of the prior.
