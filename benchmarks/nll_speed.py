@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed import as_a_trainer, machine, megabytes, peak, sample_flops, wait_for
+from benchmarks.speed import machine, megabytes, peak, sample_flops, wait_for
 from trainers import corpus as corpora
 from trainers import evaluation, objectives
 from trainers.corpus import Sentence, batches
@@ -121,5 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    as_a_trainer()
     main()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from benchmarks.speed import as_a_trainer, machine, seconds
+from benchmarks.speed import machine, seconds
 from trainers import corpus as corpora
 from trainers import recurrent
 from trainers.corpus import batches
@@ -86,5 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    as_a_trainer()
     main()

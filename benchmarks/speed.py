@@ -4,7 +4,6 @@ import os
 import platform
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +11,10 @@ from typing import Any
 import torch
 
 from trainers.options import ModelOptions
-from tuner.trainer import ENVIRONMENT
 
 GATES = {"gru": 3, "lstm": 4}
 PEAK_SIZES = (256, 4096, 2048)
 """of the product that shows the machine's peak: about an output layer's"""
-
-
-def as_a_trainer() -> None:
-    """Starts the program anew with a trainer's environment, unless it has that: memory is kept as in a real run."""
-    if not os.environ.keys() >= ENVIRONMENT.keys():
-        os.execve(sys.executable, sys.orig_argv, {**ENVIRONMENT, **os.environ})
 
 
 def machine() -> dict[str, Any]:

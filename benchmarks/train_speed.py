@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from benchmarks.speed import as_a_trainer, machine, megabytes, peak, training_flops, wait_for
+from benchmarks.speed import machine, megabytes, peak, training_flops, wait_for
 from trainers import corpus as corpora
 from trainers import objectives
 from trainers.corpus import Sentence, batches
@@ -154,5 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    as_a_trainer()
     main()
