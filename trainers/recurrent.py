@@ -1,9 +1,10 @@
-"""GRU and LSTM layers over sentences of different lengths, without a multiplication for padding.
+"""GRU and LSTM layers over sentences of different lengths, with little or no multiplication for padding.
 
 Tokens are packed as in PyTorch's `PackedSequence`: step by step, the sentences from longest to shortest, so that the sentences
-still under way at a step are the first rows of the step before. PyTorch's own layers do well on a GPU. On a processor each of
-their steps multiplies a slice of the weights' gradient and adds it up, which costs more than the arithmetic. Here a step holds
-one product, and the weights' gradient is one product over all tokens.
+still under way at a step are the first rows of the step before. Which way computes them was measured (benchmarks/recurrent.py).
+On a GPU it is PyTorch's own layers. On a processor it is, for an LSTM, PyTorch's layer over a few groups of like length, each
+padded; for a GRU a layer of our own: each of PyTorch's steps multiplies a slice of the weights' gradient and adds it up, ours has
+one product a step, and one over all tokens for the weights.
 
 B: sentences; N: tokens of all of them; H: units of a layer.
 """
@@ -21,6 +22,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 Recurrent = nn.GRU | nn.LSTM
+GROUPS = 4
+"""of like length, into which an LSTM's sentences are cut on a processor"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Packing:
         )
 
     @cached_property
-    def _starts(self) -> Tensor:
+    def starts(self) -> Tensor:
         """The place of each step's first token in packed order."""
         sizes = torch.tensor((0, *self.sizes[:-1]), device=self.order.device)
         return sizes.cumsum(0)
@@ -72,12 +75,12 @@ class Packing:
     @cached_property
     def last(self) -> Tensor:
         """The place of each sentence's last token in packed order: [B]."""
-        return self._starts[self.lengths - 1] + self._rank
+        return self.starts[self.lengths - 1] + self._rank
 
     @cached_property
     def mirrored(self) -> Tensor:
         """The place in packed order of each token's mirror image in its sentence: [N]. Its own inverse."""
-        return self._starts[self.lengths[self.sentence] - 1 - self.step] + self._rank[self.sentence]
+        return self.starts[self.lengths[self.sentence] - 1 - self.step] + self._rank[self.sentence]
 
     def pack(self, padded: Tensor) -> Tensor:
         """The tokens of [B, T, ...] in packed order: [N, ...]."""
@@ -95,20 +98,46 @@ def outputs(
         precision: `bfloat16` rounds what products multiply.
     """
     h = h.index_select(1, packing.order)
-    cell = None if cell is None else cell.index_select(1, packing.order)
-    if read.is_cuda:
-        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
-            packed = PackedSequence(read, torch.tensor(packing.sizes))
-            found: Tensor = network(packed, h if cell is None else (h, cell))[0].data
-        return found.to(read.dtype)
+    if isinstance(network, nn.GRU) and not read.is_cuda:
+        return _gru(network, read, packing, h, precision)
+    start = h if cell is None else (h, cell.index_select(1, packing.order))
+    with torch.autocast(read.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        in_groups = isinstance(start, tuple) and not (read.is_cuda or network.bidirectional)
+        found = _by_groups(network, read, packing, *start) if in_groups else _packed(network, read, packing, start)
+    return found.to(read.dtype)
+
+
+def _packed(network: Recurrent, read: Tensor, packing: Packing, start: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    out: PackedSequence = network(PackedSequence(read, torch.tensor(packing.sizes)), start)[0]
+    return out.data
+
+
+def _by_groups(network: Recurrent, read: Tensor, packing: Packing, h: Tensor, cell: Tensor) -> Tensor:
+    lengths, starts, device = packing.lengths[packing.order], packing.starts, read.device
+    places, found, done = torch.empty(len(read), dtype=torch.int64, device=device), [], 0
+    for ranks in torch.arange(len(lengths), device=device).chunk(GROUPS):
+        steps = torch.arange(int(lengths[ranks[0]]), device=device)
+        real = steps < lengths[ranks][:, None]
+        tokens = torch.where(real, starts[steps] + ranks[:, None], 0)  # what is read after the end is thrown away
+        own = (part[:, ranks[0] : ranks[-1] + 1].contiguous() for part in (h, cell))
+        found.append(network(read[tokens], tuple(own))[0].flatten(0, 1))
+        places[tokens[real]] = done + torch.arange(real.numel(), device=device)[real.flatten()]
+        done += real.numel()
+    return torch.cat(found).index_select(0, places)
+
+
+def _gru(network: nn.GRU, read: Tensor, packing: Packing, h: Tensor, precision: str) -> Tensor:
+    kind = torch.bfloat16 if precision == "bfloat16" else read.dtype
     directions = 1 + network.bidirectional
     for layer in range(network.num_layers):
         ways = []
         for direction in range(directions):
+            suffix = f"_l{layer}" + ("_reverse" if direction else "")
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            reading, recurrent, bias, more = (getattr(network, name + suffix) for name in names)
             given = read if direction == 0 else read.index_select(0, packing.mirrored)
-            place = layer * directions + direction
-            start = (h[place], None if cell is None else cell[place])
-            out, _ = _layer(network, layer, direction, given, *start, packing.sizes, precision)
+            given = F.linear(given.to(kind), reading.to(kind), bias.to(kind))
+            out: Tensor = _GRU.apply(given, h[layer * directions + direction], recurrent, more, packing.sizes)  # type: ignore[no-untyped-call]
             ways.append(out if direction == 0 else out.index_select(0, packing.mirrored))
         read = ways[0] if directions == 1 else torch.cat(ways, dim=-1)
     return read
@@ -121,29 +150,6 @@ def step(network: Recurrent, read: Tensor, h: Tensor, cell: Tensor) -> tuple[Ten
     else:
         out, h = network(read[:, None], h)
     return out[:, 0], h, cell
-
-
-def _layer(
-    network: Recurrent,
-    layer: int,
-    direction: int,
-    read: Tensor,
-    h: Tensor,
-    cell: Tensor | None,
-    sizes: Sequence[int],
-    precision: str,
-) -> tuple[Tensor, Tensor | None]:
-    """One direction of one layer: its states [N, H], and an LSTM's cells."""
-    suffix = f"_l{layer}" + ("_reverse" if direction else "")
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    reading, recurrent, bias, more = (getattr(network, name + suffix) for name in names)
-    kind = torch.bfloat16 if precision == "bfloat16" else read.dtype
-    added = bias if cell is None else bias + more
-    given = F.linear(read.to(kind), reading.to(kind), added.to(kind))
-    if cell is None:
-        return _GRU.apply(given, h, recurrent, more, sizes), None  # type: ignore[no-untyped-call]
-    found: tuple[Tensor, Tensor] = _LSTM.apply(given, h, cell, recurrent, sizes)  # type: ignore[no-untyped-call]
-    return found
 
 
 def _before(start: Tensor, states: Sequence[Tensor]) -> Tensor:
@@ -239,74 +245,3 @@ class _GRU(torch.autograd.Function):
             by_state, by_new, out=by_gates[:, 2 * units :]
         )  # of n's own tanh: by_gates is now the gradient by `given`
         return by_gates, later, by_weight, by_bias, None
-
-
-class _LSTM(torch.autograd.Function):
-    """One direction of an LSTM layer."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, given: Tensor, start: Tensor, cell: Tensor, weight: Tensor, sizes: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """given [N, 4H]: what the gates i, f, g, o get from the tokens; start, cell [B, H] → states and cells [N, H].
-
-        The cells have no gradient of their own. Types as in the GRU.
-        """
-        units, times, kind, given = (
-            start.shape[1],
-            _Product(weight.t(), given.dtype),
-            given.dtype,
-            given.to(start.dtype),
-        )
-        gates = torch.empty_like(given)
-        cells, squashed, out = (given.new_empty(len(given), units) for _ in range(3))
-        h, c = start, cell
-        for x, product, i_f, (i, f, g, o), c_out, s, h_out in zip(
-            *(part.split(sizes) for part in (given, gates, gates[:, : 2 * units])),
-            zip(*(part.split(sizes) for part in gates.split(units, 1)), strict=True),
-            *(part.split(sizes) for part in (cells, squashed, out)),
-            strict=True,
-        ):
-            times(x, h[: len(x)], product)
-            i_f.sigmoid_()
-            tanh_(g)
-            o.sigmoid_()
-            c = torch.mul(f, c[: len(x)], out=c_out).addcmul_(i, g)
-            h = torch.mul(o, tanh_(s.copy_(c)), out=h_out)
-        ctx.save_for_backward(gates, cells, squashed, start, cell, out, weight)
-        ctx.mark_non_differentiable(cells)
-        ctx.sizes, ctx.kind = sizes, kind
-        return out, cells
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        """gradient [N, H] of the loss by the states."""
-        gates, cells, squashed, start, cell, out, weight = ctx.saved_tensors
-        units, sizes, kind = start.shape[1], ctx.sizes, ctx.kind
-        i, f, g, o = gates.split(units, 1)
-        before = _before(cell, cells.split(sizes))
-        by_cell = o * (1 - squashed * squashed)  # ∂h/∂c
-        slopes = torch.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g)], 1)  # [N, 3, H] ∂c/∂ i, f, g
-        by_output = squashed * o * (1 - o)
-        by_state, by_gates, times = gradient.clone(), torch.empty_like(gates, dtype=kind), _Product(weight, kind)
-        nothing = gradient.new_zeros(len(start), units)
-        three = by_gates[:, : 3 * units].unflatten(1, (3, units))
-        later, later_cell = gradient.new_empty(0, units), gradient.new_empty(0, units)
-        for state, through, slope, first, last, slope_o, product, forget in reversed(
-            list(
-                zip(
-                    *(part.split(sizes) for part in (by_state, by_cell, slopes, three, by_gates[:, 3 * units :])),
-                    *(part.split(sizes) for part in (by_output, by_gates, f)),
-                    strict=True,
-                )
-            )
-        ):
-            state[: len(later)].add_(later)
-            through.mul_(state)[: len(later)].add_(later_cell)
-            torch.mul(through[:, None], slope, out=first)
-            torch.mul(state, slope_o, out=last)
-            later, later_cell = torch.empty_like(state), through * forget
-            times(nothing[: len(state)], product, later)
-        by_weight = (by_gates.t() @ _before(start, out.split(sizes)).to(kind)).to(weight.dtype)
-        return by_gates, later, later_cell, by_weight, None
