@@ -21,8 +21,8 @@ COMMAND = (sys.executable, "-m", "trainers")
 PREEMPTED = 75
 ENDS = ("done", "failed")
 """events that are a trainer's last"""
-# GOMP_SPINCOUNT: OpenMP's threads wait for each other in a loop, by default for 300,000 rounds, which keeps the thread that they wait
-# for from a processor that another program shares. After 1,000 they sleep: docs/cost.md has what that costs and saves.
+# OpenMP's threads wait for each other in a loop, by default for 300,000 rounds, which keeps the thread that they wait for from a
+# processor that another program shares. After 1,000 they sleep: docs/cost.md has what that costs and saves.
 # Logits are large and short-lived: glibc by default gives each back to the system, and the page faults of the next one cost
 # a third of a training step on the CPU (PTB, preset small: 8.1k against 11.5k tokens/s). 4 GiB − 1 is the largest value.
 ENVIRONMENT = {
