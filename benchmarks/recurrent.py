@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.recurrent --corpus ptb
 
-For each cell and number of units, microseconds a token of: `ours`, what trainers/recurrent.py takes; `packed`, PyTorch's own layer
-over its packed sequences; `groups`, PyTorch's layer over four groups of like length, each padded; `padded`, the whole batch
+For each cell and number of units, microseconds a token of: `ours`, what trainers/recurrent.py takes; `packed`, PyTorch's own
+layer over its packed sequences; `groups`, PyTorch's layer over four groups of like length, each padded; `padded`, the whole batch
 padded. One layer in one direction, with as many inputs as units. Prints one JSON object.
 """
 
