@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from trainers import recurrent
 from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
+from trainers.products import product
 from trainers.recurrent import Packing
 
 BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
@@ -163,7 +164,7 @@ class _GRULayer:
 
     def inputs(self, read: Tensor) -> Tensor:
         """What the gates are given by the words, or the layer below, [..., ·]: [..., 3·d_h]."""
-        return F.linear(read, self.reading, self.bias)
+        return product(read.reshape(-1, read.shape[-1]), self.reading, self.bias).view(*read.shape[:-1], 3 * self.d_h)
 
     def code(self, z: Tensor) -> Tensor:
         """What they are given by the code at every step [rows, 3·d_h]."""
@@ -172,7 +173,7 @@ class _GRULayer:
 
     def step(self, read: Tensor, h: Tensor) -> Tensor:
         """The new h of h [S, B, d_h] from `inputs` read, [B, ·] where they are the same for all samples, or [S, B, ·]."""
-        gates = h @ self.recurrent.t()
+        gates = product(h.reshape(-1, self.d_h), self.recurrent).view(*h.shape[:-1], 3 * self.d_h)
         resets, n = gates[..., : 2 * self.d_h], gates[..., 2 * self.d_h :]
         resets.add_(read[..., : 2 * self.d_h]).sigmoid_()
         n.add_(self.bias_n).mul_(gates[..., : self.d_h]).add_(read[..., 2 * self.d_h :]).sigmoid_()
@@ -253,9 +254,8 @@ class TokenNLL(torch.autograd.Function):
         if buffer.numel() < size or (buffer.dtype, buffer.device) != (kind, states.device):
             buffer = states.new_empty(size, dtype=kind)
         shares = buffer[:size].view(len(weight), len(states))
-        words = torch.cat([weight, bias[:, None]], dim=1).to(kind)
-        read = F.pad(states, (0, 1), value=1.0).mul_(LOG2_E).to(kind)  # the bias is one more unit, which spares a pass
-        total, highest = _exponentials(words, read.t(), shares, states.dtype)
+        words, read = _with_bias(weight, bias).to(kind), _powers_of_two(states).to(kind)
+        total, highest = _exponentials(words, read, states.dtype, shares)
         ctx.save_for_backward(states, weight, words, targets, total)
         ctx.shares, ctx.buffer, ctx.spare = shares, buffer, spare
         found: Tensor = (total.log2() + highest) / LOG2_E - (weight[targets] * states).sum(-1) - bias[targets]
@@ -270,9 +270,9 @@ class TokenNLL(torch.autograd.Function):
             raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
         shares, ctx.shares = ctx.shares, None
         scale, kind = gradient / total, words.dtype
-        by_states = (shares.t() @ words[:, :-1]).to(states.dtype).mul_(scale[:, None])
+        by_states = product(words[:, :-1].t(), shares.t()).t().to(states.dtype) * scale[:, None]
         by_states -= gradient[:, None] * weight[targets]
-        by_weight = (shares @ (states * scale[:, None]).to(kind)).to(states.dtype)
+        by_weight = product(shares, (states * scale[:, None]).to(kind).t()).to(states.dtype)
         by_weight.index_add_(0, targets, states * -gradient[:, None])
         by_bias = (shares @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
         ctx.spare[:] = [ctx.buffer]
@@ -280,20 +280,34 @@ class TokenNLL(torch.autograd.Function):
         return by_states, by_weight, by_bias, None, None, None
 
 
-def _exponentials(words: Tensor, states: Tensor, out: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor | float]:
-    """Writes 2^(words·states − highest) to `out` [V, n]; returns its sum over the words and `highest`, both of each state.
+def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
+    """The words' matrix with the bias as one more unit, which spares a pass over the logits: [V, d + 1]."""
+    return torch.cat([weight, bias[:, None]], dim=1)
 
-    `highest` is 0 but where the sum then leaves the range of 32 bits.
+
+def _powers_of_two(states: Tensor) -> Tensor:
+    """States [n, d] for `_with_bias`, scaled so that 2^logit is what e^logit was: [n, d + 1]."""
+    return F.pad(states, (0, 1), value=1.0).mul_(LOG2_E)
+
+
+def _exponentials(
+    words: Tensor, read: Tensor, exact: torch.dtype, out: Tensor | None = None
+) -> tuple[Tensor, Tensor | float]:
+    """Σ 2^(logit − highest) over the words, and `highest`, of each state: words [V, d + 1], read [n, d + 1] → [n].
+
+    `highest` is 0 but where the sum then leaves the range of 32 bits. The powers go to `out` [V, n], if it is given.
     """
     rows, columns = BLOCK[words.device.type]
-    size = max(rows * columns // max(states.shape[1], 1), 16)
-    total = states.new_zeros(states.shape[1], dtype=exact)
-    for block, part in zip(words.split(size), out.split(size), strict=True):
-        total += torch.mm(block, states, out=part).exp2_().sum(0, dtype=exact)
+    size = max(rows * columns // max(len(read), 1), 16)
+    total = read.new_zeros(len(read), dtype=exact)
+    for place in range(0, len(words), size):
+        logits = product(words[place : place + size], read)
+        total += torch.exp2(logits, out=logits if out is None else out[place : place + size]).sum(0, dtype=exact)
     if bool(((total > LEAST_SUM) & total.isfinite()).all()):
         return total, 0.0
-    highest = torch.mm(words, states, out=out).amax(0)
-    return out.sub_(highest).exp2_().sum(0, dtype=exact), highest.to(exact)
+    logits = product(words, read)
+    highest = logits.amax(0)
+    return torch.exp2(logits.sub_(highest), out=logits if out is None else out).sum(0, dtype=exact), highest.to(exact)
 
 
 class Decoder(nn.Module):
@@ -383,28 +397,12 @@ class Decoder(nn.Module):
             kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
             nll: Tensor = TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
             return nll
-        rows, words = BLOCK[states.device.type]
-        buffer = states.new_empty(min(rows, len(states)) * min(words, len(weight)))  # the same memory for all parts
-        parts = zip(states.split(rows), targets.split(rows), strict=True)
-        return torch.cat([self._part_nll(part, target, words, buffer) for part, target in parts])
-
-    def _part_nll(self, states: Tensor, targets: Tensor, words: int, buffer: Tensor) -> Tensor:
-        """The same of so many states that a block of logits by `words` stays in the cache; without gradient.
-
-        Σ exp is summed as it is, by powers of 2, of which a processor makes twice as many a second as of e.
-        """
-        weight, bias = self.output.weight, self.output.bias
-        total = states.new_zeros(len(states))
-        for block, own in zip(weight.split(words), bias.split(words), strict=True):
-            # words first: that product is a third faster
-            logits = buffer[: len(block) * len(states)].view(len(block), -1)
-            torch.addmm(own[:, None], block, states.t(), beta=LOG2_E, alpha=LOG2_E, out=logits)
-            total += logits.exp2_().sum(0)
-        if bool(((total > LEAST_SUM) & total.isfinite()).all()):
-            log_sum = total.log()
-        else:
-            log_sum = torch.addmm(bias, states, weight.t()).logsumexp(-1)
-        return log_sum - (weight[targets] * states).sum(-1) - bias[targets]
+        words = _with_bias(weight, bias)
+        rows, found = BLOCK[states.device.type][0], []
+        for part, target in zip(states.split(rows), targets.split(rows), strict=True):
+            total, highest = _exponentials(words, _powers_of_two(part), states.dtype)
+            found.append((total.log2() + highest) / LOG2_E - (weight[target] * part).sum(-1) - bias[target])
+        return torch.cat(found)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """One word on: words [B] → logits [B, V] of the next word and the new state; without dropout."""

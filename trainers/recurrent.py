@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
+
+from trainers.products import linear, product
 
 Recurrent = nn.GRU | nn.LSTM
 GROUPS = 4
@@ -136,7 +137,7 @@ def _gru(network: nn.GRU, read: Tensor, packing: Packing, h: Tensor, precision: 
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             reading, recurrent, bias, more = (getattr(network, name + suffix) for name in names)
             given = read if direction == 0 else read.index_select(0, packing.mirrored)
-            given = F.linear(given.to(kind), reading.to(kind), bias.to(kind))
+            given = linear(given.to(kind), reading.to(kind), bias.to(kind))
             out: Tensor = _GRU.apply(given, h[layer * directions + direction], recurrent, more, packing.sizes)  # type: ignore[no-untyped-call]
             ways.append(out if direction == 0 else out.index_select(0, packing.mirrored))
         read = ways[0] if directions == 1 else torch.cat(ways, dim=-1)
@@ -162,20 +163,6 @@ def tanh_(a: Tensor) -> Tensor:
     return a.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
-class _Product:
-    """The product with one matrix at each step, what is multiplied being rounded to `kind`."""
-
-    def __init__(self, matrix: Tensor, kind: torch.dtype) -> None:
-        self.matrix, self.kind, self.exact = matrix.to(kind), kind, matrix.dtype == kind
-
-    def __call__(self, added: Tensor, rows: Tensor, out: Tensor) -> None:
-        """Writes added + rows·matrix to `out`."""
-        if self.exact:
-            torch.addmm(added, rows, self.matrix, out=out)
-        else:
-            torch.add(added, rows.to(self.kind) @ self.matrix, out=out)
-
-
 class _GRU(torch.autograd.Function):
     """One direction of a GRU layer (PyTorch's formulas, whose n has the reset gate outside of its product)."""
 
@@ -185,12 +172,8 @@ class _GRU(torch.autograd.Function):
 
         Products multiply numbers of `given`'s type; everything else is of `start`'s.
         """
-        units, times, kind, given = (
-            start.shape[1],
-            _Product(weight.t(), given.dtype),
-            given.dtype,
-            given.to(start.dtype),
-        )
+        units, kind = start.shape[1], given.dtype
+        rounded, added, given = weight.to(kind), bias.to(kind), given.to(start.dtype)
         gates, new, out = (
             torch.empty_like(given),
             given.new_empty(len(given), units),
@@ -198,17 +181,15 @@ class _GRU(torch.autograd.Function):
         )
         both, resets, updates = gates[:, : 2 * units], gates[:, :units], gates[:, units : 2 * units]
         h = start
-        for given_both, given_n, products, rz, r, z, hidden, n, o in zip(
-            *(
-                part.split(sizes)
-                for part in (given[:, : 2 * units], given[:, 2 * units :], gates, both, resets, updates)
-            ),
+        for given_both, given_n, rz, r, z, hidden, n, o in zip(
+            *(part.split(sizes) for part in (given[:, : 2 * units], given[:, 2 * units :], both, resets, updates)),
             *(part.split(sizes) for part in (gates[:, 2 * units :], new, out)),
             strict=True,
         ):
             h = h[: len(o)]
-            times(bias, h, products)
-            rz.add_(given_both).sigmoid_()
+            told = product(h.to(kind), rounded, added)
+            torch.add(given_both, told[:, : 2 * units], out=rz).sigmoid_()
+            hidden.copy_(told[:, 2 * units :])
             tanh_(torch.addcmul(given_n, r, hidden, out=n))
             h = torch.lerp(n, h, z, out=o)
         ctx.save_for_backward(gates, new, start, out, weight)
@@ -225,21 +206,16 @@ class _GRU(torch.autograd.Function):
         before = _before(start, out.split(sizes))
         by_new = (1 - new * new).mul_(1 - z)  # ∂h/∂(what n's tanh is taken of)
         slopes = torch.stack([by_new * hidden * r * (1 - r), (before - new) * z * (1 - z), by_new * r], 1)  # [N, 3, H]
-        by_state, by_gates, times = gradient.clone(), torch.empty_like(gates, dtype=kind), _Product(weight, kind)
+        by_state, by_gates, turned = gradient.clone(), torch.empty_like(gates, dtype=kind), weight.to(kind).t()
         later = gradient.new_empty(0, units)
-        for state, slope, gate, product, update in reversed(
-            list(
-                zip(
-                    *(part.split(sizes) for part in (by_state, slopes, by_gates.view(-1, 3, units), by_gates, z)),
-                    strict=True,
-                )
-            )
-        ):
+        steps = zip(
+            *(part.split(sizes) for part in (by_state, slopes, by_gates.view(-1, 3, units), by_gates, z)), strict=True
+        )
+        for state, slope, gate, flat, update in reversed(list(steps)):
             state[: len(later)].add_(later)
             torch.mul(state[:, None], slope, out=gate)
-            later = state * update
-            times(later, product, later)
-        by_weight = (by_gates.t() @ before.to(kind)).to(weight.dtype)
+            later = (state * update).add_(product(flat, turned))
+        by_weight = product(by_gates.t(), before.to(kind).t()).to(weight.dtype)
         by_bias = by_gates.sum(0, dtype=weight.dtype)
         torch.mul(
             by_state, by_new, out=by_gates[:, 2 * units :]
