@@ -298,11 +298,13 @@ def _exponentials(
     `highest` is 0 but where the sum then leaves the range of 32 bits. The powers go to `out` [V, n], if it is given.
     """
     rows, columns = BLOCK[words.device.type]
-    size = max(rows * columns // max(len(read), 1), 16)
+    size = min(max(rows * columns // max(len(read), 1), 16), len(words))
+    kept = read.new_empty(size, len(read)) if out is None else out
     total = read.new_zeros(len(read), dtype=exact)
     for place in range(0, len(words), size):
-        logits = product(words[place : place + size], read)
-        total += torch.exp2(logits, out=logits if out is None else out[place : place + size]).sum(0, dtype=exact)
+        block = words[place : place + size]
+        part = kept[: len(block)] if out is None else kept[place : place + size]
+        total += torch.exp2(product(block, read, spare=part), out=part).sum(0, dtype=exact)
     if bool(((total > LEAST_SUM) & total.isfinite()).all()):
         return total, 0.0
     logits = product(words, read)

@@ -28,13 +28,19 @@ def _is_onednn_faster() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and OWN_MAKER not in told
 
 
-def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a·bᵀ + bias, without gradient: a [n, k], b [m, k], bias [m] → [n, m]."""
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+    """a·bᵀ + bias, without gradient: a [n, k], b [m, k], bias [m] → [n, m].
+
+    Args:
+        spare: memory [n, m] that the result may take.
+    """
     found: Tensor
     if a.device.type == "cpu" and a.dtype == torch.float32 and _is_onednn_faster():
         found = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+    elif bias is None:
+        found = torch.mm(a, b.t(), out=spare)
     else:
-        found = a @ b.t() if bias is None else torch.addmm(bias, a, b.t())
+        found = torch.addmm(bias, a, b.t(), out=spare)
     return found
 
 
