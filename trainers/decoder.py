@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from trainers import recurrent
 from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
-from trainers.products import product
+from trainers.products import padded, product
 from trainers.recurrent import Packing
 
 BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
@@ -249,17 +249,17 @@ class TokenNLL(torch.autograd.Function):
             kind: what products multiply and the buffer holds; sums are as exact as `states`.
             spare: buffers that no graph needs any more; backward puts its own there.
         """
-        size = len(weight) * len(states)
+        words, read = _with_bias(weight, bias).to(kind), _powers_of_two(states).to(kind)
+        size = len(words) * len(read)
         buffer = spare.pop() if spare else states.new_empty(0, dtype=kind)
         if buffer.numel() < size or (buffer.dtype, buffer.device) != (kind, states.device):
             buffer = states.new_empty(size, dtype=kind)
-        shares = buffer[:size].view(len(weight), len(states))
-        words, read = _with_bias(weight, bias).to(kind), _powers_of_two(states).to(kind)
+        shares = buffer[:size].view(len(words), len(read))
         total, highest = _exponentials(words, read, states.dtype, shares)
-        ctx.save_for_backward(states, weight, words, targets, total)
+        ctx.save_for_backward(states, weight, words, targets, total[: len(states)])
         ctx.shares, ctx.buffer, ctx.spare = shares, buffer, spare
-        found: Tensor = (total.log2() + highest) / LOG2_E - (weight[targets] * states).sum(-1) - bias[targets]
-        return found
+        found: Tensor = (total.log2() + highest)[: len(states)] / LOG2_E
+        return found - (weight[targets] * states).sum(-1) - bias[targets]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -270,11 +270,11 @@ class TokenNLL(torch.autograd.Function):
             raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
         shares, ctx.shares = ctx.shares, None
         scale, kind = gradient / total, words.dtype
-        by_states = product(words[:, :-1].t(), shares.t()).t().to(states.dtype) * scale[:, None]
+        by_states = product(words[:, :-1].t(), shares.t()).t()[: len(states)].to(states.dtype) * scale[:, None]
         by_states -= gradient[:, None] * weight[targets]
-        by_weight = product(shares, (states * scale[:, None]).to(kind).t()).to(states.dtype)
+        by_weight = product(shares, padded((states * scale[:, None]).to(kind)).t()).to(states.dtype)
         by_weight.index_add_(0, targets, states * -gradient[:, None])
-        by_bias = (shares @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
+        by_bias = (shares[:, : len(states)] @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
         ctx.spare[:] = [ctx.buffer]
         ctx.buffer = None
         return by_states, by_weight, by_bias, None, None, None
@@ -286,8 +286,8 @@ def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _powers_of_two(states: Tensor) -> Tensor:
-    """States [n, d] for `_with_bias`, scaled so that 2^logit is what e^logit was: [n, d + 1]."""
-    return F.pad(states, (0, 1), value=1.0).mul_(LOG2_E)
+    """States [n, d] for `_with_bias`, scaled so that 2^logit is what e^logit was, and rows of zeros: [≥ n, d + 1]."""
+    return padded(F.pad(states, (0, 1), value=1.0).mul_(LOG2_E))
 
 
 def _exponentials(
@@ -403,7 +403,8 @@ class Decoder(nn.Module):
         rows, found = BLOCK[states.device.type][0], []
         for part, target in zip(states.split(rows), targets.split(rows), strict=True):
             total, highest = _exponentials(words, _powers_of_two(part), states.dtype)
-            found.append((total.log2() + highest) / LOG2_E - (weight[target] * part).sum(-1) - bias[target])
+            log_sum = (total.log2() + highest)[: len(part)] / LOG2_E
+            found.append(log_sum - (weight[target] * part).sum(-1) - bias[target])
         return torch.cat(found)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:

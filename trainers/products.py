@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 OWN_MAKER = "GenuineIntel"
 """whose processors MKL serves well"""
+ROWS = 64
+"""a batch's tokens are counted by so many: oneDNN makes and keeps a program, of half a megabyte, for each shape of a product"""
 
 
 @cache
@@ -44,6 +47,11 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, spare: Tensor | No
     return found
 
 
+def padded(rows: Tensor) -> Tensor:
+    """Rows [n, k] with rows of zeros up to a multiple of `ROWS`."""
+    return F.pad(rows, (0, 0, 0, -len(rows) % ROWS))
+
+
 def linear(read: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """W·x + b of each row x: read [n, k], weight [m, k], bias [m] → [n, m]."""
     found: Tensor = _Linear.apply(read, weight, bias)  # type: ignore[no-untyped-call]
@@ -53,12 +61,14 @@ def linear(read: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, read: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(read, weight)
-        return product(read, weight, bias)
+        rows = padded(read)
+        ctx.save_for_backward(rows, weight)
+        return product(rows, weight, bias)[: len(read)]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        read, weight = ctx.saved_tensors
-        by_read = product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        return by_read, product(gradient.t(), read.t()), gradient.sum(0)
+        rows, weight = ctx.saved_tensors
+        by_rows = padded(gradient)
+        by_read = product(by_rows, weight.t())[: len(gradient)] if ctx.needs_input_grad[0] else None
+        return by_read, product(by_rows.t(), rows.t()), gradient.sum(0)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from trainers.products import linear, product
+from trainers.products import ROWS, linear, product
 
 Recurrent = nn.GRU | nn.LSTM
 GROUPS = 4
@@ -153,9 +153,10 @@ def step(network: Recurrent, read: Tensor, h: Tensor, cell: Tensor) -> tuple[Ten
     return out[:, 0], h, cell
 
 
-def _before(start: Tensor, states: Sequence[Tensor]) -> Tensor:
-    """The state before each token [N, H], from the start [B, H] and the states after each step."""
-    return torch.cat([start, *(earlier[: len(later)] for earlier, later in pairwise(states))])
+def _before(start: Tensor, states: Sequence[Tensor], padding: int) -> Tensor:
+    """The state before each token, from the start [B, H] and the states after each step, and rows of zeros: [N + padding, H]."""
+    own = (earlier[: len(later)] for earlier, later in pairwise(states))
+    return torch.cat([start, *own, start.new_zeros(padding, start.shape[1])])
 
 
 def tanh_(a: Tensor) -> Tensor:
@@ -203,10 +204,13 @@ class _GRU(torch.autograd.Function):
         gates, new, start, out, weight = ctx.saved_tensors
         units, sizes, kind = start.shape[1], ctx.sizes, ctx.kind
         r, z, hidden = gates.split(units, 1)
-        before = _before(start, out.split(sizes))
+        before = _before(start, out.split(sizes), -len(out) % ROWS)
         by_new = (1 - new * new).mul_(1 - z)  # ∂h/∂(what n's tanh is taken of)
-        slopes = torch.stack([by_new * hidden * r * (1 - r), (before - new) * z * (1 - z), by_new * r], 1)  # [N, 3, H]
-        by_state, by_gates, turned = gradient.clone(), torch.empty_like(gates, dtype=kind), weight.to(kind).t()
+        held = before[: len(out)] - new
+        slopes = torch.stack([by_new * hidden * r * (1 - r), held * z * (1 - z), by_new * r], 1)  # [N, 3, H]
+        rows = gates.new_empty(len(before), 3 * units, dtype=kind)
+        rows[len(out) :] = 0
+        by_state, by_gates, turned = gradient.clone(), rows[: len(out)], weight.to(kind).t()
         later = gradient.new_empty(0, units)
         steps = zip(
             *(part.split(sizes) for part in (by_state, slopes, by_gates.view(-1, 3, units), by_gates, z)), strict=True
@@ -215,7 +219,7 @@ class _GRU(torch.autograd.Function):
             state[: len(later)].add_(later)
             torch.mul(state[:, None], slope, out=gate)
             later = (state * update).add_(product(flat, turned))
-        by_weight = product(by_gates.t(), before.to(kind).t()).to(weight.dtype)
+        by_weight = product(rows.t(), before.to(kind).t()).to(weight.dtype)
         by_bias = by_gates.sum(0, dtype=weight.dtype)
         torch.mul(
             by_state, by_new, out=by_gates[:, 2 * units :]
