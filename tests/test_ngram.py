@@ -1,6 +1,7 @@
 """The n-gram line: its probabilities are held to the formulas, written again with dictionaries, and to a known entropy."""
 
 import math
+import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -183,3 +184,10 @@ def test_sentences_that_stand_in_the_training_text_are_counted() -> None:
         "valid": {"count": 2, "share": pytest.approx(2 / 3)},
         "test": {"count": 3, "share": 1.0},
     }
+
+
+@pytest.mark.skipif(not os.environ.get("PTB_DIR"), reason="PTB_DIR does not name the Penn Treebank's folder")
+def test_the_penn_treebanks_trigram_has_the_published_perplexity() -> None:
+    """148.3, Mikolov 2012 (Statistical Language Models Based on Neural Networks), table 4.1, KN3."""
+    found = ngram.lines(load("ptb", CorpusOptions(truncation=0)))
+    assert found["orders"]["3"]["test"]["ppl"] == pytest.approx(148.3, abs=0.1)

@@ -33,6 +33,7 @@ TRAINING_TOKENS = 4_000_000
 FALLBACK = (0.0, 0.5, 1.0, 1.5)
 """discounts of a = 0, 1, 2 and more, where the text is too small to estimate them; KenLM's"""
 START = SPECIALS.index(BOS)
+HELD_OUT = ("valid", "test")
 UNPREDICTED = 2
 """<pad> and <bos>"""
 
@@ -188,13 +189,14 @@ def _figures(models: NGrams, sentences: Sequence[Sentence], of: int) -> list[dic
     ]
 
 
-def lines(corpus: Corpus, judged: Mapping[str, Sequence[Sentence]]) -> dict[str, Any]:
-    """Each order's figures on some sentences, and which order is best on the validation sentences.
+def lines(corpus: Corpus, judged: Mapping[str, Sequence[Sentence]] | None = None) -> dict[str, Any]:
+    """Each order's figures, and which order is best on the validation sentences.
 
     Args:
-        judged: of `valid`, and of other splits, the sentences that the figures are of.
+        judged: the validation and the test sentences that the figures are of; all unless given.
     """
     models, counted = of(corpus)
+    judged = judged or {split: corpus.splits[split] for split in HELD_OUT}
     figures = {split: _figures(models, each, len(corpus.splits[split])) for split, each in judged.items()}
     best = min(ORDERS, key=lambda order: figures["valid"][order - 1]["nll"])
     return {
@@ -215,5 +217,5 @@ def reference(corpus: Corpus, judged: Mapping[str, Sequence[Sentence]]) -> dict[
 def repeated(corpus: Corpus) -> dict[str, dict[str, float]]:
     """How many validation and test sentences stand word for word in the training text, as the models read them."""
     seen = {s.tobytes() for s in corpus.splits["train"]}
-    counts = {split: sum(s.tobytes() in seen for s in corpus.splits[split]) for split in ("valid", "test")}
+    counts = {split: sum(s.tobytes() in seen for s in corpus.splits[split]) for split in HELD_OUT}
     return {split: {"count": count, "share": count / len(corpus.splits[split])} for split, count in counts.items()}

@@ -83,6 +83,7 @@ function summary(study, canWrite, put) {
         ["Rate R", number(best.metrics?.rate)],
         ["Distortion D", number(best.metrics?.distortion)],
         study.entropy != null && ["Exact entropy of the corpus", number(study.entropy)],
+        study.ngram && ["N-gram model of the same text", againstNGrams(study)],
         ...Object.entries(best.params).map(([key, value]) => [key, number(value)]),
       ])) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
@@ -90,6 +91,17 @@ function summary(study, canWrite, put) {
         ["Set by hand", settings(study.fixed ?? {}) || "nothing"], ["Rules", settings(study.rules ?? {}) || "none"],
         ...(study.space ?? []).map((parameter) => [`${parameter.name}: ${parameter.meaning}`, domain(parameter)])])),
   ];
+}
+
+/** What an n-gram model makes of the sentences that the best trial is judged by, and which of the two is better. */
+function againstNGrams({ ngram, best, objective }) {
+  const said = `order ${ngram.order}, Kneser–Ney: NLL ${number(ngram.valid.nll)}, PPL ${number(ngram.valid.ppl)}`;
+  const { nll, estimator } = best.metrics ?? {};
+  // What MELBO judges has no NLL that anything keeps low.
+  if (nll == null || estimator?.sentences !== ngram.valid.sentences || objective === "melbo") return said;
+  const lower = ngram.valid.nll - nll;
+  if (lower >= 0) return `${said}; the best trial is ${lower.toFixed(2)} nats better`;
+  return h("strong", {}, `${said}; the best trial is ${(-lower).toFixed(2)} nats worse: it has learnt less than counting words tells`);
 }
 
 const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);
