@@ -83,9 +83,9 @@ function summary(study, canWrite, put) {
         ["Rate R", number(best.metrics?.rate)],
         ["Distortion D", number(best.metrics?.distortion)],
         study.entropy != null && ["Exact entropy of the corpus", number(study.entropy)],
-        study.ngram && ["N-gram model of the same text", againstNGrams(study)],
         ...Object.entries(best.params).map(([key, value]) => [key, number(value)]),
-      ])) : empty("No trial is complete yet."),
+      ]),
+      study.ngram && againstNGrams(study)) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
       facts([["Created", moment(study.created_at)], ["Pruner", study.pruner], ["Least rate", number(study.min_rate)], ["Stops when the expected gain is below", number(study.stop_when)],
         ["Set by hand", settings(study.fixed ?? {}) || "nothing"], ["Rules", settings(study.rules ?? {}) || "none"],
@@ -95,13 +95,13 @@ function summary(study, canWrite, put) {
 
 /** What an n-gram model makes of the sentences that the best trial is judged by, and which of the two is better. */
 function againstNGrams({ ngram, best, objective }) {
-  const said = `order ${ngram.order}, Kneser–Ney: NLL ${number(ngram.valid.nll)}, PPL ${number(ngram.valid.ppl)}`;
+  const said = `An n-gram model of the same text (order ${ngram.order}, interpolated Kneser–Ney) has NLL ${number(ngram.valid.nll)}, PPL ${number(ngram.valid.ppl)}`;
   const { nll, estimator } = best.metrics ?? {};
   // What MELBO judges has no NLL that anything keeps low.
-  if (nll == null || estimator?.sentences !== ngram.valid.sentences || objective === "melbo") return said;
-  const lower = ngram.valid.nll - nll;
-  if (lower >= 0) return `${said}; the best trial is ${lower.toFixed(2)} nats better`;
-  return h("strong", {}, `${said}; the best trial is ${(-lower).toFixed(2)} nats worse: it has learnt less than counting words tells`);
+  if (nll == null || estimator?.sentences !== ngram.valid.sentences || objective === "melbo") return h("p", { class: "note" }, `${said}.`);
+  const apart = `${Math.abs(ngram.valid.nll - nll).toFixed(2)} nats`;
+  if (nll <= ngram.valid.nll) return h("p", { class: "note" }, `${said}; the best trial is ${apart} better.`);
+  return h("div", { class: "notice" }, h("strong", {}, "Worse than counting words. "), `${said}; the best trial is ${apart} worse: give it more epochs, more text or a larger model before techniques are compared.`);
 }
 
 const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);
