@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -17,19 +18,19 @@ from trainers.ngram import ORDERS, NGrams
 from trainers.options import CorpusOptions
 
 Text = list[list[str]]
-RANDOM = random.Random(0)
+WORDS = [*ascii_lowercase, *map("".join, product("xyz", ascii_lowercase))]
 TINY = [["a", "b", "a"], ["b"], ["a", "b", "c"], ["c", "a", "b", "a"]]
 
 
-def drawn(sentences: int, words: str = "abcdefghijklmnopqrst") -> Text:
-    """Sentences whose words often follow their alphabetical predecessors, and are rare towards the end of the alphabet."""
-    made = []
+def drawn(sentences: int, seed: int = 0) -> Text:
+    """Sentences whose words often follow their predecessors in the list, most of which are rare."""
+    chance, made = random.Random(seed), []
     for _ in range(sentences):
-        sentence = [RANDOM.choice(words[:3])]
-        while RANDOM.random() < 0.8:
-            rank = min(int(RANDOM.expovariate(0.25)), len(words) - 1)
+        sentence = [chance.choice(WORDS[:3])]
+        while chance.random() < 0.85:
+            rank = min(int(chance.paretovariate(0.7)), len(WORDS)) - 1
             sentence.append(
-                words[(words.index(sentence[-1]) + 1) % len(words)] if RANDOM.random() < 0.4 else words[rank]
+                WORDS[(WORDS.index(sentence[-1]) + 1) % len(WORDS)] if chance.random() < 0.3 else WORDS[rank]
             )
         made.append(sentence)
     return made
@@ -90,7 +91,7 @@ class Naive:
 def test_every_token_has_the_probability_that_the_definitions_give(text: Text) -> None:
     models, vocabulary = fitted(text)
     words = [w for w in vocabulary.words if w not in ("<pad>", BOS)]
-    held_out = [["a"], ["b", "a", "b", "c", "c"], ["nowhere", "a", "nowhere"], *text[:3], *drawn(5)]
+    held_out = [["a"], ["b", "a", "b", "c", "c"], ["nowhere", "a", "nowhere"], *text[:3], *drawn(5, seed=1)]
     p, of = models.probabilities([vocabulary.encode(s) for s in held_out])
     assert list(of) == [i for i, s in enumerate(held_out) for _ in range(len(s) + 1)]
     for order in ORDERS:
@@ -112,6 +113,19 @@ def test_the_probabilities_of_all_words_sum_to_one_after_any_history() -> None:
             last = np.flatnonzero(np.diff(of, append=-1))
             np.testing.assert_allclose(p[:, last].sum(axis=1), 1.0, rtol=1e-13)
             assert (p[:, last] > 0).all()
+
+
+def test_they_sum_to_one_with_estimated_discounts_too() -> None:
+    text = drawn(300)
+    models, vocabulary = fitted(text)
+    assert ngram.FALLBACK[1:] not in [tuple(d.values()) for d in Naive(text, 4, vocabulary.words).d]
+    words = [i for i, w in enumerate(vocabulary.words) if w not in ("<pad>", BOS)]
+    chance = random.Random(0)
+    for _ in range(50):
+        history = chance.choices(words, k=chance.randint(0, 5))
+        p, of = models.probabilities([np.array([*history, word], dtype=np.int32) for word in words])
+        last = np.flatnonzero(np.diff(of, append=-1))
+        np.testing.assert_allclose(p[:, last].sum(axis=1), 1.0, rtol=1e-13)
 
 
 def test_order_one_is_a_discounted_count_and_a_share_of_the_rest() -> None:

@@ -13,8 +13,8 @@ token, so that its first words have shorter histories (as in Heafield et al. 201
 Where one of n_1 … n_4 is 0 or a D_k(i) is not within [0, i], as on tiny texts, the discounts of that k are ½, 1 and 1½.
 Predicted are the vocabulary's words but <pad> and <bos>, so V is two less than its size and Σ_w P(w|h) = 1 exactly.
 
-Ours, because no package does this from Python: KenLM's wheels query models but estimate none, NLTK's has one fixed discount and
-takes minutes, and what else there is has no modified discounts. Needs no torch.
+Ours, because no package has this: KenLM's wheels query models but estimate none, and what estimates some from Python (NLTK,
+arpabo, kaldingram) has one discount an order. Needs no torch.
 """
 
 import math
