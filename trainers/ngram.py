@@ -8,7 +8,7 @@ a(hw) is how often h·w stands in the training text if k is the model's order n 
 of different words before it; a(h•) = Σ_w a(hw). A history that was never seen leaves all to P_{k−1}. A sentence has one start
 token, so that its first words have shorter histories (as in Heafield et al. 2013). With n_i the number of k-grams with a = i:
 
-    Y = n_1 / (n_1 + 2 n_2),    D_k(i) = i − (i+1)·Y·n_{i+1}/n_i for i = 1, 2, and the same of 3 for all i ≥ 3
+    Y = n_1 / (n_1 + 2 n_2),    D_k(i) = i − (i+1)·Y·n_{i+1}/n_i for i = 1, 2, 3,    D_k(i) = D_k(3) for i > 3
 
 Where one of n_1 … n_4 is 0 or a D_k(i) is not within [0, i], as on tiny texts, the discounts of that k are ½, 1 and 1½.
 Predicted are the vocabulary's words but <pad> and <bos>, so V is two less than its size and Σ_w P(w|h) = 1 exactly.

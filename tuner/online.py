@@ -118,7 +118,7 @@ def show(study: StudyArgument, as_json: JsonOption = False) -> None:
     print(f"trials    {counts}; {found['budget']} in all\n")
     _print_trials(client, study, found)
     best = found["best"]
-    counted = report.against_ngram(found["ngram"], best and best["metrics"], found["objective"])
+    counted = report.against_ngram(found.get("ngram"), best and best["metrics"], found["objective"])
     if counted is not None:
         print(f"\n{counted}")
 
