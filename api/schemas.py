@@ -277,6 +277,25 @@ class Rules(BaseModel):
     max_failures: int
 
 
+class NGramFigures(BaseModel):
+    """Of so many of a split's sentences, the same that a trial's are of."""
+
+    nll: float
+    ppl: float
+    sentences: int
+    of: int
+
+
+class NGram(BaseModel):
+    """An interpolated Kneser–Ney model of the same text, of the order that is best on the validation sentences."""
+
+    order: int
+    counted: Annotated[int, Field(description="training sentences that it has read")]
+    train: Annotated[int, Field(description="how many there are")]
+    valid: NGramFigures
+    test: NGramFigures
+
+
 class Study(Summary):
     space: list[Hyperparameter]
     fixed: dict[str, Any]
@@ -286,6 +305,9 @@ class Study(Summary):
     min_rate: float
     stop_when: float
     entropy: float | None
+    ngram: Annotated[
+        NGram | None, Field(description="what counting words is worth; of a study of an older program null")
+    ]
     front: list[int]
 
 

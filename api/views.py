@@ -79,6 +79,7 @@ def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "min_rate": facts["min_rate"],
         "stop_when": facts["stop_when"],
         "entropy": facts["corpus"]["entropy"],
+        "ngram": facts["ngram"],
         "front": study.front(),
     }
 

@@ -40,7 +40,14 @@ LEASE, BEAT, ASK = 4.0, 0.5, 5.0
 STUB_RUNS = 20
 FIRST, LAST = 0.1, 0.97
 """shares of the trials complete, between which faults are injected"""
-CORPUS = {"name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0}
+CORPUS = {
+    "name": "grammar",
+    "fingerprint": "f",
+    "sentences": {"train": 1},
+    "vocabulary": 5,
+    "entropy": 15.0,
+    "batching": "random",
+}
 
 
 @dataclass

@@ -190,6 +190,7 @@ WEIGHTS = "trials/0000/best.safetensors"
         (record(lambda r: r["study"].update(folder="/")), True, "the columns of tuner_studies"),
         (record(lambda r: r["study"]["specification"].pop("space")), True, "the study"),
         (record(lambda r: r["study"]["specification"].update(space={})), True, "not what this program writes"),
+        (record(lambda r: r["study"]["specification"].update(ngram={"order": 3})), True, r"KeyError\('valid'\)"),
         (record(lambda r: r["study"].update(name="../up")), True, "is not allowed: a name has"),
         (record(lambda r: r["study"].update(state="what")), True, "the study"),
     ],

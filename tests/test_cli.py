@@ -144,7 +144,10 @@ def test_lists(tmp_path: Path) -> None:
     assert "paper 6.467" in shown
     assert {s["technique"] for s in json.loads(run("techniques", "--json", cwd=tmp_path).stdout)} >= {"sfb", "mdr"}
     assert "set PTB_DIR" in run("corpora", cwd=tmp_path).stdout
-    assert "entropy" in run("corpora", "grammar", cwd=tmp_path).stdout
+    described = run("corpora", "grammar", cwd=tmp_path).stdout
+    assert "entropy" in described
+    assert "in training text valid 11 (1.1%)  test 18 (1.8%)" in described
+    assert "order 4  valid NLL 19.04 PPL 10.48   test NLL 18.96 PPL 10.46   best on valid" in described
 
 
 BAD: dict[str, tuple[list[str], str]] = {

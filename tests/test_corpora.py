@@ -156,9 +156,9 @@ def test_the_commands_add_describe_list_and_remove(
 
     assert f"corpus mine is {mine}: 1 train sentences, 5 words, 2 classes" in run("add", "mine", "text", "--labels").err
     assert json.loads(run("mine", "--json").out)["classes"] == 2
-    assert asked[-1] == ("corpus", str(mine), '{"labels": true}')
+    assert asked[-1] == ("corpus", str(mine), '{"labels": true}', "--ngrams")
     run("describe", "mine", "--set", "min_count=2")
-    assert asked[-1] == ("corpus", str(mine), '{"labels": true, "min_count": 2}')
+    assert asked[-1] == ("corpus", str(mine), '{"labels": true, "min_count": 2}', "--ngrams")
     assert {"name": "mine", "description": f"{mine}, with labels"} in json.loads(run("--json").out)
     with pytest.raises(Usage, match="gone' is no folder"):
         run("add", "other", "gone")

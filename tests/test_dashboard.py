@@ -13,10 +13,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Page, Request, expect
 from seeded import figures, made, stub_worker
+from sqlalchemy import update
 
 from benchmarks.browser import Server
 from tuner import keys, space, studies
 from tuner.database import Database
+from tuner.tables import StudyRow
 
 LEAST_CONTRAST = 4.5  # WCAG AA
 HOSTILE = '<img src=x onerror="owned=1"><script>owned=1</script><a href="javascript:owned=1">%{x}'
@@ -117,6 +119,25 @@ def drag(page: Page, *points: tuple[float, float]) -> None:
 
 def state_of(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
+
+
+def give_line(study: studies.Study, nll: float) -> None:
+    """An n-gram model's figures, as if the study had been made with them."""
+    figures_ = {"nll": nll, "ppl": 9.0, "sentences": 500, "of": 1000}
+    kept = {"order": 3, "counted": 1, "train": 1, "valid": figures_, "test": figures_}
+    changed = update(StudyRow).values(specification={**study.specification, "ngram": kept})
+    study.database.run(lambda session: session.execute(changed.where(StudyRow.name == study.name)))
+
+
+def test_a_study_says_whether_its_best_trial_is_better_than_counting_words(page: Page, own_world: World) -> None:
+    for name, technique, trials, above in (("steered", "sfb", 40, 1.5), ("weighted", "beta", 30, -2.25)):
+        best = min(figures(technique, number)[1]["nll"] for number in range(trials))
+        give_line(studies.open_study(own_world.database, name), best + above)
+        own_world.open(page, f"view=study&study={name}")
+        section = page.get_by_label("Summary")
+        expect(section).to_contain_text("n-gram model of the same text (order 3, interpolated Kneser–Ney) has NLL")
+        expect(section).to_contain_text(f"the best trial is {abs(above):.2f} nats {'better' if above > 0 else 'worse'}")
+        expect(section.get_by_text("Worse than counting words")).to_have_count(int(above < 0))
 
 
 def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:

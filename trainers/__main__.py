@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from trainers import forkserver
+from trainers import forkserver, ngram
 from trainers.corpus import load
 from trainers.errors import BadInput, Failure
 from trainers.options import CorpusOptions, build
@@ -49,7 +49,9 @@ def _end_with_parent() -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
-        report("done", load(arguments.name, build(CorpusOptions, json.loads(arguments.options))).describe())
+        corpus = load(arguments.name, build(CorpusOptions, json.loads(arguments.options)))
+        counted = {"repeated": ngram.repeated(corpus), "ngrams": ngram.lines(corpus)} if arguments.ngrams else {}
+        report("done", {**corpus.describe(), **counted})
         return
     import torch
 
@@ -136,6 +138,8 @@ def main() -> int:
         command = commands.add_parser(name)
         for argument in positional:
             command.add_argument(argument, type=Path if argument == "folder" else str)
+        if name == "corpus":
+            command.add_argument("--ngrams", action="store_true", help="what counting its words is worth too")
         if name == "evaluate":
             command.add_argument("--seed", type=int)
     arguments = parser.parse_args()

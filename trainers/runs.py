@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainers import checkpoint, machine, objectives
+from trainers import checkpoint, machine, ngram, objectives
 from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
@@ -84,7 +84,8 @@ class Spec:
 
 
 def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, object]:
-    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can.
+    """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
+    says what an n-gram model makes of the sentences that a run would be evaluated on.
 
     Besides, it says whether the technique has a latent code, in how many stages it trains, within which limits its schedule
     ends, its hyperparameters in that plan, and what its batches are.
@@ -104,6 +105,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     corpus = load(spec.corpus, options.corpus)
     objective.plan(batches_per_epoch(corpus, options.training), options.training.max_epochs)
     warnings = [*corpus.warnings(), *filter(None, [objective.warning()])]
+    judged = {split: subset(corpus.splits[split], options.evaluation.nll_sentences) for split in ngram.HELD_OUT}
     return {
         **corpus.describe(),
         "latent": objective.latent,
@@ -111,6 +113,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         "limits": objective.limits(),
         "planned": asdict(objective.hyperparameters),
         "batching": options.training.batching,
+        "ngram": ngram.reference(corpus, judged),
         "warnings": warnings,
     }
 

@@ -28,6 +28,7 @@ from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Store
 from tuner.database import Database
 from tuner.errors import Clash, Fault, Usage
 from tuner.launch import check_name
+from tuner.ngram import Line
 from tuner.samplers import SAMPLERS
 from tuner.space import Space
 from tuner.specification import ADDED, IDENTITY, OBJECTIVES
@@ -329,6 +330,8 @@ def _judge(content: Mapping[str, Any], files: Mapping[str, Any]) -> None:
     if missing or facts["objective"] not in OBJECTIVES or study["state"] not in STUDY_STATES or study["budget"] < 0:
         raise ValueError(f"the study {missing}")
     Space.of(facts["space"])
+    for split in ("valid", "test"):
+        Line.of_study(facts.get("ngram"), split)
     numbers = [trial["number"] for trial in content["trials"]]
     if numbers != list(range(len(numbers))) or not all(trial["state"] in STATES for trial in content["trials"]):
         raise ValueError("the trials")

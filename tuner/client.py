@@ -59,6 +59,7 @@ class Study(Summary):
     min_rate: float
     stop_when: float
     entropy: float | None
+    ngram: dict[str, Any] | None
     front: list[int]
 
 

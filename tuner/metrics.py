@@ -93,12 +93,16 @@ def text_of(specification: Mapping[str, Any]) -> str:
     return text if specification["batching"] == "random" else f"{text}, batches by {specification['batching']}"
 
 
-def estimator_of(metrics: Mapping[str, Any], text: str) -> str:
-    """What made an NLL, in few words; text: as by `text_of`."""
+def sentences_of(metrics: Mapping[str, Any], text: str) -> str:
+    """Which sentences an NLL is of, in few words; text: as by `text_of`."""
     facts = metrics["estimator"]
     sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
-    if facts["sentences"] != facts["of"]:
-        sentences = f"{facts['sentences']:,} of {sentences}"
+    return sentences if facts["sentences"] == facts["of"] else f"{facts['sentences']:,} of {sentences}"
+
+
+def estimator_of(metrics: Mapping[str, Any], text: str) -> str:
+    """What made an NLL, in few words; text: as by `text_of`."""
+    facts, sentences = metrics["estimator"], sentences_of(metrics, text)
     if facts.get("inputs") == "none":
         sentences += ", no word read"
     if "temper" in facts:

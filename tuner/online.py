@@ -103,6 +103,8 @@ def list_studies(as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: tuner show sfb-grammar-tiny --api http://127.0.0.1:8000")
 def show(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Show a study of the server: its state, its best trial, its last trials."""
+    from tuner import report
+
     client = _client()
     found = client.study(study)
     if as_json:
@@ -115,6 +117,10 @@ def show(study: StudyArgument, as_json: JsonOption = False) -> None:
     )
     print(f"trials    {counts}; {found['budget']} in all\n")
     _print_trials(client, study, found)
+    best = found["best"]
+    counted = report.against_ngram(found.get("ngram"), best and best["metrics"], found["objective"])
+    if counted is not None:
+        print(f"\n{counted}")
 
 
 @app.command(epilog="Example: tuner trials sfb-grammar-tiny --api http://127.0.0.1:8000 --json")

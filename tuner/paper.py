@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
-from tuner.metrics import estimator_of, text_of
+from tuner.metrics import estimator_of, sentences_of, text_of
+from tuner.ngram import Line
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
 
@@ -53,6 +54,10 @@ class Row:
     """to the row that all are compared with"""
     untested: str = ""
     """why there is no such difference, if one was asked for"""
+    ngram: Line | None = None
+    """what an n-gram model makes of the same sentences"""
+    sentences: str = ""
+    """which those are, in few words"""
 
     @property
     def label(self) -> str:
@@ -67,7 +72,19 @@ class Row:
             key: None if found is None else {"mean": found[0], "sd": found[1]} for key, found in self.figures.items()
         }
         difference = None if self.difference is None else self.difference.plain()
-        return {**vars(self), "figures": figures, "trials": list(self.trials), "difference": difference}
+        return {
+            **vars(self),
+            "figures": figures,
+            "trials": list(self.trials),
+            "difference": difference,
+            "ngram": None if self.ngram is None else asdict(self.ngram),
+        }
+
+    @property
+    def is_worse_than_ngrams(self) -> bool:
+        """Whether an n-gram model has the lower NLL, by the lowest of the row's estimates."""
+        own = [figure[0] for key in ("nll", "nll_tempered") if (figure := self.figures[key]) is not None]
+        return self.ngram is not None and bool(own) and min(own) > self.ngram.nll
 
 
 def rows(database: Database, names: list[str], split: str) -> list[Row]:
@@ -82,7 +99,7 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         best = study.best()
         if not own and best is not None and best.metrics is not None and split == "valid":
-            found.append(_row(study, best.params, [best], [best.metrics], confirmed=False))
+            found.append(_row(study, best.params, [best], [best.metrics], split, confirmed=False))
     if not found:
         remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
         raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
@@ -93,7 +110,9 @@ def _confirmed(study: Study, split: str) -> Row | None:
     done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
     every = [metrics for trial in done if (metrics := _of_split(trial, split))]
     judged = [trial for trial in done if _of_split(trial, split)]
-    return _row(study, study.specification["confirms"]["params"], judged, every, confirmed=True) if every else None
+    return (
+        _row(study, study.specification["confirms"]["params"], judged, every, split, confirmed=True) if every else None
+    )
 
 
 def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
@@ -102,13 +121,20 @@ def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
 
 
 def _row(
-    study: Study, params: dict[str, Any], trials: Sequence[Trial], every: Sequence[dict[str, Any]], confirmed: bool
+    study: Study,
+    params: dict[str, Any],
+    trials: Sequence[Trial],
+    every: Sequence[dict[str, Any]],
+    split: str,
+    confirmed: bool,
 ) -> Row:
     figures: dict[str, tuple[float, float | None] | None] = {}
     for key in COLUMNS:
         values = [float(metrics[key]) for metrics in every if metrics.get(key) is not None]
         whole = len(values) == len(every)
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
+    line = Line.of_study(study.specification["ngram"], split)
+    facts = every[0]["estimator"]
     return Row(
         study.name,
         study.specification["technique"],
@@ -118,6 +144,8 @@ def _row(
         estimator_of(every[0], text_of(study.specification)),
         confirmed,
         tuple(trial.number for trial in trials),
+        ngram=line if line is not None and line.is_of(facts) else None,
+        sentences=sentences_of(every[0], text_of({**study.specification, "batching": "random"})),
     )
 
 
@@ -245,7 +273,19 @@ def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
         said.append("figures under different letters are not to be ranked together")
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
-    return said + _tests(found)
+    return said + _ngrams(found) + _tests(found)
+
+
+def _ngrams(found: Sequence[Row]) -> list[str]:
+    """What n-gram models make of the rows' sentences, and which rows are worse."""
+    said = []
+    for line, sentences in dict.fromkeys((row.ngram, row.sentences) for row in found):
+        if line is not None:
+            rows = [row for row in found if (row.ngram, row.sentences) == (line, sentences)]
+            worse = [row.label for row in rows if row.is_worse_than_ngrams]
+            verdict = f"worse than that: {', '.join(worse)}" if worse else "no row of them is worse"
+            said.append(f"{line.said} on {sentences}: {verdict}")
+    return said
 
 
 def _tests(found: Sequence[Row]) -> list[str]:
@@ -332,6 +372,7 @@ def as_csv(found: Sequence[Row]) -> str:
         ["study", "technique", "settings", "runs", "confirmed", "estimator"]
         + [f"{key}{part}" for key in COLUMNS for part in ("", "_sd")]
         + ["against", "nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p"]
+        + ["ngram_order", "ngram_nll", "ngram_ppl"]
     )
     for row in found:
         figures = [value for figure in row.figures.values() for value in (figure or (None, None))]
@@ -342,6 +383,7 @@ def as_csv(found: Sequence[Row]) -> str:
                 if (d := row.difference)
                 else [None] * 8
             )
+            + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)
         )
     return text.getvalue()
 

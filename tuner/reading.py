@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -41,7 +42,9 @@ def describe(
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known."""
+    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known, what n-gram models
+    make of it, and how many held-out sentences stand in its training text word for word.
+    """
     from tuner import corpora, trainer
 
     if name is None:
@@ -62,14 +65,33 @@ def describe(
             print(f"{key:<{width}} {text}")
         return
     source = corpora.named(database, name)
-    described = trainer.ask("corpus", source.place, json.dumps({**source.values, **settings(set_)}))
+    described = trainer.ask("corpus", source.place, json.dumps({**source.values, **settings(set_)}), "--ngrams")
     if as_json:
         print_json(described)
         return
+    repeated, ngrams = described.pop("repeated", None), described.pop("ngrams", None)
     for key, value in described.items():
         shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
         if shown not in (None, []):
             print(f"{key:<16} {shown}")
+    if repeated:
+        shares = "  ".join(f"{split} {each['count']:,} ({each['share']:.1%})" for split, each in repeated.items())
+        print(f"{'in training text':<16} {shares}")
+    if ngrams:
+        _print_ngrams(ngrams)
+
+
+def _print_ngrams(found: Mapping[str, Any]) -> None:
+    """What n-gram models make of the validation and the test sentences."""
+    part = (
+        f", from {found['counted']:,} of {found['train']:,} training sentences"
+        if found["counted"] < found["train"]
+        else ""
+    )
+    print(f"n-gram models (interpolated Kneser–Ney{part}), nats per sentence:")
+    for order, figures in found["orders"].items():
+        each = "   ".join(f"{split} NLL {of['nll']:.2f} PPL {of['ppl']:.2f}" for split, of in figures.items())
+        print(f"  order {order}  {each}" + ("   best on valid" if int(order) == found["best"] else ""))
 
 
 @app.command(epilog="Example: tuner corpora add mine path/to/folder --labels")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tuner.database import Database
 from tuner.metrics import FIGURES, METRICS, estimator_of
+from tuner.ngram import Line
 from tuner.studies import Study, open_study
 from tuner.trials import FIRST, Trial
 
@@ -192,6 +193,30 @@ def gain(study: Study) -> str | None:
     return said
 
 
+def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None, objective: str) -> str | None:
+    """What an n-gram model makes of the validation sentences, and how far the best trial is from it.
+
+    Args:
+        kept: what the study keeps of it; none in a study of an older program.
+        best: the best trial's metrics, if any.
+        objective: of the study; models that are judged by MELBO have no NLL that anything keeps low.
+    """
+    line = Line.of_study(kept, "valid")
+    if line is None:
+        return None
+    if best is None or best.get("nll") is None or not line.is_of(best["estimator"]) or objective == "melbo":
+        return line.said
+    lower = line.nll - best["nll"]
+    apart = f"{abs(lower):.2f} nats" if abs(lower) >= 0.01 else "less than 0.01 nats"
+    if lower >= 0:
+        return f"{line.said}; the best trial is {apart} better"
+    unsure = ", if its estimate can be believed" if best["estimator"].get("resolved") is False else ""
+    return (
+        f"warning: {line.said}; the best trial is {apart} worse{unsure}: it has learnt less of the text than counting words "
+        "tells; give it more epochs (max_epochs), more text or a larger model before techniques are compared"
+    )
+
+
 def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
     """Prints the last so many trials, and the best one wherever it is; returns them."""
     out, best, front = console(), study.best(), study.front()
@@ -242,6 +267,8 @@ def summary(study: Study) -> None:
             f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: "
             "no model's expected NLL is lower"
         )
+    if (counted := against_ngram(facts["ngram"], best.metrics, facts["objective"])) is not None:
+        out.print(counted)
     costs = [t.cost for t in [*trials, best] if t.cost]
     parts = {part: sum(c["seconds"][part] for c in costs) / len(costs) for part in costs[0]["seconds"]}
     speed = sum(c["tokens_per_second"] for c in costs) / len(costs)

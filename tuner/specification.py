@@ -20,6 +20,7 @@ ADDED = {
     "warm_start": None,
     "confirms": None,
     "first_default": False,
+    "ngram": None,
 }
 """what a study made before these existed has"""
 RANDOM = ("infovae", "lagvae")
@@ -94,6 +95,7 @@ class Request:
             "space": self.space.plain(),
             "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
             "batching": corpus["batching"],
+            "ngram": corpus.get("ngram"),
             "model": self.model,
             "fixed": dict(self.fixed),
             "sampler": self.sampler,

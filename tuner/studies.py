@@ -347,6 +347,7 @@ class Study:
             "fixed": facts["fixed"],
             "budget": self.budget,
             "entropy": facts["corpus"]["entropy"],
+            "ngram": facts["ngram"],
             "trials": [trial.plain() for trial in trials],
             "best": best.plain() if best else None,
             "front": self.front(),

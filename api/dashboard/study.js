@@ -84,12 +84,24 @@ function summary(study, canWrite, put) {
         ["Distortion D", number(best.metrics?.distortion)],
         study.entropy != null && ["Exact entropy of the corpus", number(study.entropy)],
         ...Object.entries(best.params).map(([key, value]) => [key, number(value)]),
-      ])) : empty("No trial is complete yet."),
+      ]),
+      study.ngram && againstNGrams(study)) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
       facts([["Created", moment(study.created_at)], ["Pruner", study.pruner], ["Least rate", number(study.min_rate)], ["Stops when the expected gain is below", number(study.stop_when)],
         ["Set by hand", settings(study.fixed ?? {}) || "nothing"], ["Rules", settings(study.rules ?? {}) || "none"],
         ...(study.space ?? []).map((parameter) => [`${parameter.name}: ${parameter.meaning}`, domain(parameter)])])),
   ];
+}
+
+/** What an n-gram model makes of the sentences that the best trial is judged by, and which of the two is better. */
+function againstNGrams({ ngram, best, objective }) {
+  const said = `An n-gram model of the same text (order ${ngram.order}, interpolated Kneser–Ney) has NLL ${number(ngram.valid.nll)}, PPL ${number(ngram.valid.ppl)}`;
+  const { nll, estimator } = best.metrics ?? {};
+  // What MELBO judges has no NLL that anything keeps low.
+  if (nll == null || estimator?.sentences !== ngram.valid.sentences || objective === "melbo") return h("p", { class: "note" }, `${said}.`);
+  const apart = `${Math.abs(ngram.valid.nll - nll).toFixed(2)} nats`;
+  if (nll <= ngram.valid.nll) return h("p", { class: "note" }, `${said}; the best trial is ${apart} better.`);
+  return h("div", { class: "notice" }, h("strong", {}, "Worse than counting words. "), `${said}; the best trial is ${apart} worse: give it more epochs, more text or a larger model before techniques are compared.`);
 }
 
 const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);

@@ -1,0 +1,56 @@
+"""The line that a study's trials should beat: an n-gram model of the same text, which a trainer makes with the study."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Line:
+    """The best order's figures on the sentences of a split that the study's trials are judged by."""
+
+    order: int
+    nll: float
+    """nats per sentence, exact"""
+    ppl: float
+    """per token, end token included"""
+    sentences: int
+    """that these are of"""
+    of: int
+    """how many the split has"""
+    split: str
+    counted: int
+    """training sentences that the model has read"""
+    train: int
+    """how many there are"""
+
+    @classmethod
+    def of_study(cls, kept: Mapping[str, Any] | None, split: str) -> "Line | None":
+        """From what the study keeps; none if it was made before there were any."""
+        if kept is None:
+            return None
+        found = kept[split]
+        return cls(
+            int(kept["order"]),
+            float(found["nll"]),
+            float(found["ppl"]),
+            int(found["sentences"]),
+            int(found["of"]),
+            split,
+            int(kept["counted"]),
+            int(kept["train"]),
+        )
+
+    def is_of(self, estimator: Mapping[str, Any]) -> bool:
+        """Whether an NLL that this made is of the same sentences."""
+        own = {"sentences": self.sentences, "of": self.of, "split": self.split}
+        return all(estimator.get(key) == value for key, value in own.items())
+
+    @property
+    def said(self) -> str:
+        """The figures in words."""
+        part = f", from {self.counted:,} of {self.train:,} training sentences" if self.counted < self.train else ""
+        return (
+            f"an n-gram model of the same text (order {self.order}, interpolated Kneser–Ney{part}) "
+            f"has NLL {self.nll:.2f}, PPL {self.ppl:.2f}"
+        )
