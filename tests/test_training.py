@@ -406,6 +406,25 @@ def test_test_sentences_are_evaluated_only_when_asked_for(tmp_path: Path) -> Non
         evaluate_run(tmp_path / "plain", {"test": True}, None, silent)
 
 
+@pytest.mark.parametrize("technique", ["rnnlm", "vanilla"])
+def test_a_single_validation_sentence_is_evaluated_and_nothing_kept_of_it_is_not_a_number(
+    technique: str, tmp_path: Path
+) -> None:
+    for split, count in (("train", 30), ("valid", 1), ("test", 1)):
+        (tmp_path / f"{split}.txt").write_text(
+            "the cat sees a dog\na dog sleeps\n" * count if count > 1 else "a cat sleeps\n"
+        )
+    values = {**QUICK, "nll": "both", "test": True}
+    metrics = train(Spec(technique, str(tmp_path), values=values), tmp_path / "run", silent)["metrics"]
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for file in (tmp_path / "run").glob("*.json"):
+        json.loads(file.read_text(), parse_constant=refuse)
+    assert metrics["nll_se"] is metrics["test"]["nll_se"] is None
+
+
 def test_each_evaluated_sentences_figure_is_kept_with_the_order_of_the_sentences(tmp_path: Path) -> None:
     metrics = train(spec("mdr", test=True, nll_sentences=30), tmp_path / "a", silent)["metrics"]
     train(spec("rnnlm", nll_sentences=30), tmp_path / "b", silent)

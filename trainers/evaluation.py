@@ -53,8 +53,8 @@ class Metrics:
 
     nll: float
     """importance-sampled −log P(x) (PA eq. 12); exact without a latent"""
-    nll_se: float
-    """its standard error over sentences"""
+    nll_se: float | None
+    """its standard error over sentences; None of a single one"""
     ppl: float
     """exp(Σ NLL / Σ tokens)"""
     ppl_no_end: float
@@ -268,7 +268,7 @@ def _metrics(
     dead = rate < COLLAPSED or (count > 1 and codes.mi < COLLAPSED)
     return Metrics(
         nll=nll.mean().item(),
-        nll_se=(nll.std() / math.sqrt(count)).item() if count > 1 else math.nan,
+        nll_se=(nll.std() / math.sqrt(count)).item() if count > 1 else None,
         ppl=_exp(nll.sum().item() / tokens),
         ppl_no_end=_exp(nll.sum().item() / (tokens - count)),
         ppl_elbo=_exp((mean_distortion + rate) * count / tokens),
@@ -354,10 +354,15 @@ def _tempered(made: Estimate) -> Facts:
         "samples": min(made.levels),
         "temper": made.temper,
         "levels": {str(draws): count for draws, count in made.levels.items()},
-        "error": made.se,
-        "bias": made.bias if math.isfinite(made.bias) else None,  # unknown of a single sentence
+        "error": _known(made.se),
+        "bias": _known(made.bias),
         "resolved": made.resolved,
     }
+
+
+def _known(x: float) -> float | None:
+    """What cannot be told of a single sentence is NaN or infinite, which JSON lacks."""
+    return x if math.isfinite(x) else None
 
 
 def _exp(x: float) -> float:

@@ -91,10 +91,10 @@ def estimator(metrics: Mapping[str, Any]) -> str:
 
 def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
     levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
+    error = number(facts["error"]) if facts["error"] is None else f"{facts['error']:.2g}"
     return (
         f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; the estimate's own standard error "
-        f"{facts['error']:.2g}, its bias at most {number(facts['bias'])}"
-        + ("" if facts["resolved"] else ": not resolved")
+        f"{error}, its bias at most {number(facts['bias'])}" + ("" if facts["resolved"] else ": not resolved")
     )
 
 
