@@ -316,7 +316,8 @@ def test_a_run_can_be_evaluated_without_inputs_and_says_so(tmp_path: Path) -> No
     assert trained["estimator"]["inputs"] == "none"
     assert runs.evaluate_run(tmp_path / "unread", {"inputless": False}, None, silent).estimator.get("inputs") is None
     with pytest.raises(
-        BadInput, match="'d_h' is no option of evaluation: it has nll, nll_samples, nll_sentences, rows, inputless"
+        BadInput,
+        match="'d_h' is no option of evaluation: it has nll, nll_samples, nll_sentences, certify, rows, inputless",
     ):
         runs.evaluate_run(tmp_path / "read", {"d_h": 3}, None, silent)
 

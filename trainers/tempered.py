@@ -180,11 +180,13 @@ class Weights:
     @torch.no_grad()
     def log_proposal(self, indices: Sequence[int], z: Tensor, temper: float) -> Tensor:
         """log q_λ(z) [S, n] of any codes z [S, n, A·d]; λ = 1 is the posterior itself, a flow by its inverse."""
+        found: Tensor
         if temper == 1.0:
-            found: Tensor = self.model.posterior_of(self.features[list(indices)]).log_prob(z)
-            return found
-        apart = self.proposal(indices, temper).log_prob(self._apart(z))
-        return apart.unflatten(0, (self.model.codes, len(z))).sum(0)
+            found = self.model.posterior_of(self.features[list(indices)]).log_prob(z)
+        else:
+            apart = self.proposal(indices, temper).log_prob(self._apart(z))
+            found = apart.unflatten(0, (self.model.codes, len(z))).sum(0)
+        return found
 
     def proposal(self, indices: Sequence[int], temper: float) -> Proposal:
         """q_λ of one code of each of these sentences, λ < 1."""

@@ -84,6 +84,7 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     if "temper" in facts:
         return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}"
     said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+    said += _certified(facts)
     if "tempered" in facts:
         said += f"; beside it {number(metrics['nll_tempered'])}: {_tempered(facts['tempered'], 'same sentences')}"
     return said
@@ -91,10 +92,24 @@ def estimator(metrics: Mapping[str, Any]) -> str:
 
 def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
     levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
-    error = number(facts["error"]) if facts["error"] is None else f"{facts['error']:.2g}"
+    error = "–" if facts.get("error") is None else f"{facts['error']:.2g}"
     return (
         f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; the estimate's own standard error "
-        f"{error}, its bias at most {number(facts['bias'])}" + ("" if facts["resolved"] else ": not resolved")
+        f"{error}, its bias at most {number(facts.get('bias'))}" + ("" if facts["resolved"] else ": not resolved")
+    ) + _certified(facts)
+
+
+def _certified(facts: Mapping[str, Any]) -> str:
+    """What an estimator's certificate says, if it has one, and of which sentences."""
+    found = facts.get("certificate")
+    if found is None:
+        return ""
+    error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
+    cut = f", {found['cut']} of them cut" if found["cut"] else ""
+    return (
+        f"; certified to ± {max(found['gap'], 0.0):.2g} nats{error} on {found['sentences']} sentences of the model{cut}, of "
+        f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
+        f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"
     )
 
 
