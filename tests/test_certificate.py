@@ -297,7 +297,7 @@ def test_an_evaluation_states_the_certificate_of_each_of_its_estimators(nll: str
 def test_a_certificate_of_one_sentence_has_no_standard_error() -> None:
     found = evaluate(vae(), CORPUS, EvaluationOptions(nll_samples=5, certify=1), 0)
     assert found.estimator["certificate"]["gap_se"] is None
-    assert "nats on 1 sentences of the model" in report.estimator(found.plain())
+    assert "nats on 1 sentence of the model" in report.estimator(found.plain())
 
 
 def test_an_exact_figure_needs_no_certificate() -> None:

@@ -426,6 +426,20 @@ def test_a_single_validation_sentence_is_evaluated_and_nothing_kept_of_it_is_not
     assert metrics["nll_se"] is metrics["test"]["nll_se"] is None
 
 
+def test_a_certificate_is_made_once_for_all_splits_and_anew_by_an_evaluation(tmp_path: Path) -> None:
+    metrics = train(spec("mdr", test=True, nll="both", certify=4), tmp_path / "run", silent)["metrics"]
+    facts, test = metrics["estimator"], metrics["test"]["estimator"]
+    assert [facts["certificate"]["sentences"], facts["tempered"]["certificate"]["sentences"]] == [4, 4]
+    assert "certificate" not in {**test, **test["tempered"]}
+    heard: list[dict[str, Any]] = []
+    again = evaluate_run(tmp_path / "run", {}, None, lambda event, facts: heard.append(facts)).estimator
+    assert again == facts
+    assert {each["phase"] for each in heard} == {"evaluation"}
+    assert evaluate_run(tmp_path / "run", {"certify": 5}, None, silent).estimator["certificate"]["sentences"] == 5
+    with pytest.raises(BadInput, match="certify = -1 is not allowed: certify must be a whole number of at least 0"):
+        evaluate_run(tmp_path / "run", {"certify": -1}, None, silent)
+
+
 def test_each_evaluated_sentences_figure_is_kept_with_the_order_of_the_sentences(tmp_path: Path) -> None:
     metrics = train(spec("mdr", test=True, nll_sentences=30), tmp_path / "a", silent)["metrics"]
     train(spec("rnnlm", nll_sentences=30), tmp_path / "b", silent)

@@ -104,10 +104,12 @@ def _certified(facts: Mapping[str, Any]) -> str:
     found = facts.get("certificate")
     if found is None:
         return ""
+    count = found["sentences"]
     error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
     cut = f", {found['cut']} of them cut" if found["cut"] else ""
     return (
-        f"; certified to ± {max(found['gap'], 0.0):.2g} nats{error} on {found['sentences']} sentences of the model{cut}, of "
+        f"; certified to ± {max(found['gap'], 0.0):.2g} nats{error} on {count} sentence{'s' * (count != 1)} of the "
+        f"model{cut}, of "
         f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
         f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"
     )
