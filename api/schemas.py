@@ -126,6 +126,23 @@ class Epochs(Renew):
     epochs: Annotated[list[ReportedEpoch], Field(min_length=1, max_length=1000)]
 
 
+class Certificate(BaseModel):
+    """Bounds of the mean −log P(x) of sentences that the model wrote itself; `gap` is what its estimator is biased by at most."""
+
+    gap: Number
+    gap_se: Number | None = None
+    sentences: Whole
+    samples: Whole
+    lower: Number
+    upper: Number
+    lower_temper: Number
+    cut: Whole
+    mean_length: Number
+    mean_rate: Number
+    corpus_length: Number
+    corpus_rate: Number
+
+
 class Estimator(BaseModel):
     """What made an NLL."""
 
@@ -141,6 +158,7 @@ class Estimator(BaseModel):
     error: Number | None = None
     bias: Number | None = None
     resolved: bool | None = None
+    certificate: Certificate | None = None
 
 
 class Tell(Renew):

@@ -1,6 +1,7 @@
 """The tempered multilevel estimate against quadrature, closed forms, naive loops and its own promise of coverage."""
 
 import functools
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -99,14 +100,14 @@ def test_the_estimate_agrees_with_quadrature_and_less_biased_than_q(prior: str, 
     assert all(e.temper < 1 and e.resolved for e in found)
     covered = [low <= truth <= high for low, high in (e.interval for e in found)]
     assert sum(covered) >= 5
-    plain = tempered._Weights(model, SENTENCES, 0, 4096).of(range(120), 1000, 1000, 1.0)
+    plain = tempered.Weights(model, SENTENCES, 0, 4096).of(range(120), 1000, 1000, 1.0)
     assert tempered._nll(plain).mean() - truth > 2 * abs(np.mean([e.nll for e in found]) - truth)
 
 
 @pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
 def test_several_codes_are_tempered_each(posterior: str) -> None:
     model = vae(steps=20, codes=2, posterior=posterior)
-    weights = tempered._Weights(model, SENTENCES, 0, 1024)
+    weights = tempered.Weights(model, SENTENCES, 0, 1024)
     drawn = weights.of([3], 7, 4000, 0.5)
     truth = weights.of([3], 8, 60_000, 1.0)
     assert tempered._nll(drawn)[0] == pytest.approx(tempered._nll(truth)[0], abs=0.02)
@@ -115,8 +116,8 @@ def test_several_codes_are_tempered_each(posterior: str) -> None:
 @pytest.mark.parametrize("posterior", ["gaussian", "planar"])
 def test_weights_are_the_same_whatever_the_batches(posterior: str) -> None:
     model = vae(steps=1, prior="mog", codes=2, posterior=posterior)
-    whole = tempered._Weights(model, SENTENCES, 3, 100_000).of([5, 2, 9], 64, 64, 0.4)
-    parts = tempered._Weights(model, SENTENCES, 3, 30)
+    whole = tempered.Weights(model, SENTENCES, 3, 100_000).of([5, 2, 9], 64, 64, 0.4)
+    parts = tempered.Weights(model, SENTENCES, 3, 30)
     for place, index in enumerate((5, 2, 9)):
         np.testing.assert_allclose(parts.of([index], 64, 64, 0.4)[0], whole[place])
 
@@ -147,7 +148,7 @@ def test_levels_correct_what_few_draws_are_biased_by() -> None:
     """Unbiased for what 1,024 draws give: over seeds, the same mean as estimates from 1,024 draws of every sentence."""
     model = vae()
     few = SENTENCES[:48]
-    weights = [tempered._Weights(model, few, 100 + seed, 4096) for seed in range(8)]
+    weights = [tempered.Weights(model, few, 100 + seed, 4096) for seed in range(8)]
     direct = [float(tempered._nll(w.of(range(48), 1024, 1024, 1.0)).mean()) for w in weights]
     levels = [estimate(model, few, seed, 4096, tempers=(1.0,)) for seed in range(8)]
     without = [
@@ -189,10 +190,39 @@ def test_both_estimates_are_what_each_is_alone() -> None:
     assert tempered_.nll_tempered is None
 
 
-def test_a_single_sentence_has_no_bound_of_its_bias() -> None:
-    found = evaluate(vae(), SENTENCES[:1], EvaluationOptions(nll="tempered"), 0)
-    assert (found.estimator["bias"], found.estimator["resolved"]) == (None, False)
+@pytest.mark.parametrize("nll", ["q", "tempered", "both"])
+@pytest.mark.parametrize("options", [{}, {"steps": 1, "codes": 2, "prior": "mog", "posterior": "iaf"}])
+def test_a_single_sentence_has_no_variance_and_so_no_error_and_no_bound_of_its_bias(
+    options: dict[str, Any], nll: str
+) -> None:
+    found = evaluate(vae(**options), SENTENCES[:1], EvaluationOptions(nll=nll), 0)
+    made = found.plain()
+    json.dumps(made, allow_nan=False)
+    assert made["nll_se"] is None
     assert math.isfinite(found.nll)
+    if nll != "q":
+        facts = found.estimator if nll == "tempered" else found.estimator["tempered"]
+        assert (facts["error"], facts["bias"], facts["resolved"]) == (None, None, False)
+        assert set(facts["levels"].values()) == {1}
+        assert "standard error –, its bias at most –: not resolved" in report.estimator(made)
+
+
+def test_a_single_sentence_ends_though_its_halves_differ_by_more_than_the_target() -> None:
+    """It asked for the variance of one correction, and ended the trainer."""
+    model = vae()
+    found = [estimate(model, SENTENCES[:1], seed, 4096, tempers=(1.0,)) for seed in range(8)]
+    few = [tempered._nll(tempered.Weights(model, SENTENCES[:1], seed, 4096).of([0], 16, 16, 1.0)) for seed in range(8)]
+    assert np.std(few) > 2 * tempered.TARGET
+    assert all(math.isnan(e.se) and math.isinf(e.bias) and math.isfinite(e.nll) for e in found)
+
+
+def test_two_sentences_have_an_error_and_a_bound_of_the_bias() -> None:
+    for seed in range(4):
+        found = evaluate(vae(), SENTENCES[:2], EvaluationOptions(nll="tempered"), seed)
+        assert found.nll_se is not None
+        assert found.nll_se > 0
+        assert found.estimator["error"] > 0
+        assert math.isfinite(found.estimator["bias"])
 
 
 def test_it_says_how_many_of_its_draws_are_done() -> None:

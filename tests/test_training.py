@@ -316,7 +316,8 @@ def test_a_run_can_be_evaluated_without_inputs_and_says_so(tmp_path: Path) -> No
     assert trained["estimator"]["inputs"] == "none"
     assert runs.evaluate_run(tmp_path / "unread", {"inputless": False}, None, silent).estimator.get("inputs") is None
     with pytest.raises(
-        BadInput, match="'d_h' is no option of evaluation: it has nll, nll_samples, nll_sentences, rows, inputless"
+        BadInput,
+        match="'d_h' is no option of evaluation: it has nll, nll_samples, nll_sentences, certify, rows, inputless",
     ):
         runs.evaluate_run(tmp_path / "read", {"d_h": 3}, None, silent)
 
@@ -404,6 +405,39 @@ def test_test_sentences_are_evaluated_only_when_asked_for(tmp_path: Path) -> Non
     assert (found["nll"], found["rate"], found["estimator"]["split"]) == (again.nll, again.rate, "test")
     with pytest.raises(BadInput, match="'test' is no option of evaluation"):
         evaluate_run(tmp_path / "plain", {"test": True}, None, silent)
+
+
+@pytest.mark.parametrize("technique", ["rnnlm", "vanilla"])
+def test_a_single_validation_sentence_is_evaluated_and_nothing_kept_of_it_is_not_a_number(
+    technique: str, tmp_path: Path
+) -> None:
+    for split, count in (("train", 30), ("valid", 1), ("test", 1)):
+        (tmp_path / f"{split}.txt").write_text(
+            "the cat sees a dog\na dog sleeps\n" * count if count > 1 else "a cat sleeps\n"
+        )
+    values = {**QUICK, "nll": "both", "test": True}
+    metrics = train(Spec(technique, str(tmp_path), values=values), tmp_path / "run", silent)["metrics"]
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for file in (tmp_path / "run").glob("*.json"):
+        json.loads(file.read_text(), parse_constant=refuse)
+    assert metrics["nll_se"] is metrics["test"]["nll_se"] is None
+
+
+def test_a_certificate_is_made_once_for_all_splits_and_anew_by_an_evaluation(tmp_path: Path) -> None:
+    metrics = train(spec("mdr", test=True, nll="both", certify=4), tmp_path / "run", silent)["metrics"]
+    facts, test = metrics["estimator"], metrics["test"]["estimator"]
+    assert [facts["certificate"]["sentences"], facts["tempered"]["certificate"]["sentences"]] == [4, 4]
+    assert "certificate" not in {**test, **test["tempered"]}
+    heard: list[dict[str, Any]] = []
+    again = evaluate_run(tmp_path / "run", {}, None, lambda event, facts: heard.append(facts)).estimator
+    assert again == facts
+    assert {each["phase"] for each in heard} == {"evaluation"}
+    assert evaluate_run(tmp_path / "run", {"certify": 5}, None, silent).estimator["certificate"]["sentences"] == 5
+    with pytest.raises(BadInput, match="certify = -1 is not allowed: certify must be a whole number of at least 0"):
+        evaluate_run(tmp_path / "run", {"certify": -1}, None, silent)
 
 
 def test_each_evaluated_sentences_figure_is_kept_with_the_order_of_the_sentences(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.certificate import LONGEST, certify
 from trainers.corpus import Sentence, batches
 from trainers.latent.distributions import Conditional, Gaussian, Mixture, divergence
 from trainers.models import Batch, SentenceModel, SenVAE
@@ -53,8 +54,8 @@ class Metrics:
 
     nll: float
     """importance-sampled −log P(x) (PA eq. 12); exact without a latent"""
-    nll_se: float
-    """its standard error over sentences"""
+    nll_se: float | None
+    """its standard error over sentences; None of a single one"""
     ppl: float
     """exp(Σ NLL / Σ tokens)"""
     ppl_no_end: float
@@ -89,7 +90,7 @@ class Metrics:
     estimator: Facts
     """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words; tempered:
     λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error (`error`), the bound of its bias
-    (`bias`) and whether that is small (`resolved`)"""
+    (`bias`) and whether that is small (`resolved`); with certify > 0 its `certificate` on the model's own sentences"""
     rate_error: float | None = None
     """R − r, where the technique holds a rate r"""
     mi_lower: float | None = None
@@ -268,7 +269,7 @@ def _metrics(
     dead = rate < COLLAPSED or (count > 1 and codes.mi < COLLAPSED)
     return Metrics(
         nll=nll.mean().item(),
-        nll_se=(nll.std() / math.sqrt(count)).item() if count > 1 else math.nan,
+        nll_se=(nll.std() / math.sqrt(count)).item() if count > 1 else None,
         ppl=_exp(nll.sum().item() / tokens),
         ppl_no_end=_exp(nll.sum().item() / (tokens - count)),
         ppl_elbo=_exp((mean_distortion + rate) * count / tokens),
@@ -335,15 +336,19 @@ def _evaluate_latent(
     each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}
     own = _in_order(each, chosen, size)
     more: dict[str, Any] = {}
+    if from_q:
+        estimator |= _certificate(model, chosen, options, seed, 1.0, samples, mean_rate, progress)
     if options.nll != "q":
         made = estimate(model, chosen, seed, options.rows, mean_rate, progress=progress)
+        facts_of = _tempered(made)
+        facts_of |= _certificate(model, chosen, options, seed, made.temper, max(made.levels), mean_rate, progress)
         if from_q:
             tokens = sum(len(s) for s in chosen)
             more = {"nll_tempered": made.nll, "ppl_tempered": _exp(made.nll * len(chosen) / tokens)}
-            estimator = {**estimator, "tempered": _tempered(made)}
+            estimator = {**estimator, "tempered": facts_of}
         else:
             each = torch.from_numpy(made.each + (made.nll - made.each.mean()))
-            own, estimator = tuple(each.tolist()), {**estimator, **_tempered(made)}
+            own, estimator = tuple(each.tolist()), {**estimator, **facts_of}
     found_all = _metrics(each, torch.cat(distortion).double(), mean_rate, chosen, found, estimator)
     return replace(found_all, each=own, **more)
 
@@ -354,10 +359,34 @@ def _tempered(made: Estimate) -> Facts:
         "samples": min(made.levels),
         "temper": made.temper,
         "levels": {str(draws): count for draws, count in made.levels.items()},
-        "error": made.se,
-        "bias": made.bias if math.isfinite(made.bias) else None,  # unknown of a single sentence
+        "error": _known(made.se),
+        "bias": _known(made.bias),
         "resolved": made.resolved,
     }
+
+
+def _certificate(
+    model: SenVAE,
+    chosen: Sequence[Sentence],
+    options: EvaluationOptions,
+    seed: int,
+    temper: float,
+    samples: int,
+    rate: float,
+    progress: Callable[[int, int], None],
+) -> Facts:
+    """`certificate`, where it is asked for: the bounds, and how like the evaluated sentences the model's own are."""
+    if not options.certify:
+        return {}
+    longest = LONGEST * max(map(len, chosen))
+    found = certify(model, options.certify, temper, samples, longest, seed, options.rows, progress)
+    corpus = {"corpus_length": sum(map(len, chosen)) / len(chosen), "corpus_rate": rate}
+    return {"certificate": {**asdict(found), **corpus}}
+
+
+def _known(x: float) -> float | None:
+    """What cannot be told of a single sentence is NaN or infinite, which JSON lacks."""
+    return x if math.isfinite(x) else None
 
 
 def _exp(x: float) -> float:

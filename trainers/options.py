@@ -203,6 +203,12 @@ class EvaluationOptions:
     )
     nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1)
     nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
+    certify: int = option(
+        0,
+        "sentences that the model writes itself, on which the estimator's bias is bounded from both sides (0: none); "
+        "`tuner confirm` takes 100",
+        low=0,
+    )
     test: bool = option(
         False,
         "the test sentences are evaluated too: what `tuner confirm` sets, once nothing is chosen by them any more",

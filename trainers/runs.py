@@ -185,7 +185,9 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     each: dict[str, object] = {}
 
     def evaluated(split: str) -> dict[str, object]:
-        found = evaluate(model, corpus.splits[split], options.evaluation, spec.seed, evaluating, split)
+        # a certificate is of the model and its estimator: it holds for all splits
+        asked = options.evaluation if split == "valid" else replace(options.evaluation, certify=0)
+        found = evaluate(model, corpus.splits[split], asked, spec.seed, evaluating, split)
         each[split] = _each(found, corpus, split, options.evaluation)
         return _against(found, objective.target_rate, corpus.entropy).plain()
 

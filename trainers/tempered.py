@@ -94,7 +94,7 @@ def order(count: int) -> NDArray[np.int64]:
     return np.random.default_rng(ORDER_SEED).permutation(count)
 
 
-class _Weights:
+class Weights:
     """log w = log P(x|z) + log p(z) − log q_λ(z) of draws of its own for each (level, sentence), whatever the batches."""
 
     @torch.no_grad()
@@ -132,7 +132,7 @@ class _Weights:
         return moments(found.transform(found.noise(MOMENT_DRAWS, generator))[0])
 
     @cached_property
-    def _gaussians(self) -> Gaussian:
+    def gaussians(self) -> Gaussian:
         """[N, d] of one code of each sentence: its posterior; of a flow its mean and spread."""
         found = [self._gaussian(part.tolist()) for part in torch.arange(len(self.sentences)).split(BATCH)]
         return Gaussian(torch.cat([one.location for one in found]), torch.cat([one.scale for one in found]))
@@ -141,7 +141,7 @@ class _Weights:
         posterior = self.model.posterior_of(self.features[list(indices)])
         if isinstance(posterior, Gaussian):
             return Gaussian(posterior.location[:, : self.d], posterior.scale[:, : self.d])
-        z, _ = posterior.transform(self._noise(indices, MOMENTS, MOMENT_DRAWS)[0])
+        z, _ = posterior.transform(self.noise(indices, MOMENTS, MOMENT_DRAWS)[0])
         return moments(self._apart(z))
 
     def _apart(self, joined: Tensor) -> Tensor:
@@ -162,17 +162,37 @@ class _Weights:
         return found
 
     def _batch(self, indices: Sequence[int], level: int, draws: int, temper: float) -> Tensor:
-        noise, uniform = self._noise(indices, level, draws)
+        noise, uniform = self.noise(indices, level, draws)
         if temper == 1.0:
             z, log_q = self.model.posterior_of(self.features[list(indices)]).transform(noise)
         else:
-            z, log_q = self._draw(self._gaussians[torch.tensor(indices, device=self.device)], noise, uniform, temper)
+            z, log_q = self.draw(indices, noise, uniform, temper)
+        return self.log_joint(indices, z) - log_q
+
+    @torch.no_grad()
+    def log_joint(self, indices: Sequence[int], z: Tensor) -> Tensor:
+        """log P(x|z) + log p(z) [S, n] of codes z [S, n, A·d] of the sentences of these indices."""
         batch = Batch.of([self.sentences[i] for i in indices], self.device)
         parts = z.split(max(self.rows // len(indices), 1))
         nll = [self.model.decoder.of_samples(batch, self.model.initial_state(part.flatten(0, 1))) for part in parts]
-        return self.prior.log_prob(z) - log_q - torch.cat(nll)
+        return self.prior.log_prob(z) - torch.cat(nll)
 
-    def _noise(self, indices: Sequence[int], level: int, draws: int) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def log_proposal(self, indices: Sequence[int], z: Tensor, temper: float) -> Tensor:
+        """log q_λ(z) [S, n] of any codes z [S, n, A·d]; λ = 1 is the posterior itself, a flow by its inverse."""
+        found: Tensor
+        if temper == 1.0:
+            found = self.model.posterior_of(self.features[list(indices)]).log_prob(z)
+        else:
+            apart = self.proposal(indices, temper).log_prob(self._apart(z))
+            found = apart.unflatten(0, (self.model.codes, len(z))).sum(0)
+        return found
+
+    def proposal(self, indices: Sequence[int], temper: float) -> Proposal:
+        """q_λ of one code of each of these sentences, λ < 1."""
+        return Proposal.of(self.gaussians[torch.tensor(list(indices), device=self.device)], self.components, temper)
+
+    def noise(self, indices: Sequence[int], level: int, draws: int) -> tuple[Tensor, Tensor]:
         """[S, n, A·d] and [S, n, A], from a generator for each (seed, level, sentence)."""
         codes = self.model.codes
         normal = np.empty((draws, len(indices), codes * self.d))
@@ -184,11 +204,10 @@ class _Weights:
         kind = self.features.dtype
         return torch.from_numpy(normal).to(self.device, kind), torch.from_numpy(uniform).to(self.device, kind)
 
-    def _draw(self, q: Gaussian, noise: Tensor, uniform: Tensor, temper: float) -> tuple[Tensor, Tensor]:
-        """z [S, n, A·d] and its log density [S, n]."""
+    def draw(self, indices: Sequence[int], noise: Tensor, uniform: Tensor, temper: float) -> tuple[Tensor, Tensor]:
+        """Normal [S, n, A·d] and uniform [S, n, A] noise → z [S, n, A·d] ~ q_λ, λ < 1, and its log density [S, n]."""
         draws, codes = len(noise), self.model.codes
-        proposal = Proposal.of(q, self.components, temper)
-        z, log_q = proposal.draw(self._apart(noise), uniform.movedim(-1, 0).flatten(0, 1))
+        z, log_q = self.proposal(indices, temper).draw(self._apart(noise), uniform.movedim(-1, 0).flatten(0, 1))
         z = z.unflatten(0, (codes, draws)).movedim(0, -2).flatten(-2)
         return z, log_q.unflatten(0, (codes, draws)).sum(0)
 
@@ -211,9 +230,9 @@ class Estimate:
 
     nll: float
     se: float
-    """the estimate's own standard error, these sentences given"""
+    """the estimate's own standard error, these sentences given; NaN of a single one, whose corrections have no variance"""
     bias: float
-    """what its bias is at most: a heuristic, which the proposal's weights of the last level support"""
+    """what its bias is at most: a heuristic, which the proposal's weights of the last level support; infinite of a single one"""
     temper: float
     """λ; 1 is q itself"""
     levels: dict[int, int]
@@ -258,7 +277,7 @@ def estimate(
     model.eval()
     pieces = ((PILOT_DRAWS * len(tempers), PILOT_SENTENCES), (DRAWS, len(sentences)), *LEVELS.items())
     planned = sum(draws * min(count, len(sentences)) for draws, count in pieces)
-    weights = _Weights(model, sentences, seed, rows, lambda drawn: progress(min(drawn, planned), planned))
+    weights = Weights(model, sentences, seed, rows, lambda drawn: progress(min(drawn, planned), planned))
     blind = order(len(sentences)).tolist()
     pilot = {t: _nll(weights.of(blind[:PILOT_SENTENCES], PILOT, PILOT_DRAWS, t)).mean() for t in tempers}
     temper = min(pilot, key=lambda t: pilot[t])
@@ -266,7 +285,7 @@ def estimate(
     each, halves = _nll(few), _nll(few.reshape(len(few), 2, -1))
     own = float(((halves[:, 0] - halves[:, 1]) ** 2).sum()) / 4 / len(few) ** 2
     corrections = {level: _correction(weights, blind[:count], level, temper) for level, count in LEVELS.items()}
-    if _error(own, corrections) > TARGET:
+    if len(few) > 1 and _error(own, corrections) > TARGET:
         for level, count in _counts(own, corrections, len(sentences)).items():
             more = blind[len(corrections[level]) : count]
             corrections[level] = np.concatenate([corrections[level], _correction(weights, more, level, temper)])
@@ -275,7 +294,7 @@ def estimate(
     error = _error(own, corrections) * (HIGH_RATE_FACTOR if rate >= HIGH_RATE else 1.0)
     return Estimate(
         nll=float(each.mean() - sum(found.mean() for found in corrections.values())),
-        se=error,
+        se=error if len(few) > 1 else math.nan,
         bias=_bias(corrections),
         temper=temper,
         levels={DRAWS: len(each), **{level: len(found) for level, found in corrections.items()}},
@@ -284,7 +303,7 @@ def estimate(
     )
 
 
-def _correction(weights: _Weights, chosen: Sequence[int], level: int, temper: float) -> Figures:
+def _correction(weights: Weights, chosen: Sequence[int], level: int, temper: float) -> Figures:
     """[n] what a quarter of the level's draws are biased by, beyond all of them."""
     if not chosen:
         return np.empty(0)

@@ -83,19 +83,37 @@ def estimator(metrics: Mapping[str, Any]) -> str:
     if facts["proposal"] == "exact":
         return f"exact NLL on {sentences}"
     if "temper" in facts:
-        return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}"
+        return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}{_certified(facts)}"
     said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+    said += _certified(facts)
     if "tempered" in facts:
         said += f"; beside it {number(metrics['nll_tempered'])}: {_tempered(facts['tempered'], 'same sentences')}"
+        said += _certified(facts["tempered"])
     return said
 
 
 def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
     levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
+    error = "–" if facts.get("error") is None else f"{facts['error']:.2g}"
     return (
         f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; the estimate's own standard error "
-        f"{facts['error']:.2g}, its bias at most {number(facts['bias'])}"
-        + ("" if facts["resolved"] else ": not resolved")
+        f"{error}, its bias at most {number(facts.get('bias'))}" + ("" if facts["resolved"] else ": not resolved")
+    )
+
+
+def _certified(facts: Mapping[str, Any]) -> str:
+    """What an estimator's certificate says, if it has one, and of which sentences."""
+    found = facts.get("certificate")
+    if found is None:
+        return ""
+    count, gap = found["sentences"], max(found["gap"], 0.0)
+    error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
+    cut = f", {found['cut']} of them cut" if found["cut"] else ""
+    return (
+        f"; certified to ± {number(gap) if gap >= 100 else f'{gap:.2g}'} nats{error} on {count} "
+        f"sentence{'s' * (count != 1)} of the model{cut}, of "
+        f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
+        f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"
     )
 
 

@@ -96,11 +96,12 @@ def compare(then: Record, now: Record, tolerance: float = TOLERANCE) -> Agreemen
 def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     for prefix, found in (("", metrics), ("test.", metrics.get("test") or {})):
         for key in METRICS:
-            yield f"{prefix}{key}", found.get(key)
+            value = found.get(key)
+            yield f"{prefix}{key}", None if value != value else value  # NaN, as older versions had of one sentence
 
 
 def _same(then: float | None, now: float | None) -> bool:
-    return then == now or (then is not None and now is not None and then != then and now != now)  # both NaN
+    return then == now
 
 
 def _near(key: str, allowed: float, then: float | None, now: float | None) -> bool:
