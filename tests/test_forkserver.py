@@ -37,7 +37,7 @@ def run():
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "tell":
-        handlers = {signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)}
+        handlers = {signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
         descriptors = sorted(map(int, os.listdir("/proc/self/fd")))[:-1]  # but that of this listing
         print(os.environ.get("SECRET"), resource.getrlimit(resource.RLIMIT_DATA)[0], os.getsid(0) == os.getpid(),
               handlers == {signal.SIG_DFL}, descriptors)

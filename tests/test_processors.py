@@ -110,7 +110,11 @@ def test_launch_says_once_that_processors_stand_idle(
     said: int,
 ) -> None:
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
-    monkeypatch.setattr(trainer, "check", lambda *_: {**CORPUS, "latent": True, "stages": 1, "warnings": []})
+    monkeypatch.setattr(
+        trainer,
+        "check",
+        lambda *_: {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []},
+    )
     monkeypatch.setattr(processors, "usable", lambda: 2)
     monkeypatch.setattr(local, "gpus", list)
     place = ("--database", f"sqlite:///{tmp_path}/t.db", "--runs", str(tmp_path))
