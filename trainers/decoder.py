@@ -235,7 +235,7 @@ class TokenNLL(torch.autograd.Function):
 
     PyTorch's own loss holds three buffers of logits, and each of more than 32 MB goes back to the system after the step, to be
     cleared again for the next. Nothing is divided by Σ exp there: the gradient's products take unscaled shares, and their small
-    factors and results are scaled instead. Logits are computed by words, that product being a fifth faster than by states, and in
+    factors and results are scaled instead. Logits are computed by words, that product being a sixth faster than by states, and in
     blocks that stay in a processor's cache. They are powers of 2, of which it makes many times as many a second as of e.
     """
 
