@@ -329,8 +329,8 @@ def test_a_multiplier_that_cannot_move_is_warned_of(technique: str, steps: int) 
     [
         ("annealing", "gamma", 2e-5, 50_000, 0.02),
         ("annealed-word-dropout", "gamma", 2e-5, 50_000, 0.02),
-        ("mdr", "rho", 1e-3, 4000, 0.04),
-        ("lagvae", "rho", 1e-3, 4000, 0.04),
+        ("mdr", "rho", 1e-3, 3000, 0.03),
+        ("lagvae", "rho", 1e-3, 3000, 0.03),
     ],
 )
 def test_a_schedule_stated_a_step_fits_the_plan_unless_it_is_set(

@@ -15,7 +15,7 @@ from trainers.objectives.objective import Objective
 from trainers.options import Value, option
 
 PUBLISHED_STEP = 1e-3
-REACH = 4.0
+REACH = 3.0
 """units that a multiplier may move by in all of a plan's steps: RMSprop moves it by about ρ a step"""
 
 
