@@ -84,6 +84,13 @@ def test_batches_are_random_for_every_technique_unless_asked_for_by_length(
         assert asked == [by_length]
 
 
+def test_a_run_from_before_batches_were_random_is_read_with_the_batches_it_had() -> None:
+    for old, batching in ((True, "random"), (False, "length")):
+        read = Spec.parse({"technique": "vanilla", "corpus": "grammar", "values": {"random_batches": old, "d_z": 4}})
+        assert read.values == {"d_z": 4, "batching": batching}
+        read.split()
+
+
 def test_no_epoch_counts_against_patience_while_a_schedule_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,11 +109,13 @@ def outputs(
 
 
 def _packed(network: Recurrent, read: Tensor, packing: Packing, start: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """`outputs` by PyTorch's layers over packed sentences; the states in `start` are in packed order."""
     out: PackedSequence = network(PackedSequence(read, torch.tensor(packing.sizes)), start)[0]
     return out.data
 
 
 def _by_groups(network: Recurrent, read: Tensor, packing: Packing, h: Tensor, cell: Tensor) -> Tensor:
+    """`outputs` of an LSTM by PyTorch's layers over groups of like length, each padded; h and cell are in packed order."""
     lengths, starts, device = packing.lengths[packing.order], packing.starts, read.device
     places, found, done = torch.empty(len(read), dtype=torch.int64, device=device), [], 0
     for ranks in torch.arange(len(lengths), device=device).chunk(GROUPS):
@@ -128,6 +130,7 @@ def _by_groups(network: Recurrent, read: Tensor, packing: Packing, h: Tensor, ce
 
 
 def _gru(network: nn.GRU, read: Tensor, packing: Packing, h: Tensor, precision: str) -> Tensor:
+    """`outputs` of a GRU by layers of our own; h is in packed order."""
     kind = torch.bfloat16 if precision == "bfloat16" else read.dtype
     directions = 1 + network.bidirectional
     for layer in range(network.num_layers):

@@ -57,7 +57,7 @@ class Spec:
     def parse(cls, content: Mapping[str, Any]) -> "Spec":
         try:
             spec = cls(**content)
-            if "random_batches" in spec.values:  # the option's name and type before 0.2
+            if "random_batches" in spec.values:  # what the option was before batches were random by default
                 values = {key: value for key, value in spec.values.items() if key != "random_batches"}
                 chosen = "random" if spec.values["random_batches"] else "length"
                 return replace(spec, values={**values, "batching": chosen})
