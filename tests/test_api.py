@@ -109,7 +109,7 @@ BAD = [
     ({"pruner": "nix"}, "pruner", "is unknown"),
     ({"fixed": {"r": 99}}, "fixed.r", "must be 1 to 30"),
     ({"objective": "nll,rate", "stop_when": 1}, "stop_when", "leave it out with objective nll,rate"),
-    ({"warm_start": "nix"}, "warm_start", "is not in"),
+    ({"warm_start": "nix"}, "warm_start", "there is no study 'nix' here"),
     ({"nix": 1}, "nix", "is no field"),
     ({"deadline": "tomorrow"}, "deadline", "datetime"),
 ]

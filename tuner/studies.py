@@ -368,7 +368,8 @@ def open_study(database: Database, name: str) -> Study:
     )
     if row is None:
         there = f"it holds {', '.join(known)}" if known else "it holds none"
-        raise Missing(f"study {name!r} is not in {database.url}: {there}.")
+        public = f"there is no study {name!r} here: list those that there are."
+        raise Missing(f"study {name!r} is not in {database.url}: {there}.", public=public)
     return Study(database, row)
 
 
@@ -399,7 +400,8 @@ def go_on(
         if row is None:
             if used:
                 raise Clash(
-                    f"study {name!r} is in {database.url} but is not this program's: take another --study NAME."
+                    f"study {name!r} is in {database.url} but is not this program's: take another --study NAME.",
+                    public=f"a study {name!r} that is not this program's is there: take another name.",
                 )
             row = StudyRow(
                 name=name,
@@ -453,7 +455,9 @@ def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
             remedy = f"go on with it by --{'' if earlier[key] else 'no-'}first-default, or {remedy}"
         if wanted["confirms"]:  # which is named by what it confirms
             remedy = f"go on with it as it was made, or `tuner delete {row.name}` first"
-        raise Clash(f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}.")
+        said = f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}."
+        public = f"study {row.name!r} exists with another corpus: give the new one a name of its own."
+        raise Clash(said, public=public if key == "corpus" else None)  # it names a folder
     return earlier
 
 
