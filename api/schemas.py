@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
 from tuner.specification import OBJECTIVES
-from tuner.studies import STUDY_STATES
+from tuner.studies import SHOWN_STATES
 from tuner.trials import SOURCES, STATES
 
 NAME = r"^[\w\-][\w.\-]{0,99}$"
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     Objective: TypeAlias = str
 else:  # a type checker cannot follow what is listed elsewhere
     Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
-    TrialState, StudyState, Objective = Literal[STATES], Literal[STUDY_STATES], Literal[tuple(OBJECTIVES)]
+    TrialState, StudyState, Objective = Literal[STATES], Literal[SHOWN_STATES], Literal[tuple(OBJECTIVES)]
     Source = Literal[SOURCES]
 
 

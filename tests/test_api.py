@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from fastapi.testclient import TestClient
 from stub_study import attempts_of, make
 
 from benchmarks.large import fill
-from tuner import launch, studies
+from tuner import inventory, launch, studies
 from tuner.attempts import Attempts
+from tuner.cli import app
 from tuner.database import Database
 from tuner.metrics import METRICS
 from tuner.specification import Request
@@ -339,3 +341,70 @@ def test_two_servers_that_make_one_study_at_once(database: Database, tmp_path: P
     request = launch.Proposal(made.space, 3, "s", sampler="random")
     prepared = (Request(made.space, "grammar", "tiny", {}, "random", 0, 3), DESCRIBED)
     assert launch._is_there(database, request.name, *prepared)
+
+
+def test_a_study_whose_budget_is_spent_is_finished_everywhere(
+    client: TestClient, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make(database, tmp_path, 1)
+    make(database, tmp_path, 1, name="other")
+    attempts = Attempts(study, "w")
+    claim = attempts.claim()
+    assert claim is not None
+    attempts.finish(claim, "complete", value=1.0, values=[1.0])
+
+    def listed(state: str) -> list[str]:
+        return [s["name"] for s in client.get(f"/v1/studies?state={state}").json()["items"]]
+
+    assert (listed("active"), listed("finished")) == (["other"], ["s"])
+    assert client.get("/v1/studies/s").json()["state"] == "finished"
+    assert 'tuner_studies{state="finished"} 1.0' in client.get("/metrics").text
+    assert {s["study"]: s["state"] for s in inventory.overview(database)} == {"s": "finished", "other": "active"}
+    assert study.plain()["state"] == "finished"
+    assert client.post("/v1/studies/s/stop").json()["state"] == "finished"
+    app(["stop", "s", "--database", database.secret_url], standalone_mode=False)
+    assert "study s is not active: it is finished" in capsys.readouterr().err
+    assert client.post("/v1/studies/s/trials", json={"params": {"r": 5}}).status_code == 201
+    assert (listed("active"), listed("finished")) == (["s", "other"][::-1], [])
+
+
+def test_what_was_just_stopped_is_deleted_once_its_trials_are_handed_back(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for delete in (
+        lambda: client.delete("/v1/studies/s"),
+        lambda: app(["delete", "s", "--yes", "--database", database.secret_url], standalone_mode=False),
+    ):
+        study = make(database, tmp_path)
+        attempts = Attempts(study, "w")
+        claim = attempts.claim()
+        assert claim is not None
+        client.post("/v1/studies/s/stop")
+        tried, original = threading.Event(), studies.Study.delete
+
+        def watched(study: studies.Study) -> None:
+            try:
+                original(study)  # noqa: B023 - called before the next
+            finally:
+                tried.set()  # noqa: B023
+
+        monkeypatch.setattr(studies.Study, "delete", watched)
+        thread = threading.Thread(target=delete)
+        thread.start()
+        assert tried.wait(30)
+        assert study.refresh().state == "stopped"
+        attempts.fail(claim, "user", "stopped by the user.")
+        thread.join(30)
+        assert client.get("/v1/studies/s").status_code == 404
+        monkeypatch.undo()
+
+
+def test_a_deletion_that_waits_too_long_says_when_to_come_again(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Attempts(make(database, tmp_path), "w").claim() is not None
+    client.post("/v1/studies/s/stop")
+    monkeypatch.setattr("api.routes.studies.HANDED_BACK_SECONDS", 0.0)
+    refused = client.delete("/v1/studies/s")
+    assert (refused.status_code, "are being handed back" in refused.json()["detail"]) == (503, True)
+    assert int(refused.headers["Retry-After"]) > 0

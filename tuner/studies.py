@@ -3,28 +3,38 @@
 import json
 import math
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, case, delete, func, select, update
 
 from tuner import pareto, samplers
 from tuner.artifacts import LOG, SAMPLES, Store
 from tuner.database import Database
-from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, Usage
 from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
 from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
-from tuner.trials import SOURCE, STATES, Trial, best_of, epoch_of, shown_state
+from tuner.trials import OVER, SOURCE, STATES, Trial, best_of, epoch_of, shown_state
 
 if TYPE_CHECKING:
     import optuna
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
+SHOWN_STATES = ("active", "finished", *STUDY_STATES[1:])
+"""an active study whose budget is spent is finished: not a state of its own in the database, since a larger budget ends it"""
+
+
+def shown_study_state() -> Any:
+    """A study's state as shown, in SQL."""
+    over = select(func.count()).where(TrialRow.study == StudyRow.name, TrialRow.state.in_(OVER)).correlate(StudyRow)
+    spent = and_(StudyRow.state == "active", over.scalar_subquery() >= StudyRow.budget)
+    return case((spent, "finished"), else_=StudyRow.state)
 
 
 class Study:
@@ -44,6 +54,12 @@ class Study:
         """The study with its budget, state and rules as they are now."""
         self._keep(self.database.read(lambda session: session.get_one(StudyRow, self.name)))
         return self
+
+    def shown_state(self, counts: Mapping[str, int] | None = None) -> str:
+        """One of `SHOWN_STATES`; counts: its trials by state, where they are known already."""
+        known = self.counts() if counts is None else counts
+        spent = sum(known.get(state, 0) for state in OVER) >= self.budget
+        return "finished" if self.state == "active" and spent else self.state
 
     @property
     def space(self) -> Space:
@@ -160,20 +176,27 @@ class Study:
         """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again.
 
         Raises:
-            Usage: if trials are under way.
+            Clash: if trials of it are under way.
+            Busy: if it has been stopped, and trials are being handed back.
         """
 
         def mark(session: Any) -> None:
             now = self.database.clock(session)
+            row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             live = select(TrialRow).where(TrialRow.study == self.name, TrialRow.state == "running")
             held = [
                 t.number for t in session.scalars(live.where(TrialRow.lease_until > now)) if self._is_held(session, t)
             ]
+            if held and row.state != "active":
+                raise Busy(
+                    f"study {self.name!r} is {row.state}, and trials of it ({_listed(held)}) are being handed back: "
+                    "try again in a moment."
+                )
             if held:
                 raise Clash(
                     f"study {self.name!r} has trials under way ({_listed(held)}): stop it first, with `tuner stop {self.name}`."
                 )
-            session.get_one(StudyRow, self.name, with_for_update=LOCK).state = "deleting"
+            row.state = "deleting"
             revise(session, self.name)
 
         self.database.run(mark)
@@ -341,7 +364,7 @@ class Study:
             "min_rate": facts["min_rate"],
             "pruner": facts["pruner"],
             "first_default": facts["first_default"],
-            "state": self.state,
+            "state": self.shown_state(Counter(trial.state for trial in trials)),
             "why": self.why,
             "rules": asdict(self.rules),
             "fixed": facts["fixed"],
