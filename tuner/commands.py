@@ -287,6 +287,9 @@ def resume(
     threads: ThreadsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
+    load_sampler: Annotated[
+        bool, typer.Option("--load-sampler", help="A sampler module:Class that came with a bundle may be imported.")
+    ] = False,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
 ) -> None:
@@ -304,7 +307,7 @@ def resume(
     with opened(database, patience=PATIENCE) as there:
         studies = [open_study(there, name) for name in dict.fromkeys(study)]
         for found in studies:
-            found.resume()
+            found.resume(load_sampler)
         if workers == 0:
             for found in studies:
                 state = found.shown_state()

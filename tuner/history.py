@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
+from tuner.errors import Usage
 from tuner.tables import StudyRow, TrialRow
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class History:
             given: what the parameters shall be; the sampler then only takes note.
         """
         facts = self.study.specification
+        if facts["untrusted"]:
+            raise Usage(
+                f"study {self.study.name!r} has the sampler {facts['sampler']}, code that came with a bundle: "
+                f"`tuner resume {self.study.name} --load-sampler` has it imported."
+            )
         warm = facts["warm_start"]
         earlier = warm["observations"] if warm else ()
         options = facts["sampler_options"]

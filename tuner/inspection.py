@@ -193,5 +193,8 @@ def import_(
         say(
             f"study {found.name} is in {there.url}: {done} of {found.budget} trials done; `tuner show {found.name}` has more"
         )
-        if bundle.is_foreign(found):
-            say(f"note: `tuner resume` would load its sampler, the Python class {found.specification['sampler']}")
+        if found.specification["untrusted"]:
+            say(
+                f"note: its sampler is code, the Python class {found.specification['sampler']}: nothing imports it until "
+                f"`tuner resume {found.name} --load-sampler` does"
+            )

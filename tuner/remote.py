@@ -18,6 +18,7 @@ from tuner.attempts import LEASE_SECONDS, Attempts, Claim
 from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
 from tuner.metrics import METRICS
+from tuner.samplers import SAMPLERS
 from tuner.studies import Study, open_study
 from tuner.tables import TrialRow, WorkerRow
 
@@ -53,6 +54,10 @@ def ask(url: str, name: str, worker: str, device: str) -> Work | None:
     """
     database = _databases.get(url) or _databases.setdefault(url, Database(url, patience=10.0))
     study = open_study(database, name)
+    if study.specification["sampler"] not in SAMPLERS:
+        raise Clash(
+            f"study {name!r} has a sampler of its own, and a request imports no code: its workers need the database."
+        )
     database.run(lambda session: _enter(database, session, worker, device))
     kept = _attempts.pop((url, name, worker), None)
     if kept is None or kept.study.created_at != study.created_at:

@@ -157,14 +157,30 @@ class Study:
         self.database.run(change)
         self.refresh()
 
-    def resume(self) -> None:
-        """Hands out trials again; a deadline that has passed is dropped."""
+    def resume(self, load_sampler: bool = False) -> None:
+        """Hands out trials again; a deadline that has passed is dropped.
+
+        Args:
+            load_sampler: a sampler that is code which came with a bundle may be imported from now on.
+
+        Raises:
+            Clash: if it must not, or the study is being deleted.
+        """
+        if self.specification["untrusted"] and not load_sampler:
+            came = f"study {self.name!r} came in a bundle, and its sampler {self.specification['sampler']} is code"
+            raise Clash(
+                f"{came}: look at it, then have it imported with `tuner resume {self.name} --load-sampler`.",
+                public=f"{came}: it can be resumed on the command line alone, where that is asked for.",
+            )
 
         def change(session: Any) -> None:
             row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             if row.state == "deleting":
                 raise Clash(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
             row.state, row.why = "active", None
+            if row.specification.get("untrusted"):
+                row.specification = {**row.specification, "untrusted": False}
+            self.specification = completed(row.specification)
             if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
                 row.rules = {**row.rules, "deadline": None}
             revise(session, self.name)
@@ -444,7 +460,7 @@ def go_on(
         row.budget = max(row.budget, request.trials)  # another worker may be at it
         row.rules = rules
         satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
-        row.specification = {**earlier, "stop_when": request.stop_when}
+        row.specification = {**earlier, "stop_when": request.stop_when, "untrusted": False}
         if not satisfied:
             row.state, row.why = "active", None
         revise(session, name)
