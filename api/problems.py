@@ -83,8 +83,8 @@ def handle(app: FastAPI) -> None:
         return problem(503, "the server cannot do this now, and its log says why: try again later.", **later(30))
 
     @app.exception_handler(Busy)
-    def _(_: Request, error: Exception) -> Response:
-        return problem(503, str(error), **later(2))
+    def _(_: Request, error: Busy) -> Response:
+        return problem(503, str(error), **later(round(error.after)))
 
     @app.exception_handler(Left)
     def _(_: Request, __: Exception) -> Response:

@@ -91,6 +91,8 @@ class Service:
             if kept is None or kept.study.created_at != study.created_at:
                 kept = Columns(study)
             kept.follow()
+            if len(kept.numbers) != study.counts().get("complete", 0):  # one was struck out
+                kept = Columns(study).follow()
             with self._lock:
                 self._columns[name] = study.revision, kept
                 self._columns.move_to_end(name)

@@ -242,10 +242,10 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     assert work["specification"] == study.run_spec(0, work["params"])
     mine = {"token": work["token"]}
     epoch = {"epoch": 1, "neg_elbo": 3.0, "rate": 1.0, "objective": {"beta": 0.5}}
-    assert client.post(f"{path}/0/epochs", json={**mine, "epochs": [epoch]}).json() == {"stop": None}
+    assert client.post(f"{path}/0/epochs", json={**mine, "epochs": [epoch]}).json() == {"stop": None, "reason": None}
     found = client.get(f"{path}/0/epochs").json()["items"]
     assert [(e["epoch"], e["neg_elbo"], e["objective"]) for e in found] == [(1, 3.0, {"beta": 0.5})]
-    assert client.post(f"{path}/0/renew", json=mine).json() == {"stop": None}
+    assert client.post(f"{path}/0/renew", json=mine).json() == {"stop": None, "reason": None}
     assert "tuner_suggestion_seconds_count 1.0" in client.get("/metrics").text
     worker = client.get("/v1/workers").json()["items"][0]
     assert (worker["name"], worker["host"], worker["state"], worker["trial"]) == ("far", "http", "training", 0)
@@ -265,7 +265,10 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     work = client.post("/v1/studies/s/ask", json={"worker": "far"}).json()
     assert (work["number"], work["attempt"]) == (1, 1)
     assert client.post("/v1/studies/s/stop").status_code == 200
-    assert client.post(f"{path}/1/renew", json={"token": work["token"]}).json() == {"stop": "stopped by the user"}
+    assert client.post(f"{path}/1/renew", json={"token": work["token"]}).json() == {
+        "stop": "stopped by the user",
+        "reason": "user",
+    }
     diverged = {"token": work["token"], "state": "failed", "reason": "nan", "message": "it diverged."}
     assert client.post(f"{path}/1/tell", json=diverged).json() == {"state": "failed"}
     assert client.post("/v1/studies/s/ask", json={"worker": "far"}).status_code == 204

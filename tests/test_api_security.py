@@ -58,6 +58,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/studies": {"technique": "sfb", "trials": 2},
     "/v1/studies/s/trials": {"params": {}},
     "/v1/studies/s/ask": {"worker": "x"},
+    "/v1/studies/s/trials/0/strike": {"because": "x"},
     "/v1/studies/s/trials/0/epochs": {"token": "0" * 32, "epochs": [{"epoch": 1}]},
     "/v1/studies/s/trials/0/renew": {"token": "0" * 32},
     "/v1/studies/s/trials/0/tell": {"token": "0" * 32, "state": "failed", "reason": "nan"},

@@ -63,8 +63,8 @@ def test_a_trial_from_ask_to_tell_in_real_processes(address: str, key: str) -> N
     since = client.start("mine")["revision"]
     work: Work | None = client.ask("mine", "far")
     assert work is not None
-    assert client.report("mine", work, [EPOCH]) is None
-    assert client.renew("mine", work) is None
+    assert client.report("mine", work, [EPOCH])["stop"] is None
+    assert client.renew("mine", work)["stop"] is None
     told = client.tell("mine", work, "complete", metrics={"nll": 3.0}, estimator=ESTIMATOR)
     assert told == "complete"
     with pytest.raises(Clash, match="has gone to another worker"):

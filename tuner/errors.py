@@ -28,7 +28,15 @@ class Fault(Exception):
 
 
 class Busy(Fault):
-    """Not now: what is asked for can be done in a moment."""
+    """Not now: what is asked for can be done in a moment.
+
+    Args:
+        after: seconds after which to try again.
+    """
+
+    def __init__(self, message: str, after: float = 2.0) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class Exhausted(Fault):

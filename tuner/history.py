@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from tuner import samplers
 from tuner.errors import Usage
 from tuner.tables import StudyRow, TrialRow
+from tuner.trials import STRUCK
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -57,6 +58,8 @@ class History:
         self.distributions = _distributions(study)
         self._open: set[int] = set()
         """numbers of trials that were not over when last looked at"""
+        self._struck = 0
+        """trials that count for nothing, for good: Optuna's storage forgets none"""
 
     def update(self) -> int:
         """Takes over what has changed, and the sampler's notes about the study; returns how many trials there are."""
@@ -65,10 +68,21 @@ class History:
         query = select(TrialRow).where(TrialRow.study == self.study.name, changed).order_by(TrialRow.number)
         notes = select(StudyRow.attrs).where(StudyRow.name == self.study.name)
 
-        def look(session: Session) -> tuple[dict[str, Any], Sequence[TrialRow]]:
-            return session.execute(notes).scalar_one(), session.scalars(query).all()
+        struck = select(func.count()).where(TrialRow.study == self.study.name, TrialRow.reason == STRUCK)
 
-        attrs, rows = self.database.read(look)
+        def look(session: Session) -> tuple[dict[str, Any], Sequence[TrialRow], int]:
+            return (
+                session.execute(notes).scalar_one(),
+                session.scalars(query).all(),
+                session.execute(struck).scalar_one(),
+            )
+
+        attrs, rows, count = self.database.read(look)
+        if known and count != self._struck:
+            History.__init__(self, self.study)
+            self._struck = count
+            return self.update()
+        self._struck = count
         for key, value in attrs.items():
             self.storage.set_study_system_attr(self.id, key, value)
         for row in rows:

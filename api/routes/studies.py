@@ -155,7 +155,8 @@ def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "v
     def make(study: Study) -> dict[str, Any]:
         return service.workshop.do(importance.of, service.settings.database, study.name, metric)
 
-    seen = service.columns(name).seen
+    columns = service.columns(name)
+    seen = (columns.seen, len(columns.numbers))
     return service.answers.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
 
 
@@ -172,7 +173,7 @@ def show_pareto(
     service = service_of(request)
     names = list(dict.fromkeys(study))
     columns = [service.columns(name) for name in names]
-    version = tuple((own.study.created_at, own.seen) for own in columns)
+    version = tuple((own.study.created_at, own.seen, len(own.numbers)) for own in columns)
     name = ("pareto", tuple(names), x, y, split)
     return service.answers.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)
 
