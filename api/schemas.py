@@ -31,6 +31,7 @@ Value = bool | Whole | Number | Text
 Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
 Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]
+Device = Annotated[str, Field(pattern=r"^[\w\-][\w.:,\-]{0,99}$")]
 Split = Literal["valid", "test"]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -110,7 +111,7 @@ class Ask(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"worker": "laptop", "device": "cuda:0"}]})
 
     worker: Name
-    device: Name = "cpu"
+    device: Device = "cpu"
     token: Annotated[
         Token | None, Field(description="of your choice, random; with it again, the same trial is answered")
     ] = None
@@ -157,22 +158,28 @@ class Certificate(BaseModel):
     corpus_rate: Number
 
 
-class Estimator(BaseModel):
-    """What made an NLL."""
+class Estimate(BaseModel):
+    """How an NLL was estimated."""
 
     proposal: Text
     samples: Annotated[int, Field(ge=0, le=10**9)]
-    sentences: Annotated[int, Field(ge=0, le=10**9)]
-    of: Annotated[int, Field(ge=0, le=10**9)]
-    seed: Whole
-    split: Split = "valid"
-    inputs: Text | None = None
     temper: Number | None = None
     levels: Annotated[dict[Key, Whole], Field(max_length=100)] | None = None
     error: Number | None = None
     bias: Number | None = None
     resolved: bool | None = None
     certificate: Certificate | None = None
+
+
+class Estimator(Estimate):
+    """What made an NLL."""
+
+    sentences: Annotated[int, Field(ge=0, le=10**9)]
+    of: Annotated[int, Field(ge=0, le=10**9)]
+    seed: Whole
+    split: Split = "valid"
+    inputs: Text | None = None
+    tempered: Annotated[Estimate | None, Field(description="with `nll` both: what made `nll_tempered`")] = None
 
 
 class Tell(Renew):

@@ -202,7 +202,7 @@ class Attempts:
                 seed=samplers.derive(self.study.specification["seed"], row.number, "train"),
                 state="running",
                 worker=self.worker,
-                host=HOST,
+                host=worker.host if worker else HOST,
                 pid=int(worker.process.split(":")[0]) if worker else 0,
                 started_at=now,
             )

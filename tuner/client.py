@@ -107,6 +107,7 @@ class Client:
         url: of the server; default: TUNER_API.
         key: of the API; default: TUNER_API_KEY.
         patience: seconds for which what can be asked again is, while the server cannot be reached.
+        seconds: that an answer may take.
 
     A server that is busy (429, 503) is asked again when it says so, for a minute at most. A request whose answer was lost is made
     again if doing it twice is as good as once: that is all but `enqueue`.
@@ -116,8 +117,10 @@ class Client:
         Fault: if the server cannot be reached or cannot do it.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, patience: float = 0.0) -> None:
-        self.patience = patience
+    def __init__(
+        self, url: str | None = None, key: str | None = None, patience: float = 0.0, seconds: float = SECONDS
+    ) -> None:
+        self.patience, self.seconds = patience, seconds
         self.url = url or os.environ.get("TUNER_API", "http://127.0.0.1:8000")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -125,6 +128,10 @@ class Client:
         self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._place, self._root = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
         self._key = key or os.environ.get("TUNER_API_KEY")
+
+    def within(self, seconds: float) -> "Client":
+        """The same client, whose answers may take so long."""
+        return Client(self.url, self._key, self.patience, seconds)
 
     def __enter__(self) -> "Client":
         return self
@@ -209,6 +216,10 @@ class Client:
         found: str = self._ask("POST", path, {"token": work["token"], "state": state, **facts})["state"]
         return found
 
+    def leave(self, worker: str) -> None:
+        """Says that a worker has gone, for those who look at the list of workers."""
+        self._ask("DELETE", _path("workers", worker))
+
     def events(self, name: str, since: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """What changes in a study, after a revision or from now on, until it is deleted; goes on where it was cut off."""
         last = since
@@ -254,7 +265,7 @@ class Client:
                 return self._answer(method, path, body)
             except Busy as busy:
                 pause = max(busy.after, random.uniform(0.5, 1.0) * wait)
-                if spent + pause > BUSY_SECONDS:
+                if spent + pause > min(BUSY_SECONDS, self.seconds):
                     raise
             except _Lost as lost:
                 patience = self.patience if isinstance(lost, _Unreachable) else max(self.patience, BROKEN_SECONDS)
@@ -288,7 +299,7 @@ class Client:
         content = None
         if body is not None:
             content, headers["Content-Type"] = json.dumps(body, allow_nan=False), "application/json"
-        connection = self._kind(self._place, timeout=SECONDS)
+        connection = self._kind(self._place, timeout=self.seconds)
         try:
             connection.connect()
         except OSError as error:

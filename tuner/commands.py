@@ -6,10 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from tuner.attempts import Claim
     from tuner.engines import Staff
     from tuner.studies import Study
+    from tuner.worker import Worker
 
 HANDED_BACK_SECONDS = 120.0
 """for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
@@ -182,31 +182,53 @@ def worker(
     Ctrl-C, or SIGTERM as a preempted machine gets it, saves the trial under way and hands it back.
     """
     from tuner.database import PATIENCE
-    from tuner.engines import local
     from tuner.studies import open_study
+
+    with opened(database, patience=PATIENCE) as there:
+        for each in study or ():
+            open_study(there, each)
+        place = (workers, workers_per_gpu, trainer_memory, threads)
+        join(there, study or (), name, place, exit_when_idle, runs, log_format)
+
+
+def join(
+    database: Any,
+    studies: Sequence[str],
+    name: str | None,
+    place: tuple[int | None, int | None, float, int | None],
+    exit_when_idle: bool,
+    runs: Path,
+    log_format: str,
+    kind: "Callable[..., Worker] | None" = None,
+) -> None:
+    """Has this machine's workers serve studies until they are told to stop, and tells what they do.
+
+    Args:
+        database: of the studies; what `kind` makes of it.
+        place: workers, workers a GPU, GiB of a trainer, its threads.
+        kind: makes a worker; default: one of the database.
+    """
+    from tuner.engines import local
     from tuner.worker import Worker
 
     if log_format not in ("text", "json"):
         raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
-    places = local.slots(workers, workers_per_gpu, trainer_memory, threads)
+    places = local.slots(*place)
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")
-    with opened(database, patience=PATIENCE) as there:
-        wanted = study or ()
-        for each in wanted:
-            open_study(there, each)
+    one_at_a_time = threading.Lock()
 
-        one_at_a_time = threading.Lock()
+    def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
+        with one_at_a_time:
+            say(log_line(event, claim, facts, log_format == "json"))
 
-        def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
-            with one_at_a_time:
-                say(log_line(event, claim, facts, log_format == "json"))
+    def serve(worker: Worker) -> None:
+        worker.serve(studies, wait=not exit_when_idle)
 
-        try:
-            serve = partial(Worker.serve, names=wanted, wait=not exit_when_idle)
-            local.run(there, name, places, runs / "work", listen, serve)
-        except Interrupted as interrupted:
-            say(f"tuner: {interrupted.why[1]} What was under way is handed back with its checkpoint.")
+    try:
+        local.run(database, name, places, runs / "work", listen, serve, kind or Worker)
+    except Interrupted as interrupted:
+        say(f"tuner: {interrupted.why[1]} What was under way is handed back.")
 
 
 def log_line(event: str, claim: "Claim", facts: Mapping[str, Any], as_json: bool) -> str:

@@ -13,19 +13,25 @@ from typing import Annotated, Any
 import typer
 
 from tuner.console import (
+    RUNS,
     BecauseOption,
     FailOption,
     FirstDefaultOption,
     JsonOption,
+    MemoryOption,
     ModelOption,
     OneStudyArgument,
+    PerGpuOption,
+    RunsOption,
     SamplerSettingsOption,
     SeedOption,
     SetOption,
     StudyArgument,
     StudyNameOption,
     TechniqueOption,
+    ThreadsOption,
     TrialsOption,
+    WorkersOption,
     YesOption,
     print_json,
     say,
@@ -197,6 +203,42 @@ def launch(
         "; it waits for workers (`tuner serve --with-workers`, `tuner worker`)" if made["waiting_for_workers"] else ""
     )
     say(f"study {made['name']} is {made['state']}{waits}")
+
+
+@app.command(epilog="Example: tuner worker --api http://tuner.lab:8000 --name laptop")
+def worker(
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Unique on the server.", show_default="HOST-PROCESS")
+    ] = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    exit_when_idle: Annotated[
+        bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
+    ] = False,
+    runs: RunsOption = RUNS,
+    log_format: Annotated[str, typer.Option("--log-format", help="text or json: a line for each event.")] = "text",
+) -> None:
+    """Train trials of the server's studies on this machine, which need not reach the database.
+
+    A corpus that is a folder must lie here where it lies there. The trials' files stay here and go with their training.
+    """
+    from tuner.commands import join
+    from tuner.distant import DistantWorker
+
+    client = _client()
+    for each in study or ():
+        client.study(each)
+    place = (workers, workers_per_gpu, trainer_memory, threads)
+
+    def kind(_: object, *more: Any) -> DistantWorker:
+        return DistantWorker(client, *more)
+
+    join(None, study or (), name, place, exit_when_idle, runs, log_format, kind)
 
 
 @app.command(epilog="Example: tuner stop sfb-grammar-tiny --api http://127.0.0.1:8000")

@@ -42,7 +42,7 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
 }
 """from where to where a figure of sentences can be: an NLL below zero would be the best for ever. An estimated rate may fall a
 little short of zero"""
-ESTIMATES = {"tempered": ("tempered q", "exact"), "q": ("q", "exact"), "both": ("q", "tempered q", "exact")}
+ESTIMATES = {"tempered": ("tempered q", "exact"), "q": ("q", "exact"), "both": ("q", "exact")}
 """what the NLL may be by, by the option `nll`; exact: of a model without a latent code"""
 
 _databases: dict[str, Database] = {}
@@ -122,6 +122,22 @@ def ask(url: str, name: str, worker: str, device: str, token: str | None = None)
         claim.timeout or None,
         claim.seconds,
     )
+
+
+def leave(database: Database, worker: str) -> None:
+    """Notes that such a worker has gone.
+
+    Raises:
+        Missing: if there is none of that name.
+    """
+
+    def change(session: Session) -> None:
+        row = session.get(WorkerRow, worker)
+        if row is None or row.host != HOST:
+            raise Missing(f"there is no worker {worker!r} that works over HTTP: list the workers first.")
+        row.state, row.study, row.trial, row.seen_at = "gone", None, None, database.clock(session)
+
+    database.run(change)
 
 
 def _is_spent(session: Session, token: str) -> bool:

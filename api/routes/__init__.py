@@ -7,6 +7,7 @@ from fastapi import Path, Query
 from api.schemas import NAME, Problem
 
 StudyName = Annotated[str, Path(pattern=NAME, description="The study's name.")]
+WorkerName = Annotated[str, Path(pattern=NAME, description="The worker's name.")]
 TrialNumber = Annotated[int, Path(ge=0, lt=2**31, description="The trial's number, from 0 on.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items at most.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]

@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from api import schemas, views
 from api.answers import Answer
+from api.routes import WorkerName
 from api.service import service_of
-from tuner import __version__, inventory, space, studies, trainer
+from tuner import __version__, inventory, remote, space, studies, trainer
 from tuner.console import PRESETS
 from tuner.corpora import Source
 from tuner.errors import Usage
@@ -80,3 +81,10 @@ def workers(request: Request) -> Response:
     """Who is at work, the newest word first. One without a word for a minute is `lost`."""
     found = inventory.workers(service_of(request).database)
     return Answer({"items": [views.worker(w) for w in found], "next": None}).response(request)
+
+
+@router.delete("/workers/{name}", status_code=204, tags=["remote workers"])
+def leave(request: Request, name: WorkerName) -> Response:
+    """Say that a worker without the database has gone. A trial that it still has goes to another one when its lease ends."""
+    remote.leave(service_of(request).database, name)
+    return Response(status_code=204)

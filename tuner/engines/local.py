@@ -81,8 +81,12 @@ def run(
     work: Path,
     listen: Listen,
     job: Callable[[Worker], None],
+    kind: Callable[..., Worker] = Worker,
 ) -> None:
     """Has a worker for each place do the job; returns when all have.
+
+    Args:
+        kind: makes a worker.
 
     Raises:
         Interrupted: after all have handed back what they had, if this process is told to stop.
@@ -91,7 +95,7 @@ def run(
     base = name or f"{HOST}-{os.getpid()}"
     server = fork_server()
     workers = [
-        Worker(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place, server)
+        kind(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place, server)
         for n, place in enumerate(places)
     ]
     failures: list[BaseException] = []
