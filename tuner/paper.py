@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -50,8 +49,8 @@ class Row:
     """with new seeds; else it is the search's best trial, which is better than it should be by being the best"""
     trials: tuple[int, ...] = ()
     """numbers of its runs in their study"""
-    difference: "Difference | None" = None
-    """to the row that all are compared with"""
+    differences: tuple["Difference", ...] = ()
+    """to the row that all are compared with, by each estimator that both have"""
     untested: str = ""
     """why there is no such difference, if one was asked for"""
     ngram: Line | None = None
@@ -71,12 +70,11 @@ class Row:
         figures = {
             key: None if found is None else {"mean": found[0], "sd": found[1]} for key, found in self.figures.items()
         }
-        difference = None if self.difference is None else self.difference.plain()
         return {
             **vars(self),
             "figures": figures,
             "trials": list(self.trials),
-            "difference": difference,
+            "differences": [difference.plain() for difference in self.differences],
             "ngram": None if self.ngram is None else asdict(self.ngram),
         }
 
@@ -88,14 +86,17 @@ class Row:
 
 
 def rows(database: Database, names: list[str], split: str) -> list[Row]:
-    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial.
+    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial; where nothing was
+    left to tune, all its trials, whose seeds alone differ.
 
     Raises:
         Usage: if a study is unknown, or none of them has figures of that split.
     """
     known, found = confirmations(database), []
     for study in tuned(database, names):
-        own = [study] if study.specification["confirms"] else known.get(study.name, [])
+        facts = study.specification
+        chosen = not facts["confirms"] and bool(study.space.searched(facts["fixed"]))
+        own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         best = study.best()
         if not own and best is not None and best.metrics is not None and split == "valid":
@@ -110,9 +111,11 @@ def _confirmed(study: Study, split: str) -> Row | None:
     done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
     every = [metrics for trial in done if (metrics := _of_split(trial, split))]
     judged = [trial for trial in done if _of_split(trial, split)]
-    return (
-        _row(study, study.specification["confirms"]["params"], judged, every, split, confirmed=True) if every else None
-    )
+    if not every:
+        return None
+    confirms, fixed = study.specification["confirms"], study.specification["fixed"]
+    params = {p.name: fixed[p.name] for p in study.space.parameters if p.name in fixed}
+    return _row(study, confirms["params"] if confirms else params, judged, every, split, confirmed=True)
 
 
 def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
@@ -157,7 +160,7 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
     Raises:
         Usage: if the study is unknown, has no figures of that split, or more than one configuration.
     """
-    from tuner import significance
+    from tuner import sentences, significance
 
     rows_ = list(found)
     if against is None:
@@ -173,11 +176,11 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
         if base.study not in [row.study for row in rows_]:
             rows_ = [base, *rows_]
 
-    def sentences(row: Row) -> significance.Sentences:
-        return significance.of_trials(open_study(database, row.study), row.trials, split)
+    def kept(row: Row) -> list[significance.Sentences]:
+        return sentences.of_trials(open_study(database, row.study), row.trials, split)
 
     try:
-        theirs = sentences(base)
+        theirs = kept(base)
     except Usage as error:
         return [replace(row, untested="" if row.study == base.study else str(error)) for row in rows_]
 
@@ -185,7 +188,7 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
         if row.study == base.study:
             return row
         try:
-            return replace(row, difference=significance.bootstrap(sentences(row), theirs, base.study))
+            return replace(row, differences=tuple(significance.differences(kept(row), theirs, base.study)))
         except Usage as error:
             return replace(row, untested=str(error))
 
@@ -289,38 +292,26 @@ def _ngrams(found: Sequence[Row]) -> list[str]:
 
 
 def _tests(found: Sequence[Row]) -> list[str]:
-    """What the paired bootstraps say."""
+    """What the paired bootstraps say, by each estimator, and where these disagree."""
+    from tuner.significance import disagreement
+
     said = [f"not tested: {row.label}: {row.untested}" for row in found if row.untested]
-    tested = [(row, row.difference) for row in found if row.difference is not None]
+    tested = [row for row in found if row.differences]
     if not tested:
         return said
-    one = tested[0][1]
-    lines = [
-        f"{row.label}: NLL {d.nll:+.3f} [{d.nll_interval[0]:+.3f}, {d.nll_interval[1]:+.3f}], "
-        f"PPL {d.ppl:+.3f} [{d.ppl_interval[0]:+.3f}, {d.ppl_interval[1]:+.3f}], p = {d.p:.2g}; "
-        f"{_over_seeds(found, row, d.against)}"
-        for row, d in tested
-    ]
-    head = (
+    one = tested[0].differences[0]
+    said.append(
         f"difference to {one.against} [95 %], paired bootstrap over {one.sentences:,} sentences, "
-        f"{one.resamples:,} resamples, seed {one.seed}:"
+        f"{one.resamples:,} resamples, seed {one.seed}; the estimates' own errors and the bounds of their biases are in it:"
     )
-    mixed = len({row.estimator.startswith("exact") for row in found if row.runs and not row.untested}) > 1
-    note = (
-        ["an NLL from samples is biased upward, an exact one is not: in truth the former is no higher"] if mixed else []
-    )
-    return [
-        *said, head, *lines, *note, "p tells of other sentences, not of other seeds: a difference within what those make is none"
-    ]  # fmt: skip
-
-
-def _over_seeds(found: Sequence[Row], row: Row, against: str) -> str:
-    """The standard error of a difference in NLL over seeds, where both sides have several runs."""
-    sides = [(side.figures["nll"], side.runs) for side in (row, *(r for r in found if r.study == against))]
-    squares = [nll[1] ** 2 / runs for nll, runs in sides if nll is not None and nll[1] is not None]
-    if len(squares) < 2:
-        return "over seeds: unknown, not both have several runs"
-    return f"over seeds the NLL's difference has a standard error of {math.sqrt(sum(squares)):.3f}"
+    for row in tested:
+        said += [f"{row.label}: {difference.said}" for difference in row.differences]
+        if conflict := disagreement(row.differences):
+            said.append(f"{row.label}: {conflict}")
+    alone = [row.label for row in tested if row.differences[0].seeds_interval is None]
+    if alone:
+        said.append(f"other seeds are not in it, as not both sides have several runs: {', '.join(alone)}")
+    return said
 
 
 def markdown(found: Sequence[Row]) -> str:
@@ -365,24 +356,33 @@ def latex(found: Sequence[Row]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
+TESTS = ("", "tempered_")
+"""prefixes of a difference's columns: by the NLL's own estimator, and by the tempered one"""
+TESTED = ("nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p", "p_without_bias")
+
+
+def _tested(row: Row, prefix: str) -> list[float | None]:
+    for d in row.differences:
+        if (d.estimator == "tempered") == bool(prefix):
+            return [d.nll, *d.nll_interval, d.ppl, *d.ppl_interval, d.p, d.p_without_bias]
+    return [None] * len(TESTED)
+
+
 def as_csv(found: Sequence[Row]) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(
         ["study", "technique", "settings", "runs", "confirmed", "estimator"]
         + [f"{key}{part}" for key in COLUMNS for part in ("", "_sd")]
-        + ["against", "nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p"]
+        + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
         + ["ngram_order", "ngram_nll", "ngram_ppl"]
     )
     for row in found:
         figures = [value for figure in row.figures.values() for value in (figure or (None, None))]
         lines.writerow(
             [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed, row.estimator, *figures]
-            + (
-                [d.against, d.nll, *d.nll_interval, d.ppl, *d.ppl_interval, d.p]
-                if (d := row.difference)
-                else [None] * 8
-            )
+            + [row.differences[0].against if row.differences else None]
+            + [value for prefix in TESTS for value in _tested(row, prefix)]
             + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)
         )
     return text.getvalue()
