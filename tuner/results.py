@@ -125,7 +125,7 @@ def report(
 ) -> None:
     """Print the paper's table: a row for each configuration, mean ± sd over its runs.
 
-    Differences to --against are tested by a paired bootstrap over sentences.
+    Differences to --against are tested by each estimator that both sides have, its error and bias included.
     """
     from tuner import paper
     from tuner.pareto import check_split
