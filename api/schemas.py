@@ -159,6 +159,7 @@ class Estimator(BaseModel):
     bias: Number | None = None
     resolved: bool | None = None
     certificate: Certificate | None = None
+    tempered: "Estimator | None" = None
 
 
 class Tell(Renew):
@@ -241,6 +242,10 @@ class MetricFacts(BaseModel):
     meaning: str
     goal: Literal["min", "max"]
     estimated: bool
+    beside: Annotated[bool, Field(description="by the tempered estimator that is made beside samples from q")]
+    latent: Annotated[bool, Field(description="a model without a latent code has none")]
+    shown: Annotated[bool, Field(description="a column of the tables of trials")]
+    short: Annotated[str, Field(description="what heads such a column, where the label is long")]
 
 
 class Options(BaseModel):
@@ -263,7 +268,9 @@ class Best(BaseModel):
     number: int
     value: float
     params: dict[str, Any]
+    given: Annotated[dict[str, Any], Field(description="the hyperparameters that were chosen or set by hand")]
     metrics: dict[str, Any] | None
+    notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
 
 
 class Summary(BaseModel):
@@ -342,6 +349,9 @@ class Trial(BaseModel):
     message: str | None
     worker: str | None
     run: str
+    fixed: Annotated[dict[str, Any], Field(description="hyperparameters set by hand for all trials of the study")]
+    hyperparameters: Annotated[dict[str, Any], Field(description="all of them, those left at their defaults too")]
+    notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
 
 
 class Trials(Listed):
@@ -361,6 +371,7 @@ class Attempt(BaseModel):
 
 
 class TrialWithAttempts(Trial):
+    estimate: Annotated[str | None, Field(description="what made its NLL, and how sure it is, in words")]
     attempts: list[Attempt]
 
 
@@ -393,6 +404,10 @@ class Front(BaseModel):
     x: list[float]
     y: list[float]
     params: dict[str, list[Any]]
+    temper: Annotated[list[float | None], Field(description="λ of tempered estimates")]
+    error: Annotated[list[float | None], Field(description="their own standard errors")]
+    bias: Annotated[list[float | None], Field(description="what they are too high by at most")]
+    notes: Annotated[list[str], Field(description="what qualifies each trial's figures: collapsed, not resolved")]
     front: list[int]
 
 

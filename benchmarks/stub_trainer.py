@@ -90,7 +90,7 @@ def main() -> int:
         metrics |= {"nll": 100 + rate**1.5, "rate": rate}
     metrics |= {"ppl_no_end": 2.1, "ppl_elbo": 2.2, "mi": 0.0, "mi_he": 0.0, "rate_error": None, "mi_lower": None}
     metrics |= {"nll_tempered": None, "ppl_tempered": None, "paper_elbo": None, "melbo": 1.0, "ppl_melbo": 2.3}
-    metrics |= {"acc_gap": 0.0, "collapsed": True, "estimator": estimator}
+    metrics |= {"target_rate": None, "acc_gap": 0.0, "collapsed": True, "estimator": estimator}
     if spec["values"].get("test"):
         metrics["test"] = {**metrics, "estimator": {**estimator, "split": "test"}}
     cost = {"tokens_per_second": 1.0, "seconds": {"set_up": 1.0, "training": 2.0, "evaluation": 3.0}}

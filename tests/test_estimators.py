@@ -10,16 +10,19 @@ from fastapi.testclient import TestClient
 from stub_study import CORPUS, make, request_
 from test_confirmation import fill, metrics
 
+from tuner import estimators, paper, studies
 from tuner import metrics as known
-from tuner import paper, studies
 from tuner.cli import app
 from tuner.database import Database
 
 Q = {"proposal": "q", "samples": 1000, "sentences": 40, "of": 40, "seed": 0, "split": "valid"}
 TEMPERED = {**Q, "proposal": "tempered q", "samples": 16, "seed": 9, "temper": 0.15, "levels": {"16": 40}}
+TEXT = "grammar, 5 words, uncut, text f"
+BY_Q = f"S = 1000 from q, 40 valid sentences of {TEXT}"
+BY_TEMPERED = f"tempered, up to 16 draws, 40 valid sentences of {TEXT}"
 NOTE = (
     "these figures are by different estimators, or of different texts, and are not to be ranked together "
-    "(S = 1000 from q, 40 valid sentences of grammar, 5 words: a, c; tempered, 40 valid sentences of grammar, 5 words: b)"
+    f"({BY_Q}: a, c; {BY_TEMPERED}: b)"
 )
 
 
@@ -46,9 +49,9 @@ def test_there_is_no_front_over_different_estimators(client: TestClient) -> None
     mixed = client.get("/v1/pareto?study=a&study=b&study=c").json()
     assert (mixed["front"], mixed["note"]) == ([], NOTE)
     assert [own["estimators"] for own in mixed["studies"]] == [
-        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
-        ["tempered, 40 valid sentences of grammar, 5 words"],
-        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
+        [BY_Q],
+        [BY_TEMPERED],
+        [BY_Q],
     ]
     assert [own["front"] for own in mixed["studies"]] == [[0], [0], [0]]
     alike = client.get("/v1/pareto?study=a&study=c").json()  # other seeds are no other estimator
@@ -63,7 +66,7 @@ def test_there_is_no_front_over_different_texts(client: TestClient, database: Da
     for axes, made in (("", "S = 1000 from q, 40 valid sentences of "), ("&x=rate&y=distortion", "")):
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
         assert both["front"] == []
-        assert f"({made}grammar, 5 words: a; {made}grammar, 6 words: other)" in both["note"]
+        assert f"({made}{TEXT}: a; {made}grammar, 6 words, uncut, text f: other)" in both["note"]
 
 
 def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others(
@@ -73,8 +76,8 @@ def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others
     fill(other, metrics(50.0, 9.0, estimator=Q))
     both = client.get("/v1/pareto?study=a&study=other").json()
     assert both["front"] == []
-    assert "grammar, 5 words: a;" in both["note"]
-    assert "grammar, 5 words, batches by length: other" in both["note"]
+    assert f"{TEXT}: a;" in both["note"]
+    assert f"{TEXT}, batches by length: other" in both["note"]
     made = [row.estimator for row in paper.rows(database, ["a", "other"], "valid")]
     assert len(set(made)) == 2
 
@@ -83,7 +86,7 @@ def test_rates_and_summaries_name_what_made_them(client: TestClient) -> None:
     assert client.get("/v1/rates?study=a&study=b&study=c").json()["note"] == NOTE
     assert client.get("/v1/rates?study=a&study=c").json()["note"] is None
     summaries = {one["name"]: one["estimator"] for one in client.get("/v1/studies").json()["items"]}
-    assert summaries["b"] == "tempered, 40 valid sentences of grammar, 5 words"
+    assert summaries["b"] == BY_TEMPERED
 
 
 @pytest.mark.parametrize("command", ["pareto", "rates", "report"])
@@ -128,4 +131,4 @@ def test_whatever_samples_or_sentences_decide_is_an_estimate() -> None:
 def test_an_estimate_without_words_is_another_estimator() -> None:
     read, unread = metrics(90.0), metrics(90.0)
     unread["estimator"] = {**unread["estimator"], "inputs": "none"}
-    assert known.estimator_of(unread, "t") == known.estimator_of(read, "t") + ", no word read"
+    assert estimators.estimator_of(unread, "t") == estimators.estimator_of(read, "t") + ", no word read"

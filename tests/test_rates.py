@@ -45,7 +45,7 @@ def test_runs_of_one_target_are_one_point_with_their_mean_and_deviation(database
     assert (series.label, series.studies, series.estimators) == (
         "sfb",
         ["s"],
-        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
+        ["S = 1000 from q, 40 valid sentences of grammar, 5 words, uncut, text f"],
     )
     assert [(p.target, p.runs) for p in series.points] == [(0.3, 2), (5.0, 1), (20.0, 1)]
     assert series.points[0].figures["ppl"] == (mean([100, 104]), stdev([100, 104]))

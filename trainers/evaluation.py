@@ -91,8 +91,10 @@ class Metrics:
     """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words; tempered:
     λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error (`error`), the bound of its bias
     (`bias`) and whether that is small (`resolved`); with certify > 0 its `certificate` on the model's own sentences"""
+    target_rate: float | None = None
+    """r, where the technique holds a rate"""
     rate_error: float | None = None
-    """R − r, where the technique holds a rate r"""
+    """R − r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
     nll_tempered: float | None = None

@@ -113,6 +113,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         "limits": objective.limits(),
         "planned": asdict(objective.hyperparameters),
         "batching": options.training.batching,
+        "truncation": corpus.truncation,
         "ngram": ngram.reference(corpus, judged),
         "warnings": warnings,
     }
@@ -265,6 +266,7 @@ def _against(metrics: Metrics, target_rate: float | None, entropy: float | None)
         return metrics
     return replace(
         metrics,
+        target_rate=target_rate,
         rate_error=None if target_rate is None else metrics.rate - target_rate,
         mi_lower=None if entropy is None else entropy - metrics.distortion,
     )

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from tuner import pruners, samplers, studies, trainer, warmstart
 from tuner.database import Database
 from tuner.errors import Clash, Usage
+from tuner.estimators import text_of
 from tuner.samplers import DEFAULT, SAMPLERS
 from tuner.space import Space, Value
 from tuner.specification import OBJECTIVES, Request, Rules
@@ -133,7 +134,7 @@ def prepare(
     taken = None
     if p.warm_start is not None:
         with _in("warm_start"):
-            judged = {**fixed, "batching": described["batching"]}
+            judged = {**fixed, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
             taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged)
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     if p.objective != "nll" and not described["latent"]:

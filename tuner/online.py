@@ -104,6 +104,7 @@ def list_studies(as_json: JsonOption = False) -> None:
 def show(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Show a study of the server: its state, its best trial, its last trials."""
     from tuner import report
+    from tuner.estimators import estimate
 
     client = _client()
     found = client.study(study)
@@ -118,6 +119,10 @@ def show(study: StudyArgument, as_json: JsonOption = False) -> None:
     print(f"trials    {counts}; {found['budget']} in all\n")
     _print_trials(client, study, found)
     best = found["best"]
+    if best and best["metrics"].get("estimator"):
+        print(f"\n{estimate(best['metrics'])}")
+        for note in best["notes"]:
+            print(report.NOTES[note])
     counted = report.against_ngram(found.get("ngram"), best and best["metrics"], found["objective"])
     if counted is not None:
         print(f"\n{counted}")

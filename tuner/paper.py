@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
-from tuner.metrics import estimator_of, sentences_of, text_of
+from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of, sureness, text_of
+from tuner.metrics import ESTIMATES, FIGURES, figure
 from tuner.ngram import Line
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
@@ -21,13 +22,10 @@ from tuner.trials import Trial
 if TYPE_CHECKING:
     from tuner.significance import Difference
 
-COLUMNS = {
-    "distortion": "D", "rate": "R", "nll": "NLL", "ppl": "PPL", "nll_tempered": "NLL tempered", "ppl_tempered": "PPL tempered",
-    "active_units": "AU", "acc_gap": "gap",
-}  # fmt: skip
-"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q"""
-OPTIONAL = ("nll_tempered", "ppl_tempered")
-"""shown where there are some"""
+COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "active_units", "acc_gap")
+"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one"""
+KEPT = (*COLUMNS, *ESTIMATES)
+"""figures of a row, and how sure the tempered estimates among them are"""
 PUBLISHED = Path(__file__).with_name("published.toml")
 
 
@@ -57,6 +55,12 @@ class Row:
     """what an n-gram model makes of the same sentences"""
     sentences: str = ""
     """which those are, in few words"""
+    beside: str = ""
+    """what made the tempered estimates, where these are beside samples from q"""
+    notes: tuple[str, ...] = ()
+    """what qualifies its figures: collapsed, not resolved"""
+    truncation: float | None = None
+    """of its text: at how many sd above the mean sentences are cut; 0: never"""
 
     @property
     def label(self) -> str:
@@ -74,6 +78,7 @@ class Row:
             **vars(self),
             "figures": figures,
             "trials": list(self.trials),
+            "notes": list(self.notes),
             "differences": [difference.plain() for difference in self.differences],
             "ngram": None if self.ngram is None else asdict(self.ngram),
         }
@@ -100,7 +105,7 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         best = study.best()
         if not own and best is not None and best.metrics is not None and split == "valid":
-            found.append(_row(study, best.params, [best], [best.metrics], split, confirmed=False))
+            found.append(_row(study, [best], [best.metrics], split, confirmed=False))
     if not found:
         remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
         raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
@@ -111,11 +116,7 @@ def _confirmed(study: Study, split: str) -> Row | None:
     done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
     every = [metrics for trial in done if (metrics := _of_split(trial, split))]
     judged = [trial for trial in done if _of_split(trial, split)]
-    if not every:
-        return None
-    confirms, fixed = study.specification["confirms"], study.specification["fixed"]
-    params = {p.name: fixed[p.name] for p in study.space.parameters if p.name in fixed}
-    return _row(study, confirms["params"] if confirms else params, judged, every, split, confirmed=True)
+    return _row(study, judged, every, split, confirmed=True) if every else None
 
 
 def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
@@ -125,30 +126,36 @@ def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
 
 def _row(
     study: Study,
-    params: dict[str, Any],
     trials: Sequence[Trial],
     every: Sequence[dict[str, Any]],
     split: str,
     confirmed: bool,
 ) -> Row:
     figures: dict[str, tuple[float, float | None] | None] = {}
-    for key in COLUMNS:
-        values = [float(metrics[key]) for metrics in every if metrics.get(key) is not None]
+    for key in KEPT:
+        values = [float(value) for metrics in every if (value := figure(metrics, key)) is not None]
         whole = len(values) == len(every)
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
     line = Line.of_study(study.specification["ngram"], split)
-    facts = every[0]["estimator"]
+    facts, text = every[0]["estimator"], text_of(study.specification)
+    made, beside = (
+        "; ".join(dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))))
+        for each in (False, True)
+    )
     return Row(
         study.name,
         study.specification["technique"],
-        dict(params),
+        trials[0].given,
         len(every),
         figures,
-        estimator_of(every[0], text_of(study.specification)),
+        made,
         confirmed,
         tuple(trial.number for trial in trials),
         ngram=line if line is not None and line.is_of(facts) else None,
         sentences=sentences_of(every[0], text_of({**study.specification, "batching": "random"})),
+        beside=beside if beside != made else "",
+        notes=tuple(notes_of_runs(every)),
+        truncation=study.specification["truncation"],
     )
 
 
@@ -201,9 +208,12 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
     for entry in tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["row"]:
         if entry["technique"] in techniques and entry["split"] == split:
             figures: dict[str, tuple[float, float | None] | None] = {
-                key: (float(entry[key]), None) if key in entry else None for key in COLUMNS
+                key: (float(entry[key]), None) if key in entry else None for key in KEPT
             }
-            settings = entry.get("settings", {})
+            settings, made = (
+                entry.get("settings", {}),
+                f"{entry['source']}; {entry['text']}, {cutting(entry['truncation'])}",
+            )
             found.append(
                 Row(
                     entry["source"],
@@ -211,8 +221,9 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
                     settings,
                     0,
                     figures,
-                    f"{entry['source']}; {entry['text']}",
+                    made,
                     True,
+                    truncation=entry["truncation"],
                 )
             )
     return found
@@ -227,9 +238,16 @@ def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") 
 
 
 def _notes(found: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """The letter of each row's estimator, and what the letters say: figures of different ones are not to be ranked together."""
-    kinds = list(dict.fromkeys(row.estimator for row in found))
-    return [chr(ord("a") + kinds.index(row.estimator)) for row in found], kinds
+    """The letters of each row's estimators, that of the tempered columns second, and what the letters say: figures of different
+    ones are not to be ranked together."""
+    made = [list(filter(None, (row.estimator, row.beside))) for row in found]
+    kinds = list(dict.fromkeys(kind for each in (0, 1) for row in made for kind in row[each : each + 1]))
+    return [" ".join(chr(ord("a") + kinds.index(kind)) for kind in row) for row in made], kinds
+
+
+def _marked(letter: str, row: Row) -> str:
+    """The letter and what qualifies the row, for the end of its line."""
+    return ", ".join([letter, *row.notes])
 
 
 def _runs(row: Row) -> str:
@@ -238,11 +256,7 @@ def _runs(row: Row) -> str:
 
 def _shown(found: Sequence[Row]) -> dict[str, str]:
     """The columns that a reader is shown."""
-    return {
-        key: label
-        for key, label in COLUMNS.items()
-        if key not in OPTIONAL or any(row.figures[key] is not None for row in found)
-    }
+    return {key: FIGURES[key].heading for key in COLUMNS if any(row.figures[key] is not None for row in found)}
 
 
 def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
@@ -255,7 +269,7 @@ def table(found: Sequence[Row]) -> str:
     shown = _shown(found)
     head = ["", "runs", *shown.values(), ""]
     body = [
-        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), letter]
+        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), _marked(letter, row)]
         for row, letter in zip(found, letters, strict=True)
     ]
     widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
@@ -271,12 +285,37 @@ def table(found: Sequence[Row]) -> str:
 
 def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
     said = ["", "nats per sentence; PPL per token, end token included; mean ± sd over runs"]
-    said += [f"{chr(ord('a') + place)}: {kind}" for place, kind in enumerate(kinds)]
+    beside = {row.beside for row in found}
+    for place, kind in enumerate(kinds):
+        said.append(f"{chr(ord('a') + place)}: {kind}{' (the tempered columns)' if kind in beside else ''}")
     if len(kinds) > 1:
         said.append("figures under different letters are not to be ranked together")
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
-    return said + _ngrams(found) + _tests(found)
+    return said + _cut(found) + _estimates(found) + _ngrams(found) + _tests(found)
+
+
+def _cut(found: Sequence[Row]) -> list[str]:
+    """That papers' figures are of whole sentences where ours are of cut ones, or the other way round."""
+    ours = {cutting(row.truncation) for row in found if row.runs and row.truncation is not None}
+    others = {
+        row.study: cutting(row.truncation) for row in found if not row.runs and row.truncation is not None and ours
+    }
+    said = [f"{source}: its sentences are {made}" for source, made in others.items() if {made} != ours]
+    return [
+        f"{each}, ours {' or '.join(sorted(ours))}: a figure of cut sentences is another, and lower" for each in said
+    ]
+
+
+def _estimates(found: Sequence[Row]) -> list[str]:
+    """How sure the tempered estimates of each row are, means over its runs."""
+    every = [(row, {key: row.figures.get(key) for key in ESTIMATES}) for row in found]
+    known = [(row, {key: value[0] if value else None for key, value in each.items()}) for row, each in every]
+    return [
+        f"{row.label}: tempered, λ = {means['temper']:.2g}; {sureness(means)}{''.join(f', {n}' for n in row.notes)}"
+        for row, means in known
+        if means["temper"] is not None
+    ]
 
 
 def _ngrams(found: Sequence[Row]) -> list[str]:
@@ -320,7 +359,9 @@ def markdown(found: Sequence[Row]) -> str:
     lines = ["| | runs | " + " | ".join(shown.values()) + " | |", "|---" * (len(shown) + 3) + "|"]
     for row, letter in zip(found, letters, strict=True):
         lines.append(
-            f"| {row.label} | {_runs(row)} | " + " | ".join(map(with_sd, _cells(row, shown))) + f" | {letter} |"
+            f"| {row.label} | {_runs(row)} | "
+            + " | ".join(map(with_sd, _cells(row, shown)))
+            + f" | {_marked(letter, row)} |"
         )
     return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
 
@@ -348,7 +389,8 @@ def latex(found: Sequence[Row]) -> str:
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):
         cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
-        mark = f"$^{letter}$" if len(kinds) > 1 else ""
+        mark = f"$^{{{letter}}}$" if len(kinds) > 1 else ""
+        mark += f" ({', '.join(row.notes)})" if row.notes else ""
         lines.append(
             " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])
             + r" \\"
@@ -372,15 +414,16 @@ def as_csv(found: Sequence[Row]) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(
-        ["study", "technique", "settings", "runs", "confirmed", "estimator"]
-        + [f"{key}{part}" for key in COLUMNS for part in ("", "_sd")]
+        ["study", "technique", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
+        + [f"{key}{part}" for key in KEPT for part in ("", "_sd")]
         + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
         + ["ngram_order", "ngram_nll", "ngram_ppl"]
     )
     for row in found:
-        figures = [value for figure in row.figures.values() for value in (figure or (None, None))]
+        figures = [value for key in KEPT for value in (row.figures.get(key) or (None, None))]
         lines.writerow(
-            [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed, row.estimator, *figures]
+            [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed]
+            + [row.estimator, row.beside, "; ".join(row.notes), *figures]
             + [row.differences[0].against if row.differences else None]
             + [value for prefix in TESTS for value in _tested(row, prefix)]
             + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)

@@ -21,10 +21,15 @@ ADDED = {
     "confirms": None,
     "first_default": False,
     "ngram": None,
+    "planned": {},
 }
 """what a study made before these existed has"""
 RANDOM = ("infovae", "lagvae")
 """techniques that had random batches when all others had batches by length"""
+UNCUT = ("lstm-vae", "double-lstm", "svae")
+"""presets that leave sentences whole"""
+CUT = 3.0
+"""standard deviations above the mean, at which others cut a folder's sentences unless told otherwise"""
 OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "nll": ["minimize"],
     "nll,rate": ["minimize", "maximize"],
@@ -40,6 +45,10 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     defaults of the space that is stored with it: both are fixed for what is trained from now on.
     """
     facts = {**ADDED, **stored}
+    if facts.get("truncation") is None:
+        usual = 0.0 if facts["model"] in UNCUT else CUT
+        is_whole = facts["corpus"]["name"] == "grammar"  # which is never cut
+        facts["truncation"] = 0.0 if is_whole else float(facts["fixed"].get("truncation", usual))
     if "batching" in facts:
         return facts
     fixed = dict(facts["fixed"])
@@ -47,6 +56,16 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     batching = "random" if chosen else "length"
     defaults = {p["name"]: p["default"] for p in facts["space"]["parameters"] if not p["tuned"]}
     return {**facts, "batching": batching, "fixed": {**defaults, "batching": batching, **fixed}}
+
+
+def usual_of(facts: Mapping[str, Any]) -> dict[str, Value]:
+    """A study's hyperparameters where none is chosen or set by hand: the defaults in its plan of training."""
+    return {**{p["name"]: p["default"] for p in facts["space"]["parameters"]}, **facts["planned"]}
+
+
+def fixed_of(facts: Mapping[str, Any]) -> dict[str, Value]:
+    """The hyperparameters that were set by hand, without the options."""
+    return {key: value for key in usual_of(facts) if (value := facts["fixed"].get(key)) is not None}
 
 
 @dataclass(frozen=True)
@@ -95,7 +114,9 @@ class Request:
             "space": self.space.plain(),
             "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
             "batching": corpus["batching"],
+            "truncation": corpus.get("truncation"),
             "ngram": corpus.get("ngram"),
+            "planned": corpus.get("planned", {}),
             "model": self.model,
             "fixed": dict(self.fixed),
             "sampler": self.sampler,

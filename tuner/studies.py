@@ -15,9 +15,10 @@ from tuner import pareto, samplers
 from tuner.artifacts import LOG, SAMPLES, Store
 from tuner.database import Database
 from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.estimators import text_of
 from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
-from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed
+from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.trials import SOURCE, STATES, Trial, best_of, epoch_of, shown_state
 
@@ -201,7 +202,7 @@ class Study:
 
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
-            return [Trial.of(row, now) for row in session.scalars(query)][::-1]
+            return [Trial.of(row, now, self.specification) for row in session.scalars(query)][::-1]
 
         return self.database.read(look)
 
@@ -214,7 +215,7 @@ class Study:
 
         def look(session: Any) -> Trial | None:
             row = session.get(TrialRow, (self.name, number))
-            return None if row is None else Trial.of(row, self.database.clock(session))
+            return None if row is None else Trial.of(row, self.database.clock(session), self.specification)
 
         found = self.database.read(look)
         if found is None:
@@ -233,7 +234,7 @@ class Study:
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
             chosen = query if state is None else query.where(shown_state(now) == state)
-            return [Trial.of(row, now) for row in session.scalars(chosen)]
+            return [Trial.of(row, now, self.specification) for row in session.scalars(chosen)]
 
         return self.database.read(look)
 
@@ -279,7 +280,7 @@ class Study:
             mine = select(func.count()).where(TrialRow.study == self.name)
             number = session.execute(mine).scalar_one()
             study.budget = max(study.budget, number + 1)
-            return Trial.of(self._wait(session, number, chosen, {SOURCE: "enqueued"}, now), now)
+            return Trial.of(self._wait(session, number, chosen, {SOURCE: "enqueued"}, now), now, self.specification)
 
         return self.database.run(insert)
 
@@ -304,6 +305,10 @@ class Study:
         source = "published" if published else "default"
         self._wait(session, 0, params, {**notes, SOURCE: source}, self.created_at)
 
+    def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """The hyperparameters of a trial that were chosen or set by hand."""
+        return {**fixed_of(self.specification), **params}
+
     def counts(self) -> dict[str, int]:
         """How many trials are in each state."""
         query = select(TrialRow.state, func.count()).where(TrialRow.study == self.name).group_by(TrialRow.state)
@@ -324,7 +329,7 @@ class Study:
         mine = (TrialRow.study == self.name, TrialRow.value.is_not(None), TrialRow.state == "complete")
         query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
         row = self.database.read(lambda session: session.scalars(query).first())
-        return None if row is None else Trial.of(row, 0.0)
+        return None if row is None else Trial.of(row, 0.0, self.specification)
 
     def plain(self) -> dict[str, Any]:
         """The study, its trials and its best trial as JSON values."""
@@ -334,6 +339,7 @@ class Study:
             "study": self.name,
             "technique": facts["technique"],
             "corpus": facts["corpus"]["name"],
+            "text": text_of(facts),
             "model": facts["model"],
             "sampler": facts["sampler"],
             "seed": facts["seed"],

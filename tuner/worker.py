@@ -197,7 +197,7 @@ class Worker:
         """Fetch, train, report, publish, end. Whatever ends the worker, the trial stays with its newest checkpoint."""
         work = self.work / f"{study.name}-{claim.folder}-{claim.token[:8]}"
         spec = study.run_spec(claim.number, claim.params)
-        self.listen("claimed", claim, {"params": claim.params})
+        self.listen("claimed", claim, {"params": study.given(claim.params)})
         published = _Published(study, attempts, claim, work)
         try:
             try:
