@@ -68,6 +68,11 @@ def fixed_of(facts: Mapping[str, Any]) -> dict[str, Value]:
     return {key: value for key in usual_of(facts) if (value := facts["fixed"].get(key)) is not None}
 
 
+def hyperparameters_of(facts: Mapping[str, Any], params: Mapping[str, Value]) -> dict[str, Value]:
+    """All hyperparameters of a study's trial for which these were chosen."""
+    return {**usual_of(facts), **params, **fixed_of(facts)}
+
+
 @dataclass(frozen=True)
 class Rules:
     """What ends a trial or a study early. They may change while it runs."""

@@ -8,7 +8,7 @@ from sqlalchemy import and_, case
 
 from tuner.estimators import notes_of
 from tuner.space import Value
-from tuner.specification import fixed_of, usual_of
+from tuner.specification import fixed_of, hyperparameters_of
 from tuner.tables import EpochRow, TrialRow
 
 OVER = ("complete", "failed", "pruned")
@@ -61,14 +61,13 @@ class Trial:
     @classmethod
     def of(cls, row: TrialRow, now: float, specification: Mapping[str, Any]) -> "Trial":
         """A trial of a study of that specification, as it is at that time of the database's clock."""
-        fixed, params = fixed_of(specification), dict(row.params)
         is_running = row.state == "running" and row.lease_until > now
         seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
         done = row.state == "complete"
         return cls(
             number=row.number,
             state="waiting" if row.state == "running" and not is_running else row.state,
-            params=params,
+            params=dict(row.params),
             source=row.attrs.get(SOURCE, "sampler"),
             value=row.value if done else None,
             metrics=row.metrics,
@@ -78,8 +77,8 @@ class Trial:
             message=None if done or is_running else row.message,
             worker=row.worker,
             run=f"{row.study}/{row.number}",
-            fixed=fixed,
-            hyperparameters={**usual_of(specification), **params, **fixed},
+            fixed=fixed_of(specification),
+            hyperparameters=hyperparameters_of(specification, row.params),
             notes=notes_of(row.metrics or {}),
         )
 
