@@ -1,6 +1,8 @@
 """`python -m api`: one server process. `tuner serve` starts it."""
 
+import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,9 +11,10 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.app import create_app
-from api.process import run
+from api.process import HEADER_SECONDS, bound, run
 from api.settings import Settings
 from tuner import keys
 from tuner.console import say
@@ -20,6 +23,35 @@ from tuner.errors import Usage
 
 GRACE_SECONDS = 10
 """for requests under way when the server is told to stop"""
+STUCK_SECONDS = 60
+"""for which a client may leave what it was sent unread"""
+
+
+class Impatient(H11Protocol):
+    """Ends connections that send half a request's head, or nothing, and those whose client reads nothing."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection: socket.socket = transport.get_extra_info("socket")
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_SECONDS * 1000)
+        self._last: object = None
+        self._look_again = self.loop.call_later(HEADER_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look_again.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """No request has begun since the last look, and none is under way."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._last = self
+        elif self.cycle is self._last:
+            self.transport.abort()
+            return
+        else:
+            self._last = self.cycle
+        self._look_again = self.loop.call_later(HEADER_SECONDS, self._look)
 
 
 class Server(uvicorn.Server):
@@ -44,8 +76,7 @@ def refuse_open(settings: Settings) -> None:
     try:
         if not any(key.revoked_at is None for key in keys.listed(database)):
             raise Usage(
-                f"--host {settings.host} can be reached from other machines and there is no key: make one first with "
-                "`tuner key create NAME`."
+                f"{settings.open_by} lets other machines in and there is no key: make one first with `tuner key create NAME`."
             )
     finally:
         database.close()
@@ -60,6 +91,7 @@ def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
         found.append(["tuner", "worker", "--workers", str(settings.workers), *threads, *runs])
     if optuna_port is not None:
         names = [part for name in settings.hosts for part in ("--allowed-host", name)]
+        names += [part for network in settings.proxies for part in ("--trusted-proxy", str(network))]
         place = ["--host", settings.host, "--port", str(optuna_port), "--rate", str(settings.rate)]
         found.append(["api.optuna", *place, *names])
     return found
@@ -87,11 +119,14 @@ def beside(programs: list[list[str]], database: str) -> Iterator[None]:
 def serve(settings: Settings, port: int, optuna_port: int | None) -> None:
     """Serves until it is told to stop."""
     refuse_open(settings)
+    listening = bound(settings.host, port)
+    if optuna_port is not None:
+        bound(settings.host, optuna_port, "--optuna-port").close()
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=port,
+        http=Impatient,
+        proxy_headers=False,  # the guard knows whom to believe
         server_header=False,
         access_log=False,
         log_level="warning",
@@ -100,7 +135,7 @@ def serve(settings: Settings, port: int, optuna_port: int | None) -> None:
     )
     say(f"serving {app.state.service.database.url} at http://{settings.host}:{port}")
     with beside(companions(settings, optuna_port), settings.database):
-        Server(config).run()
+        Server(config).run([listening])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
@@ -13,6 +14,7 @@ from api.guard import Guard
 from api.routes import PROBLEMS, catalogue, events, health, studies, trials
 from api.service import Service
 from api.settings import Settings
+from api.workshop import THREADS
 from tuner import __version__
 
 
@@ -26,6 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
         following = asyncio.create_task(service.feed.run())
         yield
         service.feed.close()

@@ -8,8 +8,9 @@ back far enough, from the database. So a slow or returning client loses nothing 
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -86,6 +87,7 @@ class Feed:
         read: what has changed in a study after a revision, as events, and up to which revision; None if the study is gone.
         summary: a study as the event `study` has it; None if it is gone.
         limit: streams that may be open.
+        limit_each: of one client.
     """
 
     def __init__(
@@ -94,9 +96,17 @@ class Feed:
         read: Callable[[str, int], tuple[list[Event], int] | None],
         summary: Callable[[str], Any],
         limit: int,
+        limit_each: int,
     ) -> None:
-        self.revisions, self.read, self.summary, self.limit = revisions, read, summary, limit
-        self.streams = 0
+        self.revisions, self.read, self.summary, self.limit, self.limit_each = (
+            revisions,
+            read,
+            summary,
+            limit,
+            limit_each,
+        )
+        self._open: Counter[str] = Counter()
+        """streams by client"""
         self._heads: dict[str, int] = {}
         self._followed: dict[str, Followed] = {}
         self._all = Followed(0)
@@ -104,8 +114,27 @@ class Feed:
         self._wanted, self._closed = asyncio.Event(), asyncio.Event()
 
     @property
-    def is_full(self) -> bool:
-        return self.streams >= self.limit
+    def streams(self) -> int:
+        return self._open.total()
+
+    def refusal(self, client: str) -> str | None:
+        """Why the client may open no stream now; none if it may."""
+        if self.streams >= self.limit:
+            return f"{self.limit} streams are open, as many as may be: try again."
+        if self._open[client] >= self.limit_each:
+            return f"{self.limit_each} streams of this client are open, as many as one may have: close one."
+        return None
+
+    @contextmanager
+    def opened(self, client: str) -> Iterator[None]:
+        """Counts a stream of the client's for as long as it is open."""
+        self._open[client] += 1
+        self._wanted.set()
+        try:
+            yield
+        finally:
+            self._open[client] -= 1
+            self._open += Counter()  # forgets those who have none
 
     @property
     def is_closed(self) -> bool:
@@ -159,7 +188,6 @@ class Feed:
 
     async def study(self, name: str, cursor: int) -> AsyncIterator[bytes]:
         """The events of a study after a revision."""
-        self._open()
         followed: Followed | None = None
         try:
             yield b"retry: %d\n\n" % RETRY_MS
@@ -187,7 +215,6 @@ class Feed:
                 elif not await _changes(changed):
                     yield COMMENT
         finally:
-            self.streams -= 1
             if followed is not None:
                 followed.streams -= 1
                 if not followed.streams and self._followed.get(name) is followed:
@@ -195,7 +222,6 @@ class Feed:
 
     async def all(self) -> AsyncIterator[bytes]:
         """Every study as it is, then studies as they change and go."""
-        self._open()
         self._all.streams += 1
         try:
             yield b"retry: %d\n\n" % RETRY_MS
@@ -211,12 +237,7 @@ class Feed:
                 elif not await _changes(changed):
                     yield COMMENT
         finally:
-            self.streams -= 1
             self._all.streams -= 1
-
-    def _open(self) -> None:
-        self.streams += 1
-        self._wanted.set()
 
 
 async def _changes(changed: asyncio.Event) -> bool:

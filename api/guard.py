@@ -1,8 +1,10 @@
 """What every request passes before any route: its Host, Origin, size, rate and key; and the headers of every response."""
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +17,7 @@ from api.answers import Fresh
 from api.problems import problem
 from api.service import Service
 from api.settings import Settings
+from api.workshop import CUSTOMER, Customer
 from tuner.keys import Key, check, digest_of, is_guarded
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -32,10 +35,14 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+FORWARDED = ("x-forwarded-for", "forwarded", "x-forwarded-host", "x-real-ip", "via")
+"""headers of a request that came through a proxy; the first one names whom it speaks for"""
 CLIENTS = 10_000
 """whose rates are kept"""
 WRONG_KEY_COST = 10
 """requests that one with a wrong key counts for"""
+BODY_SECONDS = 30.0
+"""in which a request's body must have come"""
 FAILED = "the server has failed at this request, and its log says how: report it."
 
 
@@ -66,6 +73,27 @@ def host_of(netloc: str) -> str:
         return (urlsplit(f"//{netloc}").hostname or "").lower()
     except ValueError:
         return ""
+
+
+def client_of(peer: str, forwarded: str, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Whom a request comes from: its peer, or the last of those in X-Forwarded-For whom no trusted proxy's word stands for.
+
+    An IPv6 address is its /64: whoever has one address there has all of them.
+    """
+    for name in (peer, *(part.strip() for part in reversed(forwarded.split(",")) if part.strip())):
+        try:
+            address = ip_address(name)
+        except ValueError:
+            return name[:100]
+        found = str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else name
+        if not any(address in network for network in proxies):
+            break
+    return found
+
+
+def came_by_proxy(headers: Mapping[str, str]) -> bool:
+    """Whether a request says that it came from elsewhere, though its peer is this machine."""
+    return any(name in headers for name in FORWARDED)
 
 
 class Guard:
@@ -102,6 +130,7 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, respond)
             return
+        CUSTOMER.set(Customer(scope["state"]["client"], receive))
         try:
             await self.app(scope, self._limited(receive), respond)
         except Exception:
@@ -131,26 +160,35 @@ class Guard:
         return f"the body is larger than {self.settings.body_bytes} bytes: send less at a time."
 
     async def _unwelcome(self, scope: Scope, headers: Headers) -> Response | None:
-        """A request too many, without a key that is needed, or with one that may not do this."""
-        peer = (scope.get("client") or ("unknown",))[0]
-        path = scope["path"]
+        """A request too many, without a key that is needed, or with one that may not do this.
+
+        The page, requests without a key, and wrong keys each have a limit of their own by address, so that whoever tries keys
+        shuts nobody else out: many may share an address.
+        """
+        peer, path = (scope.get("client") or ("unknown",))[0], scope["path"]
+        state = scope.setdefault("state", {})
+        state["client"] = client = client_of(peer, headers.get(FORWARDED[0], ""), self.settings.proxies)
+        state["can_write"] = True
         if path in OPEN:
             return None
-        key: Key | None = None
-        if path.startswith(PROTECTED):
-            scheme, _, presented = headers.get("authorization", "").partition(" ")
-            presented = presented.strip() if scheme.lower() == "bearer" else ""
-            key = await self._key(presented) if presented else None
-            if key is None and (presented or await self._needs_key()):
-                wait = self.rates.wait(peer, WRONG_KEY_COST)
-                return self._too_many(wait) if wait else _unknown(bool(presented))
-        wait = self.rates.wait(f"key {key.id}" if key else peer)
+        if not path.startswith(PROTECTED):
+            wait = self.rates.wait(f"page {client}")
+            return too_many(wait) if wait else None
+        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        presented = presented.strip() if scheme.lower() == "bearer" else ""
+        key = await self._key(presented) if presented else None
+        if presented and key is None:
+            wait = self.rates.wait(f"wrong {client}", WRONG_KEY_COST)
+            return too_many(wait) if wait else _unknown(presented=True)
+        if key is not None:
+            state["client"], state["can_write"] = f"key {key.id}", key.can_write
+        wait = self.rates.wait(state["client"])
         if wait:
-            return self._too_many(wait)
-        can_write = key is None or key.can_write
-        if scope["method"] not in SAFE and not can_write:
-            return problem(403, "this key may only read: take one with scope write (`tuner key create NAME --write`).")
-        scope.setdefault("state", {})["can_write"] = can_write
+            return too_many(wait)
+        if key is None and await self._needs_key(headers):
+            return _unknown(presented=False)
+        if scope["method"] not in SAFE and not state["can_write"]:
+            return problem(403, "this key may only read: take one that may write (`tuner key create NAME --write`).")
         return None
 
     async def _key(self, presented: str) -> Key | None:
@@ -166,31 +204,37 @@ class Guard:
                 self._keys.popitem(last=False)
         return found
 
-    async def _needs_key(self) -> bool:
-        if not self.settings.is_local:
+    async def _needs_key(self, headers: Headers) -> bool:
+        if not self.settings.is_local or came_by_proxy(headers):
             return True
         known = self.guarded.known()
         return await run_in_threadpool(self.guarded.get) if known is None else known
 
-    @staticmethod
-    def _too_many(wait: float) -> Response:
-        return problem(
-            429, f"too many requests: wait {wait:.1f} s.", None, **{"Retry-After": str(max(round(wait + 0.5), 1))}
-        )
-
     def _limited(self, receive: Receive) -> Receive:
-        """The body as it comes, no further than the limit."""
-        seen = 0
+        """The body as it comes, no further than the limits of size and time."""
+        seen, whole, until = 0, False, time.monotonic() + BODY_SECONDS
 
         async def limited() -> MutableMapping[str, object]:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            try:
+                async with asyncio.timeout(None if whole else max(until - time.monotonic(), 0)):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(
+                    408, f"the body has not come within {BODY_SECONDS:g} s: send it at once.", {"Connection": "close"}
+                ) from error
             seen += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if seen > self.settings.body_bytes:
                 raise HTTPException(413, self._too_large)
             return message
 
         return limited
+
+
+def too_many(wait: float) -> Response:
+    seconds = str(max(round(wait + 0.5), 1))
+    return problem(429, f"too many requests: wait {wait:.1f} s.", None, **{"Retry-After": seconds})
 
 
 def _unknown(presented: bool) -> Response:

@@ -10,12 +10,13 @@ import binascii
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from api.guard import HEADERS, WRONG_KEY_COST, Rates, host_of
-from api.process import run
+from api.guard import FORWARDED, HEADERS, WRONG_KEY_COST, Rates, came_by_proxy, client_of, host_of
+from api.process import HEADER_SECONDS, bound, run
 from api.settings import Settings
 from tuner import keys
 from tuner.console import say
@@ -52,7 +53,9 @@ class Fence:
         return self.app(environ, safely)
 
     def _refused(self, environ: dict[str, Any]) -> tuple[str, str, list[tuple[str, str]]] | None:
-        peer, host = environ.get("REMOTE_ADDR", "unknown"), environ.get("HTTP_HOST", "")
+        host = environ.get("HTTP_HOST", "")
+        headers = {name.removeprefix("HTTP_").replace("_", "-").lower(): value for name, value in environ.items()}
+        peer = client_of(environ.get("REMOTE_ADDR", "unknown"), headers.get(FORWARDED[0], ""), self.settings.proxies)
         if host_of(host) not in self.settings.allowed_hosts:
             detail = f"Host {host!r} is not a name of this server: start it with --allowed-host NAME to be reached so."
             return "421 Misdirected Request", detail, []
@@ -61,8 +64,9 @@ class Fence:
             return "405 Method Not Allowed", detail, [("Allow", ", ".join(READING))]
         presented = _presented(environ.get("HTTP_AUTHORIZATION", ""))
         key = keys.check(self.database, presented) if presented else None
-        missing = key is None and (bool(presented) or self._needs_key())
-        wait = self.rates.wait(f"key {key.id}" if key else peer, WRONG_KEY_COST if missing else 1.0)
+        missing = key is None and (bool(presented) or self._needs_key() or came_by_proxy(headers))
+        bucket = f"key {key.id}" if key else f"wrong {peer}" if presented else peer
+        wait = self.rates.wait(bucket, WRONG_KEY_COST if presented and missing else 1.0)
         if wait:
             return (
                 "429 Too Many Requests",
@@ -96,6 +100,13 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = HEADER_SECONDS
+    """of a connection without a word"""
+
+    def handle(self) -> None:
+        with suppress(TimeoutError):
+            super().handle()
+
     def log_message(self, format: str, *values: Any) -> None:
         """Nothing: an address may tell more than a log should keep."""
 
@@ -104,6 +115,7 @@ def serve(settings: Settings, port: int) -> None:
     """Serves until it is told to stop."""
     from optuna_dashboard import wsgi
 
+    bound(settings.host, port, "--optuna-port").close()
     database = Database(settings.database, create=True)
     try:
         server = make_server(settings.host, port, Fence(wsgi(database.storage), settings, database), _Server, _Quiet)

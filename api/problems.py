@@ -12,29 +12,37 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.workshop import Left
 from tuner.attempts import LeaseLost
-from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, Usage
 
 MEDIA = "application/problem+json"
 log = logging.getLogger("tuner.api")
 
 
+REMEDY = re.compile(r"(?:`[^`]*`|[^`])*: ((?:`[^`]*`|[^`:]|:(?! ))*)", re.DOTALL)
+"""what a sentence ends with, after its last colon that is in no code"""
+
+
 def body(status: int, detail: str, field: str | None = None) -> bytes:
-    """The remedy is what the sentence ends with, after its colon."""
-    _, colon, remedy = detail.rpartition(": ")
+    found = REMEDY.fullmatch(detail)
     content = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "field": field,
-        "remedy": remedy if colon else None,
+        "remedy": found[1] if found else None,
     }
     return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 
 
 def problem(status: int, detail: str, field: str | None = None, **headers: str) -> Response:
     return Response(body(status, detail, field), status, headers, MEDIA)
+
+
+def later(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
 
 
 STATUS: dict[type[Exception], int] = {Missing: 404, Clash: 409, LeaseLost: 409, Usage: 422}
@@ -45,7 +53,8 @@ def handle(app: FastAPI) -> None:
 
     def expected(_: Request, error: Exception) -> Response:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-        return problem(status, _without_options(str(error)), getattr(error, "field", None))
+        said = getattr(error, "public", None) or FOLDERS.sub("", _without_options(str(error)))
+        return problem(status, said, getattr(error, "field", None))
 
     for kind in STATUS:
         app.add_exception_handler(kind, expected)
@@ -64,16 +73,26 @@ def handle(app: FastAPI) -> None:
 
     def away(_: Request, error: Exception) -> Response:
         log.warning("the database cannot be used: %s", type(error).__name__)
-        return problem(503, "the database cannot be reached now: try again in a moment.", **{"Retry-After": "2"})
+        return problem(503, "the database cannot be reached now: try again in a moment.", **later(2))
 
     app.add_exception_handler(DBAPIError, away)
 
     @app.exception_handler(Fault)
     def _(_: Request, error: Exception) -> Response:
         log.error("%s", error)
-        return problem(503, "the server cannot do this now, and its log says why: try again later.")
+        return problem(503, "the server cannot do this now, and its log says why: try again later.", **later(30))
+
+    @app.exception_handler(Busy)
+    def _(_: Request, error: Busy) -> Response:
+        return problem(503, str(error), **later(round(error.after)))
+
+    @app.exception_handler(Left)
+    def _(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)  # nobody hears it
 
 
+FOLDERS = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"`]+/)+")
+"""of a file or folder's absolute path all but its name: where things lie is the server's business"""
 COMMANDS = (
     (
         re.compile(r", or give a search space of your own with --space FILE|,? with `tuner [^`]*`| with --study NAME"),

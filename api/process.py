@@ -3,13 +3,19 @@
 import argparse
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from api.settings import Settings
+from api.settings import OWN_PROXIES, Settings
 from tuner.console import DATABASE, RUNS, say
 from tuner.errors import Fault, Usage
+
+HEADER_SECONDS = 15.0
+"""in which a connection must have sent a whole request's head"""
+GIB = 2**30
 
 
 def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
@@ -32,6 +38,10 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second of one client; 0: any")
     parser.add_argument("--streams", type=int, default=512)
+    parser.add_argument("--streams-each", type=int, default=64, help="of these, those of one client")
+    parser.add_argument("--trusted-proxy", action="append", default=[], metavar="ADDRESS")
+    parser.add_argument("--work-seconds", type=float, default=120.0, help="that work ordered by a request may take")
+    parser.add_argument("--work-memory", type=float, default=4.0, help="GiB that a process of such work may have")
     parser.add_argument("--optuna-port", type=int, help="serve Optuna's dashboard there too")
     parsed = parser.parse_args(arguments)
     corpora = {}
@@ -53,8 +63,44 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
         threads=parsed.threads,
         rate=parsed.rate,
         streams=parsed.streams,
+        streams_each=parsed.streams_each,
+        proxies=(*OWN_PROXIES, *map(_network, parsed.trusted_proxy)),
+        work_seconds=parsed.work_seconds,
+        work_memory=int(parsed.work_memory * GIB),
     )
     return settings, parsed.port, parsed.optuna_port
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise Usage(
+            f"--trusted-proxy {text!r} is no address or network: write e.g. --trusted-proxy 172.18.0.0/16."
+        ) from None
+
+
+def bound(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A socket at that address, so that whether it can be had is known before anything is said of it.
+
+    Raises:
+        Fault: if another program has it, or this machine has no such address.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(socket.SOMAXCONN)
+        except BaseException:
+            found.close()
+            raise
+    except OSError as error:
+        raise Fault(
+            f"{host} port {port} cannot be served at ({error.strerror}): name another one with {option}."
+        ) from error
+    return found
 
 
 def run(serve: Callable[[Settings, int, int | None], None]) -> int:

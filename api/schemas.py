@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from tuner.attempts import RETRIES
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
 from tuner.specification import OBJECTIVES
-from tuner.studies import STUDY_STATES
+from tuner.studies import SHOWN_STATES
 from tuner.trials import SOURCES, STATES
 
 NAME = r"^[\w\-][\w.\-]{0,99}$"
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
     Source: TypeAlias = str
     StudyState: TypeAlias = str
     Objective: TypeAlias = str
+    Reason: TypeAlias = str
 else:  # a type checker cannot follow what is listed elsewhere
     Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
-    TrialState, StudyState, Objective = Literal[STATES], Literal[STUDY_STATES], Literal[tuple(OBJECTIVES)]
+    TrialState, StudyState, Objective = Literal[STATES], Literal[SHOWN_STATES], Literal[tuple(OBJECTIVES)]
     Source = Literal[SOURCES]
+    Reason = Literal[tuple(RETRIES)]
 
 
 class Body(BaseModel):
@@ -93,6 +96,14 @@ class NewTrial(Body):
     params: Values
 
 
+class Strike(Body):
+    """Why a trial shall count for nothing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the corpus was cut off"}]})
+
+    because: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
+
+
 class Ask(Body):
     """A worker that cannot reach the database asks for a trial. It keeps its name."""
 
@@ -100,6 +111,9 @@ class Ask(Body):
 
     worker: Name
     device: Name = "cpu"
+    token: Annotated[
+        Token | None, Field(description="of your choice, random; with it again, the same trial is answered")
+    ] = None
 
 
 class Renew(Body):
@@ -170,12 +184,13 @@ class Tell(Renew):
         None
     )
     test: Annotated[dict[Metric, Number | None] | None, Field(description="of the test sentences, if evaluated")] = None
+    test_estimator: Estimator | None = None
     collapsed: bool = False
     estimator: Estimator | None = None
     epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
     tokens_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
     seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, Field(ge=0, le=1e9)]] = {}
-    reason: Literal["nan", "error", "oom", "preempted", "user", "disk", "input"] | None = None
+    reason: Reason | None = None
     message: Text | None = None
 
 
@@ -483,12 +498,16 @@ class Claimed(BaseModel):
     lease_seconds: float
     attempt: int
     specification: dict[str, Any]
+    timeout: Annotated[float | None, Field(description="seconds that all of the trial's attempts may take together")]
+    seconds: Annotated[float, Field(description="of these, spent by earlier attempts")]
 
 
 class Renewed(BaseModel):
-    """`stop` says why the training must end now, if it must."""
+    """`stop` says why the training must end now, if it must; the trial is then to be told as `pruned`, or as failed for this
+    `reason`."""
 
     stop: str | None
+    reason: Reason | Literal["pruned"] | None
 
 
 class Told(BaseModel):

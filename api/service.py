@@ -34,10 +34,10 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database, create=True, patience=PATIENCE)
-        self.answers, self.workshop, self.measures = Answers(), Workshop(), Measures()
-        self.feed = Feed(
-            lambda: revisions.current(self.database), self._changes, self._summary_or_none, settings.streams
-        )
+        self.answers, self.measures = Answers(), Measures()
+        self.workshop = Workshop(settings.work_seconds, settings.work_memory)
+        streams = settings.streams, settings.streams_each
+        self.feed = Feed(lambda: revisions.current(self.database), self._changes, self._summary_or_none, *streams)
         self.revisions = Fresh(lambda: revisions.current(self.database), settings.freshness)
         self.staffed = Fresh(lambda: inventory.is_staffed(self.database), settings.freshness)
         self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)
@@ -91,6 +91,8 @@ class Service:
             if kept is None or kept.study.created_at != study.created_at:
                 kept = Columns(study)
             kept.follow()
+            if len(kept.numbers) != study.counts().get("complete", 0):  # one was struck out
+                kept = Columns(study).follow()
             with self._lock:
                 self._columns[name] = study.revision, kept
                 self._columns.move_to_end(name)

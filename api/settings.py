@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from tuner.corpora import Source, embedded
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+OWN_PROXIES = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+"""a proxy on this machine is believed whom it speaks for"""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,25 @@ class Settings:
     body_bytes: int = 2**20
     streams: int = 512
     """open at a time in this process"""
+    streams_each: int = 64
+    """of these, those of one key, or of one address without a key"""
+    proxies: tuple[IPv4Network | IPv6Network, ...] = OWN_PROXIES
+    """addresses that are believed whom they speak for (X-Forwarded-For)"""
+    work_seconds: float = 120.0
+    """that heavy work which a request orders may take"""
+    work_memory: int = 4 * 2**30
+    """bytes of data that each process of such work may have"""
+
+    @property
+    def open_by(self) -> str | None:
+        """The option that lets other machines in, as it was given; none if requests come from this machine alone."""
+        if self.host.lower() not in LOOPBACK:
+            return f"--host {self.host}"
+        return next((f"--allowed-host {name}" for name in self.hosts if name.lower() not in LOOPBACK), None)
 
     @property
     def is_local(self) -> bool:
-        return self.host in LOOPBACK
+        return self.open_by is None
 
     @property
     def allowed_hosts(self) -> frozenset[str]:

@@ -48,7 +48,7 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "sampler": facts["sampler"],
         "objective": facts["objective"],
         "seed": facts["seed"],
-        "state": study.state,
+        "state": study.shown_state(counts),
         "why": study.why,
         "budget": study.budget,
         "counts": counts,

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from fastapi.testclient import TestClient
 from stub_study import attempts_of, make
 
 from benchmarks.large import fill
-from tuner import launch, studies
+from tuner import inventory, launch, studies
 from tuner.attempts import Attempts
+from tuner.cli import app
 from tuner.database import Database
 from tuner.metrics import METRICS
 from tuner.specification import Request
@@ -109,7 +111,7 @@ BAD = [
     ({"pruner": "nix"}, "pruner", "is unknown"),
     ({"fixed": {"r": 99}}, "fixed.r", "must be 1 to 30"),
     ({"objective": "nll,rate", "stop_when": 1}, "stop_when", "leave it out with objective nll,rate"),
-    ({"warm_start": "nix"}, "warm_start", "is not in"),
+    ({"warm_start": "nix"}, "warm_start", "there is no study 'nix' here"),
     ({"nix": 1}, "nix", "is no field"),
     ({"deadline": "tomorrow"}, "deadline", "datetime"),
 ]
@@ -240,10 +242,10 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     assert work["specification"] == study.run_spec(0, work["params"])
     mine = {"token": work["token"]}
     epoch = {"epoch": 1, "neg_elbo": 3.0, "rate": 1.0, "objective": {"beta": 0.5}}
-    assert client.post(f"{path}/0/epochs", json={**mine, "epochs": [epoch]}).json() == {"stop": None}
+    assert client.post(f"{path}/0/epochs", json={**mine, "epochs": [epoch]}).json() == {"stop": None, "reason": None}
     found = client.get(f"{path}/0/epochs").json()["items"]
     assert [(e["epoch"], e["neg_elbo"], e["objective"]) for e in found] == [(1, 3.0, {"beta": 0.5})]
-    assert client.post(f"{path}/0/renew", json=mine).json() == {"stop": None}
+    assert client.post(f"{path}/0/renew", json=mine).json() == {"stop": None, "reason": None}
     assert "tuner_suggestion_seconds_count 1.0" in client.get("/metrics").text
     worker = client.get("/v1/workers").json()["items"][0]
     assert (worker["name"], worker["host"], worker["state"], worker["trial"]) == ("far", "http", "training", 0)
@@ -263,7 +265,10 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     work = client.post("/v1/studies/s/ask", json={"worker": "far"}).json()
     assert (work["number"], work["attempt"]) == (1, 1)
     assert client.post("/v1/studies/s/stop").status_code == 200
-    assert client.post(f"{path}/1/renew", json={"token": work["token"]}).json() == {"stop": "stopped by the user"}
+    assert client.post(f"{path}/1/renew", json={"token": work["token"]}).json() == {
+        "stop": "stopped by the user",
+        "reason": "user",
+    }
     diverged = {"token": work["token"], "state": "failed", "reason": "nan", "message": "it diverged."}
     assert client.post(f"{path}/1/tell", json=diverged).json() == {"state": "failed"}
     assert client.post("/v1/studies/s/ask", json={"worker": "far"}).status_code == 204
@@ -339,3 +344,70 @@ def test_two_servers_that_make_one_study_at_once(database: Database, tmp_path: P
     request = launch.Proposal(made.space, 3, "s", sampler="random")
     prepared = (Request(made.space, "grammar", "tiny", {}, "random", 0, 3), DESCRIBED)
     assert launch._is_there(database, request.name, *prepared)
+
+
+def test_a_study_whose_budget_is_spent_is_finished_everywhere(
+    client: TestClient, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make(database, tmp_path, 1)
+    make(database, tmp_path, 1, name="other")
+    attempts = Attempts(study, "w")
+    claim = attempts.claim()
+    assert claim is not None
+    attempts.finish(claim, "complete", value=1.0, values=[1.0])
+
+    def listed(state: str) -> list[str]:
+        return [s["name"] for s in client.get(f"/v1/studies?state={state}").json()["items"]]
+
+    assert (listed("active"), listed("finished")) == (["other"], ["s"])
+    assert client.get("/v1/studies/s").json()["state"] == "finished"
+    assert 'tuner_studies{state="finished"} 1.0' in client.get("/metrics").text
+    assert {s["study"]: s["state"] for s in inventory.overview(database)} == {"s": "finished", "other": "active"}
+    assert study.plain()["state"] == "finished"
+    assert client.post("/v1/studies/s/stop").json()["state"] == "finished"
+    app(["stop", "s", "--database", database.secret_url], standalone_mode=False)
+    assert "study s is not active: it is finished" in capsys.readouterr().err
+    assert client.post("/v1/studies/s/trials", json={"params": {"r": 5}}).status_code == 201
+    assert (listed("active"), listed("finished")) == (["s", "other"][::-1], [])
+
+
+def test_what_was_just_stopped_is_deleted_once_its_trials_are_handed_back(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for delete in (
+        lambda: client.delete("/v1/studies/s"),
+        lambda: app(["delete", "s", "--yes", "--database", database.secret_url], standalone_mode=False),
+    ):
+        study = make(database, tmp_path)
+        attempts = Attempts(study, "w")
+        claim = attempts.claim()
+        assert claim is not None
+        client.post("/v1/studies/s/stop")
+        tried, original = threading.Event(), studies.Study.delete
+
+        def watched(study: studies.Study) -> None:
+            try:
+                original(study)  # noqa: B023 - called before the next
+            finally:
+                tried.set()  # noqa: B023
+
+        monkeypatch.setattr(studies.Study, "delete", watched)
+        thread = threading.Thread(target=delete)
+        thread.start()
+        assert tried.wait(30)
+        assert study.refresh().state == "stopped"
+        attempts.fail(claim, "user", "stopped by the user.")
+        thread.join(30)
+        assert client.get("/v1/studies/s").status_code == 404
+        monkeypatch.undo()
+
+
+def test_a_deletion_that_waits_too_long_says_when_to_come_again(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Attempts(make(database, tmp_path), "w").claim() is not None
+    client.post("/v1/studies/s/stop")
+    monkeypatch.setattr("api.routes.studies.HANDED_BACK_SECONDS", 0.0)
+    refused = client.delete("/v1/studies/s")
+    assert (refused.status_code, "are being handed back" in refused.json()["detail"]) == (503, True)
+    assert int(refused.headers["Retry-After"]) > 0

@@ -1,5 +1,6 @@
 """Who may do what: keys, scopes, hosts, origins, sizes, rates; and that what is typed in is never run."""
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from stub_study import make
 
+from api import problems
 from api.__main__ import refuse_open
 from api.app import create_app
-from api.guard import HEADERS, Rates
+from api.guard import FORWARDED, HEADERS, Rates
 from api.process import settings_of
 from api.settings import Settings
 from tuner import keys
@@ -56,6 +58,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/studies": {"technique": "sfb", "trials": 2},
     "/v1/studies/s/trials": {"params": {}},
     "/v1/studies/s/ask": {"worker": "x"},
+    "/v1/studies/s/trials/0/strike": {"because": "x"},
     "/v1/studies/s/trials/0/epochs": {"token": "0" * 32, "epochs": [{"epoch": 1}]},
     "/v1/studies/s/trials/0/renew": {"token": "0" * 32},
     "/v1/studies/s/trials/0/tell": {"token": "0" * 32, "state": "failed", "reason": "nan"},
@@ -166,8 +169,77 @@ def test_keys_that_cannot_be(database: Database) -> None:
         ("evil.example", 421), ("127.0.0.1.evil.example", 421), ("", 421), ("[::1", 421), ("localhost@evil.example", 421),
     ],
 )  # fmt: skip
-def test_only_requests_under_our_names_are_answered(open_: Open, host: str, status: int) -> None:
-    assert open_(hosts=("tuner.lab",)).get("/v1/studies", headers={"Host": host}).status_code == status
+def test_only_requests_under_our_names_are_answered(database: Database, open_: Open, host: str, status: int) -> None:
+    headers = {**bearer(keys.create(database, "someone", write=False)), "Host": host}
+    assert open_(hosts=("tuner.lab",)).get("/v1/studies", headers=headers).status_code == status
+
+
+@SQLITE
+def test_a_name_for_others_and_a_proxy_need_a_key(database: Database, tmp_path: Path, open_: Open) -> None:
+    make(database, tmp_path)
+    client = open_(hosts=("tuner.lab",))
+    for method, path in (("GET", "/v1/studies"), ("POST", "/v1/studies/s/stop"), ("DELETE", "/v1/studies/s")):
+        assert client.request(method, path, headers={"Host": "tuner.lab"}).status_code == 401
+        assert client.request(method, path).status_code == 401
+    local = open_()
+    assert local.get("/v1/studies").status_code == 200
+    for header in FORWARDED:  # the proxy may give requests this machine's name
+        assert local.get("/v1/studies", headers={header: "198.51.100.7"}).status_code == 401
+
+
+@SQLITE
+def test_who_tries_keys_shuts_nobody_else_out(database: Database, open_: Open) -> None:
+    key = keys.create(database, "someone", write=False)
+    client = open_(rate=3.0)
+    assert [client.get("/v1/studies", headers=bearer("wrong")).status_code for _ in range(20)][-1] == 429
+    assert client.get("/").status_code == 200
+    assert client.get("/v1/studies", headers=bearer(key)).status_code == 200
+    assert client.get("/v1/studies").status_code == 401
+    for _ in range(20):
+        client.get("/v1/studies")
+    assert client.get("/").status_code == 200
+    assert client.get("/v1/studies", headers=bearer(key)).status_code == 200
+
+
+@SQLITE
+def test_a_trusted_proxys_users_are_many(open_: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxies = settings_of(["--trusted-proxy", "172.18.0.0/16"])[0].proxies
+    client = TestClient(open_(rate=1.0, proxies=proxies).app, "http://127.0.0.1", client=("172.18.0.4", 1))
+    one, other = ({"X-Forwarded-For": f"6.6.6.6, 198.51.100.{count}"} for count in (1, 2))
+    assert [client.get("/", headers=one).status_code for _ in range(3)] == [200, 200, 429]
+    assert client.get("/", headers=other).status_code == 200
+    with pytest.raises(Usage, match="--trusted-proxy 'nix' is no address or network"):
+        settings_of(["--trusted-proxy", "nix"])
+
+
+@SQLITE
+def test_what_is_not_there_tells_nothing_of_what_is(database: Database, tmp_path: Path, open_: Open) -> None:
+    make(database, tmp_path, name="private")
+    client = open_()
+    bodies = {**BODIES, "/v1/studies": {"technique": "sfb", "trials": 2, "name": "n", "warm_start": "s"}}
+    seen = 0
+    for method, path in calls(client):
+        if path in bodies or path.startswith("/v1/studies/s"):
+            response = client.request(method, path, json=bodies.get(path))
+            if response.status_code == 404:
+                seen += 1
+                assert "there is no study 's' here: list those" in response.json()["detail"], path
+            assert "private" not in response.text or path == "/v1/studies"
+            assert str(tmp_path) not in response.text
+    assert seen >= 15
+
+
+def test_a_problem_tells_no_folder_and_its_remedy_is_whole() -> None:
+    said = problems.FOLDERS.sub(
+        "", "corpus file /data/secret/texts/train.txt is gone: see GET /v1/studies or http://a/b."
+    )
+    assert said == "corpus file train.txt is gone: see GET /v1/studies or http://a/b."
+    for detail, remedy in (
+        ("a key is needed: send `Authorization: Bearer KEY` with one.", "send `Authorization: Bearer KEY` with one."),
+        ("x exists (a: b): take another name.", "take another name."),
+        ("it has failed.", None),
+    ):
+        assert json.loads(problems.body(422, detail))["remedy"] == remedy
 
 
 @SQLITE
@@ -335,6 +407,9 @@ def test_a_server_for_others_needs_a_key(database: Database, tmp_path: Path) -> 
     with pytest.raises(Usage, match="there is no key"):
         refuse_open(settings)
     refuse_open(Settings(database.secret_url))
+    refuse_open(Settings(database.secret_url, hosts=("localhost",)))
+    with pytest.raises(Usage, match="--allowed-host tuner.lab lets other machines in and there is no key"):
+        refuse_open(Settings(database.secret_url, hosts=("localhost", "tuner.lab")))
 
 
 @SQLITE

@@ -63,8 +63,8 @@ def test_a_trial_from_ask_to_tell_in_real_processes(address: str, key: str) -> N
     since = client.start("mine")["revision"]
     work: Work | None = client.ask("mine", "far")
     assert work is not None
-    assert client.report("mine", work, [EPOCH]) is None
-    assert client.renew("mine", work) is None
+    assert client.report("mine", work, [EPOCH])["stop"] is None
+    assert client.renew("mine", work)["stop"] is None
     told = client.tell("mine", work, "complete", metrics={"nll": 3.0}, estimator=ESTIMATOR)
     assert told == "complete"
     with pytest.raises(Clash, match="has gone to another worker"):
@@ -79,7 +79,7 @@ def test_a_trial_from_ask_to_tell_in_real_processes(address: str, key: str) -> N
 
 def test_errors_are_the_services_own(address: str, key: str) -> None:
     client = Client(address, key)
-    with pytest.raises(Missing, match="study 'nix' is not in"):
+    with pytest.raises(Missing, match="there is no study 'nix' here"):
         client.study("nix")
     with pytest.raises(Usage, match="must be 1 to 30") as refused:
         client.enqueue("small", {"r": 99})
@@ -108,7 +108,7 @@ def test_commands_over_the_api(address: str, key: str) -> None:
     assert "study small is stopped" in tuner("stop", "small", *server_, key=key).stderr
     assert "study small is active" in tuner("resume", "small", *server_, key=key).stderr
     refused = tuner("delete", "nix", "--yes", *server_, key=key, code=2)
-    assert "study 'nix' is not in" in refused.stderr
+    assert "there is no study 'nix' here" in refused.stderr
     assert "a key is needed" in tuner("studies", *server_, code=2).stderr
 
 

@@ -160,7 +160,8 @@ def main() -> int:
         if not _out_of_memory(error):
             raise
         advice = "a smaller batch_size, d_h or rows needs less"
-        report("failed", {"reason": "oom", "message": f"out of memory ({str(error).splitlines()[0][:200]}); {advice}."})
+        said = (str(error).splitlines() or ["there is no more"])[0][:200]
+        report("failed", {"reason": "oom", "message": f"out of memory ({said}); {advice}."})
         return 1
     return 0
 

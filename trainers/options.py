@@ -10,9 +10,12 @@ from typing import Any, TypeVar, cast
 
 from trainers.errors import BadInput
 
+LIMITS = ("above", "low", "high")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 T = TypeVar("T")
 Value = float | int | str | bool
+MILLIONS, UNITS, LAYERS, GALLERY = 10_000_000, 65_536, 64, 10_000
+"""the most of anything that a run may be asked for: no model or text of this kind is larger, and a request may name any number"""
 
 
 def option(
@@ -37,13 +40,18 @@ def rule(spec: Field[Any]) -> str:
     if meta["choices"]:
         return "one of " + ", ".join(meta["choices"])
     noun = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[cast(type, spec.type)]
+    said = {
+        key: f"{value:,}" if isinstance(value, int) else f"{value:g}"
+        for key in LIMITS
+        if (value := meta[key]) is not None
+    }
     limits = []
-    if meta["above"] is not None:
-        limits.append(f"above {meta['above']:g}")
-    if meta["low"] is not None:
-        limits.append(f"from {meta['low']:g}" if meta["high"] is not None else f"of at least {meta['low']:g}")
-    if meta["high"] is not None:
-        limits.append(f"to {meta['high']:g}" if meta["low"] is not None else f"at most {meta['high']:g}")
+    if "above" in said:
+        limits.append(f"above {said['above']}")
+    if "low" in said:
+        limits.append(f"from {said['low']}" if "high" in said else f"of at least {said['low']}")
+    if "high" in said:
+        limits.append(f"to {said['high']}" if "low" in said else f"at most {said['high']}")
     return " ".join([noun, *limits])
 
 
@@ -88,9 +96,12 @@ def build(kind: type[T], values: Mapping[str, Value]) -> T:
 @dataclass(frozen=True)
 class CorpusOptions:
     corpus_size: int = option(
-        0, "training sentences to use: the first so many of a folder (0: all) or so many drawn (0: 4000)", low=0
+        0,
+        "training sentences to use: the first so many of a folder (0: all) or so many drawn (0: 4000)",
+        low=0,
+        high=MILLIONS,
     )
-    min_count: int = option(1, "training words seen fewer times become <unk>", low=1)
+    min_count: int = option(1, "training words seen fewer times become <unk>", low=1, high=MILLIONS)
     truncation: float = option(
         3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0
     )
@@ -101,16 +112,16 @@ class CorpusOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    d_z: int = option(32, "latent dimensions", low=1)
-    d_e: int = option(256, "word embedding units", low=1)
-    d_h: int = option(256, "recurrent units per layer and direction", low=1)
+    d_z: int = option(32, "latent dimensions", low=1, high=UNITS)
+    d_e: int = option(256, "word embedding units", low=1, high=UNITS)
+    d_h: int = option(256, "recurrent units per layer and direction", low=1, high=UNITS)
     cell: str = option(
         "gru",
         "recurrent cell of decoder and encoder; double-lstm: the first LSTM reads the code alone, the encoder is an LSTM",
         choices=("gru", "lstm", "double-lstm"),
     )
-    decoder_layers: int = option(2, "layers of the decoder's cell (of each LSTM in a double-lstm)", low=1)
-    encoder_layers: int = option(1, "layers of the encoder's cell", low=1)
+    decoder_layers: int = option(2, "layers of the decoder's cell (of each LSTM in a double-lstm)", low=1, high=LAYERS)
+    encoder_layers: int = option(1, "layers of the encoder's cell", low=1, high=LAYERS)
     bidirectional: bool = option(True, "the encoder reads in both directions")
     reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
     own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
@@ -141,9 +152,11 @@ class ModelOptions:
         choices=("gaussian", "iaf", "planar"),
     )
     prior: str = option("normal", "N(0, I), mixture of Gaussians or VampPrior", choices=("normal", "mog", "vamp"))
-    flow_steps: int = option(4, "T, the steps of a flow", low=1)
-    d_c: int = option(512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1)
-    components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1)
+    flow_steps: int = option(4, "T, the steps of a flow", low=1, high=LAYERS)
+    d_c: int = option(
+        512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1, high=UNITS
+    )
+    components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1, high=UNITS)
     precision: str = option(
         "float32",
         "what training multiplies in: 32 bits; a GPU's TF32; or bfloat16, in recurrent networks and output layer, where the "
@@ -168,16 +181,17 @@ class TrainingOptions:
         0,
         "epochs without improvement, then the step size falls and training goes on from the best weights (0: never)",
         low=0,
+        high=MILLIONS,
     )
     plateau_factor: float = option(0.5, "what the step size is multiplied by at a plateau", above=0, high=1)
-    plateau_decays: int = option(5, "plateaus, after which training ends", low=1)
+    plateau_decays: int = option(5, "plateaus, after which training ends", low=1, high=MILLIONS)
     polyak: float = option(
         0.0,
         "a moving average of the weights with this coefficient a step is what is evaluated and kept (0: none)",
         low=0,
         high=0.99999,
     )
-    batch_size: int = option(64, "sentences per step", low=1)
+    batch_size: int = option(64, "sentences per step", low=1, high=UNITS)
     batching: str = option(
         "random",
         "what a batch is: a random sample of the text, or sentences of near-equal length, which train worse (LI's and KR's code)",
@@ -185,9 +199,12 @@ class TrainingOptions:
     )
     clip: float = option(1.5, "largest gradient norm", above=0)
     weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
-    max_epochs: int = option(100, "epochs at most", low=1)
+    max_epochs: int = option(100, "epochs at most", low=1, high=MILLIONS)
     patience: int = option(
-        6, "epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends", low=1
+        6,
+        "epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends",
+        low=1,
+        high=MILLIONS,
     )
     checkpoint_seconds: float = option(120.0, "seconds between checkpoints inside an epoch", above=0)
     device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
@@ -201,20 +218,27 @@ class EvaluationOptions:
         "(a study's default); both, each by its own name",
         choices=("q", "tempered", "both"),
     )
-    nll_samples: int = option(1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1)
-    nll_sentences: int = option(0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0)
+    nll_samples: int = option(
+        1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1, high=MILLIONS
+    )
+    nll_sentences: int = option(
+        0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0, high=MILLIONS
+    )
     certify: int = option(
         0,
         "sentences that the model writes itself, on which the estimator's bias is bounded from both sides (0: none); "
         "`tuner confirm` takes 100",
         low=0,
+        high=MILLIONS,
     )
     test: bool = option(
         False,
         "the test sentences are evaluated too: what `tuner confirm` sets, once nothing is chosen by them any more",
     )
-    rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1)
-    gallery: int = option(12, "sentences written into samples.json when training has ended (0: no such file)", low=0)
+    rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1, high=MILLIONS)
+    gallery: int = option(
+        12, "sentences written into samples.json when training has ended (0: no such file)", low=0, high=GALLERY
+    )
 
 
 @dataclass(frozen=True)

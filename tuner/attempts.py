@@ -22,6 +22,7 @@ from tuner import samplers
 from tuner.history import History, record
 from tuner.process import HOST, is_alive
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
+from tuner.trials import STRUCK
 
 if TYPE_CHECKING:
     from tuner.studies import Study
@@ -96,12 +97,16 @@ class Attempts:
         self._history: History | None = None
         self._looked_at = time.monotonic()
 
-    def claim(self, over: threading.Event | None = None) -> Claim | None:
+    def claim(self, over: threading.Event | None = None, own: str | None = None) -> Claim | None:
         """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent, it is
-        stopped, or `over` is set while another worker is asked first."""
+        stopped, or `over` is set while another worker is asked first.
+
+        Args:
+            own: a token that nobody else knows; who claims with it twice gets the same trial.
+        """
         over, wait, began = over or threading.Event(), 0.01, time.monotonic()
         while not over.is_set():
-            token, gone = secrets.token_hex(16), self._gone()
+            token, gone = own or secrets.token_hex(16), self._gone()
             found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
             if isinstance(found, Claim):
                 return found
@@ -441,6 +446,6 @@ class Attempts:
         session.flush()
         over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at.is_not(None))
         last = session.scalars(over.order_by(TrialRow.ended_at.desc(), TrialRow.number.desc()).limit(limit)).all()
-        if limit and len(last) == limit and all(t.state == "failed" and t.reason != "nan" for t in last):
+        if limit and len(last) == limit and all(t.state == "failed" and t.reason not in ("nan", STRUCK) for t in last):
             study.state = "broken"
             study.why = f"{limit} trials in a row failed, the last (trial {row.number}) because {row.message}"

@@ -227,7 +227,7 @@ def _enter(
     left = len([t for t in content["trials"] if t["state"] in OVER]) < facts["budget"]
     if left and facts["state"] == "active":
         facts |= {"state": "stopped", "why": f"it came from {bundle.file.name}; `tuner resume {name}` goes on"}
-    specification = dict(facts["specification"])
+    specification = {**facts["specification"], "untrusted": facts["specification"]["sampler"] not in SAMPLERS}
     if corpus:
         specification["corpus"] = {**specification["corpus"], "name": corpus}
     own = {
@@ -389,8 +389,3 @@ def _extract(archive: zipfile.ZipFile, entry: str, bundle: Bundle, target: Path)
         whole = False
     if not whole:
         raise Usage(f"bundle {bundle.file} is damaged: {entry} is not what was packed; copy it again, or pack it anew.")
-
-
-def is_foreign(study: Study) -> bool:
-    """Whether going on with the study would load a sampler that is not this program's."""
-    return study.specification["sampler"] not in SAMPLERS

@@ -9,15 +9,25 @@ with Client("http://127.0.0.1:8000") as client:
 import http.client
 import json
 import os
+import random
+import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 from urllib.parse import quote, urlencode, urlsplit
 
-from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, Usage
 from tuner.trials import Trial
 
-SECONDS = 120.0
-"""that an answer may take: a new study is checked by a trainer first"""
+SECONDS = 180.0
+"""that an answer may take: a new study is checked by a trainer first, and may wait for its turn"""
+BUSY_SECONDS = 60.0
+"""for which a request is made again to a server that is busy and says when to come again"""
+BROKEN_SECONDS = 5.0
+"""for which one whose answer was lost is made again, if that is safe"""
+RETRY_SECONDS = 0.5
+"""before a request is made again, where the server says nothing; doubled up to `RETRY_LIMIT` each time"""
+RETRY_LIMIT = 20.0
 ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
 
 
@@ -74,6 +84,23 @@ class Work(TypedDict):
     attempt: int
     lease_seconds: float
     specification: dict[str, Any]
+    timeout: float | None
+    seconds: float
+
+
+class Stop(TypedDict):
+    """`stop` says why a training must end now, if it must; the trial is then told as pruned, or as failed for this reason."""
+
+    stop: str | None
+    reason: str | None
+
+
+class _Lost(Fault):
+    """A request, or the answer to it, was lost on the way."""
+
+
+class _Unreachable(_Lost):
+    """A request that has not reached the server."""
 
 
 class Client:
@@ -81,13 +108,18 @@ class Client:
     Args:
         url: of the server; default: TUNER_API.
         key: of the API; default: TUNER_API_KEY.
+        patience: seconds for which what can be asked again is, while the server cannot be reached.
+
+    A server that is busy (429, 503) is asked again when it says so, for a minute at most. A request whose answer was lost is made
+    again if doing it twice is as good as once: that is all but `enqueue`.
 
     Every call raises:
         Usage: if the server refuses it: `Missing` for 404, `Clash` for 409; `field` names what is wrong.
         Fault: if the server cannot be reached or cannot do it.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+    def __init__(self, url: str | None = None, key: str | None = None, patience: float = 0.0) -> None:
+        self.patience = patience
         self.url = url or os.environ.get("TUNER_API", "http://127.0.0.1:8000")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -126,6 +158,10 @@ class Client:
     def delete(self, name: str) -> None:
         self._ask("DELETE", _path("studies", name))
 
+    def strike(self, name: str, number: int, because: str) -> Trial:
+        """Makes a trial failed, whatever it was; its figures and the reason stay in the record."""
+        return Trial(**self._ask("POST", _path("studies", name, "trials", number, "strike"), {"because": because}))
+
     def trials(self, name: str, state: str | None = None, newest_first: bool = False) -> Iterator[Trial]:
         order = "-number" if newest_first else "number"
         return (Trial(**plain) for plain in self._pages(_path("studies", name, "trials"), state=state, order=order))
@@ -138,7 +174,7 @@ class Client:
         return Trial(**found), attempts
 
     def enqueue(self, name: str, params: Mapping[str, Any]) -> Trial:
-        return Trial(**self._ask("POST", _path("studies", name, "trials"), {"params": dict(params)}))
+        return Trial(**self._ask("POST", _path("studies", name, "trials"), {"params": dict(params)}, once=True))
 
     def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
         return self._pages(_path("studies", name, "trials", number, "epochs"))
@@ -154,19 +190,20 @@ class Client:
 
     def ask(self, name: str, worker: str, device: str = "cpu") -> Work | None:
         """A trial for this worker; none if there is nothing to do now."""
-        found: Work | None = self._ask("POST", _path("studies", name, "ask"), {"worker": worker, "device": device})
+        asked = {"worker": worker, "device": device, "token": secrets.token_hex(16)}
+        found: Work | None = self._ask("POST", _path("studies", name, "ask"), asked)
         return found
 
-    def report(self, name: str, work: Work, epochs: Sequence[Mapping[str, Any]]) -> str | None:
-        """Epochs of a trial; returns why its training must end now, if it must. Renews the lease."""
+    def report(self, name: str, work: Work, epochs: Sequence[Mapping[str, Any]]) -> Stop:
+        """Epochs of a trial; returns whether its training must end now. Renews the lease."""
         path = _path("studies", name, "trials", work["number"], "epochs")
-        found: str | None = self._ask("POST", path, {"token": work["token"], "epochs": list(epochs)})["stop"]
+        found: Stop = self._ask("POST", path, {"token": work["token"], "epochs": list(epochs)})
         return found
 
-    def renew(self, name: str, work: Work) -> str | None:
+    def renew(self, name: str, work: Work) -> Stop:
         """Prolongs the lease; as above."""
         path = _path("studies", name, "trials", work["number"], "renew")
-        found: str | None = self._ask("POST", path, {"token": work["token"]})["stop"]
+        found: Stop = self._ask("POST", path, {"token": work["token"]})
         return found
 
     def tell(self, name: str, work: Work, state: Literal["complete", "pruned", "failed"], **facts: Any) -> str:
@@ -207,12 +244,40 @@ class Client:
                 return
             query["cursor"] = found["next"]
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, once: bool = False) -> Any:
+        """An answer's content.
+
+        Args:
+            once: it must not be done twice, so that one whose answer is lost is not asked again.
+        """
+        began, wait, tried = time.monotonic(), RETRY_SECONDS, False
+        while True:
+            spent = time.monotonic() - began
+            try:
+                return self._answer(method, path, body)
+            except Busy as busy:
+                pause = max(busy.after, random.uniform(0.5, 1.0) * wait)
+                if spent + pause > BUSY_SECONDS:
+                    raise
+            except _Lost as lost:
+                patience = self.patience if isinstance(lost, _Unreachable) else max(self.patience, BROKEN_SECONDS)
+                pause = random.uniform(0.5, 1.0) * wait
+                if (once and not isinstance(lost, _Unreachable)) or spent + pause > patience:
+                    raise
+                tried = True
+            except Missing:
+                if method == "DELETE" and tried:  # it was done the first time
+                    return None
+                raise
+            time.sleep(pause)
+            wait = min(2 * wait, RETRY_LIMIT)
+
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         connection, response = self._open(method, path, body)
         try:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Fault(f"the server at {self.url} broke off ({error}): try again.") from error
+            raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         finally:
             connection.close()
         return json.loads(content) if content else None
@@ -228,11 +293,18 @@ class Client:
             content, headers["Content-Type"] = json.dumps(body, allow_nan=False), "application/json"
         connection = self._kind(self._place, timeout=SECONDS)
         try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise _Unreachable(
+                f"the server at {self.url} cannot be reached ({error}): is `tuner serve` running?"
+            ) from error
+        try:
             connection.request(method, f"{self._root}/v1/{path}", content, headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise Fault(f"the server at {self.url} cannot be reached ({error}): is `tuner serve` running?") from error
+            raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         if response.status < 400:
             return connection, response
         try:
@@ -242,6 +314,8 @@ class Client:
             detail, field = f"the server at {self.url} answered {response.status}: is it `tuner serve`?", None
         finally:
             connection.close()
+        if response.status in (429, 503) and (after := response.headers.get("Retry-After", "")).isdecimal():
+            raise Busy(detail, float(after))
         if response.status >= 500:
             raise Fault(detail)
         raise ERRORS.get(response.status, Usage)(detail, field)

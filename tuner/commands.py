@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -32,12 +33,16 @@ from tuner.console import (
     print_json,
     say,
 )
-from tuner.errors import Fault, Interrupted, Usage
+from tuner.errors import Busy, Fault, Interrupted, Usage
 
 if TYPE_CHECKING:
     from tuner.attempts import Claim
     from tuner.engines import Staff
     from tuner.studies import Study
+
+HANDED_BACK_SECONDS = 120.0
+"""for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
+LOOK_SECONDS = 0.2
 
 app = typer.Typer()
 database_app = typer.Typer(help="The study database.", no_args_is_help=True)
@@ -264,8 +269,9 @@ def stop(study: StudyArgument, database: DatabaseOption = DATABASE) -> None:
 
     with opened(database) as there:
         found = open_study(there, study)
-        if found.state != "active":
-            say(f"study {study} is not active: it is {found.state}" + (f" ({found.why})" if found.why else ""))
+        state = found.shown_state()
+        if state != "active":
+            say(f"study {study} is not active: it is {state}" + (f" ({found.why})" if found.why else ""))
             return
         found.end("stopped", "stopped by the user")
         running = found.counts().get("running", 0)
@@ -281,6 +287,9 @@ def resume(
     threads: ThreadsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
+    load_sampler: Annotated[
+        bool, typer.Option("--load-sampler", help="A sampler module:Class that came with a bundle may be imported.")
+    ] = False,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
 ) -> None:
@@ -298,10 +307,11 @@ def resume(
     with opened(database, patience=PATIENCE) as there:
         studies = [open_study(there, name) for name in dict.fromkeys(study)]
         for found in studies:
-            found.resume()
+            found.resume(load_sampler)
         if workers == 0:
             for found in studies:
-                say(f"study {found.name} is active and waits for workers")
+                state = found.shown_state()
+                say(f"study {found.name} is {state}" + (" and waits for workers" if state == "active" else ""))
             return
         broken = work_in_turn(studies, staff, database, runs)
         for found in studies:
@@ -326,7 +336,18 @@ def delete(
                 raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
             count = sum(found.counts().values())
             typer.confirm(f"Delete study {study} with {count} trials and {found.store.address}?", abort=True)
-        found.delete()
+        until, told = time.monotonic() + HANDED_BACK_SECONDS, False
+        while True:
+            try:
+                found.delete()
+                break
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+            if not told:
+                say(f"waiting until the trials of study {study} that were under way are handed back …")
+            told = True
+            time.sleep(LOOK_SECONDS)
     say(f"study {study} is deleted")
 
 

@@ -58,6 +58,15 @@ CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's
 WritingSeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of codes and words.")]
 LengthOption = Annotated[int, typer.Option("--length", min=1, help="Words of a sentence at most.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+OneStudyArgument = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+FailOption = Annotated[
+    str | None,
+    typer.Option("--fail", metavar="STUDY/N", help="Strike this trial out: it counts as failed.", show_default=False),
+]
+BecauseOption = Annotated[
+    str | None,
+    typer.Option("--because", metavar="TEXT", help="Why it is struck out; kept with it.", show_default=False),
+]
 StudyNameOption = Annotated[
     str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
 ]
@@ -126,6 +135,24 @@ def settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_e
             raise Usage(f"{flag} {pair!r} is not key=value: write e.g. {flag} {example}.")
         values[key] = parse_value(value)
     return values
+
+
+def struck_out(study: str | None, trial: str | None, because: str | None) -> tuple[str, int, str] | None:
+    """The study, the number and the reason of a trial that shall be struck out; none if trials shall be listed.
+
+    Raises:
+        Usage: if it is neither one nor the other.
+    """
+    if trial is None and because is None:
+        if study is None:
+            raise Usage("tuner trials names no study: write e.g. `tuner trials STUDY`.")
+        return None
+    name, _, number = (trial or "").rpartition("/")
+    if not name or not (number.isascii() and number.isdigit()) or len(number) > 9 or study not in (None, name):
+        raise Usage(f"--fail {trial or ''!r} names no trial: write e.g. --fail sfb-grammar-tiny/3.")
+    if because is None:
+        raise Usage(f"--fail {trial} needs a reason, which is kept with the trial: say --because TEXT.")
+    return name, int(number), because
 
 
 @contextmanager

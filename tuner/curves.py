@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from tuner.pruners import Curve
 from tuner.tables import EpochRow, TrialRow
+from tuner.trials import STRUCK
 
 if TYPE_CHECKING:
     from tuner.studies import Study
@@ -32,10 +33,12 @@ class Curves:
         ended = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self._trials_seen)
         over = select(TrialRow.number, TrialRow.revision).where(*ended)
 
-        def look(session: Any) -> tuple[list[Any], list[Any]]:
-            return list(session.execute(epochs)), list(session.execute(over))
+        void = select(TrialRow.number).where(TrialRow.study == self.study.name, TrialRow.reason == STRUCK)
 
-        found, complete = self.study.database.read(look)
+        def look(session: Any) -> tuple[list[Any], list[Any], set[int]]:
+            return list(session.execute(epochs)), list(session.execute(over)), set(session.scalars(void))
+
+        found, complete, struck = self.study.database.read(look)
         for trial, epoch, neg_elbo, rate, _ in found:
             self._figures.setdefault(trial, {})[epoch] = (neg_elbo, rate)
         self._complete |= {number for number, _ in complete}
@@ -44,4 +47,4 @@ class Curves:
             self._curves[number] = Curve(number, number in self._complete, sorted_)
         self._epochs_seen = max([self._epochs_seen, *(row[-1] for row in found)])
         self._trials_seen = max([self._trials_seen, *(row[-1] for row in complete)])
-        return [self._curves[number] for number in sorted(self._curves)]
+        return [self._curves[number] for number in sorted(self._curves) if number not in struck]

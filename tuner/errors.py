@@ -6,11 +6,13 @@ class Usage(Exception):
 
     Args:
         field: of the request that it lies in, where it has one.
+        public: the same for whoever asks over the API, where the message tells what is none of their business: the database's
+            address, what else it holds, folders.
     """
 
-    def __init__(self, message: str, field: str | None = None) -> None:
+    def __init__(self, message: str, field: str | None = None, public: str | None = None) -> None:
         super().__init__(message)
-        self.field = field
+        self.field, self.public = field, public
 
 
 class Missing(Usage):
@@ -23,6 +25,22 @@ class Clash(Usage):
 
 class Fault(Exception):
     """The world's: a full disk, a lost database, a broken trainer. Exit code 1; nothing is lost."""
+
+
+class Busy(Fault):
+    """Not now: what is asked for can be done in a moment.
+
+    Args:
+        after: seconds after which to try again.
+    """
+
+    def __init__(self, message: str, after: float = 2.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Exhausted(Fault):
+    """It needs more memory than it may have."""
 
 
 class Interrupted(BaseException):

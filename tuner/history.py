@@ -21,7 +21,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
+from tuner.errors import Usage
 from tuner.tables import StudyRow, TrialRow
+from tuner.trials import STRUCK
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -56,6 +58,8 @@ class History:
         self.distributions = _distributions(study)
         self._open: set[int] = set()
         """numbers of trials that were not over when last looked at"""
+        self._struck = 0
+        """trials that count for nothing, for good: Optuna's storage forgets none"""
 
     def update(self) -> int:
         """Takes over what has changed, and the sampler's notes about the study; returns how many trials there are."""
@@ -64,10 +68,21 @@ class History:
         query = select(TrialRow).where(TrialRow.study == self.study.name, changed).order_by(TrialRow.number)
         notes = select(StudyRow.attrs).where(StudyRow.name == self.study.name)
 
-        def look(session: Session) -> tuple[dict[str, Any], Sequence[TrialRow]]:
-            return session.execute(notes).scalar_one(), session.scalars(query).all()
+        struck = select(func.count()).where(TrialRow.study == self.study.name, TrialRow.reason == STRUCK)
 
-        attrs, rows = self.database.read(look)
+        def look(session: Session) -> tuple[dict[str, Any], Sequence[TrialRow], int]:
+            return (
+                session.execute(notes).scalar_one(),
+                session.scalars(query).all(),
+                session.execute(struck).scalar_one(),
+            )
+
+        attrs, rows, count = self.database.read(look)
+        if known and count != self._struck:
+            History.__init__(self, self.study)
+            self._struck = count
+            return self.update()
+        self._struck = count
         for key, value in attrs.items():
             self.storage.set_study_system_attr(self.id, key, value)
         for row in rows:
@@ -93,6 +108,11 @@ class History:
             given: what the parameters shall be; the sampler then only takes note.
         """
         facts = self.study.specification
+        if facts["untrusted"]:
+            raise Usage(
+                f"study {self.study.name!r} has the sampler {facts['sampler']}, code that came with a bundle: "
+                f"`tuner resume {self.study.name} --load-sampler` has it imported."
+            )
         warm = facts["warm_start"]
         earlier = warm["observations"] if warm else ()
         options = facts["sampler_options"]

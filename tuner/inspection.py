@@ -10,14 +10,18 @@ from tuner.console import (
     DATABASE,
     RUNS,
     ArtifactsOption,
+    BecauseOption,
     DatabaseOption,
+    FailOption,
     JsonOption,
+    OneStudyArgument,
     OriginOption,
     RunsOption,
     StudyArgument,
     opened,
     print_json,
     say,
+    struck_out,
 )
 from tuner.errors import Fault, Usage
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
@@ -106,16 +110,23 @@ def show(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: Jso
 
 @app.command(epilog="Example: tuner trials sfb-grammar-tiny --json")
 def trials(
-    study: StudyArgument,
+    study: OneStudyArgument = None,
     every: Annotated[bool, typer.Option("--all", help="Not only the last ones and the best.")] = False,
+    fail: FailOption = None,
+    because: BecauseOption = None,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """List a study's trials: the last ones and the best, or all (--json lists all)."""
-    from tuner import report, studies
+    """List a study's trials: the last ones and the best, or all (--json lists all). Or strike one out."""
+    from tuner import report, strikes, studies
 
+    struck = struck_out(study, fail, because)
     with opened(database) as there:
-        found = studies.open_study(there, study)
+        if struck is not None:
+            made = strikes.strike(studies.open_study(there, struck[0]), struck[1], struck[2])
+            say(f"trial {made.run} is {made.state}: {made.message}")
+            return
+        found = studies.open_study(there, str(study))
         if as_json:
             print_json([t.plain() for t in found.trials()])
             return
@@ -194,5 +205,8 @@ def import_(
         say(
             f"study {found.name} is in {there.url}: {done} of {found.budget} trials done; `tuner show {found.name}` has more"
         )
-        if bundle.is_foreign(found):
-            say(f"note: `tuner resume` would load its sampler, the Python class {found.specification['sampler']}")
+        if found.specification["untrusted"]:
+            say(
+                f"note: its sampler is code, the Python class {found.specification['sampler']}: nothing imports it until "
+                f"`tuner resume {found.name} --load-sampler` does"
+            )

@@ -1,5 +1,6 @@
 """What a database holds: its studies, by pages or in short, its workers, and their numbers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from sqlalchemy import func, select, tuple_
 
 from tuner.database import Database
 from tuner.process import HOST, is_alive
-from tuner.studies import STUDY_STATES, Study
+from tuner.studies import SHOWN_STATES, Study, shown_study_state
 from tuner.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 from tuner.trials import STATES, shown_state
 
@@ -32,7 +33,7 @@ def page(
     if technique is not None:
         query = query.where(StudyRow.specification["technique"].as_string() == technique)
     if state is not None:
-        query = query.where(StudyRow.state == state)
+        query = query.where(shown_study_state() == state)
     if after is not None:
         query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
     return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
@@ -42,11 +43,11 @@ def overview(database: Database) -> list[dict[str, Any]]:
     """Every study in short: what it is, its trials by state, its best one."""
     found = []
     for study in all_studies(database):
-        facts, best = study.specification, study.best()
+        facts, best, counts = study.specification, study.best(), study.counts()
         found.append(
             {
                 "study": study.name,
-                "state": study.state,
+                "state": study.shown_state(counts),
                 "why": study.why,
                 "technique": facts["technique"],
                 "corpus": facts["corpus"]["name"],
@@ -56,7 +57,7 @@ def overview(database: Database) -> list[dict[str, Any]]:
                 "seed": facts["seed"],
                 "budget": study.budget,
                 "created_at": study.created_at,
-                "trials": study.counts(),
+                "trials": counts,
                 "best": best.plain() if best else None,
             }
         )
@@ -110,15 +111,14 @@ def totals(database: Database) -> Totals:
         now = database.clock(session)
         state = shown_state(now)
         trials = {row[0]: row[1] for row in session.execute(select(state, func.count()).group_by(state))}
-        by_state = select(StudyRow.state, func.count()).group_by(StudyRow.state)
-        studies = {row[0]: row[1] for row in session.execute(by_state)}
+        studies = Counter(session.scalars(select(shown_study_state()).select_from(StudyRow)))
         begun = select(func.count()).where(TrialRow.study == StudyRow.name, state != "waiting").scalar_subquery()
         left = select(StudyRow.budget - begun).where(StudyRow.state == "active")
         lost = select(func.count()).where(AttemptRow.state == "lost")
         there = select(func.count()).where(WorkerRow.state != "gone", WorkerRow.seen_at > now - SILENT_SECONDS)
         return Totals(
             {**dict.fromkeys(STATES, 0), **trials},
-            {**dict.fromkeys(STUDY_STATES, 0), **studies},
+            {**dict.fromkeys(SHOWN_STATES, 0), **studies},
             sum(max(count, 0) for count in session.scalars(left)),
             session.execute(lost).scalar_one(),
             session.execute(there).scalar_one(),

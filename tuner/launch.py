@@ -224,7 +224,8 @@ def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
     except Usage as error:
         said = str(error).lstrip("'")
         key = next((key for key in keys if said.startswith(key)), None)
-        raise type(error)(str(error), error.field or (f"{field}.{key}" if key else field)) from error
+        place = error.field or (f"{field}.{key}" if key else field)
+        raise type(error)(str(error), place, error.public) from error
 
 
 def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> bool:

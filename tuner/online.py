@@ -13,9 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from tuner.console import (
+    BecauseOption,
+    FailOption,
     FirstDefaultOption,
     JsonOption,
     ModelOption,
+    OneStudyArgument,
     SamplerSettingsOption,
     SeedOption,
     SetOption,
@@ -28,6 +31,7 @@ from tuner.console import (
     say,
     seconds,
     settings,
+    struck_out,
 )
 from tuner.errors import Usage
 from tuner.samplers import DEFAULT
@@ -129,13 +133,23 @@ def show(study: StudyArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command(epilog="Example: tuner trials sfb-grammar-tiny --api http://127.0.0.1:8000 --json")
-def trials(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """List a study's trials: the last ones and the best, or all with --json."""
-    client = _client()
-    if as_json:
-        print_json([trial.plain() for trial in client.trials(study)])
+def trials(
+    study: OneStudyArgument = None,
+    fail: FailOption = None,
+    because: BecauseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's trials: the last ones and the best, or all with --json. Or strike one out."""
+    client, struck = _client(), struck_out(study, fail, because)
+    if struck is not None:
+        made = client.strike(*struck)
+        say(f"trial {made.run} is {made.state}: {made.message}")
         return
-    _print_trials(client, study, client.study(study))
+    name = str(study)
+    if as_json:
+        print_json([trial.plain() for trial in client.trials(name)])
+        return
+    _print_trials(client, name, client.study(name))
 
 
 def _print_trials(client: Any, study: str, found: Any) -> None:

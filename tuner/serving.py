@@ -50,6 +50,24 @@ def serve(
     ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a second of one client (0: any).")] = 100.0,
     streams: Annotated[int, typer.Option("--streams", min=0, help="Event streams open at a time.")] = 512,
+    streams_each: Annotated[
+        int, typer.Option("--streams-each", min=0, help="Of these, those of one key, or one address without a key.")
+    ] = 64,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="ADDRESS",
+            help="A proxy, or its network, that is believed whom it speaks for (X-Forwarded-For); may be repeated.",
+            show_default="this machine's",
+        ),
+    ] = None,
+    work_seconds: Annotated[
+        float, typer.Option("--work-seconds", min=1, help="Seconds that heavy work which a request orders may take.")
+    ] = 120.0,
+    work_memory: Annotated[
+        float, typer.Option("--work-memory", min=0.5, help="GiB of memory that each process of such work may have.")
+    ] = 4.0,
     optuna_port: Annotated[
         int | None,
         typer.Option("--optuna-port", min=1, max=65535, help="Serve Optuna's dashboard there too, for reading."),
@@ -68,7 +86,18 @@ def serve(
     if optuna_port is not None and importlib.util.find_spec("optuna_dashboard") is None:
         raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
     command = [sys.executable, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
-    command += ["--runs", str(runs), "--rate", str(rate), "--streams", str(streams)]
+    command += [
+        "--runs",
+        str(runs),
+        "--rate",
+        str(rate),
+        "--streams",
+        str(streams),
+        "--streams-each",
+        str(streams_each),
+    ]
+    command += ["--work-seconds", str(work_seconds), "--work-memory", str(work_memory)]
+    command += [part for address in trusted_proxy or () for part in ("--trusted-proxy", address)]
     command += [] if threads is None else ["--threads", str(threads)]
     command += [] if artifacts is None else ["--artifacts", artifacts]
     command += [part for pair in corpus or () for part in ("--corpus", pair)]

@@ -3,29 +3,39 @@
 import json
 import math
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, case, delete, func, select, update
 
 from tuner import pareto, samplers
 from tuner.artifacts import LOG, SAMPLES, Store
 from tuner.database import Database
-from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, Usage
 from tuner.estimators import text_of
 from tuner.process import HOST, is_alive
 from tuner.space import Space, Value
 from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
-from tuner.trials import SOURCE, STATES, Trial, best_of, epoch_of, shown_state
+from tuner.trials import OVER, SOURCE, STATES, Trial, best_of, epoch_of, shown_state
 
 if TYPE_CHECKING:
     import optuna
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
+SHOWN_STATES = ("active", "finished", *STUDY_STATES[1:])
+"""an active study whose budget is spent is finished: not a state of its own in the database, since a larger budget ends it"""
+
+
+def shown_study_state() -> Any:
+    """A study's state as shown, in SQL."""
+    over = select(func.count()).where(TrialRow.study == StudyRow.name, TrialRow.state.in_(OVER)).correlate(StudyRow)
+    spent = and_(StudyRow.state == "active", over.scalar_subquery() >= StudyRow.budget)
+    return case((spent, "finished"), else_=StudyRow.state)
 
 
 class Study:
@@ -45,6 +55,12 @@ class Study:
         """The study with its budget, state and rules as they are now."""
         self._keep(self.database.read(lambda session: session.get_one(StudyRow, self.name)))
         return self
+
+    def shown_state(self, counts: Mapping[str, int] | None = None) -> str:
+        """One of `SHOWN_STATES`; counts: its trials by state, where they are known already."""
+        known = self.counts() if counts is None else counts
+        spent = sum(known.get(state, 0) for state in OVER) >= self.budget
+        return "finished" if self.state == "active" and spent else self.state
 
     @property
     def space(self) -> Space:
@@ -142,14 +158,30 @@ class Study:
         self.database.run(change)
         self.refresh()
 
-    def resume(self) -> None:
-        """Hands out trials again; a deadline that has passed is dropped."""
+    def resume(self, load_sampler: bool = False) -> None:
+        """Hands out trials again; a deadline that has passed is dropped.
+
+        Args:
+            load_sampler: a sampler that is code which came with a bundle may be imported from now on.
+
+        Raises:
+            Clash: if it must not, or the study is being deleted.
+        """
+        if self.specification["untrusted"] and not load_sampler:
+            came = f"study {self.name!r} came in a bundle, and its sampler {self.specification['sampler']} is code"
+            raise Clash(
+                f"{came}: look at it, then have it imported with `tuner resume {self.name} --load-sampler`.",
+                public=f"{came}: it can be resumed on the command line alone, where that is asked for.",
+            )
 
         def change(session: Any) -> None:
             row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             if row.state == "deleting":
                 raise Clash(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
             row.state, row.why = "active", None
+            if row.specification.get("untrusted"):
+                row.specification = {**row.specification, "untrusted": False}
+            self.specification = completed(row.specification)
             if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
                 row.rules = {**row.rules, "deadline": None}
             revise(session, self.name)
@@ -161,20 +193,27 @@ class Study:
         """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again.
 
         Raises:
-            Usage: if trials are under way.
+            Clash: if trials of it are under way.
+            Busy: if it has been stopped, and trials are being handed back.
         """
 
         def mark(session: Any) -> None:
             now = self.database.clock(session)
+            row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             live = select(TrialRow).where(TrialRow.study == self.name, TrialRow.state == "running")
             held = [
                 t.number for t in session.scalars(live.where(TrialRow.lease_until > now)) if self._is_held(session, t)
             ]
+            if held and row.state != "active":
+                raise Busy(
+                    f"study {self.name!r} is {row.state}, and trials of it ({_listed(held)}) are being handed back: "
+                    "try again in a moment."
+                )
             if held:
                 raise Clash(
                     f"study {self.name!r} has trials under way ({_listed(held)}): stop it first, with `tuner stop {self.name}`."
                 )
-            session.get_one(StudyRow, self.name, with_for_update=LOCK).state = "deleting"
+            row.state = "deleting"
             revise(session, self.name)
 
         self.database.run(mark)
@@ -347,7 +386,7 @@ class Study:
             "min_rate": facts["min_rate"],
             "pruner": facts["pruner"],
             "first_default": facts["first_default"],
-            "state": self.state,
+            "state": self.shown_state(Counter(trial.state for trial in trials)),
             "why": self.why,
             "rules": asdict(self.rules),
             "fixed": facts["fixed"],
@@ -374,7 +413,8 @@ def open_study(database: Database, name: str) -> Study:
     )
     if row is None:
         there = f"it holds {', '.join(known)}" if known else "it holds none"
-        raise Missing(f"study {name!r} is not in {database.url}: {there}.")
+        public = f"there is no study {name!r} here: list those that there are."
+        raise Missing(f"study {name!r} is not in {database.url}: {there}.", public=public)
     return Study(database, row)
 
 
@@ -405,7 +445,8 @@ def go_on(
         if row is None:
             if used:
                 raise Clash(
-                    f"study {name!r} is in {database.url} but is not this program's: take another --study NAME."
+                    f"study {name!r} is in {database.url} but is not this program's: take another --study NAME.",
+                    public=f"a study {name!r} that is not this program's is there: take another name.",
                 )
             row = StudyRow(
                 name=name,
@@ -425,7 +466,7 @@ def go_on(
         row.budget = max(row.budget, request.trials)  # another worker may be at it
         row.rules = rules
         satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
-        row.specification = {**earlier, "stop_when": request.stop_when}
+        row.specification = {**earlier, "stop_when": request.stop_when, "untrusted": False}
         if not satisfied:
             row.state, row.why = "active", None
         revise(session, name)
@@ -459,7 +500,9 @@ def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
             remedy = f"go on with it by --{'' if earlier[key] else 'no-'}first-default, or {remedy}"
         if wanted["confirms"]:  # which is named by what it confirms
             remedy = f"go on with it as it was made, or `tuner delete {row.name}` first"
-        raise Clash(f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}.")
+        said = f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}."
+        public = f"study {row.name!r} exists with another corpus: give the new one a name of its own."
+        raise Clash(said, public=public if key == "corpus" else None)  # it names a folder
     return earlier
 
 

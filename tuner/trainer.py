@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tuner import processors
-from tuner.errors import Fault, Usage
+from tuner.errors import Exhausted, Fault, Usage
 from tuner.forkserver import Forked, ForkServer, is_possible
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def answer(event: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in event.items() if key != "event"}
     if event["reason"] == "input":
         raise Usage(event["message"])
-    raise Fault(event["message"])
+    raise (Exhausted if event["reason"] == "oom" else Fault)(event["message"])
 
 
 def check(spec: Mapping[str, Any], corners: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

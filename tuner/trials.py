@@ -19,6 +19,8 @@ SOURCES = ("sampler", "published", "default", "enqueued")
 request or a sweep enqueues"""
 FIRST = ("published", "default")
 """of these, what a trial 0 has that no sampler proposed"""
+STRUCK = "struck"
+"""reason of a trial that a person has struck out (`strikes`)"""
 SOURCE = "tuner:source"
 """the attribute of a trial that holds it, but for a sampler's"""
 

@@ -9,7 +9,7 @@ export const title = () => "New study";
 
 export async function show(main, query, signal) {
   const [offer, techniques, corpora] = await Promise.all([options(), all("/v1/techniques", signal), all("/v1/corpora", signal)]);
-  if (!offer.can_write) return fill(main, empty("This key may only read. A key of scope write makes studies: ", h("code", {}, "tuner key create --scope write"), "."));
+  if (!offer.can_write) return fill(main, empty("This key may only read. A key that may write makes studies: ", h("code", {}, "tuner key create NAME --write"), "."));
 
   let serial = 0;
   /** A control with its label, its hint and a place for what is wrong with it. `key` is the request's. */

@@ -93,10 +93,7 @@ export async function show(main, query, signal) {
 
 const doneOf = (study) => DONE.reduce((sum, state) => sum + (study.counts[state] ?? 0), 0);
 
-/** Its state in a word; one that has nothing left to do is finished. */
-export const standing = (study) => (study.state === "active" && doneOf(study) >= study.budget ? "finished" : study.state);
-
-const stateCell = (study) => [stateOf(standing(study)), study.waiting_for_workers && h("span", { class: "muted" }, " waits for a worker")];
+const stateCell = (study) => [stateOf(study.state), study.waiting_for_workers && h("span", { class: "muted" }, " waits for a worker")];
 
 /** How far a study is, as a bar of its trials' states. */
 export function progress(study) {
@@ -113,7 +110,7 @@ export function progress(study) {
 /** The button that starts or stops a study; `put` is given what the study then is. */
 export function startStop(study, put) {
   const [verb, word] = study.state === "active" ? ["stop", "Stop"] : ["start", "Start"];
-  if (["deleting", "finished"].includes(standing(study))) return "";
+  if (["deleting", "finished"].includes(study.state)) return "";
   const press = async ({ target }) => {
     if (target.ariaBusy) return;
     target.ariaBusy = "true"; // rather than disabled, which would lose the focus

@@ -7,7 +7,7 @@ import { count, domain, duration, moment, number, settings } from "./format.js";
 import { around, axis, library, look, plain, plot, scaled } from "./plot.js";
 import { colour } from "./theme.js";
 import { address, go, note } from "./route.js";
-import { progress, standing, startStop } from "./studies.js";
+import { progress, startStop } from "./studies.js";
 import { facts, table, tableRow } from "./table.js";
 import { howTo } from "./workers.js";
 
@@ -67,7 +67,7 @@ function summary(study, canWrite, put) {
   };
   const trouble = h("p", { class: "wrong", role: "alert" });
   return [
-    h("p", { class: "lead" }, stateOf(standing(study)), study.why && ` (${study.why})`, " · ", study.technique, " on ", study.corpus, " · model ", study.model,
+    h("p", { class: "lead" }, stateOf(study.state), study.why && ` (${study.why})`, " · ", study.technique, " on ", study.corpus, " · model ", study.model,
       " · sampler ", study.sampler, " · seed ", study.seed, " · objective ", study.objective),
     h("div", { class: "row controls" }, progress(study), canWrite && startStop(study, put),
       canWrite && h("button", { type: "button", class: "danger", onclick: remove }, "Delete"),

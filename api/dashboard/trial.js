@@ -1,6 +1,6 @@
 /** One trial: its course, its figures, and what its model writes. */
 
-import { all, follow, get, options, paced, Problem, studyPath, text } from "./api.js";
+import { all, follow, get, options, paced, Problem, send, studyPath, text } from "./api.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
 import { duration, moment, number } from "./format.js";
@@ -20,7 +20,7 @@ export async function show(main, query, signal) {
   const wanted = Number(query.get("trial"));
   const path = `${studyPath(name)}/trials/${wanted}`;
   library().catch(() => {});
-  const [{ metrics }, trial, study] = await Promise.all([options(), get(path, signal), get(studyPath(name), signal)]);
+  const [{ metrics, can_write: canWrite }, trial, study] = await Promise.all([options(), get(path, signal), get(studyPath(name), signal)]);
 
   const head = h("section", { "aria-label": "Summary" });
   const figures = h("section", { "aria-labelledby": "figures-title" });
@@ -28,16 +28,18 @@ export async function show(main, query, signal) {
   const course = courseOf(path, trial.metrics ?? study.best?.metrics, signal);
   const writing = h("section", { class: "writing", "aria-labelledby": "writing-title" });
   const log = logOf(path, signal);
+  const out = strikeOut(path);
   const around = h("nav", { class: "row", "aria-label": "Trials" }, h("a", { href: address({ view: "study", study: name }) }, name),
     wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
     wanted + 1 < Object.values(study.counts).reduce((sum, amount) => sum + amount, 0) && h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
   const put = (now) => {
     renew(head, summary(now, study));
+    out.hidden = !canWrite || now.state === "failed";
     renew(figures, figuresOf(now, metrics));
     renew(attempts, h("h2", { id: "attempts-title" }, "Attempts"), now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet."));
   };
   put(trial);
-  fill(main, around, head, course.element, writing, figures, attempts, log);
+  fill(main, around, head, course.element, writing, figures, attempts, log, out);
   await course.load();
   await showWriting(writing, trial, path, signal);
 
@@ -177,6 +179,26 @@ function hidden({ word, probability }) {
   const shown = h("span", { class: "hidden-word", title: percent }, word, h("span", { class: "unseen" }, ` (${percent})`));
   shown.style.setProperty("--share", percent.replace(" ", ""));
   return [shown, " "];
+}
+
+/** The form that strikes the trial out: its figures count for nothing then, and stay in the record with the reason. */
+function strikeOut(path) {
+  const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+  const because = h("input", { name: "because", required: true, maxLength: 500, size: 40 });
+  const strike = async (event) => {
+    event.preventDefault();
+    wrong.hidden = true;
+    try {
+      await send("POST", `${path}/strike`, { because: because.value });
+      announce("The trial is struck out."); // the page hears of it by its events
+    } catch (error) {
+      fill(wrong, error.message);
+      wrong.hidden = false;
+    }
+  };
+  return h("details", { class: "log" }, h("summary", {}, "Strike this trial out"),
+    h("p", { class: "note" }, "It then counts as failed, and its figures for nothing. They stay in the record, with the reason."),
+    h("form", { class: "row", onsubmit: strike }, h("label", {}, "Because ", because), h("button", { type: "submit" }, "Strike out"), wrong));
 }
 
 /** The trainer's log, fetched when it is wanted. */

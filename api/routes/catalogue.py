@@ -32,7 +32,7 @@ def options(request: Request) -> Response:
         "pruners": list(PRUNERS),
         "models": list(PRESETS),
         "objectives": list(OBJECTIVES),
-        "states": list(studies.STUDY_STATES),
+        "states": list(studies.SHOWN_STATES),
         "trial_states": list(STATES),
         "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
         "corpora": list(service.corpora),

@@ -1,15 +1,17 @@
 """Server-sent events."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from api.problems import problem
+from api.problems import later, problem
 from api.routes import StudyName
-from api.service import Service, service_of
+from api.service import service_of
 from tuner import revisions
 
 router = APIRouter(tags=["events"])
@@ -32,23 +34,34 @@ async def study_events(
     service = service_of(request)
     now = await run_in_threadpool(revisions.of, service.database, name)
     wanted = int(last) if last is not None else now if since is None else since
-    return _streamed(service, service.feed.study(name, min(wanted, now)))
+    return _streamed(request, service.feed.study(name, min(wanted, now)))
 
 
 @router.get("/events", response_class=StreamingResponse, responses=STREAM)
 async def all_events(request: Request) -> Response:
     """Every study as it is, then studies as they change (`study`) or go (`deleted`)."""
-    service = service_of(request)
-    return _streamed(service, service.feed.all())
+    return _streamed(request, service_of(request).feed.all())
 
 
-def _streamed(service: Service, events: AsyncIterator[bytes]) -> Response:
-    if service.feed.is_full:
-        return problem(
-            429,
-            f"{service.settings.streams} streams are open, as many as may be: try again.",
-            None,
-            **{"Retry-After": "10"},
-        )
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+class _Stream(StreamingResponse):
+    """One that its client has a place for, from before its first event to its end."""
+
+    def __init__(self, events: AsyncIterator[bytes], place: AbstractContextManager[None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self.place = place
+        self.place.__enter__()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.place.__exit__(None, None, None)
+
+
+def _streamed(request: Request, events: AsyncIterator[bytes]) -> Response:
+    feed, client = service_of(request).feed, request.scope["state"]["client"]
+    refused = feed.refusal(client)
+    if refused is not None:
+        return problem(429, refused, None, **later(10))
+    return _Stream(events, feed.opened(client))

@@ -1,9 +1,11 @@
 """Studies: list, make, inspect, start, stop, delete; their fronts and importances."""
 
+import asyncio
 import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import cursors, schemas, views
@@ -12,12 +14,15 @@ from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
 from tuner import importance, inventory, launch, pareto, rates, report, space
 from tuner.console import PRESETS
-from tuner.errors import Usage
+from tuner.errors import Busy, Usage
 from tuner.samplers import SAMPLERS
 from tuner.specification import Rules
 from tuner.studies import Study
 
 router = APIRouter(tags=["studies"])
+HANDED_BACK_SECONDS = 20.0
+"""for which the deletion of a study waits for its trials: a worker hears of a study's end within ten, then saves"""
+LOOK_SECONDS = 0.5
 Compared = Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")]
 
 
@@ -90,10 +95,20 @@ def show_study(request: Request, name: StudyName) -> Response:
 
 
 @router.delete("/studies/{name}", status_code=204)
-def delete_study(request: Request, name: StudyName) -> Response:
-    """Remove a study with its trials and files. It must have no trial under way."""
-    service_of(request).study(name).delete()
-    return Response(status_code=204)
+async def delete_study(request: Request, name: StudyName) -> Response:
+    """Remove a study with its trials and files. Of one that was just stopped the trials under way are waited for, for some
+    seconds; an active one must have none."""
+    service = service_of(request)
+    study = await run_in_threadpool(service.study, name)
+    until = time.monotonic() + HANDED_BACK_SECONDS
+    while True:
+        try:
+            await run_in_threadpool(study.delete)
+            return Response(status_code=204)
+        except Busy:
+            if service.feed.is_closed or time.monotonic() > until or await request.is_disconnected():
+                raise
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 @router.post("/studies/{name}/start", response_model=schemas.Study)
@@ -110,7 +125,8 @@ def stop_study(request: Request, name: StudyName) -> Response:
     """Hand out no more trials; those under way are handed back with their checkpoints."""
     service = service_of(request)
     study = service.study(name)
-    study.end("stopped", "stopped by the user")
+    if study.shown_state() == "active":
+        study.end("stopped", "stopped by the user")
     return _shown(service, study)
 
 
@@ -139,7 +155,8 @@ def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "v
     def make(study: Study) -> dict[str, Any]:
         return service.workshop.do(importance.of, service.settings.database, study.name, metric)
 
-    seen = service.columns(name).seen
+    columns = service.columns(name)
+    seen = (columns.seen, len(columns.numbers))
     return service.answers.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
 
 
@@ -156,7 +173,7 @@ def show_pareto(
     service = service_of(request)
     names = list(dict.fromkeys(study))
     columns = [service.columns(name) for name in names]
-    version = tuple((own.study.created_at, own.seen) for own in columns)
+    version = tuple((own.study.created_at, own.seen, len(own.numbers)) for own in columns)
     name = ("pareto", tuple(names), x, y, split)
     return service.answers.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)
 

@@ -11,7 +11,7 @@ from api import cursors, schemas, views
 from api.answers import Answer, encode
 from api.routes import Cursor, Limit, StudyName, TrialNumber, page
 from api.service import service_of
-from tuner import remote, studies
+from tuner import remote, strikes, studies
 from tuner.errors import Missing
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
@@ -91,6 +91,13 @@ def show_log(request: Request, name: StudyName, number: TrialNumber) -> Response
     return PlainTextResponse(found)
 
 
+@router.post("/trials/{number}/strike", response_model=schemas.Trial)
+def strike_trial(request: Request, name: StudyName, number: TrialNumber, told: schemas.Strike) -> Response:
+    """Strike a trial out: it counts as failed and for nothing; its figures and the reason stay in the record."""
+    made = strikes.strike(service_of(request).study(name), number, told.because)
+    return Response(encode(views.trial(made)), media_type="application/json")
+
+
 @router.post(
     "/ask",
     response_model=schemas.Claimed,
@@ -102,7 +109,7 @@ def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
     service = service_of(request)
     service.study(name)
     began = time.perf_counter()
-    found = service.workshop.do(remote.ask, service.settings.database, name, asked.worker, asked.device)
+    found = service.workshop.do(remote.ask, service.settings.database, name, asked.worker, asked.device, asked.token)
     if found is None:
         return Response(status_code=204, headers={"Retry-After": "5"})
     service.measures.suggestion.observe(time.perf_counter() - began)
@@ -113,23 +120,27 @@ def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
 def report_epochs(request: Request, name: StudyName, number: TrialNumber, told: schemas.Epochs) -> Response:
     """Report epochs, which renews the lease too."""
     epochs = [epoch.model_dump() for epoch in told.epochs]
-    stop = remote.record(service_of(request).study(name), number, told.token, epochs)
-    return Response(encode({"stop": stop}), media_type="application/json")
+    return _renewed(remote.record(service_of(request).study(name), number, told.token, epochs))
 
 
 @router.post("/trials/{number}/renew", response_model=schemas.Renewed, tags=["remote workers"])
 def renew(request: Request, name: StudyName, number: TrialNumber, told: schemas.Renew) -> Response:
     """Renew the lease."""
-    stop = remote.renew(service_of(request).study(name), number, told.token)
-    return Response(encode({"stop": stop}), media_type="application/json")
+    return _renewed(remote.renew(service_of(request).study(name), number, told.token))
+
+
+def _renewed(stop: remote.Stop | None) -> Response:
+    content = {"stop": stop and stop.message, "reason": stop and stop.reason}
+    return Response(encode(content), media_type="application/json")
 
 
 @router.post("/trials/{number}/tell", response_model=schemas.Told, tags=["remote workers"])
 def tell(request: Request, name: StudyName, number: TrialNumber, told: schemas.Tell) -> Response:
     """End the trial's attempt."""
     facts = told.model_dump(exclude={"token", "state", "epochs", "tokens_per_second", "seconds"})
-    if told.estimator is not None:
-        facts["estimator"] = told.estimator.model_dump(exclude_none=True)
+    for key in ("estimator", "test_estimator"):
+        if (made := getattr(told, key)) is not None:
+            facts[key] = made.model_dump(exclude_none=True)
     facts["cost"] = {"epochs": told.epochs, "tokens_per_second": told.tokens_per_second, "seconds": told.seconds}
     state = remote.tell(service_of(request).study(name), number, told.token, told.state, facts)
     return Response(encode({"state": state}), media_type="application/json")

@@ -1,0 +1,273 @@
+"""What one client may order, open and hold: work, streams, connections; and that it ends with whoever ordered it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from api_server import ROOT, free_port, server
+from shell import descendants
+from stub_study import SQLITE, make
+
+import api.__main__ as program
+from api import workshop
+from api.guard import client_of
+from api.settings import OWN_PROXIES
+from api.workshop import CUSTOMER, Customer, Left, Workshop
+from trainers.errors import BadInput
+from trainers.options import GROUPS, CorpusOptions, ModelOptions, build
+from tuner import keys
+from tuner.database import Database
+from tuner.errors import Busy, Fault, Usage
+
+SECONDS = 60.0
+GIB = 2**30
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    until = time.monotonic() + SECONDS
+    while not (value := found()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return value
+
+
+def hoard(size: int) -> int:
+    return len(b"x" * size)
+
+
+def wait_at(folder: Path) -> None:
+    """Says whose it is, and never ends."""
+    (folder / "pid").write_text(str(os.getpid()))
+    (folder / "at work").touch()
+    threading.Event().wait()
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture
+def shop() -> Iterator[Workshop]:
+    opened = Workshop(SECONDS, GIB)
+    yield opened
+    opened.close()
+
+
+def test_work_has_its_result_its_errors_and_limits_of_memory_and_time(shop: Workshop) -> None:
+    assert shop.do(hoard, 10) == 10
+    with pytest.raises(ZeroDivisionError):
+        shop.do(divmod, 1, 0)
+    with pytest.raises(Usage, match="needs more than the 1 GiB of memory that a request may order"):
+        shop.do(hoard, 2 * GIB)
+    assert shop.do(hoard, 10) == 10
+    shop.seconds = 0.5
+    with pytest.raises(Usage, match=r"longer than the 0.5 s that a request may order"):
+        shop.do(time.sleep, 600)
+    with pytest.raises(Fault, match="was killed"):
+        shop.do(os.abort)
+
+
+def test_work_ends_when_its_client_leaves(shop: Workshop, tmp_path: Path) -> None:
+    left = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def order() -> None:
+        CUSTOMER.set(Customer("a", receive))
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, ordered)
+            while not (tmp_path / "at work").exists():
+                await anyio.sleep(0.02)
+            left.set()
+
+    def ordered() -> None:
+        with pytest.raises(Left):
+            shop.do(wait_at, tmp_path)
+
+    anyio.run(order)
+    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+def test_work_waits_for_its_turn_but_not_without_end(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / str(count) for count in range(workshop.PROCESSES)]
+    ended: list[BaseException] = []
+
+    def busy(folder: Path) -> None:
+        try:
+            shop.do(wait_at, folder)
+        except BaseException as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=busy, args=(folder,)) for folder in folders]
+    for folder, thread in zip(folders, threads, strict=True):
+        folder.mkdir()
+        thread.start()
+    wait_for(lambda: all((folder / "at work").exists() for folder in folders))
+    monkeypatch.setattr(workshop, "QUEUE_SECONDS", 0.0)
+    with pytest.raises(Busy, match="waited for its turn for too long"):
+        shop.do(hoard, 1)
+    monkeypatch.setattr(workshop, "WAITING_EACH", 2)
+    with pytest.raises(Busy, match="too much heavy work waits already"):
+        shop.do(hoard, 1)
+    shop.close()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [str(error)[:22] for error in ended] == ["the server is stopping"] * len(threads)
+    with pytest.raises(Busy, match="is stopping"):
+        shop.do(hoard, 1)
+
+
+def test_every_size_of_a_run_has_a_limit() -> None:
+    for group in GROUPS:
+        for name, field in group.__dataclass_fields__.items():
+            if field.type is int:
+                assert field.metadata["high"] is not None, name
+    with pytest.raises(BadInput, match="corpus_size must be a whole number from 0 to 10,000,000"):
+        build(CorpusOptions, {"corpus_size": 2**53})
+    with pytest.raises(BadInput, match="d_h must be a whole number from 1 to 65,536"):
+        build(ModelOptions, {"d_h": 2**40})
+
+
+def trainers_of(process: subprocess.Popen[str]) -> list[int]:
+    def line(pid: int) -> bytes:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
+
+    return [pid for pid in descendants(process.pid) if b"trainers\0--supervised" in line(pid)]
+
+
+def sent(address: str, method: str, path: str, body: Any = None) -> socket.socket:
+    """A request on its way, whose answer nobody has read."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    content = b"" if body is None else json.dumps(body).encode()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    )
+    opened = socket.create_connection((host, int(port)), SECONDS)
+    opened.sendall(head.encode() + b"\r\n\r\n" + content)
+    return opened
+
+
+def test_a_huge_order_is_refused_cancelled_and_ended_with_the_server(tmp_path: Path) -> None:
+    new = {"technique": "sfb", "trials": 2}
+    huge = {**new, "fixed": {"corpus_size": 10_000_000}}
+    with server(f"sqlite:///{tmp_path}/t.db", tmp_path, "--work-memory", "3") as (address, process):
+        refused = httpx.post(f"{address}/v1/studies", json={**new, "fixed": {"corpus_size": 2**53}}, timeout=SECONDS)
+        assert (refused.status_code, refused.json()["field"]) == (422, "fixed.corpus_size")
+        orders = [sent(address, "POST", "/v1/studies", huge) for _ in range(2)]
+        found = wait_for(lambda: len(pids := trainers_of(process)) == 2 and pids)
+        for order in orders:
+            order.close()
+        wait_for(lambda: not any(map(alive, found)))
+        assert httpx.get(f"{address}/v1/studies", timeout=SECONDS).json()["items"] == []
+        with sent(address, "POST", "/v1/studies", huge):
+            found = wait_for(lambda: trainers_of(process))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(program.GRACE_SECONDS + SECONDS) == 0
+        wait_for(lambda: not any(map(alive, found)))
+
+
+@SQLITE
+def test_a_client_has_so_many_streams(database: Database, tmp_path: Path) -> None:
+    make(database, tmp_path)
+    key = keys.create(database, "reader", write=False)
+    other = keys.create(database, "other", write=False)
+    limits = ("--streams-each", "2", "--streams", "5")
+    with server(database.secret_url, tmp_path, *limits) as (address, _), httpx.Client(base_url=address) as client:
+
+        def opened(key: str, path: str) -> httpx.Response:
+            request = client.build_request("GET", path, headers={"Authorization": f"Bearer {key}"}, timeout=SECONDS)
+            return client.send(request, stream=True)
+
+        mine = [opened(key, path) for path in ("/v1/events", "/v1/studies/s/events", "/v1/events")]
+        assert [found.status_code for found in mine] == [200, 200, 429]
+        assert "2 streams of this client are open" in json.loads(mine[2].read())["detail"]
+        assert opened(other, "/v1/events").status_code == 200
+        mine[0].close()
+        wait_for(lambda: opened(key, "/v1/events").status_code == 200)
+
+
+def test_connections_without_a_request_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "HEADER_SECONDS", 0.3)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await asyncio.sleep(1.0)  # a slow answer is no silent client
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    import uvicorn
+
+    async def session(text: bytes) -> bytes:
+        server_ = uvicorn.Server(uvicorn.Config(app, http=program.Impatient, lifespan="off", log_level="error"))
+        listening = program.bound("127.0.0.1", 0)
+        serving = asyncio.create_task(server_.serve([listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(text)
+        try:
+            return await asyncio.wait_for(reader.read(), SECONDS)
+        except ConnectionResetError:
+            return b""
+        finally:
+            writer.close()
+            server_.should_exit = True
+            await serving
+
+    whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for text, answered in ((b"", 0), (whole[:-4], 0), (whole, 1), (whole + whole[:-4], 1)):
+        assert asyncio.run(session(text)).count(b"HTTP/1.1 204") == answered
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "found"),
+    [
+        ("10.0.0.9", "1.2.3.4", "10.0.0.9"),
+        ("127.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("127.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("127.0.0.1", "6.6.6.6, 1.2.3.4, 127.0.0.1", "1.2.3.4"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "nonsense", "nonsense"),
+        ("2001:db8::1", "", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "", "2001:db8::/64"),
+        ("testclient", "", "testclient"),
+    ],
+)
+def test_whom_a_request_comes_from(peer: str, forwarded: str, found: str) -> None:
+    assert client_of(peer, forwarded, OWN_PROXIES) == found
+
+
+def test_a_port_that_is_in_use_is_said_before_anything_else(tmp_path: Path) -> None:
+    def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "TUNER_DATABASE": f"sqlite:///{tmp_path}/t.db", "PYTHONPATH": str(ROOT)}
+        command = [program.sys.executable, "-m", "tuner", "serve", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    with program.bound("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, option in (
+            (["--port", port], "--port"),
+            (["--port", str(free_port()), "--optuna-port", port], "--optuna-port"),
+        ):
+            done = ended(*arguments)
+            assert done.returncode == 1
+            assert done.stderr == (
+                f"tuner: 127.0.0.1 port {port} cannot be served at (Address already in use): name another one with {option}.\n"
+            )
