@@ -83,6 +83,9 @@ class NewStudy(Body):
     timeout: Annotated[float | None, Field(gt=0, le=1e9, description="seconds of one trial")] = None
     deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
+    max_losses: Annotated[
+        int, Field(ge=0, le=1000, description="workers in a row that a trial may lose before it fails; 0: any")
+    ] = 20
     warm_start: Annotated[Name | None, Field(description="a study whose finished trials this one begins with")] = None
     first_default: Annotated[
         bool, Field(description="trial 0 has the technique's published values, not the sampler's")
@@ -263,6 +266,10 @@ class MetricFacts(BaseModel):
     meaning: str
     goal: Literal["min", "max"]
     estimated: bool
+    beside: Annotated[bool, Field(description="by the tempered estimator that is made beside samples from q")]
+    latent: Annotated[bool, Field(description="a model without a latent code has none")]
+    shown: Annotated[bool, Field(description="a column of the tables of trials")]
+    short: Annotated[str, Field(description="what heads such a column, where the label is long")]
 
 
 class Options(BaseModel):
@@ -285,7 +292,9 @@ class Best(BaseModel):
     number: int
     value: float
     params: dict[str, Any]
+    given: Annotated[dict[str, Any], Field(description="the hyperparameters that were chosen or set by hand")]
     metrics: dict[str, Any] | None
+    notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
 
 
 class Summary(BaseModel):
@@ -315,6 +324,7 @@ class Rules(BaseModel):
     timeout: float | None
     deadline: datetime | None
     max_failures: int
+    max_losses: int
 
 
 class NGramFigures(BaseModel):
@@ -364,6 +374,9 @@ class Trial(BaseModel):
     message: str | None
     worker: str | None
     run: str
+    fixed: Annotated[dict[str, Any], Field(description="hyperparameters set by hand for all trials of the study")]
+    hyperparameters: Annotated[dict[str, Any], Field(description="all of them, those left at their defaults too")]
+    notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
 
 
 class Trials(Listed):
@@ -383,6 +396,7 @@ class Attempt(BaseModel):
 
 
 class TrialWithAttempts(Trial):
+    estimate: Annotated[str | None, Field(description="what made its NLL, and how sure it is, in words")]
     attempts: list[Attempt]
 
 
@@ -415,6 +429,10 @@ class Front(BaseModel):
     x: list[float]
     y: list[float]
     params: dict[str, list[Any]]
+    temper: Annotated[list[float | None], Field(description="λ of tempered estimates")]
+    error: Annotated[list[float | None], Field(description="their own standard errors")]
+    bias: Annotated[list[float | None], Field(description="what they are too high by at most")]
+    notes: Annotated[list[str], Field(description="what qualifies each trial's figures: collapsed, not resolved")]
     front: list[int]
 
 

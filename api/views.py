@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.answers import time_of
-from tuner.metrics import estimator_of, text_of
+from tuner.estimators import estimate, estimator_of, text_of
 from tuner.space import Parameter, Space
 from tuner.studies import Study
 from tuner.trials import OVER, Trial
+
+BEST = ("number", "value", "params", "given", "metrics", "notes")
+"""what a study's summary tells of its best trial"""
 
 
 def hyperparameter(p: Parameter) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "why": study.why,
         "budget": study.budget,
         "counts": counts,
-        "best": None if best is None else {k: getattr(best, k) for k in ("number", "value", "params", "metrics")},
+        "best": None if best is None else {k: getattr(best, k) for k in BEST},
         "estimator": None if best is None else _estimator(best, text_of(facts)),
         "created_at": time_of(study.created_at),
         "revision": study.revision,
@@ -73,6 +76,7 @@ def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
             "timeout": rules.timeout or None,
             "deadline": time_of(rules.deadline),
             "max_failures": rules.max_failures,
+            "max_losses": rules.max_losses,
         },
         "pruner": facts["pruner"],
         "first_default": facts["first_default"],
@@ -86,7 +90,10 @@ def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
 
 def trial(found: Trial, attempts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     plain = found.plain()
-    return plain if attempts is None else {**plain, "attempts": [_times(a) for a in attempts]}
+    if attempts is None:
+        return plain
+    made = estimate(found.metrics) if found.metrics and "estimator" in found.metrics else None
+    return {**plain, "estimate": made, "attempts": [_times(a) for a in attempts]}
 
 
 def worker(found: Mapping[str, Any]) -> dict[str, Any]:

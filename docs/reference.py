@@ -16,7 +16,7 @@ from trainers.latent_space import LatentOptions
 from trainers.options import GROUPS, PRESETS, rule
 from tuner import online, space
 from tuner.cli import app
-from tuner.metrics import AXES, FIGURES
+from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.samplers import SAMPLERS
 
 FOLDER = Path(__file__).parent / "reference"
@@ -129,15 +129,28 @@ def options() -> str:
 
 def metrics() -> str:
     """The figures of a complete trial."""
-    rows = [(f"`{key}`", m.label, m.unit, BETTER[m.goal], m.meaning) for key, m in AXES.items()]
-    extra = ", ".join(f"`{key}`" for key in AXES if key not in FIGURES)
+    made = {(True, False): "the NLL's estimator", (True, True): "the tempered estimator beside it"}
+    rows = [
+        (
+            f"`{key}`",
+            m.label,
+            m.unit,
+            BETTER[m.goal],
+            made.get((m.estimated, m.beside), ""),
+            "yes" if m.latent else "",
+            m.meaning,
+        )
+        for key, m in AXES.items()
+    ]
+    sure = ", ".join(f"`{key}`" for key in ESTIMATES)
+    extra = ", ".join(f"`{key}`" for key in AXES if key not in {**FIGURES, **ESTIMATES})
     return "\n".join(
         [
             MADE,
             "# Figures\n",
-            f"Keys in `--json`, exports and the API ([what they mean and what not](../metrics.md)); {extra} are a trial's, not "
-            "an evaluation's.\n",
-            table(("key", "label", "unit", "wanted", "meaning"), rows),
+            f"Keys in `--json`, exports and the API ([what they mean and what not](../metrics.md)); {sure} are under `estimator` "
+            f"there; {extra} are a trial's, not an evaluation's.\n",
+            table(("key", "label", "unit", "wanted", "made by", "only with a latent code", "meaning"), rows),
         ]
     )
 

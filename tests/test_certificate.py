@@ -23,7 +23,7 @@ from trainers.latent.distributions import Flow, Gaussian
 from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import EvaluationOptions
 from trainers.tempered import Figures, Weights
-from tuner import report
+from tuner import estimators
 
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
@@ -288,16 +288,16 @@ def test_an_evaluation_states_the_certificate_of_each_of_its_estimators(nll: str
         assert schemas.Certificate.model_validate(told).model_dump() == told
     plain = found.plain()
     json.dumps(plain, allow_nan=False)
-    said = report.estimator(plain)
+    said = estimators.estimate(plain)
     assert said.count("on 30 sentences of the model, of ") == len(stated)
     assert f"certified to ± {stated[0]['certificate']['gap']:.2g} nats (standard error " in said
-    assert "certif" not in report.estimator(without.plain())
+    assert "certif" not in estimators.estimate(without.plain())
 
 
 def test_a_certificate_of_one_sentence_has_no_standard_error() -> None:
     found = evaluate(vae(), CORPUS, EvaluationOptions(nll_samples=5, certify=1), 0)
     assert found.estimator["certificate"]["gap_se"] is None
-    assert "nats on 1 sentence of the model" in report.estimator(found.plain())
+    assert "nats on 1 sentence of the model" in estimators.estimate(found.plain())
 
 
 def test_an_exact_figure_needs_no_certificate() -> None:

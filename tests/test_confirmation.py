@@ -5,12 +5,12 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
+import scipy.stats
 from sqlalchemy import update
 from stub_study import CORPUS, make, request_
 
@@ -167,7 +167,7 @@ def test_rows_are_means_and_deviations_over_the_runs_of_each_split(database: Dat
             assert (row.study, row.settings, row.runs, row.confirmed) == ("s-confirmed-1", {"r": 6.0}, 3, True)
             assert row.figures["nll"] == pytest.approx((mean(nlls) + shift, stdev(nlls)))
             assert row.figures["acc_gap"] is None
-            assert row.estimator == f"S = 1000 from q, 40 {split} sentences of grammar, 5 words"
+            assert row.estimator == f"S = 1000 from q, 40 {split} sentences of grammar, 5 words, uncut, text f"
 
 
 def row(study: str = "s", estimator: str = "S = 1000 from q", runs: int = 3, confirmed: bool = True) -> paper.Row:
@@ -190,7 +190,7 @@ def test_latex_is_whole_and_escapes_names() -> None:
     text = paper.latex([paper.Row("s", "a_b & c%", {}, 2, row().figures, "x", True)])
     assert text.count(r"\\") == 2
     assert r"a\_b \& c\% & 2 & 100.00 $\pm$ 0.00" in text
-    assert text.count("&") - text.count(r"\&") == 2 * 9  # ends of columns: both tempered ones have figures
+    assert text.count("&") - text.count(r"\&") == 2 * 8  # ends of columns: no row has a gap
     assert text.rstrip().endswith(r"\end{tabular}")
 
 
@@ -231,7 +231,13 @@ def keep(study: Study, folder: Path, fingerprint: str, shift: float, **facts: An
         noise = 0.1 * (trial.number - 1)  # whose mean over three runs is 0
         nll = [value + shift + noise + 0.5 * (-1) ** place for place, value in enumerate(sentences)]
         estimator = {**(trial.metrics or {})["estimator"], "seed": trial.number, **facts}
-        kept = {"fingerprint": fingerprint, "estimator": estimator, "tokens": [10] * 50, "nll": nll}
+        stated = {**estimator, "proposal": "tempered q", "samples": 16, "temper": 0.5, "bias": 0.01}
+        lower = [value - 0.5 * shift for value in nll]
+        estimates = [
+            {"estimator": estimator, "nll": nll},
+            {"estimator": stated, "nll": lower, "corrections": {"64": [0.0, 0.0]}, "order": [3, 1]},
+        ]
+        kept = {"fingerprint": fingerprint, "tokens": [10] * 50, "estimates": estimates}
         folder.mkdir(exist_ok=True)
         (folder / SENTENCES).unlink(missing_ok=True)  # a published file is a link
         (folder / SENTENCES).write_text(json.dumps({"valid": kept, "test": {**kept, "fingerprint": "t"}}))
@@ -250,31 +256,53 @@ def test_two_confirmed_studies_differences_are_tested(database: Database, tmp_pa
         keep(runs, tmp_path / "kept", "f", shift)
     for split in ("valid", "test"):
         found = paper.compared(database, paper.rows(database, [], split), None, split)
-        assert found[0].difference is None
-        difference = found[1].difference
-        assert difference is not None
-        assert (difference.against, difference.sentences) == ("s-confirmed-0", 50)
-        assert difference.nll == pytest.approx(0.25)  # each sentence's: no resample differs
-        assert difference.nll_interval == pytest.approx((0.25, 0.25))
-        assert difference.p == 2 / 10_001
-        assert "PPL +" in paper.table(found)
-        seeds = 2 / 3 if split == "valid" else 0  # the figures' own deviation is 1 or 0
-        assert f"over seeds the NLL's difference has a standard error of {math.sqrt(seeds):.3f}" in paper.table(found)
+        assert found[0].differences == ()
+        by_q, tempered = found[1].differences
+        assert (by_q.against, by_q.estimator, by_q.sentences) == ("s-confirmed-0", "S = 1000 from q", 50)
+        assert (by_q.nll, tempered.nll) == (
+            pytest.approx(0.25),
+            pytest.approx(0.125),
+        )  # each sentence's: no resample differs
+        assert (by_q.p_without_bias, tempered.p) == (2 / 10_001, 2 / 10_001)
+        assert by_q.bias == (
+            pytest.approx(0.135),
+            pytest.approx(0.01),
+        )  # what q is above the tempered estimate, and its bound
+        assert by_q.nll_interval == (pytest.approx(0.115), pytest.approx(0.26))
+        assert tempered.nll_interval == (pytest.approx(0.115), pytest.approx(0.135))
+        assert by_q.seeds_interval is not None  # the runs' means are 0.1 apart, on both sides
+        half = scipy.stats.t.ppf(0.975, 4) * math.sqrt(2 * 0.01 / 3)
+        assert by_q.seeds_interval[0] == pytest.approx(0.25 - half - 0.135)
+        assert "by tempered: NLL +0.125 [+0.115, +0.135]" in paper.table(found)
         assert "p = 0.0002" in paper.markdown(found)
-        assert paper.latex(found).count("% sfb") == 1
+        assert "disagree" not in paper.table(found)
+        assert paper.latex(found).count("% sfb") == 2
         (_, line) = csv.DictReader(io.StringIO(paper.as_csv(found)))
-        assert float(line["nll_difference"]) == difference.nll
-        assert json.loads(paper.as_json(found))[1]["difference"]["p"] == difference.p
+        assert float(line["nll_difference"]) == by_q.nll
+        assert float(line["tempered_nll_difference"]) == tempered.nll
+        assert json.loads(paper.as_json(found))[1]["differences"][0]["p"] == by_q.p
     (other,) = paper.rows(database, ["t"], "valid")
     assert [r.study for r in paper.compared(database, [other], "s", "valid")] == ["s-confirmed-0", "t-confirmed-0"]
-    alone = [replace(r, figures={**r.figures, "nll": (100.0, None)}) for r in found]
-    assert "over seeds: unknown, not both have several runs" in paper.table(alone)
     keep(studies.open_study(database, "t-confirmed-0"), tmp_path / "kept", "other", 0.25)
     refused = paper.compared(database, paper.rows(database, [], "valid"), "s", "valid")[1]
-    assert refused.difference is None
+    assert refused.differences == ()
     assert "of other sentences, or of another order of them" in paper.table([refused])
     with pytest.raises(Usage, match="'nothing' is not in"):
         paper.compared(database, [other], "nothing", "valid")
+
+
+def test_a_study_that_tunes_nothing_chooses_nothing_so_its_trials_are_runs_of_one_configuration(
+    database: Database, tmp_path: Path
+) -> None:
+    fixed = {"r": 5.0, "alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    study = make(database, tmp_path, 2, fixed=fixed)
+    assert not study.space.searched(study.specification["fixed"])
+    fill(study, *(metrics(nll, test=metrics(nll + 1, split="test")) for nll in (101.0, 103.0)))
+    for split, mean_ in (("valid", 102.0), ("test", 103.0)):
+        (row,) = paper.rows(database, ["s"], split)
+        assert (row.runs, row.confirmed, row.trials) == (2, True, (0, 1))
+        assert row.settings == fixed
+        assert row.figures["nll"] == (mean_, pytest.approx(math.sqrt(2)))
 
 
 def test_studies_without_figures_by_sentence_say_so(database: Database, tmp_path: Path) -> None:

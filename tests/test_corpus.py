@@ -48,6 +48,19 @@ def test_sentences_are_cut_at_three_sd_above_the_mean_of_training_lengths(tmp_pa
     assert corpus.vocabulary.words[corpus.splits["valid"][0][-1]] == EOS
     assert len(corpus.splits["valid"][0]) == limit
     assert corpus.cut == {"train": 1, "valid": 1, "test": 0}
+    said = f"1 of 1 validation sentences are cut to {limit} tokens"
+    assert any(warning.startswith(said) for warning in corpus.warnings())
+
+
+def test_cut_test_sentences_are_warned_of_too(tmp_path: Path) -> None:
+    corpus = load(str(folder(tmp_path, "a b\n" * 4, test="a\n" + "a " * 9)), DEFAULT)
+    (warning,) = corpus.warnings()
+    assert warning == (
+        "1 of 2 test sentences are cut to 3 tokens, as in Pelsmaeker & Aziz's paper alone; truncation=0 keeps them whole."
+    )
+    whole = load(str(tmp_path), CorpusOptions(truncation=0))
+    assert whole.warnings() == []
+    assert (corpus.describe()["truncation"], whole.describe()["truncation"]) == (3.0, 0.0)
 
 
 def test_empty_lines_are_counted_not_read(tmp_path: Path) -> None:

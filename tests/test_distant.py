@@ -13,7 +13,6 @@ from api_server import application
 from sqlalchemy import update
 from stub_study import SQLITE, Make, attempts_of, behave, deaf, expire, states
 from test_worker import (  # noqa: F401 - the contract: whatever is not about files, which stay with such a worker
-    test_a_lease_is_kept_while_the_trainer_is_silent,
     test_a_pruned_trial_is_over_and_its_trainer_ended,
     test_a_study_whose_trials_all_crash_stops_itself_and_says_why,
     test_a_trainer_that_eats_memory_meets_its_limit,
@@ -24,7 +23,7 @@ from test_worker import (  # noqa: F401 - the contract: whatever is not about fi
 )
 
 from api.process import bound
-from tuner import distant, inventory
+from tuner import attempts, distant, inventory
 from tuner.attempts import Attempts, Claim
 from tuner.client import Client
 from tuner.database import Database
@@ -132,6 +131,22 @@ def test_a_stopped_study_is_handed_back(
     study.resume()
     run(study)
     assert states(study) == ["complete"] * 3
+
+
+@SQLITE
+def test_a_lease_is_kept_while_the_trainer_says_nothing(make: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "LEASE_SECONDS", 4.0)
+    behave(monkeypatch, t0="sleep 6")
+    study = make(1)
+    thread = threading.Thread(target=run, args=(study,))
+    thread.start()
+    while not study.trials():
+        thread.join(0.05)
+    other = Attempts(study, "other")
+    while thread.is_alive():
+        assert other.claim() is None
+        thread.join(0.2)
+    assert states(study) == ["complete"]
 
 
 def test_who_has_lost_its_trial_goes_on_with_another(

@@ -105,7 +105,7 @@ def test_a_table_says_under_it_which_rows_are_worse(study: Study, database: Data
     fill(study, metrics(101.0, nll_tempered=100.5))
     fill(better, metrics(101.0, nll_tempered=99.5), r=7.0)  # by the better of its estimates
     found = paper.rows(database, [], "valid")
-    on = f"{SAID} on 40 valid sentences of grammar, 5 words: "
+    on = f"{SAID} on 40 valid sentences of grammar, 5 words, uncut, text f: "
     for form in (paper.table, paper.markdown, paper.latex):
         assert f"{on}worse than that: sfb (r 5)\n" in form(found)
         assert f"{on}no row of them is worse\n" in form(found[1:])
@@ -127,9 +127,8 @@ def test_a_confirmation_is_held_against_the_test_sentences_own(
     fill(runs_, metrics(99.0, test=metrics(91.0, split="test")))
     row = paper._confirmed(runs_, "test")
     assert row is not None
-    assert "has NLL 90.00, PPL 150.00 on 40 test sentences of grammar, 5 words: worse than that: sfb" in paper.table(
-        [row]
-    )
+    on = "on 40 test sentences of grammar, 5 words, uncut, text f"
+    assert f"has NLL 90.00, PPL 150.00 {on}: worse than that: sfb" in paper.table([row])
 
 
 def test_the_api_has_it(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_runs_of_one_target_are_one_point_with_their_mean_and_deviation(database
     assert (series.label, series.studies, series.estimators) == (
         "sfb",
         ["s"],
-        ["S = 1000 from q, 40 valid sentences of grammar, 5 words"],
+        ["S = 1000 from q, 40 valid sentences of grammar, 5 words, uncut, text f"],
     )
     assert [(p.target, p.runs) for p in series.points] == [(0.3, 2), (5.0, 1), (20.0, 1)]
     assert series.points[0].figures["ppl"] == (mean([100, 104]), stdev([100, 104]))
@@ -57,6 +57,14 @@ def test_runs_of_one_target_are_one_point_with_their_mean_and_deviation(database
         [5.0, 5.0, None],
         [None, None],
     )
+
+
+def test_a_target_is_the_rate_that_was_asked_for_to_the_last_digit(database: Database, tmp_path: Path) -> None:
+    third = 1 / 3  # of which R − (R − r) is not r
+    study = make(database, tmp_path, 2)
+    fill(study, *(held(third, rate, 90.0, target_rate=third) for rate in (7.7, 0.1)))
+    (series,) = found(database, [], "valid")
+    assert [(point.target, point.runs) for point in series.points] == [(third, 2)]
 
 
 def test_lines_are_named_by_what_differs_and_test_figures_come_from_confirmations(

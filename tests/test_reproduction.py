@@ -31,6 +31,9 @@ def test_on_one_class_of_machine_any_difference_counts() -> None:
     assert (
         compare(record(**nan), record(nll_se=None)).differs == []
     )  # one sentence's, by an older version and by this one
+    older = record()
+    del older.metrics["target_rate"]  # which its program did not tell
+    assert compare(older, record()).differs == []
     found = compare(record(), record(mi=1.0 + 1e-15, rate_error=0.0, test={"nll": 5.0}))
     assert (found.exact, found.differs) == (True, ["rate_error", "mi", "test.nll"])
     assert found.plain()["figures"]["nll"] == {"then": 100.0, "now": 100.0}

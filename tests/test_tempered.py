@@ -17,7 +17,7 @@ from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.options import EvaluationOptions
 from trainers.tempered import Proposal, estimate
-from tuner import report
+from tuner import estimators
 
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_an_evaluation_reports_what_made_its_figure() -> None:
     assert (facts["proposal"], facts["temper"], facts["resolved"]) == ("tempered q", made.temper, True)
     assert facts["levels"] == {"16": 120, "64": 120, "256": 96, "1024": 48}
     assert (facts["error"], facts["bias"]) == (made.se, made.bias)
-    assert "tempered, λ = " in report.estimator(found.plain())
+    assert "tempered, λ = " in estimators.estimate(found.plain())
 
 
 def test_both_estimates_are_what_each_is_alone() -> None:
@@ -183,7 +183,7 @@ def test_both_estimates_are_what_each_is_alone() -> None:
     assert (both.nll_tempered, both.ppl_tempered) == pytest.approx((tempered_.nll, tempered_.ppl))
     assert both.estimator["tempered"].items() <= tempered_.estimator.items()
     assert {key: value for key, value in both.estimator.items() if key != "tempered"} == q.estimator
-    said = report.estimator(both.plain())
+    said = estimators.estimate(both.plain())
     assert "S = 50 from q" in said
     assert "tempered, λ = " in said
     assert q.nll_tempered is None
@@ -204,7 +204,7 @@ def test_a_single_sentence_has_no_variance_and_so_no_error_and_no_bound_of_its_b
         facts = found.estimator if nll == "tempered" else found.estimator["tempered"]
         assert (facts["error"], facts["bias"], facts["resolved"]) == (None, None, False)
         assert set(facts["levels"].values()) == {1}
-        assert "standard error –, its bias at most –: not resolved" in report.estimator(made)
+        assert "standard error –, its bias at most –: not resolved" in estimators.estimate(made)
 
 
 def test_a_single_sentence_ends_though_its_halves_differ_by_more_than_the_target() -> None:

@@ -14,6 +14,8 @@ from trainers import checkpoint, objectives, runs, training
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import EpochFigures, evaluate
 from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
+from tuner.sentences import of_runs
+from tuner.significance import name_of
 
 QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12}
 
@@ -449,17 +451,28 @@ def test_a_certificate_is_made_once_for_all_splits_and_anew_by_an_evaluation(tmp
         evaluate_run(tmp_path / "run", {"certify": -1}, None, silent)
 
 
-def test_each_evaluated_sentences_figure_is_kept_with_the_order_of_the_sentences(tmp_path: Path) -> None:
-    metrics = train(spec("mdr", test=True, nll_sentences=30), tmp_path / "a", silent)["metrics"]
+def test_what_each_estimator_found_of_each_sentence_is_kept_in_the_order_of_the_sentences(tmp_path: Path) -> None:
+    both = {"nll": "both", "nll_samples": 20, "certify": 4, "test": True}
+    metrics = train(spec("mdr", nll_sentences=30, **both), tmp_path / "a", silent)["metrics"]
     train(spec("rnnlm", nll_sentences=30), tmp_path / "b", silent)
-    train(spec("rnnlm", nll_sentences=29), tmp_path / "c", silent)
+    train(spec("mdr", nll_sentences=29, nll="tempered"), tmp_path / "c", silent)
     one, other, fewer = (json.loads((tmp_path / name / runs.SENTENCES).read_text()) for name in "abc")
     assert set(one) == {"valid", "test"}
     assert set(other) == {"valid"}
     for split, found in (("valid", metrics), ("test", metrics["test"])):
-        kept = one[split]
-        assert (len(kept["nll"]), kept["estimator"]) == (30, found["estimator"])
-        assert sum(kept["nll"]) / 30 == pytest.approx(found["nll"], abs=1e-9)
-        assert math.exp(sum(kept["nll"]) / sum(kept["tokens"])) == pytest.approx(found["ppl"])
+        kept, (by_q, tempered) = one[split], one[split]["estimates"]
+        assert "tempered" not in by_q["estimator"]
+        assert sum(by_q["nll"]) / 30 == pytest.approx(found["nll"], abs=1e-9)
+        assert math.exp(sum(by_q["nll"]) / sum(kept["tokens"])) == pytest.approx(found["ppl"])
+        assert tempered["estimator"].items() >= found["estimator"]["tempered"].items()
+        assert (len(tempered["nll"]), set(tempered["corrections"]) >= {"64", "256", "1024"}) == (30, True)
+        (q, t) = of_runs([kept])
+        assert q.estimates == [pytest.approx(found["nll"])]
+        assert t.estimates == [pytest.approx(found["nll_tempered"])]
+        assert sorted(t.runs[0].order) == list(range(30))
+    assert one["valid"]["estimates"][0]["estimator"]["certificate"] == metrics["estimator"]["certificate"]
+    (exact,), (alone,) = of_runs([other["valid"]]), of_runs([fewer["valid"]])
+    assert (exact.exact, exact.bias) == (True, 0.0)
+    assert name_of(alone.estimator) == "tempered"
     assert one["valid"]["fingerprint"] == other["valid"]["fingerprint"] != fewer["valid"]["fingerprint"]
     assert one["test"]["fingerprint"] != one["valid"]["fingerprint"]

@@ -62,13 +62,16 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
     ):
         with pytest.raises(Usage, match=re.escape(message)):
             warmstart.observations(database, study, domains)
+    text = "grammar, 5 words, uncut, text f"
     for judged, message in (
         ({"batching": "length"}, "was judged with batching = random, not length: such figures are not to be ranked"),
         ({"batching": "random", "nll": "q"}, "was judged with nll = the default, not q"),
+        ({"batching": "random", "text": "x, uncut"}, f"was judged with text = {text}, not x, uncut: such figures"),
+        ({"batching": "random", "text": text, "inputless": True}, "with inputless = the default, not True"),
     ):
         with pytest.raises(Usage, match=message):
             warmstart.observations(database, "first", wanted, judged=judged)
-    assert warmstart.observations(database, "first", wanted, judged={"batching": "random"})
+    assert warmstart.observations(database, "first", wanted, judged={"batching": "random", "text": text})
     taken = warmstart.observations(database, "first", wanted)
     with pytest.raises(
         Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"

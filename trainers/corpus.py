@@ -85,6 +85,8 @@ class Corpus:
     unknown: dict[str, int]
     cut: dict[str, int]
     skipped: dict[str, int]
+    truncation: float
+    """as `CorpusOptions` has it; 0 where sentences are never cut"""
     tabs: int = 0
     """lines with a tab that was read as a space"""
     labels: dict[str, list[str]] | None = None
@@ -111,6 +113,7 @@ class Corpus:
             "sd_length": sd,
             "longest": max(len(s) for s in self.splits["train"]),
             "unknown_tokens": self.unknown,
+            "truncation": self.truncation,
             "cut_sentences": self.cut,
             "empty_lines": self.skipped,
             "classes": len({label for each in self.labels.values() for label in each}) if self.labels else None,
@@ -133,12 +136,13 @@ class Corpus:
                 f"{self.tabs} lines hold a tab, read as a space: if a label follows it, set labels=true, or it is a word of the "
                 "sentence."
             )
-        if self.cut["valid"]:
-            longest = max(map(len, self.splits["valid"]))
-            said.append(
-                f"{self.cut['valid']} of {len(self.splits['valid'])} validation sentences are cut to {longest} tokens, as in the "
-                "paper; truncation=0 keeps them whole."
-            )
+        for split, noun in (("valid", "validation"), ("test", "test")):
+            if self.cut[split]:
+                longest = max(map(len, self.splits[split]))
+                said.append(
+                    f"{self.cut[split]} of {len(self.splits[split])} {noun} sentences are cut to {longest} tokens, as in "
+                    "Pelsmaeker & Aziz's paper alone; truncation=0 keeps them whole."
+                )
         return said
 
 
@@ -277,7 +281,8 @@ def _corpus(
     splits = {split: [vocabulary.encode(s[:words]) for s in texts[split]] for split in SPLITS}
     unk = SPECIALS.index(UNK)
     unknown = {split: int(sum((s == unk).sum() for s in splits[split])) for split in SPLITS}
-    return Corpus(name, vocabulary, splits, _fingerprint(texts, options), unknown, cut, skipped)
+    truncation = options.truncation if limit is not None else 0.0
+    return Corpus(name, vocabulary, splits, _fingerprint(texts, options), unknown, cut, skipped, truncation)
 
 
 def _ptb(name: str, options: CorpusOptions) -> Corpus:

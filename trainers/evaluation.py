@@ -91,8 +91,10 @@ class Metrics:
     """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words; tempered:
     λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error (`error`), the bound of its bias
     (`bias`) and whether that is small (`resolved`); with certify > 0 its `certificate` on the model's own sentences"""
+    target_rate: float | None = None
+    """r, where the technique holds a rate"""
     rate_error: float | None = None
-    """R − r, where the technique holds a rate r"""
+    """R − r"""
     mi_lower: float | None = None
     """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
     nll_tempered: float | None = None
@@ -103,14 +105,17 @@ class Metrics:
     """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
     each: tuple[float, ...] = ()
     """every sentence's −log P(x), in the order of the sentences evaluated, whatever batches they were in"""
+    tempered: Estimate | None = None
+    """the tempered estimate by sentence, where it was made"""
 
     @property
     def latent(self) -> bool:
         return bool(self.estimator["proposal"] != "exact")
 
     def plain(self) -> dict[str, object]:
-        """The figures as JSON values; what has no meaning without a latent is None there. Without `each`."""
-        figures = {key: value for key, value in asdict(self).items() if key != "each"}
+        """The figures as JSON values; what has no meaning without a latent is None there. Without those by sentence."""
+        figures = asdict(replace(self, each=(), tempered=None))
+        del figures["each"], figures["tempered"]
         return figures | ({} if self.latent else dict.fromkeys(LATENT_FIGURES))
 
 
@@ -340,11 +345,12 @@ def _evaluate_latent(
         estimator |= _certificate(model, chosen, options, seed, 1.0, samples, mean_rate, progress)
     if options.nll != "q":
         made = estimate(model, chosen, seed, options.rows, mean_rate, progress=progress)
+        more["tempered"] = made
         facts_of = _tempered(made)
         facts_of |= _certificate(model, chosen, options, seed, made.temper, max(made.levels), mean_rate, progress)
         if from_q:
             tokens = sum(len(s) for s in chosen)
-            more = {"nll_tempered": made.nll, "ppl_tempered": _exp(made.nll * len(chosen) / tokens)}
+            more |= {"nll_tempered": made.nll, "ppl_tempered": _exp(made.nll * len(chosen) / tokens)}
             estimator = {**estimator, "tempered": facts_of}
         else:
             each = torch.from_numpy(made.each + (made.nll - made.each.mean()))

@@ -5,7 +5,7 @@ RUN/vocabulary.json    words by index
 RUN/latest.safetensors all that training needs to go on
 RUN/best.safetensors   the best epoch's weights
 RUN/samples.json       what its model writes
-RUN/sentences.json     each evaluated sentence's −log P(x), by split
+RUN/sentences.json     what each estimator found of every evaluated sentence, by split
 RUN/result.json        the metrics, when the run is done
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainers import checkpoint, machine, ngram, objectives
+from trainers import checkpoint, machine, ngram, objectives, tempered
 from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
@@ -113,6 +113,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         "limits": objective.limits(),
         "planned": asdict(objective.hyperparameters),
         "batching": options.training.batching,
+        "truncation": corpus.truncation,
         "ngram": ngram.reference(corpus, judged),
         "warnings": warnings,
     }
@@ -224,17 +225,38 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
 
 
 def _each(metrics: Metrics, corpus: Corpus, split: str, options: EvaluationOptions) -> dict[str, object]:
-    """Every evaluated sentence's −log P(x) and tokens, and what tells whether two runs' figures may be compared in pairs: the
-    estimator, and a fingerprint of the sentences in their order, as the model reads them."""
+    """What each estimator found of every evaluated sentence, and what tells whether two runs' figures may be compared in pairs: a
+    fingerprint of the sentences in their order, as the model reads them.
+
+    A tempered estimate is the mean of its `nll` (few draws each) less the mean of every level of its `corrections`, which are of
+    the first sentences of `order`.
+    """
     chosen = subset(corpus.splits[split], options.nll_sentences)
     digest = hashlib.sha256()
     for sentence in chosen:
         digest.update((" ".join(corpus.vocabulary.decode(sentence.tolist())) + "\n").encode())
+    facts, made = dict(metrics.estimator), metrics.tempered
+    beside = facts.pop("tempered", None)
+    estimates: list[dict[str, object]] = []
+    if made is None or beside is not None:
+        estimates.append({"estimator": dict(facts), "nll": list(metrics.each)})
+    if made is not None:
+        levels = {str(level): found.tolist() for level, found in made.corrections.items()}
+        most = max(map(len, made.corrections.values()))
+        if beside is not None:
+            facts.pop("certificate", None)  # of the samples from q
+        estimates.append(
+            {
+                "estimator": {**facts, **(beside or {})},
+                "nll": made.each.tolist(),
+                "corrections": levels,
+                "order": tempered.order(len(chosen))[:most].tolist(),
+            }
+        )
     return {
         "fingerprint": digest.hexdigest()[:16],
-        "estimator": metrics.estimator,
         "tokens": [len(sentence) for sentence in chosen],
-        "nll": list(metrics.each),
+        "estimates": estimates,
     }
 
 
@@ -244,6 +266,7 @@ def _against(metrics: Metrics, target_rate: float | None, entropy: float | None)
         return metrics
     return replace(
         metrics,
+        target_rate=target_rate,
         rate_error=None if target_rate is None else metrics.rate - target_rate,
         mi_lower=None if entropy is None else entropy - metrics.distortion,
     )

@@ -35,7 +35,9 @@ class Best(TypedDict):
     number: int
     value: float
     params: dict[str, Any]
+    given: dict[str, Any]
     metrics: dict[str, Any] | None
+    notes: list[str]
 
 
 class Summary(TypedDict):
@@ -175,6 +177,7 @@ class Client:
         """A trial and its attempts."""
         found = self._ask("GET", _path("studies", name, "trials", number))
         attempts = found.pop("attempts")
+        found.pop("estimate", None)
         return Trial(**found), attempts
 
     def enqueue(self, name: str, params: Mapping[str, Any]) -> Trial:

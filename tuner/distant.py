@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,12 +20,15 @@ from tuner.artifacts import Store
 from tuner.attempts import Attempts, Claim, LeaseLost
 from tuner.client import Client, Work
 from tuner.database import PATIENCE, Database
-from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.errors import Clash, Fault, Interrupted, Missing, Usage
+from tuner.forkserver import ForkServer
 from tuner.metrics import METRICS
+from tuner.places import Owner
 from tuner.space import Value
 from tuner.specification import ADDED
 from tuner.studies import Study
-from tuner.worker import IDLE_SECONDS, Worker
+from tuner.trials import OVER
+from tuner.worker import IDLE_SECONDS, Listen, Slot, Worker
 
 R = TypeVar("R")
 EPOCHS = 1000
@@ -58,6 +62,12 @@ class _Nowhere(Store):
     def delete(self, path: str = "") -> None:
         """Nothing."""
 
+    def write(self, key: str, content: bytes) -> None:
+        """Nothing."""
+
+    def is_there(self) -> bool:
+        return True
+
 
 class _Server(Database):
     """In the place of a database: no connection is held."""
@@ -74,6 +84,7 @@ class DistantStudy(Study):
 
     def __init__(self, server: _Server, found: api.Study) -> None:
         self.database, self.name, self.store = server, found["name"], _Nowhere()
+        self.created_at = _seconds(found["created_at"])
         self.specification = {**ADDED, **{key: found[key] for key in ("objective", "min_rate", "pruner")}}
         self.spec: dict[str, Any] = {}
         """what the trainer is given for the trial under way"""
@@ -166,13 +177,14 @@ class DistantWorker(Worker):
     """
 
     def __init__(
-        self, client: Client, name: str, work: Path, listen: Any, slot: Any = None, server: Any = None
-    ) -> None:
+        self, client: Client, name: str, work: Path, listen: Listen, slot: Slot | None = None,
+        server: ForkServer | None = None, warn: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self.client, self.there = client, _Server(client)
-        super().__init__(self.there, name, work, listen, slot, server)
-        self._distant: dict[str, DistantAttempts] = {}
+        super().__init__(self.there, name, work, listen, slot, server, warn)
 
     def __enter__(self) -> "DistantWorker":
+        self.places.sweep(self._is_awaited)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,52 +193,60 @@ class DistantWorker(Worker):
         if self._own_server is not None:
             self._own_server.close()
 
-    def run(self, study: Study) -> None:
-        """Works on one study until none of its trials is left to be taken."""
-        while not self._over.is_set() and self._train(study.name):
-            pass
+    def _active(self, names: Sequence[str]) -> list[str]:
+        found = sorted(self._listed(names), key=lambda study: study["counts"]["running"])
+        self._waits.keep([study["name"] for study in found])
+        return [study["name"] for study in found if self._waits.is_over(study["name"])]
 
-    def serve(self, names: Sequence[str] = (), wait: bool = True) -> None:
-        """Works on all active studies, or those named; a server that has gone is waited for, a quarter of an hour at most.
-
-        Returns when it is stopped, or unless `wait`, when all their trials are over.
-        """
-        heard_at = time.monotonic()
-        while not self._over.is_set():
-            try:
-                busy = any(self._train(study["name"]) for study in self._listed(names))
-                if not (busy or wait or any(map(_under_way, self._listed(names)))):
-                    return
-                heard_at = time.monotonic()
-            except Away as away:
-                busy = False
-                if time.monotonic() - heard_at > PATIENCE:
-                    raise away.fault from away
-            if not busy:
-                self._over.wait(IDLE_SECONDS)
+    def _count(self, names: Sequence[str], states: Sequence[str]) -> int:
+        return sum(study["counts"][state] for study in self._listed(names) for state in states)
 
     def _listed(self, names: Sequence[str]) -> list[api.Summary]:
-        """Studies that hand out trials, those with the fewest under way first."""
-        found = _said(lambda: list(self.client.studies(state="active")))
-        chosen = (study for study in found if not names or study["name"] in names)
-        return sorted(chosen, key=lambda study: study["counts"]["running"])
+        """Studies that hand out trials; a server that has gone is waited for, as long as a database would be."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                found = list(self.client.studies(state="active"))
+            except Fault:
+                if time.monotonic() > until:
+                    raise
+            else:
+                return [study for study in found if not names or study["name"] in names]
+            if self._over.wait(IDLE_SECONDS):
+                raise Interrupted(*self._why)
 
-    def _train(self, name: str) -> bool:
-        """Trains the study's next trial, if it has one."""
+    def _open(self, name: str) -> Study:
+        return DistantStudy(self.there, self.client.study(name))
+
+    def _is_awaited(self, owner: Owner) -> bool:
         try:
-            study = DistantStudy(self.there, _said(lambda: self.client.study(name)))
-            attempts = DistantAttempts(study, self.name, self.slot.name, self.client)
-            claim = attempts.claim(self._over)
-        except Missing:  # it was deleted meanwhile
+            study, (trial, _) = self.client.study(owner.study), self.client.trial(owner.study, owner.trial)
+        except Missing:
             return False
+        except Fault:  # nobody knows now
+            return True
+        return _seconds(study["created_at"]) == owner.created_at and trial.state not in OVER
+
+    def _check(self) -> None:
+        self._listed(())
+        self.places.check()
+
+    def _put_off(self, name: str, message: str) -> None:
+        self._say(f"study {name}: {message} It is tried again in {self._waits.extend(name):.0f} s.")
+
+    def _train_next(self, study: Study) -> bool:
+        assert isinstance(study, DistantStudy)
+        attempts = self._attempts[study.name] = DistantAttempts(study, self.name, self.slot.name, self.client)
+        claim = attempts.claim(self._over)
         if claim is None:
             return False
-        self._distant[name] = attempts
         self.run_trial(study, attempts, claim)
         return True
 
     def _is_poor(self, study: Study, number: int) -> bool:
-        return number in self._distant[study.name].poor
+        attempts = self._attempts[study.name]
+        assert isinstance(attempts, DistantAttempts)
+        return number in attempts.poor
 
 
 def _said(ask: Callable[[], R]) -> R:
@@ -263,8 +283,9 @@ def _patiently(tell: Callable[[], R], patience: float | None) -> R:
         time.sleep(IDLE_SECONDS)
 
 
-def _under_way(study: api.Summary) -> int:
-    return study["counts"]["running"] + study["counts"]["waiting"]
+def _seconds(moment: str) -> float:
+    """Unix seconds of a time as the API writes it."""
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def _epoch(figures: Mapping[str, Any]) -> dict[str, Any]:

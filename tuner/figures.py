@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.errors import Usage
-from tuner.metrics import AXES, mixed
+from tuner.estimators import mixed
+from tuner.metrics import AXES
 from tuner.rates import PANELS, Series
 
 if TYPE_CHECKING:
@@ -47,15 +48,20 @@ def front(found: dict[str, Any], out: Path) -> None:
     where: Literal["pre", "post"] = "pre" if found["x_goal"] == "max" else "post"
     for place, study in enumerate(found["studies"]):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        axes.scatter(
-            study["x"], study["y"], s=18, color=colour, marker=marker, alpha=0.7, linewidths=0,
-            label=_named(study["study"], study["estimators"], found["note"]),
-        )  # fmt: skip
+        named = _named(study["study"], study["estimators"], found["note"])
+        for marked in (False, True):
+            points = [i for i, notes in enumerate(study["notes"]) if bool(notes) is marked]
+            axes.scatter(
+                [study["x"][i] for i in points], [study["y"][i] for i in points], s=18, marker=marker, alpha=0.7,
+                facecolor="none" if marked else colour, edgecolor=colour, linewidths=float(marked),
+                label=None if marked else named,
+            )  # fmt: skip
         best = study["front"]
         axes.step([study["x"][i] for i in best], [study["y"][i] for i in best], where=where, color=colour, linewidth=1)
     for label, key in ((axes.set_xlabel, "x"), (axes.set_ylabel, "y")):
-        metric = AXES[found[key]]
-        label(f"{metric.label} [{metric.unit}]" if metric.unit else metric.label)
+        label(AXES[found[key]].titled)
+    if marks := dict.fromkeys(note for own in found["studies"] for note in own["notes"] if note):
+        axes.set_title(f"hollow: {', or '.join(marks)}", fontsize="small", loc="left")
     if len(found["studies"]) <= 2 * len(MARKERS):
         axes.legend(frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)

@@ -77,10 +77,10 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
         "study", "state", "technique", "corpus", "model", "sampler", "done", "running", "best NLL", "R", "note"
     )
     for s in found:
-        counts, best = s["trials"], s["best"] or {"metrics": {}}
+        counts, best = s["trials"], s["best"] or {"metrics": {}, "notes": []}
         done = sum(counts.get(state, 0) for state in OVER)
         notes = [s["why"]] if s["why"] else []
-        notes += ["best trial collapsed"] if best["metrics"].get("collapsed") else []
+        notes += [f"best trial {note}" for note in best["notes"]]
         table.add_row(
             s["study"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
             str(counts.get("running", 0)), *(report.number(best["metrics"].get(key)) for key in ("nll", "rate")),
@@ -130,9 +130,10 @@ def trials(
         if as_json:
             print_json([t.plain() for t in found.trials()])
             return
-        shown = report.print_trials(found, None if every else report.ROWS)
-    if any(t.metrics and t.metrics["collapsed"] for t in shown):
-        report.console().print(f"\n{report.COLLAPSED}")
+        listed = report.print_trials(found, None if every else report.ROWS)
+    for note, meaning in report.NOTES.items():
+        if any(note in trial.notes for trial in listed):
+            report.console().print(f"\n{meaning}")
 
 
 @app.command(

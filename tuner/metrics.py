@@ -1,8 +1,10 @@
-"""The figures of a complete trial: what each is called, its unit, which end of it is better, what it means, what made it."""
+"""The figures of a complete trial: what each is called, its unit, which end of it is better, what it means, what made it.
 
-from collections.abc import Collection, Mapping
+Whatever lists figures (tables, CSV, JSON, LaTeX, the API, the dashboard, docs/reference) takes them from here.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 Goal = Literal["min", "max"]
@@ -16,20 +18,48 @@ class Metric:
     meaning: str
     estimated: bool = False
     """by the NLL's estimator or of as many sentences: those of different ones are not to be ranked together"""
+    beside: bool = False
+    """by the tempered estimator that is made beside samples from q"""
+    latent: bool = False
+    """of the latent code: a model without one has none"""
+    shown: bool = False
+    """a column of the tables of trials"""
+    short: str = ""
+    """what heads such a column, where the label is long"""
+
+    @property
+    def heading(self) -> str:
+        return self.short or self.label
+
+    @property
+    def titled(self) -> str:
+        """As it heads an axis."""
+        return f"{self.label} [{self.unit}]" if self.unit else self.label
 
 
+NATS = "nats per sentence"
 FIGURES: dict[str, Metric] = {
-    "nll": Metric("NLL", "nats per sentence", "min", "−log P(x), nats per sentence", estimated=True),
-    "nll_se": Metric("NLL se", "nats per sentence", "min", "its standard error over sentences", estimated=True),
+    "nll": Metric("NLL", NATS, "min", "−log P(x), nats per sentence", estimated=True, shown=True),
+    "nll_se": Metric("NLL se", NATS, "min", "its standard error over sentences", estimated=True),
     "nll_tempered": Metric(
         "NLL tempered",
-        "nats per sentence",
+        NATS,
         "min",
         "the tempered estimate, where both were made: less biased at high rates",
         estimated=True,
+        beside=True,
+        latent=True,
     ),
-    "ppl_tempered": Metric("PPL tempered", "", "min", "perplexity per token by the tempered estimate", estimated=True),
-    "ppl": Metric("PPL", "", "min", "perplexity per token, end token included", estimated=True),
+    "ppl_tempered": Metric(
+        "PPL tempered",
+        "",
+        "min",
+        "perplexity per token by the tempered estimate",
+        estimated=True,
+        beside=True,
+        latent=True,
+    ),
+    "ppl": Metric("PPL", "", "min", "perplexity per token, end token included", estimated=True, shown=True),
     "ppl_no_end": Metric(
         "PPL without ends",
         "",
@@ -37,45 +67,75 @@ FIGURES: dict[str, Metric] = {
         "perplexity per word: the same likelihood, end tokens not counted",
         estimated=True,
     ),
-    "ppl_elbo": Metric("PPL by ELBO", "", "min", "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise"),
+    "ppl_elbo": Metric(
+        "PPL by ELBO", "", "min", "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise", latent=True
+    ),
     "melbo": Metric(
         "MELBO",
-        "nats per sentence",
+        NATS,
         "min",
         "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
         estimated=True,
+        latent=True,
     ),
-    "ppl_melbo": Metric("PPL by MELBO", "", "min", "exp(Σ MELBO / Σ tokens)", estimated=True),
-    "rate": Metric("R", "nats per sentence", "max", "R = KL(q(z|x) ‖ p(z)), nats per sentence"),
-    "rate_error": Metric("R − r", "nats per sentence", "min", "R − r, reached minus wanted rate, nats"),
-    "distortion": Metric("D", "nats per sentence", "min", "D = −E_q log P(x|z), nats per sentence"),
-    "neg_elbo": Metric("−ELBO", "nats per sentence", "min", "D + R"),
+    "ppl_melbo": Metric("PPL by MELBO", "", "min", "exp(Σ MELBO / Σ tokens)", estimated=True, latent=True),
+    "rate": Metric("R", NATS, "max", "R = KL(q(z|x) ‖ p(z)), nats per sentence", latent=True, shown=True),
+    "target_rate": Metric("r", NATS, "max", "r, the rate that the technique was to hold, nats", latent=True),
+    "rate_error": Metric("R − r", NATS, "min", "R − r, reached minus wanted rate, nats", latent=True),
+    "distortion": Metric("D", NATS, "min", "D = −E_q log P(x|z), nats per sentence", latent=True, shown=True),
+    "neg_elbo": Metric("−ELBO", NATS, "min", "D + R", latent=True, shown=True),
     "paper_elbo": Metric(
         "ELBO of the paper",
-        "nats per sentence",
+        NATS,
         "min",
         "D + R/L, Kruengkrai's own figure for L codes a sentence: no bound, for comparison with that paper alone",
+        latent=True,
     ),
-    "active_units": Metric("AU", "dimensions", "max", "latent dimensions that vary with x"),
+    "active_units": Metric("AU", "dimensions", "max", "latent dimensions that vary with x", latent=True, shown=True),
     "mi": Metric(
-        "MI", "nats", "max", "mutual information of x and z under q, nats; at most ln of the sentences evaluated"
+        "MI",
+        "nats",
+        "max",
+        "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
+        latent=True,
+        shown=True,
     ),
     "mi_he": Metric(
         "MI by He",
         "nats",
         "max",
         "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
+        latent=True,
     ),
-    "mi_lower": Metric("H − D", "nats", "max", "H − D, a lower bound on the mutual information; R is an upper one"),
-    "acc_gap": Metric("accuracy gap", "points", "max", "next-word accuracy, posterior minus prior sample, points"),
+    "mi_lower": Metric(
+        "H − D", "nats", "max", "H − D, a lower bound on the mutual information; R is an upper one", latent=True
+    ),
+    "acc_gap": Metric(
+        "accuracy gap",
+        "points",
+        "max",
+        "next-word accuracy, posterior minus prior sample, points",
+        latent=True,
+        shown=True,
+        short="gap",
+    ),
 }
 """of an evaluation"""
 METRICS = tuple(FIGURES)
+ESTIMATES: dict[str, Metric] = {
+    "temper": Metric("λ", "", "max", "λ of the tempered estimate; 1 is q itself", latent=True),
+    "error": Metric(
+        "own error", NATS, "min", "the tempered estimate's own standard error, the sentences given", latent=True
+    ),
+    "bias": Metric("bias bound", NATS, "min", "what the tempered estimate is too high by at most", latent=True),
+}
+"""how sure a tempered estimate is, the NLL itself or the one beside it"""
 AXES: dict[str, Metric] = {
     **FIGURES,
+    **ESTIMATES,
     "value": Metric(
         "value",
-        "nats per sentence",
+        NATS,
         "min",
         "what the study minimises: the NLL and what the rate falls short",
         estimated=True,
@@ -83,44 +143,32 @@ AXES: dict[str, Metric] = {
     "seconds": Metric("time", "s", "min", "seconds that all of a trial's attempts took"),
 }
 """whatever a trial can be plotted or compared by"""
+SHOWN = {key: metric for key, metric in FIGURES.items() if metric.shown}
 
 
-def text_of(specification: Mapping[str, Any]) -> str:
-    """What a study's figures are of, in few words: its corpus, and how many words it knows, as all others are read as <unk>; and
-    that its batches were no random samples, which costs every technique more than the techniques differ by."""
-    corpus = specification["corpus"]
-    text = f"{Path(corpus['name']).name}, {corpus['vocabulary']:,} words"
-    return text if specification["batching"] == "random" else f"{text}, batches by {specification['batching']}"
+def tempered_of(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a tempered estimate says of itself: the NLL's, or that of the one beside it; nothing if there is none."""
+    facts: Mapping[str, Any] = metrics.get("estimator") or {}
+    return facts if "temper" in facts else facts.get("tempered") or {}
 
 
-def sentences_of(metrics: Mapping[str, Any], text: str) -> str:
-    """Which sentences an NLL is of, in few words; text: as by `text_of`."""
-    facts = metrics["estimator"]
-    sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
-    return sentences if facts["sentences"] == facts["of"] else f"{facts['sentences']:,} of {sentences}"
+def figure(metrics: Mapping[str, Any], key: str) -> Any:
+    """One of `FIGURES` or `ESTIMATES`; None if there is none."""
+    return (tempered_of(metrics) if key in ESTIMATES else metrics).get(key)
 
 
-def estimator_of(metrics: Mapping[str, Any], text: str) -> str:
-    """What made an NLL, in few words; text: as by `text_of`."""
-    facts, sentences = metrics["estimator"], sentences_of(metrics, text)
-    if facts.get("inputs") == "none":
-        sentences += ", no word read"
-    if "temper" in facts:
-        return f"tempered, {sentences}"
-    if facts["proposal"] == "exact":
-        return f"exact, {sentences}"
-    return f"S = {facts['samples']} from {facts['proposal']}, {sentences}"
+def number(value: object) -> str:
+    """A figure for a table: 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "–" if value is None else str(value)
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.2f}" if 10 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
-def mixed(made: Mapping[str, Collection[str]]) -> str | None:
-    """Says that what is shown together is by different estimators, or of different texts, if it is.
-
-    Args:
-        made: the estimators (or texts) of each study or series, by its name.
-    """
-    kinds = dict.fromkeys(kind for each in made.values() for kind in each)
-    if len(kinds) < 2:
-        return None
-    whose = [f"{kind}: {', '.join(name for name, each in made.items() if kind in each)}" for kind in kinds]
-    together = "these figures are by different estimators, or of different texts, and are not to be ranked together"
-    return f"{together} ({'; '.join(whose)})"
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Figures within figures by one name, e.g. `estimator.error`: for a table's columns."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.confirmation import confirmations, tuned
 from tuner.database import Database
 from tuner.errors import Usage
-from tuner.metrics import estimator_of, sentences_of, text_of
+from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of, sureness, text_of
+from tuner.metrics import ESTIMATES, FIGURES, figure
 from tuner.ngram import Line
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
@@ -22,13 +22,10 @@ from tuner.trials import Trial
 if TYPE_CHECKING:
     from tuner.significance import Difference
 
-COLUMNS = {
-    "distortion": "D", "rate": "R", "nll": "NLL", "ppl": "PPL", "nll_tempered": "NLL tempered", "ppl_tempered": "PPL tempered",
-    "active_units": "AU", "acc_gap": "gap",
-}  # fmt: skip
-"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q"""
-OPTIONAL = ("nll_tempered", "ppl_tempered")
-"""shown where there are some"""
+COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "active_units", "acc_gap")
+"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one"""
+KEPT = (*COLUMNS, *ESTIMATES)
+"""figures of a row, and how sure the tempered estimates among them are"""
 PUBLISHED = Path(__file__).with_name("published.toml")
 
 
@@ -50,14 +47,20 @@ class Row:
     """with new seeds; else it is the search's best trial, which is better than it should be by being the best"""
     trials: tuple[int, ...] = ()
     """numbers of its runs in their study"""
-    difference: "Difference | None" = None
-    """to the row that all are compared with"""
+    differences: tuple["Difference", ...] = ()
+    """to the row that all are compared with, by each estimator that both have"""
     untested: str = ""
     """why there is no such difference, if one was asked for"""
     ngram: Line | None = None
     """what an n-gram model makes of the same sentences"""
     sentences: str = ""
     """which those are, in few words"""
+    beside: str = ""
+    """what made the tempered estimates, where these are beside samples from q"""
+    notes: tuple[str, ...] = ()
+    """what qualifies its figures: collapsed, not resolved"""
+    truncation: float | None = None
+    """of its text: at how many sd above the mean sentences are cut; 0: never"""
 
     @property
     def label(self) -> str:
@@ -71,12 +74,12 @@ class Row:
         figures = {
             key: None if found is None else {"mean": found[0], "sd": found[1]} for key, found in self.figures.items()
         }
-        difference = None if self.difference is None else self.difference.plain()
         return {
             **vars(self),
             "figures": figures,
             "trials": list(self.trials),
-            "difference": difference,
+            "notes": list(self.notes),
+            "differences": [difference.plain() for difference in self.differences],
             "ngram": None if self.ngram is None else asdict(self.ngram),
         }
 
@@ -88,18 +91,21 @@ class Row:
 
 
 def rows(database: Database, names: list[str], split: str) -> list[Row]:
-    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial.
+    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial; where nothing was
+    left to tune, all its trials, whose seeds alone differ.
 
     Raises:
         Usage: if a study is unknown, or none of them has figures of that split.
     """
     known, found = confirmations(database), []
     for study in tuned(database, names):
-        own = [study] if study.specification["confirms"] else known.get(study.name, [])
+        facts = study.specification
+        chosen = not facts["confirms"] and bool(study.space.searched(facts["fixed"]))
+        own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         best = study.best()
         if not own and best is not None and best.metrics is not None and split == "valid":
-            found.append(_row(study, best.params, [best], [best.metrics], split, confirmed=False))
+            found.append(_row(study, [best], [best.metrics], split, confirmed=False))
     if not found:
         remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
         raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
@@ -110,9 +116,7 @@ def _confirmed(study: Study, split: str) -> Row | None:
     done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
     every = [metrics for trial in done if (metrics := _of_split(trial, split))]
     judged = [trial for trial in done if _of_split(trial, split)]
-    return (
-        _row(study, study.specification["confirms"]["params"], judged, every, split, confirmed=True) if every else None
-    )
+    return _row(study, judged, every, split, confirmed=True) if every else None
 
 
 def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
@@ -122,30 +126,36 @@ def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
 
 def _row(
     study: Study,
-    params: dict[str, Any],
     trials: Sequence[Trial],
     every: Sequence[dict[str, Any]],
     split: str,
     confirmed: bool,
 ) -> Row:
     figures: dict[str, tuple[float, float | None] | None] = {}
-    for key in COLUMNS:
-        values = [float(metrics[key]) for metrics in every if metrics.get(key) is not None]
+    for key in KEPT:
+        values = [float(value) for metrics in every if (value := figure(metrics, key)) is not None]
         whole = len(values) == len(every)
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
     line = Line.of_study(study.specification["ngram"], split)
-    facts = every[0]["estimator"]
+    facts, text = every[0]["estimator"], text_of(study.specification)
+    made, beside = (
+        "; ".join(dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))))
+        for each in (False, True)
+    )
     return Row(
         study.name,
         study.specification["technique"],
-        dict(params),
+        trials[0].given,
         len(every),
         figures,
-        estimator_of(every[0], text_of(study.specification)),
+        made,
         confirmed,
         tuple(trial.number for trial in trials),
         ngram=line if line is not None and line.is_of(facts) else None,
         sentences=sentences_of(every[0], text_of({**study.specification, "batching": "random"})),
+        beside=beside if beside != made else "",
+        notes=tuple(notes_of_runs(every)),
+        truncation=study.specification["truncation"],
     )
 
 
@@ -157,7 +167,7 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
     Raises:
         Usage: if the study is unknown, has no figures of that split, or more than one configuration.
     """
-    from tuner import significance
+    from tuner import sentences, significance
 
     rows_ = list(found)
     if against is None:
@@ -173,11 +183,11 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
         if base.study not in [row.study for row in rows_]:
             rows_ = [base, *rows_]
 
-    def sentences(row: Row) -> significance.Sentences:
-        return significance.of_trials(open_study(database, row.study), row.trials, split)
+    def kept(row: Row) -> list[significance.Sentences]:
+        return sentences.of_trials(open_study(database, row.study), row.trials, split)
 
     try:
-        theirs = sentences(base)
+        theirs = kept(base)
     except Usage as error:
         return [replace(row, untested="" if row.study == base.study else str(error)) for row in rows_]
 
@@ -185,7 +195,7 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
         if row.study == base.study:
             return row
         try:
-            return replace(row, difference=significance.bootstrap(sentences(row), theirs, base.study))
+            return replace(row, differences=tuple(significance.differences(kept(row), theirs, base.study)))
         except Usage as error:
             return replace(row, untested=str(error))
 
@@ -198,9 +208,12 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
     for entry in tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["row"]:
         if entry["technique"] in techniques and entry["split"] == split:
             figures: dict[str, tuple[float, float | None] | None] = {
-                key: (float(entry[key]), None) if key in entry else None for key in COLUMNS
+                key: (float(entry[key]), None) if key in entry else None for key in KEPT
             }
-            settings = entry.get("settings", {})
+            settings, made = (
+                entry.get("settings", {}),
+                f"{entry['source']}; {entry['text']}, {cutting(entry['truncation'])}",
+            )
             found.append(
                 Row(
                     entry["source"],
@@ -208,8 +221,9 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
                     settings,
                     0,
                     figures,
-                    f"{entry['source']}; {entry['text']}",
+                    made,
                     True,
+                    truncation=entry["truncation"],
                 )
             )
     return found
@@ -224,9 +238,16 @@ def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") 
 
 
 def _notes(found: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """The letter of each row's estimator, and what the letters say: figures of different ones are not to be ranked together."""
-    kinds = list(dict.fromkeys(row.estimator for row in found))
-    return [chr(ord("a") + kinds.index(row.estimator)) for row in found], kinds
+    """The letters of each row's estimators, that of the tempered columns second, and what the letters say: figures of different
+    ones are not to be ranked together."""
+    made = [list(filter(None, (row.estimator, row.beside))) for row in found]
+    kinds = list(dict.fromkeys(kind for each in (0, 1) for row in made for kind in row[each : each + 1]))
+    return [" ".join(chr(ord("a") + kinds.index(kind)) for kind in row) for row in made], kinds
+
+
+def _marked(letter: str, row: Row) -> str:
+    """The letter and what qualifies the row, for the end of its line."""
+    return ", ".join([letter, *row.notes])
 
 
 def _runs(row: Row) -> str:
@@ -235,11 +256,7 @@ def _runs(row: Row) -> str:
 
 def _shown(found: Sequence[Row]) -> dict[str, str]:
     """The columns that a reader is shown."""
-    return {
-        key: label
-        for key, label in COLUMNS.items()
-        if key not in OPTIONAL or any(row.figures[key] is not None for row in found)
-    }
+    return {key: FIGURES[key].heading for key in COLUMNS if any(row.figures[key] is not None for row in found)}
 
 
 def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
@@ -252,7 +269,7 @@ def table(found: Sequence[Row]) -> str:
     shown = _shown(found)
     head = ["", "runs", *shown.values(), ""]
     body = [
-        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), letter]
+        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), _marked(letter, row)]
         for row, letter in zip(found, letters, strict=True)
     ]
     widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
@@ -268,12 +285,37 @@ def table(found: Sequence[Row]) -> str:
 
 def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
     said = ["", "nats per sentence; PPL per token, end token included; mean ± sd over runs"]
-    said += [f"{chr(ord('a') + place)}: {kind}" for place, kind in enumerate(kinds)]
+    beside = {row.beside for row in found}
+    for place, kind in enumerate(kinds):
+        said.append(f"{chr(ord('a') + place)}: {kind}{' (the tempered columns)' if kind in beside else ''}")
     if len(kinds) > 1:
         said.append("figures under different letters are not to be ranked together")
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
-    return said + _ngrams(found) + _tests(found)
+    return said + _cut(found) + _estimates(found) + _ngrams(found) + _tests(found)
+
+
+def _cut(found: Sequence[Row]) -> list[str]:
+    """That papers' figures are of whole sentences where ours are of cut ones, or the other way round."""
+    ours = {cutting(row.truncation) for row in found if row.runs and row.truncation is not None}
+    others = {
+        row.study: cutting(row.truncation) for row in found if not row.runs and row.truncation is not None and ours
+    }
+    said = [f"{source}: its sentences are {made}" for source, made in others.items() if {made} != ours]
+    return [
+        f"{each}, ours {' or '.join(sorted(ours))}: a figure of cut sentences is another, and lower" for each in said
+    ]
+
+
+def _estimates(found: Sequence[Row]) -> list[str]:
+    """How sure the tempered estimates of each row are, means over its runs."""
+    every = [(row, {key: row.figures.get(key) for key in ESTIMATES}) for row in found]
+    known = [(row, {key: value[0] if value else None for key, value in each.items()}) for row, each in every]
+    return [
+        f"{row.label}: tempered, λ = {means['temper']:.2g}; {sureness(means)}{''.join(f', {n}' for n in row.notes)}"
+        for row, means in known
+        if means["temper"] is not None
+    ]
 
 
 def _ngrams(found: Sequence[Row]) -> list[str]:
@@ -289,38 +331,26 @@ def _ngrams(found: Sequence[Row]) -> list[str]:
 
 
 def _tests(found: Sequence[Row]) -> list[str]:
-    """What the paired bootstraps say."""
+    """What the paired bootstraps say, by each estimator, and where these disagree."""
+    from tuner.significance import disagreement
+
     said = [f"not tested: {row.label}: {row.untested}" for row in found if row.untested]
-    tested = [(row, row.difference) for row in found if row.difference is not None]
+    tested = [row for row in found if row.differences]
     if not tested:
         return said
-    one = tested[0][1]
-    lines = [
-        f"{row.label}: NLL {d.nll:+.3f} [{d.nll_interval[0]:+.3f}, {d.nll_interval[1]:+.3f}], "
-        f"PPL {d.ppl:+.3f} [{d.ppl_interval[0]:+.3f}, {d.ppl_interval[1]:+.3f}], p = {d.p:.2g}; "
-        f"{_over_seeds(found, row, d.against)}"
-        for row, d in tested
-    ]
-    head = (
+    one = tested[0].differences[0]
+    said.append(
         f"difference to {one.against} [95 %], paired bootstrap over {one.sentences:,} sentences, "
-        f"{one.resamples:,} resamples, seed {one.seed}:"
+        f"{one.resamples:,} resamples, seed {one.seed}; the estimates' own errors and the bounds of their biases are in it:"
     )
-    mixed = len({row.estimator.startswith("exact") for row in found if row.runs and not row.untested}) > 1
-    note = (
-        ["an NLL from samples is biased upward, an exact one is not: in truth the former is no higher"] if mixed else []
-    )
-    return [
-        *said, head, *lines, *note, "p tells of other sentences, not of other seeds: a difference within what those make is none"
-    ]  # fmt: skip
-
-
-def _over_seeds(found: Sequence[Row], row: Row, against: str) -> str:
-    """The standard error of a difference in NLL over seeds, where both sides have several runs."""
-    sides = [(side.figures["nll"], side.runs) for side in (row, *(r for r in found if r.study == against))]
-    squares = [nll[1] ** 2 / runs for nll, runs in sides if nll is not None and nll[1] is not None]
-    if len(squares) < 2:
-        return "over seeds: unknown, not both have several runs"
-    return f"over seeds the NLL's difference has a standard error of {math.sqrt(sum(squares)):.3f}"
+    for row in tested:
+        said += [f"{row.label}: {difference.said}" for difference in row.differences]
+        if conflict := disagreement(row.differences):
+            said.append(f"{row.label}: {conflict}")
+    alone = [row.label for row in tested if row.differences[0].seeds_interval is None]
+    if alone:
+        said.append(f"other seeds are not in it, as not both sides have several runs: {', '.join(alone)}")
+    return said
 
 
 def markdown(found: Sequence[Row]) -> str:
@@ -329,7 +359,9 @@ def markdown(found: Sequence[Row]) -> str:
     lines = ["| | runs | " + " | ".join(shown.values()) + " | |", "|---" * (len(shown) + 3) + "|"]
     for row, letter in zip(found, letters, strict=True):
         lines.append(
-            f"| {row.label} | {_runs(row)} | " + " | ".join(map(with_sd, _cells(row, shown))) + f" | {letter} |"
+            f"| {row.label} | {_runs(row)} | "
+            + " | ".join(map(with_sd, _cells(row, shown)))
+            + f" | {_marked(letter, row)} |"
         )
     return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
 
@@ -357,7 +389,8 @@ def latex(found: Sequence[Row]) -> str:
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):
         cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
-        mark = f"$^{letter}$" if len(kinds) > 1 else ""
+        mark = f"$^{{{letter}}}$" if len(kinds) > 1 else ""
+        mark += f" ({', '.join(row.notes)})" if row.notes else ""
         lines.append(
             " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])
             + r" \\"
@@ -365,24 +398,34 @@ def latex(found: Sequence[Row]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
+TESTS = ("", "tempered_")
+"""prefixes of a difference's columns: by the NLL's own estimator, and by the tempered one"""
+TESTED = ("nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p", "p_without_bias")
+
+
+def _tested(row: Row, prefix: str) -> list[float | None]:
+    for d in row.differences:
+        if (d.estimator == "tempered") == bool(prefix):
+            return [d.nll, *d.nll_interval, d.ppl, *d.ppl_interval, d.p, d.p_without_bias]
+    return [None] * len(TESTED)
+
+
 def as_csv(found: Sequence[Row]) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(
-        ["study", "technique", "settings", "runs", "confirmed", "estimator"]
-        + [f"{key}{part}" for key in COLUMNS for part in ("", "_sd")]
-        + ["against", "nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p"]
+        ["study", "technique", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
+        + [f"{key}{part}" for key in KEPT for part in ("", "_sd")]
+        + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
         + ["ngram_order", "ngram_nll", "ngram_ppl"]
     )
     for row in found:
-        figures = [value for figure in row.figures.values() for value in (figure or (None, None))]
+        figures = [value for key in KEPT for value in (row.figures.get(key) or (None, None))]
         lines.writerow(
-            [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed, row.estimator, *figures]
-            + (
-                [d.against, d.nll, *d.nll_interval, d.ppl, *d.ppl_interval, d.p]
-                if (d := row.difference)
-                else [None] * 8
-            )
+            [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed]
+            + [row.estimator, row.beside, "; ".join(row.notes), *figures]
+            + [row.differences[0].against if row.differences else None]
+            + [value for prefix in TESTS for value in _tested(row, prefix)]
             + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)
         )
     return text.getvalue()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, cast, select
 
 from tuner.errors import Usage
-from tuner.metrics import AXES, FIGURES, Goal, estimator_of, mixed, text_of
+from tuner.estimators import estimator_of, mixed, notes_of, text_of
+from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metric, figure
+from tuner.specification import fixed_of
 from tuner.tables import TrialRow
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) 
 class Columns:
     """A study's complete trials by columns, which follow the study: only trials that are new since are read.
 
-    `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `estimators[split]` what
-    made its NLL, empty where nothing did; `params[name]` one value a trial.
+    `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `estimators[split, False]`
+    what made its NLL and `estimators[split, True]` the one beside it, empty where nothing did; `notes[split]` what qualifies its
+    figures; `params[name]` one value a trial.
     """
 
     def __init__(self, study: "Study") -> None:
@@ -61,7 +64,8 @@ class Columns:
         self.numbers: list[int] = []
         self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
         self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
-        self.estimators: dict[str, list[str]] = {split: [] for split in SPLITS}
+        self.estimators: dict[tuple[str, bool], list[str]] = {(s, b): [] for s in SPLITS for b in (False, True)}
+        self.notes: dict[str, list[str]] = {split: [] for split in SPLITS}
         self.seen = 0
         """the revision of the newest of these trials"""
         self._lock = threading.Lock()
@@ -83,7 +87,9 @@ class Columns:
                 valid, text = _read(metrics), text_of(self.study.specification)
                 for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
                     self._add(self.figures[split], figures)
-                    self.estimators[split] += [_estimator(found, text) for found in figures]
+                    for beside in (False, True):
+                        self.estimators[split, beside] += [_estimator(found, text, beside) for found in figures]
+                    self.notes[split] += [sys.intern("; ".join(notes_of(found))) for found in figures]
                     self.figures[split]["value"].extend(map(_number, values))
                     self.figures[split]["seconds"].extend(seconds)
                 self.seen = revisions[-1]
@@ -92,43 +98,50 @@ class Columns:
     @staticmethod
     def _add(columns: dict[str, "array[float]"], found: Sequence[dict[str, Any]]) -> None:
         if any(found):
-            for key in FIGURES:
-                columns[key].extend([_number(figures.get(key)) for figures in found])
+            for key in (*FIGURES, *ESTIMATES):
+                columns[key].extend([_number(figure(figures, key)) for figures in found])
         else:
-            for key in FIGURES:
+            for key in (*FIGURES, *ESTIMATES):
                 columns[key].extend(array("d", [math.nan]) * len(found))
 
     def of(self, x: str, y: str, split: str) -> "Points":
         """The trials that have both figures of that split."""
         xs, ys = self.figures[split][x], self.figures[split][y]
         rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
-        return Points(self, rows, [xs[row] for row in rows], [ys[row] for row in rows], self.made(rows, split))
+        made = self.made(rows, split, AXES[x], AXES[y])
+        return Points(self, split, rows, [xs[row] for row in rows], [ys[row] for row in rows], made)
 
-    def made(self, rows: Iterable[int], split: str) -> list[str]:
-        """What made the NLLs of these trials: one estimator, unless workers disagree."""
-        kinds = self.estimators[split]
-        return list(filter(None, dict.fromkeys(kinds[row] for row in rows)))
+    def made(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[str]:
+        """What made these figures of these trials, or the NLL if none is an estimate; some may have taken more draws."""
+        besides = sorted({metric.beside for metric in metrics if metric.estimated} or {False})
+        kinds = [self.estimators[split, beside] for beside in besides]
+        return list(filter(None, dict.fromkeys(kind[row] for kind in kinds for row in rows)))
 
 
 class Points:
     """Trials of one study in the plane of two figures."""
 
     def __init__(
-        self, columns: Columns, rows: list[int], xs: list[float], ys: list[float], estimators: list[str]
+        self, columns: Columns, split: str, rows: list[int], xs: list[float], ys: list[float], estimators: list[str]
     ) -> None:
-        self.columns, self.rows, self.xs, self.ys, self.estimators = columns, rows, xs, ys, estimators
+        self.columns, self.split, self.rows = columns, split, rows
+        self.xs, self.ys, self.estimators = xs, ys, estimators
 
     def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
         """As JSON values, with the study's own front."""
-        columns = self.columns
+        columns, rows = self.columns, self.rows
+        fixed = {name: [value] * len(rows) for name, value in fixed_of(columns.study.specification).items()}
+        figures, notes = columns.figures[self.split], columns.notes[self.split]
         return {
             "study": columns.study.name,
             "technique": columns.study.specification["technique"],
             "estimators": self.estimators,
-            "number": [columns.numbers[row] for row in self.rows],
+            "number": [columns.numbers[row] for row in rows],
             "x": self.xs,
             "y": self.ys,
-            "params": {name: [values[row] for row in self.rows] for name, values in columns.params.items()},
+            "params": {**fixed, **{name: [values[row] for row in rows] for name, values in columns.params.items()}},
+            **{key: [_known(figures[key][row]) for row in rows] for key in ESTIMATES},
+            "notes": [notes[row] for row in rows],
             "front": front(self.xs, self.ys, x_goal, y_goal),
         }
 
@@ -170,9 +183,13 @@ def _read(texts: Sequence[str | None]) -> list[dict[str, Any]]:
     return found
 
 
-def _estimator(metrics: dict[str, Any], text: str) -> str:
+def _estimator(metrics: dict[str, Any], text: str, beside: bool) -> str:
     """One string for all trials that share it."""
-    return sys.intern(estimator_of(metrics, text)) if "estimator" in metrics else ""
+    return sys.intern(estimator_of(metrics, text, beside)) if "estimator" in metrics else ""
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _number(value: object) -> float:

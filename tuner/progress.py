@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from tuner.estimators import notes_of
 from tuner.report import duration, number
 from tuner.trials import OVER
 
@@ -72,7 +73,7 @@ class Progress:
         elif event == "complete":
             metrics, took = facts["metrics"], self._end(trial)
             self.best = min(self.best or metrics, metrics, key=self.value)
-            word = ", collapsed" if metrics["collapsed"] else ""
+            word = "".join(f", {note}" for note in notes_of(metrics))
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
                 f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "

@@ -12,14 +12,14 @@ from typing import Any
 
 from tuner.confirmation import tuned
 from tuner.database import Database
+from tuner.estimators import mixed
 from tuner.inventory import all_studies
-from tuner.metrics import mixed
+from tuner.metrics import AXES
 from tuner.pareto import Columns
 from tuner.studies import Study
 
 PANELS = {
-    "ppl": "PPL",
-    "acc_gap": "accuracy gap [points]",
+    **{key: AXES[key].titled for key in ("ppl", "acc_gap")},
     "shortfall": "target − reached rate [nats]",
 }
 COMPONENTS = {"posterior": "gaussian", "prior": "normal"}
@@ -99,9 +99,11 @@ def _series(study: Study, every: Sequence[Columns], split: str) -> Series:
         rows = [row for row, error in enumerate(figures["rate_error"]) if math.isfinite(error)]
         estimators += columns.made(rows, split)
         for row in rows:
-            run = {key: figures[key][row] for key in ("rate", "rate_error", "ppl", "acc_gap")}
-            # What the technique held is R − (R − r), whose last digits are rounding.
-            by_target.setdefault(round(run["rate"] - run["rate_error"], 9), []).append(run)
+            run = {key: figures[key][row] for key in ("rate", "target_rate", "rate_error", "ppl", "acc_gap")}
+            target = run["target_rate"]
+            if math.isnan(target):  # of an older program: R − (R − r), whose last digits are rounding
+                target = round(run["rate"] - run["rate_error"], 9)
+            by_target.setdefault(target, []).append(run)
     points = [_point(target, runs) for target, runs in sorted(by_target.items())]
     return Series(_label(study), [columns.study.name for columns in every], points, list(dict.fromkeys(estimators)))
 

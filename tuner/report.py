@@ -3,9 +3,9 @@
 import csv
 import io
 import json
-import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,9 +13,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.database import Database
-from tuner.metrics import FIGURES, METRICS, estimator_of
+from tuner.estimators import estimate, estimator_of, notes_of, text_of
+from tuner.metrics import FIGURES, METRICS, SHOWN, flat
+from tuner.metrics import number as number
 from tuner.ngram import Line
 from tuner.studies import Study, open_study
+from tuner.ties import tied
 from tuner.trials import FIRST, Trial
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 200
 ROWS = 50
 """trials in a table unless all are asked for"""
+LISTED = 20
+"""numbers of trials in a sentence"""
+PARTS = ("set_up", "training", "evaluation")
+"""of a trial's seconds"""
 MIN_SHARE = 0.05
 """probability of being hidden, from which a word is coloured"""
 COLLAPSED = (
@@ -31,10 +38,11 @@ COLLAPSED = (
     "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
     "or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
-SHORT = {
-    "nll": "NLL", "ppl": "PPL", "rate": "R", "distortion": "D", "neg_elbo": "−ELBO",
-    "active_units": "AU", "mi": "MI", "acc_gap": "gap",
-}  # fmt: skip
+NOTES = {
+    "collapsed": COLLAPSED,
+    "not resolved": "not resolved: the NLL may be too high by more than 0.1 nats, so it is not to be ranked with others",
+}
+"""what qualifies a trial's figures, explained"""
 
 
 def console() -> Console:
@@ -55,15 +63,6 @@ def table(*columns: str | Column, title: str | None = None) -> Table:
     )
 
 
-def number(value: object) -> str:
-    """A figure for a table: 4 significant digits or 2 decimals, whichever is more; powers of ten from a million on."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "–" if value is None else str(value)
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.2f}" if 10 <= abs(value) < 1e6 else f"{value:.4g}"
-
-
 def duration(seconds: float) -> str:
     """`42 s`, `3:07 min` or `2:05 h`."""
     whole = round(seconds)
@@ -74,81 +73,36 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def estimator(metrics: Mapping[str, Any]) -> str:
-    """What made an NLL, in words."""
-    facts = metrics["estimator"]
-    sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
-    if facts.get("inputs") == "none":
-        sentences += ", no word read by the decoder"
-    if facts["proposal"] == "exact":
-        return f"exact NLL on {sentences}"
-    if "temper" in facts:
-        return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}{_certified(facts)}"
-    said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
-    said += _certified(facts)
-    if "tempered" in facts:
-        said += f"; beside it {number(metrics['nll_tempered'])}: {_tempered(facts['tempered'], 'same sentences')}"
-        said += _certified(facts["tempered"])
-    return said
-
-
-def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
-    levels = ", ".join(f"{draws} draws of {count}" for draws, count in facts["levels"].items())
-    error = "–" if facts.get("error") is None else f"{facts['error']:.2g}"
-    return (
-        f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; the estimate's own standard error "
-        f"{error}, its bias at most {number(facts.get('bias'))}" + ("" if facts["resolved"] else ": not resolved")
-    )
-
-
-def _certified(facts: Mapping[str, Any]) -> str:
-    """What an estimator's certificate says, if it has one, and of which sentences."""
-    found = facts.get("certificate")
-    if found is None:
-        return ""
-    count, gap = found["sentences"], max(found["gap"], 0.0)
-    error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
-    cut = f", {found['cut']} of them cut" if found["cut"] else ""
-    return (
-        f"; certified to ± {number(gap) if gap >= 100 else f'{gap:.2g}'} nats{error} on {count} "
-        f"sentence{'s' * (count != 1)} of the model{cut}, of "
-        f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
-        f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"
-    )
-
-
 def _with_error(metrics: Mapping[str, Any]) -> str:
     return number(metrics["nll"]) + (f" ± {metrics['nll_se']:.2g}" if metrics["nll_se"] is not None else "")
 
 
 def _note(trial: Trial) -> str:
     notes = [f"{trial.source} values"] if trial.source in FIRST else []
-    if trial.metrics and trial.metrics["collapsed"]:
-        notes.append("collapsed")
-    elif trial.reason:
+    if trial.reason and not trial.notes:
         notes.append(f"{trial.reason}: {trial.message}")
-    return "; ".join(notes)
+    return "; ".join([*notes, *trial.notes])
 
 
 def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | None = None) -> Table:
     """A row for each trial, with a star at those marked: the best one, or the front."""
     made = table(Column("#", justify="right"), "state", title=title)
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    names = list(dict.fromkeys(name for trial in trials for name in trial.given))
     for name in names:
         made.add_column(name, justify="right", style="cyan")
-    for key in SHORT:
-        made.add_column("NLL ± se" if key == "nll" else SHORT[key], justify="right")
+    for key, metric in SHOWN.items():
+        made.add_column("NLL ± se" if key == "nll" else metric.heading, justify="right")
     made.add_column("time", justify="right")
     made.add_column("note", overflow="fold")
     for trial in trials:
         metrics = trial.metrics or {}
-        figures = [number(metrics.get(key)) for key in SHORT]
+        figures = [number(metrics.get(key)) for key in SHOWN]
         if metrics:
             figures[0] = _with_error(metrics)
         made.add_row(
             f"{trial.number}{' *' if trial.number in marked else '  '}",
             trial.state,
-            *(number(trial.params.get(name)) for name in names),
+            *(number(trial.given.get(name)) for name in names),
             *figures,
             duration(trial.seconds) if trial.seconds is not None else "–",
             _note(trial),
@@ -157,33 +111,11 @@ def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | N
     return made
 
 
-def tied(best: Trial, trials: Sequence[Trial]) -> list[int]:
-    """Trials whose figure the estimates cannot tell from the best one's.
-
-    A difference counts that is above two standard errors and the larger of the two biases' bounds. The errors are taken for
-    independent, though noise and sentences are shared, so that a difference has rather too little than too much credit. None
-    where the estimator states no error: S samples from q.
-    """
-
-    def stated(trial: Trial) -> tuple[float, float, float] | None:
-        facts = (trial.metrics or {}).get("estimator", {})
-        error, bias = facts.get("error"), facts.get("bias")
-        return None if trial.value is None or error is None or bias is None else (trial.value, error, bias)
-
-    found, own = [], stated(best)
-    for trial in trials:
-        other = stated(trial)
-        if own is None or other is None or trial.number == best.number:
-            continue
-        if other[0] - own[0] < 2 * math.hypot(own[1], other[1]) + max(own[2], other[2]):
-            found.append(trial.number)
-    return found
-
-
 def gain(study: Study) -> str | None:
     """What the best trial gained over the published values, which trial 0 has; none if there is nothing to compare.
 
-    Both must be complete, and judged by the same estimator. By value, as they are ranked: a least rate counts.
+    Both must be complete; nothing is compared unless the same estimator judged them.
+    By value, as they are ranked: a least rate counts.
     """
     facts, best = study.specification, study.best()
     first = study.trial(0) if facts["first_default"] and best is not None else None
@@ -191,8 +123,6 @@ def gain(study: Study) -> str | None:
         return None
     assert first.metrics is not None
     assert best.metrics is not None
-    if estimator_of(first.metrics, "") != estimator_of(best.metrics, ""):
-        return None
     front = study.front()
     judged = "MELBO" if facts["objective"] == "melbo" else "NLL"
     judged += f" + max({facts['min_rate']:g} − R, 0)" if facts["min_rate"] else ""
@@ -201,10 +131,12 @@ def gain(study: Study) -> str | None:
         return f"{said}, R {number(first.metrics['rate'])}; it is {'' if 0 in front else 'not '}on the front"
     if best.number == 0:
         return f"{said}; it is the best"
+    if estimator_of(first.metrics, "") != estimator_of(best.metrics, ""):
+        return f"{said}, by another estimator than the best's: the two are not to be compared"
     lower = first.value - best.value
     said += f"; the best is {lower:.2f} lower" if lower >= 0.01 else "; the best is less than 0.01 lower"
     unresolved = [t for t in (first, best) if (t.metrics or {})["estimator"].get("resolved") is False]
-    if facts["objective"] == "nll" and tied(best, [first]):
+    if facts["objective"] == "nll" and tied(best, [first], study):
         said += ", within the estimates' errors"
     elif facts["objective"] == "nll" and unresolved:
         said += f", but the estimate of trial {' and '.join(str(t.number) for t in unresolved)} is not resolved"
@@ -236,16 +168,15 @@ def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None
 
 
 def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
-    """Prints the last so many trials, and the best one wherever it is; returns them."""
-    out, best, front = console(), study.best(), study.front()
-    trials = study.trials(rows)
-    earlier = sum(study.counts().values()) - len(trials)
-    if best is not None and best.number not in {t.number for t in trials}:
-        trials.insert(0, best)
-        earlier -= 1
-    out.print(trial_table(trials, set(front) or ({best.number} if best else set()), title))
-    if earlier > 0:
-        out.print(f"… and {earlier:,} earlier trials: `tuner trials {study.name} --all`")
+    """Prints the last so many trials, and the best one wherever it is; returns all."""
+    out, best, front, trials = console(), study.best(), study.front(), study.trials()
+    last = trials if rows is None else trials[-rows:]
+    earlier = [trial for trial in trials[: len(trials) - len(last)] if best is None or trial.number != best.number]
+    if best is not None and best.number not in {t.number for t in last}:
+        last = [best, *last]
+    out.print(trial_table(last, set(front) or ({best.number} if best else set()), title))
+    if earlier:
+        out.print(f"… and {len(earlier):,} earlier trials: `tuner trials {study.name} --all`")
     return trials
 
 
@@ -264,18 +195,17 @@ def summary(study: Study) -> None:
         out.print("\nno trial is complete yet")
         return
     assert best.metrics is not None
-    params = " ".join(f"{key}={number(value)}" for key, value in best.params.items()) or "the defaults"
+    params = " ".join(f"{key}={number(value)}" for key, value in best.given.items()) or "the defaults"
     if front:
         out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {', '.join(map(str, front))}")
     out.print(
         f"\nbest: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
-    out.print(estimator(best.metrics))
-    equal = [] if front or facts["objective"] != "nll" else tied(best, trials)
+    out.print(estimate(best.metrics))
+    equal = [] if front or facts["objective"] != "nll" else tied(best, trials, study)
     if equal:
-        which = f"trial{'s' * (len(equal) > 1)} {', '.join(map(str, equal))}"
-        out.print(f"{which} may be as good: the difference is within the estimates' errors")
+        out.print(f"{_listed(equal)} may be as good: the difference is within the estimates' errors")
     if (gained := gain(study)) is not None:
         out.print(gained)
     if facts["min_rate"]:
@@ -287,17 +217,27 @@ def summary(study: Study) -> None:
         )
     if (counted := against_ngram(facts["ngram"], best.metrics, facts["objective"])) is not None:
         out.print(counted)
-    costs = [t.cost for t in [*trials, best] if t.cost]
-    parts = {part: sum(c["seconds"][part] for c in costs) / len(costs) for part in costs[0]["seconds"]}
-    speed = sum(c["tokens_per_second"] for c in costs) / len(costs)
-    out.print(
-        "a trial took on average "
-        + ", ".join(f"{duration(seconds)} of {part.replace('_', '-')}" for part, seconds in parts.items())
-        + f"; training ran at {speed:,.0f} tokens/s"
-    )
-    collapsed = [str(t.number) for t in trials if t.metrics and t.metrics["collapsed"]]
-    if collapsed:
-        out.print(f"trial{'s' * (len(collapsed) > 1)} {', '.join(collapsed)} {COLLAPSED}")
+    _print_costs([trial.cost for trial in trials if trial.cost])
+    for note, meaning in NOTES.items():
+        if marked := [trial.number for trial in trials if note in trial.notes]:
+            out.print(f"{_listed(marked)} {meaning}")
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """`trial 3`, `trials 3, 5`, or of very many the first ones."""
+    more = f", … ({len(numbers):,} in all)" if len(numbers) > LISTED else ""
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:LISTED]))}{more}"
+
+
+def _print_costs(costs: Sequence[Mapping[str, Any]]) -> None:
+    """What trials took on average; a worker that is not ours may leave parts out."""
+    parts = {part: [cost["seconds"][part] for cost in costs if part in cost["seconds"]] for part in PARTS}
+    speeds = [cost["tokens_per_second"] for cost in costs if cost["tokens_per_second"] is not None]
+    said = [f"{duration(fmean(spent))} of {part.replace('_', '-')}" for part, spent in parts.items() if spent]
+    lines = [f"a trial took on average {', '.join(said)}"] if said else []
+    lines += [f"training ran at {fmean(speeds):,.0f} tokens/s"] if speeds else []
+    if lines:
+        console().print("; ".join(lines))
 
 
 def next_commands(study: Study, database_option: str) -> None:
@@ -330,11 +270,11 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
             rows.add_row(key, number(metrics[key]), FIGURES[key].meaning)
     out = console()
     out.print(rows)
-    out.print(estimator(metrics))
+    out.print(estimate(metrics))
     if entropy is not None:
         out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
-    if metrics["collapsed"]:
-        out.print(COLLAPSED)
+    for note in notes_of(metrics):
+        out.print(NOTES[note])
 
 
 def agreement(found: "Agreement") -> None:
@@ -396,27 +336,26 @@ def dropped_line(words: Sequence[Mapping[str, Any]]) -> Text:
 
 
 def export(study: Study, form: str) -> str:
-    """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`) and each metric."""
+    """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`), figure, and what qualifies it."""
     if form == "json":
         return json.dumps(study.plain(), indent=1, ensure_ascii=False) + "\n"
-    trials = study.trials()
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    text, trials = text_of(study.specification), study.trials()
+    found = [flat(trial.metrics or {}) for trial in trials]
+    names = list(dict.fromkeys(name for trial in trials for name in trial.hyperparameters))
+    keys = list(dict.fromkeys([*METRICS, "collapsed", *(key for each in found for key in each)]))
     head = ["number", "state", "source", "value", "seconds", "reason", "message", "run"]
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    evaluated = ("proposal", "samples", "sentences", "of", "seed", "split")
-    rows.writerow(
-        [*head, *(f"params.{n}" for n in names), *METRICS, "collapsed", *(f"estimator.{e}" for e in evaluated)]
-    )
-    for trial in trials:
+    sheet = io.StringIO()
+    rows = csv.writer(sheet, lineterminator="\n")
+    rows.writerow([*head, "notes", "estimator", *(f"params.{name}" for name in names), *keys])
+    for trial, figures in zip(trials, found, strict=True):
         plain, metrics = trial.plain(), trial.metrics or {}
+        made = estimator_of(metrics, text) if "estimator" in metrics else None
         rows.writerow(
-            [plain[key] for key in head]
-            + [trial.params.get(name) for name in names]
-            + [metrics.get(key) for key in (*METRICS, "collapsed")]
-            + [metrics.get("estimator", {}).get(key) for key in evaluated]
+            [*(plain[key] for key in head), "; ".join(trial.notes), made]
+            + [trial.hyperparameters.get(name) for name in names]
+            + [figures.get(key) for key in keys]
         )
-    return text.getvalue()
+    return sheet.getvalue()
 
 
 def export_from(url: str, name: str, form: str) -> str:

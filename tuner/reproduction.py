@@ -6,7 +6,7 @@ must agree within a share of the NLL.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,20 +82,18 @@ class Agreement:
 
 def compare(then: Record, now: Record, tolerance: float = TOLERANCE) -> Agreement:
     """Whether a run made again found the same."""
-    figures = {
-        key: (a, b)
-        for (key, a), (_, b) in zip(_figures(then.metrics), _figures(now.metrics), strict=True)
-        if (a, b) != (None, None)
-    }
+    known = [key for key in METRICS if key in then.metrics]  # an older program had fewer
+    pairs = zip(_figures(then.metrics, known), _figures(now.metrics, known), strict=True)
+    figures = {key: (a, b) for (key, a), (_, b) in pairs if (a, b) != (None, None)}
     exact = then.machine == now.machine
     allowed = tolerance * abs(float(then.metrics["nll"]))
     differs = [key for key, pair in figures.items() if not (_same(*pair) if exact else _near(key, allowed, *pair))]
     return Agreement(figures, differs, exact, allowed, (then.machine, now.machine))
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+def _figures(metrics: Mapping[str, Any], known: Sequence[str]) -> Iterator[tuple[str, float | None]]:
     for prefix, found in (("", metrics), ("test.", metrics.get("test") or {})):
-        for key in METRICS:
+        for key in known:
             value = found.get(key)
             yield f"{prefix}{key}", None if value != value else value  # NaN, as older versions had of one sentence
 

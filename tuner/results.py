@@ -125,7 +125,7 @@ def report(
 ) -> None:
     """Print the paper's table: a row for each configuration, mean ± sd over its runs.
 
-    Differences to --against are tested by a paired bootstrap over sentences.
+    Differences to --against are tested by each estimator that both sides have, its error and bias included.
     """
     from tuner import paper
     from tuner.pareto import check_split
@@ -299,10 +299,11 @@ def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
 def _print_front(found: dict[str, Any]) -> None:
     """That of all together, or where there is none each study's own."""
     from tuner import report as reports
+    from tuner.metrics import ESTIMATES
 
     studies = found["studies"]
     places = found["front"] or [(place, index) for place, own in enumerate(studies) for index in own["front"]]
-    table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters")
+    table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters", *ESTIMATES, "note")
     for place, index in places:
         own = studies[place]
         settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())
@@ -311,5 +312,7 @@ def _print_front(found: dict[str, Any]) -> None:
             reports.number(own["x"][index]),
             reports.number(own["y"][index]),
             settings_,
+            *(reports.number(own[key][index]) for key in ESTIMATES),
+            own["notes"][index],
         )
     reports.console().print(table)

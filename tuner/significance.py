@@ -1,67 +1,159 @@
-"""Whether a difference of two configurations is more than the choice of the sentences: the paired bootstrap (Koehn 2004).
+"""Whether a difference of two configurations is more than chance: the paired bootstrap (Koehn 2004), with the estimates' errors.
 
-Both are judged on the same sentences. Resamples of these sentences, drawn with replacement and the same for both, tell how the
-difference would vary over other texts of the same source. Of several runs a sentence's figure is their mean, so other seeds are
-not in it: the deviation over runs tells of those.
+Both are judged on the same sentences. Resamples of these, drawn with replacement and the same for both, tell how the difference
+would vary over other texts of the same source and over other draws of the estimator: draws are independent between sentences, so
+what is resampled holds their noise, also that of a tempered estimate's corrections, which few sentences make. An estimate of
+−log P(x) is too high by no more than its bias's bound: the interval is so much longer, and p that of the least favourable bias.
+Of several runs the figure is their mean, so other seeds are not in it; `seeds_interval` has them.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import Usage
 
-if TYPE_CHECKING:
-    from tuner.studies import Study
-
 RESAMPLES = 10_000
 SEED = 1
+LEVEL = 0.05
+"""of p, below which figures differ"""
 ROWS = 200
 """resamples drawn at once, which bounds the memory"""
 ESTIMATOR = ("proposal", "samples", "sentences", "of", "split", "inputs")
 """what two figures' estimators must agree in; seeds differ between runs, and a tempered proposal's levels follow the model"""
 
+Figures = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run's estimator found of N sentences: the mean of `nll` less the mean of each level of `corrections`."""
+
+    nll: Figures  # [N] nats
+    corrections: tuple[Figures, ...] = ()
+    """by level, each of the first so many sentences of `order`"""
+    order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    bias: float | None = 0.0
+    """nats, what the estimate is too high by at most; None: unknown"""
+
+    @property
+    def estimate(self) -> float:
+        return float(self.nll.mean()) - sum(float(level.mean()) for level in self.corrections)
+
 
 @dataclass(frozen=True)
 class Sentences:
-    """One configuration's figures on each sentence of a split."""
+    """One configuration's figures on each sentence of a split, by one estimator."""
 
     fingerprint: str
     """of the sentences in their order, as the models read them"""
     estimator: dict[str, Any]
-    tokens: NDArray[np.float64]  # [n], the end token included
-    nll: NDArray[np.float64]  # [n] nats, the mean over runs
+    tokens: Figures  # [N], the end token included
+    runs: tuple[Run, ...]
 
     @property
     def kind(self) -> dict[str, Any]:
         """The estimator without what may differ between runs; an exact figure is of as many samples as one likes."""
         return {key: self.estimator.get(key) for key in ESTIMATOR}
 
+    @property
+    def exact(self) -> bool:
+        return bool(self.estimator["proposal"] == "exact")
+
+    @property
+    def bias(self) -> float | None:
+        """Of the runs' mean; None if a run's is unknown."""
+        known = [run.bias for run in self.runs if run.bias is not None]
+        return sum(known) / len(known) if len(known) == len(self.runs) else None
+
+    @property
+    def estimates(self) -> list[float]:
+        """Nats per sentence, by run."""
+        return [run.estimate for run in self.runs]
+
+    def columns(self) -> Figures:
+        """What a resample's figure is made of [N, 1 + 2·levels of all runs]: the mean `nll`, then each level's corrections and
+        where it has any."""
+        parts = [np.mean([run.nll for run in self.runs], axis=0)]
+        for run in self.runs:
+            for level in run.corrections:
+                here = run.order[: len(level)]
+                for values in (level, np.ones(len(level))):
+                    parts.append(np.zeros(len(self.tokens)))
+                    parts[-1][here] = values
+        return np.stack(parts, axis=1)
+
+    def of_resamples(self, sums: Figures) -> Figures:
+        """Sums of counted columns [1 + resamples, …], first the sentences as they are → the mean NLL of each.
+
+        A resample's corrections are those of its own sentences, and vary a little more than resampled: so much as makes Student's
+        interval of the percentiles' of so few (Hesterberg 2015, §3.2, "expanded").
+        """
+        drawn = sums[:, 0] / len(self.tokens)
+        if sums.shape[1] > 1:
+            means = sums[:, 1::2] / np.maximum(sums[:, 2::2], 1)
+            wider = np.array([_expansion(int(count)) for count in sums[0, 2::2]])
+            drawn = drawn - (means[0] + wider * (means - means[0])).sum(1) / len(self.runs)
+        return drawn
+
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one configuration's figures are above another's: below 0 it is better."""
+    """How much one configuration's figures are above another's by one estimator: below 0 it is better."""
 
     against: str
+    estimator: str
+    """its name"""
     nll: float
     """nats per sentence"""
     nll_interval: tuple[float, float]
-    """95 %, between the 2.5th and the 97.5th percentile of the resamples"""
+    """95 %: between the 2.5th and the 97.5th percentile of the resamples, and longer by the biases' bounds"""
     ppl: float
     ppl_interval: tuple[float, float]
     p: float
-    """two-sided: twice the share of resamples on the other side of 0, ties counted as there, at most 1. As perplexities of the
-    same tokens are in the order of the NLLs, it is of both figures"""
+    """two-sided: twice the share of resamples on the other side of 0 under the least favourable bias, ties counted as there, at
+    most 1. As perplexities of the same tokens are in the order of the NLLs, it is of both figures"""
+    bias: tuple[float | None, float | None]
+    """nats: what ours and theirs may be too high by; None: unknown, and not in interval and p"""
+    p_without_bias: float
+    """if neither had any, as the papers' tests take it"""
+    seeds_interval: tuple[float, float] | None
+    """95 % of the NLL's difference over other seeds too, where both have several runs: Student's t, Welch's degrees of freedom"""
     sentences: int
     resamples: int
     seed: int
 
+    @property
+    def word(self) -> str:
+        """What a test that knows of no bias says."""
+        if self.p_without_bias >= LEVEL:
+            return "not told apart"
+        return "better" if self.nll < 0 else "worse"
+
+    @property
+    def said(self) -> str:
+        """In words, without who is compared."""
+        low, high = self.nll_interval
+        ppl_low, ppl_high = self.ppl_interval
+        words = (
+            f"by {self.estimator}: NLL {self.nll:+.3f} [{low:+.3f}, {high:+.3f}], "
+            f"PPL {self.ppl:+.3f} [{ppl_low:+.3f}, {ppl_high:+.3f}], p = {self.p:.2g}"
+        )
+        if None in self.bias:
+            words += " (the estimates' bias is unknown and not in it)"
+        elif self.bias != (0.0, 0.0):
+            words += f" (biases of up to {self.bias[0]:.2g} and {self.bias[1]:.2g} in it; p = {self.p_without_bias:.2g} without)"
+        if self.seeds_interval is not None:
+            words += f"; over seeds too: NLL [{self.seeds_interval[0]:+.3f}, {self.seeds_interval[1]:+.3f}]"
+        return words
+
     def plain(self) -> dict[str, Any]:
         found = asdict(self)
-        return {**found, **{key: list(found[key]) for key in ("nll_interval", "ppl_interval")}}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 def bootstrap(ours: Sentences, theirs: Sentences, against: str, resamples: int = RESAMPLES) -> Difference:
@@ -71,27 +163,41 @@ def bootstrap(ours: Sentences, theirs: Sentences, against: str, resamples: int =
         Usage: if they are of other sentences or estimators, or of one sentence, which tells nothing of others.
     """
     _comparable(ours, theirs, against)
-    count = len(ours.nll)
+    count = len(ours.tokens)
+    one, other = ours.columns(), theirs.columns()
     # The difference is a column of its own, so that equal figures differ by 0 and not by rounding.
-    columns = np.stack([ours.nll - theirs.nll, ours.nll, theirs.nll, ours.tokens], axis=1)
-    drawn = np.concatenate([counts @ columns for counts in _resamples(count, resamples)])
-    total = columns.sum(0)
-    nll, ppl = drawn[:, 0] / count, _ppl(drawn[:, 1], drawn[:, 3]) - _ppl(drawn[:, 2], drawn[:, 3])
-    beyond = min((nll <= 0).sum(), (nll >= 0).sum())
+    columns = np.concatenate([one[:, :1] - other[:, :1], one, other, ours.tokens[:, None]], axis=1)
+    drawn = np.concatenate(
+        [np.ones((1, count)) @ columns, *(counts @ columns for counts in _resamples(count, resamples))]
+    )
+    middle = 1 + one.shape[1]
+    ours_, theirs_ = ours.of_resamples(drawn[:, 1:middle]), theirs.of_resamples(drawn[:, middle:-1])
+    corrected = one.shape[1] + other.shape[1] > 2
+    nll = ours_ - theirs_ if corrected else drawn[:, 0] / count
+    tokens = drawn[:, -1] / count
+    high, low = ours.bias or 0.0, theirs.bias or 0.0
+    ppl = np.exp(ours_ / tokens) - np.exp(theirs_ / tokens)
     return Difference(
         against,
-        nll=float(total[0]) / count,
-        nll_interval=_interval(nll),
-        ppl=float(_ppl(total[1], total[3]) - _ppl(total[2], total[3])),
-        ppl_interval=_interval(ppl),
-        p=min(2 * (int(beyond) + 1) / (resamples + 1), 1.0),
+        name_of(theirs.estimator if ours.exact else ours.estimator),
+        nll=float(nll[0]),
+        nll_interval=_interval(nll[1:] - high, nll[1:] + low),
+        ppl=float(ppl[0]),
+        ppl_interval=_interval(
+            np.exp((ours_ - high) / tokens)[1:] - np.exp(theirs_ / tokens)[1:],
+            np.exp(ours_ / tokens)[1:] - np.exp((theirs_ - low) / tokens)[1:],
+        ),
+        p=_p(nll[1:] - high, nll[1:] + low),
+        bias=(ours.bias, theirs.bias),
+        p_without_bias=_p(nll[1:], nll[1:]),
+        seeds_interval=_over_seeds(float(nll[0]), float(nll[1:].std()), ours.estimates, theirs.estimates, high, low),
         sentences=count,
         resamples=resamples,
         seed=SEED,
     )
 
 
-def _resamples(count: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+def _resamples(count: int, resamples: int) -> Iterator[Figures]:
     """How often each sentence is in each resample, some of these at a time: [≤ ROWS, count]."""
     generator = np.random.default_rng(SEED)
     for start in range(0, resamples, ROWS):
@@ -101,59 +207,75 @@ def _resamples(count: int, resamples: int) -> Iterator[NDArray[np.float64]]:
         yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
-def _ppl(nll: Any, tokens: Any) -> Any:
-    return np.exp(nll / tokens)
+def _interval(low: Figures, high: Figures) -> tuple[float, float]:
+    return float(np.percentile(low, 2.5)), float(np.percentile(high, 97.5))
 
 
-def _interval(found: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(found, (2.5, 97.5))
-    return float(low), float(high)
+def _expansion(count: int) -> float:
+    """√(n/(n−1)) · t/z, of the 97.5 % quantiles."""
+    from scipy.special import ndtri, stdtrit
+
+    return math.sqrt(count / (count - 1)) * float(stdtrit(count - 1, 0.975) / ndtri(0.975)) if count > 1 else 1.0
+
+
+def _p(low: Figures, high: Figures) -> float:
+    beyond = min(int((low <= 0).sum()), int((high >= 0).sum()))
+    return min(2 * (beyond + 1) / (len(low) + 1), 1.0)
+
+
+def _over_seeds(
+    difference: float, error: float, ours: Sequence[float], theirs: Sequence[float], high: float, low: float
+) -> tuple[float, float] | None:
+    """The runs' own spread beside the resamples' standard error, which has as many degrees of freedom as one likes."""
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    from scipy.stats import t
+
+    parts = [(float(np.var(side, ddof=1)) / len(side), len(side) - 1) for side in (ours, theirs)]
+    squared = error**2 + sum(part for part, _ in parts)
+    freedom = squared**2 / total if (total := sum(part**2 / own for part, own in parts)) > 0 else math.inf
+    half = float(t.ppf(0.975, freedom)) * math.sqrt(squared)
+    return difference - half - high, difference + half + low
 
 
 def _comparable(ours: Sentences, theirs: Sentences, against: str) -> None:
-    if len(ours.nll) == len(theirs.nll) == 1:
+    if len(ours.tokens) == len(theirs.tokens) == 1:
         raise Usage(f"one sentence tells nothing of others: evaluate more of them to compare with {against!r}.")
     if ours.fingerprint != theirs.fingerprint:
         raise Usage(f"its figures are of other sentences, or of another order of them, than those of {against!r}.")
-    both = (ours.kind, theirs.kind)
-    if "exact" not in (both[0]["proposal"], both[1]["proposal"]) and both[0] != both[1]:
-        key = next(key for key in ESTIMATOR if both[0][key] != both[1][key])
+    if not (ours.exact or theirs.exact) and ours.kind != theirs.kind:
+        key = next(key for key in ESTIMATOR if ours.kind[key] != theirs.kind[key])
         raise Usage(
-            f"its figures are by another estimator than those of {against!r} ({key} {both[0][key]}, not {both[1][key]})."
+            f"its figures are by another estimator than those of {against!r} ({key} {ours.kind[key]}, not {theirs.kind[key]})."
         )
 
 
-def of_runs(runs: Sequence[Mapping[str, Any]]) -> Sentences:
-    """The mean over a configuration's runs of what a trainer keeps of each sentence.
+def name_of(estimator: Mapping[str, Any]) -> str:
+    """An estimator's name in a sentence."""
+    if estimator["proposal"] == "exact":
+        return "exact"
+    return "tempered" if "temper" in estimator else f"S = {estimator['samples']} from {estimator['proposal']}"
+
+
+def disagreement(found: Sequence[Difference]) -> str:
+    """That estimators tell different things, each taken without its bias, as such tests usually are; empty where they agree."""
+    words = {one.estimator: one.word for one in found}
+    said = "; ".join(f"{word} by {name}" for name, word in words.items())
+    return f"the estimators disagree: {said}" if len(set(words.values())) > 1 else ""
+
+
+def differences(ours: Sequence[Sentences], theirs: Sequence[Sentences], against: str) -> list[Difference]:
+    """One for each estimator that both sides have; an exact figure goes with any.
 
     Raises:
-        Usage: if the runs are of different sentences.
+        Usage: if there is none.
     """
-    first = runs[0]
-    if any(run["fingerprint"] != first["fingerprint"] for run in runs):
-        raise Usage("its runs were evaluated on different sentences.")
-    nll = np.mean([run["nll"] for run in runs], axis=0)
-    return Sentences(first["fingerprint"], first["estimator"], np.array(first["tokens"], dtype=np.float64), nll)
-
-
-def of_trials(study: "Study", numbers: Sequence[int], split: str) -> Sentences:
-    """The same of a study's trials.
-
-    Raises:
-        Usage: if they have kept none of that split.
-    """
-    import json
-
-    from tuner.artifacts import SENTENCES
-
-    runs = []
-    for number in numbers:
-        content = study.published(number, SENTENCES)
-        kept = {} if content is None else json.loads(content)
-        if split not in kept:
-            raise Usage(
-                f"trial {study.name}/{number} has kept no {split} figures by sentence: it was trained by an older version, or "
-                "its files are gone; train it anew."
-            )
-        runs.append(kept[split])
-    return of_runs(runs)
+    pairs = [
+        (one, other)
+        for one in ours
+        for other in theirs
+        if one.exact or other.exact or name_of(one.estimator) == name_of(other.estimator)
+    ]
+    if not pairs:
+        _comparable(ours[0], theirs[0], against)
+    return [bootstrap(one, other, against) for one, other in pairs]

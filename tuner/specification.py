@@ -21,11 +21,16 @@ ADDED = {
     "confirms": None,
     "first_default": False,
     "ngram": None,
+    "planned": {},
     "untrusted": False,
 }
 """what a study made before these existed has; untrusted: its sampler is code that a bundle names, which nobody here asked for"""
 RANDOM = ("infovae", "lagvae")
 """techniques that had random batches when all others had batches by length"""
+UNCUT = ("lstm-vae", "double-lstm", "svae")
+"""presets that leave sentences whole"""
+CUT = 3.0
+"""standard deviations above the mean, at which others cut a folder's sentences unless told otherwise"""
 OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "nll": ["minimize"],
     "nll,rate": ["minimize", "maximize"],
@@ -41,6 +46,10 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     defaults of the space that is stored with it: both are fixed for what is trained from now on.
     """
     facts = {**ADDED, **stored}
+    if facts.get("truncation") is None:
+        usual = 0.0 if facts["model"] in UNCUT else CUT
+        is_whole = facts["corpus"]["name"] == "grammar"  # which is never cut
+        facts["truncation"] = 0.0 if is_whole else float(facts["fixed"].get("truncation", usual))
     if "batching" in facts:
         return facts
     fixed = dict(facts["fixed"])
@@ -48,6 +57,21 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     batching = "random" if chosen else "length"
     defaults = {p["name"]: p["default"] for p in facts["space"]["parameters"] if not p["tuned"]}
     return {**facts, "batching": batching, "fixed": {**defaults, "batching": batching, **fixed}}
+
+
+def usual_of(facts: Mapping[str, Any]) -> dict[str, Value]:
+    """A study's hyperparameters where none is chosen or set by hand: the defaults in its plan of training."""
+    return {**{p["name"]: p["default"] for p in facts["space"]["parameters"]}, **facts["planned"]}
+
+
+def fixed_of(facts: Mapping[str, Any]) -> dict[str, Value]:
+    """The hyperparameters that were set by hand, without the options."""
+    return {key: value for key in usual_of(facts) if (value := facts["fixed"].get(key)) is not None}
+
+
+def hyperparameters_of(facts: Mapping[str, Any], params: Mapping[str, Value]) -> dict[str, Value]:
+    """All hyperparameters of a study's trial for which these were chosen."""
+    return {**usual_of(facts), **params, **fixed_of(facts)}
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,8 @@ class Rules:
     """Unix time at which the study stops"""
     max_failures: int = 3
     """trials in a row that may fail, diverged ones not counted, before the study stops itself; 0: no limit"""
+    max_losses: int = 20
+    """workers in a row that a trial may lose without a new epoch before it fails; 0: no limit"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +122,9 @@ class Request:
             "space": self.space.plain(),
             "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
             "batching": corpus["batching"],
+            "truncation": corpus.get("truncation"),
             "ngram": corpus.get("ngram"),
+            "planned": corpus.get("planned", {}),
             "model": self.model,
             "fixed": dict(self.fixed),
             "sampler": self.sampler,

@@ -16,9 +16,10 @@ from tuner import pareto, samplers
 from tuner.artifacts import LOG, SAMPLES, Store
 from tuner.database import Database
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
-from tuner.process import HOST, is_alive
+from tuner.estimators import text_of
+from tuner.process import is_dead
 from tuner.space import Space, Value
-from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed
+from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.trials import OVER, SOURCE, STATES, Trial, best_of, epoch_of, shown_state
 
@@ -177,7 +178,7 @@ class Study:
             row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             if row.state == "deleting":
                 raise Clash(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
-            row.state, row.why = "active", None
+            row.state, row.why, row.faults = "active", None, 0
             if row.specification.get("untrusted"):
                 row.specification = {**row.specification, "untrusted": False}
             self.specification = completed(row.specification)
@@ -232,7 +233,7 @@ class Study:
     @staticmethod
     def _is_held(session: Any, row: TrialRow) -> bool:
         worker = session.get(WorkerRow, row.worker)
-        return worker is None or worker.host != HOST or is_alive(worker.process)
+        return worker is None or not is_dead(worker.process)
 
     def trials(self, last: int | None = None) -> list[Trial]:
         """All trials, or the last so many, in the order of their numbers."""
@@ -240,7 +241,7 @@ class Study:
 
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
-            return [Trial.of(row, now) for row in session.scalars(query)][::-1]
+            return [Trial.of(row, now, self.specification) for row in session.scalars(query)][::-1]
 
         return self.database.read(look)
 
@@ -253,7 +254,7 @@ class Study:
 
         def look(session: Any) -> Trial | None:
             row = session.get(TrialRow, (self.name, number))
-            return None if row is None else Trial.of(row, self.database.clock(session))
+            return None if row is None else Trial.of(row, self.database.clock(session), self.specification)
 
         found = self.database.read(look)
         if found is None:
@@ -272,7 +273,7 @@ class Study:
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
             chosen = query if state is None else query.where(shown_state(now) == state)
-            return [Trial.of(row, now) for row in session.scalars(chosen)]
+            return [Trial.of(row, now, self.specification) for row in session.scalars(chosen)]
 
         return self.database.read(look)
 
@@ -318,7 +319,7 @@ class Study:
             mine = select(func.count()).where(TrialRow.study == self.name)
             number = session.execute(mine).scalar_one()
             study.budget = max(study.budget, number + 1)
-            return Trial.of(self._wait(session, number, chosen, {SOURCE: "enqueued"}, now), now)
+            return Trial.of(self._wait(session, number, chosen, {SOURCE: "enqueued"}, now), now, self.specification)
 
         return self.database.run(insert)
 
@@ -343,6 +344,10 @@ class Study:
         source = "published" if published else "default"
         self._wait(session, 0, params, {**notes, SOURCE: source}, self.created_at)
 
+    def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """The hyperparameters of a trial that were chosen or set by hand."""
+        return {**fixed_of(self.specification), **params}
+
     def counts(self) -> dict[str, int]:
         """How many trials are in each state."""
         query = select(TrialRow.state, func.count()).where(TrialRow.study == self.name).group_by(TrialRow.state)
@@ -363,7 +368,7 @@ class Study:
         mine = (TrialRow.study == self.name, TrialRow.value.is_not(None), TrialRow.state == "complete")
         query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
         row = self.database.read(lambda session: session.scalars(query).first())
-        return None if row is None else Trial.of(row, 0.0)
+        return None if row is None else Trial.of(row, 0.0, self.specification)
 
     def plain(self) -> dict[str, Any]:
         """The study, its trials and its best trial as JSON values."""
@@ -373,6 +378,7 @@ class Study:
             "study": self.name,
             "technique": facts["technique"],
             "corpus": facts["corpus"]["name"],
+            "text": text_of(facts),
             "model": facts["model"],
             "sampler": facts["sampler"],
             "seed": facts["seed"],
@@ -462,7 +468,7 @@ def go_on(
         satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
         row.specification = {**earlier, "stop_when": request.stop_when, "untrusted": False}
         if not satisfied:
-            row.state, row.why = "active", None
+            row.state, row.why, row.faults = "active", None, 0
         revise(session, name)
         return row
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from tuner.errors import Fault, Usage
 from tuner.metrics import FIGURES
+from tuner.specification import hyperparameters_of, usual_of
 from tuner.studies import Study
 from tuner.tables import EpochRow, TrialRow
 from tuner.trials import OVER
@@ -69,7 +70,8 @@ def write(study: Study, out: Path | None) -> Path:
         _describe(whole, study, rows, summary_v2)
         for row in rows:
             run = Run(place / f"{row.number:04}")
-            run.add(summary_v2.hparams_pb(row.params, str(row.number), row.created_at), 0, row.created_at)
+            chosen = hyperparameters_of(study.specification, row.params)
+            run.add(summary_v2.hparams_pb(chosen, str(row.number), row.created_at), 0, row.created_at)
             _trial(run, row, curves.get(row.number, []))
             if row.state in OVER:
                 status = api_pb2.STATUS_SUCCESS if row.state == "complete" else api_pb2.STATUS_FAILURE
@@ -83,7 +85,7 @@ def write(study: Study, out: Path | None) -> Path:
 
 def _describe(run: Run, study: Study, rows: Iterable[TrialRow], hparams: Any) -> None:
     """Which hyperparameters and figures there are; the course of the best value over trials."""
-    names = [p.name for p in study.space.searched(study.specification["fixed"])]
+    names = list(usual_of(study.specification))
     metrics = [hparams.Metric(f"trial/{key}", display_name=metric.label) for key, metric in FIGURES.items()]
     run.add(
         hparams.hparams_config_pb([hparams.HParam(n) for n in names], metrics, study.created_at), 0, study.created_at

@@ -1,11 +1,14 @@
 """Trials as people and programs see them, made from their rows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import and_, case
 
+from tuner.estimators import notes_of
 from tuner.space import Value
+from tuner.specification import fixed_of, hyperparameters_of
 from tuner.tables import EpochRow, TrialRow
 
 OVER = ("complete", "failed", "pruned")
@@ -30,6 +33,7 @@ class Trial:
     state: str
     """complete, failed, pruned, running, or waiting (goes on when the study does)"""
     params: dict[str, Value]
+    """hyperparameters that were chosen for this trial"""
     source: str
     """one of `SOURCES`"""
     value: float | None
@@ -43,10 +47,22 @@ class Trial:
     message: str | None
     worker: str | None
     run: str
+    fixed: dict[str, Value] = field(default_factory=dict)
+    """hyperparameters that were set by hand for all trials of its study"""
+    hyperparameters: dict[str, Value] = field(default_factory=dict)
+    """all of them, those left at their defaults too"""
+    notes: list[str] = field(default_factory=list)
+    """what qualifies its figures: `estimators.notes_of`"""
+
+    @property
+    def given(self) -> dict[str, Value]:
+        """The hyperparameters that were chosen or set by hand, in their order."""
+        found = {**self.params, **self.fixed}
+        return {key: found[key] for key in [*self.hyperparameters, *found] if key in found}
 
     @classmethod
-    def of(cls, row: TrialRow, now: float) -> "Trial":
-        """A trial as it is at that time of the database's clock."""
+    def of(cls, row: TrialRow, now: float, specification: Mapping[str, Any]) -> "Trial":
+        """A trial of a study of that specification, as it is at that time of the database's clock."""
         is_running = row.state == "running" and row.lease_until > now
         seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
         done = row.state == "complete"
@@ -63,6 +79,9 @@ class Trial:
             message=None if done or is_running else row.message,
             worker=row.worker,
             run=f"{row.study}/{row.number}",
+            fixed=fixed_of(specification),
+            hyperparameters=hyperparameters_of(specification, row.params),
+            notes=notes_of(row.metrics or {}),
         )
 
     def plain(self) -> dict[str, Any]:

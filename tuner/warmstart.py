@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.database import Database
 from tuner.errors import Usage
+from tuner.estimators import text_of
 from tuner.space import Value
 from tuner.studies import open_study
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-JUDGED = ("nll", "nll_samples", "nll_sentences", "batching")
-"""options that must agree before two studies' NLLs may be ranked together"""
+JUDGED = ("nll", "nll_samples", "nll_sentences", "inputless", "batching", "text")
+"""options, and the text, that must agree before two studies' NLLs may be ranked together"""
 
 
 def observations(
@@ -37,7 +38,7 @@ def observations(
             f"--warm-start {name!r} is judged by {study.specification['objective']}, not by {objective}: name one of the same."
         )
     fixed = study.specification["fixed"]
-    had = {**fixed, "batching": study.specification["batching"]}
+    had = {**fixed, "batching": study.specification["batching"], "text": text_of(study.specification)}
     wanted = had if judged is None else judged
     for key in JUDGED:
         if had.get(key) != wanted.get(key):

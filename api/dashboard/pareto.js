@@ -13,6 +13,7 @@ import { colour } from "./theme.js";
 
 const ROWS = 200; // of the table
 const TOOLS = [["select", "Box"], ["lasso", "Lasso"], ["zoom", "Zoom"], ["pan", "Pan"]];
+const ESTIMATES = ["temper", "error", "bias"]; // how sure a tempered estimate is
 const DOTS = 5000; // points from which markers are smaller
 
 export const title = () => "Pareto";
@@ -112,7 +113,7 @@ export async function show(main, query, signal) {
     const styles = looks();
     const rows = places.map(([place, at]) => {
       const study = found.studies[place];
-      return { study: study.study, style: styles[place], number: study.number[at], x: study.x[at], y: study.y[at], params: Object.fromEntries(Object.entries(study.params).map(([key, values]) => [key, values[at]])) };
+      return { study: study.study, style: styles[place], number: study.number[at], x: study.x[at], y: study.y[at], notes: study.notes[at], params: Object.fromEntries(Object.entries(study.params).map(([key, values]) => [key, values[at]])) };
     });
     if (chosen) rows.sort((a, b) => (found.y_goal === "min" ? a.y - b.y : b.y - a.y));
     const names = [...new Set(rows.flatMap((row) => Object.keys(row.params)))];
@@ -125,6 +126,7 @@ export async function show(main, query, signal) {
         { label: known[state.x]?.label ?? state.x, figure: true, value: (row) => row.x },
         { label: known[state.y]?.label ?? state.y, figure: true, value: (row) => row.y },
         ...names.map((key) => ({ label: key, figure: true, value: (row) => row.params[key] })),
+        ...(rows.some((row) => row.notes) ? [{ label: "Note", value: (row) => row.notes }] : []),
       ], shown));
     return heading;
   }
@@ -186,7 +188,7 @@ export async function show(main, query, signal) {
       const study = found.studies[point.data.meta];
       const at = point.pointNumber;
       fill(tip, h("strong", {}, `${study.study}/${study.number[at]}`),
-        [[known[state.x]?.label ?? state.x, point.x], [known[state.y]?.label ?? state.y, point.y], ...Object.entries(study.params).map(([key, values]) => [key, values[at]])]
+        [[known[state.x]?.label ?? state.x, point.x], [known[state.y]?.label ?? state.y, point.y], ...Object.entries(study.params).map(([key, values]) => [key, values[at]]), ...(study.notes[at] ? [["Note", study.notes[at]]] : [])]
           .map(([key, value]) => h("div", {}, h("span", {}, key), h("span", { class: "figures" }, number(value)))));
       tip.hidden = false;
       const left = event.clientX + 16 + tip.offsetWidth < innerWidth ? event.clientX + 16 : event.clientX - 16 - tip.offsetWidth;
@@ -253,7 +255,7 @@ function pointRows(found) {
   const names = [...new Set(found.studies.flatMap((study) => Object.keys(study.params)))];
   const rows = found.studies.flatMap((study) => {
     const front = new Set(study.front);
-    return study.number.map((trial, at) => [study.study, study.technique, study.estimators.join(", "), trial, study.x[at], study.y[at], front.has(at), ...names.map((key) => study.params[key]?.[at])]);
+    return study.number.map((trial, at) => [study.study, study.technique, study.estimators.join(", "), trial, study.x[at], study.y[at], front.has(at), study.notes[at], ...ESTIMATES.map((key) => study[key][at]), ...names.map((key) => study.params[key]?.[at])]);
   });
-  return [["study", "technique", "estimator", "trial", found.x, found.y, "front", ...names], ...rows];
+  return [["study", "technique", "estimator", "trial", found.x, found.y, "front", "notes", ...ESTIMATES, ...names], ...rows];
 }

@@ -28,7 +28,7 @@ export async function show(main, query, signal) {
     { label: "Technique", value: (s) => s.technique },
     { label: "Corpus", value: (s) => s.corpus },
     { label: "Trials", value: (s) => progress(s) },
-    { label: "NLL", figure: true, title: "of the best trial, nats per sentence", value: (s) => h("span", { title: s.estimator }, number(s.best?.metrics?.nll)) },
+    { label: "NLL", figure: true, title: "of the best trial, nats per sentence", value: (s) => h("span", { title: s.estimator }, [number(s.best?.metrics?.nll), ...(s.best?.notes ?? [])].join(", ")) },
     { label: "R", figure: true, title: "rate of the best trial, nats per sentence", value: (s) => s.best?.metrics?.rate },
     { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => s.best?.metrics?.ppl },
     { label: "Best", value: (s) => s.best && h("a", { href: address({ view: "trial", study: s.name, trial: s.best.number }) }, `trial ${s.best.number}`) },

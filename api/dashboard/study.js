@@ -13,7 +13,6 @@ import { howTo } from "./workers.js";
 
 const PAGE = 50;
 const TRIAL_STATES = ["complete", "running", "waiting", "pruned", "failed"];
-const SHOWN = ["nll", "ppl", "rate", "distortion", "neg_elbo", "active_units", "mi", "acc_gap"];
 const CELL = 250; // width of a small plot
 const LINES = 500; // of parallel coordinates: the best trials
 const SHADES = 8;
@@ -83,8 +82,9 @@ function summary(study, canWrite, put) {
         ["Rate R", number(best.metrics?.rate)],
         ["Distortion D", number(best.metrics?.distortion)],
         study.entropy != null && ["Exact entropy of the corpus", number(study.entropy)],
-        ...Object.entries(best.params).map(([key, value]) => [key, number(value)]),
+        ...Object.entries(best.given).map(([key, value]) => [key, number(value)]),
       ]),
+      best.notes.length > 0 && h("div", { class: "notice" }, `The best trial is ${best.notes.join(" and ")}.`),
       study.ngram && againstNGrams(study)) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
       facts([["Created", moment(study.created_at)], ["Pruner", study.pruner], ["Least rate", number(study.min_rate)], ["Stops when the expected gain is below", number(study.stop_when)],
@@ -110,18 +110,17 @@ export const withError = (metrics) => (metrics?.nll_se != null ? `${number(metri
 
 /** What a trial's origin and end deserve to be said. */
 export const remark = (trial) => [["published", "default"].includes(trial.source) && `${trial.source} values`,
-  trial.metrics?.collapsed ? "collapsed" : trial.reason && `${trial.reason}: ${trial.message ?? ""}`].filter(Boolean).join("; ");
+  !trial.notes.length && trial.reason && `${trial.reason}: ${trial.message ?? ""}`, ...trial.notes].filter(Boolean).join("; ");
 
 /** The trials, newest first, a page at a time; the first page is live. */
 function trialList(study, metrics, query, signal) {
   const state = query.get("state") ?? "";
-  const short = Object.fromEntries(metrics.map((metric) => [metric.key, metric]));
-  const names = (study.space ?? []).map((parameter) => parameter.name).filter((key) => !(key in (study.fixed ?? {})));
+  const chosen = (trial) => ({ ...trial.fixed, ...trial.params });
   const columns = (found) => [
     { label: "#", figure: true, value: (t) => h("a", { href: address({ view: "trial", study: study.name, trial: t.number }) }, t.number) },
     { label: "State", value: (t) => stateOf(t.state) },
-    ...found.map((key) => ({ label: key, figure: true, value: (t) => t.params[key] })),
-    ...SHOWN.map((key) => ({ label: short[key]?.label ?? key, title: short[key]?.meaning, figure: true, value: (t) => (key === "nll" ? withError(t.metrics) : t.metrics?.[key]) })),
+    ...found.map((key) => ({ label: key, figure: true, value: (t) => chosen(t)[key] })),
+    ...metrics.filter(({ shown }) => shown).map(({ key, label, short, meaning }) => ({ label: short || label, title: meaning, figure: true, value: (t) => (key === "nll" ? withError(t.metrics) : t.metrics?.[key]) })),
     { label: "Time", figure: true, value: (t) => duration(t.seconds) },
     { label: "Note", value: (t) => remark(t) },
   ];
@@ -133,7 +132,7 @@ function trialList(study, metrics, query, signal) {
   const older = h("button", { type: "button", onclick: () => { pages.push(next); load(); } }, "Older");
   const choose = ({ target }) => go({ view: "study", study: study.name, metric: query.get("metric"), state: target.value });
 
-  const shownColumns = () => columns(names.filter((key) => items.some((trial) => key in trial.params)));
+  const shownColumns = () => columns([...new Set(items.flatMap((trial) => Object.keys(trial.hyperparameters).filter((key) => key in chosen(trial))))]);
   let drawn = "";
   function draw() {
     const shape = shownColumns();
@@ -253,7 +252,8 @@ function effectsOf(study, metrics, query, signal) {
     const weights = get(`${studyPath(study.name)}/importance?metric=${encodeURIComponent(metric.key)}`, signal);
     weights.catch(() => {}); // awaited below
     const [mine] = (await get(`/v1/pareto?${wanted}`, signal)).studies;
-    trials = { numbers: mine.number, values: mine.y, params: mine.params };
+    const searched = Object.entries(mine.params).filter(([key]) => !(key in (study.fixed ?? {})));
+    trials = { numbers: mine.number, values: mine.y, params: Object.fromEntries(searched) };
     const enough = trials.numbers.length >= 2 && names().length > 0;
     plots.hidden = !enough;
     fill(nothing, enough ? null : empty(names().length || !trials.numbers.length ? "Plots appear when two trials are complete." : "Nothing is tuned in this study."));

@@ -75,9 +75,10 @@ function summary(trial, study) {
     h("p", { class: "lead" }, stateOf(trial.state), ` · ${duration(trial.seconds)}`, trial.worker && ` · ${trial.worker}`, remark(trial) && ` · ${remark(trial)}`),
     metrics && h("div", { class: "best" }, facts([["NLL, nats per sentence", withError(metrics)], ["PPL", number(metrics.ppl)], ["Rate R", number(metrics.rate)], ["Distortion D", number(metrics.distortion)]])),
     h("h2", {}, "Hyperparameters"),
-    Object.keys(trial.params).length ? table("Hyperparameters", [
+    Object.keys(trial.hyperparameters).length ? table("Hyperparameters", [
       { label: "Name", value: ([name]) => name }, { label: "Value", figure: true, value: ([, value]) => value },
-      { label: "Meaning", value: ([name]) => [spaceOf[name]?.meaning, spaceOf[name]?.unit].filter(Boolean).join(", ") }], Object.entries(trial.params)) : empty("The technique's defaults."),
+      { label: "From", value: ([name]) => (name in trial.params ? "this trial" : name in trial.fixed ? "set by hand" : "default") },
+      { label: "Meaning", value: ([name]) => [spaceOf[name]?.meaning, spaceOf[name]?.unit].filter(Boolean).join(", ") }], Object.entries(trial.hyperparameters)) : empty("The technique has none."),
   ];
 }
 
@@ -87,6 +88,7 @@ function figuresOf(trial, metrics) {
     trial.metrics ? table("Figures", [
       { label: "Metric", value: (row) => row.label }, { label: "Value", figure: true, value: (row) => found[row.key] },
       { label: "Unit", value: (row) => row.unit }, { label: "Meaning", value: (row) => row.meaning }], metrics.filter((metric) => found[metric.key] != null)) : empty("It has not been evaluated."),
+    trial.estimate && h("p", { class: "note" }, `${trial.estimate}.`),
     h("p", { class: "note" }, "More of what it writes: ", h("code", {}, `tuner sample ${trial.run}`), " · ", h("code", {}, `tuner reconstruct ${trial.run}`))];
 }
 

@@ -136,7 +136,7 @@ def _tell(progress: Progress, earlier: Trial | None, trial: Trial) -> None:
     if trial.state == was:
         return
     if was != "running" and trial.state != "waiting":
-        progress("claimed", trial.number, {"params": trial.params})
+        progress("claimed", trial.number, {"params": trial.given})
     if trial.state == "complete":
         assert trial.cost is not None
         progress("complete", trial.number, {"metrics": trial.metrics, "epochs": trial.cost["epochs"]})

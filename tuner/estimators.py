@@ -1,0 +1,129 @@
+"""What made a trial's figures, of which sentences of which text, and what qualifies them.
+
+Figures made unlike are not to be ranked together.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.metrics import number, tempered_of
+
+
+def cutting(truncation: float) -> str:
+    """What was done to long sentences, in few words."""
+    return f"cut at mean + {truncation:g} sd" if truncation else "uncut"
+
+
+def text_of(specification: Mapping[str, Any]) -> str:
+    """What a study's figures are of, in few words: its corpus; how many words it knows, as all others are read as <unk>; whether
+    its sentences are cut; and its fingerprint, which differs wherever a split, a word or the cutting does.
+
+    That its batches were no random samples is said too: it costs every technique more than the techniques differ by.
+    """
+    corpus = specification["corpus"]
+    made = [Path(corpus["name"]).name, f"{corpus['vocabulary']:,} words", cutting(specification["truncation"])]
+    made.append(f"text {corpus['fingerprint'][:8]}")
+    made += [] if specification["batching"] == "random" else [f"batches by {specification['batching']}"]
+    return ", ".join(made)
+
+
+def sentences_of(metrics: Mapping[str, Any], text: str) -> str:
+    """Which sentences an NLL is of, in few words; text: as by `text_of`."""
+    facts = metrics["estimator"]
+    sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
+    return sentences if facts["sentences"] == facts["of"] else f"{facts['sentences']:,} of {sentences}"
+
+
+def estimator_of(metrics: Mapping[str, Any], text: str, beside: bool = False) -> str:
+    """What made an NLL, in few words; text: as by `text_of`.
+
+    Args:
+        beside: the tempered NLL beside the one from q; empty if there is none.
+    """
+    facts, sentences = metrics["estimator"], sentences_of(metrics, text)
+    if facts.get("inputs") == "none":
+        sentences += ", no word read"
+    tempered = facts.get("tempered") if beside and "temper" not in facts else facts
+    if tempered is None:
+        return ""
+    if "temper" in tempered:
+        most = max(map(int, tempered.get("levels") or {tempered["samples"]: 0}))
+        return f"tempered, up to {most:,} draws, {sentences}"
+    if facts["proposal"] == "exact":
+        return f"exact, {sentences}"
+    return f"S = {facts['samples']} from {facts['proposal']}, {sentences}"
+
+
+def mixed(made: Mapping[str, Collection[str]]) -> str | None:
+    """Says that what is shown together is by different estimators, or of different texts, if it is.
+
+    Args:
+        made: the estimators (or texts) of each study or series, by its name.
+    """
+    kinds = dict.fromkeys(kind for each in made.values() for kind in each)
+    if len(kinds) < 2:
+        return None
+    whose = [f"{kind}: {', '.join(name for name, each in made.items() if kind in each)}" for kind in kinds]
+    together = "these figures are by different estimators, or of different texts, and are not to be ranked together"
+    return f"{together} ({'; '.join(whose)})"
+
+
+def notes_of(metrics: Mapping[str, Any]) -> list[str]:
+    """What qualifies a trial's figures, in a word or two each."""
+    notes = {"collapsed": metrics.get("collapsed"), "not resolved": tempered_of(metrics).get("resolved") is False}
+    return [note for note, holds in notes.items() if holds]
+
+
+def notes_of_runs(every: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The same of a configuration's runs, with how many they are where not all are."""
+    notes = [notes_of(metrics) for metrics in every]
+    counts = {note: sum(note in each for each in notes) for note in dict.fromkeys(n for each in notes for n in each)}
+    return [note if count == len(every) else f"{note} in {count} of {len(every)}" for note, count in counts.items()]
+
+
+def estimate(metrics: Mapping[str, Any]) -> str:
+    """What made an NLL, and how sure it is, in a sentence."""
+    facts = metrics["estimator"]
+    sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
+    if facts.get("inputs") == "none":
+        sentences += ", no word read by the decoder"
+    if facts["proposal"] == "exact":
+        return f"exact NLL on {sentences}"
+    if "temper" in facts:
+        return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}{_certified(facts)}"
+    said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+    said += _certified(facts)
+    if "tempered" in facts:
+        said += f"; beside it {number(metrics.get('nll_tempered'))}: {_tempered(facts['tempered'], 'same sentences')}"
+        said += _certified(facts["tempered"])
+    return said
+
+
+def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
+    levels = ", ".join(f"{draws} draws of {count}" for draws, count in (facts.get("levels") or {}).items())
+    return f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; {sureness(facts)}" + (
+        ": not resolved" if facts.get("resolved") is False else ""
+    )
+
+
+def sureness(facts: Mapping[str, Any]) -> str:
+    """The own error of a tempered estimate and the bound of its bias."""
+    error = "–" if facts.get("error") is None else f"{facts['error']:.2g}"
+    return f"the estimate's own standard error {error}, its bias at most {number(facts.get('bias'))}"
+
+
+def _certified(facts: Mapping[str, Any]) -> str:
+    """What an estimator's certificate says, if it has one, and of which sentences."""
+    found = facts.get("certificate")
+    if found is None:
+        return ""
+    count, gap = found["sentences"], max(found["gap"], 0.0)
+    error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
+    cut = f", {found['cut']} of them cut" if found["cut"] else ""
+    return (
+        f"; certified to ± {number(gap) if gap >= 100 else f'{gap:.2g}'} nats{error} on {count} "
+        f"sentence{'s' * (count != 1)} of the model{cut}, of "
+        f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
+        f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"
+    )
