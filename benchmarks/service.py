@@ -47,6 +47,7 @@ CORPUS = {
     "vocabulary": 5,
     "entropy": 15.0,
     "batching": "random",
+    "truncation": 3.0,
 }
 
 
