@@ -14,7 +14,7 @@ from tuner.errors import Usage
 from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of, sureness, text_of
 from tuner.metrics import ESTIMATES, FIGURES, figure
 from tuner.ngram import Line
-from tuner.published import printed
+from tuner.published import printed, unprinted
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
 
@@ -226,6 +226,14 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
     return found
 
 
+def unpublished(techniques: Sequence[str], split: str) -> list[str]:
+    """Which of these techniques no paper prints figures of, and why, if at all."""
+    known = {one.row.technique for one in printed(split)}
+    missing = [technique for technique in techniques if technique not in known]
+    reasons = {technique: f": {why}" for technique, why in unprinted().items()}
+    return [f"no paper here prints {split} figures of {each}{reasons.get(each, '')}" for each in missing]
+
+
 def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
     """A figure with its deviation."""
     if found is None:
@@ -371,6 +379,7 @@ ESCAPED = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "−": "$-$",
 }
 
 
@@ -384,7 +393,7 @@ def latex(found: Sequence[Row]) -> str:
     lines = [f"% {line}" for line in _said(found, kinds) if line]
     shown = _shown(found)
     lines += [r"\begin{tabular}{lr" + "r" * len(shown) + "}", r"\toprule"]
-    heads = [f"${label}$" if len(label) == 1 else label for label in shown.values()]
+    heads = [f"${label}$" if len(label) == 1 else _tex(label) for label in shown.values()]
     lines.append(" & ".join(["", "runs", *heads]) + r" \\")
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):

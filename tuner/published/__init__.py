@@ -47,7 +47,7 @@ class Row:
     technique: str = ""
     """ours; empty where we have none such"""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """its hyperparameters, by our names"""
+    """its hyperparameters and options as printed, by our names"""
     text: str = ""
     """key of its corpus, if not the table's"""
     quoted: str = ""
