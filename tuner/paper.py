@@ -3,10 +3,8 @@
 import csv
 import io
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from tuner.errors import Usage
 from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of, sureness, text_of
 from tuner.metrics import ESTIMATES, FIGURES, figure
 from tuner.ngram import Line
+from tuner.published import printed, unprinted
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
 
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from tuner.significance import Difference
 
 COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "active_units", "acc_gap")
-"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one"""
-KEPT = (*COLUMNS, *ESTIMATES)
+"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one,
+and beside a paper's rows what these print too"""
+KEPT = (*FIGURES, *ESTIMATES)
 """figures of a row, and how sure the tempered estimates among them are"""
-PUBLISHED = Path(__file__).with_name("published.toml")
 
 
 @dataclass(frozen=True)
@@ -203,30 +202,36 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
 
 
 def published(techniques: Sequence[str], split: str) -> list[Row]:
-    """What the papers print for these techniques."""
+    """What the papers print for these techniques: their own figures, once each, a row for each text."""
     found = []
-    for entry in tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["row"]:
-        if entry["technique"] in techniques and entry["split"] == split:
-            figures: dict[str, tuple[float, float | None] | None] = {
-                key: (float(entry[key]), None) if key in entry else None for key in KEPT
-            }
-            settings, made = (
-                entry.get("settings", {}),
-                f"{entry['source']}; {entry['text']}, {cutting(entry['truncation'])}",
-            )
+    for one in printed(split):
+        if one.row.technique in techniques:
+            made = [one.table.source, f"{one.text.text}, {cutting(one.text.truncation)}"]
+            made += [f"mean of {one.table.runs} runs"] if one.table.runs else []
+            made += [f"NLL: {one.table.estimator}"] if one.table.estimator else []
+            notes = ["the KL of one code"] if one.row.kl_once else []
             found.append(
                 Row(
-                    entry["source"],
-                    entry["technique"],
-                    settings,
+                    one.table.source,
+                    one.row.technique,
+                    dict(one.row.settings),
                     0,
-                    figures,
-                    made,
+                    {key: one.figures.get(key) for key in KEPT},
+                    "; ".join(made),
                     True,
-                    truncation=entry["truncation"],
+                    notes=(*notes, *filter(None, [one.row.note])),
+                    truncation=one.text.truncation,
                 )
             )
     return found
+
+
+def unpublished(techniques: Sequence[str], split: str) -> list[str]:
+    """Which of these techniques no paper prints figures of, and why, if at all."""
+    known = {one.row.technique for one in printed(split)}
+    missing = [technique for technique in techniques if technique not in known]
+    reasons = {technique: f": {why}" for technique, why in unprinted().items()}
+    return [f"no paper here prints {split} figures of {each}{reasons.get(each, '')}" for each in missing]
 
 
 def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
@@ -256,11 +261,14 @@ def _runs(row: Row) -> str:
 
 def _shown(found: Sequence[Row]) -> dict[str, str]:
     """The columns that a reader is shown."""
-    return {key: FIGURES[key].heading for key in COLUMNS if any(row.figures[key] is not None for row in found)}
+    printed_ = [
+        key for key in FIGURES if key not in COLUMNS and any(row.figures.get(key) for row in found if not row.runs)
+    ]
+    return {key: FIGURES[key].heading for key in (*COLUMNS, *printed_) if any(row.figures.get(key) for row in found)}
 
 
 def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
-    return [row.figures[key] for key in shown]
+    return [row.figures.get(key) for key in shown]
 
 
 def table(found: Sequence[Row]) -> str:
@@ -371,6 +379,7 @@ ESCAPED = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "−": "$-$",
 }
 
 
@@ -384,7 +393,7 @@ def latex(found: Sequence[Row]) -> str:
     lines = [f"% {line}" for line in _said(found, kinds) if line]
     shown = _shown(found)
     lines += [r"\begin{tabular}{lr" + "r" * len(shown) + "}", r"\toprule"]
-    heads = [f"${label}$" if len(label) == 1 else label for label in shown.values()]
+    heads = [f"${label}$" if len(label) == 1 else _tex(label) for label in shown.values()]
     lines.append(" & ".join(["", "runs", *heads]) + r" \\")
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):

@@ -136,7 +136,10 @@ def report(
     with opened(database) as there:
         rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
     if published:
-        rows += paper.published([row.technique for row in rows], split)
+        own = list(dict.fromkeys(row.technique for row in rows))
+        rows += paper.published(own, split)
+        for line in paper.unpublished(own, split):
+            say(f"note: {line}")
     print(paper.FORMATS[form](rows), end="")
 
 
