@@ -47,7 +47,7 @@ CORPUS = {
     "vocabulary": 5,
     "entropy": 15.0,
     "batching": "random",
-    "truncation": 3.0,
+    "truncation": 0.0,
 }
 
 

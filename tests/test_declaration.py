@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,11 @@ def test_a_report_says_it_in_every_format(study: Study, database: Database, tmp_
         )
     assert f"a b, {notes}\n" in paper.table(found)
     assert f"| a b, {notes} |" in paper.markdown(found)
-    assert rf"sfb (r 7)$^{{a b}}$ ({notes}) & 3" in paper.latex(found)
+    assert rf"sfb (r 7) ({notes}) & 3" in paper.latex(found)
+    assert "not to be ranked" not in paper.table(found)
+    other = replace(found[0], beside="tempered otherwise")
+    assert rf"sfb (r 7)$^{{a c}}$ ({notes}) & 3" in paper.latex([found[0], other])
+    assert "figures under different letters are not to be ranked together" in paper.table([found[0], other])
     (line,) = csv.DictReader(io.StringIO(paper.as_csv(found)))
     assert (line["notes"], line["temper"], line["error"], line["bias"]) == (
         notes.replace(", ", "; "), "0.25", "0.0625", "0.375"

@@ -150,8 +150,7 @@ def test_a_level_of_draws_more_or_less_is_another_estimator(database: Database, 
 def test_a_study_of_an_older_program_says_how_its_sentences_were_cut(
     corpus: str, model: str, fixed: dict[str, Any], truncation: float
 ) -> None:
-    facts = {**CORPUS, "name": corpus}
-    assert "truncation" not in facts
+    facts = {**CORPUS, "name": corpus, "truncation": None}
     old = completed(request_(1, model=model, fixed=fixed).specification(facts))
     assert old["truncation"] == truncation
     assert cutting(truncation) in estimators.text_of(old)
@@ -164,7 +163,9 @@ def test_the_trainer_says_how_sentences_are_cut_as_older_studies_are_read(tmp_pa
     place = corpus if corpus == "grammar" else str(tmp_path)
     for model in PRESETS:
         found: Any = runs.check(Spec("vanilla", place, model, {"corpus_size": 4}), [])
-        old = completed(request_(1, corpus=place, model=model).specification({**CORPUS, "name": place}))
+        old = completed(
+            request_(1, corpus=place, model=model).specification({**CORPUS, "name": place, "truncation": None})
+        )
         assert found["truncation"] == old["truncation"]
 
 

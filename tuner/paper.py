@@ -250,6 +250,12 @@ def _notes(found: Sequence[Row]) -> tuple[list[str], list[str]]:
     return [" ".join(chr(ord("a") + kinds.index(kind)) for kind in row) for row in made], kinds
 
 
+def _is_mixed(found: Sequence[Row]) -> bool:
+    """Whether some rows' figures, or their tempered ones, are not by the same estimator of the same text as others'."""
+    columns = ([row.estimator for row in found], [row.beside for row in found])
+    return any(len(set(filter(None, made))) > 1 for made in columns)
+
+
 def _marked(letter: str, row: Row) -> str:
     """The letter and what qualifies the row, for the end of its line."""
     return ", ".join([letter, *row.notes])
@@ -296,7 +302,7 @@ def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
     beside = {row.beside for row in found}
     for place, kind in enumerate(kinds):
         said.append(f"{chr(ord('a') + place)}: {kind}{' (the tempered columns)' if kind in beside else ''}")
-    if len(kinds) > 1:
+    if _is_mixed(found):
         said.append("figures under different letters are not to be ranked together")
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
@@ -398,7 +404,7 @@ def latex(found: Sequence[Row]) -> str:
     lines.append(r"\midrule")
     for row, letter in zip(found, letters, strict=True):
         cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
-        mark = f"$^{{{letter}}}$" if len(kinds) > 1 else ""
+        mark = f"$^{{{letter}}}$" if _is_mixed(found) else ""
         mark += f" ({', '.join(row.notes)})" if row.notes else ""
         lines.append(
             " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])
