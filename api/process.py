@@ -106,6 +106,8 @@ def bound(host: str, port: int, option: str = "--port") -> socket.socket:
 def run(serve: Callable[[Settings, int, int | None], None]) -> int:
     """Has `serve` do what the command line says until it is told to stop; the process's exit code, as of `tuner`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a server has its own
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a lost terminal; ignored under `nohup`
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
         serve(*settings_of(sys.argv[1:]))
     except (Usage, Fault) as error:

@@ -82,6 +82,9 @@ class NewStudy(Body):
     timeout: Annotated[float | None, Field(gt=0, le=1e9, description="seconds of one trial")] = None
     deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
+    max_losses: Annotated[
+        int, Field(ge=0, le=1000, description="workers in a row that a trial may lose before it fails; 0: any")
+    ] = 20
     warm_start: Annotated[Name | None, Field(description="a study whose finished trials this one begins with")] = None
     first_default: Annotated[
         bool, Field(description="trial 0 has the technique's published values, not the sampler's")
@@ -315,6 +318,7 @@ class Rules(BaseModel):
     timeout: float | None
     deadline: datetime | None
     max_failures: int
+    max_losses: int
 
 
 class NGramFigures(BaseModel):

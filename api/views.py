@@ -76,6 +76,7 @@ def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
             "timeout": rules.timeout or None,
             "deadline": time_of(rules.deadline),
             "max_failures": rules.max_failures,
+            "max_losses": rules.max_losses,
         },
         "pruner": facts["pruner"],
         "first_default": facts["first_default"],

@@ -3,10 +3,12 @@
     python -m benchmarks.service --workers 16 --trials 500                      # SQLite
     python -m benchmarks.service --workers 16 --trials 500 --postgres           # a PostgreSQL of its own
     python -m benchmarks.service --workers 16 --trials 500 --optuna             # plain Optuna on the same kind of database
-    python -m benchmarks.service --workers 16 --trials 500 --postgres --kill-every 2 --restart-every 15 --freeze-every 7
+    python -m benchmarks.service --workers 16 --trials 500 --postgres --kill-every 2 --restart-every 15 --freeze-every 7 \\
+        --delete-every 2 --broken --namespaces
 
 Prints one JSON object: trials per second, with one worker also what the stub alone takes, the faults injected, the trials lost
-(never over) and done twice. Each trial starts a process that trains nothing (`stub_trainer.py`), for plain Optuna too.
+(never over) and done twice, and the workers that ended by themselves before all was done. Each trial starts a process that
+trains nothing (`stub_trainer.py`), for plain Optuna too.
 """
 
 import argparse
@@ -19,17 +21,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optuna.samplers import RandomSampler
 from sqlalchemy import select
 
 from benchmarks.postgres import Postgres
-from tuner import attempts, space, studies, trainer, worker
+from tuner import attempts, space, studies, trainer, watch, worker
+from tuner import faults as own_faults
 from tuner.database import Database
+from tuner.errors import Clash
 from tuner.specification import Request, Rules
 from tuner.studies import Study
 from tuner.tables import AttemptRow, TrialRow
@@ -60,14 +67,39 @@ class Faults:
     """a worker stands still for longer than its lease, and goes on"""
     restart: float = 0.0
     """kill −9 of the database server, which is down for a second"""
+    delete: float = 0.0
+    """another study is made, and deleted a moment later"""
+    broken: bool = False
+    """two other studies cannot be trained: the sampler of one raises, a file is where the files of the other should be"""
+    namespaces: bool = False
+    """every other worker is in a PID namespace of its own, with this machine's name"""
     counts: Counter[str] = field(default_factory=Counter)
+
+    def due(self) -> list[str]:
+        """Those that happen from time to time."""
+        return [kind for kind in ("kill", "freeze", "restart", "delete") if getattr(self, kind)]
+
+
+APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""begins the command of a process in a PID namespace of its own, which dies with it"""
+
+
+class Raising(RandomSampler):
+    """A sampler that is no good."""
+
+    def sample_independent(self, *_: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
 
 
 class Crew:
-    """Worker processes; one that is killed is replaced."""
+    """Worker processes; one that is killed is replaced.
 
-    def __init__(self, url: str, folder: Path, count: int, behaviour: str) -> None:
-        self.url, self.folder, self.behaviour = url, folder, behaviour
+    Args:
+        apart: whether every other one is in a PID namespace of its own.
+    """
+
+    def __init__(self, url: str, folder: Path, count: int, behaviour: str, apart: bool = False) -> None:
+        self.url, self.folder, self.behaviour, self.apart = url, folder, behaviour, apart
         self.started = 0
         self.processes = [self._start() for _ in range(count)]
 
@@ -75,8 +107,9 @@ class Crew:
         self.started += 1
         log = (self.folder / "workers.log").open("ab")
         with log:
+            work = [sys.executable, "-m", "benchmarks.service", "work", self.url, f"w{self.started}", str(self.folder)]
             return subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.service", "work", self.url, f"w{self.started}", str(self.folder)],
+                [*APART, *work] if self.apart and self.started % 2 else work,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "STUB": json.dumps({"*": self.behaviour})},
@@ -88,15 +121,74 @@ class Crew:
         self.processes[index].wait()
         self.processes[index] = self._start()
 
-    def freeze_one(self) -> "subprocess.Popen[bytes]":
-        chosen = random.choice(self.processes)
-        chosen.send_signal(signal.SIGSTOP)
-        return chosen
+    def freeze_one(self) -> None:
+        """For longer than its lease; it may hold a lock that this process waits for meanwhile."""
+        chosen = random.choice(self.processes).pid
+        inner = Path(f"/proc/{chosen}/task/{chosen}/children").read_text(encoding="utf-8").split()
+        pid = int(inner[0]) if _is_apart(chosen) and inner else chosen
+        _signal(pid, signal.SIGSTOP)
+        threading.Timer(1.5 * LEASE, _signal, (pid, signal.SIGCONT)).start()
+
+    def gone(self) -> int:
+        """How many ended by themselves, and not because all was done."""
+        return sum(process.poll() not in (None, 0) for process in self.processes)
 
     def wait(self) -> None:
         for process in self.processes:
-            process.send_signal(signal.SIGCONT)
             process.wait()
+
+
+def _is_apart(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(APART[0].encode())
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+class Others:
+    """Other studies beside the one that is to be exact.
+
+    Args:
+        broken: whether two are made that cannot be trained.
+    """
+
+    def __init__(self, database: Database, folder: Path, broken: bool) -> None:
+        self.database, self.folder = database, folder
+        self.made, self.deleted = 0, 0
+        self.doomed: list[tuple[float, Study]] = []
+        self.broken = []
+        if broken:
+            self.broken = [self.make("raising", sampler="benchmarks.service:Raising"), self.make("unwritable")]
+            store = Path(self.broken[1].store.address)
+            store.rmdir()
+            store.write_text("no folder", encoding="utf-8")
+
+    def make(self, name: str, **changes: Any) -> Study:
+        """A study of ten trials."""
+        return studies.go_on(self.database, name, request(10, **changes), CORPUS, self.folder / "runs")
+
+    def doom(self) -> None:
+        """Makes a study that is deleted soon, at once or in the middle of a trial."""
+        self.made += 1
+        self.doomed.append((time.monotonic() + random.uniform(0.0, 2.0), self.make(f"doomed-{self.made}")))
+
+    def delete(self) -> None:
+        """Deletes those whose time has come; who has trials under way is stopped, and deleted later."""
+        for due, study in [d for d in self.doomed if time.monotonic() > d[0]]:
+            try:
+                study.delete()
+            except Clash:
+                study.end("stopped", "it is to be deleted")
+            else:
+                self.deleted += 1
+                self.doomed.remove((due, study))
+
+
+def request(trials: int, **changes: Any) -> Request:
+    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
+    return Request(**{**facts, "sampler": "random", "trials": trials, "rules": Rules(max_failures=0), **changes})
 
 
 def work(url: str, name: str, folder: str) -> None:
@@ -107,8 +199,11 @@ def work(url: str, name: str, folder: str) -> None:
         (trainer, "COMMAND", (sys.executable, str(STUB))),
         (attempts, "LEASE_SECONDS", LEASE),
         (worker, "LEASE_SECONDS", LEASE),
-        (worker, "BEAT_SECONDS", BEAT),
+        (watch, "LEASE_SECONDS", LEASE),
+        (watch, "BEAT_SECONDS", BEAT),
+        (own_faults, "LONGEST_SECONDS", LEASE),
         (attempts, "ASK_SECONDS", ASK),
+        (attempts, "RENEWAL_SECONDS", LEASE),
     ]
     for module, name_, value in changes:
         setattr(module, name_, value)
@@ -140,46 +235,48 @@ def run(
 ) -> dict[str, Any]:
     """Has so many worker processes finish a study, injecting faults; what came of it."""
     database = Database(url, create=True, patience=60.0)
-    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
-    request = Request(**facts, sampler=sampler, trials=trials, rules=Rules(max_failures=0))
-    study = studies.go_on(database, "s", request, CORPUS, folder / "runs")
+    study = studies.go_on(database, "s", request(trials, sampler=sampler), CORPUS, folder / "runs")
     random.seed(0)
-    crew = Crew(url, folder, workers, behaviour)
+    others = Others(database, folder, faults.broken)
+    crew = Crew(url, folder, workers, behaviour, faults.namespaces)
     started = time.monotonic()
-    due = {kind: math.inf for kind, seconds in vars(faults).items() if kind != "counts" and seconds}
-    frozen: list[tuple[float, subprocess.Popen[bytes]]] = []
+    due = dict.fromkeys(faults.due(), math.inf)
     while any(process.poll() is None for process in crew.processes):
         now = time.monotonic()
-        if math.inf in due.values() and study.counts().get("complete", 0) > FIRST * trials:
+        done = study.counts().get("complete", 0)
+        if math.inf in due.values() and done > FIRST * trials:
             due = dict.fromkeys(due, now)  # the first of each kind, however fast the machine is
         for kind in [kind for kind, at in due.items() if now >= at]:
             due[kind] = now + getattr(faults, kind) * random.uniform(0.7, 1.3)
-            if study.counts().get("complete", 0) > LAST * trials:
+            if done > LAST * trials:
                 continue
             faults.counts[kind] += 1
             if kind == "kill":
                 crew.kill_one()
             elif kind == "freeze":
-                frozen.append((now + 1.5 * LEASE, crew.freeze_one()))
+                crew.freeze_one()
+            elif kind == "delete":
+                others.doom()
             elif server is not None:
                 server.kill()
                 time.sleep(1.0)
                 server.start()
-        for until, process in [f for f in frozen if now > f[0]]:
-            process.send_signal(signal.SIGCONT)
-            frozen.remove((until, process))
+        others.delete()
         time.sleep(0.05)
     crew.wait()
     seconds = time.monotonic() - started
-    found = {"seconds": seconds, "trials_per_second": trials / seconds, "faults": dict(faults.counts), **_audit(study)}
+    pace = {"seconds": seconds, "trials_per_second": trials / seconds, "faults": dict(faults.counts)}
+    beside = {"deleted": others.deleted, "broken": [each.refresh().state for each in others.broken]}
+    found = {**pace, "workers_gone": crew.gone(), **beside, **_audit(study)}
     database.close()
     return found
 
 
 def _audit(study: Study) -> dict[str, Any]:
     """What the record says: every trial over once, numbers without gaps, and Optuna's the same."""
-    rows = study.database.read(lambda s: s.scalars(select(TrialRow).order_by(TrialRow.number)).all())
-    tried = study.database.read(lambda s: s.scalars(select(AttemptRow)).all())
+    mine = select(TrialRow).where(TrialRow.study == study.name).order_by(TrialRow.number)
+    rows = study.database.read(lambda s: s.scalars(mine).all())
+    tried = study.database.read(lambda s: s.scalars(select(AttemptRow).where(AttemptRow.study == study.name)).all())
     ended = Counter(a.trial for a in tried if a.state == "finished")
     optunas = study.optuna().trials
     first, last = min(r.created_at for r in rows), max(r.ended_at or 0.0 for r in rows)
@@ -279,6 +376,9 @@ def main() -> None:
     parser.add_argument("--kill-every", type=float, default=0.0)
     parser.add_argument("--freeze-every", type=float, default=0.0)
     parser.add_argument("--restart-every", type=float, default=0.0)
+    parser.add_argument("--delete-every", type=float, default=0.0)
+    parser.add_argument("--broken", action="store_true", help="two studies beside it cannot be trained")
+    parser.add_argument("--namespaces", action="store_true", help="every other worker in a PID namespace of its own")
     parser.add_argument("--behaviour", default="train", help="of the stub trainer")
     parser.add_argument("--sampler", default="random")
     arguments = parser.parse_args()
@@ -289,9 +389,19 @@ def main() -> None:
         if arguments.optuna:
             found = optunas(url, folder, arguments.workers, arguments.trials)
         else:
-            faults = Faults(arguments.kill_every, arguments.freeze_every, arguments.restart_every)
+            injected = Faults(
+                arguments.kill_every, arguments.freeze_every, arguments.restart_every, arguments.delete_every,
+                arguments.broken, arguments.namespaces,
+            )  # fmt: skip
             found = run(
-                url, folder, arguments.workers, arguments.trials, faults, server, arguments.behaviour, arguments.sampler
+                url,
+                folder,
+                arguments.workers,
+                arguments.trials,
+                injected,
+                server,
+                arguments.behaviour,
+                arguments.sampler,
             )
             if arguments.workers == 1:
                 found["stub_seconds"] = stub_seconds(folder, arguments.behaviour)

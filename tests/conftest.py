@@ -19,7 +19,7 @@ from stub_study import STUB, Make
 from benchmarks.browser import launch
 from benchmarks.postgres import Postgres
 from trainers.options import ModelOptions
-from tuner import trainer, worker
+from tuner import trainer, watch
 from tuner.database import Database
 
 torch.set_num_threads(1)
@@ -68,7 +68,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is trained: the stub trainer stands in."""
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     monkeypatch.delenv("STUB", raising=False)
-    monkeypatch.setattr(worker, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ BAD = [
     ({"sampler": "os:system"}, "sampler", "pattern"),
     ({"sampler": "nix"}, "sampler", "is unknown"),
     ({"sampler_options": {"nix": 1}}, "sampler_options.nix", "has no option"),
+    ({"sampler": "tpe", "sampler_options": {"n_ei_candidates": -5}}, "sampler_options.n_ei_candidates", "refuses"),
     ({"pruner": "nix"}, "pruner", "is unknown"),
     ({"fixed": {"r": 99}}, "fixed.r", "must be 1 to 30"),
     ({"objective": "nll,rate", "stop_when": 1}, "stop_when", "leave it out with objective nll,rate"),

@@ -13,8 +13,14 @@ from tuner import attempts as attempts_module
 from tuner import inventory
 from tuner.attempts import Attempts, LeaseLost
 from tuner.database import Database
+from tuner.process import PLACE
 from tuner.tables import EpochRow, StudyRow, TrialRow, WorkerRow
 from tuner.worker import Worker
+
+
+class Died(BaseException):
+    """The worker is gone in the middle of whatever it did."""
+
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -75,7 +81,7 @@ def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, mak
     study = make(1)
     with Worker(database, "w", tmp_path, deaf):
         claim = Attempts(study, "w").claim()
-        database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1")))
+        database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1:{PLACE}")))
         assert [w["state"] for w in inventory.workers(database)] == ["lost"]
         again = Attempts(study, "other").claim()
     assert claim is not None
@@ -89,11 +95,11 @@ def test_a_crash_before_the_end_counts_the_trial_once(
     study = make(2)
 
     def crash(*_: object, **__: object) -> None:
-        raise MemoryError("the worker dies here")
+        raise Died
 
     with monkeypatch.context() as patched:
         patched.setattr(Attempts, "finish", crash)
-        with pytest.raises(MemoryError):
+        with pytest.raises(Died):
             run(study)
     expire(database)
     assert states(study) == ["waiting"]
@@ -110,11 +116,11 @@ def test_a_crash_in_the_middle_of_asking_leaves_no_hole(
     study = make(2)
 
     def crash(*_: object) -> None:
-        raise MemoryError("the worker dies here")
+        raise Died
 
     with monkeypatch.context() as patched:
         patched.setattr(optuna.trial.Trial, "_suggest", crash)
-        with pytest.raises(MemoryError):
+        with pytest.raises(Died):
             run(study)
     assert study.trials() == []
     run(study)

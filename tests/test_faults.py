@@ -3,17 +3,18 @@
 `python -m benchmarks.service` does the same at full size.
 """
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks.postgres import Postgres
-from benchmarks.service import Faults, run
+from benchmarks.service import APART, Faults, run
 from tuner import attempts as attempts_module
 from tuner.attempts import Attempts
 from tuner.database import Database
 
-EXACT = {"gaps": False, "lost": 0, "done_twice": 0, "differs_from_optunas_record": False}
+EXACT = {"gaps": False, "lost": 0, "done_twice": 0, "differs_from_optunas_record": False, "workers_gone": 0}
 
 
 def exact(found: dict[str, object], trials: int) -> None:
@@ -28,6 +29,33 @@ def test_workers_that_are_killed_and_frozen_lose_nothing(url: str, tmp_path: Pat
     found = run(url, tmp_path, 4, 24, faults, behaviour="sleep 0.3")
     exact(found, 24)
     assert min(faults.counts["kill"], faults.counts["freeze"]) >= 1
+
+
+@pytest.fixture
+def namespaces() -> None:
+    """Skips where nobody may make a PID namespace."""
+    try:
+        subprocess.run([*APART, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine lets this user make no PID namespace ({error})")
+
+
+@pytest.mark.usefixtures("namespaces")
+@pytest.mark.timeout(600)
+def test_workers_of_one_host_name_in_two_pid_namespaces_leave_each_other_alone(url: str, tmp_path: Path) -> None:
+    found = run(url, tmp_path, 2, 6, Faults(namespaces=True), behaviour="sleep 1")
+    exact(found, 6)
+    assert found["attempts"] == 6
+
+
+@pytest.mark.usefixtures("namespaces")
+@pytest.mark.timeout(600)
+def test_what_befalls_other_studies_and_other_workers_costs_this_study_nothing(url: str, tmp_path: Path) -> None:
+    faults = Faults(kill=2.0, freeze=4.0, delete=0.5, broken=True, namespaces=True)
+    found = run(url, tmp_path, 4, 24, faults, behaviour="sleep 0.3")
+    exact(found, 24)
+    assert found["broken"] == ["broken", "broken"]
+    assert found["deleted"] == faults.counts["delete"] >= 1
 
 
 @pytest.mark.timeout(600)

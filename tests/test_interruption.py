@@ -49,19 +49,27 @@ def test_a_full_disk_ends_a_run_and_it_goes_on_afterwards(tmp_path: Path) -> Non
     run(*arguments, cwd=tmp_path)
 
 
-def test_artifacts_that_cannot_be_written_stop_the_study_and_it_goes_on_afterwards(tmp_path: Path) -> None:
+def test_a_study_whose_files_cannot_be_written_waits_says_so_and_goes_on_afterwards(tmp_path: Path) -> None:
     process = begin(tmp_path)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=DEADLINE)
     (folder,) = tmp_path.glob("runs/s-*")
     shutil.move(folder / "0000", folder / "aside")
     (folder / "0000").write_text("no folder")
-    said = run(*launch(epochs=24), cwd=tmp_path, code=1).stderr
-    assert "trial 0 stopped: its files cannot be written" in said
+    process = subprocess.Popen(
+        command(*launch("--json", epochs=24)), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "study s: its files cannot be written to" not in (line := process.stderr.readline()):
+        assert line, "it ended without a word"
+    assert "It is tried again in " in line
+    (study,) = json.loads(run("studies", "--json", cwd=tmp_path).stdout)
+    assert study["state"] == "active"
+    assert study["why"].startswith("waiting after a fault (1 in a row")
     (folder / "0000").unlink()
     shutil.move(folder / "aside", folder / "0000")
-    study = json.loads(run(*launch("--json", epochs=24), cwd=tmp_path).stdout)
-    assert [t["state"] for t in study["trials"]] == ["complete", "complete"]
+    out, _ = process.communicate(timeout=DEADLINE)
+    assert [t["state"] for t in json.loads(out)["trials"]] == ["complete", "complete"]
 
 
 def test_stop_resume_and_delete_from_another_process(tmp_path: Path) -> None:
@@ -113,3 +121,29 @@ def test_sigterm_is_obeyed_like_ctrl_c(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     assert "stopped: 0 of 2 trials are done" in said
+
+
+def test_a_lost_terminal_is_an_orderly_stop(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    process.send_signal(signal.SIGHUP)
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "stopped: 0 of 2 trials are done" in said
+    (trial,) = json.loads(run("trials", "s", "--json", cwd=tmp_path).stdout)
+    assert (trial["state"], trial["reason"], trial["message"]) == ("waiting", "user", "its terminal was closed.")
+
+
+def test_under_nohup_a_lost_terminal_is_nothing(tmp_path: Path) -> None:
+    run("database", "upgrade", cwd=tmp_path)
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command("worker", "--name", "w")],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + DEADLINE
+    while not json.loads(run("workers", "--json", cwd=tmp_path).stdout):
+        assert time.monotonic() < until
+    process.send_signal(signal.SIGHUP)
+    process.terminate()
+    _, said = process.communicate(timeout=DEADLINE)
+    assert "tuner: this machine was told to stop." in said
+    assert process.returncode == 0

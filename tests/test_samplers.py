@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from tuner import samplers
 from tuner.errors import Usage
 from tuner.samplers.grid import values
+from tuner.samplers.rehearsal import rehearse
 
 SPACE: dict[str, BaseDistribution] = {
     "r": FloatDistribution(1, 30),
@@ -97,3 +98,46 @@ def test_options_reach_the_sampler() -> None:
     made = samplers.create("gp-mcmc", {"samples": 20, "burn_in": 7}, 3, 5, SPACE)
     assert (made.samples, made.burn_in, made.seed, made.inference) == (20, 7, 3, "mcmc")  # type: ignore[attr-defined]
     assert isinstance(samplers.create("gp-map", {}, 0, 0, SPACE), BaseSampler)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "option"),
+    [
+        ("tpe", {"n_ei_candidates": -5}, "n_ei_candidates"),
+        ("tpe", {"n_startup_trials": 6, "gamma": "abc"}, "gamma"),
+        ("tpe", {"n_startup_trials": -3, "weights": 1}, "weights"),
+        ("gp", {"n_startup_trials": "x"}, "n_startup_trials"),
+        ("gp-map", {"n_startup": "x"}, "n_startup"),
+        ("cmaes", {"n_startup_trials": 100, "popsize": "many"}, "popsize"),
+        ("tpe", {"n_ei_candidates": 10**15}, "n_ei_candidates"),
+        ("random", {"n": 1}, "n"),
+    ],
+)
+def test_options_that_no_trial_can_be_proposed_with_are_refused_by_name(
+    name: str, options: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(Usage, match=rf"sampler '{name}'.*{option}") as refused:
+        rehearse(name, options, SPACE, ["minimize"])
+    assert refused.value.field == f"sampler_options.{option}"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("tpe", {"n_startup_trials": 1000, "n_ei_candidates": 10, "multivariate": False}),
+        ("gp-mcmc", {"samples": 3, "burn_in": 10, "leapfrog": 5}),
+        ("grid", {"points": 3}),
+        ("nsga2", {"population_size": 20, "mutation_prob": 0.1}),
+        ("cmaes", {"sigma0": 0.2}),
+        ("qmc", {"scramble": False}),
+        ("test_samplers:Own", {}),
+    ],
+)
+def test_good_options_pass_the_rehearsal(name: str, options: dict[str, Any]) -> None:
+    directions = ["minimize", "maximize"] if name in ("tpe", "nsga2") else ["minimize"]
+    rehearse(name, options, SPACE, directions)
+
+
+def test_a_grid_too_large_for_memory_is_refused_before_it_is_made() -> None:
+    with pytest.raises(Usage, match=r"points = 300 makes a grid of 1,260,000 combinations, and 100,000 are allowed"):
+        samplers.create("grid", {"points": 300}, 0, 0, SPACE)

@@ -1,5 +1,6 @@
 """A worker's life with a stub trainer: faults, limits, what is handed back and what is left behind."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,16 +15,21 @@ from sqlalchemy import update
 from stub_study import Make, attempts_of, behave, deaf, expire, run, starts, states
 
 from tuner import attempts as attempts_module
-from tuner import inventory, studies
+from tuner import inventory, publishing, studies, watch
 from tuner import worker as worker_module
 from tuner.attempts import Attempts, Claim
 from tuner.database import Database
-from tuner.errors import Fault, Interrupted, Usage
-from tuner.process import HOST, is_alive, process_mark
+from tuner.errors import Interrupted, Usage
+from tuner.process import HOST, PLACE, is_dead, is_here, process_mark
 from tuner.pruners import PRUNERS
 from tuner.specification import Rules
 from tuner.tables import StudyRow, WorkerRow
 from tuner.worker import Slot, Worker
+
+
+class Died(BaseException):
+    """The worker is gone in the middle of whatever it did."""
+
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -89,20 +95,6 @@ def test_a_trial_that_gets_no_further_fails_after_so_many_tries(
     first, second = study.trials()
     assert (first.state, first.reason, second.state) == ("failed", reason, "complete")
     assert [a.trial for a in attempts_of(database)] == [0] * tries + [1]
-
-
-@pytest.mark.parametrize("reason", ["disk", "input"])
-def test_a_broken_set_up_stops_the_worker_and_keeps_the_trial(
-    make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
-) -> None:
-    behave(monkeypatch, t1=reason)
-    study = make()
-    with pytest.raises(Fault, match=f"trial 1 stopped: told to end with {reason}"):
-        run(study)
-    assert states(study) == ["complete", "waiting"]
-    behave(monkeypatch)
-    run(study)
-    assert states(study) == ["complete"] * 3
 
 
 def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +167,7 @@ def test_a_stopped_study_hands_back_what_is_under_way_and_can_go_on(
 def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(watch, "STOP_SECONDS", 0.3)
     behave(monkeypatch, t0="hang")
     study = make(2, rules=Rules(timeout=1.0))
     run(study)
@@ -184,8 +176,8 @@ def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
 
 
 def test_a_trainer_without_a_word_counts_as_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.1)
-    monkeypatch.setattr(worker_module, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SILENCE_SECONDS", 1.0)
     behave(monkeypatch, t0="hang")
     study = make(1)
     run(study)
@@ -217,35 +209,54 @@ def test_a_lease_is_kept_while_the_trainer_is_silent(
     assert states(study) == ["complete"]
 
 
-def test_a_name_in_use_is_refused(database: Database, tmp_path: Path) -> None:
+def test_a_name_in_use_is_refused(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "ENTER_SECONDS", 0.01)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         with Worker(database, "w", tmp_path, deaf):
             mark = process_mark(process.pid)
             database.run(lambda s: s.execute(update(WorkerRow).values(process=mark)))
             with pytest.raises(Usage, match=f"worker 'w' is at work on {HOST} .*another --name"):
                 Worker(database, "w", tmp_path, deaf).__enter__()
-            database.run(lambda s: s.execute(update(WorkerRow).values(host="elsewhere")))
+            elsewhere = {"host": "elsewhere", "process": f"{process.pid}:1:another"}
+            database.run(lambda s: s.execute(update(WorkerRow).values(elsewhere)))
+
+            def speak(sentence: str) -> None:
+                assert "worker 'w' was at work on elsewhere just now" in sentence
+                database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=WorkerRow.seen_at + 0.1)))
+
             with pytest.raises(Usage, match="worker 'w' is at work on elsewhere"):
-                Worker(database, "w", tmp_path, deaf).__enter__()
-            database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=1.0)))
-            Worker(database, "w", tmp_path, deaf).__enter__()  # without a word for long
+                Worker(database, "w", tmp_path, deaf, warn=speak).__enter__()
+
+            def fall_silent(sentence: str) -> None:
+                database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=1.0)))
+
+            Worker(database, "w", tmp_path, deaf, warn=fall_silent).__enter__()
         process.communicate(b"\n")
 
 
 def test_a_process_number_used_again_is_another_process() -> None:
     mark = process_mark(os.getpid())
-    assert is_alive(mark)
-    assert not is_alive(f"{os.getpid()}:1")
-    assert not is_alive(f"{2**22 + 1}:1")
+    assert is_here(mark)
+    assert not is_dead(mark)
+    assert is_dead(f"{os.getpid()}:1:{PLACE}")
+    assert is_dead(f"{2**22 + 1}:1:{PLACE}")
+    for elsewhere in (f"{2**22 + 1}:1:another", f"{2**22 + 1}:1", f"{2**22 + 1}", "0", "", "x:1:" + PLACE):
+        assert not is_dead(elsewhere)
 
 
 def test_what_a_killed_worker_of_this_machine_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
     live, dead = process_mark(os.getpid()), f"{2**22 + 1}:1"
-    for name, owner in (("dead", f"{HOST} {dead}"), ("live", f"{HOST} {live}"), ("elsewhere", f"other {dead}")):
+    facts = {"study": "s", "created_at": 1.0, "trial": 0}
+    owners = {"dead": f"{dead}:{PLACE}", "live": live, "elsewhere": f"{dead}:other", "forgotten": f"{dead}:other"}
+    for name, process in owners.items():
         (tmp_path / f"s-0000-{name}").mkdir()
-        (tmp_path / f"s-0000-{name}" / "owner").write_text(owner)
+        (tmp_path / f"s-0000-{name}" / "owner").write_text(json.dumps({"process": process, **facts}))
+    (tmp_path / "s-0000-old").mkdir()
+    (tmp_path / "s-0000-old" / "owner").write_text(f"{HOST} {dead}")  # as an older program wrote it
+    os.utime(tmp_path / "s-0000-forgotten" / "owner", (1.0, 1.0))
     with Worker(database, "w", tmp_path, deaf):
-        assert {f.name for f in tmp_path.iterdir() if f.name.startswith("s-")} == {"s-0000-live", "s-0000-elsewhere"}
+        left = {f.name.removeprefix("s-0000-") for f in tmp_path.iterdir() if f.name.startswith("s-")}
+    assert left == {"live", "elsewhere", "old"}
 
 
 def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_name(
@@ -266,14 +277,14 @@ def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_nam
 def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
     database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(publishing, "PUBLISH_SECONDS", 0.0)
     study = make(1)
 
     def die(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
         if event == "epoch":
-            raise MemoryError("the worker dies here")
+            raise Died
 
-    with pytest.raises(MemoryError):
+    with pytest.raises(Died):
         run(study, die)
     expire(database)
     run(study)

@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ class Store:
                     self._put(folder / name, f"{generation}/{name}")
                     copy = folder / name if not self.local else Path(self.address, generation, name)
                     manifest[name] = {"sha256": _digest(copy), "bytes": copy.stat().st_size}
-            self._write(f"{generation}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+            self.write(f"{generation}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
         except BaseException:
             with suppress(OSError):
                 self.delete(generation)
@@ -129,7 +129,7 @@ class Store:
             with suppress(FileNotFoundError):
                 shutil.rmtree(Path(self.address, path))
         else:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), _reached():
                 self.files.rm(f"{self.root}/{path}".rstrip("/"), recursive=True)
 
     def keep(self, trial: str, generation: str) -> None:
@@ -144,16 +144,18 @@ class Store:
             here = Path(self.address, path)
             return [entry.name for entry in here.iterdir()] if here.is_dir() else []
         try:
-            return [
-                str(found).rstrip("/").rpartition("/")[2]
-                for found in self.files.ls(f"{self.root}/{path}", detail=False)
-            ]
+            with _reached():
+                return [
+                    str(found).rstrip("/").rpartition("/")[2]
+                    for found in self.files.ls(f"{self.root}/{path}", detail=False)
+                ]
         except FileNotFoundError:
             return []
 
     def _put(self, file: Path, key: str) -> None:
         if not self.local:
-            self.files.put_file(str(file), f"{self.root}/{key}")
+            with _reached():
+                self.files.put_file(str(file), f"{self.root}/{key}")
             return
         target = Path(self.address, key)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -166,11 +168,22 @@ class Store:
         if self.local:
             shutil.copyfile(Path(self.address, key), file)
         else:
-            self.files.get_file(f"{self.root}/{key}", str(file))
+            with _reached():
+                self.files.get_file(f"{self.root}/{key}", str(file))
 
-    def _write(self, key: str, content: bytes) -> None:
+    def is_there(self) -> bool:
+        """Whether the study's folder exists; a store of objects has no folders."""
+        return not self.local or Path(self.address).is_dir()
+
+    def write(self, key: str, content: bytes) -> None:
+        """A small file, whole or not at all.
+
+        Raises:
+            OSError: if the store cannot be written.
+        """
         if not self.local:
-            self.files.pipe_file(f"{self.root}/{key}", content)
+            with _reached():
+                self.files.pipe_file(f"{self.root}/{key}", content)
             return
         target = Path(self.address, key)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +197,20 @@ class Store:
     def _read(self, key: str) -> bytes:
         if self.local:
             return Path(self.address, key).read_bytes()
-        content: bytes = self.files.cat_file(f"{self.root}/{key}")
+        with _reached():
+            content: bytes = self.files.cat_file(f"{self.root}/{key}")
         return content
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Makes an OSError of whatever a store's package raises when the store cannot be reached, or lets nobody in."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _empty(folder: Path) -> None:

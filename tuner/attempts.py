@@ -15,12 +15,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tuner import samplers
+from tuner import faults, samplers
+from tuner.errors import Fault
 from tuner.history import History, record
-from tuner.process import HOST, is_alive
+from tuner.process import HOST, is_dead
+from tuner.specification import Rules
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.trials import STRUCK
 
@@ -39,7 +41,7 @@ RETRIES: dict[str, int | None] = {
     "error": 0,
     "timeout": 0,
     "oom": 1,  # a neighbour on the card may have had the memory
-    "lost": 2,  # killed, hung, or its worker's lease ran out: a machine's fault until it happens again and again
+    "lost": 2,  # killed or hung: a machine's fault until it happens again and again; a lost worker is counted apart
     "preempted": None,
     "user": None,
     "disk": None,
@@ -47,7 +49,10 @@ RETRIES: dict[str, int | None] = {
 }
 """how often in a row a trial is tried again after an attempt that ended so and saw no new epoch; None: without limit"""
 SETUP_FAULTS = ("disk", "input")
-"""reasons that would end every trial on this machine: the worker gives up"""
+"""reasons that would end every trial of the study here: it waits (`tuner.faults`)"""
+ABANDONED = "its worker ended without a word, or stood still."
+RENEWAL_SECONDS = 15.0
+"""after the database was away, in which workers that live have renewed their leases again"""
 
 
 class Found(Enum):
@@ -144,16 +149,18 @@ class Attempts:
         now = self.database.clock(session)
         if not self._is_active(session, now):
             return Found.NOTHING
-        abandoned = or_(TrialRow.lease_until < now, TrialRow.worker.in_(gone))
-        free = or_(TrialRow.state == "waiting", and_(TrialRow.state == "running", abandoned))
+        abandoned = or_(TrialRow.lease_until < self._lapsed(now), TrialRow.worker.in_(gone))
+        ready = and_(TrialRow.state == "waiting", TrialRow.wait_until <= now)
+        free = or_(ready, and_(TrialRow.state == "running", abandoned))
         own_first = case((TrialRow.worker == self.worker, 0), else_=1)
         query = select(TrialRow).where(mine, TrialRow.state.in_(("waiting", "running")), free)
         query = query.order_by(own_first, TrialRow.number).limit(1).with_for_update(skip_locked=True)
         row = session.scalars(query).first()
         if row is not None:
             if row.state == "running":
-                self._close(session, row, "lost", "lost", "its worker ended without a word, or stood still.", now)
-            return Found.AGAIN if row.state == "failed" else self._begin(session, row, token, now)
+                self._abandon(session, row, now)
+            is_ready = row.state == "waiting" and row.wait_until <= now
+            return self._begin(session, row, token, now) if is_ready else Found.AGAIN
         # Not waited for: many who queued for the row would keep whoever asks, and every epoch's report, from it.
         locked = (
             select(StudyRow).where(StudyRow.name == self.study.name).with_for_update(skip_locked=True, key_share=True)
@@ -169,9 +176,13 @@ class Attempts:
         return Found.RIGHT
 
     def _gone(self) -> list[str]:
-        """Workers of this machine whose process does not exist any more: their leases need not be waited for."""
-        query = select(WorkerRow.name, WorkerRow.process).where(WorkerRow.host == HOST, WorkerRow.state == "training")
-        return [name for name, process in self.database.read(lambda s: s.execute(query).all()) if not is_alive(process)]
+        """Workers whose process is known to have ended: their leases need not be waited for."""
+        query = select(WorkerRow.name, WorkerRow.process).where(WorkerRow.state == "training")
+        return [name for name, process in self.database.read(lambda s: s.execute(query).all()) if is_dead(process)]
+
+    def _lapsed(self, now: float) -> float:
+        """A lease that ended before is over; none is just after the database was away, when nobody could renew his."""
+        return now if time.monotonic() > self.database.back_at + RENEWAL_SECONDS else 1.0
 
     def _is_active(self, session: Session, now: float) -> bool:
         return self._end_of(session, now) is None
@@ -179,7 +190,10 @@ class Attempts:
     def _end_of(self, session: Session, now: float) -> str | None:
         """Why the study is over; None while it is active. Reads no more of it than this takes: each beat of each worker asks."""
         mine = StudyRow.name == self.study.name
-        state, why, rules = session.execute(select(StudyRow.state, StudyRow.why, StudyRow.rules).where(mine)).one()
+        row = session.execute(select(StudyRow.state, StudyRow.why, StudyRow.rules).where(mine)).first()
+        if row is None:
+            return "the study was deleted"
+        state, why, rules = row
         if state != "active":
             return why or "the study was stopped"
         deadline = rules.get("deadline")
@@ -237,10 +251,13 @@ class Attempts:
                 self._give_back(token)
                 return None
             params, notes, study_notes = self._history.ask(number)
-        except BaseException:
+        except BaseException as error:
             self._history = None
             self._give_back(token)
-            raise
+            if isinstance(error, DBAPIError) or not isinstance(error, (Exception, SystemExit)):
+                raise
+            sampler = self.study.specification["sampler"]
+            raise Fault(f"sampler {sampler!r} failed ({faults.sentence(error).rstrip('.')}).") from error
 
         def insert(session: Session) -> Claim | None:
             there = session.get(TrialRow, (self.study.name, number))
@@ -346,7 +363,7 @@ class Attempts:
             before = session.execute(select(func.max(EpochRow.epoch)).where(*mine)).scalar() or 0
             renewed: dict[str, Any] = {"lease_until": self.database.clock(session) + LEASE_SECONDS}
             if any(figures["epoch"] > before for figures in epochs):
-                renewed["losses"] = 0
+                renewed |= {"losses": 0, "abandoned": 0}
             self._change(session, claim, **renewed)
             revision = revise(session, claim.study)
             for figures in epochs:
@@ -380,11 +397,14 @@ class Attempts:
                 row.state, row.ended_at = state, now
                 for key, value in found.items():
                     setattr(row, key, value)
+                faults.clear(session, claim.study)
                 row.revision = revise(session, claim.study)
 
         self.database.run(end)
 
-    def fail(self, claim: Claim, reason: str, message: str, artifacts: str | None = None) -> bool:
+    def fail(
+        self, claim: Claim, reason: str, message: str, artifacts: str | None = None, patience: float | None = None
+    ) -> bool:
         """Ends the attempt for one of `RETRIES`' reasons, with the files it leaves; returns whether the trial has failed with it,
         or waits for another attempt.
 
@@ -401,7 +421,7 @@ class Attempts:
                 return row.state == "failed"
             return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
 
-        return self.database.run(end)
+        return self.database.run(end, patience)
 
     def _held(self, session: Session, claim: Claim, ended: str) -> TrialRow | None:
         """The claim's trial, locked; None if its attempt has ended so already: the word of it was lost with the connection."""
@@ -416,20 +436,36 @@ class Attempts:
 
     def _close(self, session: Session, row: TrialRow, ended: str, reason: str, message: str, now: float) -> None:
         """Ends a trial's attempt without a result, and the trial itself when it may not be tried again."""
-        # A worker that stood still is not known to have worked longer than its lease.
-        self._end(session, row, ended, reason, message, min(now, row.lease_until))
+        self._end(session, row, ended, reason, message, now)
         retries = RETRIES[reason]
         row.losses += retries is not None
-        row.reason, row.message = reason, message
         row.state = "waiting" if retries is None or row.losses <= retries else "failed"
+        self._left(session, row, reason, message, now)
+
+    def _abandon(self, session: Session, row: TrialRow, now: float) -> None:
+        """Ends an attempt whose worker is lost: not the trial's fault, which waits, longer each time, and fails after many."""
+        self._end(session, row, "lost", "lost", ABANDONED, now)
+        row.abandoned += 1
+        row.wait_until = now + faults.pause(row.abandoned - 1)
+        limit = session.get_one(StudyRow, row.study).rules.get("max_losses", Rules.max_losses)
+        row.state = "failed" if limit and row.abandoned >= limit else "waiting"
+        many = f"{row.abandoned} workers in a row were lost with it before a new epoch (--max-losses {limit})."
+        self._left(session, row, "lost", many if row.state == "failed" else ABANDONED, now)
+
+    def _left(self, session: Session, row: TrialRow, reason: str, message: str, now: float) -> None:
+        """What a trial says that is left without a result, and what follows for its study if it has failed."""
+        row.reason, row.message = reason, message
         if row.state == "failed":
             row.ended_at = now
+            faults.clear(session, row.study)
             self._stop_if_broken(session, row)
         row.revision = revise(session, row.study)
 
     def _end(
         self, session: Session, row: TrialRow, state: str, reason: str | None, message: str | None, now: float
     ) -> None:
+        if state != "finished":  # a worker that stood still is not known to have worked longer than its lease
+            now = min(now, row.lease_until)
         ending = {"state": state, "reason": reason, "message": message, "ended_at": now}
         session.execute(update(AttemptRow).where(AttemptRow.token == row.token).values(**ending))
         idle = {"state": "idle", "study": None, "trial": None, "trials": WorkerRow.trials + 1, "seen_at": now}

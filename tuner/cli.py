@@ -36,15 +36,24 @@ app.add_typer(results)
 app.add_typer(reading, name="corpora")
 
 
+STOPS = {
+    signal.SIGINT: Interrupted().why,
+    signal.SIGTERM: ("preempted", "this machine was told to stop."),
+    signal.SIGHUP: ("user", "its terminal was closed."),
+}
+"""signals, and why each ends what is under way"""
+
+
 def _interrupt(number: int, _frame: object) -> NoReturn:
-    raise Interrupted() if number == signal.SIGINT else Interrupted("preempted", "this machine was told to stop.")
+    raise Interrupted(*STOPS[signal.Signals(number)])
 
 
 def main() -> None:
     """Runs a command; a user's mistake ends in one sentence and exit code 2, the world's in one and 1."""
     processors.take_one_thread()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a preempted machine stops like Ctrl-C: in order
-        signal.signal(number, _interrupt)
+    for number in STOPS:  # a preempted machine, or a lost terminal, stops like Ctrl-C: in order
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # else `nohup`
+            signal.signal(number, _interrupt)
     try:
         server, arguments = online.address_in(sys.argv[1:])
         if server is None:

@@ -79,7 +79,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
             def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
                 progress(event, claim.number, facts)
 
-            local.run(study.database, None, places, runs / "work", listen, lambda worker: worker.run(study))
+            local.run(study.database, None, places, runs / "work", listen, lambda worker: worker.run(study), say)
     except Interrupted:
         counts = study.counts()
         finished = sum(counts.get(state, 0) for state in OVER)
@@ -202,9 +202,13 @@ def worker(
             with one_at_a_time:
                 say(log_line(event, claim, facts, log_format == "json"))
 
+        def warn(sentence: str) -> None:
+            with one_at_a_time:
+                say(line({"event": "warning", "message": sentence}, log_format == "json"))
+
         try:
             serve = partial(Worker.serve, names=wanted, wait=not exit_when_idle)
-            local.run(there, name, places, runs / "work", listen, serve)
+            local.run(there, name, places, runs / "work", listen, serve, warn)
         except Interrupted as interrupted:
             say(f"tuner: {interrupted.why[1]} What was under way is handed back with its checkpoint.")
 
@@ -214,17 +218,16 @@ def log_line(event: str, claim: "Claim", facts: Mapping[str, Any], as_json: bool
     shown = {key: value for key, value in facts.items() if key not in ("event", "metrics")}
     if event == "complete" and "metrics" in facts:
         shown = {key: facts["metrics"][key] for key in ("nll", "ppl", "rate")}
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "event": event,
-        "study": claim.study,
-        "trial": claim.number,
-        "attempt": claim.attempt,
-        **shown,
-    }
+    about = {"event": event, "study": claim.study, "trial": claim.number, "attempt": claim.attempt}
+    return line({**about, **shown}, as_json)
+
+
+def line(facts: Mapping[str, Any], as_json: bool) -> str:
+    """A line of a worker's log, with the time."""
+    dated = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
     if as_json:
-        return json.dumps(line, ensure_ascii=False, default=str)
-    return " ".join(f"{key}={_logged(value)}" for key, value in line.items())
+        return json.dumps(dated, ensure_ascii=False, default=str)
+    return " ".join(f"{key}={_logged(value)}" for key, value in dated.items())
 
 
 def _logged(value: object) -> str:
@@ -244,10 +247,10 @@ def workers(
 ) -> None:
     """List the workers: what each does, and when it was last heard of."""
     from tuner import inventory, report
-    from tuner.process import HOST
+    from tuner.process import HOST, is_here
 
     with opened(database) as there:
-        found = [w for w in inventory.workers(there) if not here or w["host"] == HOST]
+        found = [w for w in inventory.workers(there) if not here or is_here(w["process"])]
     if here and all(w["state"] in ("gone", "lost") for w in found):
         raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:

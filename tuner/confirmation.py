@@ -4,6 +4,7 @@ A confirmation is a study like any other, with nothing left to tune: the same wo
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tuner import samplers
@@ -12,7 +13,6 @@ from tuner.errors import Usage
 from tuner.inventory import all_studies
 from tuner.launch import Proposal
 from tuner.space import Value
-from tuner.specification import Rules
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
 
@@ -61,7 +61,7 @@ def proposal(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value
         seed=samplers.derive(facts["seed"], trial.number, "confirm"),
         objective="melbo" if facts["objective"] == "melbo" else "nll",
         fixed={**facts["fixed"], **trial.params, **JUDGED, **settings},
-        rules=Rules(timeout=study.rules.timeout, max_failures=study.rules.max_failures),
+        rules=replace(study.rules, deadline=None),
         confirms={"study": study.name, "trial": trial.number, "params": trial.params},
     )
 

@@ -82,6 +82,10 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="E
 TimeoutOption = Annotated[
     str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
 ]
+MaxLossesOption = Annotated[
+    int,
+    typer.Option("--max-losses", min=0, help="Workers in a row that a trial may lose before it fails (0: any)."),
+]
 SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")]
 OriginOption = Annotated[
     str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")

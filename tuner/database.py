@@ -5,6 +5,7 @@ Optuna's tables follow ours (`tuner.history`): Optuna writes each value in a tra
 """
 
 import logging
+import math
 import random
 import sqlite3
 import threading
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
 """Alembic's default, `alembic_version`, is Optuna's in the same database"""
-SCHEMA = "0004"
+SCHEMA = "0005"
 """this program's; the newest of `tuner.migrations.versions`"""
 BUSY_SECONDS = 30
 POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}
@@ -39,7 +40,17 @@ RETRY_SECONDS = 0.2
 """before a transaction that lost its connection is tried again; doubled up to `RETRY_LIMIT` each time"""
 RETRY_LIMIT = 10.0
 PATIENCE = 900.0
-"""how long a worker waits for a database server that has gone; its training goes on meanwhile"""
+"""how long a worker waits for a database that cannot be used; its training goes on meanwhile"""
+SLOW_SECONDS = 5.0
+"""a transaction that took longer was kept waiting, and so were others' renewals of their leases"""
+SQLITE_CAUSES = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+)
+"""what SQLite's file may suffer for a while: a backup's lock, a full disk"""
 NETWORK_FILE_SYSTEMS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs",
      "fuse.glusterfs", "fuse.sshfs", "fuse.ceph", "fuse.s3fs")
@@ -89,9 +100,11 @@ def _immediate(engine: sqlalchemy.Engine) -> None:
 
 
 def _has_gone(error: BaseException) -> bool:
-    """Whether the transaction failed for the connection's sake, or lost a race that is not its fault, and may be tried again."""
+    """Whether the transaction failed for the database's sake, or lost a race that is not its fault, and may be tried again."""
     if not isinstance(error, DBAPIError):
         return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in SQLITE_CAUSES
     state = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated or state in ("40001", "40P01"):  # serialization failure, deadlock
         return True
@@ -106,7 +119,7 @@ class Database:
     Args:
         url: sqlite:///FILE, or postgresql://…
         create: makes one that is not there yet.
-        patience: seconds for which a transaction is tried again while the server cannot be reached.
+        patience: seconds for which a transaction is tried again while the database cannot be reached or written.
         upgrade: upgrades an older one; SQLite's, which one machine has to itself, always is.
 
     Raises:
@@ -116,6 +129,10 @@ class Database:
 
     def __init__(self, url: str, create: bool = False, patience: float = 0.0, upgrade: bool = False) -> None:
         self.url, self.patience = url, patience
+        self.back_at = -math.inf
+        """by `time.monotonic`, when a transaction last went through that had been kept waiting"""
+        self._file: tuple[Path, int, int] | None = None
+        """SQLite's: its place, and which file it is"""
         options: dict[str, Any] = {}
         try:
             parsed = sqlalchemy.make_url(url)
@@ -155,6 +172,8 @@ class Database:
                 assert driver is not None
                 connection.rollback()
                 driver.execute("PRAGMA journal_mode = WAL")
+                file = Path(driver.execute("PRAGMA database_list").fetchone()[2])
+            self._file = (file, file.stat().st_dev, file.stat().st_ino)
         current = self.read(self._current)
         if current != SCHEMA:
             self._prepare(current, create, upgrade)
@@ -261,16 +280,41 @@ class Database:
         return self._patiently(once, None)
 
     def _patiently(self, once: Callable[[], Result], patience: float | None) -> Result:
-        deadline = time.monotonic() + (self.patience if patience is None else patience)
+        began = time.monotonic()
+        deadline = began + (self.patience if patience is None else patience)
         wait = RETRY_SECONDS
         while True:
+            self._check_place()
             try:
-                return once()
+                found = once()
             except DBAPIError as error:
                 if not _has_gone(error) or time.monotonic() > deadline:
                     raise
+            else:
+                if time.monotonic() > began + SLOW_SECONDS:
+                    self.back_at = time.monotonic()
+                return found
             time.sleep(wait * random.uniform(0.5, 1.0))  # not all workers at once
             wait = min(2 * wait, RETRY_LIMIT)
+
+    def _check_place(self) -> None:
+        """Notices when SQLite's file is not there any more: what is written to a deleted file is lost without a word.
+
+        Raises:
+            Fault: if it has been deleted, or replaced by another one.
+        """
+        if self._file is None:
+            return
+        file, *known = self._file
+        try:
+            found = [file.stat().st_dev, file.stat().st_ino]
+        except FileNotFoundError:
+            found = []
+        if found != known:
+            done = "replaced by another one" if found else "deleted"
+            raise Fault(
+                f"the file of database {self.url} was {done} while it was in use: put it back, and start again."
+            )
 
     def clock(self, session: Session) -> float:
         """Now, by the database's clock: machines' clocks disagree."""

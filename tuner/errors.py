@@ -43,6 +43,10 @@ class Exhausted(Fault):
     """It needs more memory than it may have."""
 
 
+class Unfit(Fault):
+    """A worker's own: no study can be trained here."""
+
+
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM: stop in order. No KeyboardInterrupt, which the command-line library would swallow."""
 

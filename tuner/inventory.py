@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, tuple_
 
 from tuner.database import Database
-from tuner.process import HOST, is_alive
+from tuner.process import is_dead
 from tuner.studies import SHOWN_STATES, Study, shown_study_state
 from tuner.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 from tuner.trials import STATES, shown_state
@@ -73,7 +73,7 @@ def workers(database: Database) -> list[dict[str, Any]]:
         for row in session.scalars(select(WorkerRow).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)):
             plain = {key: value for key, value in vars(row).items() if not key.startswith("_")}
             silent = now - row.seen_at
-            lost = row.state != "gone" and (silent > SILENT_SECONDS or (row.host == HOST and not is_alive(row.process)))
+            lost = row.state != "gone" and (silent > SILENT_SECONDS or is_dead(row.process))
             found.append({**plain, "state": "lost" if lost else row.state, "silent": round(silent, 3)})
         return found
 
@@ -85,8 +85,7 @@ def is_staffed(database: Database) -> bool:
 
     def look(session: Any) -> bool:
         heard = (WorkerRow.state != "gone", WorkerRow.seen_at > database.clock(session) - SILENT_SECONDS)
-        rows = session.execute(select(WorkerRow.host, WorkerRow.process).where(*heard))
-        return any(host != HOST or is_alive(process) for host, process in rows)
+        return not all(is_dead(process) for process in session.scalars(select(WorkerRow.process).where(*heard)))
 
     return database.read(look)
 

@@ -12,7 +12,7 @@ from tuner import pruners, samplers, studies, trainer, warmstart
 from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.estimators import text_of
-from tuner.samplers import DEFAULT, SAMPLERS
+from tuner.samplers import DEFAULT, SAMPLERS, rehearsal
 from tuner.space import Space, Value
 from tuner.specification import OBJECTIVES, Request, Rules
 from tuner.tables import StudyRow
@@ -136,6 +136,7 @@ def prepare(
         with _in("warm_start"):
             judged = {**fixed, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
             taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged)
+    rehearsal.rehearse(p.sampler, p.sampler_options, distributions, OBJECTIVES[p.objective])
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     if p.objective != "nll" and not described["latent"]:
         raise Usage(

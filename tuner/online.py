@@ -17,6 +17,7 @@ from tuner.console import (
     FailOption,
     FirstDefaultOption,
     JsonOption,
+    MaxLossesOption,
     ModelOption,
     OneStudyArgument,
     SamplerSettingsOption,
@@ -35,6 +36,7 @@ from tuner.console import (
 )
 from tuner.errors import Usage
 from tuner.samplers import DEFAULT
+from tuner.specification import Rules
 
 FLAG, VARIABLE = "--api", "TUNER_API"
 COMMANDS = ("studies", "show", "trials", "launch", "stop", "resume", "delete")
@@ -185,6 +187,7 @@ def launch(
     timeout: Annotated[str | None, typer.Option("--timeout", help="Of one trial, e.g. 2h.")] = None,
     deadline: Annotated[str | None, typer.Option("--deadline", help="The study stops so long from now.")] = None,
     max_failures: Annotated[int, typer.Option("--max-failures", min=0, help="Trials in a row that may fail.")] = 3,
+    max_losses: MaxLossesOption = Rules.max_losses,
     as_json: JsonOption = False,
 ) -> None:
     """Create a study on the server, which its workers then train. The same command finds the same study."""
@@ -192,7 +195,8 @@ def launch(
     made = _client().create(
         technique, trials, corpus=corpus, name=study, sampler=sampler, model=model, pruner=pruner, min_rate=min_rate,
         sampler_options=settings(sampler_option, "--sampler-option", "samples=20"), objective=objectives, stop_when=stop_when,
-        warm_start=warm_start, first_default=first_default, fixed=settings(set_), seed=seed, max_failures=max_failures,
+        warm_start=warm_start, first_default=first_default, fixed=settings(set_), seed=seed,
+        max_failures=max_failures, max_losses=max_losses,
         timeout=seconds(timeout, "--timeout") if timeout else None, deadline=until.isoformat() if until else None,
     )  # fmt: skip
     if as_json:

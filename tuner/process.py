@@ -1,29 +1,69 @@
-"""Processes of this machine, told apart from later ones of the same number."""
+"""Processes, told apart from all others of the same number: later ones, other machines', and those of other PID namespaces."""
 
+import hashlib
 import os
 import socket
 from pathlib import Path
 
 HOST = socket.gethostname()
+"""for people; two machines, or two containers, may have one name"""
+
+
+def _born(pid: int) -> str | None:
+    """When a process was started, in ticks; none if it has ended, or if the system does not tell."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else rest[18]
+
+
+def _place() -> str:
+    """Where a process's number means the same as here: this boot of this machine, and this PID namespace.
+
+    Empty where the system does not tell: then of no process it is known that it has ended.
+    """
+    try:
+        if str(Path("/proc/self").readlink()) != str(os.getpid()):  # /proc is another namespace's
+            return ""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+        namespace = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{_machine()}{boot}{namespace}".encode()).hexdigest()[:16]
+
+
+def _machine() -> str:
+    """What systemd calls this machine; empty where there is none, as in most containers."""
+    try:
+        return Path("/etc/machine-id").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+PLACE = _place()
 
 
 def process_mark(pid: int) -> str:
-    """A process's number and birth, so that a later process of the same number is another one; the number alone where the
-    system does not tell."""
-    try:
-        born = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except OSError:
-        return str(pid)
-    return f"{pid}:{born}"
+    """A process's number, birth and place: no other process has the same."""
+    return f"{pid}:{_born(pid) or ''}:{PLACE}"
 
 
-def is_alive(mark: str) -> bool:
-    """Whether this machine's process of that mark exists."""
-    pid = int(mark.split(":")[0])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+def is_here(mark: str) -> bool:
+    """Whether the process of that mark is, or was, one that this process can see."""
+    return bool(PLACE) and mark.rpartition(":")[2] == PLACE
+
+
+def is_dead(mark: str) -> bool:
+    """Whether the process of that mark is known to have ended; of one that cannot be seen from here it is not."""
+    pid, _, rest = mark.partition(":")
+    born = rest.partition(":")[0]
+    if not is_here(mark) or not pid.isdecimal() or not born:
         return False
-    except PermissionError:
-        pass
-    return process_mark(pid) == mark
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # another user's, whose birth may be hidden too
+        return _born(int(pid)) not in (born, None)
+    return _born(int(pid)) != born

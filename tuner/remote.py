@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tuner import __version__
+from tuner import __version__, faults
 from tuner.attempts import LEASE_SECONDS, RETRIES, Attempts, Claim, LeaseLost
 from tuner.curves import Curves
 from tuner.database import Database
-from tuner.errors import Clash, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, Usage
 from tuner.metrics import METRICS
 from tuner.pruners import PRUNERS, none
 from tuner.samplers import SAMPLERS
@@ -84,6 +84,7 @@ def ask(url: str, name: str, worker: str, device: str, token: str | None = None)
 
     Raises:
         Missing: if there is no such study.
+        Busy: if the study's sampler failed; it is broken after some times in a row.
         Clash: if a worker that reaches the database has that name, the token's trial is over, or the sampler is code.
     """
     database = _databases.get(url) or _databases.setdefault(url, Database(url, patience=10.0))
@@ -107,6 +108,9 @@ def ask(url: str, name: str, worker: str, device: str, token: str | None = None)
     timer.start()
     try:
         claim = kept.claim(over, token)
+    except Fault as fault:
+        faults.tell(database, name, faults.sentence(fault))
+        raise Busy(f"study {name!r} waits: {fault}", faults.LONGEST_SECONDS) from fault
     finally:
         timer.cancel()
     if claim is None:

@@ -84,6 +84,8 @@ class Rules:
     """Unix time at which the study stops"""
     max_failures: int = 3
     """trials in a row that may fail, diverged ones not counted, before the study stops itself; 0: no limit"""
+    max_losses: int = 20
+    """workers in a row that a trial may lose without a new epoch before it fails; 0: no limit"""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tuner.artifacts import LOG, SAMPLES, Store
 from tuner.database import Database
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
 from tuner.estimators import text_of
-from tuner.process import HOST, is_alive
+from tuner.process import is_dead
 from tuner.space import Space, Value
 from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
@@ -178,7 +178,7 @@ class Study:
             row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             if row.state == "deleting":
                 raise Clash(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
-            row.state, row.why = "active", None
+            row.state, row.why, row.faults = "active", None, 0
             if row.specification.get("untrusted"):
                 row.specification = {**row.specification, "untrusted": False}
             self.specification = completed(row.specification)
@@ -233,7 +233,7 @@ class Study:
     @staticmethod
     def _is_held(session: Any, row: TrialRow) -> bool:
         worker = session.get(WorkerRow, row.worker)
-        return worker is None or worker.host != HOST or is_alive(worker.process)
+        return worker is None or not is_dead(worker.process)
 
     def trials(self, last: int | None = None) -> list[Trial]:
         """All trials, or the last so many, in the order of their numbers."""
@@ -468,7 +468,7 @@ def go_on(
         satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
         row.specification = {**earlier, "stop_when": request.stop_when, "untrusted": False}
         if not satisfied:
-            row.state, row.why = "active", None
+            row.state, row.why, row.faults = "active", None, 0
         revise(session, name)
         return row
 

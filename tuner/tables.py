@@ -38,9 +38,13 @@ class StudyRow(Base):
     folder: Mapped[str]
     """where the trials' artifacts are: a folder or an address such as s3://bucket/prefix"""
     state: Mapped[str] = mapped_column(default="active")
-    """active, stopped, or deleting"""
+    """one of `studies.STUDY_STATES`"""
     why: Mapped[str | None] = mapped_column(default=None)
-    """why it was stopped"""
+    """why it was stopped or is broken; of an active one, the fault that it waits for"""
+    faults: Mapped[int] = mapped_column(default=0)
+    """of its own, in a row (`tuner.faults`)"""
+    faulted_at: Mapped[float] = mapped_column(default=0.0)
+    """when the last one was counted"""
     rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """`specification.Rules`: what ends a trial or the study early"""
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -81,7 +85,11 @@ class TrialRow(Base):
     reason: Mapped[str | None] = mapped_column(default=None)
     message: Mapped[str | None] = mapped_column(default=None)
     losses: Mapped[int] = mapped_column(default=0)
-    """attempts in a row that were lost or out of memory since the last new epoch"""
+    """attempts in a row whose trainer was lost or out of memory since the last new epoch"""
+    abandoned: Mapped[int] = mapped_column(default=0)
+    """attempts in a row whose worker was lost since the last new epoch"""
+    wait_until: Mapped[float] = mapped_column(default=0.0)
+    """before which it is not handed out again"""
     seconds: Mapped[float] = mapped_column(default=0.0)
     """spent by the attempts that are over"""
     artifacts: Mapped[str | None] = mapped_column(default=None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tuner import processors
-from tuner.errors import Exhausted, Fault, Usage
+from tuner.errors import Exhausted, Fault, Unfit, Usage
 from tuner.forkserver import Forked, ForkServer, is_possible
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Trainer:
                     if memory:
                         resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (memory, memory))
         except OSError as error:
-            raise Fault(f"the trainer cannot be started ({error}).") from error
+            raise Unfit(f"the trainer cannot be started ({error}).") from error
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What it reports, as it comes, and at last how it ended: an event `done` or `failed`, always."""

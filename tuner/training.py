@@ -21,6 +21,7 @@ from tuner.console import (
     EngineOption,
     FirstDefaultOption,
     JsonOption,
+    MaxLossesOption,
     MemoryOption,
     ModelOption,
     NllOption,
@@ -45,6 +46,7 @@ from tuner.console import (
 )
 from tuner.errors import Fault, Usage
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
+from tuner.specification import Rules
 
 if TYPE_CHECKING:
     from tuner.paper import Row
@@ -104,7 +106,8 @@ def launch(
     max_failures: Annotated[
         int,
         typer.Option("--max-failures", min=0, help="Trials in a row that may fail before the study stops (0: any)."),
-    ] = 3,
+    ] = Rules.max_failures,
+    max_losses: MaxLossesOption = Rules.max_losses,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
@@ -123,7 +126,6 @@ def launch(
     from tuner.artifacts import Store
     from tuner.database import PATIENCE
     from tuner.engines import Staff
-    from tuner.specification import Rules
 
     names = _techniques(technique, every)
     alone = {"--study": study, "--space": space, "--warm-start": warm_start}
@@ -136,6 +138,7 @@ def launch(
         timeout=seconds(timeout, "--timeout") if timeout else 0.0,
         deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
         max_failures=max_failures,
+        max_losses=max_losses,
     )
     options = settings(sampler_option, "--sampler-option", "samples=20")
     proposals = [

@@ -1,13 +1,16 @@
-"""A worker: takes trials of studies and trains each in a process of its own. A trial's whole life is `Worker.run_trial`."""
+"""A worker: takes trials of studies and trains each in a process of its own. A trial's whole life is `Worker.run_trial`.
+
+What concerns one study alone, be it its sampler, its store or its record, makes that study wait (`tuner.faults`), and the worker
+goes on with others. It ends only when the database or its own folder cannot be used, or no trainer can be started.
+"""
 
 import json
 import math
 import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,32 +19,30 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tuner import __version__
-from tuner.artifacts import CHECKPOINT, FILES, LOG, Damaged
+from tuner import __version__, faults
+from tuner.artifacts import LOG, Damaged
 from tuner.attempts import LEASE_SECONDS, RETRIES, SETUP_FAULTS, Attempts, Claim, LeaseLost
 from tuner.curves import Curves
 from tuner.database import Database
-from tuner.errors import Fault, Interrupted, Usage
+from tuner.errors import Fault, Interrupted, Unfit, Usage
 from tuner.forkserver import ForkServer
-from tuner.process import HOST, is_alive, process_mark
+from tuner.places import Place, Places, is_awaited
+from tuner.process import HOST, is_dead, is_here, process_mark
 from tuner.pruners import PRUNERS, none
+from tuner.publishing import Publishing
 from tuner.studies import Study, open_study
 from tuner.tables import StudyRow, TrialRow, WorkerRow
-from tuner.trainer import STOP_SECONDS, Trainer, fork_server
+from tuner.trainer import Trainer, fork_server
+from tuner.watch import Watch
 
 Listen = Callable[[str, Claim, Mapping[str, Any]], None]
 """hears (event, claim, facts): claimed, what the trainer reports, and how the attempt ended"""
 
-BEAT_SECONDS = 10.0
-"""between renewals of a lease, which is also how soon a worker hears that its study was stopped"""
-SILENCE_SECONDS = 1800.0
-"""without a word, after which a trainer counts as hung; evaluations report as they go"""
-PUBLISH_SECONDS = 30.0
-"""at most so often a trial's checkpoint is published"""
 IDLE_SECONDS = 2.0
+ENTER_SECONDS = 1.0
+"""between looks at another worker of one's name that may have gone"""
 FORGET_SECONDS = 86_400.0
 """after which workers that have gone are no longer listed"""
-OWNER = "owner"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Worker:
         listen: hears what happens.
         slot: what its trainers may use.
         server: starts its trainers, those of other workers too; one of its own if none is given.
+        warn: hears sentences about what is no trial's: why a study waits.
     """
 
     def __init__(
@@ -75,16 +77,20 @@ class Worker:
         listen: Listen,
         slot: Slot | None = None,
         server: ForkServer | None = None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.database, self.name, self.work, self.listen = database, name, work, listen
+        self.database, self.name = database, name
+        self.places = Places(work)
+        self._listen, self._warn = listen, warn
         self.slot = slot or Slot()
         self._own_server = fork_server() if server is None else None
         self._server = server or self._own_server
         self._attempts: dict[str, Attempts] = {}
         self._curves: dict[str, Curves] = {}
+        self._waits = faults.Waits()
         self._over = threading.Event()
         self._why = ("user", "stopped by the user.")
-        self._trainer: Trainer | None = None
+        self._watch: Watch | None = None
 
     def __enter__(self) -> "Worker":
         """Enters the table of workers, and gives back at once what an earlier worker of this name still held.
@@ -92,39 +98,44 @@ class Worker:
         Raises:
             Usage: if a worker of that name is at work.
         """
-        mark = process_mark(os.getpid())
-
-        def enter(session: Session) -> None:
-            now = self.database.clock(session)
-            session.execute(
-                delete(WorkerRow).where(WorkerRow.state == "gone", WorkerRow.seen_at < now - FORGET_SECONDS)
-            )
-            row = session.get(WorkerRow, self.name, with_for_update=True)
-            if row is not None and row.state != "gone" and (row.host, row.process) != (HOST, mark):
-                alive = is_alive(row.process) if row.host == HOST else now - row.seen_at < LEASE_SECONDS
-                if alive:
-                    raise Usage(
-                        f"worker {self.name!r} is at work on {row.host} (process {row.process.split(':')[0]}): "
-                        "give this one another --name."
-                    )
-            held = update(TrialRow).where(TrialRow.worker == self.name, TrialRow.state == "running")
-            session.execute(held.values(lease_until=0.0))
-            facts = {"host": HOST, "process": mark, "device": self.slot.name, "state": "idle", "version": __version__}
-            session.merge(
-                WorkerRow(name=self.name, started_at=now, seen_at=now, trials=0, study=None, trial=None, **facts)
-            )
-
-        self.database.run(enter)
-        _sweep(self.work)
+        seen: tuple[str, float] | None = None
+        while (there := self.database.run(self._enter)) is not None:
+            if seen is None and not is_here(there.process):
+                self._say(
+                    f"worker {self.name!r} was at work on {there.host} just now: waiting until it is known to be gone."
+                )
+            elif is_here(there.process) or seen != (there.process, there.seen_at):
+                raise Usage(
+                    f"worker {self.name!r} is at work on {there.host} (process {there.process.split(':')[0]}): "
+                    "give this one another --name."
+                )
+            seen = (there.process, there.seen_at)
+            if self._over.wait(ENTER_SECONDS):
+                raise Interrupted(*self._why)
+        self.places.sweep(self.database)
         return self
+
+    def _enter(self, session: Session) -> WorkerRow | None:
+        """Enters the worker, unless another one of its name seems to be at work, which is returned."""
+        now, mark = self.database.clock(session), process_mark(os.getpid())
+        session.execute(delete(WorkerRow).where(WorkerRow.state == "gone", WorkerRow.seen_at < now - FORGET_SECONDS))
+        row = session.get(WorkerRow, self.name, with_for_update=True)
+        another = row is not None and row.state != "gone" and row.process != mark and not is_dead(row.process)
+        if row is not None and another and (is_here(row.process) or now - row.seen_at < LEASE_SECONDS):
+            return row
+        held = update(TrialRow).where(TrialRow.worker == self.name, TrialRow.state == "running")
+        session.execute(held.values(lease_until=0.0))
+        facts = {"host": HOST, "process": mark, "device": self.slot.name, "state": "idle", "version": __version__}
+        session.merge(WorkerRow(name=self.name, started_at=now, seen_at=now, trials=0, study=None, trial=None, **facts))
+        return None
 
     def __exit__(self, *_: object) -> None:
         def leave(session: Session) -> None:
             gone = {"state": "gone", "study": None, "trial": None, "seen_at": self.database.clock(session)}
             session.execute(update(WorkerRow).where(WorkerRow.name == self.name).values(**gone))
 
-        with suppress(DBAPIError):
-            self.database.run(leave)
+        with suppress(DBAPIError, Fault):
+            self.database.run(leave, patience=0.0)
         self.database.rest()
         if self._own_server is not None:
             self._own_server.close()
@@ -133,33 +144,40 @@ class Worker:
         """From another thread: saves and hands back the trial under way, and takes no other."""
         self._why = (reason, message)
         self._over.set()
-        trainer = self._trainer
-        if trainer is not None:
-            trainer.tell_to_stop()
+        watch = self._watch
+        if watch is not None:
+            watch.end_if_due()
 
     def run(self, study: Study) -> None:
         """Works on one study until none of its trials is left to be taken.
 
         Raises:
-            Fault: if the set-up is broken (a full disk, a vanished corpus); the trial under way is handed back.
+            Fault: if this machine cannot go on (a full disk); the trial under way is handed back.
         """
-        while not self._over.is_set() and self._run_next(study):
-            pass
+        self._work([study.name], ("waiting",))
 
     def serve(self, names: Sequence[str] = (), wait: bool = True) -> None:
         """Works on all active studies, or those named; the one with the fewest trials under way first.
 
         Returns when it is stopped, or unless `wait`, when all their trials are over: one under way may yet be handed back.
+
+        Raises:
+            Fault: as above.
         """
+        self._work(names, None if wait else ("waiting", "running"))
+
+    def _work(self, names: Sequence[str], awaited: Sequence[str] | None) -> None:
+        """Works on these studies, or all, until no study waits and no trial is in an awaited state; None: until it is stopped."""
         while not self._over.is_set():
-            if not any(self._run_next(open_study(self.database, name)) for name in self._active(names)):
-                if not wait and not self._under_way(names):
-                    return
-                self.database.rest()
-                self._over.wait(IDLE_SECONDS)
+            if any(self._run_next(name) for name in self._active(names)):
+                continue
+            if awaited is not None and not self._waits and not self._count(names, awaited):
+                return
+            self.database.rest()
+            self._over.wait(IDLE_SECONDS)
 
     def _active(self, names: Sequence[str]) -> list[str]:
-        """Studies that hand out trials."""
+        """Studies that hand out trials, but those that wait."""
         running = select(func.count()).where(TrialRow.study == StudyRow.name, TrialRow.state == "running")
         query = select(StudyRow.name).where(StudyRow.state == "active")
         query = query.order_by(running.scalar_subquery(), StudyRow.created_at)
@@ -171,17 +189,56 @@ class Worker:
             session.execute(update(WorkerRow).where(WorkerRow.name == self.name).values(seen_at=now))
             return list(session.scalars(query))
 
-        return self.database.run(look)
+        found = self.database.run(look)
+        self._waits.keep(found)
+        return [name for name in found if self._waits.is_over(name)]
 
-    def _under_way(self, names: Sequence[str]) -> int:
+    def _count(self, names: Sequence[str], states: Sequence[str]) -> int:
+        """Trials of active studies in these states."""
         query = select(func.count()).select_from(TrialRow).join(StudyRow, StudyRow.name == TrialRow.study)
-        query = query.where(StudyRow.state == "active", TrialRow.state.in_(("running", "waiting")))
+        query = query.where(StudyRow.state == "active", TrialRow.state.in_(states))
         if names:
             query = query.where(StudyRow.name.in_(names))
         return self.database.read(lambda session: session.execute(query).scalar_one())
 
-    def _run_next(self, study: Study) -> bool:
-        """Trains the study's next trial, if it has one."""
+    def _run_next(self, name: str) -> bool:
+        """Trains the study's next trial, if it has one. Whatever goes wrong with this study alone makes it wait."""
+        try:
+            trained = self._train_next(open_study(self.database, name))
+        except Unfit:
+            raise
+        except Exception as error:
+            self._check()
+            self._put_off(name, faults.sentence(error))
+            return False
+        self._waits.end(name)
+        return trained
+
+    def _check(self) -> None:
+        """Tells a fault of the worker's own from a study's.
+
+        Raises:
+            Fault: if the database or this worker's folder cannot be used.
+        """
+        seen = update(WorkerRow).where(WorkerRow.name == self.name)
+        self.database.run(lambda s: s.execute(seen.values(seen_at=self.database.clock(s))), patience=0.0)
+        self.places.check()
+
+    def _put_off(self, name: str, message: str) -> None:
+        if faults.tell(self.database, name, message):
+            self._say(f"study {name}: {message} It is tried again in {self._waits.extend(name):.0f} s.")
+        else:  # it was deleted or stopped meanwhile
+            self._waits.end(name)
+
+    def _say(self, sentence: str) -> None:
+        with suppress(OSError, ValueError):  # nobody listens any more
+            self._warn(sentence)
+
+    def _tell(self, event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        with suppress(OSError, ValueError):
+            self._listen(event, claim, facts)
+
+    def _train_next(self, study: Study) -> bool:
         attempts = self._attempts.get(study.name)
         if attempts is None or attempts.study.created_at != study.created_at:  # another one of that name
             attempts = self._attempts[study.name] = Attempts(study, self.name)
@@ -194,45 +251,71 @@ class Worker:
         return True
 
     def run_trial(self, study: Study, attempts: Attempts, claim: Claim) -> None:
-        """Fetch, train, report, publish, end. Whatever ends the worker, the trial stays with its newest checkpoint."""
-        work = self.work / f"{study.name}-{claim.folder}-{claim.token[:8]}"
-        spec = study.run_spec(claim.number, claim.params)
-        self.listen("claimed", claim, {"params": study.given(claim.params)})
-        published = _Published(study, attempts, claim, work)
-        try:
-            try:
-                self._prepare(study, claim, work)
-                with (
-                    Trainer(
-                        "train", json.dumps(spec), work, log=work / LOG, slot=self.slot, server=self._server
-                    ) as trainer,
-                    self._watched(attempts, claim, trainer) as watch,
-                ):
-                    end = self._follow(study, attempts, claim, trainer, watch, published)
-                self._conclude(study, attempts, claim, end, watch, published)
-            except (Fault, OSError) as fault:
-                attempts.fail(claim, "disk", str(fault))
-                raise fault if isinstance(fault, Fault) else _disk(claim, fault) from fault
-            except Interrupted:
-                files = None
-                with suppress(OSError):
-                    files = published.all(checkpoint=True)
-                attempts.fail(claim, "user", "stopped by the user.", files)
-                raise
-        except LeaseLost as lost:
-            self.listen("lost", claim, {"message": str(lost)})
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        """Fetch, train, report, publish, end. Whatever ends the worker, the trial stays with its newest checkpoint.
 
-    def _prepare(self, study: Study, claim: Claim, work: Path) -> None:
-        """The work folder, with the trial's newest files if it has any."""
-        work.mkdir(parents=True, exist_ok=True)
-        (work / OWNER).write_text(f"{HOST} {process_mark(os.getpid())}", encoding="utf-8")
-        if claim.artifacts is not None:
+        A result that cannot be told is kept in the worker's folder, and told by the next attempt instead of training again.
+
+        Raises:
+            Fault: if something other than the trial is at fault; it is handed back.
+        """
+        self._tell("claimed", claim, {"params": study.given(claim.params)})
+        place, told, fault = self._take_place(study, attempts, claim), False, None
+        publishing = Publishing(study.store, attempts, claim, place.folder)
+        try:
+            with Watch(attempts, claim, self._over.is_set, place.sign) as watch:
+                self._watch = watch
+                try:
+                    self._prepare(study, claim, place, publishing)
+                    spec = json.dumps(study.run_spec(claim.number, claim.params))
+                    log = place.folder / LOG
+                    with Trainer("train", spec, place.folder, log=log, slot=self.slot, server=self._server) as trainer:
+                        watch.over(trainer)
+                        end = self._follow(study, attempts, claim, trainer, watch, publishing)
+                    watch.over(None)
+                    fault = self._conclude(study, attempts, claim, end, watch, publishing)
+                    told = True
+                except Interrupted:
+                    files = None
+                    with suppress(Fault):
+                        files = publishing.all(checkpoint=True)
+                    attempts.fail(claim, "user", "stopped by the user.", files)
+                    raise
+                except LeaseLost:
+                    raise
+                except Exception as error:
+                    self._hand_back(attempts, claim, error)
+                    raise
+        except LeaseLost as lost:
+            self._tell("lost", claim, {"message": str(lost)})
+            told = not is_awaited(self.database, place.owner)
+        finally:
+            self._watch = None
+            place.leave(keep=not told)
+        if fault is not None:
+            raise fault
+
+    def _take_place(self, study: Study, attempts: Attempts, claim: Claim) -> Place:
+        try:
+            return self.places.take(study, claim, process_mark(os.getpid()))
+        except OSError as error:
+            self._hand_back(attempts, claim, error)
+            raise
+
+    def _hand_back(self, attempts: Attempts, claim: Claim, error: Exception) -> None:
+        """Ends an attempt that something other than its trial ended; as far as that is possible."""
+        reason, message = "disk" if isinstance(error, (Fault, OSError)) else "input", faults.sentence(error)
+        with suppress(DBAPIError, LeaseLost, Fault):
+            attempts.fail(claim, reason, message, patience=0.0)
+        self._tell("handed back", claim, {"reason": reason, "message": message})
+
+    def _prepare(self, study: Study, claim: Claim, place: Place, publishing: Publishing) -> None:
+        """The trial's newest files, if it has any, in its folder; the store is tried first."""
+        publishing.check()
+        if claim.artifacts is not None and not place.is_finished:
             try:
-                study.store.fetch(claim.artifacts, work)
+                study.store.fetch(claim.artifacts, place.folder)
             except Damaged as damaged:
-                self.listen("warning", claim, {"message": f"{damaged}: it is trained from its beginning"})
+                self._tell("warning", claim, {"message": f"{damaged}: it is trained from its beginning"})
 
     def _follow(
         self,
@@ -240,8 +323,8 @@ class Worker:
         attempts: Attempts,
         claim: Claim,
         trainer: Trainer,
-        watch: "_Watch",
-        published: "_Published",
+        watch: Watch,
+        publishing: Publishing,
     ) -> Mapping[str, Any]:
         """Hears the trainer to its end; returns its last event."""
         untold: list[Mapping[str, Any]] = []
@@ -254,8 +337,8 @@ class Worker:
                     attempts.record(claim, untold, patience=0.0)
                     untold.clear()
             if end["event"] in ("epoch", "progress"):
-                published.now_and_then()
-            self.listen(end["event"], claim, end)
+                publishing.now_and_then()
+            self._tell(end["event"], claim, end)
             if end["event"] == "epoch" and self._is_poor(study, claim.number):
                 trainer.stop()
                 break
@@ -269,17 +352,17 @@ class Worker:
         attempts: Attempts,
         claim: Claim,
         end: Mapping[str, Any],
-        watch: "_Watch",
-        published: "_Published",
-    ) -> None:
-        """Ends the attempt as its trainer's last event, or what told the trainer to end, says."""
+        watch: Watch,
+        publishing: Publishing,
+    ) -> Fault | None:
+        """Ends the attempt as its trainer's last event, or what told the trainer to end, says; returns a fault of its set-up."""
         if end["event"] == "epoch":
             message = f"by {study.specification['pruner']}, after epoch {end['epoch']} of {end['epochs']}."
-            files = published.all(checkpoint=False)
+            files = publishing.all(checkpoint=False)
             attempts.finish(claim, "pruned", reason="pruned", message=message, artifacts=files)
-            published.tidy(files)
-            self.listen("pruned", claim, {"message": f"pruned {message}"})
-            return
+            publishing.tidy(files)
+            self._tell("pruned", claim, {"message": f"pruned {message}"})
+            return None
         if end["event"] == "done":
             try:
                 found = study.outcome(end["metrics"])
@@ -288,23 +371,22 @@ class Worker:
                 reason, message = "error", f"the trainer's result is not whole ({error!r})."
             else:
                 if math.isfinite(found["value"]):
-                    files = published.all(checkpoint=False)
+                    files = publishing.all(checkpoint=False)
                     attempts.finish(claim, "complete", **found, artifacts=files)
-                    published.tidy(files)
-                    self.listen("complete", claim, end)
-                    return
+                    publishing.tidy(files)
+                    self._tell("complete", claim, end)
+                    return None
                 reason, message = "nan", "what the study minimises is not a finite number."
         else:
             told = self._why if self._over.is_set() else None
             own = (end.get("reason", "error"), end.get("message", "the trainer failed without a word."))
             reason, message = watch.why or told or own
             reason = reason if reason in RETRIES else "error"
-        files = published.all(checkpoint=RETRIES[reason] != 0)
+        files = publishing.all(checkpoint=RETRIES[reason] != 0)
         failed = attempts.fail(claim, reason, message, files)
-        published.tidy(files)
-        self.listen("failed" if failed else "handed back", claim, {"reason": reason, "message": message})
-        if reason in SETUP_FAULTS:
-            raise Fault(f"trial {claim.number} stopped: {message} The same command goes on with it.")
+        publishing.tidy(files)
+        self._tell("failed" if failed else "handed back", claim, {"reason": reason, "message": message})
+        return Fault(f"trial {claim.number} stopped: {message}") if reason in SETUP_FAULTS else None
 
     def _is_poor(self, study: Study, number: int) -> bool:
         prune = PRUNERS[study.specification["pruner"]]
@@ -313,120 +395,3 @@ class Worker:
         curves = {curve.number: curve for curve in self._curves[study.name].follow()}
         mine = curves.pop(number, None)
         return mine is not None and prune(mine, list(curves.values()))
-
-    @contextmanager
-    def _watched(self, attempts: Attempts, claim: Claim, trainer: Trainer) -> "Iterator[_Watch]":
-        """Renews the lease meanwhile, and ends the trainer when it must: reports may be minutes apart."""
-        watch = _Watch(claim)
-        self._trainer = trainer
-        if self._over.is_set():  # stopped between the claim and the trainer's start
-            trainer.tell_to_stop()
-        over = threading.Event()
-
-        def beat() -> None:
-            told_at = math.inf
-            while not over.wait(min(BEAT_SECONDS, LEASE_SECONDS / 3)):
-                if watch.why is None:
-                    watch.look(attempts, claim)
-                    self.database.rest()
-                if told_at == math.inf and (watch.why is not None or self._over.is_set()):
-                    told_at = time.monotonic()
-                    trainer.tell_to_stop()
-                if time.monotonic() - told_at > STOP_SECONDS:
-                    trainer.process.kill()
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield watch
-        finally:
-            self._trainer = None
-            over.set()
-            thread.join()
-
-
-class _Watch:
-    """Why a training must end now, if it must."""
-
-    def __init__(self, claim: Claim) -> None:
-        self.timeout, self.spent = claim.timeout, claim.seconds
-        self.started = self.heard_at = time.monotonic()
-        self.why: tuple[str, str] | None = None
-
-    @property
-    def is_silent(self) -> bool:
-        return time.monotonic() - self.heard_at > SILENCE_SECONDS
-
-    def look(self, attempts: Attempts, claim: Claim) -> None:
-        if self.timeout and self.spent + time.monotonic() - self.started > self.timeout:
-            self.why = ("timeout", f"it took longer than its {self.timeout:g} s.")
-        elif self.is_silent:
-            self.why = ("lost", f"its trainer said nothing for {SILENCE_SECONDS:g} s.")
-        else:
-            try:
-                told = attempts.renew(claim)
-            except LeaseLost as lost:
-                self.why = ("lost", str(lost))
-            except DBAPIError:
-                pass  # the server has gone: so has every other worker's way to take the trial
-            else:
-                self.why = None if told is None else ("user", f"{told}.")
-
-
-class _Published:
-    """What of a trial's files is in the study's store."""
-
-    def __init__(self, study: Study, attempts: Attempts, claim: Claim, work: Path) -> None:
-        self.store, self.attempts, self.claim, self.work = study.store, attempts, claim, work
-        self.count, self.newest = 0, 0.0
-        self.at = time.monotonic()
-
-    def now_and_then(self) -> None:
-        """A newer checkpoint, not too often; a store that cannot be written costs nothing but that."""
-        if time.monotonic() - self.at > PUBLISH_SECONDS:
-            self.at = time.monotonic()
-            with suppress(OSError):
-                self.again()
-
-    def again(self) -> None:
-        """A newer checkpoint, if there is one."""
-        file = self.work / CHECKPOINT
-        changed = file.stat().st_mtime if file.exists() else 0.0
-        if changed > self.newest:
-            generation = self._put([name for name in FILES if name != LOG])  # its trainer still writes it
-            try:
-                self.attempts.publish(self.claim, generation)
-            except LeaseLost:
-                self.store.delete(generation)
-                raise
-            self.tidy(generation)
-            self.newest = changed
-
-    def all(self, checkpoint: bool) -> str:
-        """Publishes what its trainer has left, the checkpoint only if somebody may need it. The attempt's end must name it."""
-        return self._put([name for name in FILES if checkpoint or name != CHECKPOINT])
-
-    def tidy(self, generation: str) -> None:
-        """Removes the trial's other files."""
-        self.store.keep(self.claim.folder, generation)
-
-    def _put(self, names: list[str]) -> str:
-        self.count += 1
-        generation = f"{self.claim.folder}/{self.claim.token[:8]}-{self.count}"
-        self.store.publish(self.work, generation, names)
-        return generation
-
-
-def _disk(claim: Claim, error: OSError) -> Fault:
-    return Fault(
-        f"trial {claim.number} stopped: its files cannot be written ({error.strerror or error}). The same command goes on "
-        "with it."
-    )
-
-
-def _sweep(work: Path) -> None:
-    """Removes what workers of this machine left behind when they were killed; other machines may share the folder."""
-    for owner in work.glob(f"*/{OWNER}"):
-        host, _, mark = owner.read_text(encoding="utf-8").partition(" ")
-        if host == HOST and not is_alive(mark):
-            shutil.rmtree(owner.parent, ignore_errors=True)

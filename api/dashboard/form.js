@@ -66,6 +66,7 @@ export async function show(main, query, signal) {
     field("timeout", "Timeout", input("number", "", { min: 0, step: "any" }), "seconds that a trial may take; empty: no limit"),
     field("deadline", "Deadline", input("datetime-local", ""), "your time; empty: none"),
     field("max_failures", "Failures in a row", input("number", 3, { min: 0, step: 1 }), "after which the study stops itself; 0: no limit"),
+    field("max_losses", "Lost workers in a row", input("number", 20, { min: 0, step: 1 }), "after which a trial fails; 0: no limit"),
     field("first_default", "Begin with the published values", h("input", { type: "checkbox", checked: true }), "trial 0 has the technique's published values, not the sampler's"),
     field("warm_start", "Warm start", input("text", "", { spellcheck: "false" }), "a study over the same hyperparameters whose trials this one begins with"),
     field("sampler_options", "Sampler options", lines(), "one name=value a line"),
@@ -92,7 +93,7 @@ export async function show(main, query, signal) {
       name: read("name") || undefined, technique: technique.value, corpus: read("corpus"), model: read("model"), trials: amount("trials"), sampler: read("sampler"),
       sampler_options: pairs("sampler_options", read("sampler_options")), seed: amount("seed"), objective: read("objective"), pruner: read("pruner"), min_rate: amount("min_rate"),
       stop_when: amount("stop_when"), fixed, timeout: amount("timeout"), deadline: read("deadline") ? new Date(read("deadline")).toISOString() : undefined,
-      max_failures: amount("max_failures"), warm_start: read("warm_start") || undefined, first_default: form.elements.first_default.checked,
+      max_failures: amount("max_failures"), max_losses: amount("max_losses"), warm_start: read("warm_start") || undefined, first_default: form.elements.first_default.checked,
     };
   }
 

@@ -73,9 +73,19 @@ def create_study(request: Request, new: schemas.NewStudy) -> Response:
         name=new.name or launch.name_of(new.technique, new.corpus, new.model),
         corpus=source.place,
         fixed={**source.values, **new.fixed},
-        rules=Rules(new.timeout or 0.0, deadline, new.max_failures),
+        rules=Rules(new.timeout or 0.0, deadline, new.max_failures, new.max_losses),
         **new.model_dump(
-            exclude={"technique", "trials", "name", "corpus", "fixed", "timeout", "deadline", "max_failures"}
+            exclude={
+                "technique",
+                "trials",
+                "name",
+                "corpus",
+                "fixed",
+                "timeout",
+                "deadline",
+                "max_failures",
+                "max_losses",
+            }
         ),
     )
     settings = service.settings

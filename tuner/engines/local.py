@@ -9,7 +9,7 @@ from pathlib import Path
 from tuner import processors
 from tuner.database import Database
 from tuner.errors import Interrupted, Usage
-from tuner.process import HOST
+from tuner.process import HOST, PLACE
 from tuner.trainer import fork_server
 from tuner.worker import Listen, Slot, Worker
 
@@ -81,17 +81,22 @@ def run(
     work: Path,
     listen: Listen,
     job: Callable[[Worker], None],
+    warn: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Has a worker for each place do the job; returns when all have.
+
+    Args:
+        name: theirs, with a number if there are several; None: the machine's, the process's and its place's.
+        warn: hears sentences about what is no trial's.
 
     Raises:
         Interrupted: after all have handed back what they had, if this process is told to stop.
         Exception: the first one that a worker met; the others have handed back what they had.
     """
-    base = name or f"{HOST}-{os.getpid()}"
+    base = name or f"{HOST}-{os.getpid()}-{PLACE[:4]}".rstrip("-")
     server = fork_server()
     workers = [
-        Worker(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place, server)
+        Worker(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place, server, warn)
         for n, place in enumerate(places)
     ]
     failures: list[BaseException] = []

@@ -1,5 +1,6 @@
 """A grid over the search space, for Optuna's GridSampler, which wants the values themselves."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from optuna.trial import FrozenTrial
 
 from tuner.samplers import GIVEN
 
+LARGEST = 100_000
+"""combinations, which are all made"""
+
 
 def values(distribution: BaseDistribution, points: int) -> list[Any]:
     """All values of a discrete distribution; `points` evenly spaced ones, ends included, of a continuous or logarithmic one."""
@@ -19,12 +23,21 @@ def values(distribution: BaseDistribution, points: int) -> list[Any]:
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     low, high = distribution.low, distribution.high
     if distribution.step is not None and not distribution.log:
-        count = int((high - low) / distribution.step + 1e-9) + 1
-        steps = [low + i * distribution.step for i in range(count)]
+        steps = [low + i * distribution.step for i in range(_count(distribution, points))]
         return [int(v) for v in steps] if isinstance(distribution, IntDistribution) else steps
     spaced = np.geomspace(low, high, points) if distribution.log else np.linspace(low, high, points)
     inside = np.clip(spaced, low, high).tolist()  # rounding must not leave the domain
     return sorted({round(v) for v in inside}) if isinstance(distribution, IntDistribution) else sorted(set(inside))
+
+
+def _count(distribution: BaseDistribution, points: int) -> int:
+    """How many values there are at most, without making them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    if distribution.step is None or distribution.log:
+        return points
+    return int((distribution.high - distribution.low) / distribution.step + 1e-9) + 1
 
 
 class Grid(GridSampler):
@@ -33,6 +46,12 @@ class Grid(GridSampler):
     def __init__(self, search_space: Mapping[str, BaseDistribution], points: int = 5, seed: int | None = None) -> None:
         if points < 1:
             raise ValueError(f"points = {points} is not allowed: it must be at least 1.")
+        count = math.prod(_count(d, points) for d in search_space.values())
+        if count > LARGEST:
+            raise ValueError(
+                f"points = {points} makes a grid of {count:,} combinations, and {LARGEST:,} are allowed: give fewer, or fix "
+                "hyperparameters."
+            )
         super().__init__({name: values(d, points) for name, d in search_space.items()}, seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
