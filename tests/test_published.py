@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner import paper, published
+from tuner import layouts, paper, published
 from tuner.metrics import FIGURES
 from tuner.space import techniques
 
@@ -143,12 +143,12 @@ def test_the_kl_of_one_code_is_named_for_what_it_is() -> None:
 
 
 def test_papers_rows_bring_the_columns_that_they_print() -> None:
-    head, *_ = paper.table(paper.published(["mim"], "test")).splitlines()
+    head, *_ = layouts.table(paper.published(["mim"], "test")).splitlines()
     assert head.split() == ["runs", "MELBO", "PPL", "by", "MELBO"]
 
 
 def test_columns_of_papers_are_plain_latex() -> None:
-    text = paper.latex(paper.published(["vanilla"], "test"))
+    text = layouts.latex(paper.published(["vanilla"], "test"))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert "$-$ELBO" in body
     assert body.isascii()
