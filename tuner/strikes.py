@@ -34,7 +34,7 @@ def strike(study: Study, number: int, because: str) -> Trial:
         now = study.database.clock(session)
         if row.state == "failed":
             if row.reason == STRUCK and (row.message or "").endswith(f": {because}"):  # the word of it was lost
-                return Trial.of(row, now)
+                return Trial.of(row, now, study.specification)
             raise Clash(
                 f"trial {number} of study {study.name!r} has failed already ({row.message}): leave it as it is."
             )
@@ -47,6 +47,6 @@ def strike(study: Study, number: int, because: str) -> Trial:
         row.state, row.reason, row.message, row.told = "failed", STRUCK, message, False
         row.ended_at = row.ended_at or now
         row.revision = revise(session, study.name)
-        return Trial.of(row, now)
+        return Trial.of(row, now, study.specification)
 
     return study.database.run(change)
