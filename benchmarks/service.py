@@ -36,7 +36,7 @@ from benchmarks.postgres import Postgres
 from tuner import attempts, space, studies, trainer, watch, worker
 from tuner import faults as own_faults
 from tuner.database import Database
-from tuner.errors import Clash
+from tuner.errors import Busy, Clash
 from tuner.specification import Request, Rules
 from tuner.studies import Study
 from tuner.tables import AttemptRow, TrialRow
@@ -54,6 +54,7 @@ CORPUS = {
     "vocabulary": 5,
     "entropy": 15.0,
     "batching": "random",
+    "truncation": 0.0,
 }
 
 
@@ -178,7 +179,7 @@ class Others:
         for due, study in [d for d in self.doomed if time.monotonic() > d[0]]:
             try:
                 study.delete()
-            except Clash:
+            except (Busy, Clash):
                 study.end("stopped", "it is to be deleted")
             else:
                 self.deleted += 1

@@ -23,6 +23,7 @@ CORPUS = {
     "vocabulary": 5,
     "entropy": 15.0,
     "batching": "random",
+    "truncation": 0.0,
 }
 Make = Callable[..., Study]
 """`make` in a database and a folder of the test's own"""

@@ -179,12 +179,14 @@ def test_a_study_is_shown_as_the_service_has_it(client: TestClient, filled: None
     found, study = client.get("/v1/studies/s").json(), studies.open_study(database, "s")
     best = study.best()
     assert best is not None
-    assert found["best"] == {k: getattr(best, k) for k in ("number", "value", "params", "metrics")}
+    assert found["best"] == {k: getattr(best, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
     assert found["counts"] == {"complete": 30, "failed": 0, "pruned": 0, "running": 0, "waiting": 0}
     assert [p["name"] for p in found["space"]] == [p.name for p in study.space.parameters]
     assert (found["budget"], found["waiting_for_workers"]) == (30, False)
     assert client.get("/v1/studies/small").json()["waiting_for_workers"]
-    assert client.get("/v1/studies/s/trials/3").json() == {**study.trial(3).plain(), "attempts": []}
+    made = "importance-sampled NLL: S = 100 from q, 500 of 1000 valid sentences, seed 1"
+    shown = {**study.trial(3).plain(), "estimate": made, "attempts": []}
+    assert client.get("/v1/studies/s/trials/3").json() == shown
 
 
 def test_the_front_is_served_by_columns(client: TestClient, filled: None, database: Database) -> None:
@@ -327,7 +329,8 @@ def test_health_and_measures(client: TestClient, filled: None) -> None:
     lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#")
     assert float(lines['tuner_trials{state="complete"}']) == 30
     assert float(lines["tuner_queue"]) == 6
-    assert float(lines['tuner_studies{state="active"}']) == 3
+    assert float(lines['tuner_studies{state="active"}']) == 2
+    assert float(lines['tuner_studies{state="finished"}']) == 1
     assert float(lines["tuner_attempts_lost_total"]) == 0
 
 

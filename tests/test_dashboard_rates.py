@@ -50,6 +50,38 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     database.close()
 
 
+def test_a_trial_has_all_its_hyperparameters_and_what_qualifies_its_figures(page: Page, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/t.db", create=True)
+    unsure = {
+        **Q,
+        "proposal": "tempered q",
+        "temper": 0.25,
+        "levels": {"16": 40},
+        "error": 0.5,
+        "bias": 0.75,
+        "resolved": False,
+    }
+    fill(make(database, tmp_path, 1, name="s", fixed={"gamma": 1.25}), held(5.0, 4.5, 90.0, estimator=unsure))
+    server = Server(database.secret_url, tmp_path)
+    shown(page, server.address, "view=study&study=s")
+    trials = page.get_by_role("region", name="Trials").first
+    expect(trials.get_by_role("columnheader", name="gamma")).to_be_visible()
+    expect(trials.locator("tbody tr").first).to_contain_text("not resolved")
+    expect(page.get_by_text("The best trial is not resolved.")).to_be_visible()
+    shown(page, server.address, "view=trial&study=s&trial=0")
+    rows = page.get_by_role("region", name="Hyperparameters").locator("tbody tr")
+    said = {row.split("\t")[0]: row.split("\t")[1:3] for row in rows.all_inner_texts()}
+    assert (
+        said.items()
+        >= {"r": ["5", "this trial"], "gamma": ["1.25", "set by hand"], "epsilon": ["1", "default"]}.items()
+    )
+    expect(
+        page.get_by_text("the estimate's own standard error 0.5, its bias at most 0.75: not resolved")
+    ).to_be_visible()
+    server.kill()
+    database.close()
+
+
 def shown(page: Page, address: str, query: str) -> None:
     page.goto(f"{address}/?{query}")
     page.wait_for_selector(".view:not([aria-busy])")
@@ -113,8 +145,9 @@ def test_lines_are_chosen_kept_in_the_address_and_saved(page: Page, address: str
 def test_different_estimators_are_named(page: Page, address: str, view: str) -> None:
     shown(page, address, f"view={view}&study=fb&study=other")
     note = page.locator(".notice")
-    expect(note).to_contain_text("not to be ranked together (S = 1000 from q, 40 valid sentences of grammar, 5 words: ")
-    expect(note).to_contain_text("S = 100 from q, 40 valid sentences of grammar, 5 words: ")
+    made = "from q, 40 valid sentences of grammar, 5 words, uncut, text f: "
+    expect(note).to_contain_text(f"not to be ranked together (S = 1000 {made}")
+    expect(note).to_contain_text(f"S = 100 {made}")
     heading = page.locator("#chosen-title")
     if view == "pareto":
         expect(heading).to_have_text("Each study's own front: 2 trials")

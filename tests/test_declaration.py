@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastapi.testclient import TestClient
 from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
-from tuner import estimators, figures, paper, report
+from tuner import estimators, figures, layouts, paper, report
 from tuner.cli import app
 from tuner.database import Database
 from tuner.metrics import AXES, ESTIMATES, FIGURES, SHOWN
@@ -55,7 +56,7 @@ def test_the_columns_of_all_tables_are_headed_by_the_declaration(study: Study) -
         metric.heading for key, metric in SHOWN.items() if key != "nll"
     ]
     assert set(paper.COLUMNS) <= set(FIGURES)
-    (line,) = paper.markdown(paper.rows(study.database, [], "valid")).splitlines()[:1]
+    (line,) = layouts.markdown(paper.rows(study.database, [], "valid")).splitlines()[:1]
     assert [cell.strip() for cell in line.split("|")][3:-2] == [FIGURES[key].heading for key in paper.COLUMNS[:4]] + [
         "AU"
     ]
@@ -118,21 +119,25 @@ def test_a_report_says_it_in_every_format(study: Study, database: Database, tmp_
     found = paper.rows(database, ["s-confirmed-2"], "valid")
     notes = "collapsed in 2 of 3, not resolved in 2 of 3"
     sentences = "40 valid sentences of grammar, 5 words, uncut, text f"
-    for form in (paper.table, paper.markdown, paper.latex):
+    for form in (layouts.table, layouts.markdown, layouts.latex):
         said = form(found)
         assert f"sfb (r 7): tempered, λ = 0.25; {SURENESS}, {notes}" in said
         assert f"a: S = 1000 from q, {sentences}\n" in said
         assert (
             f"b: tempered, up to 4,096 draws, {sentences}; tempered, up to 1,024 draws, {sentences} (the temp" in said
         )
-    assert f"a b, {notes}\n" in paper.table(found)
-    assert f"| a b, {notes} |" in paper.markdown(found)
-    assert rf"sfb (r 7)$^{{a b}}$ ({notes}) & 3" in paper.latex(found)
-    (line,) = csv.DictReader(io.StringIO(paper.as_csv(found)))
+    assert f"a b, {notes}\n" in layouts.table(found)
+    assert f"| a b, {notes} |" in layouts.markdown(found)
+    assert rf"sfb (r 7) ({notes}) & 3" in layouts.latex(found)
+    assert "not to be ranked" not in layouts.table(found)
+    other = replace(found[0], beside="tempered otherwise")
+    assert rf"sfb (r 7)$^{{a c}}$ ({notes}) & 3" in layouts.latex([found[0], other])
+    assert "figures under different letters are not to be ranked together" in layouts.table([found[0], other])
+    (line,) = csv.DictReader(io.StringIO(layouts.as_csv(found)))
     assert (line["notes"], line["temper"], line["error"], line["bias"]) == (
         notes.replace(", ", "; "), "0.25", "0.0625", "0.375"
     )  # fmt: skip
-    (entry,) = json.loads(paper.as_json(found))
+    (entry,) = json.loads(layouts.as_json(found))
     assert (entry["notes"], entry["figures"]["bias"]) == (notes.split(", "), {"mean": 0.375, "sd": 0.0})
 
 

@@ -14,7 +14,7 @@ from test_confirmation import fill, metrics
 from trainers import runs
 from trainers.options import PRESETS
 from trainers.runs import Spec
-from tuner import estimators, paper, report, studies
+from tuner import estimators, layouts, paper, report, studies
 from tuner import metrics as known
 from tuner.cli import app
 from tuner.database import Database
@@ -109,8 +109,8 @@ def test_one_text_cut_and_not_cut_or_split_otherwise_shares_neither_letter_nor_f
         assert f"{said}: other)" in both["note"]
     found = paper.rows(database, ["a", "other"], "valid")
     assert [row.estimator.partition(" of ")[2] for row in found] == [TEXT, said]
-    assert "a: S = 1000" in paper.table(found)
-    assert "b: S = 1000" in paper.table(found)
+    assert "a: S = 1000" in layouts.table(found)
+    assert "b: S = 1000" in layouts.table(found)
 
 
 def test_a_level_of_draws_more_or_less_is_another_estimator(database: Database, tmp_path: Path) -> None:
@@ -150,8 +150,7 @@ def test_a_level_of_draws_more_or_less_is_another_estimator(database: Database, 
 def test_a_study_of_an_older_program_says_how_its_sentences_were_cut(
     corpus: str, model: str, fixed: dict[str, Any], truncation: float
 ) -> None:
-    facts = {**CORPUS, "name": corpus}
-    assert "truncation" not in facts
+    facts = {**CORPUS, "name": corpus, "truncation": None}
     old = completed(request_(1, model=model, fixed=fixed).specification(facts))
     assert old["truncation"] == truncation
     assert cutting(truncation) in estimators.text_of(old)
@@ -164,20 +163,22 @@ def test_the_trainer_says_how_sentences_are_cut_as_older_studies_are_read(tmp_pa
     place = corpus if corpus == "grammar" else str(tmp_path)
     for model in PRESETS:
         found: Any = runs.check(Spec("vanilla", place, model, {"corpus_size": 4}), [])
-        old = completed(request_(1, corpus=place, model=model).specification({**CORPUS, "name": place}))
+        old = completed(
+            request_(1, corpus=place, model=model).specification({**CORPUS, "name": place, "truncation": None})
+        )
         assert found["truncation"] == old["truncation"]
 
 
 def test_published_rows_say_whether_their_sentences_are_cut(database: Database) -> None:
     ours = paper.rows(database, ["a"], "valid")
     theirs = paper.published(["fb", "pretrained-fb"], "valid") + paper.published(["fb", "pretrained-fb"], "test")
-    said = paper.table([*ours, *theirs])
-    assert "Li et al. 2019, table 10; Penn Treebank of Mikolov, 10k types, uncut\n" in said
-    assert "25,643 types; mean of 5 runs, cut at mean + 3 sd\n" in said
+    said = layouts.table([*ours, *theirs])
+    assert "Li et al. 2019, table 10; Penn Treebank of Mikolov, 10k types, uncut; NLL: 1,000" in said
+    assert "25,643 types, cut at mean + 3 sd; mean of 5 runs" in said
     differs = "its sentences are cut at mean + 3 sd, ours uncut: a figure of cut sentences is another, and lower"
     assert f"Pelsmaeker & Aziz 2019, table 3: {differs}\n" in said
     assert "Li et al. 2019, table 10: its" not in said
-    assert differs not in paper.table(ours)
+    assert differs not in layouts.table(ours)
 
 
 def test_the_best_trial_is_not_compared_with_the_published_values_by_another_estimator(

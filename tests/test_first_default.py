@@ -232,7 +232,11 @@ TEMPERED = {"proposal": "tempered q", "temper": 0.1, "levels": {}, "error": 0.01
             "…MELBO 12.50; the best is 0.50 lower",
         ),
         ({"space": space.load("lagvae")}, [{"nll": 2.0}, {"nll": 1.0}], "trial 0 has the default values: NLL 2; …1.00"),
-        ({}, [{"nll": 15.62, **TEMPERED}, {"nll": 15.48}], None),  # another estimator
+        (
+            {},
+            [{"nll": 15.62, **TEMPERED}, {"nll": 15.48}],
+            "…NLL 15.62, by another estimator than the best's: the two are not to be compared",
+        ),
         ({}, [{"nll": 15.62, "state": "failed"}, {"nll": 15.48}], None),
         ({"first_default": False}, [{"nll": 15.62}, {"nll": 15.48}], None),
     ],

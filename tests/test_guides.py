@@ -173,6 +173,15 @@ def test_security(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"screen +read ", listed)
 
 
+@pytest.mark.usefixtures("stub")
+def test_faults(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    follow("faults", place, here)
+    assert "study steady is active and waits for workers" in capfd.readouterr().err
+    opened = Database("sqlite:///tuner.db")
+    assert studies.open_study(opened, "steady").rules.max_losses == 50
+    opened.close()
+
+
 def test_every_guide_is_followed_and_linked() -> None:
     tests = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     assert {guide.stem for guide in GUIDES} <= tests

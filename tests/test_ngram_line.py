@@ -20,7 +20,7 @@ from trainers.evaluation import subset
 from trainers.ngram import NGrams
 from trainers.options import CorpusOptions
 from trainers.runs import Spec
-from tuner import bundle, paper, report, studies, trainer
+from tuner import bundle, layouts, paper, report, studies, trainer
 from tuner.database import Database
 from tuner.ngram import Line
 from tuner.studies import Study
@@ -97,7 +97,7 @@ def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Data
     fill(old, metrics(100.0))
     (row,) = paper.rows(database, [], "valid")
     assert row.ngram is None
-    assert "n-gram" not in paper.table([row])
+    assert "n-gram" not in layouts.table([row])
 
 
 def test_a_table_says_under_it_which_rows_are_worse(study: Study, database: Database, tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_a_table_says_under_it_which_rows_are_worse(study: Study, database: Data
     fill(better, metrics(101.0, nll_tempered=99.5), r=7.0)  # by the better of its estimates
     found = paper.rows(database, [], "valid")
     on = f"{SAID} on 40 valid sentences of grammar, 5 words, uncut, text f: "
-    for form in (paper.table, paper.markdown, paper.latex):
+    for form in (layouts.table, layouts.markdown, layouts.latex):
         assert f"{on}worse than that: sfb (r 5)\n" in form(found)
         assert f"{on}no row of them is worse\n" in form(found[1:])
-    (line, _) = csv.DictReader(io.StringIO(paper.as_csv(found)))
+    (line, _) = csv.DictReader(io.StringIO(layouts.as_csv(found)))
     assert (line["ngram_order"], line["ngram_nll"], line["ngram_ppl"]) == ("3", "100.0", "150.0")
-    assert json.loads(paper.as_json(found))[0]["ngram"]["nll"] == 100.0
+    assert json.loads(layouts.as_json(found))[0]["ngram"]["nll"] == 100.0
     elsewhere = replace(found[1], ngram=replace(Line(**found[1].plain()["ngram"]), nll=95.0), sentences="4 of others")
-    assert "has NLL 95.00, PPL 150.00 on 4 of others: worse" in paper.table([found[0], elsewhere])
+    assert "has NLL 95.00, PPL 150.00 on 4 of others: worse" in layouts.table([found[0], elsewhere])
 
 
 def test_a_confirmation_is_held_against_the_test_sentences_own(
@@ -128,7 +128,7 @@ def test_a_confirmation_is_held_against_the_test_sentences_own(
     row = paper._confirmed(runs_, "test")
     assert row is not None
     on = "on 40 test sentences of grammar, 5 words, uncut, text f"
-    assert f"has NLL 90.00, PPL 150.00 {on}: worse than that: sfb" in paper.table([row])
+    assert f"has NLL 90.00, PPL 150.00 {on}: worse than that: sfb" in layouts.table([row])
 
 
 def test_the_api_has_it(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -278,6 +278,7 @@ def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
     database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "PUBLISH_SECONDS", 0.0)
+    behave(monkeypatch, t0="wait once")
     study = make(1)
 
     def die(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:

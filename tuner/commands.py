@@ -164,7 +164,8 @@ def worker(
         list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Who comes back under a name goes on.", show_default="HOST-PROCESS")
+        str | None,
+        typer.Option("--name", help="Who comes back under a name goes on.", show_default="HOST-PROCESS-PLACE"),
     ] = None,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
@@ -179,7 +180,7 @@ def worker(
 ) -> None:
     """Join the workers of a database: train trials of its studies, and wait for more.
 
-    Ctrl-C, or SIGTERM as a preempted machine gets it, saves the trial under way and hands it back.
+    Ctrl-C, SIGTERM as a preempted machine gets it, or SIGHUP saves the trial under way and hands it back.
     """
     from tuner.database import PATIENCE
     from tuner.studies import open_study

@@ -78,7 +78,7 @@ def confirm(
 
     Test figures exist only here. A confirmation is a study of its own: the same command goes on with it, or adds runs.
     """
-    from tuner import confirmation, launch, paper, studies
+    from tuner import confirmation, launch, layouts, paper, studies
     from tuner.database import PATIENCE
     from tuner.engines import Staff
 
@@ -106,7 +106,7 @@ def confirm(
         print_json({split: [row.plain() for row in rows] for split, rows in tables.items()})
     elif ended:
         for split, rows in tables.items():
-            print(f"{split}\n{paper.table(rows)}")
+            print(f"{split}\n{layouts.table(rows)}")
     if broken:
         raise Fault(" ".join(broken))
 
@@ -127,17 +127,20 @@ def report(
 
     Differences to --against are tested by each estimator that both sides have, its error and bias included.
     """
-    from tuner import paper
+    from tuner import layouts, paper
     from tuner.pareto import check_split
 
-    if form not in paper.FORMATS:
-        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(paper.FORMATS)}.")
+    if form not in layouts.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layouts.FORMATS)}.")
     check_split(split)
     with opened(database) as there:
         rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
     if published:
-        rows += paper.published([row.technique for row in rows], split)
-    print(paper.FORMATS[form](rows), end="")
+        own = list(dict.fromkeys(row.technique for row in rows))
+        rows += paper.published(own, split)
+        for line in paper.unpublished(own, split):
+            say(f"note: {line}")
+    print(layouts.FORMATS[form](rows), end="")
 
 
 @app.command(epilog="Example: tuner pareto sfb-ptb-small mdr-ptb-small --out front.svg")
@@ -252,7 +255,7 @@ def rates(
 
     `tuner sweep` makes the trials. A line a study, named by its technique, posterior and prior; mean ± sd over runs of a target.
     """
-    from tuner import figures, paper
+    from tuner import figures, layouts
     from tuner import rates as targets
     from tuner import report as reports
     from tuner.pareto import Columns, check_split
@@ -279,7 +282,7 @@ def rates(
     table = reports.table("", "target", "runs", "PPL", "gap", "target − R")
     for each in found:
         for point in each.points:
-            cells = [paper.with_sd(point.figures[key]) for key in targets.PANELS]
+            cells = [layouts.with_sd(point.figures[key]) for key in targets.PANELS]
             table.add_row(each.label, reports.number(point.target), str(point.runs), *cells)
     reports.console().print(table)
 

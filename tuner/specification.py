@@ -122,7 +122,7 @@ class Request:
             "space": self.space.plain(),
             "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
             "batching": corpus["batching"],
-            "truncation": corpus.get("truncation"),
+            "truncation": corpus["truncation"],
             "ngram": corpus.get("ngram"),
             "planned": corpus.get("planned", {}),
             "model": self.model,

@@ -215,11 +215,11 @@ def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
 
 
 def _print_comparison(made: "list[Study]") -> None:
-    from tuner import paper, report
+    from tuner import layouts, report
 
     rows = _comparison(made)
     if rows:
-        print(paper.table(rows))
+        print(layouts.table(rows))
     for study in made:
         if (gained := report.gain(study)) is not None:
             print(f"{study.name}: {gained}")

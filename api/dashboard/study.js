@@ -84,7 +84,7 @@ function summary(study, canWrite, put) {
         study.entropy != null && ["Exact entropy of the corpus", number(study.entropy)],
         ...Object.entries(best.given).map(([key, value]) => [key, number(value)]),
       ]),
-      best.notes.length > 0 && h("div", { class: "notice" }, `The best trial is ${best.notes.join(" and ")}.`),
+      best.notes.length > 0 && h("p", { class: "note" }, `The best trial is ${best.notes.join(" and ")}.`),
       study.ngram && againstNGrams(study)) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
       facts([["Created", moment(study.created_at)], ["Pruner", study.pruner], ["Least rate", number(study.min_rate)], ["Stops when the expected gain is below", number(study.stop_when)],

@@ -1,0 +1,165 @@
+"""What the papers print: one TOML file a paper, a table for each of theirs, every row with its deviations and settings.
+
+A file is read by hand from the paper's text. It names the texts (corpus, cutting), and for each table the split, the runs, what
+estimates the NLL, and which figure of ours each column is. Row and column labels are the paper's, a block's heading before its
+rows' (`block / label`).
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from tuner.metrics import FIGURES
+
+PAPERS = ("pa", "li", "kr", "mi", "lv")
+
+
+@dataclass(frozen=True)
+class Text:
+    """What figures are of."""
+
+    text: str
+    """the corpus, in few words"""
+    truncation: float
+    """at how many sd above the mean its sentences are cut; 0: never"""
+
+
+@dataclass(frozen=True)
+class Column:
+    figure: str
+    """ours, or a plain name where we have none such"""
+    text: str = ""
+    """key of its corpus, if not the row's or the table's"""
+    times: float = 1.0
+    """factor from what is printed to our unit"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system's line in a table."""
+
+    label: str
+    values: Mapping[str, tuple[float, float | None]]
+    """of each column that is printed: the value and its standard deviation, if that is"""
+    technique: str = ""
+    """ours; empty where we have none such"""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """its hyperparameters and options as printed, by our names"""
+    text: str = ""
+    """key of its corpus, if not the table's"""
+    quoted: str = ""
+    """whose figures these are, where the paper repeats another's"""
+    note: str = ""
+    """what else sets it apart"""
+    kl_once: bool = False
+    """whether one code's KL is counted where several make a sentence: its figures are no bound"""
+    figures: Mapping[str, str] = field(default_factory=dict)
+    """what its columns are, where that is not what the table says"""
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    """e.g. `pa-3`"""
+    paper: str
+    caption: str
+    texts: Mapping[str, Text]
+    text: str = ""
+    """key of its corpus, where all rows have one"""
+    split: str = ""
+    runs: int | None = None
+    """that its figures are the mean of; none where the paper does not say"""
+    estimator: str = ""
+    """of its NLL and PPL"""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    """none where the table has no figures"""
+
+    @property
+    def source(self) -> str:
+        return f"{self.paper}, table {self.name.partition('-')[2]}"
+
+    def figures(self, row: Row) -> dict[str, dict[str, tuple[float, float | None]]]:
+        """A row's figures in our units, for each text that it has figures of."""
+        found: dict[str, dict[str, tuple[float, float | None]]] = {}
+        for heading, (value, sd) in row.values.items():
+            column = self.columns[heading]
+            own = found.setdefault(column.text or row.text or self.text, {})
+            own[row.figures.get(heading, column.figure)] = (
+                value * column.times, None if sd is None else sd * column.times
+            )  # fmt: skip
+        return found
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    values = {
+        heading: (float(cell[0]), float(cell[1])) if isinstance(cell, list) else (float(cell), None)
+        for heading, cell in entry["values"].items()
+    }
+    return Row(**{**entry, "values": values})
+
+
+def _column(entry: str | Mapping[str, Any]) -> Column:
+    return Column(entry) if isinstance(entry, str) else Column(**entry)
+
+
+def _read(paper: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files(__name__) / f"{paper}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def tables() -> Mapping[str, Table]:
+    """Every table, by its name."""
+    found = {}
+    for paper in PAPERS:
+        content = _read(paper)
+        texts = {key: Text(**text) for key, text in content["texts"].items()}
+        for entry in content["table"]:
+            columns = {heading: _column(column) for heading, column in entry.pop("columns", {}).items()}
+            rows = tuple(map(_row, entry.pop("rows", [])))
+            found[entry["name"]] = Table(paper=content["paper"], texts=texts, columns=columns, rows=rows, **entry)
+    return found
+
+
+@cache
+def unprinted() -> Mapping[str, str]:
+    """Why no table has a row of these techniques."""
+    return {technique: why for paper in PAPERS for technique, why in _read(paper).get("unprinted", {}).items()}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A row's figures of one text."""
+
+    table: Table
+    row: Row
+    text: Text
+    figures: Mapping[str, tuple[float, float | None]]
+    """in our units"""
+
+    def is_within(self, other: "Printed") -> bool:
+        """Whether the other has all of its figures, in the same paper."""
+        same = (self.table.paper, self.row.technique, self.row.settings, self.text) == (
+            other.table.paper, other.row.technique, other.row.settings, other.text
+        )  # fmt: skip
+        return same and self.figures.items() <= other.figures.items()
+
+
+def printed(split: str) -> list[Printed]:
+    """What the papers say of techniques of ours themselves: no quotations, figures of ours alone, and each once."""
+    found = [
+        Printed(table, row, table.texts[text], own)
+        for table in tables().values()
+        for row in (table.rows if table.split == split else ())
+        if row.technique and not row.quoted
+        for text, figures in table.figures(row).items()
+        if (own := {key: figure for key, figure in figures.items() if key in FIGURES})
+    ]
+    kept: list[Printed] = []
+    for one in sorted(found, key=lambda one: -len(one.figures)):
+        if not any(one.is_within(other) for other in kept):
+            kept.append(one)
+    return [one for one in found if one in kept]
