@@ -23,7 +23,7 @@ from test_worker import (  # noqa: F401 - the contract: whatever is not about fi
 )
 
 from api.process import bound
-from tuner import attempts, distant, inventory
+from tuner import attempts, distant, inventory, remote
 from tuner.attempts import Attempts, Claim
 from tuner.client import Client
 from tuner.database import Database
@@ -42,13 +42,21 @@ Run = Callable[..., None]
 def address(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Of a server in this process."""
     listening = bound("127.0.0.1", 0)
-    app = application(database, tmp_path, monkeypatch)
+    app, one_at_a_time = application(database, tmp_path, monkeypatch), threading.Lock()
+
+    def do(work: Callable[..., Any], *args: Any) -> Any:
+        with one_at_a_time:  # as each of the real one's processes
+            return work(*args)
+
+    monkeypatch.setattr(app.state.service.workshop, "do", do)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     thread.join()
+    while remote._databases:
+        remote._databases.popitem()[1].close()
 
 
 @pytest.fixture(autouse=True)
