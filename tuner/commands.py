@@ -34,6 +34,7 @@ from tuner.console import (
     say,
 )
 from tuner.errors import Busy, Fault, Interrupted, Usage
+from tuner.process import PYTHON
 
 if TYPE_CHECKING:
     from tuner.attempts import Claim
@@ -139,7 +140,7 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
     names = [study.name for study in studies]
     several = len(names) > 1
     log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
-    command = [sys.executable, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
+    command = [*PYTHON, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
     command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
     command += [] if staff.workers is None else ["--workers", str(staff.workers)]
     command += [] if staff.threads is None else ["--threads", str(staff.threads)]

@@ -21,6 +21,7 @@ from tuner.console import (
     say,
 )
 from tuner.errors import Usage
+from tuner.process import PYTHON
 
 SERVER = "api"
 """the package that serves; it imports this one, not the other way round"""
@@ -85,7 +86,7 @@ def serve(
             raise Usage(f"tuner serve needs {package}: pip install 'text-vae-tuner[api]'.")
     if optuna_port is not None and importlib.util.find_spec("optuna_dashboard") is None:
         raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
-    command = [sys.executable, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
+    command = [*PYTHON, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
     command += [
         "--runs",
         str(runs),
@@ -105,7 +106,7 @@ def serve(
     command += [] if optuna_port is None else ["--optuna-port", str(optuna_port)]
     sys.stdout.flush()
     # Not an argument: it may hold a password.
-    os.execve(sys.executable, command, {**os.environ, "TUNER_DATABASE": database})
+    os.execve(command[0], command, {**os.environ, "TUNER_DATABASE": database})
 
 
 @key_app.command(epilog="Example: tuner key create laptop --write")

@@ -5,7 +5,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,11 +12,12 @@ from typing import IO, TYPE_CHECKING, Any
 from tuner import processors
 from tuner.errors import Exhausted, Fault, Unfit, Usage
 from tuner.forkserver import Forked, ForkServer, is_possible
+from tuner.process import PYTHON
 
 if TYPE_CHECKING:
     from tuner.worker import Slot
 
-COMMAND = (sys.executable, "-m", "trainers")
+COMMAND = (*PYTHON, "-m", "trainers")
 PREEMPTED = 75
 ENDS = ("done", "failed")
 """events that are a trainer's last"""
