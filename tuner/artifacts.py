@@ -126,7 +126,7 @@ class Store:
     def delete(self, path: str = "") -> None:
         """Removes a generation, a trial's, or (with no path) the whole study's files; what is not there is no error."""
         if self.local:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 shutil.rmtree(Path(self.address, path))
         else:
             with suppress(FileNotFoundError), _reached():

@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, select
 
-from tuner import __version__
+from tuner import __version__, names
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Store
 from tuner.database import Database
 from tuner.errors import Clash, Fault, Usage
-from tuner.launch import check_name
 from tuner.ngram import Line
 from tuner.samplers import SAMPLERS
 from tuner.space import Space
@@ -180,7 +179,7 @@ def unpack(
 
     bundle = _opened(file)
     called = name or bundle.name
-    check_name(called)
+    names.check("--study", called, names.LONGEST)
     if database.read(lambda session: session.get(StudyRow, called)) is not None:
         raise _exists(called, database)
     unique = f"{called}-{secrets.token_hex(3)}"

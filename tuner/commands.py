@@ -182,6 +182,7 @@ def worker(
 
     Ctrl-C, or SIGTERM as a preempted machine gets it, saves the trial under way and hands it back.
     """
+    from tuner import names
     from tuner.database import PATIENCE
     from tuner.engines import local
     from tuner.studies import open_study
@@ -189,6 +190,8 @@ def worker(
 
     if log_format not in ("text", "json"):
         raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
+    if name is not None:
+        names.check("--name", name)
     places = local.slots(workers, workers_per_gpu, trainer_memory, threads)
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tuner import numbers
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -24,6 +25,7 @@ from tuner.console import (
     SetOption,
     ThreadsOption,
     WritingSeedOption,
+    bounded,
     opened,
     print_json,
     say,
@@ -39,7 +41,7 @@ def evaluate(
     run: RunArgument,
     set_: SetOption = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the samples.", show_default="the run's")
+        int | None, bounded(numbers.INDEX, "--seed", help="Seed of the samples.", show_default="the run's")
     ] = None,
     threads: ThreadsOption = None,
     database: DatabaseOption = DATABASE,
@@ -77,7 +79,7 @@ def run_folder(run: str, database: str) -> Path:
     if Path(run).is_dir():
         return Path(run)
     study, slash, number = run.rpartition("/")
-    if not slash or not number.isdigit():
+    if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
         raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
     with opened(database) as there:
         cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
@@ -89,13 +91,14 @@ def reproduce(
     run: RunArgument,
     corpus: OriginOption = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0, help="Share of the NLL that may differ on another class of machine.")
+        float,
+        bounded(numbers.FACTOR, "--tolerance", help="Share of the NLL that may differ on another class of machine."),
     ] = 0.02,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder to keep the new run in.", show_default="none is kept")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads of the trainer.", show_default="the run's")
+        int | None, bounded(numbers.SOME, "--threads", help="Threads of the trainer.", show_default="the run's")
     ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
@@ -189,8 +192,8 @@ def reconstruct(
     centre: CentreOption = False,
     spread: Annotated[
         float,
-        typer.Option(
-            "--spread", min=0, help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
+        bounded(
+            numbers.FACTOR, "--spread", help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
         ),
     ] = 1.0,
     ancestral: AncestralOption = False,
@@ -223,7 +226,7 @@ def interpolate(
     last: Annotated[
         str | None, typer.Argument(help="The sentence to end at.", show_default="a code of the prior")
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Points on the line, ends included.")] = 8,
+    count: Annotated[int, bounded(numbers.POINTS, "--count", "-n", help="Points on the line, ends included.")] = 8,
     posterior: Annotated[
         bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
     ] = False,
@@ -273,7 +276,7 @@ def dropped(
     run: RunArgument,
     sentences: SentencesArgument = None,
     count: CountOption = 10,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws that a probability is estimated from.")] = 200,
+    draws: Annotated[int, bounded(numbers.COUNT, "--draws", help="Draws that a probability is estimated from.")] = 200,
     seed: WritingSeedOption = 0,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,

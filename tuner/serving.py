@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tuner import numbers
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -16,6 +17,7 @@ from tuner.console import (
     JsonOption,
     RunsOption,
     ThreadsOption,
+    bounded,
     opened,
     print_json,
     say,
@@ -36,9 +38,10 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", help="Address to serve at; any but this machine's own needs a key.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Its port.")] = 8000,
+    port: Annotated[int, bounded(numbers.PORTS, "--port", help="Its port.")] = 8000,
     with_workers: Annotated[
-        int, typer.Option("--with-workers", min=0, help="Workers to start too; without any, studies wait for some.")
+        int,
+        bounded(numbers.PROCESSES, "--with-workers", help="Workers to start too; without any, studies wait for some."),
     ] = 0,
     threads: ThreadsOption = None,
     corpus: Annotated[
@@ -49,10 +52,10 @@ def serve(
         list[str] | None,
         typer.Option("--allowed-host", metavar="NAME", help="A name that requests may come under; may be repeated."),
     ] = None,
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a second of one client (0: any).")] = 100.0,
-    streams: Annotated[int, typer.Option("--streams", min=0, help="Event streams open at a time.")] = 512,
+    rate: Annotated[float, bounded(numbers.RATE, "--rate", help="Requests a second of one client (0: any).")] = 100.0,
+    streams: Annotated[int, bounded(numbers.STREAMS, "--streams", help="Event streams open at a time.")] = 512,
     streams_each: Annotated[
-        int, typer.Option("--streams-each", min=0, help="Of these, those of one key, or one address without a key.")
+        int, bounded(numbers.STREAMS, "--streams-each", help="Of these, those of one key, or one address without a key.")
     ] = 64,
     trusted_proxy: Annotated[
         list[str] | None,
@@ -64,14 +67,14 @@ def serve(
         ),
     ] = None,
     work_seconds: Annotated[
-        float, typer.Option("--work-seconds", min=1, help="Seconds that heavy work which a request orders may take.")
+        float, bounded(numbers.WORK_SECONDS, "--work-seconds", help="Seconds that heavy work which a request orders may take.")
     ] = 120.0,
     work_memory: Annotated[
-        float, typer.Option("--work-memory", min=0.5, help="GiB of memory that each process of such work may have.")
+        float, bounded(numbers.WORK_MEMORY, "--work-memory", help="GiB of memory that each process of such work may have.")
     ] = 4.0,
     optuna_port: Annotated[
         int | None,
-        typer.Option("--optuna-port", min=1, max=65535, help="Serve Optuna's dashboard there too, for reading."),
+        bounded(numbers.PORTS, "--optuna-port", help="Serve Optuna's dashboard there too, for reading."),
     ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,

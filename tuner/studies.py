@@ -190,7 +190,8 @@ class Study:
         self.refresh()
 
     def delete(self) -> None:
-        """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again.
+        """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again. What is gone already
+        is gone.
 
         Raises:
             Clash: if trials of it are under way.
@@ -199,7 +200,9 @@ class Study:
 
         def mark(session: Any) -> None:
             now = self.database.clock(session)
-            row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
+            row = session.get(StudyRow, self.name, with_for_update=LOCK)
+            if row is None:  # someone was quicker
+                return
             live = select(TrialRow).where(TrialRow.study == self.name, TrialRow.state == "running")
             held = [
                 t.number for t in session.scalars(live.where(TrialRow.lease_until > now)) if self._is_held(session, t)
