@@ -50,6 +50,9 @@ class Store:
         self.local = "://" not in address
         if self.local:
             return
+        protocol, _, rest = address.partition("://")
+        if not protocol or not rest.strip("/") or (rest.startswith("/") and protocol != "file"):
+            raise Usage(f"artifacts {address!r} names no place: give a folder, or e.g. s3://BUCKET/PREFIX.")
         import fsspec
 
         try:

@@ -1,4 +1,4 @@
-"""Processes: how ours are started, and each told apart from all others of its number: later ones, other machines', other PID namespaces'."""
+"""Processes: how ours are started; each is told apart from all others of its number, later ones' or other machines'."""
 
 import hashlib
 import os

@@ -80,7 +80,7 @@ def _run(study: Study, staff: Staff, url: str, runs: Path) -> None:
                 logging_level=logging.ERROR,
                 ignore_reinit_error=True,
             )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise Usage(
             f"--address {staff.address!r}: there is no Ray cluster ({error}): start one with `ray start --head`, or give "
             "--address local."
