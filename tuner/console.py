@@ -13,6 +13,7 @@ import typer
 from tuner import numbers
 from tuner.errors import Usage
 from tuner.numbers import Numbers
+from tuner.screen import plain, styles
 from tuner.space import Space, Value, load, parse_value, read
 
 if TYPE_CHECKING:
@@ -147,8 +148,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def overwrite(text: str, end: str = "\n") -> None:
+    """The same in place of the line that changes, in a terminal."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(start + plain(text), end=end, file=styles(sys.stderr), flush=True)
+
+
 def print_json(content: object) -> None:
-    print(json.dumps(content, ensure_ascii=False, allow_nan=False))
+    is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(content, ensure_ascii=is_ascii, allow_nan=False))
 
 
 def settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, Value]:
