@@ -334,10 +334,10 @@ def delete(
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Delete a study with its trials, checkpoints and logs."""
-    from tuner.studies import open_study
+    from tuner.studies import open_to_delete
 
     with opened(database) as there:
-        found = open_study(there, study)
+        found = open_to_delete(there, study)
         if not yes:
             if not sys.stdin.isatty():
                 raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")

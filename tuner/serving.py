@@ -55,7 +55,8 @@ def serve(
     rate: Annotated[float, bounded(numbers.RATE, "--rate", help="Requests a second of one client (0: any).")] = 100.0,
     streams: Annotated[int, bounded(numbers.STREAMS, "--streams", help="Event streams open at a time.")] = 512,
     streams_each: Annotated[
-        int, bounded(numbers.STREAMS, "--streams-each", help="Of these, those of one key, or one address without a key.")
+        int,
+        bounded(numbers.STREAMS, "--streams-each", help="Of these, those of one key, or one address without a key."),
     ] = 64,
     trusted_proxy: Annotated[
         list[str] | None,
@@ -67,10 +68,14 @@ def serve(
         ),
     ] = None,
     work_seconds: Annotated[
-        float, bounded(numbers.WORK_SECONDS, "--work-seconds", help="Seconds that heavy work which a request orders may take.")
+        float,
+        bounded(
+            numbers.WORK_SECONDS, "--work-seconds", help="Seconds that heavy work which a request orders may take."
+        ),
     ] = 120.0,
     work_memory: Annotated[
-        float, bounded(numbers.WORK_MEMORY, "--work-memory", help="GiB of memory that each process of such work may have.")
+        float,
+        bounded(numbers.WORK_MEMORY, "--work-memory", help="GiB of memory that each process of such work may have."),
     ] = 4.0,
     optuna_port: Annotated[
         int | None,
