@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from tuner import __version__, names, record
+from tuner import __version__, locations, names, record
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Store
 from tuner.database import Database
 from tuner.errors import Clash, Fault, Usage
@@ -171,7 +171,8 @@ def unpack(
     if database.read(lambda session: session.get(StudyRow, called)) is not None:
         raise _exists(called, database)
     unique = f"{called}-{secrets.token_hex(3)}"
-    store = Store(f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve()))
+    place = locations.new(database, runs, unique, artifacts)
+    store = Store(locations.found(database, place))
     try:
         generations = _publish(bundle, store, runs)
         try:
@@ -182,7 +183,7 @@ def unpack(
             )
         except optuna.exceptions.DuplicatedStudyError as error:
             raise _exists(called, database) from error
-        database.run(lambda session: _enter(session, database, bundle, called, store.address, generations, corpus))
+        database.run(lambda session: _enter(session, database, bundle, called, place, generations, corpus))
     except BaseException:
         store.delete()
         raise

@@ -358,6 +358,23 @@ def delete(
     say(f"study {study} is deleted")
 
 
+@app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")
+def relocate(
+    study: StudyArgument,
+    place: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
+    ],
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Say where a study's files are, when they were moved without their database."""
+    from tuner.studies import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        found.relocate(place)
+    say(f"the files of study {study} are in {found.store.address}")
+
+
 @database_app.command(epilog="Example: tuner database upgrade --database postgresql://tuner@host/tuner")
 def upgrade(database: DatabaseOption = DATABASE) -> None:
     """Make the database's tables, or bring them up to this program's version; workers should be stopped."""

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tuner import numbers
+from tuner.artifacts import FILES, LOG, MANIFEST, check
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -68,22 +69,25 @@ def _saved_run(run: str, database: str) -> Path:
     return folder
 
 
-def run_folder(run: str, database: str) -> Path:
-    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself.
+def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
+    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself. Those that will be used are checked.
 
     Raises:
         Usage: if there is no such run.
+        Fault: if one of its files is not what was published.
     """
     from tuner import studies
 
     if Path(run).is_dir():
+        if (Path(run) / MANIFEST).exists():
+            check(Path(run), used)
         return Path(run)
     study, slash, number = run.rpartition("/")
     if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
         raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
     with opened(database) as there:
         cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
-        return studies.open_study(there, study).run_folder(int(number), cache)
+        return studies.open_study(there, study).run_folder(int(number), cache, used)
 
 
 @app.command(epilog="Example: tuner reproduce sfb-grammar-tiny/3")
@@ -138,7 +142,7 @@ def reproduce(
 @app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
 def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
     """Print what a run's trainer said: warnings, and why it crashed."""
-    file = run_folder(run, database) / "trainer.log"
+    file = run_folder(run, database, used=()) / LOG
     try:
         print(file.read_text(encoding="utf-8", errors="replace"), end="")
     except FileNotFoundError as error:

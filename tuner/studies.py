@@ -4,7 +4,7 @@ import json
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, func, select, update
 
-from tuner import pareto, samplers
-from tuner.artifacts import LOG, SAMPLES, Store
+from tuner import locations, pareto, samplers
+from tuner.artifacts import FILES, LOG, MANIFEST, SAMPLES, Store
 from tuner.database import Database
 from tuner.errors import Busy, Clash, Fault, Missing, Unreadable, Usage
 from tuner.estimators import text_of
@@ -52,7 +52,7 @@ class Study:
         self.database = database
         try:
             self.name, self.specification = row.name, completed(row.specification)
-            self.created_at, self.store = row.created_at, Store(row.folder)
+            self.created_at, self.store = row.created_at, Store(locations.found(database, row.folder))
             self._keep(row)
             facts = (self.specification, self.created_at, self.budget, self.why, vars(self.rules))
             json.dumps(facts, allow_nan=False)
@@ -94,8 +94,8 @@ class Study:
         record(self)
         return optuna.load_study(study_name=self.name, storage=self.database.storage)
 
-    def run_folder(self, number: int, cache: Path) -> Path:
-        """A folder with the newest files of a trial.
+    def run_folder(self, number: int, cache: Path, used: Sequence[str] = FILES) -> Path:
+        """A folder with the newest files of a trial, those that will be used checked.
 
         Raises:
             Usage: if there is no such trial, or it has none yet.
@@ -108,7 +108,47 @@ class Study:
             )
         if row.artifacts is None:
             raise Usage(f"run '{self.name}/{number}' has saved nothing yet: its trial is {row.state}.")
-        return self.store.folder(row.artifacts, cache)
+        self.check_place()
+        return self.store.folder(row.artifacts, cache, used)
+
+    def check_place(self) -> None:
+        """
+        Raises:
+            Fault: if the files of its trials are gone with their folder.
+        """
+        if self.store.local and not Path(self.store.address).is_dir() and self._published():
+            raise Fault(
+                f"the files of study {self.name!r} were in {self.store.address}, which is gone: put it back, or say where it is "
+                f"with `tuner relocate {self.name} FOLDER`."
+            )
+
+    def _published(self) -> list[str]:
+        """Where in its store the newest files of its trials are."""
+        query = select(TrialRow.artifacts).where(TrialRow.study == self.name, TrialRow.artifacts.is_not(None))
+        return [place for place in self.database.read(lambda s: s.scalars(query).all()) if place is not None]
+
+    def relocate(self, address: str) -> None:
+        """Has its files looked for elsewhere from now on.
+
+        Raises:
+            Usage: if those of its trials are not there.
+        """
+        there = Store(locations.found(self.database, locations.kept(self.database, address)))
+        missing = next((p for p in self._published() if there.read(f"{p}/{MANIFEST}") is None), None)
+        if missing is not None or (there.local and not Path(there.address).is_dir()):
+            raise Usage(
+                f"{address} does not hold the files of study {self.name!r}"
+                + (f": it has no {missing}" if missing else "")
+                + "."
+            )
+        moved = update(StudyRow).where(StudyRow.name == self.name)
+
+        def change(session: Any) -> None:
+            session.execute(moved.values(folder=locations.kept(self.database, address)))
+            revise(session, self.name)
+
+        self.database.run(change)
+        self.store = there
 
     def published(self, number: int, file: str) -> bytes | None:
         """One of the newest files of a trial; none if it has not been published.
@@ -448,7 +488,9 @@ def open_to_delete(database: Database, name: str) -> Study:
         study = object.__new__(Study)
         place = select(StudyRow.folder).where(StudyRow.name == name)
         study.database, study.name = database, name
-        study.store = Store(database.read(lambda session: session.execute(place).scalar_one()))
+        study.store = Store(
+            locations.found(database, database.read(lambda session: session.execute(place).scalar_one()))
+        )
         return study
 
 
@@ -480,7 +522,7 @@ def go_on(
     )
     used = bool(record.get_trials(deepcopy=False))
     unique = f"{name}-{secrets.token_hex(3)}"
-    folder = f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve())
+    folder = locations.new(database, runs, unique, artifacts)
 
     def enter(session: Any) -> StudyRow:
         row: StudyRow | None = session.get(StudyRow, name, with_for_update=LOCK)
@@ -516,6 +558,7 @@ def go_on(
         return row
 
     study = Study(database, database.run(enter))
+    study.check_place()
     if study.store.local:
         try:
             Path(study.store.address).mkdir(parents=True, exist_ok=True)
