@@ -93,6 +93,9 @@ class DistantStudy(Study):
         del number, params
         return self.spec
 
+    def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        return dict(params)
+
 
 class DistantAttempts(Attempts):
     """The attempts of one study over the API, as one worker makes them."""
