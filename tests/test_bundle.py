@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from stub_study import behave, make, run
 
 from tuner import bundle, inventory, revisions
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST
+from tuner.attempts import Claim
 from tuner.bundle import RECORD, pack, unpack
 from tuner.database import Database
-from tuner.errors import Fault, Usage
+from tuner.errors import Fault, Interrupted, Usage
 from tuner.studies import Study
 from tuner.tables import TrialRow
 
@@ -91,10 +92,16 @@ def test_only_the_weights_that_are_wanted_are_packed(study: Study, tmp_path: Pat
 def test_a_study_under_way_is_packed_as_it_was_saved_and_goes_on_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behave(monkeypatch, t1="disk")
     study = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 3)
-    with pytest.raises(Fault):
-        run(study)
+
+    def listen(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
+        del facts
+        if (event, claim.number) == ("epoch", 1):
+            raise Interrupted
+
+    behave(monkeypatch, t1="wait once")
+    with pytest.raises(Interrupted):
+        run(study, listen)
     pack(study, tmp_path / "s.zip")
     monkeypatch.delenv("STUB")
     run(study)
