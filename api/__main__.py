@@ -20,6 +20,7 @@ from tuner import keys
 from tuner.console import say
 from tuner.database import Database
 from tuner.errors import Usage
+from tuner.process import PYTHON
 
 GRACE_SECONDS = 10
 """for requests under way when the server is told to stop"""
@@ -105,7 +106,7 @@ def beside(programs: list[list[str]], database: str) -> Iterator[None]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for program in programs:
-            command = [sys.executable, "-m", "tuner.companion", *program]
+            command = [*PYTHON, "-m", "tuner.companion", *program]
             processes.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True))
         yield
     finally:

@@ -4,8 +4,9 @@ tests hold every answer to."""
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from tuner import names, numbers
 from tuner.attempts import RETRIES
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
@@ -13,9 +14,7 @@ from tuner.specification import OBJECTIVES
 from tuner.studies import SHOWN_STATES
 from tuner.trials import SOURCES, STATES
 
-NAME = r"^[\w\-][\w.\-]{0,99}$"
-LARGEST = 2**53
-"""of whole numbers that every JSON reader keeps exactly"""
+NAME = rf"^[\w\-][\w.\-]{{0,{names.LONGEST - 1}}}$"
 
 
 def _storable(text: str) -> str:
@@ -25,9 +24,23 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
-Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
-Number = Annotated[float, Field(ge=-1e300, le=1e300)]
-Value = bool | Whole | Number | Text
+
+
+def _in(within: numbers.Numbers, **more: Any) -> Any:
+    return Field(ge=within.low, le=within.high, **more)
+
+
+Whole = Annotated[int, _in(numbers.WHOLE)]
+Number = Annotated[float, _in(numbers.ANY)]
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value not in numbers.WHOLE:  # no float is made of it
+        raise ValueError(f"it must be {numbers.WHOLE}")
+    return value
+
+
+Value = Annotated[bool | Whole | Number | Text, BeforeValidator(_whole)]
 Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
 Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]
@@ -64,27 +77,27 @@ class NewStudy(Body):
     )
 
     technique: Name
-    trials: Annotated[int, Field(ge=1, le=100_000)]
+    trials: Annotated[int, _in(numbers.TRIALS)]
     name: Annotated[Name | None, Field(description="default: TECHNIQUE-CORPUS-MODEL")] = None
     corpus: Name = "grammar"
     model: Name = "tiny"
     sampler: Name = DEFAULT
     sampler_options: Values = {}
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, _in(numbers.INDEX)] = 0
     objective: Objective = "nll"
     pruner: Name = "none"
-    min_rate: Annotated[float, Field(ge=0, le=1e6, description="nats")] = 0.0
-    stop_when: Annotated[float, Field(ge=0, le=1e6, description="nats; 0: never")] = 0.0
+    min_rate: Annotated[float, _in(numbers.NATS, description="nats")] = 0.0
+    stop_when: Annotated[float, _in(numbers.NATS, description="nats; 0: never")] = 0.0
     nll: Annotated[
         Name | None,
         Field(description="what trials are judged by: tempered (default), q, or q and the samples, e.g. q1000"),
     ] = None
     fixed: Values = {}
-    timeout: Annotated[float | None, Field(gt=0, le=1e9, description="seconds of one trial")] = None
+    timeout: Annotated[float | None, Field(gt=0, le=numbers.SECONDS.high, description="seconds of one trial")] = None
     deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
+    max_failures: Annotated[int, _in(numbers.FAILURES)] = 3
     max_losses: Annotated[
-        int, Field(ge=0, le=1000, description="workers in a row that a trial may lose before it fails; 0: any")
+        int, _in(numbers.FAILURES, description="workers in a row that a trial may lose before it fails; 0: any")
     ] = 20
     warm_start: Annotated[Name | None, Field(description="a study whose finished trials this one begins with")] = None
     first_default: Annotated[
@@ -134,7 +147,7 @@ class ReportedEpoch(Body):
     rate: Number | None = None
     neg_elbo: Number | None = None
     active_units: Annotated[int, Field(ge=0, le=10**6)] | None = None
-    seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    seconds: Annotated[float, _in(numbers.SECONDS)] | None = None
     objective: Annotated[dict[Key, Number | None], Field(max_length=50)] = {}
 
 
@@ -198,7 +211,7 @@ class Tell(Renew):
     estimator: Estimator | None = None
     epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
     tokens_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
-    seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, Field(ge=0, le=1e9)]] = {}
+    seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, _in(numbers.SECONDS)]] = {}
     reason: Reason | None = None
     message: Text | None = None
 

@@ -127,6 +127,27 @@ def options() -> str:
     return "\n".join(text)
 
 
+def techniques() -> str:
+    """Every technique: its loss, what is tuned, what its paper found best."""
+    rows = []
+    for loaded in map(space.load, space.techniques()):
+        tuned = [p for p in loaded.parameters if p.tuned]
+        rows.append(
+            (
+                f"`{loaded.technique}`",
+                loaded.summary,
+                f"``{loaded.formula}``",
+                "; ".join(f"`{p.name}` {p.domain}" for p in tuned) or "nothing",
+                ", ".join(f"{p.name} {p.paper}" for p in tuned if p.paper is not None) or "–",
+                loaded.paper,
+            )
+        )
+    head = ("technique", "what", "loss, per sentence, nats", "tuned, with its domain", "published optimum", "from")
+    return "\n".join(
+        [MADE, "# Techniques\n", "[What to know before you compare](../techniques.md).\n", table(head, rows)]
+    )
+
+
 def metrics() -> str:
     """The figures of a complete trial."""
     made = {(True, False): "the NLL's estimator", (True, True): "the tempered estimator beside it"}
@@ -242,7 +263,7 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)
 
 
-PAGES = {"commands": commands, "options": options, "metrics": metrics, "rest": rest}
+PAGES = {"commands": commands, "options": options, "techniques": techniques, "metrics": metrics, "rest": rest}
 
 
 def pages() -> dict[Path, str]:

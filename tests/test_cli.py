@@ -240,7 +240,7 @@ def test_the_database_is_prepared_by_its_command(tmp_path: Path) -> None:
 
 def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(
-        'technique = "vanilla"\n[parameters.d_h]\ntype = "categorical"\nchoices = [400000, 500000]\n'
+        'technique = "vanilla"\n[parameters.d_h]\ntype = "categorical"\nchoices = [30000, 40000]\n'
     )
     settings = [part for key in QUICK[:3] for part in ("--set", key)]
     arguments = [
@@ -253,6 +253,8 @@ def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:
         "2",
         "--sampler",
         "random",
+        "--trainer-memory",
+        "3",
         *settings,
         "--json",
     ]

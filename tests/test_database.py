@@ -1,8 +1,11 @@
 """The schema: migrations equal the models, older is upgraded, newer refused, trouble told in one sentence."""
 
+import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from stub_study import STUB, run
+from stub_study import STUB, make, run
 
 from benchmarks.postgres import Postgres
 from tuner import database as database_module
@@ -18,6 +21,7 @@ from tuner import inventory, keys, revisions, studies, trainer
 from tuner.curves import Curves
 from tuner.database import SCHEMA, VERSION_TABLE, Database
 from tuner.errors import Fault, Usage
+from tuner.studies import open_study
 from tuner.tables import Base
 
 OLD = Path(__file__).parent / "data" / "schema_0001.sql"
@@ -166,13 +170,72 @@ def test_what_cannot_be_opened(tmp_path: Path, url: str, message: str) -> None:
         Database(url.format(folder=tmp_path), create=True)
 
 
-def test_a_read_only_database(tmp_path: Path) -> None:
-    Database(f"sqlite:///{tmp_path}/t.db", create=True).close()
-    database = Database(f"sqlite:///file:{tmp_path}/t.db?mode=ro&uri=true", create=True)  # may be read
+@pytest.fixture
+def closed() -> Iterator[Callable[[bool], Path]]:
+    """Makes a folder with a database of one study, and takes the right to write it; who runs the tests is not root there."""
+    with tempfile.TemporaryDirectory() as folder:
+        place, own = Path(folder), os.geteuid()
+
+        def close(whole: bool) -> Path:
+            database = Database(f"sqlite:///{place}/t%20.db", create=True)
+            make(database, place, 1)
+            database.close()
+            if own == 0:
+                place.chmod(0o755)
+                os.seteuid(65534)
+            else:
+                (place / "t%20.db").chmod(0o444)
+                place.chmod(0o555 if whole else 0o755)
+            return place / "t%20.db"
+
+        yield close
+        os.seteuid(own)
+        place.chmod(0o755)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_may_not_write_a_quiet_database_reads_it(closed: Callable[[bool], Path], whole: bool) -> None:
+    file = closed(whole)
+    before = sorted(file.parent.iterdir()), file.read_bytes()
+    database = Database(f"sqlite:///{file}")
+    assert [found["study"] for found in inventory.overview(database)] == ["s"]
+    assert open_study(database, "s").trials() == []
     with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
-        assert database.storage
-    with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
-        database.run(lambda session: session.execute(sqlalchemy.text("DELETE FROM tuner_workers")))
+        open_study(database, "s").end("stopped", "no")
+    database.close()
+    assert (sorted(file.parent.iterdir()), file.read_bytes()) == before
+
+
+def test_a_reader_beside_a_writer_sees_what_he_has_committed(
+    closed: Callable[[bool], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = closed(False)
+    reader = Database(f"sqlite:///{file}")
+    assert open_study(reader, "s").state == "active"
+    monkeypatch.setattr("tuner.database._is_closed", lambda _: False)
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    file.chmod(0o644)
+    writer = Database(f"sqlite:///{file}")
+    for state in ("stopped", "active"):
+        study = open_study(writer, "s")
+        study.end("stopped", "enough") if state == "stopped" else study.resume()
+        os.seteuid(user)
+        assert open_study(reader, "s").state == state
+        os.seteuid(os.getuid())
+    writer.close()
+    os.seteuid(user)
+    assert open_study(reader, "s").state == "active"
+
+
+def test_a_command_that_reads_does_not_write(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/t.db"
+    Database(url, create=True).close()
+    before = (tmp_path / "t.db").stat().st_mtime_ns, (tmp_path / "t.db").read_bytes()
+    database = Database(url)
+    inventory.overview(database)
+    database.close()
+    assert ((tmp_path / "t.db").stat().st_mtime_ns, (tmp_path / "t.db").read_bytes()) == before
 
 
 def test_a_full_database(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 import typer
 
 from trainers.options import GROUPS, rule
-from tuner import online, space
+from tuner import online
 from tuner.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SAMPLERS = (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8")
 GUIDES = [README, *(guide.read_text(encoding="utf-8") for guide in sorted((ROOT / "docs").glob("*.md")))]
 BLOCKS = [block for text in GUIDES for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 COMMANDS = sorted(
@@ -56,11 +57,6 @@ def check_command(line: str) -> None:
             assert word.split("=")[0] in known, f"{word} in: {line}"
 
 
-def test_every_technique_has_its_row() -> None:
-    for technique in space.techniques():
-        assert f"\n| `{technique}` | " in README, technique
-
-
 def option_table(group: Any) -> str:
     lines = ["| option | default | rule | meaning |", "| --- | --- | --- | --- |"]
     for spec in fields(group):
@@ -77,8 +73,8 @@ def test_the_option_tables_are_the_codes() -> None:
         assert table in page, "it must read:\n" + table
 
 
-@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
-def test_readme_python_runs(code: str) -> None:
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", SAMPLERS, re.MULTILINE | re.DOTALL))
+def test_the_python_of_the_samplers_page_runs(code: str) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

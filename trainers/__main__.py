@@ -5,6 +5,7 @@ starts the others without their imports (`trainers.forkserver`).
 
 The last line of a run that ended well is {"event": "done", …}; of one that did not, {"event": "failed", "reason", "message"}.
 Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped in order (goes on from its checkpoint).
+An argument of JSON that is given as `-` is a line of standard input, in their order: the system bounds how long arguments are.
 With --supervised the process ends when its standard input closes, so that it never outlives the worker that started it.
 """
 
@@ -45,6 +46,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _line() -> str:
+    """The next line of standard input, and no byte more: `_end_with_parent` and `serve` read what follows."""
+    found = bytearray()
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        found += byte
+    return found.decode()
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -146,6 +155,9 @@ def main() -> int:
     if arguments.command == "forkserver":
         _fork()
         return 0
+    for name, value in vars(arguments).items():
+        if value == "-":
+            setattr(arguments, name, _line())
     if arguments.supervised and arguments.command != "serve":  # which reads that input, and ends with it
         _end_with_parent()
     try:

@@ -1,6 +1,7 @@
 """Files of a run, written whole or not at all. Weights and states are safetensors; nothing is ever unpickled."""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -44,7 +45,16 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     """Tensors in a safetensors file, `facts` (JSON values) in its header."""
     # A copy each: tied weights share memory, which the format refuses.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write(file, save(plain, metadata={"facts": json.dumps(facts)}))
+    write(file, save(plain, metadata={"facts": json.dumps(facts), "sha256": _digest(plain)}))
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of the tensors' bytes in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -55,8 +65,11 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(str(file), framework="pt") as handle:
-            facts = json.loads(handle.metadata()["facts"])
-            return {name: handle.get_tensor(name) for name in handle.keys()}, facts  # noqa: SIM118
+            known = handle.metadata()
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            if known.get("sha256", found := _digest(tensors)) != found:  # an older trainer wrote none
+                raise ValueError("its numbers are not those that were saved")
+            return tensors, json.loads(known["facts"])
     except FileNotFoundError as error:
         raise BadInput(f"{file} is missing: the run has not saved it yet.") from error
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:

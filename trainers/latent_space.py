@@ -45,7 +45,7 @@ class LatentOptions:
     def examples(self) -> list[int]:
         """`labelled` as numbers."""
         parts = [part.strip() for part in self.labelled.split(",")]
-        if not all(part.isdigit() for part in parts):
+        if not all(part.isdecimal() and len(part) <= 9 for part in parts):
             raise BadInput(f"labelled = {self.labelled!r} is not allowed: it must be whole numbers divided by commas.")
         return [int(part) for part in parts]
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 from trainers.errors import BadInput
 
 LIMITS = ("above", "low", "high")
+LARGEST, LARGEST_WHOLE = 1e300, 2**53
+"""of numbers: their differences are finite, and every reader of JSON keeps them"""
 PRECISIONS = ("float32", "tf32", "bfloat16")
 T = TypeVar("T")
 Value = float | int | str | bool
@@ -57,10 +59,9 @@ def rule(spec: Field[Any]) -> str:
 
 def _fits(spec: Field[Any], value: Value) -> bool:
     meta = spec.metadata
-    if spec.type is float:
-        typed = isinstance(value, (int, float)) and not isinstance(value, bool) and value - value == 0  # finite
-    elif spec.type is int:
-        typed = isinstance(value, int) and not isinstance(value, bool)
+    if spec.type in (float, int):
+        kinds, largest = ((int, float), LARGEST) if spec.type is float else (int, LARGEST_WHOLE)
+        typed = isinstance(value, kinds) and not isinstance(value, bool) and -largest <= value <= largest
     else:
         typed = isinstance(value, cast(type, spec.type))
     if not typed:

@@ -50,6 +50,9 @@ class Store:
         self.local = "://" not in address
         if self.local:
             return
+        protocol, _, rest = address.partition("://")
+        if not protocol or not rest.strip("/") or (rest.startswith("/") and protocol != "file"):
+            raise Usage(f"artifacts {address!r} names no place: give a folder, or e.g. s3://BUCKET/PREFIX.")
         import fsspec
 
         try:
@@ -106,27 +109,33 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def folder(self, generation: str, cache: Path) -> Path:
+    def folder(self, generation: str, cache: Path, used: Sequence[str] = FILES) -> Path:
         """A folder of this machine with a generation's files: the store's own, or a copy in `cache`.
 
+        Args:
+            used: files that must be what was published, each time.
+
         Raises:
-            Fault: if it is damaged.
+            Fault: if one of them is not.
         """
         if self.local:
+            check(Path(self.address, generation), used)
             return Path(self.address, generation)
         copy = cache / hashlib.sha256(f"{self.address}/{generation}".encode()).hexdigest()[:16]
-        if not (copy / ".whole").exists():
+        try:
+            check(copy, used)
+        except Fault:
             try:
                 self.fetch(generation, copy)
-            except Damaged as error:
+                (copy / MANIFEST).write_bytes(self._read(f"{generation}/{MANIFEST}"))
+            except (Damaged, FileNotFoundError) as error:
                 raise Fault(f"{error}: the run cannot be opened.") from error
-            (copy / ".whole").touch()
         return copy
 
     def delete(self, path: str = "") -> None:
         """Removes a generation, a trial's, or (with no path) the whole study's files; what is not there is no error."""
         if self.local:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 shutil.rmtree(Path(self.address, path))
         else:
             with suppress(FileNotFoundError), _reached():
@@ -211,6 +220,23 @@ def _reached() -> Iterator[None]:
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def check(folder: Path, used: Sequence[str] = FILES) -> None:
+    """Whether the files of a generation are what was published.
+
+    Raises:
+        Fault: if one is missing or damaged.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        for name in manifest.keys() & set(used):
+            if _digest(folder / name) != manifest[name]["sha256"]:
+                raise Fault(
+                    f"{folder / name} is not what was published, so it is not used: put a copy back, or train again."
+                )
+    except (OSError, AttributeError, ValueError, TypeError, KeyError) as error:
+        raise Fault(f"{folder} is not whole ({error}): the run cannot be opened.") from error
 
 
 def _empty(folder: Path) -> None:

@@ -21,20 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 
-from tuner import __version__
+from tuner import __version__, locations, names, record
 from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Store
 from tuner.database import Database
 from tuner.errors import Clash, Fault, Usage
-from tuner.launch import check_name
-from tuner.ngram import Line
 from tuner.samplers import SAMPLERS
-from tuner.space import Space
-from tuner.specification import ADDED, IDENTITY, OBJECTIVES
-from tuner.studies import STUDY_STATES, Study, open_study
+from tuner.specification import OBJECTIVES
+from tuner.studies import Study, open_study
 from tuner.tables import AttemptRow, EpochRow, StudyRow, TrialRow
-from tuner.trials import OVER, SOURCE, SOURCES, STATES
+from tuner.trials import OVER
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -47,21 +44,14 @@ CHOICES = ("all", "best", "none")
 """whose weights are packed; all else of a trial is small"""
 DATED = (1980, 1, 1, 0, 0, 0)
 """every entry's time, so that the same study makes the same file"""
-LARGEST_RECORD = 2**30
-"""bytes of what is read into memory"""
+LARGEST_RECORD = 2**28
+"""bytes of what is read into memory; 10,000 trials of 12 epochs have 30 MB"""
+PACKED, SMALL = 100, 2**26
+"""a bundle unpacks to so many times its size at most, and so many bytes more"""
+SUM = re.compile("[0-9a-f]{64}")
 CHUNK = 2**20
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """what zipfile raises of a damaged archive, or of one that is encrypted or compressed as no bundle is"""
-OWN = {
-    StudyRow: ("name", "specification", "budget", "state", "why", "rules", "attrs", "created_at"),
-    TrialRow: (
-        "number", "state", "params", "value", "values", "metrics", "cost", "attrs", "reason", "message", "losses", "seconds",
-        "worker", "created_at", "started_at", "ended_at",
-    ),
-    EpochRow: ("trial", "epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective"),
-    AttemptRow: ("trial", "seed", "state", "reason", "message", "worker", "host", "pid", "started_at", "ended_at"),
-}  # fmt: skip
-"""what goes into a bundle: all but leases, tokens, revisions and places"""
 
 
 def pack(study: Study, file: Path, weights: str = "all") -> int:
@@ -113,7 +103,7 @@ def _record(study: Study) -> tuple[dict[str, Any], dict[int, str | None]]:
             table: list(session.scalars(select(table).where(table.study == study.name).order_by(order)))
             for table, order in tables
         }
-        found |= {key: [_plain(row) for row in rows[table]] for key, table in LISTS.items()}
+        found |= {key: [_plain(row) for row in rows[table]] for key, table in record.LISTS.items()}
         return found, {row.number: row.artifacts for row in rows[TrialRow]}
 
     content, places = study.database.read(look)
@@ -125,11 +115,8 @@ def _record(study: Study) -> tuple[dict[str, Any], dict[int, str | None]]:
     return content, places
 
 
-LISTS = {"trials": TrialRow, "epochs": EpochRow, "attempts": AttemptRow}
-
-
 def _plain(row: Any) -> dict[str, Any]:
-    return {key: getattr(row, key) for key in OWN[type(row)]}
+    return {key: getattr(row, key) for key in record.OWN[type(row)]}
 
 
 def _files(store: Store, generation: str, leave: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -176,15 +163,16 @@ def unpack(
     """
     import optuna
 
-    from tuner.history import record
+    from tuner import history
 
     bundle = _opened(file)
     called = name or bundle.name
-    check_name(called)
+    names.check("--study", called, names.LONGEST)
     if database.read(lambda session: session.get(StudyRow, called)) is not None:
         raise _exists(called, database)
     unique = f"{called}-{secrets.token_hex(3)}"
-    store = Store(f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve()))
+    place = locations.new(database, runs, unique, artifacts)
+    store = Store(locations.found(database, place))
     try:
         generations = _publish(bundle, store, runs)
         try:
@@ -195,12 +183,12 @@ def unpack(
             )
         except optuna.exceptions.DuplicatedStudyError as error:
             raise _exists(called, database) from error
-        database.run(lambda session: _enter(session, database, bundle, called, store.address, generations, corpus))
+        database.run(lambda session: _enter(session, database, bundle, called, place, generations, corpus))
     except BaseException:
         store.delete()
         raise
     study = open_study(database, called)
-    record(study)
+    history.record(study)
     return study
 
 
@@ -279,7 +267,9 @@ def _checked(archive: zipfile.ZipFile, file: Path) -> Bundle:
         raise Usage(f"{file} is no bundle: it has no {MANIFEST}; `tuner export STUDY --bundle FILE` makes one.")
     manifest = _json(archive, entries[MANIFEST], damaged)
     made = manifest.get("format")
-    if not isinstance(made, int) or made > FORMAT:
+    if not isinstance(made, int) or isinstance(made, bool) or made < 1:
+        raise damaged(f"its format is {str(made)[:40]!r}")
+    if made > FORMAT:
         raise Usage(
             f"bundle {file} has format {made!r}, newer than this program's {FORMAT}: upgrade tuner "
             f"(it was packed by {str(manifest.get('made_by'))[:40]})."
@@ -290,15 +280,25 @@ def _checked(archive: zipfile.ZipFile, file: Path) -> Bundle:
     for name, facts in files.items():
         if name != RECORD and not ENTRY.fullmatch(name):
             raise Usage(f"bundle {file} holds {name[:80]!r}, which is no file of a study: nothing of it was unpacked.")
-        if not isinstance(facts, dict) or facts.get("bytes") != entries[name].file_size:
+        if not isinstance(facts, dict) or not SUM.fullmatch(str(facts.get("sha256"))):
+            raise damaged(f"its manifest has no checksum of {name}")
+        if facts.get("bytes") != entries[name].file_size:
             raise damaged(f"{name} is not as long as its manifest says")
+    size, packed = sum(entry.file_size for entry in entries.values()), file.stat().st_size
+    if size > PACKED * packed + SMALL:
+        raise damaged(f"{packed:,} bytes would unpack to {size:,}, which no study's files do")
     if RECORD not in files:
         raise damaged(f"it has no {RECORD}")
-    content = _json(archive, entries[RECORD], damaged, files[RECORD].get("sha256"))
+    content = _json(archive, entries[RECORD], damaged, files[RECORD]["sha256"])
     try:
-        _judge(content, files)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise damaged(f"{RECORD} is not what this program writes ({error!r})") from error
+        record.judge(content)
+        places = {int(found[1]) for name in files if (found := ENTRY.fullmatch(name))}
+        if not places <= {trial["number"] for trial in content["trials"]}:
+            raise ValueError("files of no trial")
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, Usage) as error:
+        raise damaged(
+            f"{RECORD} is not what this program writes ({str(error)[:200] or type(error).__name__})"
+        ) from error
     return Bundle(file, files, content)
 
 
@@ -307,50 +307,12 @@ def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, damaged: Any, sha256
         raise damaged(f"{entry.filename} is too large")
     try:
         data = archive.read(entry)
-        found = json.loads(data)
-    except (ValueError, *UNREADABLE) as error:
+        found = json.loads(data, parse_constant=record.refuse, parse_float=record.number, parse_int=record.whole)
+    except (ValueError, RecursionError, *UNREADABLE) as error:
         raise damaged(f"{entry.filename} cannot be read ({error})") from error
     if not isinstance(found, dict) or (sha256 is not None and hashlib.sha256(data).hexdigest() != sha256):
         raise damaged(f"{entry.filename} is not what was packed")
     return found
-
-
-def _judge(content: Mapping[str, Any], files: Mapping[str, Any]) -> None:
-    """Refuses, by any error, a record that could not have been written by `_record`."""
-    study = content["study"]
-    facts = study["specification"]
-    for table, rows in ((StudyRow, [study]), *((table, content[key]) for key, table in LISTS.items())):
-        columns = inspect(table).columns
-        for row in rows:
-            if set(row) != set(OWN[table]):
-                raise ValueError(f"the columns of {table.__tablename__}")
-            for key, value in row.items():
-                _judge_type(columns[key], value)
-    missing = [key for key in IDENTITY if key not in {**ADDED, **facts}]
-    if missing or facts["objective"] not in OBJECTIVES or study["state"] not in STUDY_STATES or study["budget"] < 0:
-        raise ValueError(f"the study {missing}")
-    Space.of(facts["space"])
-    for split in ("valid", "test"):
-        Line.of_study(facts.get("ngram"), split)
-    numbers = [trial["number"] for trial in content["trials"]]
-    if numbers != list(range(len(numbers))) or not all(trial["state"] in STATES for trial in content["trials"]):
-        raise ValueError("the trials")
-    if not all(trial["attrs"].get(SOURCE, "sampler") in SOURCES for trial in content["trials"]):
-        raise ValueError("a trial's source")
-    places = {int(found[1]) for name in files if (found := ENTRY.fullmatch(name))}
-    own = {row["trial"] for key in ("epochs", "attempts") for row in content[key]}
-    if not (places | own) <= set(numbers):
-        raise ValueError("files or epochs of no trial")
-
-
-def _judge_type(column: Any, value: object) -> None:
-    kind = column.type.python_type
-    if kind is object:  # JSON
-        kinds: tuple[type, ...] = (list,) if column.name == "values" else (dict,)
-    else:
-        kinds = (int, float) if kind is float else (kind,)
-    if not (value is None and column.nullable) and not isinstance(value, kinds):
-        raise ValueError(f"{column.name} = {str(value)[:40]!r}")
 
 
 def _publish(bundle: Bundle, store: Store, runs: Path) -> dict[int, str]:

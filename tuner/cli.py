@@ -1,15 +1,14 @@
 """The command line: the commands of its modules, and how each ends. Heavy imports wait until a command needs them."""
 
-import os
 import signal
 import sys
 from typing import NoReturn
 
 import typer
 
-from tuner import online, processors
+from tuner import online, processors, screen
 from tuner.commands import app as service
-from tuner.console import say
+from tuner.console import overwrite
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.inspection import app as inspection
 from tuner.reading import app as reading
@@ -54,12 +53,9 @@ def main() -> None:
     for number in STOPS:  # a preempted machine, or a lost terminal, stops like Ctrl-C: in order
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # else `nohup`
             signal.signal(number, _interrupt)
+    screen.take()
     try:
-        server, arguments = online.address_in(sys.argv[1:])
-        if server is None:
-            app()
-        else:
-            online.run(server, arguments)
+        _run()
     except Usage as error:
         _end(str(error), 2)
     except Fault as error:
@@ -67,10 +63,25 @@ def main() -> None:
     except Interrupted:
         _end("interrupted; nothing is lost, the same command goes on.", 1)
     except BrokenPipeError:  # `tuner … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except UnicodeError as error:
+        _end(f"a text that is none in UTF-8 can be neither kept nor read ({error}).", 1)
+    except OSError as error:
+        _end(f"{error.filename or 'the system'}: {error.strerror or error}.", 1)
+
+
+def _run() -> None:
+    try:
+        screen.check_texts(sys.argv[1:])
+        server, arguments = online.address_in(sys.argv[1:])
+        if server is None:
+            app()
+        else:
+            online.run(server, arguments)
+    finally:
+        sys.stdout.flush()  # not at the interpreter's end, which has no sentence for a full disk
 
 
 def _end(message: str, code: int) -> NoReturn:
-    say(f"{chr(13) + chr(27) + '[K' if sys.stderr.isatty() else ''}tuner: {message}")
+    overwrite(f"tuner: {message}")
     sys.exit(code)

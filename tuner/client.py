@@ -17,6 +17,7 @@ from typing import Any, Literal, TypedDict
 from urllib.parse import quote, urlencode, urlsplit
 
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
+from tuner.numbers import PORTS
 from tuner.trials import Trial
 
 SECONDS = 180.0
@@ -123,12 +124,8 @@ class Client:
         self, url: str | None = None, key: str | None = None, patience: float = 0.0, seconds: float = SECONDS
     ) -> None:
         self.patience, self.seconds = patience, seconds
-        self.url = url or os.environ.get("TUNER_API", "http://127.0.0.1:8000")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Usage(f"--api {self.url!r} is no address of a server: write e.g. http://127.0.0.1:8000.")
-        self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._place, self._root = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+        self.url, self._place, self._root, secure = _server(url or os.environ.get("TUNER_API", "http://127.0.0.1:8000"))
+        self._kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._key = key or os.environ.get("TUNER_API_KEY")
 
     def within(self, seconds: float) -> "Client":
@@ -330,6 +327,28 @@ class Client:
         if response.status >= 500:
             raise Fault(detail)
         raise ERRORS.get(response.status, Usage)(detail, field)
+
+
+def _server(url: str) -> tuple[str, str, str, bool]:
+    """A server's address for people, its host and port, the path before the API's own, and whether it speaks TLS.
+
+    Raises:
+        Usage: if it is none; a name and a password in it are not shown.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        is_one = (
+            parts.scheme in ("http", "https") and bool(host.encode("idna")) and url.isprintable() and " " not in url
+        )
+    except ValueError:
+        is_one = False
+    if not is_one or (port is not None and port not in PORTS):
+        raise Usage(
+            f"--api {url.rpartition('@')[2]!r} is no address of a server: write e.g. http://127.0.0.1:8000, its port {PORTS}."
+        )
+    place, root = parts.netloc.rpartition("@")[2], quote(parts.path.rstrip("/"), safe="/%")
+    return f"{parts.scheme}://{place}{root}", place, root, parts.scheme == "https"
 
 
 def _path(*parts: object) -> str:

@@ -33,6 +33,7 @@ from tuner.console import (
     say,
 )
 from tuner.errors import Busy, Fault, Interrupted, Usage
+from tuner.process import PYTHON
 
 if TYPE_CHECKING:
     from tuner.attempts import Claim
@@ -139,7 +140,7 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
     names = [study.name for study in studies]
     several = len(names) > 1
     log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
-    command = [sys.executable, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
+    command = [*PYTHON, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
     command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
     command += [] if staff.workers is None else ["--workers", str(staff.workers)]
     command += [] if staff.threads is None else ["--threads", str(staff.threads)]
@@ -209,11 +210,14 @@ def join(
         place: workers, workers a GPU, GiB of a trainer, its threads.
         kind: makes a worker; default: one of the database.
     """
+    from tuner import names
     from tuner.engines import local
     from tuner.worker import Worker
 
     if log_format not in ("text", "json"):
         raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
+    if name is not None:
+        names.check("--name", name)
     places = local.slots(*place)
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")
@@ -353,10 +357,10 @@ def delete(
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Delete a study with its trials, checkpoints and logs."""
-    from tuner.studies import open_study
+    from tuner.studies import open_to_delete
 
     with opened(database) as there:
-        found = open_study(there, study)
+        found = open_to_delete(there, study)
         if not yes:
             if not sys.stdin.isatty():
                 raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
@@ -375,6 +379,23 @@ def delete(
             told = True
             time.sleep(LOOK_SECONDS)
     say(f"study {study} is deleted")
+
+
+@app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")
+def relocate(
+    study: StudyArgument,
+    place: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
+    ],
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Say where a study's files are, when they were moved without their database."""
+    from tuner.studies import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        found.relocate(place)
+    say(f"the files of study {study} are in {found.store.address}")
 
 
 @database_app.command(epilog="Example: tuner database upgrade --database postgresql://tuner@host/tuner")

@@ -6,17 +6,32 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuner import numbers
 from tuner.errors import Usage
+from tuner.numbers import Numbers
+from tuner.screen import plain, styles
 from tuner.space import Space, Value, load, parse_value, read
 
 if TYPE_CHECKING:
     from tuner.database import Database
 
 PRESETS = ("tiny", "small", "paper", "lstm-vae", "double-lstm", "svae")
+
+
+def bounded(within: Numbers, *flags: str, **more: Any) -> Any:
+    """An option that takes these numbers and no others."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and value not in within:  # NaN, which no comparison refuses
+            raise typer.BadParameter(f"{value} is not {within}.")
+        return value
+
+    return typer.Option(*flags, min=within.low, max=within.high, callback=check, **more)
+
 
 DatabaseOption = Annotated[
     str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
@@ -52,11 +67,11 @@ SentencesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Sentences, words divided by spaces.", show_default="validation sentences drawn at random"),
 ]
-CountOption = Annotated[int, typer.Option("--count", "-n", min=1, help="Sentences.")]
+CountOption = Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Sentences.")]
 AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
 CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
-WritingSeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of codes and words.")]
-LengthOption = Annotated[int, typer.Option("--length", min=1, help="Words of a sentence at most.")]
+WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and words.")]
+LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Words of a sentence at most.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 OneStudyArgument = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 FailOption = Annotated[
@@ -70,7 +85,7 @@ BecauseOption = Annotated[
 StudyNameOption = Annotated[
     str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
 ]
-TrialsOption = Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials of the study in all.")]
+TrialsOption = Annotated[int, bounded(numbers.TRIALS, "--trials", "-n", help="Trials of the study in all.")]
 SamplerSettingsOption = Annotated[
     list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
 ]
@@ -78,13 +93,23 @@ FirstDefaultOption = Annotated[
     bool,
     typer.Option("--first-default/--no-first-default", help="Trial 0 has the published values, not the sampler's."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Every other seed is derived from it.")]
+SeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Every other seed is derived from it.")]
+MinRateOption = Annotated[
+    float, bounded(numbers.NATS, "--min-rate", help="What a trial's rate falls short of this is added to its NLL.")
+]
+StopWhenOption = Annotated[
+    float, bounded(numbers.NATS, "--stop-when", help="End when the sampler expects to gain fewer nats (0: never).")
+]
+MaxFailuresOption = Annotated[
+    int,
+    bounded(numbers.FAILURES, "--max-failures", help="Trials in a row that may fail before the study stops (0: any)."),
+]
 TimeoutOption = Annotated[
     str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
 ]
 MaxLossesOption = Annotated[
     int,
-    typer.Option("--max-losses", min=0, help="Workers in a row that a trial may lose before it fails (0: any)."),
+    bounded(numbers.FAILURES, "--max-losses", help="Workers in a row that a trial may lose before it fails (0: any)."),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")]
 OriginOption = Annotated[
@@ -94,17 +119,18 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")]
 AddressOption = Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", "-w", min=0, help="Trials at a time.", show_default="one a GPU, or one")
+    int | None,
+    bounded(numbers.PROCESSES, "--workers", "-w", help="Trials at a time.", show_default="one a GPU, or one"),
 ]
 PerGpuOption = Annotated[
-    int | None, typer.Option("--workers-per-gpu", min=1, help="Workers that share each GPU.", show_default="1")
+    int | None, bounded(numbers.SOME, "--workers-per-gpu", help="Workers that share each GPU.", show_default="1")
 ]
 MemoryOption = Annotated[
-    float, typer.Option("--trainer-memory", min=0, help="GiB of memory a trainer may have (0: no limit).")
+    float, bounded(numbers.GIBIBYTES, "--trainer-memory", help="GiB of memory a trainer may have (0: no limit).")
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads of a trainer.", show_default="OMP_NUM_THREADS, or 1"),
+    bounded(numbers.SOME, "--threads", help="Threads of a trainer.", show_default="OMP_NUM_THREADS, or 1"),
 ]
 ArtifactsOption = Annotated[
     str | None,
@@ -122,8 +148,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def overwrite(text: str, end: str = "\n") -> None:
+    """The same in place of the line that changes, in a terminal."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(start + plain(text), end=end, file=styles(sys.stderr), flush=True)
+
+
 def print_json(content: object) -> None:
-    print(json.dumps(content, ensure_ascii=False, allow_nan=False))
+    is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(content, ensure_ascii=is_ascii, allow_nan=False))
 
 
 def settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, Value]:
@@ -179,9 +212,13 @@ def seconds(text: str, flag: str) -> float:
         Usage: if it is none of these.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
-    if found is None or float(found[1]) <= 0:
-        raise Usage(f"{flag} {text!r} is no duration: write e.g. 90s, 30m, 2h or 1d.")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    length = 0.0 if found is None else float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    if not length or length not in numbers.SECONDS:
+        shown = text if len(text) <= 30 else f"{text[:29]}…"
+        raise Usage(
+            f"{flag} {shown!r} is no duration up to {numbers.SECONDS.high:,.0f} s: write e.g. 90s, 30m, 2h or 1d."
+        )
+    return length
 
 
 def space_of(technique: str, file: Path | None) -> Space:

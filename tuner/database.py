@@ -6,6 +6,7 @@ Optuna's tables follow ours (`tuner.history`): Optuna writes each value in a tra
 
 import logging
 import math
+import os
 import random
 import sqlite3
 import threading
@@ -13,15 +14,17 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import event, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
+from tuner import addresses
 from tuner.errors import Fault, Usage
 
 if TYPE_CHECKING:
@@ -81,6 +84,21 @@ def _refuse_network(file: Path) -> None:
         )
 
 
+def _is_closed(file: Path) -> bool:
+    """Whether this process may not write a file that is there, or make the files beside it that writing needs."""
+    return file.exists() and not all(os.access(place, os.W_OK, effective_ids=True) for place in (file, file.parent))
+
+
+def _reader(file: Path) -> sqlite3.Connection:
+    """A connection for one transaction that only reads.
+
+    Beside a writer it sees what he has committed. A quiet file, which has no log, is read as it is: SQLite opens none of the kind
+    without writing beside it.
+    """
+    quiet = "" if file.with_name(f"{file.name}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro{quiet}", uri=True, check_same_thread=False)
+
+
 def _immediate(engine: sqlalchemy.Engine) -> None:
     """Makes SQLite take its write lock when a transaction begins: a lock taken half-way through cannot be waited for.
 
@@ -123,41 +141,37 @@ class Database:
         upgrade: upgrades an older one; SQLite's, which one machine has to itself, always is.
 
     Raises:
-        Usage: if the URL is not one, or (without `create`) there is no database.
+        Usage: if the URL is not one that can be used, or (without `create`) there is no database.
         Fault: if it cannot be opened, its schema is older (PostgreSQL) or newer than this program's.
     """
 
     def __init__(self, url: str, create: bool = False, patience: float = 0.0, upgrade: bool = False) -> None:
-        self.url, self.patience = url, patience
+        self.patience = patience
         self.back_at = -math.inf
         """by `time.monotonic`, when a transaction last went through that had been kept waiting"""
         self._file: tuple[Path, int, int] | None = None
-        """SQLite's: its place, and which file it is"""
-        options: dict[str, Any] = {}
-        try:
-            parsed = sqlalchemy.make_url(url)
-            if parsed.get_backend_name() == "postgresql":
-                parsed = parsed.set(drivername="postgresql+psycopg")
-                options = POOL
-            self.engine = sqlalchemy.create_engine(parsed, **options)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            remedy = (
-                "pip install 'text-vae-tuner[postgres]'" if "psycopg" in str(error) else "give e.g. sqlite:///tuner.db"
-            )
-            raise Usage(
-                f"--database {_shown(url)!r} is no database URL that can be used ({error}): {remedy}."
-            ) from error
-        self.url = _shown(url)
+        """SQLite's, unless it is only read: its place, and which file it is"""
+        self.address = addresses.parse(url)
+        self.url = self.address.shown
         """for people: without its password"""
-        self.secret_url = parsed.render_as_string(hide_password=False)
-        self.sqlite = parsed.get_backend_name() == "sqlite"
-        if self.sqlite:
-            self._check_file(str(parsed.database or ""), create)
-            _immediate(self.engine)
-        elif parsed.get_backend_name() != "postgresql":
+        self.secret_url = self.address.text
+        self.sqlite = self.address.file is not None
+        if self.address.file is not None:
+            self._check_file(self.address.file, create)
+        self.reads_only = self.address.file is not None and _is_closed(Path(self.address.file))
+        """whether this user may not write SQLite's file"""
+        options = POOL
+        if self.address.file is not None:
+            reader = {"creator": partial(_reader, Path(self.address.file)), "poolclass": sqlalchemy.NullPool}
+            options = reader if self.reads_only else {}
+        try:
+            self.engine = sqlalchemy.create_engine(self.address.url, **options)
+        except ImportError as error:
             raise Usage(
-                f"--database {self.url!r} is neither SQLite nor PostgreSQL: give sqlite:///FILE or postgresql://…."
-            )
+                f"--database {self.url!r} cannot be used ({error}): pip install 'text-vae-tuner[postgres]'."
+            ) from error
+        if self.sqlite:
+            _immediate(self.engine)
         try:
             with self.errors():
                 self._open(create, upgrade or self.sqlite)
@@ -166,12 +180,13 @@ class Database:
             raise
 
     def _open(self, create: bool, upgrade: bool) -> None:
-        if self.sqlite:
+        if self.sqlite and not self.reads_only:
             with self.engine.connect() as connection:
                 driver = connection.connection.driver_connection
                 assert driver is not None
                 connection.rollback()
-                driver.execute("PRAGMA journal_mode = WAL")
+                if driver.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                    driver.execute("PRAGMA journal_mode = WAL")
                 file = Path(driver.execute("PRAGMA database_list").fetchone()[2])
             self._file = (file, file.stat().st_dev, file.stat().st_ino)
         current = self.read(self._current)
@@ -179,10 +194,6 @@ class Database:
             self._prepare(current, create, upgrade)
 
     def _check_file(self, file: str, create: bool) -> None:
-        if file in ("", ":memory:"):
-            raise Usage(
-                f"--database {self.url!r} names no file: workers share the database, so give e.g. sqlite:///tuner.db."
-            )
         if not create and not Path(file).exists():
             raise Usage(
                 f"there is no database at {self.url}: `tuner launch` makes it, or name another one with --database."
@@ -355,7 +366,7 @@ class Database:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")  # its check for the schema's version warns before it raises
                         storage = RDBStorage(
-                            self.secret_url,
+                            self.address.rendered,
                             engine_kwargs=connect,
                             skip_compatibility_check=True,
                         )
@@ -380,11 +391,3 @@ class Database:
 
 
 _STORAGES = threading.Lock()
-
-
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url

@@ -19,6 +19,12 @@ class Missing(Usage):
     """There is no such thing."""
 
 
+class Unreadable(Usage):
+    """A study's row in the database is not one that this program writes."""
+
+    name = ""
+
+
 class Clash(Usage):
     """It does not go together with what is there already."""
 

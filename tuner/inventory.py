@@ -1,14 +1,17 @@
 """What a database holds: its studies, by pages or in short, its workers, and their numbers."""
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, tuple_
 
 from tuner.database import Database
+from tuner.errors import Unreadable
 from tuner.process import is_dead
-from tuner.studies import SHOWN_STATES, Study, shown_study_state
+from tuner.studies import ODD, SHOWN_STATES, Study, open_study, shown_study_state
 from tuner.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 from tuner.trials import STATES, shown_state
 
@@ -17,8 +20,28 @@ SILENT_SECONDS = 60.0
 
 
 def all_studies(database: Database) -> list[Study]:
-    query = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
-    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
+    """Every study whose row can be read, the oldest first."""
+    return [found for found in _each(database, _OLDEST) if isinstance(found, Study)]
+
+
+_OLDEST = select(StudyRow).order_by(StudyRow.created_at, StudyRow.name)
+
+
+def _each(database: Database, query: Any) -> list[Study | Unreadable]:
+    """The query's studies; where a row is none of ours, what is wrong with it."""
+    try:
+        rows = database.read(lambda session: session.scalars(query).all())
+    except ODD:  # a column of one row is no JSON: each by itself
+        names = database.read(lambda session: session.scalars(query.with_only_columns(StudyRow.name)).all())
+        return [_caught(open_study, database, name) for name in names]
+    return [_caught(Study, database, row) for row in rows]
+
+
+def _caught(make: Callable[[Database, Any], Study], database: Database, of: Any) -> Study | Unreadable:
+    try:
+        return make(database, of)
+    except Unreadable as error:
+        return error
 
 
 def page(
@@ -29,39 +52,63 @@ def page(
     state: str | None = None,
 ) -> list[Study]:
     """Up to `limit` studies, the newest first, after one of a creation time and name."""
-    query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc()).limit(limit)
+    query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc())
     if technique is not None:
         query = query.where(StudyRow.specification["technique"].as_string() == technique)
     if state is not None:
         query = query.where(shown_study_state() == state)
     if after is not None:
         query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
-    return [Study(database, row) for row in database.read(lambda session: session.scalars(query).all())]
+    rows = limit
+    while True:
+        found = _each(database, query.limit(rows))
+        kept = [each for each in found if isinstance(each, Study)]
+        if len(kept) >= limit or len(found) < rows:
+            return kept[:limit]
+        rows *= 2
 
 
 def overview(database: Database) -> list[dict[str, Any]]:
     """Every study in short: what it is, its trials by state, its best one."""
     found = []
-    for study in all_studies(database):
-        facts, best, counts = study.specification, study.best(), study.counts()
-        found.append(
-            {
-                "study": study.name,
-                "state": study.shown_state(counts),
-                "why": study.why,
-                "technique": facts["technique"],
-                "corpus": facts["corpus"]["name"],
-                "model": facts["model"],
-                "sampler": facts["sampler"],
-                "objective": facts["objective"],
-                "seed": facts["seed"],
-                "budget": study.budget,
-                "created_at": study.created_at,
-                "trials": counts,
-                "best": best.plain() if best else None,
-            }
-        )
+    for study in _each(database, _OLDEST):
+        try:
+            found.append(_short(study))
+        except ODD as error:
+            found.append({**UNKNOWN, "study": study.name, "why": str(error)})
     return found
+
+
+UNKNOWN: dict[str, Any] = {
+    "state": "unreadable", "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0, "budget": 0,
+    "created_at": 0.0, "trials": {}, "best": None,
+}  # fmt: skip
+"""what is said of a study that cannot be read"""
+
+
+def _short(study: Study | Unreadable) -> dict[str, Any]:
+    if isinstance(study, Unreadable):
+        raise study
+    facts, best, counts = study.specification, study.best(), study.counts()
+    if best is not None and not isinstance(best.metrics, dict):
+        raise Unreadable(f"trial {best.number} is complete and has no figures")
+    short = {
+        "study": study.name,
+        "state": study.shown_state(counts),
+        "why": study.why,
+        "technique": facts["technique"],
+        "corpus": facts["corpus"]["name"],
+        "model": facts["model"],
+        "sampler": facts["sampler"],
+        "objective": facts["objective"],
+        "seed": facts["seed"],
+        "budget": study.budget,
+        "created_at": study.created_at,
+        "trials": counts,
+        "best": best.plain() if best else None,
+    }
+    json.dumps(short, allow_nan=False)
+    return short
 
 
 def workers(database: Database) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tuner import names
 from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
 from tuner.tables import KeyRow
@@ -37,8 +38,12 @@ def create(database: Database, name: str, write: bool) -> str:
         Usage: if the name is not allowed.
         Clash: if there is a key of that name.
     """
-    if not name.isprintable() or not 0 < len(name) <= 100:
-        raise Usage(f"key name {name!r} is not allowed: give up to 100 printable characters, e.g. whose it is.", "name")
+    if not name.isprintable() or not 0 < len(name) <= names.BYTES or name.startswith("-"):
+        raise Usage(
+            f"key name {name[: names.BYTES]!r} is not allowed: give up to {names.BYTES} printable characters, no '-' first, e.g. "
+            "whose it is.",
+            "name",
+        )
     identity, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = f"{PREFIX}-{identity}-{secret}"
     scopes = "read write" if write else "read"

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from tuner import pruners, samplers, studies, trainer, warmstart
+from tuner import names, pruners, samplers, studies, trainer, warmstart
 from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.estimators import text_of
@@ -18,6 +18,8 @@ from tuner.specification import OBJECTIVES, Request, Rules
 from tuner.tables import StudyRow
 
 Say = Callable[[str], None]
+DIGITS = 9
+"""of the samples that --nll may name"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
         return {"nll": nll}
     if nll == "q":
         return {}
-    if samples == nll or not samples.isdecimal() or not int(samples):
+    if samples == nll or not samples.isdecimal() or len(samples) > DIGITS or not int(samples):
         raise Usage(
             f"--nll {nll!r} is unknown: give tempered, q, or q and the samples of a sentence, e.g. q1000.", "nll"
         )
@@ -75,15 +77,6 @@ def name_of(technique: str, corpus: str, model: str) -> str:
     """What a study is called that was given no name."""
     plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(corpus).name)
     return f"{technique}-{plain}-{model}"
-
-
-def check_name(name: str) -> None:
-    """Refuses what cannot name a study."""
-    if not all(c.isalnum() or c in "-_." for c in name) or name.startswith(".") or len(name) > 100:
-        raise Usage(
-            f"--study {name!r} is not allowed: a name has up to 100 letters, digits, '-', '_' and '.', not '.' first.",
-            "name",
-        )
 
 
 def prepare(
@@ -124,7 +117,7 @@ def prepare(
             "warm_start",
         )
     fixed = p.space.checked({**p.fixed, **judged_by(p.nll, p.fixed)})
-    check_name(p.name)
+    names.check("--study", p.name, names.LONGEST if p.confirms else names.BYTES)
     spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
     say(f"checking {p.space.technique} on {p.corpus} …")
     with _in("fixed", fixed):

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 
+from tuner import screen
 from tuner.estimators import cutting, sureness
 from tuner.metrics import ESTIMATES, FIGURES
 from tuner.paper import COLUMNS, KEPT, Row
@@ -213,8 +214,8 @@ def as_csv(found: Sequence[Row]) -> str:
     for row in found:
         figures = [value for key in KEPT for value in (row.figures.get(key) or (None, None))]
         lines.writerow(
-            [row.study, row.technique, json.dumps(row.settings), row.runs, row.confirmed]
-            + [row.estimator, row.beside, "; ".join(row.notes), *figures]
+            [*map(screen.cell, (row.study, row.technique, json.dumps(row.settings))), row.runs, row.confirmed]
+            + [*map(screen.cell, (row.estimator, row.beside, "; ".join(row.notes))), *figures]
             + [row.differences[0].against if row.differences else None]
             + [value for prefix in TESTS for value in _tested(row, prefix)]
             + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)

@@ -1,8 +1,9 @@
-"""Processes, told apart from all others of the same number: later ones, other machines', and those of other PID namespaces."""
+"""Processes: how ours are started; each is told apart from all others of its number, later ones' or other machines'."""
 
 import hashlib
 import os
 import socket
+import sys
 from pathlib import Path
 
 HOST = socket.gethostname()
@@ -42,6 +43,8 @@ def _machine() -> str:
 
 
 PLACE = _place()
+PYTHON = (sys.executable, "-P")
+"""starts every process of ours: a module of the folder where the user stands is none of ours, whatever its name"""
 
 
 def process_mark(pid: int) -> str:

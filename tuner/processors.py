@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tuner.errors import Usage
+from tuner.numbers import SOME
 
 THREADS = "OMP_NUM_THREADS"
 """what OpenMP, MKL and OpenBLAS read when they are loaded"""
@@ -61,8 +62,8 @@ def threads(asked: int | None = None) -> int:
     if asked is not None:
         return asked
     said = os.environ.get(THREADS, "1").partition(",")[0].strip()  # a list is of nested levels
-    if not said.isdigit() or int(said) < 1:
-        raise Usage(f"{THREADS}={os.environ[THREADS]!r} is no number of threads: set it to 1 or more, or unset it.")
+    if not said.isdecimal() or len(said) > 9 or int(said) not in SOME:
+        raise Usage(f"{THREADS}={os.environ[THREADS]!r} is no number of threads: set it to {SOME}, or unset it.")
     return int(said)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from tuner.console import overwrite
 from tuner.estimators import notes_of
 from tuner.report import duration, number
 from tuner.trials import OVER
@@ -109,7 +110,7 @@ class Progress:
         more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
         text = f"{self.done}/{self.trials} trials{best} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"
         if self.terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            overwrite(text, end="")
         elif time.monotonic() - self.said_at > PIPE_SECONDS:
             self._line(text)
 
@@ -130,4 +131,4 @@ class Progress:
 
     def _line(self, text: str) -> None:
         self.said_at = time.monotonic()
-        print(("\r\x1b[K" if self.terminal else "") + text, file=sys.stderr, flush=True)
+        overwrite(text)

@@ -17,6 +17,7 @@ from tuner.estimators import estimate, estimator_of, notes_of, text_of
 from tuner.metrics import FIGURES, METRICS, SHOWN, flat
 from tuner.metrics import number as number
 from tuner.ngram import Line
+from tuner.screen import cell, plain, styles
 from tuner.studies import Study, open_study
 from tuner.ties import tied
 from tuner.trials import FIRST, Trial
@@ -45,9 +46,17 @@ NOTES = {
 """what qualifies a trial's figures, explained"""
 
 
+class Page(Console):
+    """A console whose texts are texts: no markup, no names of emojis, nothing on which a terminal acts."""
+
+    def render_str(self, text: str, **more: Any) -> Text:
+        return super().render_str(plain(text), **{**more, "markup": False, "emoji": False})
+
+
 def console() -> Console:
     """Standard output; wide enough for every column when it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Page(file=styles(sys.stdout), width=width, highlight=False, soft_wrap=False)
 
 
 def table(*columns: str | Column, title: str | None = None) -> Table:
@@ -330,7 +339,7 @@ def dropped_line(words: Sequence[Mapping[str, Any]]) -> Text:
         green = round(255 * (1 - share))
         style = f"black on #ff{green:02x}{green:02x}" if share >= MIN_SHARE else ""
         line.append(" " if number_ else "")
-        line.append(entry["word"], style)
+        line.append(plain(entry["word"]), style)
         line.append("" if sys.stdout.isatty() else f" {share:.2f}")
     return line
 
@@ -348,13 +357,14 @@ def export(study: Study, form: str) -> str:
     rows = csv.writer(sheet, lineterminator="\n")
     rows.writerow([*head, "notes", "estimator", *(f"params.{name}" for name in names), *keys])
     for trial, figures in zip(trials, found, strict=True):
-        plain, metrics = trial.plain(), trial.metrics or {}
+        facts, metrics = trial.plain(), trial.metrics or {}
         made = estimator_of(metrics, text) if "estimator" in metrics else None
-        rows.writerow(
-            [*(plain[key] for key in head), "; ".join(trial.notes), made]
+        row = (
+            [*(facts[key] for key in head), "; ".join(trial.notes), made]
             + [trial.hyperparameters.get(name) for name in names]
             + [figures.get(key) for key in keys]
         )
+        rows.writerow(map(cell, row))
     return sheet.getvalue()
 
 

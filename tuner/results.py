@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tuner import numbers
 from tuner.commands import work_in_turn
 from tuner.console import (
     DATABASE,
@@ -30,6 +31,7 @@ from tuner.console import (
     ThreadsOption,
     TimeoutOption,
     WorkersOption,
+    bounded,
     opened,
     print_json,
     say,
@@ -54,9 +56,9 @@ def confirm(
     study: Annotated[
         list[str], typer.Argument(metavar="STUDY...", help="Studies, one after another.", show_default=False)
     ],
-    runs: Annotated[int, typer.Option("--runs", "-n", min=1, help="Runs of each configuration.")] = 5,
+    runs: Annotated[int, bounded(numbers.RUNS, "--runs", "-n", help="Runs of each configuration.")] = 5,
     trial: Annotated[
-        int | None, typer.Option("--trial", min=0, help="The trial to confirm.", show_default="the best")
+        int | None, bounded(numbers.INDEX, "--trial", help="The trial to confirm.", show_default="the best")
     ] = None,
     front: Annotated[bool, typer.Option("--front", help="Every trial of a front of two objectives.")] = False,
     set_: SetOption = None,

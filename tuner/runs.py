@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tuner import numbers
+from tuner.artifacts import FILES, LOG, MANIFEST, check
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -24,6 +26,7 @@ from tuner.console import (
     SetOption,
     ThreadsOption,
     WritingSeedOption,
+    bounded,
     opened,
     print_json,
     say,
@@ -39,7 +42,7 @@ def evaluate(
     run: RunArgument,
     set_: SetOption = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the samples.", show_default="the run's")
+        int | None, bounded(numbers.INDEX, "--seed", help="Seed of the samples.", show_default="the run's")
     ] = None,
     threads: ThreadsOption = None,
     database: DatabaseOption = DATABASE,
@@ -66,22 +69,25 @@ def _saved_run(run: str, database: str) -> Path:
     return folder
 
 
-def run_folder(run: str, database: str) -> Path:
-    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself.
+def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
+    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself. Those that will be used are checked.
 
     Raises:
         Usage: if there is no such run.
+        Fault: if one of its files is not what was published.
     """
     from tuner import studies
 
     if Path(run).is_dir():
+        if (Path(run) / MANIFEST).exists():
+            check(Path(run), used)
         return Path(run)
     study, slash, number = run.rpartition("/")
-    if not slash or not number.isdigit():
+    if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
         raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
     with opened(database) as there:
         cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
-        return studies.open_study(there, study).run_folder(int(number), cache)
+        return studies.open_study(there, study).run_folder(int(number), cache, used)
 
 
 @app.command(epilog="Example: tuner reproduce sfb-grammar-tiny/3")
@@ -89,13 +95,14 @@ def reproduce(
     run: RunArgument,
     corpus: OriginOption = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0, help="Share of the NLL that may differ on another class of machine.")
+        float,
+        bounded(numbers.FACTOR, "--tolerance", help="Share of the NLL that may differ on another class of machine."),
     ] = 0.02,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder to keep the new run in.", show_default="none is kept")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads of the trainer.", show_default="the run's")
+        int | None, bounded(numbers.SOME, "--threads", help="Threads of the trainer.", show_default="the run's")
     ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
@@ -135,7 +142,7 @@ def reproduce(
 @app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
 def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
     """Print what a run's trainer said: warnings, and why it crashed."""
-    file = run_folder(run, database) / "trainer.log"
+    file = run_folder(run, database, used=()) / LOG
     try:
         print(file.read_text(encoding="utf-8", errors="replace"), end="")
     except FileNotFoundError as error:
@@ -189,8 +196,8 @@ def reconstruct(
     centre: CentreOption = False,
     spread: Annotated[
         float,
-        typer.Option(
-            "--spread", min=0, help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
+        bounded(
+            numbers.FACTOR, "--spread", help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
         ),
     ] = 1.0,
     ancestral: AncestralOption = False,
@@ -223,7 +230,7 @@ def interpolate(
     last: Annotated[
         str | None, typer.Argument(help="The sentence to end at.", show_default="a code of the prior")
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Points on the line, ends included.")] = 8,
+    count: Annotated[int, bounded(numbers.POINTS, "--count", "-n", help="Points on the line, ends included.")] = 8,
     posterior: Annotated[
         bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
     ] = False,
@@ -273,7 +280,7 @@ def dropped(
     run: RunArgument,
     sentences: SentencesArgument = None,
     count: CountOption = 10,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws that a probability is estimated from.")] = 200,
+    draws: Annotated[int, bounded(numbers.COUNT, "--draws", help="Draws that a probability is estimated from.")] = 200,
     seed: WritingSeedOption = 0,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,

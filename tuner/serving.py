@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tuner import numbers
 from tuner.console import (
     DATABASE,
     RUNS,
@@ -16,11 +17,13 @@ from tuner.console import (
     JsonOption,
     RunsOption,
     ThreadsOption,
+    bounded,
     opened,
     print_json,
     say,
 )
 from tuner.errors import Usage
+from tuner.process import PYTHON
 
 SERVER = "api"
 """the package that serves; it imports this one, not the other way round"""
@@ -35,9 +38,10 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", help="Address to serve at; any but this machine's own needs a key.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Its port.")] = 8000,
+    port: Annotated[int, bounded(numbers.PORTS, "--port", help="Its port.")] = 8000,
     with_workers: Annotated[
-        int, typer.Option("--with-workers", min=0, help="Workers to start too; without any, studies wait for some.")
+        int,
+        bounded(numbers.PROCESSES, "--with-workers", help="Workers to start too; without any, studies wait for some."),
     ] = 0,
     threads: ThreadsOption = None,
     corpus: Annotated[
@@ -48,10 +52,11 @@ def serve(
         list[str] | None,
         typer.Option("--allowed-host", metavar="NAME", help="A name that requests may come under; may be repeated."),
     ] = None,
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a second of one client (0: any).")] = 100.0,
-    streams: Annotated[int, typer.Option("--streams", min=0, help="Event streams open at a time.")] = 512,
+    rate: Annotated[float, bounded(numbers.RATE, "--rate", help="Requests a second of one client (0: any).")] = 100.0,
+    streams: Annotated[int, bounded(numbers.STREAMS, "--streams", help="Event streams open at a time.")] = 512,
     streams_each: Annotated[
-        int, typer.Option("--streams-each", min=0, help="Of these, those of one key, or one address without a key.")
+        int,
+        bounded(numbers.STREAMS, "--streams-each", help="Of these, those of one key, or one address without a key."),
     ] = 64,
     trusted_proxy: Annotated[
         list[str] | None,
@@ -63,14 +68,18 @@ def serve(
         ),
     ] = None,
     work_seconds: Annotated[
-        float, typer.Option("--work-seconds", min=1, help="Seconds that heavy work which a request orders may take.")
+        float,
+        bounded(
+            numbers.WORK_SECONDS, "--work-seconds", help="Seconds that heavy work which a request orders may take."
+        ),
     ] = 120.0,
     work_memory: Annotated[
-        float, typer.Option("--work-memory", min=0.5, help="GiB of memory that each process of such work may have.")
+        float,
+        bounded(numbers.WORK_MEMORY, "--work-memory", help="GiB of memory that each process of such work may have."),
     ] = 4.0,
     optuna_port: Annotated[
         int | None,
-        typer.Option("--optuna-port", min=1, max=65535, help="Serve Optuna's dashboard there too, for reading."),
+        bounded(numbers.PORTS, "--optuna-port", help="Serve Optuna's dashboard there too, for reading."),
     ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
@@ -85,7 +94,7 @@ def serve(
             raise Usage(f"tuner serve needs {package}: pip install 'text-vae-tuner[api]'.")
     if optuna_port is not None and importlib.util.find_spec("optuna_dashboard") is None:
         raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
-    command = [sys.executable, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
+    command = [*PYTHON, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
     command += [
         "--runs",
         str(runs),
@@ -105,7 +114,7 @@ def serve(
     command += [] if optuna_port is None else ["--optuna-port", str(optuna_port)]
     sys.stdout.flush()
     # Not an argument: it may hold a password.
-    os.execve(sys.executable, command, {**os.environ, "TUNER_DATABASE": database})
+    os.execve(command[0], command, {**os.environ, "TUNER_DATABASE": database})
 
 
 @key_app.command(epilog="Example: tuner key create laptop --write")

@@ -1,7 +1,6 @@
 """Search spaces: one TOML file a technique. Reads and checks them; knows neither Optuna nor torch until asked."""
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import Usage
+from tuner.numbers import ANY, WHOLE, is_plain
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -52,7 +52,7 @@ class Parameter:
     def accepts(self, value: object) -> bool:
         if self.type == "categorical":
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in ANY:
             return False
         if self.type == "int" and value != int(value):
             return False
@@ -219,11 +219,12 @@ def parse(text: str, file: str) -> Space:
     """Checks and reads a search space's TOML; `file` is its name in messages."""
 
     def refuse(key: str, value: object, rule: str) -> Usage:
-        return Usage(f"search space {file}: {key} = {value!r} is not allowed: {rule}.")
+        said = _brief(value)
+        return Usage(f"search space {file}: {key} = {said} is not allowed: {rule}.")
 
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of more digits than Python reads, tables within tables
         raise Usage(f"search space {file} is not TOML: {error}.") from error
     head = {}
     for key in ("technique", "paper", "formula", "summary"):
@@ -246,11 +247,7 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
         return error
 
     def is_number(key: str) -> bool:
-        value = table.get(key)
-        whole = table["type"] == "int"
-        return (
-            isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        )
+        return table.get(key) in (WHOLE if table["type"] == "int" else ANY)
 
     for key in table:
         if key not in KEYS:
@@ -260,16 +257,14 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
     for key in ("log", "tuned"):
         if not isinstance(table.get(key, False), bool):
             raise wrong(key, "it must be true or false")
+    if not is_plain(table.get("paper", "")):
+        raise wrong("paper", "it must be a text, a number or a truth value")
     for key in ("unit", "meaning"):
         if not isinstance(table.get(key, ""), str):
             raise wrong(key, "it must be a text")
     if table["type"] == "categorical":
         choices = table.get("choices")
-        if (
-            not isinstance(choices, list)
-            or not choices
-            or not all(isinstance(c, (str, bool, int, float)) for c in choices)
-        ):
+        if not isinstance(choices, list) or not choices or not all(map(is_plain, choices)):
             raise wrong("choices", "it must be a list of at least one text, number or truth value")
         for key in ("low", "high", "step"):
             if key in table:
@@ -277,7 +272,7 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
     else:
         if "choices" in table:
             raise wrong("choices", "only a categorical hyperparameter has choices")
-        noun = "whole number" if table["type"] == "int" else "finite number"
+        noun = f"whole number up to {WHOLE.high:,}" if table["type"] == "int" else f"finite number up to {ANY.high:g}"
         for key in ("low", "high"):
             if not is_number(key):
                 raise wrong(key, f"it must be a {noun}")
@@ -301,13 +296,32 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
     return parameter
 
 
+def _brief(value: object) -> str:
+    """As in TOML, nearly; a number of more digits than Python writes has none."""
+    try:
+        said = repr(value)
+    except ValueError:
+        return "a number"
+    return said if len(said) <= 80 else f"{said[:77]}…"
+
+
 def parse_value(text: str) -> Value:
-    """A `--set` value: true, false, a whole number, a number, or else a text."""
+    """A `--set` value: true, false, a whole number, a number, or else a text.
+
+    Raises:
+        Usage: if it is a number that cannot be used.
+    """
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        if not is_plain(value):
+            raise Usage(
+                f"the number {text if len(text) <= 30 else text[:29] + '…'} is not allowed: a number is finite, and at most "
+                f"{ANY.high:g}, a whole one {WHOLE.high:,}."
+            )
+        return value
     return text

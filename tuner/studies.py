@@ -4,7 +4,7 @@ import json
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, func, select, update
 
-from tuner import pareto, samplers
-from tuner.artifacts import LOG, SAMPLES, Store
+from tuner import locations, pareto, samplers
+from tuner.artifacts import FILES, LOG, MANIFEST, SAMPLES, Store
 from tuner.database import Database
-from tuner.errors import Busy, Clash, Fault, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, Unreadable, Usage
 from tuner.estimators import text_of
+from tuner.numbers import INDEX, TIMES
 from tuner.process import is_dead
 from tuner.space import Space, Value
 from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import optuna
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
+ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
+"""what a row raises that is not one of ours, however it came into the database"""
 SHOWN_STATES = ("active", "finished", *STUDY_STATES[1:])
 """an active study whose budget is spent is finished: not a state of its own in the database, since a larger budget ends it"""
 
@@ -42,10 +45,26 @@ class Study:
     """One study in its database."""
 
     def __init__(self, database: Database, row: StudyRow) -> None:
+        """
+        Raises:
+            Unreadable: if the row is none of this program's.
+        """
         self.database = database
-        self.name, self.specification = row.name, completed(row.specification)
-        self.created_at, self.store = row.created_at, Store(row.folder)
-        self._keep(row)
+        try:
+            self.name, self.specification = row.name, completed(row.specification)
+            self.created_at, self.store = row.created_at, Store(locations.found(database, row.folder))
+            self._keep(row)
+            facts = (self.specification, self.created_at, self.budget, self.why, vars(self.rules))
+            json.dumps(facts, allow_nan=False)
+            texts = [self.specification[key] for key in ("technique", "model", "sampler", "objective")]
+            odd = not all(
+                isinstance(text, str) for text in (*texts, self.specification["corpus"]["name"], self.why or "")
+            )
+            if odd or self.created_at not in TIMES or self.budget not in INDEX or self.state not in STUDY_STATES:
+                raise ValueError("a value that no study has")
+            assert self.space is not None
+        except ODD as error:
+            raise _unreadable(row.name, error) from error
 
     def _keep(self, row: StudyRow) -> None:
         self.budget, self.state, self.why, self.rules = row.budget, row.state, row.why, Rules(**row.rules)
@@ -75,8 +94,8 @@ class Study:
         record(self)
         return optuna.load_study(study_name=self.name, storage=self.database.storage)
 
-    def run_folder(self, number: int, cache: Path) -> Path:
-        """A folder with the newest files of a trial.
+    def run_folder(self, number: int, cache: Path, used: Sequence[str] = FILES) -> Path:
+        """A folder with the newest files of a trial, those that will be used checked.
 
         Raises:
             Usage: if there is no such trial, or it has none yet.
@@ -89,7 +108,47 @@ class Study:
             )
         if row.artifacts is None:
             raise Usage(f"run '{self.name}/{number}' has saved nothing yet: its trial is {row.state}.")
-        return self.store.folder(row.artifacts, cache)
+        self.check_place()
+        return self.store.folder(row.artifacts, cache, used)
+
+    def check_place(self) -> None:
+        """
+        Raises:
+            Fault: if the files of its trials are gone with their folder.
+        """
+        if self.store.local and not Path(self.store.address).is_dir() and self._published():
+            raise Fault(
+                f"the files of study {self.name!r} were in {self.store.address}, which is gone: put it back, or say where it is "
+                f"with `tuner relocate {self.name} FOLDER`."
+            )
+
+    def _published(self) -> list[str]:
+        """Where in its store the newest files of its trials are."""
+        query = select(TrialRow.artifacts).where(TrialRow.study == self.name, TrialRow.artifacts.is_not(None))
+        return [place for place in self.database.read(lambda s: s.scalars(query).all()) if place is not None]
+
+    def relocate(self, address: str) -> None:
+        """Has its files looked for elsewhere from now on.
+
+        Raises:
+            Usage: if those of its trials are not there.
+        """
+        there = Store(locations.found(self.database, locations.kept(self.database, address)))
+        missing = next((p for p in self._published() if there.read(f"{p}/{MANIFEST}") is None), None)
+        if missing is not None or (there.local and not Path(there.address).is_dir()):
+            raise Usage(
+                f"{address} does not hold the files of study {self.name!r}"
+                + (f": it has no {missing}" if missing else "")
+                + "."
+            )
+        moved = update(StudyRow).where(StudyRow.name == self.name)
+
+        def change(session: Any) -> None:
+            session.execute(moved.values(folder=locations.kept(self.database, address)))
+            revise(session, self.name)
+
+        self.database.run(change)
+        self.store = there
 
     def published(self, number: int, file: str) -> bytes | None:
         """One of the newest files of a trial; none if it has not been published.
@@ -190,7 +249,8 @@ class Study:
         self.refresh()
 
     def delete(self) -> None:
-        """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again.
+        """Removes its files, its place in Optuna's tables, and its record; cut short, it can be done again. What is gone already
+        is gone.
 
         Raises:
             Clash: if trials of it are under way.
@@ -199,21 +259,23 @@ class Study:
 
         def mark(session: Any) -> None:
             now = self.database.clock(session)
-            row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
-            live = select(TrialRow).where(TrialRow.study == self.name, TrialRow.state == "running")
-            held = [
-                t.number for t in session.scalars(live.where(TrialRow.lease_until > now)) if self._is_held(session, t)
-            ]
-            if held and row.state != "active":
+            mine = select(StudyRow.state).where(StudyRow.name == self.name).with_for_update(key_share=True)
+            state = session.execute(mine).scalar()  # and no more of the row: it may be unreadable
+            if state is None:  # someone was quicker
+                return
+            live = (TrialRow.study == self.name, TrialRow.state == "running", TrialRow.lease_until > now)
+            rows = session.execute(select(TrialRow.number, TrialRow.worker).where(*live)).all()
+            held = [number for number, worker in rows if self._is_held(session, worker)]
+            if held and state != "active":
                 raise Busy(
-                    f"study {self.name!r} is {row.state}, and trials of it ({_listed(held)}) are being handed back: "
+                    f"study {self.name!r} is {state}, and trials of it ({_listed(held)}) are being handed back: "
                     "try again in a moment."
                 )
             if held:
                 raise Clash(
                     f"study {self.name!r} has trials under way ({_listed(held)}): stop it first, with `tuner stop {self.name}`."
                 )
-            row.state = "deleting"
+            session.execute(update(StudyRow).where(StudyRow.name == self.name).values(state="deleting"))
             revise(session, self.name)
 
         self.database.run(mark)
@@ -231,8 +293,8 @@ class Study:
         self.database.run(lambda session: session.execute(mine))
 
     @staticmethod
-    def _is_held(session: Any, row: TrialRow) -> bool:
-        worker = session.get(WorkerRow, row.worker)
+    def _is_held(session: Any, name: str | None) -> bool:
+        worker = session.get(WorkerRow, name)
         return worker is None or not is_dead(worker.process)
 
     def trials(self, last: int | None = None) -> list[Trial]:
@@ -404,18 +466,41 @@ def open_study(database: Database, name: str) -> Study:
 
     Raises:
         Missing: if there is none.
+        Unreadable: if its row is none of this program's.
     """
-    row, known = database.read(
-        lambda session: (
-            session.get(StudyRow, name),
-            session.scalars(select(StudyRow.name).order_by(StudyRow.name).limit(20)).all(),
-        )
-    )
+    known = database.read(lambda s: s.scalars(select(StudyRow.name).order_by(StudyRow.name).limit(20)).all())
+    try:
+        row = database.read(lambda session: session.get(StudyRow, name))
+    except ODD as error:
+        raise _unreadable(name, error) from error
     if row is None:
         there = f"it holds {', '.join(known)}" if known else "it holds none"
         public = f"there is no study {name!r} here: list those that there are."
         raise Missing(f"study {name!r} is not in {database.url}: {there}.", public=public)
     return Study(database, row)
+
+
+def open_to_delete(database: Database, name: str) -> Study:
+    """The same, though nothing of it but its name and its place can be read."""
+    try:
+        return open_study(database, name)
+    except Unreadable:
+        study = object.__new__(Study)
+        place = select(StudyRow.folder).where(StudyRow.name == name)
+        study.database, study.name = database, name
+        study.store = Store(
+            locations.found(database, database.read(lambda session: session.execute(place).scalar_one()))
+        )
+        return study
+
+
+def _unreadable(name: str, error: Exception) -> Unreadable:
+    why = str(error)[:100] or type(error).__name__
+    found = Unreadable(
+        f"study {name!r} is none that this program has written ({why}): `tuner delete {name}` removes it."
+    )
+    found.name = name
+    return found
 
 
 def go_on(
@@ -437,7 +522,7 @@ def go_on(
     )
     used = bool(record.get_trials(deepcopy=False))
     unique = f"{name}-{secrets.token_hex(3)}"
-    folder = f"{artifacts.rstrip('/')}/{unique}" if artifacts else str((runs / unique).resolve())
+    folder = locations.new(database, runs, unique, artifacts)
 
     def enter(session: Any) -> StudyRow:
         row: StudyRow | None = session.get(StudyRow, name, with_for_update=LOCK)
@@ -473,6 +558,7 @@ def go_on(
         return row
 
     study = Study(database, database.run(enter))
+    study.check_place()
     if study.store.local:
         try:
             Path(study.store.address).mkdir(parents=True, exist_ok=True)

@@ -5,19 +5,20 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tuner import processors
 from tuner.errors import Exhausted, Fault, Unfit, Usage
 from tuner.forkserver import Forked, ForkServer, is_possible
+from tuner.process import PYTHON
 
 if TYPE_CHECKING:
     from tuner.worker import Slot
 
-COMMAND = (sys.executable, "-m", "trainers")
+COMMAND = (*PYTHON, "-m", "trainers")
 PREEMPTED = 75
 ENDS = ("done", "failed")
 """events that are a trainer's last"""
@@ -32,6 +33,10 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 """of a trainer's environment, unless the user's own says otherwise"""
+INPUT = "-"
+"""in place of an argument: it is the next line of standard input"""
+LONGEST = 16_384
+"""letters of an argument; the system allows 131,072 bytes, and a letter of JSON may have 12"""
 STOP_SECONDS = 60
 """how long a trainer may take to save its checkpoint when told to stop"""
 
@@ -83,7 +88,10 @@ class Trainer:
         self.log, self.told = log, False
         threads = str(processors.threads(slot.threads if slot else None))
         environment = {**ENVIRONMENT, **os.environ, **(slot.environment if slot else {}), processors.THREADS: threads}
-        line = ["--supervised", "--threads", threads, command, *map(str, arguments)]
+        given = [str(argument) for argument in arguments]
+        long = [argument for argument in given if len(argument) > LONGEST]
+        given = [INPUT if argument in long else argument for argument in given]
+        line = ["--supervised", "--threads", threads, command, *given]
         memory = slot.memory if slot else 0
         self.oom_kills = _oom_kills()
         self.process: subprocess.Popen[str] | Forked
@@ -109,6 +117,11 @@ class Trainer:
                         resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (memory, memory))
         except OSError as error:
             raise Unfit(f"the trainer cannot be started ({error}).") from error
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended; its events tell why
+            for text in long:
+                self.process.stdin.write(f"{text}\n")
+            self.process.stdin.flush()
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What it reports, as it comes, and at last how it ended: an event `done` or `failed`, always."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuner import numbers
 from tuner import space as spaces
 from tuner.commands import work, work_detached, work_in_turn
 from tuner.console import (
@@ -21,8 +22,10 @@ from tuner.console import (
     EngineOption,
     FirstDefaultOption,
     JsonOption,
+    MaxFailuresOption,
     MaxLossesOption,
     MemoryOption,
+    MinRateOption,
     ModelOption,
     NllOption,
     PerGpuOption,
@@ -31,12 +34,14 @@ from tuner.console import (
     SeedOption,
     SetOption,
     SpaceOption,
+    StopWhenOption,
     StudyNameOption,
     TechniqueOption,
     ThreadsOption,
     TimeoutOption,
     TrialsOption,
     WorkersOption,
+    bounded,
     opened,
     print_json,
     say,
@@ -78,16 +83,12 @@ def launch(
     pruner: Annotated[
         str, typer.Option("--pruner", help="Ends poor trials early: none, median, hyperband or dominated.")
     ] = "none",
-    min_rate: Annotated[
-        float, typer.Option("--min-rate", min=0, help="What a trial's rate falls short of this is added to its NLL.")
-    ] = 0.0,
+    min_rate: MinRateOption = 0.0,
     objectives: Annotated[
         str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
     ] = "nll",
     nll: NllOption = None,
-    stop_when: Annotated[
-        float, typer.Option("--stop-when", min=0, help="End when the sampler expects to gain fewer nats (0: never).")
-    ] = 0.0,
+    stop_when: StopWhenOption = 0.0,
     warm_start: Annotated[
         str | None,
         typer.Option("--warm-start", metavar="STUDY", help="Begin with the finished trials of another study."),
@@ -103,10 +104,7 @@ def launch(
     deadline: Annotated[
         str | None, typer.Option("--deadline", help="The study stops so long from now, e.g. 8h; it can go on.")
     ] = None,
-    max_failures: Annotated[
-        int,
-        typer.Option("--max-failures", min=0, help="Trials in a row that may fail before the study stops (0: any)."),
-    ] = Rules.max_failures,
+    max_failures: MaxFailuresOption = Rules.max_failures,
     max_losses: MaxLossesOption = Rules.max_losses,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
@@ -234,7 +232,7 @@ def train(
     model: ModelOption = "tiny",
     set_: SetOption = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the weights, the batches and the samples.")
+        int, bounded(numbers.INDEX, "--seed", help="Seed of the weights, the batches and the samples.")
     ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")

@@ -17,7 +17,7 @@ from tuner.console import PRESETS
 from tuner.errors import Busy, Usage
 from tuner.samplers import SAMPLERS
 from tuner.specification import Rules
-from tuner.studies import Study
+from tuner.studies import ODD, Study
 
 router = APIRouter(tags=["studies"])
 HANDED_BACK_SECONDS = 20.0
@@ -40,10 +40,16 @@ def list_studies(
     after = None if place is None else (place[0], place[1])
     staffed, known = service.is_staffed, service.revisions.get()
 
+    def summary(study: Study) -> dict[str, Any] | None:
+        try:
+            return service.summary(study, staffed)
+        except ODD:  # a row that nobody of ours has written takes no other with it
+            return None
+
     def make() -> dict[str, Any]:
         found = inventory.page(service.database, limit + 1, after, technique, state)
         listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
-        return {**listed, "items": [service.summary(study, staffed) for study in listed["items"]]}
+        return {**listed, "items": [each for study in listed["items"] if (each := summary(study)) is not None]}
 
     version = (hash(frozenset(known.items())), staffed, int(time.time()))
     return service.answers.get(("studies", technique, state, limit, after), version, make).response(request)

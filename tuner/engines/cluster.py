@@ -70,14 +70,17 @@ def run(study: Study, staff: Staff, url: str, runs: Path) -> None:
 
 def _run(study: Study, staff: Staff, url: str, runs: Path) -> None:
     ray = importlib.import_module("ray")  # it has no types
+    # SQLite's file and the runs' folder are named from the driver's folder.
+    place, files = _absolute(url), str(runs.resolve())
     try:
-        ray.init(
-            address=None if staff.address == "local" else staff.address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            ignore_reinit_error=True,
-        )
-    except ConnectionError as error:
+        with contextlib.chdir(sys.prefix):  # Ray puts the current folder first on its workers' module path
+            ray.init(
+                address=None if staff.address == "local" else staff.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                ignore_reinit_error=True,
+            )
+    except (ConnectionError, ValueError) as error:
         raise Usage(
             f"--address {staff.address!r}: there is no Ray cluster ({error}): start one with `ray start --head`, or give "
             "--address local."
@@ -94,8 +97,7 @@ def _run(study: Study, staff: Staff, url: str, runs: Path) -> None:
         threads = processors.threads(staff.threads)
         remote = ray.remote(num_cpus=threads, num_gpus=share, max_retries=-1)(_task)
         memory = int(staff.memory * local.GIB)
-        # SQLite's file and the runs' folder are named from the driver's folder.
-        tasks = [remote.remote(_absolute(url), study.name, str(runs.resolve()), memory, threads) for _ in range(count)]
+        tasks = [remote.remote(place, study.name, files, memory, threads) for _ in range(count)]
         try:
             _follow(study, tasks, count)
         except Interrupted:
