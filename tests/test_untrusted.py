@@ -12,7 +12,7 @@ from tuner.attempts import Attempts
 from tuner.bundle import pack, unpack
 from tuner.cli import app
 from tuner.database import Database
-from tuner.errors import Clash, Usage
+from tuner.errors import Clash, Fault
 from tuner.studies import Study
 from tuner.tables import StudyRow
 
@@ -54,7 +54,7 @@ def test_a_bundles_sampler_is_imported_only_after_it_was_asked_for(study: Study,
     with pytest.raises(Clash, match="came in a bundle"):
         app(["resume", "s", *place], standalone_mode=False)
     activate(study)  # however it came to be
-    with pytest.raises(Usage, match="code that came with a bundle"):
+    with pytest.raises(Fault, match="code that came with a bundle"):
         Attempts(study, "w").claim()
     assert not imported.exists()
     app(["resume", "s", "--load-sampler", *place], standalone_mode=False)
