@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from tuner.samplers.acquisition import front
-from tuner.samplers.gp_mcmc import CHAINS, DIAGNOSTICS, GPMCMCSampler, winsorised
+from tuner.samplers.gp_mcmc import CHAINS, DIAGNOSTICS, GPMCMCSampler
+from tuner.samplers.observations import thinned, winsorised
 
 QUICK: dict[str, Any] = {"samples": 4, "leapfrog": 8, "burn_in": 20}
 PLANE: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1), "b": FloatDistribution(1e-4, 1, log=True)}
@@ -254,7 +255,7 @@ def test_noisy_repeats_are_taken_for_noise() -> None:
 def test_observations_beyond_the_limit_are_thinned_by_rule() -> None:
     sampler = GPMCMCSampler(seed=0, search_space=PLANE, max_observations=20, **QUICK)
     values = np.random.default_rng(0).standard_normal(500)
-    kept = sampler._thinned(values)
+    kept = thinned(values, 20)
     assert len(kept) == len(set(kept.tolist())) == 20
     assert set(np.argsort(values)[:10]) <= set(kept.tolist())
     rest = np.sort(np.setdiff1d(kept, np.argsort(values)[:10]))

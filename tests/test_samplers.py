@@ -21,6 +21,7 @@ SPACE: dict[str, BaseDistribution] = {
 QUICK: dict[str, dict[str, Any]] = {
     "gp-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
     "gp-map": {"n_startup": 4},
+    "botorch-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
 }
 
 

@@ -12,7 +12,7 @@ from tuner import names, pruners, samplers, studies, trainer, warmstart
 from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.estimators import text_of
-from tuner.samplers import DEFAULT, SAMPLERS, rehearsal
+from tuner.samplers import DEFAULT, MODELS, SAMPLERS, rehearsal
 from tuner.space import Space, Value
 from tuner.specification import OBJECTIVES, Request, Rules
 from tuner.tables import StudyRow
@@ -98,7 +98,7 @@ def prepare(
         raise Usage(f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(OBJECTIVES)}.", "objective")
     if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
         raise Usage(
-            f"sampler {p.sampler!r} has one objective only: for {p.objective} take gp-mcmc, gp-map, tpe or nsga2.",
+            f"sampler {p.sampler!r} has one objective only: for {p.objective} take {', '.join(MODELS)} or tpe.",
             "sampler",
         )
     if several and p.stop_when:
@@ -106,9 +106,9 @@ def prepare(
             f"--stop-when {p.stop_when:g} is for one objective: leave it out with --objectives {p.objective}.",
             "stop_when",
         )
-    if p.stop_when and p.sampler not in ("gp-mcmc", "gp-map"):
+    if p.stop_when and p.sampler not in MODELS:
         raise Usage(
-            f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {p.sampler}.",
+            f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: {' or '.join(MODELS)}, not {p.sampler}.",
             "stop_when",
         )
     if p.warm_start is not None and several:

@@ -42,6 +42,8 @@ class Entry:
     """what to install for it"""
     several: bool = True
     """whether it can serve a study of two objectives"""
+    models: bool = False
+    """whether it is ours and models the objective: it knows what it expects to gain, and can be told of another study's trials"""
 
 
 SAMPLERS: dict[str, Entry] = {
@@ -50,12 +52,22 @@ SAMPLERS: dict[str, Entry] = {
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
         {"n_startup": START},
         whole_study=True,
+        models=True,
     ),
     "gp-map": Entry(
         "the same process at the mode of its hyperparameters",
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
         {"n_startup": START, "inference": "map"},
         whole_study=True,
+        models=True,
+    ),
+    "botorch-mcmc": Entry(
+        "gp-mcmc by GPyTorch and BoTorch: LogEI; with trials under way or two objectives noisy EI or hypervolume",
+        "tuner.samplers.botorch_mcmc:BoTorchMCMCSampler",
+        {"n_startup": START},
+        whole_study=True,
+        models=True,
+        extra="text-vae-tuner[botorch]",
     ),
     "gp": Entry("Optuna's GPSampler", "optuna.samplers:GPSampler", {"n_startup_trials": START}),
     "tpe": Entry(
@@ -91,6 +103,7 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
     ),
 }
+MODELS = tuple(name for name, entry in SAMPLERS.items() if entry.models)
 
 
 def derive(seed: int, number: int, purpose: str) -> int:
@@ -126,6 +139,19 @@ def _load(name: str, entry: Entry) -> Any:
     return found
 
 
+def _parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """What a class is made with; where it hands the rest on, what its base is made with too."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in kind.__mro__:
+        if "__init__" in vars(each):
+            own = inspect.signature(vars(each)["__init__"]).parameters
+            found = {**own, **found}
+            if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+                break
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p for name, p in found.items() if name != "self" and p.kind not in kinds}
+
+
 def create(
     name: str,
     options: Mapping[str, Any],
@@ -146,11 +172,11 @@ def create(
     """
     entry = _entry(name)
     kind = _load(name, entry)
-    signature = inspect.signature(kind).parameters
+    signature = _parameters(kind)
     known = set(signature)
     if earlier and "earlier" not in known:
         raise Usage(
-            f"sampler {name!r} knows the trials of its own study alone: --warm-start needs gp-mcmc or gp-map, or none of it."
+            f"sampler {name!r} knows the trials of its own study alone: --warm-start needs {' or '.join(MODELS)}, or none of it."
         )
     own = {
         "seed": seed if entry.whole_study else derive(seed, number, "ask"),
@@ -158,7 +184,7 @@ def create(
         "earlier": earlier,
     }
     own = {key: value for key, value in own.items() if key in known}
-    free = sorted(known - set(own) - {"self", "args", "kwargs"})
+    free = sorted(known - set(own))
     for option in options:
         if option not in free:
             has = ", ".join(free) or "none"

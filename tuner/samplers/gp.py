@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
+from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 
@@ -129,6 +130,17 @@ def log_prior(theta: Array) -> tuple[float, Array]:
     gradient[2] = -theta[2]
     gradient[3:] = SHAPE_L - rated
     return float(value), gradient
+
+
+def mode(density: Posterior, start: Array) -> Array:
+    """A mode of the hyperparameters' posterior near `start`, which is returned if nothing near has a higher density."""
+
+    def negated(theta: Array) -> tuple[float, Array]:
+        value, gradient = density(theta)
+        return (-value, -gradient) if math.isfinite(value) else (1e25, np.zeros_like(theta))
+
+    end = minimize(negated, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return end.x if density(end.x)[0] >= density(start)[0] else start
 
 
 @dataclass(frozen=True)
