@@ -42,6 +42,8 @@ class Entry:
     """what to install for it"""
     several: bool = True
     """whether it can serve a study of two objectives"""
+    evolves: bool = False
+    """whether it is random until a population is full"""
     models: bool = False
     """whether it is ours and models the objective: it knows what it expects to gain, and can be told of another study's trials"""
 
@@ -95,7 +97,11 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
         several=False,
     ),
-    "nsga2": Entry("Optuna's NSGAIISampler: genetic, for several objectives", "optuna.samplers:NSGAIISampler"),
+    "nsga2": Entry(
+        "Optuna's NSGAIISampler: genetic, its population a quarter of the budget; for hundreds of trials",
+        "optuna.samplers:NSGAIISampler",
+        evolves=True,
+    ),
     "botorch": Entry(
         "optuna-integration's BoTorchSampler",
         "optuna_integration:BoTorchSampler",
@@ -103,6 +109,7 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
     ),
 }
+GENERATIONS, LEAST_POPULATION = 4, 4
 MODELS = tuple(name for name, entry in SAMPLERS.items() if entry.models)
 
 
@@ -110,6 +117,11 @@ def derive(seed: int, number: int, purpose: str) -> int:
     """A 31-bit seed for one trial's one purpose."""
     digest = hashlib.sha256(f"{purpose}/{seed}/{number}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
+
+
+def population(budget: int) -> int:
+    """Of an evolutionary sampler in a study of so many trials: four generations at least, and Optuna's 50 at most."""
+    return min(max(budget // GENERATIONS, LEAST_POPULATION), 50)
 
 
 def _entry(name: str) -> Entry:
@@ -160,12 +172,14 @@ def create(
     space: "Mapping[str, BaseDistribution]",
     earlier: Sequence[Mapping[str, Any]] = (),
     given: int = 0,
+    budget: int = 0,
 ) -> "BaseSampler":
     """The sampler that proposes trial `number` of a study with this seed over this space, told `earlier` ones of another study.
 
     Args:
         given: trials so far that it did not propose: Optuna's samplers count them as points of their start, which would have so
             many fewer. Ours see for themselves.
+        budget: trials that the study shall have, to which the populations of evolutionary samplers are sized; 0: not known.
 
     Raises:
         Usage: if the sampler or one of its options is unknown or not allowed, cannot be told, or a package is missing.
@@ -189,7 +203,8 @@ def create(
         if option not in free:
             has = ", ".join(free) or "none"
             raise Usage(f"sampler {name!r} has no option {option!r}: it has {has}.", f"sampler_options.{option}")
-    settings = {**entry.defaults, **options, **own}
+    sized = {"population_size": population(budget)} if entry.evolves and budget else {}
+    settings = {**entry.defaults, **sized, **options, **own}
     if (start := "n_startup_trials") in known:
         count = settings.get(start, signature[start].default)
         if isinstance(count, int):
