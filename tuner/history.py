@@ -142,10 +142,14 @@ class History:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every combination of the searched hyperparameters has been tried, or is under way."""
-        if not self.cube.parts or self.cube.size > self.storage.get_n_trials(self.id):
+        """Whether every combination of the searched hyperparameters, or of the sampler's, has been tried or is under way."""
+        number = self.storage.get_n_trials(self.id)
+        if not self.cube.parts or not number:
             return False
-        return self.cube.distinct(self._points()) >= self.cube.size
+        if self.cube.size <= number and self.cube.distinct(self._points()) >= self.cube.size:
+            return True
+        study = self._asked(number)
+        return hasattr(study.sampler, "is_exhausted") and study.sampler.is_exhausted(study)
 
     def _points(self, but: int = -1) -> Array:
         """The points of the trials but one: [n, d]."""
@@ -161,6 +165,22 @@ class History:
         Args:
             given: what the parameters shall be; the sampler then only takes note.
         """
+        study = self._asked(number)
+        if given is not None:
+            study.enqueue_trial(dict(given))
+        trial = study.ask(self.distributions)
+        if given is not None:
+            # Optuna does not ask for what is given, but here nsga2 marks the trials that later ones may descend from.
+            study.sampler.sample_relative(study, self.storage.get_trial(trial._trial_id), {})
+        elif self.cube.parts and math.isfinite(self.cube.size):
+            self._replace_used(trial._trial_id)
+        frozen = self.storage.get_trial(trial._trial_id)
+        self._open.add(number)
+        params = {name: frozen.params[name] for name in self.distributions}
+        return params, dict(frozen.system_attrs), dict(self.storage.get_study_system_attrs(self.id))
+
+    def _asked(self, number: int) -> optuna.Study:
+        """The study as the sampler of trial `number` sees it."""
         facts = self.study.specification
         if facts["untrusted"]:
             raise Usage(
@@ -171,21 +191,16 @@ class History:
         earlier = warm["observations"] if warm else ()
         options = facts["sampler_options"]
         sampler = samplers.create(
-            facts["sampler"], options, facts["seed"], number, self.distributions, earlier, self._given(), self.study.budget
+            facts["sampler"],
+            options,
+            facts["seed"],
+            number,
+            self.distributions,
+            earlier,
+            self._given(),
+            self.study.budget,
         )
-        study = optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
-        if given is not None:
-            study.enqueue_trial(dict(given))
-        trial = study.ask(self.distributions)
-        if given is not None:
-            # Optuna does not ask for what is given, but here nsga2 marks the trials that later ones may descend from.
-            sampler.sample_relative(study, self.storage.get_trial(trial._trial_id), {})
-        elif self.cube.parts and math.isfinite(self.cube.size):
-            self._replace_used(trial._trial_id)
-        frozen = self.storage.get_trial(trial._trial_id)
-        self._open.add(number)
-        params = {name: frozen.params[name] for name in self.distributions}
-        return params, dict(frozen.system_attrs), dict(self.storage.get_study_system_attrs(self.id))
+        return optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
 
     def _replace_used(self, number: int) -> None:
         """Has a trial whose combination was tried before take the nearest one that was not, whatever proposed it."""
