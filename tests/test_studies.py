@@ -15,7 +15,7 @@ from tuner.curves import Curves
 from tuner.database import Database
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
-from tuner.pruners import Curve
+from tuner.pruners import PRUNERS, Curve
 from tuner.studies import open_study
 from tuner.tables import EpochRow, StudyRow, TrialRow
 from tuner.trials import best_of
@@ -156,6 +156,23 @@ def test_curves_follow_the_epochs_reported(make: Make) -> None:
     rest = [Curve(n, True, [(1, 3.0, 2.0)]) for n in (1, 2)]
     assert following.follow() == [Curve(0, True, [(1, 2.5, 2.0), (3, 3.0, 2.0)]), *rest]
     assert following.follow() == Curves(study).follow()
+
+
+def test_curves_are_in_their_studys_own_terms(make: Make) -> None:
+    """With a least rate of 6 a trial that is worse by −ELBO alone, and has the rate, is not a poor one."""
+    study = make(6, min_rate=6.0)
+    attempts = Attempts(study, "w")
+    for number, (neg_elbo, rate) in enumerate([(100.0, 2.0)] * 4 + [(102.0, 6.5)]):
+        claim = attempts.claim()
+        assert claim is not None
+        figures = {"distortion": 1.0, "rate": rate, "neg_elbo": neg_elbo}
+        attempts.record(claim, [{"epoch": epoch, **figures} for epoch in (1, 2)])
+        if number < 4:
+            attempts.finish(claim, "complete", value=104.0, values=[104.0])
+    *others, mine = Curves(study).follow()
+    assert [other.best(2) for other in others] == [104.0] * 4
+    assert mine.best(2) == 102.0
+    assert not PRUNERS["median"](mine, others)
 
 
 def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -> None:

@@ -92,10 +92,10 @@ def prepare(
         Usage: if anything of it is not allowed.
     """
     p = proposal
-    pruners.check(p.pruner)
     several = len(OBJECTIVES.get(p.objective, ())) > 1
     if p.objective not in OBJECTIVES:
         raise Usage(f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(OBJECTIVES)}.", "objective")
+    pruners.check(p.pruner, p.objective)
     if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
         raise Usage(
             f"sampler {p.sampler!r} has one objective only: for {p.objective} take {', '.join(MODELS)} or tpe.",
@@ -122,13 +122,15 @@ def prepare(
     say(f"checking {p.space.technique} on {p.corpus} …")
     with _in("fixed", fixed):
         described = trainer.check(spec, p.space.corners(fixed))
+    # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
+    kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     space = p.space.within(described["limits"], described["planned"], fixed)
     distributions = {q.name: q.distribution() for q in space.searched(fixed)}
     taken = None
     if p.warm_start is not None:
         with _in("warm_start"):
-            judged = {**fixed, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
-            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged)
+            judged = {**kept, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
+            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged, p.min_rate)
     rehearsal.rehearse(p.sampler, p.sampler_options, distributions, OBJECTIVES[p.objective])
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     if p.objective != "nll" and not described["latent"]:
@@ -161,8 +163,6 @@ def prepare(
         except Usage as error:
             first_default = False
             say(f"note: trial 0 of {p.name} is the sampler's and has not the published values: {error}")
-    # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
-    kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     request = Request(
         space,
         p.corpus,
