@@ -12,7 +12,7 @@
 
 k(x, x') = a (1 + √5 ρ + 5ρ²/3) exp(−√5 ρ), ρ² = Σ_d (x_d − x'_d)²/ℓ_d² (Rasmussen & Williams 2006, eq. 4.17).
 
-The priors, on unit-cube inputs and standardised values: ℓ ~ Gamma(3, 6), a ~ Gamma(2, 1), σ² ~ log-normal(log 1e-4, 2),
+The priors, on unit-cube inputs and standardised values: ℓ ~ Gamma(3, 6), a ~ Gamma(2, 1), σ² ~ log-normal(log 1e-2, 3),
 μ ~ N(0, 1), all as densities of the logarithms, with their Jacobian.
 """
 
@@ -28,7 +28,8 @@ Array = NDArray[np.float64]
 
 SHAPE_L, RATE_L = 3.0, 6.0
 SHAPE_A, RATE_A = 2.0, 1.0
-LOG_NOISE, SD_LOG_NOISE = math.log(1e-4), 2.0
+LOG_NOISE, SD_LOG_NOISE = math.log(1e-2), 3.0
+"""wide enough for none and for as much noise as signal: a narrower one about 1e-4 takes a lucky value for the truth"""
 JITTER = 1e-8
 """added to the noise, relative to the amplitude; the kernel matrix of repeated points is singular without"""
 LOG_LIMIT = 30.0
