@@ -16,6 +16,7 @@ from tuner.trials import Trial, best_of
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+    from tuner.samplers.cube import Array
     from tuner.studies import Study
 
 LEAST = 10
@@ -60,21 +61,31 @@ def of(study: "Study") -> Winner | None:
 def among(trials: Sequence[Trial], best: Trial, space: "dict[str, BaseDistribution]") -> Winner:
     """The winner of complete trials over a space, of which `best` has the lowest value."""
     from tuner.samplers.cube import Cube
-    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
-    from tuner.samplers.observations import standardised, thinned, winsorised
 
     cube = Cube(space)
     trials = [trial for trial in trials if cube.holds(trial.params)]
-    if len(trials) < LEAST or not cube.parts:
+    if not cube.parts:
         return Winner(best)
-    values = winsorised(np.array([trial.value for trial in trials]))
+    points = np.array([cube.encode(trial.params) for trial in trials])
+    found = lowest_mean(points, np.array([trial.value for trial in trials]))
+    return Winner(best) if found is None else Winner(trials[found[0]], *found[1:])
+
+
+def lowest_mean(x: "Array", values: "Array") -> tuple[int, float, float] | None:
+    """Which of observations at points x [n, d] has the lowest mean, the noise's standard deviation and that mean; None if there
+    are too few or no noise is inferred."""
+    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
+    from tuner.samplers.observations import standardised, thinned, winsorised
+
+    if len(values) < LEAST:
+        return None
+    values = winsorised(values)
     kept = thinned(values, MOST)
-    x = np.array([cube.encode(trials[place].params) for place in kept])
     y, unit = standardised(values[kept])
-    theta = mode(Posterior(x, y), prior_mode(cube.d))
+    theta = mode(Posterior(x[kept], y), prior_mode(x.shape[1]))
     noise = math.exp(theta[1])
     if noise < NOISY:
-        return Winner(best)
-    means = Processes.fit(theta[None], x, y).predict(x)[0][0, :, 0]
+        return None
+    means = Processes.fit(theta[None], x[kept], y).predict(x[kept])[0][0, :, 0]
     lowest = int(np.argmin(means))
-    return Winner(trials[kept[lowest]], math.sqrt(noise) * unit, float(means[lowest] * unit + values[kept].mean()))
+    return int(kept[lowest]), math.sqrt(noise) * unit, float(means[lowest] * unit + values[kept].mean())
