@@ -144,8 +144,8 @@ def test_a_grid_too_large_for_memory_is_refused_before_it_is_made() -> None:
         samplers.create("grid", {"points": 300}, 0, 0, SPACE)
 
 
-@pytest.mark.parametrize(("budget", "size"), [(8, 4), (32, 8), (100, 25), (1000, 50), (0, 50)])
-def test_a_population_is_a_quarter_of_the_budget(budget: int, size: int) -> None:
+@pytest.mark.parametrize(("budget", "size"), [(8, 10), (32, 10), (400, 20), (2000, 50), (0, 50)])
+def test_a_population_is_sized_to_the_budget(budget: int, size: int) -> None:
     made: Any = samplers.create("nsga2", {}, 0, 0, {}, budget=budget)
     assert made.population_size == size
     own: Any = samplers.create("nsga2", {"population_size": 12}, 0, 0, {}, budget=budget)

@@ -98,7 +98,7 @@ SAMPLERS: dict[str, Entry] = {
         several=False,
     ),
     "nsga2": Entry(
-        "Optuna's NSGAIISampler: genetic, its population a quarter of the budget; for hundreds of trials",
+        "Optuna's NSGAIISampler: genetic, a population of 10, above 200 trials a 20th of the budget; random until it is full",
         "optuna.samplers:NSGAIISampler",
         evolves=True,
     ),
@@ -109,7 +109,7 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
     ),
 }
-GENERATIONS, LEAST_POPULATION = 4, 4
+GENERATIONS, LEAST_POPULATION, MOST_POPULATION = 20, 10, 50
 MODELS = tuple(name for name, entry in SAMPLERS.items() if entry.models)
 
 
@@ -120,8 +120,8 @@ def derive(seed: int, number: int, purpose: str) -> int:
 
 
 def population(budget: int) -> int:
-    """Of an evolutionary sampler in a study of so many trials: four generations at least, and Optuna's 50 at most."""
-    return min(max(budget // GENERATIONS, LEAST_POPULATION), 50)
+    """Of an evolutionary sampler in a study of so many trials: ten up to 200, and Optuna's 50 at most."""
+    return min(max(budget // GENERATIONS, LEAST_POPULATION), MOST_POPULATION)
 
 
 def _entry(name: str) -> Entry:
