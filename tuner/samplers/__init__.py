@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-DEFAULT = "gp-map"
-"""several times cheaper than `gp-mcmc`, and not measured to be worse (README, samplers)"""
+DEFAULT = "gp-mcmc"
+"""the paper's, which cannot be told from its cheaper twin `gp-map` (docs/samplers.md)"""
 START = 4
 """trials before a model of the objective is used (PA's tool starts from 4 points)"""
 GIVEN = "fixed_params"
