@@ -78,13 +78,14 @@ def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -
                 study.tell(trial, worst, state=TrialState.FAIL if worst is None else TrialState.COMPLETE)
             points.append(cube.encode(trial.params))
     finite = np.isfinite(seen)
-    best = [true[int(np.nanargmin(seen[: n + 1]))] - task.minimum for n in range(evaluations)]
+    shown, real = np.where(finite, seen, math.inf), np.where(finite, true, np.nanmax(true))
+    best = [real[int(np.argmin(shown[: n + 1]))] - task.minimum for n in range(evaluations)]
     won = list(best)
     for n in CHECKPOINTS:
         among = np.flatnonzero(finite[:n])
         found = winner.lowest_mean(np.array(points)[among], np.array(seen)[among]) if n <= evaluations else None
         if found is not None:
-            won[n - 1] = true[among[found[0]]] - task.minimum
+            won[n - 1] = real[among[found[0]]] - task.minimum
     return {
         "sampler": sampler,
         "problem": problem,
