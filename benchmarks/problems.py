@@ -24,7 +24,10 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """A function to minimise over a space; `noise` is the standard deviation added to what a sampler sees."""
+    """A function to minimise over a space, not a number where it diverges.
+
+    `noise` is the standard deviation added to what a sampler sees.
+    """
 
     space: dict[str, BaseDistribution]
     value: Callable[[Params], float]
@@ -48,6 +51,8 @@ def branin(params: Params) -> float:
 
 BRANIN_SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(-5, 10), "y": FloatDistribution(0, 15)}
 BRANIN_MINIMUM = 0.397887357729739
+STYBLINSKI_MINIMUM = -39.16616570377142
+"""of each dimension"""
 
 WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
 A_3 = np.array([[3.0, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])
@@ -84,6 +89,38 @@ def ackley(params: Params) -> float:
 def rosenbrock(params: Params) -> float:
     x = _vector(params)
     return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
+
+
+def diverging(params: Params) -> float:
+    """Branin, which diverges beyond a wall beside one of its minima."""
+    return branin(params) if params["x"] < 3.5 else math.nan
+
+
+def styblinski_tang(params: Params) -> float:
+    x = _vector(params)
+    return float((x**4 - 16 * x**2 + 5 * x).sum() / 2)
+
+
+def griewank(params: Params) -> float:
+    x = _vector(params)
+    waves = float(np.prod(np.cos(x / np.sqrt(np.arange(1, len(x) + 1)))))
+    return 1 + float((x * x).sum()) / 4000 - waves
+
+
+def whole(params: Params) -> float:
+    """Branin at whole numbers."""
+    return branin({"x": params["x"], "y": params["y"]})
+
+
+WHOLE_SPACE: dict[str, BaseDistribution] = {"x": IntDistribution(-5, 10), "y": IntDistribution(0, 15, step=3)}
+
+
+def categories(params: Params) -> float:
+    """Branin lifted by 20 for each place of a category behind the best, which is one of six."""
+    return branin(params) + 20 * "dafbec".index(params["kind"])
+
+
+CATEGORIES_SPACE: dict[str, BaseDistribution] = {**BRANIN_SPACE, "kind": CategoricalDistribution(tuple("abcdef"))}
 
 
 def mixed(params: Params) -> float:
@@ -132,9 +169,21 @@ def surrogate(technique: str) -> Problem:
 PROBLEMS: dict[str, Problem] = {
     "branin": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM),
     "branin-noisy": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM, noise=5.0),
+    "branin-noisy-20": Problem(BRANIN_SPACE, branin, BRANIN_MINIMUM, noise=20.0),
+    "branin-nan": Problem(BRANIN_SPACE, diverging, BRANIN_MINIMUM),
+    "whole": Problem(WHOLE_SPACE, whole, min(whole({"x": x, "y": y}) for x in range(-5, 11) for y in range(0, 16, 3))),
+    "categories": Problem(CATEGORIES_SPACE, categories, BRANIN_MINIMUM),
+    "griewank-2": Problem(_box(2, -5, 5), griewank, 0.0),
+    "griewank-2-noisy": Problem(_box(2, -5, 5), griewank, 0.0, noise=0.15),
+    "styblinski-3": Problem(_box(3, -5, 5), styblinski_tang, 3 * STYBLINSKI_MINIMUM),
+    "styblinski-3-noisy": Problem(_box(3, -5, 5), styblinski_tang, 3 * STYBLINSKI_MINIMUM, noise=15.0),
     "hartmann-3": Problem(_box(3, 0, 1), hartmann(A_3, P_3), -3.86278214782076),
+    "hartmann-3-noisy": Problem(_box(3, 0, 1), hartmann(A_3, P_3), -3.86278214782076, noise=0.3),
+    "hartmann-3-noisier": Problem(_box(3, 0, 1), hartmann(A_3, P_3), -3.86278214782076, noise=0.6),
     "hartmann-6": Problem(_box(6, 0, 1), hartmann(A_6, P_6), -3.32236801141551),
+    "hartmann-6-noisy": Problem(_box(6, 0, 1), hartmann(A_6, P_6), -3.32236801141551, noise=0.15),
     "levy-4": Problem(_box(4, -10, 10), levy, 0.0),
+    "levy-4-noisy": Problem(_box(4, -10, 10), levy, 0.0, noise=10.0),
     "ackley-5": Problem(_box(5, -32.768, 32.768), ackley, 0.0),
     "rosenbrock-4": Problem(_box(4, -5, 10), rosenbrock, 0.0),
     "mixed": Problem(MIXED_SPACE, mixed, _mixed_minimum()),

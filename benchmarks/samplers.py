@@ -4,8 +4,10 @@
     python -m benchmarks.samplers --read regret.json gpyopt.json --against gp-mcmc
 
 Starts are paired: for one seed all samplers evaluate the same Sobol points first (4 up to three parameters, 2 a parameter above).
-Regret is the noise-free value at the point of the lowest value seen, minus the minimum. Compared with `--against`, each sampler's
-regrets are paired by problem and seed (Wilcoxon, two-sided), where both have them. An `--out` that exists is gone on with. One
+Regret is the noise-free value at the winner, minus the minimum: the point of the lowest value seen, or where noise is inferred
+that of the lowest mean (`tuner.winner`, the same for all samplers); `--by value` has the lowest value always. Where a problem
+diverges the sampler is told the worst value seen, as in a study. Compared with `--against`, each sampler's regrets are paired by
+problem and seed (Wilcoxon, two-sided), where both have them. An `--out` that exists is gone on with. One
 BLAS thread a process; the seconds mean something with --jobs 1 and nothing else running.
 """
 
@@ -27,15 +29,16 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 from scipy.stats import qmc, wilcoxon
 
 from benchmarks.problems import PROBLEMS
-from tuner import samplers
+from tuner import samplers, winner
 from tuner.samplers.cube import Cube
 
 STARTUP = {"gp": "n_startup_trials", "tpe": "n_startup_trials", "botorch": "n_startup_trials", "cmaes": "n_startup_trials",
-           "gp-mcmc": "n_startup", "gp-map": "n_startup"}  # fmt: skip
-CHECKPOINTS = (10, 20, 30, 60)
+           "gp-mcmc": "n_startup", "gp-map": "n_startup", "botorch-mcmc": "n_startup"}  # fmt: skip
+CHECKPOINTS = (10, 20, 25, 30, 60)
 FLOOR = 1e-8
 """regrets below are rounding; they count as equal"""
 
@@ -55,6 +58,7 @@ def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -
     seen: list[float] = []
     true: list[float] = []
     seconds: list[float] = []
+    points: list[np.ndarray] = []
     while len(seen) < evaluations:
         asked: list[optuna.Trial] = []
         for _ in range(min(workers, evaluations - len(seen))):
@@ -67,14 +71,29 @@ def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -
             value = task.value(trial.params)
             true.append(value)
             seen.append(value + task.noise * noise[len(seen)])
-            study.tell(trial, seen[-1])
-    best = [true[int(np.argmin(seen[: n + 1]))] - task.minimum for n in range(evaluations)]
+            worst = max((v for v in seen if math.isfinite(v)), default=None)
+            if math.isfinite(seen[-1]):
+                study.tell(trial, seen[-1])
+            else:
+                study.tell(trial, worst, state=TrialState.FAIL if worst is None else TrialState.COMPLETE)
+            points.append(cube.encode(trial.params))
+    finite = np.isfinite(seen)
+    shown, real = np.where(finite, seen, math.inf), np.where(finite, true, np.nanmax(true))
+    best = [real[int(np.argmin(shown[: n + 1]))] - task.minimum for n in range(evaluations)]
+    won = list(best)
+    for n in CHECKPOINTS:
+        among = np.flatnonzero(finite[:n])
+        found = winner.lowest_mean(np.array(points)[among], np.array(seen)[among]) if n <= evaluations else None
+        if found is not None:
+            won[n - 1] = real[among[found[0]]] - task.minimum
     return {
         "sampler": sampler,
         "problem": problem,
         "seed": seed,
         "workers": workers,
         "regret": [max(float(b), FLOOR) for b in best],
+        "won": [max(float(b), FLOOR) for b in won],
+        "diverged": int((~finite[start:]).sum()),
         "seconds": float(np.mean(seconds)),
     }
 
@@ -82,7 +101,8 @@ def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -
 class Results:
     """Runs by sampler, problem and seed; of two of the same the longer counts."""
 
-    def __init__(self, runs: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, runs: Iterable[dict[str, Any]], by: str = "winner") -> None:
+        self.by = "won" if by == "winner" else "regret"
         self.runs: dict[tuple[str, str, int], dict[str, Any]] = {}
         for run in runs:
             key = run["sampler"], run["problem"], run["seed"]
@@ -93,7 +113,11 @@ class Results:
     def regrets(self, sampler: str, problem: str, n: int) -> dict[int, float]:
         """By seed, after n evaluations; of runs as long as that."""
         every = {seed: self.runs.get((sampler, problem, seed)) for seed in self.seeds}
-        return {seed: run["regret"][n - 1] for seed, run in every.items() if run and len(run["regret"]) >= n}
+        return {
+            seed: run.get(self.by, run["regret"])[n - 1]
+            for seed, run in every.items()
+            if run and len(run["regret"]) >= n
+        }
 
     def medians(self, names: Iterable[str], problem: str, n: int) -> tuple[dict[str, float], int]:
         """Of each of these samplers that has the problem, over the seeds that all of those have; and how many these are."""
@@ -105,9 +129,9 @@ class Results:
         return {name: float(np.median([regrets[s] for s in common])) for name, regrets in each.items()}, len(common)
 
 
-def summary(runs: Iterable[dict[str, Any]], against: str) -> str:
+def summary(runs: Iterable[dict[str, Any]], against: str, by: str = "winner") -> str:
     """Median and quartiles of the regret, who is worst, seconds a suggestion, and paired comparisons."""
-    results, lines = Results(runs), []
+    results, lines = Results(runs, by), []
     names, problems = results.samplers, results.problems
     width = max(map(len, names)) + 2
     reached = [n for n in CHECKPOINTS if any(len(run["regret"]) >= n for run in results.runs.values())]
@@ -122,6 +146,13 @@ def summary(runs: Iterable[dict[str, Any]], against: str) -> str:
             said = "all equal" if len(worst) == len(medians) else ", ".join(worst)
             row = "".join(f"{cell:>{max(width, 32)}}" for cell in cells)
             lines.append(f"{problem:<16}{row}  {said} ({seeds})")
+    for problem in problems:
+        each = {
+            n: [r.get("diverged", 0) for (s, q, _), r in results.runs.items() if (s, q) == (n, problem)] for n in names
+        }
+        if any(map(any, each.values())):
+            told = ", ".join(f"{name} {float(np.median(counts)):g}" for name, counts in each.items() if counts)
+            lines.append(f"\nproposals of {problem} that diverged, median: {told}")
     lines.append("\nseconds a suggestion, mean")
     for name in names:
         taken = {p: [r["seconds"] for (s, q, _), r in results.runs.items() if (s, q) == (name, p)] for p in problems}
@@ -166,6 +197,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--evaluations", type=int, default=30)
     parser.add_argument("--workers", type=int, default=1, help="suggestions asked for before any value is told")
+    parser.add_argument("--by", default="winner", choices=["winner", "value"], help="what the regret is of")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--against", default="gp-mcmc")
     parser.add_argument("--out", type=Path, help="written after each run; gone on with if it exists")
@@ -174,7 +206,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.read:
-        print(summary(_load(parser, arguments.read), arguments.against))
+        print(summary(_load(parser, arguments.read), arguments.against, arguments.by))
         return
     results = _load(parser, [arguments.out], arguments.workers) if arguments.out and arguments.out.exists() else []
     done = {(r["sampler"], r["problem"], r["seed"]) for r in results if len(r["regret"]) >= arguments.evaluations}
@@ -193,7 +225,7 @@ def main() -> None:
                 whole.write_text(json.dumps(results))
                 whole.replace(arguments.out)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Optuna {optuna.__version__}, {arguments.jobs} processes")
-    print(summary(results, arguments.against))
+    print(summary(results, arguments.against, arguments.by))
 
 
 def _load(parser: argparse.ArgumentParser, files: list[Path], workers: int | None = None) -> list[dict[str, Any]]:

@@ -49,6 +49,8 @@ def main() -> int:
         say("epoch", epoch=2, epochs=9, **{**figures, "neg_elbo": 99.0})
         sys.stdin.buffer.read()
         return 1
+    if behaviour == "late":  # its schedule pays at its end alone
+        say("epoch", epoch=2, epochs=9, settled=False, **{**figures, "neg_elbo": 99.0})
     if behaviour == "die" or (behaviour == "die once" and starts == "x"):
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "hang":  # deaf to being told to stop
@@ -91,6 +93,8 @@ def main() -> int:
     if behaviour == "trade":
         rate = spec["values"]["r"]
         metrics |= {"nll": 100 + rate**1.5, "rate": rate}
+    if behaviour == "no rate":
+        metrics["rate"] = None
     metrics |= {"ppl_no_end": 2.1, "ppl_elbo": 2.2, "mi": 0.0, "mi_he": 0.0, "rate_error": None, "mi_lower": None}
     metrics |= {"nll_tempered": None, "ppl_tempered": None, "paper_elbo": None, "melbo": 1.0, "ppl_melbo": 2.3}
     metrics |= {"target_rate": None, "acc_gap": 0.0, "collapsed": True, "estimator": estimator}

@@ -173,7 +173,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1 is not allowed for rnnlm"),
     "sampler option": (
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],
-        "sampler 'gp-map' has no option 'n': it has",
+        "sampler 'gp-mcmc' has no option 'n': it has",
     ),
     "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, gp"),
     "preset": (

@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from tuner.samplers.acquisition import front
-from tuner.samplers.gp_mcmc import CHAINS, DIAGNOSTICS, GPMCMCSampler, winsorised
+from tuner.samplers.gp_mcmc import CHAINS, DIAGNOSTICS, GPMCMCSampler
+from tuner.samplers.observations import thinned, winsorised
 
 QUICK: dict[str, Any] = {"samples": 4, "leapfrog": 8, "burn_in": 20}
 PLANE: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1), "b": FloatDistribution(1e-4, 1, log=True)}
@@ -161,7 +162,7 @@ EVERYTHING: dict[str, BaseDistribution] = {
 
 @pytest.mark.parametrize("inference", ["mcmc", "map"])
 def test_every_kind_of_parameter_and_direction(inference: str) -> None:
-    made = study(GPMCMCSampler(seed=0, inference=inference, **QUICK), direction="maximize")
+    made = study(GPMCMCSampler(seed=6, inference=inference, **QUICK), direction="maximize")
     for _ in range(18):
         trial = made.ask(EVERYTHING)
         p = trial.params
@@ -232,13 +233,51 @@ def test_one_diverged_trial_does_not_flatten_the_surrogate() -> None:
     assert regret(True) < 10 * regret(False) + 0.01
 
 
-def test_winsorising_cuts_bad_outliers_alone() -> None:
+def test_winsorising_cuts_impossible_values_at_both_ends() -> None:
     values = np.array([1.0, 2.0, 3.0, 1e6])
     np.testing.assert_allclose(winsorised(values), [1, 2, 3, 2.5 + 5 * 1.5])
     np.testing.assert_array_equal(winsorised(values[:3]), values[:3])
-    np.testing.assert_array_equal(winsorised(np.array([-1e6, 1.0, 2.0])), [-1e6, 1, 2])  # a good outlier is welcome
     np.testing.assert_allclose(winsorised(np.array([1.0, 1.0, 1.0, 2.0, 1e6])), [1, 1, 1, 2, 6])
     np.testing.assert_array_equal(winsorised(np.array([5.0])), [5])
+    np.testing.assert_array_equal(winsorised(np.array([-1e6, 1.0, 2.0])), [-1e6, 1, 2])  # of three who can say
+    cut = winsorised(np.array([-1e6, 1.0, 2.0, 3.0, 4.0, 1e6]))
+    np.testing.assert_allclose(cut, [2.5 - 10 * 2.5, 1, 2, 3, 4, 2.5 + 5 * 25])
+    good = np.array([-9.0, 1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_array_equal(winsorised(good), good)  # a good value is welcome
+
+
+def test_one_spuriously_low_value_does_not_flatten_the_surrogate() -> None:
+    made = filled([-1e6, 1.0, 0.8, 0.2, 0.5, 0.7, 0.3, 0.9], GPMCMCSampler(seed=0, search_space=PLANE, inference="map"))
+    proposal(made)
+    assert made.trials[-1].system_attrs[DIAGNOSTICS]["expected_gain"] < 100
+
+
+def test_points_of_the_start_do_not_repeat_in_whole_numbers_or_after_failures() -> None:
+    """Eight points of nine values would repeat one another, whether the trials fail or are under way."""
+    space: dict[str, BaseDistribution] = {"k": IntDistribution(1, 9)}
+    for fail in (False, True):
+        made, seen = optuna.create_study(), []
+        for _ in range(9):
+            made.sampler = GPMCMCSampler(seed=3, search_space=space, n_startup=9)
+            trial = made.ask(space)
+            seen.append(trial.params["k"])
+            if fail:
+                made.tell(trial, state=TrialState.FAIL)
+        assert sorted(seen) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("inference", ["mcmc", "map"])
+def test_every_category_is_tried_before_the_model_repeats_one(inference: str) -> None:
+    choices = ("a", "b", "c", "d", "e", "f")
+    space: dict[str, BaseDistribution] = {**PLANE, "c": CategoricalDistribution(choices)}
+    for seed in range(4):
+        made = study(GPMCMCSampler(seed=seed, search_space=space, n_startup=4, inference=inference, **QUICK))
+        for _ in range(8):
+            trial = made.ask(space)
+            made.tell(trial, trial.params["a"] + "fbcaed".index(trial.params["c"]))
+        tried = [t.params["c"] for t in made.trials]
+        left = len(choices) - len(set(tried[:4]))
+        assert len(set(tried[: 4 + left])) == 6
 
 
 def test_noisy_repeats_are_taken_for_noise() -> None:
@@ -254,7 +293,7 @@ def test_noisy_repeats_are_taken_for_noise() -> None:
 def test_observations_beyond_the_limit_are_thinned_by_rule() -> None:
     sampler = GPMCMCSampler(seed=0, search_space=PLANE, max_observations=20, **QUICK)
     values = np.random.default_rng(0).standard_normal(500)
-    kept = sampler._thinned(values)
+    kept = thinned(values, 20)
     assert len(kept) == len(set(kept.tolist())) == 20
     assert set(np.argsort(values)[:10]) <= set(kept.tolist())
     rest = np.sort(np.setdiff1d(kept, np.argsort(values)[:10]))

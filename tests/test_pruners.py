@@ -54,3 +54,26 @@ def test_dominated_needs_both_objectives_to_be_worse_than_most() -> None:
 def test_unknown_pruners_list_the_known() -> None:
     with pytest.raises(Usage, match="pruner 'x' is unknown: choose one of none, median, hyperband, dominated"):
         check("x")
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "fit"),
+    [
+        ("median", "nll,rate", "none or dominated"),
+        ("hyperband", "nll,rate", "none or dominated"),
+        ("median", "melbo", "none"),
+        ("dominated", "melbo", "none"),
+    ],
+)
+def test_a_pruner_that_compares_other_figures_is_refused(name: str, objective: str, fit: str) -> None:
+    with pytest.raises(
+        Usage, match=f"--pruner {name} is not allowed with --objectives {objective}.*: choose {fit}\\.$"
+    ):
+        check(name, objective)
+
+
+def test_what_fits_is_allowed() -> None:
+    for name in PRUNERS:
+        check(name)
+    for name in ("none", "dominated"):
+        check(name, "nll,rate")

@@ -21,6 +21,7 @@ SPACE: dict[str, BaseDistribution] = {
 QUICK: dict[str, dict[str, Any]] = {
     "gp-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
     "gp-map": {"n_startup": 4},
+    "botorch-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
 }
 
 
@@ -141,3 +142,11 @@ def test_good_options_pass_the_rehearsal(name: str, options: dict[str, Any]) -> 
 def test_a_grid_too_large_for_memory_is_refused_before_it_is_made() -> None:
     with pytest.raises(Usage, match=r"points = 300 makes a grid of 1,260,000 combinations, and 100,000 are allowed"):
         samplers.create("grid", {"points": 300}, 0, 0, SPACE)
+
+
+@pytest.mark.parametrize(("budget", "size"), [(8, 10), (32, 10), (400, 20), (2000, 50), (0, 50)])
+def test_a_population_is_sized_to_the_budget(budget: int, size: int) -> None:
+    made: Any = samplers.create("nsga2", {}, 0, 0, {}, budget=budget)
+    assert made.population_size == size
+    own: Any = samplers.create("nsga2", {"population_size": 12}, 0, 0, {}, budget=budget)
+    assert own.population_size == 12

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from stub_study import CORPUS, SQLITE, Make, attempts_of, expire, request_, run, states
 
@@ -15,9 +15,9 @@ from tuner.curves import Curves
 from tuner.database import Database
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
-from tuner.pruners import Curve
+from tuner.pruners import PRUNERS, Curve
 from tuner.studies import open_study
-from tuner.tables import EpochRow, StudyRow
+from tuner.tables import EpochRow, StudyRow, TrialRow
 from tuner.trials import best_of
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -158,8 +158,26 @@ def test_curves_follow_the_epochs_reported(make: Make) -> None:
     assert following.follow() == Curves(study).follow()
 
 
+def test_curves_are_in_their_studys_own_terms(make: Make) -> None:
+    """With a least rate of 6 a trial that is worse by −ELBO alone, and has the rate, is not a poor one."""
+    study = make(6, min_rate=6.0)
+    attempts = Attempts(study, "w")
+    for number, (neg_elbo, rate) in enumerate([(100.0, 2.0)] * 4 + [(102.0, 6.5)]):
+        claim = attempts.claim()
+        assert claim is not None
+        figures = {"distortion": 1.0, "rate": rate, "neg_elbo": neg_elbo}
+        attempts.record(claim, [{"epoch": epoch, **figures} for epoch in (1, 2)])
+        if number < 4:
+            attempts.finish(claim, "complete", value=104.0, values=[104.0])
+    *others, mine = Curves(study).follow()
+    assert [other.best(2) for other in others] == [104.0] * 4
+    assert mine.best(2) == 102.0
+    assert not PRUNERS["median"](mine, others)
+
+
 def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -> None:
-    facts = {"sampler": "gp-map", "sampler_options": {"n_startup": 2}}
+    fixed = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    facts = {"sampler": "gp-map", "sampler_options": {"n_startup": 2}, "fixed": fixed}
     study = make(12, stop_when=1e6, **facts)
     run(study)
     assert len(study.trials()) == 5  # the start, and three proposals from which nothing much is expected
@@ -173,6 +191,29 @@ def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -
     never = make(6, "never", stop_when=1e-300, **facts)
     run(never)
     assert len(never.trials()) == 6
+
+
+def test_a_few_hopeless_proposals_are_no_evidence(make: Make) -> None:
+    """With four hyperparameters there must be eight in a row, and twenty trials."""
+    study = make(24, sampler="gp-map", sampler_options={"n_startup": 4}, stop_when=1e6)
+    run(study)
+    assert len(study.trials()) == 20
+    assert "from each of its last 8 proposals" in str(study.refresh().why)
+
+
+def test_a_sampler_that_found_more_than_it_expected_is_not_believed(database: Database, make: Make) -> None:
+    fixed = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    study = make(40, sampler="gp-map", sampler_options={"n_startup": 2}, fixed=fixed, stop_when=50.0)
+    attempts = Attempts(study, "w")
+    values = [0.0, 1.0, -1.0, -100.0, -200.0, -300.0, -301.0, -301.0, -301.0, -301.0]
+    told = []
+    while (claim := attempts.claim()) is not None:
+        told.append(values[claim.number])
+        attempts.finish(claim, "complete", value=told[-1], values=[told[-1]])
+        change = {"gp:diagnostics": {"expected_gain": 1.0}}
+        noted = update(TrialRow).where(TrialRow.number == claim.number).values(attrs=change)
+        database.run(lambda s, noted=noted: s.execute(noted))
+    assert len(told) == 9  # the last three, and no earlier three, found no more than 50 below what was known
 
 
 def test_the_front_leaves_out_what_another_trial_beats_in_both(make: Make) -> None:

@@ -339,6 +339,14 @@ def test_training_on_grammar_lowers_the_loss_and_reports_each_epoch(tmp_path: Pa
     assert 0 < heard[-1]["objective_beta"] <= 1
 
 
+def test_each_epoch_says_whether_the_schedule_has_ended(tmp_path: Path) -> None:
+    heard: list[bool] = []
+    run = spec("annealing", gamma=0.2)
+    train(run, tmp_path, lambda event, facts: heard.append(facts["settled"]) if event == "epoch" else None)
+    assert heard[-1]
+    assert heard == sorted(heard)
+
+
 def test_progress_inside_an_epoch_saves_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[tuple[int, int]] = []
     original = checkpoint.save_state

@@ -8,8 +8,10 @@ from optuna.distributions import IntDistribution
 from stub_study import SQLITE, Make, run
 
 from tuner import samplers, space, studies, warmstart
+from tuner.attempts import Attempts
 from tuner.database import Database
 from tuner.errors import Usage
+from tuner.estimators import text_of
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -46,13 +48,11 @@ def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Databas
 def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> None:
     run(make(1, "first"))
     make(1, "empty")
-    make(1, "two", objective="nll,rate")
     wanted = distributions()
     name = next(iter(wanted))
     for study, domains, message in (
         ("none", wanted, "study 'none' is not in"),
         ("empty", wanted, "--warm-start 'empty' has no finished trial in this study's space"),
-        ("two", wanted, "--warm-start 'two' is judged by nll,rate, not by nll"),
         (
             "first",
             distributions("mdr"),
@@ -65,7 +65,14 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
     text = "grammar, 5 words, uncut, text f"
     for judged, message in (
         ({"batching": "length"}, "was judged with batching = random, not length: such figures are not to be ranked"),
-        ({"batching": "random", "nll": "q"}, "was judged with nll = the default, not q"),
+        (
+            {"batching": "random", "text": text, "nll": "tempered"},
+            "was judged with nll = q, not tempered, and its trials have no other",
+        ),
+        (
+            {"batching": "random", "text": text, "nll_samples": 7},
+            "was judged with nll_samples = the default, not 7, and",
+        ),
         ({"batching": "random", "text": "x, uncut"}, f"was judged with text = {text}, not x, uncut: such figures"),
         ({"batching": "random", "text": text, "inputless": True}, "with inputless = the default, not True"),
     ):
@@ -79,3 +86,29 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
         samplers.create("tpe", {}, 0, 0, wanted, taken["observations"])
     with pytest.raises(Usage, match="has no option 'earlier'"):
         samplers.create("gp-map", {"earlier": 1}, 0, 0, wanted)
+
+
+@SQLITE
+def test_anothers_trials_have_the_values_that_this_study_would_give_them(database: Database, make: Make) -> None:
+    """Its penalty, its objective and its estimator, from the figures that are there."""
+    study = make(2, "first", min_rate=6.0, objective="nll,rate", fixed={"nll": "both"})
+    attempts = Attempts(study, "w")
+    metrics = [
+        {"nll": 100.0, "nll_tempered": 98.0, "melbo": 90.0, "rate": 2.5},
+        {"nll": 101.0, "nll_tempered": 99.5, "melbo": None, "rate": 7.0},
+    ]
+    for each in metrics:
+        claim = attempts.claim()
+        assert claim is not None
+        attempts.finish(claim, "complete", **study.outcome(each))
+
+    def values(**changes: Any) -> list[float]:
+        judged = {"batching": "random", "text": text_of(study.specification), **changes.pop("judged", {"nll": "both"})}
+        taken = warmstart.observations(database, "first", distributions(), judged=judged, **changes)
+        return [each["value"] for each in taken["observations"]]
+
+    assert values() == [100.0, 101.0]
+    assert values(min_rate=4.0) == [101.5, 101.0]
+    assert values(judged={}) == [100.0, 101.0]  # the figure from q
+    assert values(judged={"nll": "tempered", "nll_samples": 7}) == [98.0, 99.5]  # whose number of samples is its own
+    assert values(objective="melbo", min_rate=3.0) == [90.5]

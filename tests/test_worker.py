@@ -324,3 +324,20 @@ def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: p
     pruned = study.trials()[4]
     assert (pruned.reason, pruned.message) == ("pruned", "by hyperband, after epoch 2 of 9.")
     assert heard.count("pruned") == 1
+
+
+def test_a_trial_is_not_judged_before_its_schedule_has_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, t4="late")
+    study = make(5, pruner="median")
+    monkeypatch.setitem(PRUNERS, "median", lambda mine, _: mine.epochs[-1][0] == 2)
+    run(study)
+    assert states(study) == ["complete"] * 5
+
+
+def test_a_rate_that_is_no_number_is_a_diverged_trial_of_two_objectives(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(monkeypatch, t1="no rate")
+    study = make(3, objective="nll,rate")
+    run(study)
+    assert [(t.state, t.reason) for t in study.trials()] == [("complete", None), ("failed", "nan"), ("complete", None)]

@@ -215,7 +215,8 @@ class Training:
         if criterion < now.best:
             now.best, now.best_epoch = criterion, now.epoch
             checkpoint.save_weights(self.folder / BEST, self.evaluated, self.objective, {"epoch": now.epoch})
-        if not self.objective.settled:
+        settled = self.objective.settled
+        if not settled:
             now.unsettled_epoch = now.epoch
         state = self.objective.state()  # as this epoch left it: the next stage has another
         self._end_epoch()
@@ -231,6 +232,7 @@ class Training:
                 "neg_elbo": neg_elbo,
                 "active_units": figures.active_units,
                 "best_epoch": now.best_epoch,
+                "settled": settled,
                 "seconds": now.seconds,
                 "tokens_per_second": now.tokens / now.seconds,
                 **{f"objective_{key}": value for key, value in state.items()},

@@ -18,7 +18,7 @@ from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tuner import faults, samplers
+from tuner import endings, faults, samplers
 from tuner.errors import Fault
 from tuner.history import History, record
 from tuner.process import HOST, is_dead
@@ -34,8 +34,6 @@ ASK_SECONDS = 60.0
 """for which one worker may keep the others from asking: the longest that a sampler may think"""
 RECORD_SECONDS = 5.0
 """at most so often Optuna's tables are brought up while trials are asked for"""
-PROPOSALS_WITHOUT_GAIN = 3
-"""in a row, before a study with `stop_when` ends: one may be an accident of the sampler's draw"""
 RETRIES: dict[str, int | None] = {
     "nan": 0,  # the same seed diverges again
     "error": 0,
@@ -113,13 +111,13 @@ class Attempts:
         while not over.is_set():
             token, gone = own or secrets.token_hex(16), self._gone()
             found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
+            if found is Found.RIGHT:
+                found = self._ask(token)
             if isinstance(found, Claim):
                 return found
             if found is Found.NOTHING:
                 record(self.study)  # nobody may come after this one
                 return None
-            if found is Found.RIGHT and (claim := self._ask(token)) is not None:
-                return claim
             busy = found is Found.BUSY
             while busy and not over.wait(wait * random.uniform(0.5, 1.5)):
                 # The longer the queue, the longer each has waited, so that a thousand who look do not slow down who asks.
@@ -241,15 +239,17 @@ class Attempts:
             timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout", 0.0),
         )
 
-    def _ask(self, token: str) -> Claim | None:
-        """A new trial; None if the study has ended or another worker has the right to ask now. Gives the right back."""
+    def _ask(self, token: str) -> Claim | Found:
+        """A new trial, if the study needs one and no other worker has the right to ask now. Gives the right back."""
         try:
             if self._history is None:
                 self._history = History(self.study)
             number = self._history.update()
-            if self._is_satisfied():
+            if (why := endings.of(self.study, self._history)) is not None:
+                if not self._history.has_open:  # who trains one looks again when it is over
+                    self.study.end("satisfied", why)
                 self._give_back(token)
-                return None
+                return Found.NOTHING
             params, notes, study_notes = self._history.ask(number)
         except BaseException as error:
             self._history = None
@@ -287,7 +287,7 @@ class Attempts:
             self._looked_at = time.monotonic()
             if self._record_is_due():
                 record(self.study)
-        return claim
+        return claim or Found.AGAIN
 
     def _give_back(self, token: str) -> None:
         mine = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
@@ -304,30 +304,6 @@ class Attempts:
             return late
 
         return self.database.run(due)
-
-    def _is_satisfied(self) -> bool:
-        """Whether the sampler expected less than `stop_when` of each of its last proposals, and they are over."""
-        tolerance = self.study.specification["stop_when"]
-        if not tolerance:
-            return False
-        from tuner.samplers.gp_mcmc import DIAGNOSTICS
-
-        query = select(TrialRow).where(TrialRow.study == self.study.name)
-        query = query.order_by(TrialRow.number.desc()).limit(PROPOSALS_WITHOUT_GAIN)
-        last = self.database.read(lambda session: session.scalars(query).all())
-        gains = [row.attrs.get(DIAGNOSTICS, {}).get("expected_gain") for row in last]
-        spent = [
-            gain < tolerance and row.state not in ("waiting", "running")
-            for row, gain in zip(last, gains, strict=True)
-            if gain is not None
-        ]
-        if len(spent) < PROPOSALS_WITHOUT_GAIN or not all(spent):
-            return False
-        self.study.end(
-            "satisfied",
-            f"the sampler expected to gain less than {tolerance:g} nats from each of its last {PROPOSALS_WITHOUT_GAIN} proposals",
-        )
-        return True
 
     def renew(self, claim: Claim) -> str | None:
         """Prolongs the lease; returns why the training must end now, if it must.

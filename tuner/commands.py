@@ -91,7 +91,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     if study.state == "broken":
         raise Fault(f"study {study.name} has stopped itself: {study.why} `tuner show {study.name}` has more.")
     if study.state == "satisfied":
-        say(f"the study has ended: {study.why}; without --stop-when the same command goes on")
+        say(f"the study has ended: {study.why}")
     elif study.state == "stopped":
         say(f"the study was stopped: {study.why}; `tuner resume {study.name}` goes on")
     elsewhere = study.counts().get("running", 0)

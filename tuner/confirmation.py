@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tuner import samplers
+from tuner import samplers, winner
 from tuner.database import Database
 from tuner.errors import Usage
 from tuner.inventory import all_studies
-from tuner.launch import Proposal
+from tuner.launch import Proposal, Say
 from tuner.space import Value
 from tuner.studies import Study, open_study
 from tuner.trials import Trial
@@ -20,8 +20,11 @@ JUDGED: Mapping[str, Value] = {"nll": "both", "nll_samples": 1000, "nll_sentence
 """the papers' figures, S = 1000 from q, and the tempered ones beside them, both certified; all sentences, both splits"""
 
 
-def chosen(study: Study, number: int | None, front: bool) -> list[Trial]:
-    """The trials to confirm: that of this number, all of the front, or the best one.
+def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: None) -> list[Trial]:
+    """The trials to confirm: that of this number, all of the front, or the winner.
+
+    Args:
+        say: hears of the noise that was inferred.
 
     Raises:
         Usage: if there is none, or it is not complete.
@@ -42,10 +45,12 @@ def chosen(study: Study, number: int | None, front: bool) -> list[Trial]:
                 f"{study.specification['objective']}: leave it out."
             )
         return [done[place] for place in study.front()]
-    best = study.best()
-    if best is None:
+    found = winner.of(study)
+    if found is None:
         raise Usage(f"study {study.name!r} has no complete trial to confirm yet.")
-    return [best]
+    if found.said:
+        say(f"{study.name}: {found.said}")
+    return [found.trial]
 
 
 def proposal(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -> Proposal:

@@ -1,10 +1,11 @@
-"""Trials' validation figures by epoch, as pruners compare them."""
+"""Trials' validation figures by epoch, in their study's own terms, as pruners compare them."""
 
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from tuner.pruners import Curve
+from tuner.specification import shortfall
 from tuner.tables import EpochRow, TrialRow
 from tuner.trials import STRUCK
 
@@ -39,8 +40,9 @@ class Curves:
             return list(session.execute(epochs)), list(session.execute(over)), set(session.scalars(void))
 
         found, complete, struck = self.study.database.read(look)
+        least = self.study.specification["min_rate"]
         for trial, epoch, neg_elbo, rate, _ in found:
-            self._figures.setdefault(trial, {})[epoch] = (neg_elbo, rate)
+            self._figures.setdefault(trial, {})[epoch] = (neg_elbo + shortfall(least, rate), rate)
         self._complete |= {number for number, _ in complete}
         for number in {row[0] for row in found} | {row[0] for row in complete if row[0] in self._figures}:
             sorted_ = [(epoch, *figures) for epoch, figures in sorted(self._figures[number].items())]

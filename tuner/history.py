@@ -6,10 +6,12 @@ records locks the study's row in Optuna's tables.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
@@ -22,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from tuner import samplers
 from tuner.errors import Usage
+from tuner.samplers.cube import Array, Cube
 from tuner.tables import StudyRow, TrialRow
 from tuner.trials import STRUCK
 
@@ -49,25 +52,57 @@ CHUNK = 200
 
 
 class History:
-    """The trials of one study in memory, kept up to date between asks."""
+    """The trials of one study in memory, kept up to date between asks.
+
+    A diverged trial is told to every sampler as a complete one of the worst value seen, so that none looks there again: Optuna's
+    learn nothing from failed ones. While no trial has a value it is told as failed.
+    """
 
     def __init__(self, study: "Study") -> None:
         self.study, self.database = study, study.database
+        self.distributions, self.directions = _distributions(study), _directions(study)
+        self.cube = Cube(self.distributions)
+        self._begin()
+
+    def _begin(self, told: list[float] | None = None) -> None:
+        """With no trial: Optuna's storage forgets none. Diverged ones will be told as having these values."""
         self.storage = InMemoryStorage()
-        self.id = self.storage.create_new_study(_directions(study), study.name)
-        self.distributions = _distributions(study)
+        self.id = self.storage.create_new_study(self.directions, self.study.name)
         self._open: set[int] = set()
         """numbers of trials that were not over when last looked at"""
         self._struck = 0
-        """trials that count for nothing, for good: Optuna's storage forgets none"""
+        """trials that count for nothing, for good"""
+        self._told, self._worst, self._has_diverged = told, told, False
 
     def update(self) -> int:
         """Takes over what has changed, and the sampler's notes about the study; returns how many trials there are."""
+        notes, rows = self._changed()
+        self._worst = self._worst_of(rows)
+        self._has_diverged |= any(has_diverged(row) for row in rows)
+        if self._has_diverged and self._told != self._worst:
+            self._begin(self._worst)
+            notes, rows = self._changed()
+            self._has_diverged = True
+        for key, value in notes.items():
+            self.storage.set_study_system_attr(self.id, key, value)
+        known = self.storage.get_n_trials(self.id)
+        for row in rows:
+            state, values = self._end_of(row)
+            if row.number >= known:
+                self.storage.create_new_trial(self.id, _frozen(row, self.distributions, state, values))
+                if not state.is_finished():
+                    self._open.add(row.number)
+            elif state.is_finished():
+                self.storage.set_trial_state_values(row.number, state, values)
+                self._open.discard(row.number)
+        return self.storage.get_n_trials(self.id)
+
+    def _changed(self) -> tuple[dict[str, Any], Sequence[TrialRow]]:
+        """The sampler's notes about the study, and the trials that are new here or were not over: all, if one was struck out."""
         known = self.storage.get_n_trials(self.id)
         changed = (TrialRow.number >= known) | TrialRow.number.in_(self._open)
         query = select(TrialRow).where(TrialRow.study == self.study.name, changed).order_by(TrialRow.number)
         notes = select(StudyRow.attrs).where(StudyRow.name == self.study.name)
-
         struck = select(func.count()).where(TrialRow.study == self.study.name, TrialRow.reason == STRUCK)
 
         def look(session: Session) -> tuple[dict[str, Any], Sequence[TrialRow], int]:
@@ -79,25 +114,48 @@ class History:
 
         attrs, rows, count = self.database.read(look)
         if known and count != self._struck:
-            History.__init__(self, self.study)
-            self._struck = count
-            return self.update()
+            self._begin()
+            return self._changed()
         self._struck = count
-        for key, value in attrs.items():
-            self.storage.set_study_system_attr(self.id, key, value)
-        for row in rows:
-            if row.number >= known:
-                self.add(row)
-            elif STATES[row.state].is_finished():
-                self.storage.set_trial_state_values(row.number, STATES[row.state], row.values)
-                self._open.discard(row.number)
-        return self.storage.get_n_trials(self.id)
+        return attrs, rows
 
-    def add(self, row: TrialRow) -> None:
-        """A trial that is new here; its identity in memory is its number."""
-        self.storage.create_new_trial(self.id, _frozen(row, self.distributions))
-        if not STATES[row.state].is_finished():
-            self._open.add(row.number)
+    def _worst_of(self, rows: Sequence[TrialRow]) -> list[float] | None:
+        """The worst values of each objective among all trials so far and these."""
+        found = [row.values for row in rows if row.state == "complete" and row.values]
+        found += [self._worst] if self._worst else []
+        if not found:
+            return None
+        worst = {StudyDirection.MINIMIZE: max, StudyDirection.MAXIMIZE: min}
+        return [worst[d](values) for d, values in zip(self.directions, zip(*found, strict=True), strict=True)]
+
+    def _end_of(self, row: TrialRow) -> tuple[TrialState, list[float] | None]:
+        """A trial's state and values as a sampler is told of them."""
+        if has_diverged(row) and self._told is not None:
+            return TrialState.COMPLETE, self._told
+        state = STATES[row.state]
+        return state, row.values if state == TrialState.COMPLETE else None
+
+    @property
+    def has_open(self) -> bool:
+        """Whether a trial was under way when last looked at."""
+        return bool(self._open)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every combination of the searched hyperparameters, or of the sampler's, has been tried or is under way."""
+        number = self.storage.get_n_trials(self.id)
+        if not self.cube.parts or not number:
+            return False
+        if self.cube.size <= number and self.cube.distinct(self._points()) >= self.cube.size:
+            return True
+        study = self._asked(number)
+        return hasattr(study.sampler, "is_exhausted") and study.sampler.is_exhausted(study)
+
+    def _points(self, but: int = -1) -> Array:
+        """The points of the trials but one: [n, d]."""
+        trials = self.storage.get_all_trials(self.id, deepcopy=False)
+        points = [self.cube.encode(t.params) for t in trials if t.number != but and self.cube.holds(t.params)]
+        return np.array(points).reshape(-1, self.cube.d)
 
     def ask(
         self, number: int, given: Mapping[str, Any] | None = None
@@ -107,6 +165,22 @@ class History:
         Args:
             given: what the parameters shall be; the sampler then only takes note.
         """
+        study = self._asked(number)
+        if given is not None:
+            study.enqueue_trial(dict(given))
+        trial = study.ask(self.distributions)
+        if given is not None:
+            # Optuna does not ask for what is given, but here nsga2 marks the trials that later ones may descend from.
+            study.sampler.sample_relative(study, self.storage.get_trial(trial._trial_id), {})
+        elif self.cube.parts and math.isfinite(self.cube.size):
+            self._replace_used(trial._trial_id)
+        frozen = self.storage.get_trial(trial._trial_id)
+        self._open.add(number)
+        params = {name: frozen.params[name] for name in self.distributions}
+        return params, dict(frozen.system_attrs), dict(self.storage.get_study_system_attrs(self.id))
+
+    def _asked(self, number: int) -> optuna.Study:
+        """The study as the sampler of trial `number` sees it."""
         facts = self.study.specification
         if facts["untrusted"]:
             raise Usage(
@@ -117,19 +191,23 @@ class History:
         earlier = warm["observations"] if warm else ()
         options = facts["sampler_options"]
         sampler = samplers.create(
-            facts["sampler"], options, facts["seed"], number, self.distributions, earlier, self._given()
+            facts["sampler"],
+            options,
+            facts["seed"],
+            number,
+            self.distributions,
+            earlier,
+            self._given(),
+            self.study.budget,
         )
-        study = optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
-        if given is not None:
-            study.enqueue_trial(dict(given))
-        trial = study.ask(self.distributions)
-        if given is not None:
-            # Optuna does not ask for what is given, but here nsga2 marks the trials that later ones may descend from.
-            sampler.sample_relative(study, self.storage.get_trial(trial._trial_id), {})
-        frozen = self.storage.get_trial(trial._trial_id)
-        self._open.add(number)
-        params = {name: frozen.params[name] for name in self.distributions}
-        return params, dict(frozen.system_attrs), dict(self.storage.get_study_system_attrs(self.id))
+        return optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
+
+    def _replace_used(self, number: int) -> None:
+        """Has a trial whose combination was tried before take the nearest one that was not, whatever proposed it."""
+        point = self.cube.encode(self.storage.get_trial(number).params)
+        for name, value in self.cube.decode(self.cube.unused(point, self._points(but=number))).items():
+            distribution = self.distributions[name]
+            self.storage.set_trial_param(number, name, distribution.to_internal_repr(value), distribution)
 
     def _given(self) -> int:
         """How many trials were given to the sampler, not proposed by it, and may count as its own: all but failed ones."""
@@ -147,14 +225,20 @@ def _directions(study: "Study") -> list[StudyDirection]:
     return [StudyDirection[d.upper()] for d in OBJECTIVES[study.specification["objective"]]]
 
 
-def _frozen(row: TrialRow, distributions: "Mapping[str, BaseDistribution]") -> FrozenTrial:
+def has_diverged(row: TrialRow) -> bool:
+    """Whether a trial ended in what is no finite number: a result, and no fault."""
+    return row.state == "failed" and row.reason == "nan"
+
+
+def _frozen(
+    row: TrialRow, distributions: "Mapping[str, BaseDistribution]", state: TrialState, values: Sequence[float] | None
+) -> FrozenTrial:
     """A trial of ours as Optuna's."""
-    state = STATES[row.state]
     return FrozenTrial(
         number=row.number,
         state=state,
         value=None,
-        values=row.values if state == TrialState.COMPLETE else None,
+        values=list(values) if values is not None else None,
         datetime_start=_local(row.created_at),
         datetime_complete=_local(row.ended_at) if state.is_finished() and row.ended_at is not None else None,
         params=row.params,

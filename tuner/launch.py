@@ -12,7 +12,7 @@ from tuner import names, pruners, samplers, studies, trainer, warmstart
 from tuner.database import Database
 from tuner.errors import Clash, Usage
 from tuner.estimators import text_of
-from tuner.samplers import DEFAULT, SAMPLERS, rehearsal
+from tuner.samplers import DEFAULT, MODELS, SAMPLERS, rehearsal
 from tuner.space import Space, Value
 from tuner.specification import OBJECTIVES, Request, Rules
 from tuner.tables import StudyRow
@@ -92,13 +92,13 @@ def prepare(
         Usage: if anything of it is not allowed.
     """
     p = proposal
-    pruners.check(p.pruner)
     several = len(OBJECTIVES.get(p.objective, ())) > 1
     if p.objective not in OBJECTIVES:
         raise Usage(f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(OBJECTIVES)}.", "objective")
+    pruners.check(p.pruner, p.objective)
     if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
         raise Usage(
-            f"sampler {p.sampler!r} has one objective only: for {p.objective} take gp-mcmc, gp-map, tpe or nsga2.",
+            f"sampler {p.sampler!r} has one objective only: for {p.objective} take {', '.join(MODELS)} or tpe.",
             "sampler",
         )
     if several and p.stop_when:
@@ -106,9 +106,9 @@ def prepare(
             f"--stop-when {p.stop_when:g} is for one objective: leave it out with --objectives {p.objective}.",
             "stop_when",
         )
-    if p.stop_when and p.sampler not in ("gp-mcmc", "gp-map"):
+    if p.stop_when and p.sampler not in MODELS:
         raise Usage(
-            f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: gp-mcmc or gp-map, not {p.sampler}.",
+            f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: {' or '.join(MODELS)}, not {p.sampler}.",
             "stop_when",
         )
     if p.warm_start is not None and several:
@@ -122,13 +122,15 @@ def prepare(
     say(f"checking {p.space.technique} on {p.corpus} …")
     with _in("fixed", fixed):
         described = trainer.check(spec, p.space.corners(fixed))
+    # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
+    kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     space = p.space.within(described["limits"], described["planned"], fixed)
     distributions = {q.name: q.distribution() for q in space.searched(fixed)}
     taken = None
     if p.warm_start is not None:
         with _in("warm_start"):
-            judged = {**fixed, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
-            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged)
+            judged = {**kept, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
+            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged, p.min_rate)
     rehearsal.rehearse(p.sampler, p.sampler_options, distributions, OBJECTIVES[p.objective])
     samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
     if p.objective != "nll" and not described["latent"]:
@@ -161,8 +163,6 @@ def prepare(
         except Usage as error:
             first_default = False
             say(f"note: trial 0 of {p.name} is the sampler's and has not the published values: {error}")
-    # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
-    kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     request = Request(
         space,
         p.corpus,

@@ -1,8 +1,9 @@
 """Pruners: whether a trial under way is worth its time, by the validation figures that it and others report each epoch.
 
-They read the project's own epoch records, so they work for one objective or two. What is compared is the best −ELBO so far, an
-upper bound of the NLL that the study minimises. A technique whose schedule begins far from the ELBO (a slow annealing, a high
-target rate) looks poor early: `none` is the default.
+They read the project's own epoch records, so they work for one objective or two. What is compared is the best so far of −ELBO,
+an upper bound of the NLL, and what the rate falls short of the study's least one. No epoch reports MELBO, so a study of it has no
+pruner. A trial is not judged while its technique's schedule has not ended (a slow annealing): it looks poor early. Simulated, all
+of them cost quality at equal trials and at equal epochs: `none` is the default.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tuner.errors import Usage
+from tuner.specification import OBJECTIVES
 
 STARTUP = 4
 """complete trials before any is compared with their median"""
@@ -22,20 +24,20 @@ BRACKETS = 3
 
 @dataclass(frozen=True)
 class Curve:
-    """A trial's epochs: (epoch, −ELBO, rate), in their order."""
+    """A trial's epochs: (epoch, −ELBO and what the rate falls short of the least one, rate), in their order."""
 
     number: int
     complete: bool
     epochs: Sequence[tuple[int, float, float]]
 
     def best(self, epoch: int) -> float | None:
-        """Lowest −ELBO up to an epoch; None for a trial that did not get there."""
+        """Lowest value up to an epoch; None for a trial that did not get there."""
         if not self.epochs or self.epochs[-1][0] < epoch:
             return None
         return min(value for at, value, _ in self.epochs if at <= epoch)
 
     def at(self, epoch: int) -> tuple[float, float] | None:
-        """−ELBO and rate at an epoch."""
+        """Value and rate at an epoch."""
         return next(((value, rate) for at, value, rate in self.epochs if at == epoch), None)
 
 
@@ -75,7 +77,7 @@ def hyperband(mine: Curve, others: Sequence[Curve]) -> bool:
 
 
 def dominated(mine: Curve, others: Sequence[Curve]) -> bool:
-    """More than half of the complete trials had, at the same epoch, both a lower −ELBO and a higher rate."""
+    """More than half of the complete trials had, at the same epoch, both a lower value and a higher rate."""
     epoch, value, rate = mine.epochs[-1]
     reached = [point for other in others if other.complete and (point := other.at(epoch)) is not None]
     better = sum(other < value and high > rate for other, high in reached)
@@ -83,9 +85,23 @@ def dominated(mine: Curve, others: Sequence[Curve]) -> bool:
 
 
 PRUNERS: dict[str, Pruner] = {"none": none, "median": below_median, "hyperband": hyperband, "dominated": dominated}
+JUDGED: dict[Pruner, tuple[str, ...]] = {
+    none: tuple(OBJECTIVES),
+    below_median: ("nll",),
+    hyperband: ("nll",),
+    dominated: ("nll", "nll,rate"),
+}
+"""the objectives in whose terms each compares trials"""
 
 
-def check(name: str) -> None:
-    """Refuses an unknown pruner."""
+def check(name: str, objective: str = "nll") -> None:
+    """Refuses an unknown pruner, and one that would judge a study's trials by another figure than the study does."""
     if name not in PRUNERS:
         raise Usage(f"pruner {name!r} is unknown: choose one of {', '.join(PRUNERS)}.", "pruner")
+    if objective not in JUDGED[PRUNERS[name]]:
+        fit = [other for other, pruner in PRUNERS.items() if objective in JUDGED[pruner]]
+        raise Usage(
+            f"--pruner {name} is not allowed with --objectives {objective}, since it compares other figures: choose "
+            f"{' or '.join(fit)}.",
+            "pruner",
+        )

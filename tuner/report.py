@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tuner import winner
 from tuner.database import Database
 from tuner.estimators import estimate, estimator_of, notes_of, text_of
 from tuner.metrics import FIGURES, METRICS, SHOWN, flat
@@ -215,6 +216,8 @@ def summary(study: Study) -> None:
     equal = [] if front or facts["objective"] != "nll" else tied(best, trials, study)
     if equal:
         out.print(f"{_listed(equal)} may be as good: the difference is within the estimates' errors")
+    if (found := winner.of(study)) is not None and found.said:
+        out.print(f"{found.said}; `tuner confirm` takes it")
     if (gained := gain(study)) is not None:
         out.print(gained)
     if facts["min_rate"]:

@@ -95,7 +95,7 @@ def confirm(
         proposals = [
             confirmation.proposal(found, winner, runs, changes)
             for found in [studies.open_study(there, name) for name in dict.fromkeys(study)]
-            for winner in confirmation.chosen(found, trial, front)
+            for winner in confirmation.chosen(found, trial, front, say)
         ]
         prepared = launch.prepare_all(proposals, lambda: there, lambda _: None, skip=False)
         made = [studies.go_on(there, name, *found, folder, artifacts) for name, found in prepared.items()]

@@ -1,5 +1,6 @@
 """What a study shall be."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,6 +38,19 @@ OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
     "melbo": ["minimize"],
 }
 """what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
+
+
+def judged(objective: str, min_rate: float, metrics: Mapping[str, Any]) -> list[Any]:
+    """A trial's value of each of a study's objectives, by its metrics: the first with what its rate falls short of the least one,
+    and not a number where the model has none."""
+    lowered, *raised = objective.split(",")
+    least = math.nan if metrics[lowered] is None else float(metrics[lowered])
+    return [least + shortfall(min_rate, metrics["rate"]), *(metrics[key] for key in raised)]
+
+
+def shortfall(min_rate: float, rate: float | None) -> float:
+    """Nats that a rate falls short of the least one; none is 0."""
+    return max(min_rate - (rate or 0.0), 0.0)
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Studies: create, go on with, inspect, end."""
 
 import json
-import math
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from tuner.estimators import text_of
 from tuner.numbers import INDEX, TIMES
 from tuner.process import is_dead
 from tuner.space import Space, Value
-from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of
+from tuner.specification import IDENTITY, OBJECTIVES, Request, Rules, completed, fixed_of, judged
 from tuner.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.trials import OVER, SOURCE, STATES, Trial, best_of, epoch_of, shown_state
 
@@ -189,10 +188,7 @@ class Study:
     def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """What a complete trial of these metrics keeps: its value is its NLL (or MELBO), and what its rate falls short of the
         least one."""
-        lowered, *raised = self.specification["objective"].split(",")
-        least = math.nan if metrics[lowered] is None else float(metrics[lowered])
-        shortfall = max(self.specification["min_rate"] - (metrics["rate"] or 0.0), 0.0)
-        values = [least + shortfall, *(metrics[key] for key in raised)]
+        values = judged(self.specification["objective"], self.specification["min_rate"], metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
     def front(self) -> list[int]:

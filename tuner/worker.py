@@ -346,7 +346,7 @@ class Worker:
             if end["event"] in ("epoch", "progress"):
                 publishing.now_and_then()
             self._tell(end["event"], claim, end)
-            if end["event"] == "epoch" and self._is_poor(study, claim.number):
+            if end["event"] == "epoch" and end.get("settled", True) and self._is_poor(study, claim.number):
                 trainer.stop()
                 break
         if untold:
@@ -377,13 +377,13 @@ class Worker:
             except (KeyError, TypeError) as error:
                 reason, message = "error", f"the trainer's result is not whole ({error!r})."
             else:
-                if math.isfinite(found["value"]):
+                if all(value is not None and math.isfinite(value) for value in found["values"]):
                     files = publishing.all(checkpoint=False)
                     attempts.finish(claim, "complete", **found, artifacts=files)
                     publishing.tidy(files)
                     self._tell("complete", claim, end)
                     return None
-                reason, message = "nan", "what the study minimises is not a finite number."
+                reason, message = "nan", "what the study judges its trials by is not a finite number."
         else:
             told = self._why if self._over.is_set() else None
             own = (end.get("reason", "error"), end.get("message", "the trainer failed without a word."))

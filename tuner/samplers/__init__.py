@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-DEFAULT = "gp-map"
-"""several times cheaper than `gp-mcmc`, and not measured to be worse (README, samplers)"""
+DEFAULT = "gp-mcmc"
+"""the paper's, which cannot be told from its cheaper twin `gp-map` (docs/samplers.md)"""
 START = 4
 """trials before a model of the objective is used (PA's tool starts from 4 points)"""
 GIVEN = "fixed_params"
@@ -42,6 +42,10 @@ class Entry:
     """what to install for it"""
     several: bool = True
     """whether it can serve a study of two objectives"""
+    evolves: bool = False
+    """whether it is random until a population is full"""
+    models: bool = False
+    """whether it is ours and models the objective: it knows what it expects to gain, and can be told of another study's trials"""
 
 
 SAMPLERS: dict[str, Entry] = {
@@ -50,12 +54,22 @@ SAMPLERS: dict[str, Entry] = {
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
         {"n_startup": START},
         whole_study=True,
+        models=True,
     ),
     "gp-map": Entry(
         "the same process at the mode of its hyperparameters",
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
         {"n_startup": START, "inference": "map"},
         whole_study=True,
+        models=True,
+    ),
+    "botorch-mcmc": Entry(
+        "gp-mcmc by GPyTorch and BoTorch: LogEI; with trials under way or two objectives noisy EI or hypervolume",
+        "tuner.samplers.botorch_mcmc:BoTorchMCMCSampler",
+        {"n_startup": START},
+        whole_study=True,
+        models=True,
+        extra="text-vae-tuner[botorch]",
     ),
     "gp": Entry("Optuna's GPSampler", "optuna.samplers:GPSampler", {"n_startup_trials": START}),
     "tpe": Entry(
@@ -83,7 +97,11 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
         several=False,
     ),
-    "nsga2": Entry("Optuna's NSGAIISampler: genetic, for several objectives", "optuna.samplers:NSGAIISampler"),
+    "nsga2": Entry(
+        "Optuna's NSGAIISampler: genetic, a population of 10, above 200 trials a 20th of the budget; random until it is full",
+        "optuna.samplers:NSGAIISampler",
+        evolves=True,
+    ),
     "botorch": Entry(
         "optuna-integration's BoTorchSampler",
         "optuna_integration:BoTorchSampler",
@@ -91,12 +109,19 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
     ),
 }
+GENERATIONS, LEAST_POPULATION, MOST_POPULATION = 20, 10, 50
+MODELS = tuple(name for name, entry in SAMPLERS.items() if entry.models)
 
 
 def derive(seed: int, number: int, purpose: str) -> int:
     """A 31-bit seed for one trial's one purpose."""
     digest = hashlib.sha256(f"{purpose}/{seed}/{number}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
+
+
+def population(budget: int) -> int:
+    """Of an evolutionary sampler in a study of so many trials: ten up to 200, and Optuna's 50 at most."""
+    return min(max(budget // GENERATIONS, LEAST_POPULATION), MOST_POPULATION)
 
 
 def _entry(name: str) -> Entry:
@@ -126,6 +151,19 @@ def _load(name: str, entry: Entry) -> Any:
     return found
 
 
+def _parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """What a class is made with; where it hands the rest on, what its base is made with too."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in kind.__mro__:
+        if "__init__" in vars(each):
+            own = inspect.signature(vars(each)["__init__"]).parameters
+            found = {**own, **found}
+            if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+                break
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p for name, p in found.items() if name != "self" and p.kind not in kinds}
+
+
 def create(
     name: str,
     options: Mapping[str, Any],
@@ -134,23 +172,25 @@ def create(
     space: "Mapping[str, BaseDistribution]",
     earlier: Sequence[Mapping[str, Any]] = (),
     given: int = 0,
+    budget: int = 0,
 ) -> "BaseSampler":
     """The sampler that proposes trial `number` of a study with this seed over this space, told `earlier` ones of another study.
 
     Args:
         given: trials so far that it did not propose: Optuna's samplers count them as points of their start, which would have so
             many fewer. Ours see for themselves.
+        budget: trials that the study shall have, to which the populations of evolutionary samplers are sized; 0: not known.
 
     Raises:
         Usage: if the sampler or one of its options is unknown or not allowed, cannot be told, or a package is missing.
     """
     entry = _entry(name)
     kind = _load(name, entry)
-    signature = inspect.signature(kind).parameters
+    signature = _parameters(kind)
     known = set(signature)
     if earlier and "earlier" not in known:
         raise Usage(
-            f"sampler {name!r} knows the trials of its own study alone: --warm-start needs gp-mcmc or gp-map, or none of it."
+            f"sampler {name!r} knows the trials of its own study alone: --warm-start needs {' or '.join(MODELS)}, or none of it."
         )
     own = {
         "seed": seed if entry.whole_study else derive(seed, number, "ask"),
@@ -158,12 +198,13 @@ def create(
         "earlier": earlier,
     }
     own = {key: value for key, value in own.items() if key in known}
-    free = sorted(known - set(own) - {"self", "args", "kwargs"})
+    free = sorted(known - set(own))
     for option in options:
         if option not in free:
             has = ", ".join(free) or "none"
             raise Usage(f"sampler {name!r} has no option {option!r}: it has {has}.", f"sampler_options.{option}")
-    settings = {**entry.defaults, **options, **own}
+    sized = {"population_size": population(budget)} if entry.evolves and budget else {}
+    settings = {**entry.defaults, **sized, **options, **own}
     if (start := "n_startup_trials") in known:
         count = settings.get(start, signature[start].default)
         if isinstance(count, int):

@@ -6,6 +6,7 @@ EI underflows (Ament et al. 2023). The average is of EI itself, a log-mean-exp, 
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,16 @@ def log_h(u: Array) -> tuple[Array, Array]:
     value[far] = -0.5 * v * v - LOG_ROOT_2PI - 2 * np.log(-v) + np.log1p(-3 / (v * v))
     slope[far] = np.exp(log_ndtr(v) - value[far])
     return value, slope
+
+
+class Acquisition(Protocol):
+    """What a proposal has the most of, in logarithms."""
+
+    def __call__(self, z: Array) -> Array:
+        """Of points z [m, d]: [m]."""
+
+    def with_gradient(self, z: Array) -> tuple[float, Array]:
+        """Of one point z [d], with its gradient [d]."""
 
 
 class LogEI:
@@ -150,15 +161,15 @@ def _log_g(predicted: tuple[Array, Array, Array, Array], s: int, edges: Array) -
 
 
 def front(points: Array) -> Array:
-    """The points [k, 2] of [n, 2] that no other is at least as low in both as."""
+    """The points [k, o] of [n, o] that no other is at least as low in all as, of one objective or two."""
     kept: list[Array] = []
-    for point in points[np.lexsort((points[:, 1], points[:, 0]))]:
-        if not kept or point[1] < kept[-1][1]:
+    for point in points[np.lexsort(points.T[::-1])]:
+        if not kept or point[-1] < kept[-1][-1]:
             kept.append(point)
-    return np.array(kept).reshape(-1, 2)
+    return np.array(kept).reshape(-1, points.shape[1])
 
 
-def _climb(acquisition: "LogEI | LogEHVI", start: Array, free: NDArray[np.bool_]) -> Array:
+def _climb(acquisition: Acquisition, start: Array, free: NDArray[np.bool_]) -> Array:
     """The local maximum above `start` along the free coordinates."""
     if not free.any():
         return start
@@ -175,21 +186,22 @@ def _climb(acquisition: "LogEI | LogEHVI", start: Array, free: NDArray[np.bool_]
     return point
 
 
-def highest(acquisition: "LogEI | LogEHVI", cube: Cube, candidates: Array, taken: Array) -> Array:
+def highest(acquisition: Acquisition, cube: Cube, candidates: Array, taken: Array) -> Array:
     """The point [d] of highest acquisition that is none of `taken` [n, d].
 
-    Starts from the best of `candidates` [m, d], climbs along continuous coordinates and moves discrete ones, in turn.
+    Starts from the best of `candidates` [m, d], climbs along continuous coordinates and moves discrete ones, in turn. While a
+    category of the space was never taken, only points with such a one count: what the model thinks of it is its prior alone.
     """
+    untried = cube.untried(taken)
 
     def is_new(points: Array) -> NDArray[np.bool_]:
         apart: Array = np.abs(points[:, None] - taken[None]).max(axis=2, initial=0.0)  # [m, n]
-        nearest: Array = apart.min(axis=1, initial=np.inf)
-        return nearest >= SAME
+        nearest: NDArray[np.bool_] = apart.min(axis=1, initial=np.inf) >= SAME
+        return nearest & (points[:, untried] > 0).any(1) if untried.any() else nearest
 
     new = candidates[is_new(candidates)]
     if not len(new):
-        first: Array = candidates[0]  # every candidate was tried: the space is used up
-        return first
+        return cube.unused(candidates[0], taken)
     values = acquisition(new)
     best: Array = new[np.argmax(values)]
     best_value = float(values.max())

@@ -5,6 +5,7 @@ categorical is one coordinate per choice, 1/√2 at the choice taken and 0 elsew
 """
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ class Number:
         low, high = distribution.low - half, distribution.high + half
         self.low, self.high = (math.log(low), math.log(high)) if distribution.log else (low, high)
         self.width, self.continuous = 1, self.step is None
+        self.size = math.inf if self.step is None else round((distribution.high - distribution.low) / self.step) + 1
 
     def encode(self, value: Any) -> Array:
         shown = math.log(value) if self.distribution.log else float(value)
@@ -58,7 +60,7 @@ class Choice:
 
     def __init__(self, distribution: CategoricalDistribution) -> None:
         self.distribution = distribution
-        self.width = len(distribution.choices)
+        self.width = self.size = len(distribution.choices)
 
     def encode(self, value: Any) -> Array:
         part = np.zeros(self.width)
@@ -102,6 +104,11 @@ class Cube:
             [part.continuous for part in self.parts.values() for _ in range(part.width)], dtype=bool
         )
 
+    @property
+    def size(self) -> float:
+        """How many points there are; infinite with a continuous parameter."""
+        return math.prod(part.size for part in self.parts.values())
+
     def holds(self, params: Mapping[str, Any]) -> bool:
         """Whether these are values of this space."""
         return all(
@@ -137,10 +144,40 @@ class Cube:
         ]
         return np.array(found).reshape(-1, self.d)
 
+    def unused(self, point: Array, taken: Array) -> Array:
+        """The point [d], or if it is one of `taken` [n, d] the nearest by steps that is none; itself if there is none left."""
+        used = {_key(other) for other in taken}
+        seen, queue = {_key(point)}, deque([point])
+        while queue:
+            here = queue.popleft()
+            if _key(here) not in used:
+                return here
+            for near in self.neighbours(here):
+                if (key := _key(near)) not in seen:
+                    seen.add(key)
+                    queue.append(near)
+        return point
+
+    def untried(self, taken: Array) -> NDArray[np.bool_]:
+        """Which coordinates [d] are of a category that none of `taken` [n, d] has."""
+        categories = np.zeros(self.d, dtype=bool)
+        for name, part in self.parts.items():
+            categories[self.slices[name]] = isinstance(part, Choice)
+        return categories & ~(taken > 0).any(0)
+
+    def distinct(self, points: Array) -> int:
+        """How many different points there are among [n, d]."""
+        return len({_key(point) for point in points})
+
     def _changed(self, point: Array, name: str, part: Array) -> Array:
         changed = point.copy()
         changed[self.slices[name]] = part
         return changed
+
+
+def _key(point: Array) -> bytes:
+    """Equal for points that are the same but for rounding."""
+    return (point.round(9) + 0.0).tobytes()
 
 
 def _only(distribution: BaseDistribution) -> Any:

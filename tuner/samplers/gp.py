@@ -12,7 +12,7 @@
 
 k(x, x') = a (1 + √5 ρ + 5ρ²/3) exp(−√5 ρ), ρ² = Σ_d (x_d − x'_d)²/ℓ_d² (Rasmussen & Williams 2006, eq. 4.17).
 
-The priors, on unit-cube inputs and standardised values: ℓ ~ Gamma(3, 6), a ~ Gamma(2, 1), σ² ~ log-normal(log 1e-4, 2),
+The priors, on unit-cube inputs and standardised values: ℓ ~ Gamma(3, 6), a ~ Gamma(2, 1), σ² ~ log-normal(log 1e-2, 3),
 μ ~ N(0, 1), all as densities of the logarithms, with their Jacobian.
 """
 
@@ -22,12 +22,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
+from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 
 SHAPE_L, RATE_L = 3.0, 6.0
 SHAPE_A, RATE_A = 2.0, 1.0
-LOG_NOISE, SD_LOG_NOISE = math.log(1e-4), 2.0
+LOG_NOISE, SD_LOG_NOISE = math.log(1e-2), 3.0
+"""wide enough for none and for as much noise as signal: a narrower one about 1e-4 takes a lucky value for the truth"""
 JITTER = 1e-8
 """added to the noise, relative to the amplitude; the kernel matrix of repeated points is singular without"""
 LOG_LIMIT = 30.0
@@ -129,6 +131,17 @@ def log_prior(theta: Array) -> tuple[float, Array]:
     gradient[2] = -theta[2]
     gradient[3:] = SHAPE_L - rated
     return float(value), gradient
+
+
+def mode(density: Posterior, start: Array) -> Array:
+    """A mode of the hyperparameters' posterior near `start`, which is returned if nothing near has a higher density."""
+
+    def negated(theta: Array) -> tuple[float, Array]:
+        value, gradient = density(theta)
+        return (-value, -gradient) if math.isfinite(value) else (1e25, np.zeros_like(theta))
+
+    end = minimize(negated, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return end.x if density(end.x)[0] >= density(start)[0] else start
 
 
 @dataclass(frozen=True)

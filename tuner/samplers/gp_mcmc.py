@@ -18,13 +18,13 @@ from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from tuner.samplers import GIVEN, hmc
-from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest
+from tuner.samplers.acquisition import Acquisition, LogEHVI, LogEI, front, highest
 from tuner.samplers.cube import Cube
-from tuner.samplers.gp import Posterior, Processes, prior_mode
+from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
+from tuner.samplers.observations import Observations, standardised, thinned, winsorised
 
 Array = NDArray[np.float64]
 Ends = Mapping[str, Sequence[hmc.End]]
@@ -35,8 +35,6 @@ DIAGNOSTICS = "gp:diagnostics"
 CHAINS = "gp:chains"
 """the system attribute of a trial that holds where its chains ended, for a later trial's to go on from"""
 CANDIDATES, AROUND_BEST = 1024, 200
-OUTLIER = 5.0
-"""a value this many times further above the median than the best is below it is cut there"""
 
 
 @dataclass(frozen=True)
@@ -80,23 +78,24 @@ class Memory:
         return cls(plain["space"], plain["begun"], ends)
 
 
-def winsorised(values: Array) -> Array:
-    """Values [n] with the bad outliers cut: one diverged trial must not flatten the surrogate.
+@dataclass(frozen=True)
+class Outcome:
+    """One figure of the observations, as the model has it."""
 
-    The limit is the median plus 5 times the median's distance from the best; where that is 0, from the next value up.
-    """
-    median, best = float(np.median(values)), float(values.min())
-    scale = median - best
-    if scale == 0:
-        above = values[values > median]
-        scale = float(above.min()) - median if len(above) else 0.0
-    return np.minimum(values, median + OUTLIER * scale)
+    y: Array  # [n] standardised, to be minimised
+    thetas: Array  # [S, d + 3] draws of its process's hyperparameters
 
 
-def standardised(values: Array) -> tuple[Array, float]:
-    """Values [n] of mean 0 and standard deviation 1, and what a unit of them is worth; constants become 0."""
-    spread = float(values.std()) or 1.0
-    return (values - values.mean()) / spread, spread
+@dataclass(frozen=True)
+class Known:
+    """What a proposal is made from."""
+
+    x: Array  # [n, d] this study's points first, then another's
+    objectives: Sequence[Outcome]
+    own: int
+    """how many points are this study's"""
+    pending: Array  # [p, d]
+    constraints: Array  # [own, c]
 
 
 class GPMCMCSampler(BaseSampler):
@@ -206,13 +205,12 @@ class GPMCMCSampler(BaseSampler):
         before = study.get_trials(deepcopy=False)[: trial.number]
         given = sum(search_space.keys() <= t.system_attrs.get(GIVEN, {}).keys() for t in before)
         cube, place = Cube(search_space), trial.number - given
-        x, y, pending = self._history(study, trial, cube)
+        found = Observations.of(study, cube, trial.number)
         enough = place + len(self.earlier) >= self._startup(len(cube.parts))
-        if not enough or not (len(x) or self.earlier) or not cube.parts:
-            return self._quasi_random(cube, place)
-        propose = self._propose if y.shape[1] == 1 else self._propose_for_two
-        memory = self._memory(study, trial, _digest(search_space), len(x) + len(self.earlier))
-        point, diagnostics, chains = propose(cube, x, y, pending, trial.number, memory.ends)
+        if not enough or not (len(found.x) or self.earlier) or not cube.parts:
+            return cube.decode(cube.unused(cube.encode(self._quasi_random(cube, place)), found.taken))
+        memory = self._memory(study, trial, _digest(search_space), len(found.x) + len(self.earlier))
+        point, diagnostics, chains = self._propose(cube, found, trial.number, memory.ends)
         study._storage.set_trial_system_attr(trial._trial_id, DIAGNOSTICS, asdict(diagnostics))
         if self.warm and chains:
             kept = replace(memory, ends={of: [chain.end for chain in each] for of, each in chains.items()})
@@ -230,43 +228,6 @@ class GPMCMCSampler(BaseSampler):
                     break
         return Memory(space, observations, {})
 
-    def _history(self, study: Study, trial: FrozenTrial, cube: Cube) -> tuple[Array, Array, Array]:
-        """Points [n, d] and values [n, objectives] of the trials that ended, to be minimised, and the points under way [p, d].
-
-        Trials that failed, were pruned or found no finite value count as the worst value found, so that they are not repeated.
-        """
-        signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
-        points, values, pending = [], [], []
-        for other in study.get_trials(deepcopy=False):
-            if other.number == trial.number or not cube.holds(other.params):
-                continue
-            point = cube.encode(other.params)
-            if other.state in (TrialState.RUNNING, TrialState.WAITING):
-                pending.append(point)
-            else:
-                found = other.values if other.state == TrialState.COMPLETE else None
-                points.append(point)
-                values.append(signs * np.nan if found is None else signs * np.array(found))
-        x, y = np.array(points).reshape(-1, cube.d), np.array(values).reshape(-1, len(signs))
-        finite = np.isfinite(y).all(1)
-        if not finite.any():  # nothing to model: they only must not be repeated
-            return x[:0], y[:0], np.concatenate([np.array(pending).reshape(-1, cube.d), x])
-        for objective in range(len(signs)):
-            y[finite, objective] = winsorised(y[finite, objective])
-            y[~finite, objective] = y[finite, objective].max()
-        return x, y, np.array(pending).reshape(-1, cube.d)
-
-    def _thinned(self, y: Array) -> NDArray[np.int64]:
-        """Which observations of one study the model sees, in their order."""
-        limit = max(self.max_observations // (2 if self.earlier else 1), 1)
-        if len(y) <= limit:
-            return np.arange(len(y))
-        order = np.argsort(y, kind="stable")
-        better = order[: limit // 2]
-        rest = np.sort(order[limit // 2 :])
-        places = np.linspace(0, len(rest) - 1, limit - len(better)).round().astype(int)
-        return np.sort(np.concatenate([better, rest[places]]))
-
     def _standard(self, cube: Cube, x: Array, y: Array) -> tuple[Array, Array, float]:
         """What the model sees, this study's points first, with standardised values, and what a unit of these is worth.
 
@@ -279,7 +240,7 @@ class GPMCMCSampler(BaseSampler):
             return x, standard, spread
         before = np.array([cube.encode(each["params"]) for each in self.earlier])
         values = winsorised(np.array([each["value"] for each in self.earlier]))
-        kept = self._thinned(values)
+        kept = thinned(values, self._limit)
         before, (standard, spread) = before[kept], standardised(values[kept])
         if not len(y):
             return before, standard, spread
@@ -287,49 +248,48 @@ class GPMCMCSampler(BaseSampler):
         level = float(Processes.fit(theta[None], before, standard).predict(x)[0].mean())
         return np.concatenate([x, before]), np.concatenate([(y - y.mean()) / spread + level, standard]), spread
 
-    def _propose(
-        self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
-    ) -> tuple[Array, Diagnostics, Chains]:
-        """Where one objective's expected improvement is highest."""
-        own = self._thinned(y[:, 0])
-        seen, standard, spread = self._standard(cube, x[own], y[own, 0])
-        thetas, chains = self._hyperparameters(Posterior(seen, standard), number, "hmc", ends)
-        generator = self._generator(number, "fantasies")
-        processes = self._conditioned(thetas, seen, standard, pending, self.fantasies, generator)
-        acquisition = LogEI(processes, self._incumbent(processes, x[own], pending))
-        candidates = self._candidates(cube, seen[[np.argmin(standard)]], number)
-        point = highest(acquisition, cube, candidates, np.concatenate([x, pending]))
-        gain = math.exp(float(acquisition(point[None])[0])) * spread
-        facts = self._diagnostics(len(seen), len(pending), len(thetas), chains, gain)
-        return point, facts, {"hmc": chains} if chains else {}
+    @property
+    def _limit(self) -> int:
+        """Observations of one study that the model sees at most."""
+        return self.max_observations // (2 if self.earlier else 1)
 
-    def _propose_for_two(
-        self, cube: Cube, x: Array, y: Array, pending: Array, number: int, ends: Ends
-    ) -> tuple[Array, Diagnostics, Chains]:
-        """Where the expected hypervolume improvement is highest, a process for each objective, fantasies one a sample.
-
-        The reference point is the worst value seen of each, and a tenth of the range beyond.
-        """
-        kept = np.union1d(self._thinned(y[:, 0]), self._thinned(y[:, 1]))
-        seen, generator = x[kept], self._generator(number, "fantasies")
-        models, values = [], []
+    def _propose(self, cube: Cube, found: Observations, number: int, ends: Ends) -> tuple[Array, Diagnostics, Chains]:
+        """Where the expected improvement is highest, a process for each objective."""
+        kept = np.unique(np.concatenate([thinned(column, self._limit) for column in found.y.T]))
+        objectives = []
         every: dict[str, Sequence[hmc.Chain]] = {}
-        for objective in range(2):
-            standard, _ = standardised(y[kept, objective])
-            purpose = f"hmc {objective}"
-            thetas, chains = self._hyperparameters(Posterior(seen, standard), number, purpose, ends)
-            models.append(self._conditioned(thetas, seen, standard, pending, 1, generator))
+        for place, column in enumerate(found.y[kept].T):
+            x, y, unit = self._standard(cube, found.x[kept], column)
+            purpose = "hmc" if found.y.shape[1] == 1 else f"hmc {place}"
+            thetas, chains = self._hyperparameters(Posterior(x, y), number, purpose, ends)
+            objectives.append(Outcome(y, thetas))
             if chains:
                 every[purpose] = chains
-            values.append(standard)
-        means = np.concatenate([model.predict(model.x)[0] for model in models], 2)  # [S, n, 2]
-        both = np.stack(values, 1)
-        reference = both.max(0) + 0.1 * np.ptp(both, axis=0)
-        acquisition = LogEHVI(models[0], models[1], [front(each) for each in means], reference)
-        leaders = seen[[int(np.flatnonzero((both == point).all(1))[0]) for point in front(both)]]
-        point = highest(acquisition, cube, self._candidates(cube, leaders, number), np.concatenate([x, pending]))
+        known = Known(x, objectives, len(kept), found.pending, found.constraints[kept])
+        acquisition = self._improvement(known, number)
+        values = np.stack([outcome.y for outcome in objectives], 1)
+        leaders = x[[int(np.flatnonzero((values == point).all(1))[0]) for point in front(values)]]
+        point = highest(acquisition, cube, self._candidates(cube, leaders, number), found.taken)
+        gain = math.exp(float(acquisition(point[None])[0])) * unit if len(objectives) == 1 else None
         chains = [chain for each in every.values() for chain in each]
-        return point, self._diagnostics(len(kept), len(pending), len(means), chains, None), every
+        facts = self._diagnostics(len(x), len(found.pending), len(thetas), chains, gain)
+        return point, facts, every
+
+    def _improvement(self, known: Known, number: int) -> Acquisition:
+        """What is to be highest: for one objective the expected improvement, for two that of the hypervolume.
+
+        Its reference point is the worst value seen of each, and a tenth of the range beyond; fantasies are one a sample there.
+        """
+        generator = self._generator(number, "fantasies")
+        count = self.fantasies if len(known.objectives) == 1 else 1
+        models = [
+            self._conditioned(each.thetas, known.x, each.y, known.pending, count, generator)
+            for each in known.objectives
+        ]
+        if len(models) == 1:
+            return LogEI(models[0], self._incumbent(models[0], known.x[: known.own], known.pending))
+        means = np.concatenate([model.predict(model.x)[0] for model in models], 2)  # [S, n, 2]
+        return LogEHVI(models[0], models[1], [front(each) for each in means], reference(known))
 
     @staticmethod
     def _incumbent(processes: Processes, own: Array, pending: Array) -> Array:
@@ -404,15 +364,11 @@ class GPMCMCSampler(BaseSampler):
         return np.concatenate([cube.spread(unit), near])
 
 
-def mode(density: Posterior, start: Array) -> Array:
-    """A mode of the hyperparameters' posterior near `start`, which is returned if nothing near has a higher density."""
-
-    def negated(theta: Array) -> tuple[float, Array]:
-        value, gradient = density(theta)
-        return (-value, -gradient) if math.isfinite(value) else (1e25, np.zeros_like(theta))
-
-    end = minimize(negated, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    return end.x if density(end.x)[0] >= density(start)[0] else start
+def reference(known: Known) -> Array:
+    """The worst value seen of each objective, and a tenth of the range beyond: [objectives]."""
+    values = np.stack([outcome.y for outcome in known.objectives], 1)
+    worst: Array = values.max(0) + 0.1 * np.ptp(values, axis=0)
+    return worst
 
 
 def _digest(space: Mapping[str, BaseDistribution]) -> str:

@@ -54,6 +54,11 @@ class Grid(GridSampler):
             )
         super().__init__({name: values(d, points) for name, d in search_space.items()}, seed=seed)
 
+    def is_exhausted(self, study: Study) -> bool:
+        """Whether every combination has been tried or is under way."""
+        ids = {t.system_attrs.get("grid_id") for t in study.get_trials(deepcopy=False)}
+        return ids >= set(range(len(self._all_grids)))
+
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Optuna gives trial n the combination n. If trial 0 was given one, that takes place 0, so that it is not tried again."""
         first = study.get_trials(deepcopy=False)[0].system_attrs.get(GIVEN, {})
