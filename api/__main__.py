@@ -16,11 +16,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from api.app import create_app
 from api.process import HEADER_SECONDS, bound, run
 from api.settings import Settings
-from tuner import keys
-from tuner.console import say
-from tuner.database import Database
+from tuner.commands.options import say
 from tuner.errors import Usage
 from tuner.process import PYTHON
+from tuner.storage import keys
+from tuner.storage.database import Database
 
 GRACE_SECONDS = 10
 """for requests under way when the server is told to stop"""
@@ -106,7 +106,7 @@ def beside(programs: list[list[str]], database: str) -> Iterator[None]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for program in programs:
-            command = [*PYTHON, "-m", "tuner.companion", *program]
+            command = [*PYTHON, "-m", "tuner.die_with_parent", *program]
             processes.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True))
         yield
     finally:

@@ -10,11 +10,11 @@ from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from api import dashboard, problems
-from api.guard import Guard
+from api.middleware import Guard
+from api.process_pool import THREADS
 from api.routes import PROBLEMS, catalogue, events, health, studies, trials
 from api.service import Service
 from api.settings import Settings
-from api.workshop import THREADS
 from tuner import __version__
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from api.answers import encode
-from tuner.revisions import Changes
+from api.response_cache import encode
+from tuner.studies.changes import Changes
 
 POLL_SECONDS = 0.5
 COMMENT_SECONDS = 15.0

@@ -15,12 +15,12 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from api.guard import FORWARDED, HEADERS, WRONG_KEY_COST, Rates, came_by_proxy, client_of, host_of
+from api.middleware import FORWARDED, HEADERS, WRONG_KEY_COST, RateLimiter, came_by_proxy, client_of, host_of
 from api.process import HEADER_SECONDS, bound, run
 from api.settings import Settings
-from tuner import keys
-from tuner.console import say
-from tuner.database import Database
+from tuner.commands.options import say
+from tuner.storage import keys
+from tuner.storage.database import Database
 
 Start = Callable[..., Any]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
@@ -29,11 +29,11 @@ READING = ("GET", "HEAD")
 
 
 class Fence:
-    """WSGI middleware: what `api.guard` asks of a request, for an application that only shall be read."""
+    """WSGI middleware: what `api.middleware` asks of a request, for an application that only shall be read."""
 
     def __init__(self, app: Application, settings: Settings, database: Database) -> None:
         self.app, self.settings, self.database = app, settings, database
-        self.rates = Rates(settings.rate)
+        self.rates = RateLimiter(settings.rate)
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         refused = self._refused(environ)

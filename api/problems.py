@@ -12,9 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.workshop import Left
-from tuner.attempts import LeaseLost
+from api.process_pool import Left
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
+from tuner.workers.leases import LeaseLost
 
 MEDIA = "application/problem+json"
 log = logging.getLogger("tuner.api")

@@ -10,7 +10,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from api.settings import OWN_PROXIES, Settings
-from tuner.console import DATABASE, RUNS, say
+from tuner.commands.options import say
+from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 
 HEADER_SECONDS = 15.0

@@ -1,4 +1,4 @@
-"""What requests and answers are made of. Answers are encoded without these (`api.answers`); they are the contract that the
+"""What requests and answers are made of. Answers are encoded without these (`api.response_cache`); they are the contract that the
 tests hold every answer to."""
 
 from datetime import datetime
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tuner import names, numbers
-from tuner.attempts import RETRIES
 from tuner.metrics import AXES, METRICS
 from tuner.samplers import DEFAULT
-from tuner.specification import OBJECTIVES
-from tuner.studies import SHOWN_STATES
-from tuner.trials import SOURCES, STATES
+from tuner.studies.spec import OBJECTIVES
+from tuner.studies.study import SHOWN_STATES
+from tuner.studies.trials import SOURCES, STATES
+from tuner.workers.leases import RETRIES
 
 NAME = rf"^[\w\-][\w.\-]{{0,{names.LONGEST - 1}}}$"
 

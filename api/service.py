@@ -10,17 +10,18 @@ from typing import Any
 from starlette.requests import Request
 
 from api import views
-from api.answers import Answer, Answers, Fresh
 from api.events import Event, Feed, events_of
-from api.measures import Measures
+from api.process_pool import ProcessPool
+from api.prometheus import Measures
+from api.response_cache import Answer, Fresh, ResponseCache
 from api.settings import Settings
-from api.workshop import Workshop
-from tuner import corpora, inventory, revisions, studies
-from tuner.corpora import Source
-from tuner.database import Database
+from tuner.analysis.pareto import Columns
 from tuner.errors import Missing
-from tuner.pareto import Columns
-from tuner.studies import Study
+from tuner.storage.database import Database
+from tuner.studies import changes, corpora, queries
+from tuner.studies import study as studies
+from tuner.studies.corpora import Source
+from tuner.studies.study import Study
 
 COMPARED = 32
 """studies whose columns are kept: 2 MB for 10,000 trials"""
@@ -34,12 +35,12 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database, create=True, patience=PATIENCE)
-        self.answers, self.measures = Answers(), Measures()
-        self.workshop = Workshop(settings.work_seconds, settings.work_memory)
+        self.cache, self.measures = ResponseCache(), Measures()
+        self.processes = ProcessPool(settings.work_seconds, settings.work_memory)
         streams = settings.streams, settings.streams_each
-        self.feed = Feed(lambda: revisions.current(self.database), self._changes, self._summary_or_none, *streams)
-        self.revisions = Fresh(lambda: revisions.current(self.database), settings.freshness)
-        self.staffed = Fresh(lambda: inventory.is_staffed(self.database), settings.freshness)
+        self.feed = Feed(lambda: changes.current(self.database), self._changes, self._summary_or_none, *streams)
+        self.revisions = Fresh(lambda: changes.current(self.database), settings.freshness)
+        self.staffed = Fresh(lambda: queries.is_staffed(self.database), settings.freshness)
         self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)
         self._columns: OrderedDict[str, tuple[int, Columns]] = OrderedDict()
         self._lock = threading.Lock()
@@ -62,7 +63,7 @@ class Service:
     def of_study(self, kind: str, name: str, arguments: Hashable, make: Callable[[Study], Any]) -> Answer:
         """What `make` tells of a study, made once for each of its revisions. What depends on the time is a second old at most."""
         version = (self.revision(name), int(time.time()))
-        return self.answers.get((kind, name, arguments), version, lambda: make(self.study(name)))
+        return self.cache.get((kind, name, arguments), version, lambda: make(self.study(name)))
 
     def summary(self, study: Study, staffed: bool) -> dict[str, Any]:
         return views.summary(study, self.corpus(study), staffed)
@@ -101,7 +102,7 @@ class Service:
         return kept
 
     def _changes(self, name: str, after: int) -> tuple[list[Event], int] | None:
-        found = revisions.changes(self.database, name, after)
+        found = changes.changes(self.database, name, after)
         if found is None:
             return None
         return events_of(found, self.summary(found.study, self.is_staffed)), found.until
@@ -113,7 +114,7 @@ class Service:
             return None
 
     def close(self) -> None:
-        self.workshop.close()
+        self.processes.close()
         self.database.close()
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from tuner.corpora import Source, embedded
+from tuner.studies.corpora import Source, embedded
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 OWN_PROXIES = (ip_network("127.0.0.0/8"), ip_network("::1/128"))

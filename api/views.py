@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.answers import time_of
+from api.response_cache import time_of
 from tuner.estimators import estimate, estimator_of, text_of
 from tuner.space import Parameter, Space
-from tuner.studies import Study
-from tuner.trials import OVER, Trial
+from tuner.studies.study import Study
+from tuner.studies.trials import OVER, Trial
 
 BEST = ("number", "value", "params", "given", "metrics", "notes")
 """what a study's summary tells of its best trial"""

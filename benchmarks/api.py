@@ -25,10 +25,10 @@ import numpy as np
 
 from benchmarks.large import fill
 from benchmarks.postgres import Postgres
-from tuner.attempts import Attempts
-from tuner.database import Database
-from tuner.studies import open_study
-from tuner.tables import revise
+from tuner.storage.database import Database
+from tuner.storage.tables import revise
+from tuner.studies.study import open_study
+from tuner.workers.leases import Attempts
 
 STUDY = "s"
 PATHS = {

@@ -21,7 +21,7 @@ from trainers.models import SenVAE
 from trainers.options import EvaluationOptions
 from trainers.runs import corpus_of, open_run
 from trainers.tempered import order
-from tuner.significance import LEVEL, Run, Sentences, bootstrap
+from tuner.analysis.significance import LEVEL, Run, Sentences, bootstrap
 
 RESAMPLES = 2000
 ROWS = 2048

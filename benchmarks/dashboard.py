@@ -26,8 +26,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.browser import Server, environment, free_port, launch
 from benchmarks.large import fill
-from tuner import studies
-from tuner.database import Database
+from tuner.storage.database import Database
+from tuner.studies import study as studies
+from tuner.studies.optuna_bridge import as_optuna
 
 WATCH = """
 globalThis.longest = 0;
@@ -155,7 +156,7 @@ def main() -> None:
     database = Database(url, create=True)
     fill(database, arguments.trials, arguments.epochs, folder, "nll,rate" if arguments.optuna else "nll")
     if arguments.optuna:
-        studies.open_study(database, "s").optuna()
+        as_optuna(studies.open_study(database, "s"))
     database.close()
     server = Server(url, folder)
     try:

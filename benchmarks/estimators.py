@@ -31,7 +31,7 @@ from trainers.latent.distributions import Conditional, Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.options import EvaluationOptions
 from tuner import space
-from tuner.console import settings
+from tuner.commands.options import settings
 
 RATES = (0.0, 2.0, 5.0, 10.0, 15.0, math.inf)
 """bins of the table, nats"""

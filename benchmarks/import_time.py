@@ -15,13 +15,13 @@ import time
 
 PROGRAMS = {
     "python": "pass",
-    "tuner --help": "import tuner.cli",
-    "tuner show": "import tuner.cli, tuner.studies, tuner.report",
-    "worker": "import tuner.worker",
-    "worker that asks gp-map": "import tuner.worker, tuner.history, tuner.samplers.gp_mcmc",
+    "tuner --help": "import tuner.commands.app",
+    "tuner show": "import tuner.commands.app, tuner.studies.study, tuner.commands.render",
+    "worker": "import tuner.workers.worker",
+    "worker that asks gp-map": "import tuner.workers.worker, tuner.studies.optuna_bridge, tuner.samplers.gp_mcmc",
     "api": "import api.app",
     "trainer": "import trainers.runs",
-    "naive: all of it": "import tuner.cli, tuner.worker, optuna, scipy, torch, botorch, fastapi, plotly",
+    "naive: all of it": "import tuner.commands.app, tuner.workers.worker, optuna, scipy, torch, botorch, fastapi, plotly",
 }
 MEASURE = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 

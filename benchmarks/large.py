@@ -20,11 +20,12 @@ from sqlalchemy import insert
 
 from benchmarks.postgres import Postgres
 from benchmarks.service import CORPUS
-from tuner import space, studies
-from tuner.database import Database
+from tuner import space
 from tuner.metrics import METRICS
-from tuner.specification import Request
-from tuner.tables import EpochRow, TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import EpochRow, TrialRow
+from tuner.studies import creation
+from tuner.studies.spec import Request
 
 COMMANDS = {"show": ["show", "s"], "trials": ["trials", "s"], "studies": ["studies"], "workers": ["workers"]}
 
@@ -34,7 +35,7 @@ def fill(database: Database, trials: int, epochs: int, folder: Path, objective: 
     facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
     for name, count in (("s", trials), ("small", 3), ("empty", 3)):
         request = Request(**facts, sampler="random", trials=count, objective=objective)
-        studies.go_on(database, name, request, CORPUS, folder)
+        creation.go_on(database, name, request, CORPUS, folder)
     rng, told = np.random.default_rng(0), "," not in objective  # those of two objectives are for Optuna's own tables
     estimator = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
 

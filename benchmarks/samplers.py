@@ -5,11 +5,10 @@
 
 Starts are paired: for one seed all samplers evaluate the same Sobol points first (4 up to three parameters, 2 a parameter above).
 Regret is the noise-free value at the winner, minus the minimum: the point of the lowest value seen, or where noise is inferred
-that of the lowest mean (`tuner.winner`, the same for all samplers); `--by value` has the lowest value always. Where a problem
-diverges the sampler is told the worst value seen, as in a study. Compared with `--against`, each sampler's regrets are paired by
-problem and seed (Wilcoxon, two-sided), where both have them. An `--out` that exists is gone on with. One
-BLAS thread a process; the seconds mean something with --jobs 1 and nothing else running.
-"""
+that of the lowest mean (`tuner.studies.winner`, the same for all samplers); `--by value` has the lowest value always. Where a
+problem diverges the sampler is told the worst value seen, as in a study. Compared with `--against`, each sampler's regrets are
+paired by problem and seed (Wilcoxon, two-sided), where both have them. An `--out` that exists is gone on with. One BLAS thread
+a process; the seconds mean something with --jobs 1 and nothing else running."""
 
 import os
 
@@ -33,8 +32,9 @@ from optuna.trial import TrialState
 from scipy.stats import qmc, wilcoxon
 
 from benchmarks.problems import PROBLEMS
-from tuner import samplers, winner
+from tuner import samplers
 from tuner.samplers.cube import Cube
+from tuner.studies import winner
 
 STARTUP = {"gp": "n_startup_trials", "tpe": "n_startup_trials", "botorch": "n_startup_trials", "cmaes": "n_startup_trials",
            "gp-mcmc": "n_startup", "gp-map": "n_startup", "botorch-mcmc": "n_startup"}  # fmt: skip

@@ -25,10 +25,13 @@ from sqlalchemy.exc import DBAPIError
 
 from benchmarks.postgres import Postgres
 from benchmarks.service import CORPUS
-from tuner import attempts, space, studies
-from tuner.attempts import Attempts, Claim, LeaseLost
-from tuner.database import Database
-from tuner.specification import Request
+from tuner import space
+from tuner.storage.database import Database
+from tuner.studies import creation
+from tuner.studies import study as studies
+from tuner.studies.spec import Request
+from tuner.workers import leases
+from tuner.workers.leases import Attempts, Claim, LeaseLost
 
 EPOCHS = 3
 
@@ -109,7 +112,7 @@ def _process(
     out: Any,
 ) -> None:
     place = Database(url, patience=600.0) if pooled else url
-    attempts.ASK_SECONDS = 60.0
+    leases.ASK_SECONDS = 60.0
     waits: dict[str, list[float]] = {"claim": [], "renew": [], "record": [], "finish": [], "refused": []}
     threads = [
         threading.Thread(
@@ -149,7 +152,7 @@ def main() -> None:
         }
         for n in range(arguments.studies):
             request = Request(**facts, sampler=arguments.sampler, trials=10**6)
-            studies.go_on(database, f"s{n}", request, CORPUS, folder / "runs")
+            creation.go_on(database, f"s{n}", request, CORPUS, folder / "runs")
         out: Any = multiprocessing.Queue()
         started, server_began = time.monotonic(), server.processor_seconds()
         share = arguments.workers // arguments.processes

@@ -33,13 +33,16 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import select
 
 from benchmarks.postgres import Postgres
-from tuner import attempts, space, studies, trainer, watch, worker
-from tuner import faults as own_faults
-from tuner.database import Database
+from tuner import space, trainer
 from tuner.errors import Busy, Clash
-from tuner.specification import Request, Rules
-from tuner.studies import Study
-from tuner.tables import AttemptRow, TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import AttemptRow, TrialRow
+from tuner.studies import creation
+from tuner.studies import faults as own_faults
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.spec import Request, Rules
+from tuner.studies.study import Study
+from tuner.workers import leases, watch, worker
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 LEASE, BEAT, ASK = 4.0, 0.5, 5.0
@@ -167,7 +170,7 @@ class Others:
 
     def make(self, name: str, **changes: Any) -> Study:
         """A study of ten trials."""
-        return studies.go_on(self.database, name, request(10, **changes), CORPUS, self.folder / "runs")
+        return creation.go_on(self.database, name, request(10, **changes), CORPUS, self.folder / "runs")
 
     def doom(self) -> None:
         """Makes a study that is deleted soon, at once or in the middle of a trial."""
@@ -193,17 +196,17 @@ def request(trials: int, **changes: Any) -> Request:
 
 def work(url: str, name: str, folder: str) -> None:
     """One worker process, with short leases and the stub trainer."""
-    from tuner.cli import main
+    from tuner.commands.app import main
 
     changes: list[tuple[Any, str, Any]] = [
         (trainer, "COMMAND", (sys.executable, str(STUB))),
-        (attempts, "LEASE_SECONDS", LEASE),
+        (leases, "LEASE_SECONDS", LEASE),
         (worker, "LEASE_SECONDS", LEASE),
         (watch, "LEASE_SECONDS", LEASE),
         (watch, "BEAT_SECONDS", BEAT),
         (own_faults, "LONGEST_SECONDS", LEASE),
-        (attempts, "ASK_SECONDS", ASK),
-        (attempts, "RENEWAL_SECONDS", LEASE),
+        (leases, "ASK_SECONDS", ASK),
+        (leases, "RENEWAL_SECONDS", LEASE),
     ]
     for module, name_, value in changes:
         setattr(module, name_, value)
@@ -235,7 +238,7 @@ def run(
 ) -> dict[str, Any]:
     """Has so many worker processes finish a study, injecting faults; what came of it."""
     database = Database(url, create=True, patience=60.0)
-    study = studies.go_on(database, "s", request(trials, sampler=sampler), CORPUS, folder / "runs")
+    study = creation.go_on(database, "s", request(trials, sampler=sampler), CORPUS, folder / "runs")
     random.seed(0)
     others = Others(database, folder, faults.broken)
     crew = Crew(url, folder, workers, behaviour, faults.namespaces)
@@ -278,7 +281,7 @@ def _audit(study: Study) -> dict[str, Any]:
     rows = study.database.read(lambda s: s.scalars(mine).all())
     tried = study.database.read(lambda s: s.scalars(select(AttemptRow).where(AttemptRow.study == study.name)).all())
     ended = Counter(a.trial for a in tried if a.state == "finished")
-    optunas = study.optuna().trials
+    optunas = as_optuna(study).trials
     first, last = min(r.created_at for r in rows), max(r.ended_at or 0.0 for r in rows)
     return {
         "trials": len(rows),

@@ -14,8 +14,9 @@ from api.app import create_app
 from api.settings import Settings
 from trainers.latent_space import LatentOptions
 from trainers.options import GROUPS, PRESETS, rule
-from tuner import online, space
-from tuner.cli import app
+from tuner import space
+from tuner.commands import online
+from tuner.commands.app import app
 from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.samplers import SAMPLERS
 

@@ -19,7 +19,7 @@ from stub_study import CORPUS
 from api.app import create_app
 from api.settings import Settings
 from tuner import trainer
-from tuner.database import Database
+from tuner.storage.database import Database
 
 ROOT = Path(__file__).parent.parent
 DESCRIBED = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
@@ -30,7 +30,7 @@ def application(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(trainer, "check", lambda spec, corners: DESCRIBED)
     settings = {"database": database.secret_url, "runs": folder / "runs", "rate": 0.0, "freshness": 0.0, **changes}
     app = create_app(Settings(**settings))
-    monkeypatch.setattr(app.state.service.workshop, "do", lambda work, *args, **more: work(*args, **more))
+    monkeypatch.setattr(app.state.service.processes, "do", lambda work, *args, **more: work(*args, **more))
     return app
 
 

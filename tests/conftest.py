@@ -19,8 +19,9 @@ from stub_study import STUB, Make
 from benchmarks.browser import launch
 from benchmarks.postgres import Postgres
 from trainers.options import ModelOptions
-from tuner import trainer, watch
-from tuner.database import Database
+from tuner import trainer
+from tuner.storage.database import Database
+from tuner.workers import watch
 
 torch.set_num_threads(1)
 

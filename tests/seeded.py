@@ -14,11 +14,11 @@ from stub_study import STUB, make
 
 from benchmarks.browser import environment
 from tuner import space
-from tuner.database import Database
 from tuner.metrics import METRICS
 from tuner.space import Space
-from tuner.studies import Study
-from tuner.tables import EpochRow, TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import EpochRow, TrialRow
+from tuner.studies.study import Study
 
 ESTIMATOR = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
 
@@ -27,7 +27,7 @@ ESTIMATOR = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "see
 def stub_worker(url: str, folder: Path, behaviour: str) -> Iterator[None]:
     """A worker process whose trainings last as `behaviour` says (`stub_trainer.py`)."""
     program = (
-        "import sys; from tuner import trainer; from tuner.cli import main; "
+        "import sys; from tuner import trainer; from tuner.commands.app import main; "
         f"trainer.COMMAND = (sys.executable, {str(STUB)!r}); main()"
     )
     command = [sys.executable, "-c", program, "worker", "--database", url]

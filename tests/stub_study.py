@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tuner import space, studies
-from tuner.attempts import Claim
-from tuner.database import Database
-from tuner.specification import Request
-from tuner.studies import Study
-from tuner.tables import AttemptRow, TrialRow
-from tuner.worker import Listen, Slot, Worker
+from tuner import space
+from tuner.storage.database import Database
+from tuner.storage.tables import AttemptRow, TrialRow
+from tuner.studies import creation
+from tuner.studies.spec import Request
+from tuner.studies.study import Study
+from tuner.trainer import Slot
+from tuner.workers.leases import Claim
+from tuner.workers.worker import Listen, Worker
 
 CORPUS = {
     "name": "grammar",
@@ -39,7 +41,7 @@ def request_(trials: int = 3, **changes: Any) -> Request:
 
 def make(database: Database, folder: Path, trials: int = 3, name: str = "s", **changes: Any) -> Study:
     """A study, or the same one again."""
-    return studies.go_on(database, name, request_(trials, **changes), CORPUS, folder / "runs")
+    return creation.go_on(database, name, request_(trials, **changes), CORPUS, folder / "runs")
 
 
 def deaf(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:

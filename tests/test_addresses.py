@@ -8,10 +8,10 @@ from shell import run
 from stub_study import make
 
 from tuner import addresses
-from tuner.artifacts import Store
 from tuner.client import Client
-from tuner.database import Database
 from tuner.errors import Fault, Usage
+from tuner.storage.artifacts import Store
+from tuner.storage.database import Database
 
 SECRET = "Geheim"
 SERVERS = (

@@ -16,12 +16,13 @@ from fastapi.testclient import TestClient
 from stub_study import attempts_of, make
 
 from benchmarks.large import fill
-from tuner import inventory, launch, studies
-from tuner.attempts import Attempts
-from tuner.cli import app
-from tuner.database import Database
+from tuner.commands.app import app
 from tuner.metrics import METRICS
-from tuner.specification import Request
+from tuner.storage.database import Database
+from tuner.studies import launch, queries
+from tuner.studies import study as studies
+from tuner.studies.spec import Request
+from tuner.workers.leases import Attempts
 
 NEW = {"technique": "sfb", "trials": 3, "name": "n", "sampler": "random"}
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
@@ -366,7 +367,7 @@ def test_a_study_whose_budget_is_spent_is_finished_everywhere(
     assert (listed("active"), listed("finished")) == (["other"], ["s"])
     assert client.get("/v1/studies/s").json()["state"] == "finished"
     assert 'tuner_studies{state="finished"} 1.0' in client.get("/metrics").text
-    assert {s["study"]: s["state"] for s in inventory.overview(database)} == {"s": "finished", "other": "active"}
+    assert {s["study"]: s["state"] for s in queries.overview(database)} == {"s": "finished", "other": "active"}
     assert study.plain()["state"] == "finished"
     assert client.post("/v1/studies/s/stop").json()["state"] == "finished"
     app(["stop", "s", "--database", database.secret_url], standalone_mode=False)

@@ -20,15 +20,15 @@ from shell import descendants
 from stub_study import SQLITE, make
 
 import api.__main__ as program
-from api import workshop
-from api.guard import client_of
+from api import process_pool
+from api.middleware import client_of
+from api.process_pool import CUSTOMER, Customer, Left, ProcessPool
 from api.settings import OWN_PROXIES
-from api.workshop import CUSTOMER, Customer, Left, Workshop
 from trainers.errors import BadInput
 from trainers.options import GROUPS, CorpusOptions, ModelOptions, build
-from tuner import keys
-from tuner.database import Database
 from tuner.errors import Busy, Fault, Usage
+from tuner.storage import keys
+from tuner.storage.database import Database
 
 SECONDS = 60.0
 GIB = 2**30
@@ -58,13 +58,13 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def shop() -> Iterator[Workshop]:
-    opened = Workshop(SECONDS, GIB)
+def shop() -> Iterator[ProcessPool]:
+    opened = ProcessPool(SECONDS, GIB)
     yield opened
     opened.close()
 
 
-def test_work_has_its_result_its_errors_and_limits_of_memory_and_time(shop: Workshop) -> None:
+def test_work_has_its_result_its_errors_and_limits_of_memory_and_time(shop: ProcessPool) -> None:
     assert shop.do(hoard, 10) == 10
     with pytest.raises(ZeroDivisionError):
         shop.do(divmod, 1, 0)
@@ -78,7 +78,7 @@ def test_work_has_its_result_its_errors_and_limits_of_memory_and_time(shop: Work
         shop.do(os.abort)
 
 
-def test_work_ends_when_its_client_leaves(shop: Workshop, tmp_path: Path) -> None:
+def test_work_ends_when_its_client_leaves(shop: ProcessPool, tmp_path: Path) -> None:
     left = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -102,9 +102,9 @@ def test_work_ends_when_its_client_leaves(shop: Workshop, tmp_path: Path) -> Non
 
 
 def test_work_waits_for_its_turn_but_not_without_end(
-    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = [tmp_path / str(count) for count in range(workshop.PROCESSES)]
+    folders = [tmp_path / str(count) for count in range(process_pool.PROCESSES)]
     ended: list[BaseException] = []
 
     def busy(folder: Path) -> None:
@@ -118,10 +118,10 @@ def test_work_waits_for_its_turn_but_not_without_end(
         folder.mkdir()
         thread.start()
     wait_for(lambda: all((folder / "at work").exists() for folder in folders))
-    monkeypatch.setattr(workshop, "QUEUE_SECONDS", 0.0)
+    monkeypatch.setattr(process_pool, "QUEUE_SECONDS", 0.0)
     with pytest.raises(Busy, match="waited for its turn for too long"):
         shop.do(hoard, 1)
-    monkeypatch.setattr(workshop, "WAITING_EACH", 2)
+    monkeypatch.setattr(process_pool, "WAITING_EACH", 2)
     with pytest.raises(Busy, match="too much heavy work waits already"):
         shop.do(hoard, 1)
     shop.close()

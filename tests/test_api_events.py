@@ -12,9 +12,9 @@ from api_server import events, server
 from stub_study import make
 
 from api.events import KEPT, Followed, events_of
-from tuner import revisions
-from tuner.attempts import Attempts
-from tuner.database import Database
+from tuner.storage.database import Database
+from tuner.studies import changes
+from tuner.workers.leases import Attempts
 
 FIGURES = {"distortion": 1.0, "rate": 2.0, "neg_elbo": 3.0, "active_units": 4, "seconds": 0.1, "objective_beta": 0.5}
 PATIENT = httpx.Timeout(60.0)
@@ -108,7 +108,7 @@ def test_an_id_comes_with_the_last_event_of_its_revision(database: Database, tmp
     claim = attempts.claim()
     assert claim is not None
     attempts.record(claim, [{"epoch": n, **FIGURES} for n in (1, 2, 3)])
-    found = revisions.changes(database, "s", 0)
+    found = changes.changes(database, "s", 0)
     assert found is not None
     texts = [text.decode() for _, text in events_of(found, {})]
     kinds = [text.split("\n")[0] for text in texts]

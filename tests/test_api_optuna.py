@@ -12,8 +12,9 @@ from stub_study import make
 
 from api.optuna import Application, Fence, Start
 from api.settings import Settings
-from tuner import keys
-from tuner.database import Database
+from tuner.storage import keys
+from tuner.storage.database import Database
+from tuner.studies.optuna_bridge import as_optuna
 
 
 def page(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -74,7 +75,7 @@ def test_a_server_brings_optunas_dashboard_along_and_takes_it_away(tmp_path: Pat
     url = f"sqlite:///{tmp_path / 'tuner.db'}"
     there = Database(url, create=True)
     study = make(there, tmp_path)
-    study.optuna()  # its tables follow now
+    as_optuna(study)  # its tables follow now
     key, port = keys.create(there, "reader", write=False), free_port()
     there.close()
     address = f"http://127.0.0.1:{port}"

@@ -11,10 +11,10 @@ from stub_study import make
 from test_confirmation import confirmed, fill
 from test_rates import held
 
-from tuner import keys
-from tuner.attempts import Attempts
-from tuner.cli import app
-from tuner.database import Database
+from tuner.commands.app import app
+from tuner.storage import keys
+from tuner.storage.database import Database
+from tuner.workers.leases import Attempts
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ from stub_study import make
 from api import problems
 from api.__main__ import refuse_open
 from api.app import create_app
-from api.guard import FORWARDED, HEADERS, Rates
+from api.middleware import FORWARDED, HEADERS, RateLimiter
 from api.process import settings_of
 from api.settings import Settings
-from tuner import keys
-from tuner.attempts import Attempts
-from tuner.database import Database
 from tuner.errors import Clash, Missing, Usage
-from tuner.tables import KeyRow
+from tuner.storage import keys
+from tuner.storage.database import Database
+from tuner.storage.tables import KeyRow
+from tuner.workers.leases import Attempts
 
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 Open = Callable[..., TestClient]
@@ -68,7 +68,7 @@ BODIES: dict[str, dict[str, Any]] = {
 def contents(database: Database) -> dict[str, list[Any]]:
     """All rows of our tables but the keys', whose last use is noted."""
     with database.engine.connect() as connection:
-        from tuner.tables import Base
+        from tuner.storage.tables import Base
 
         tables = [t for t in Base.metadata.sorted_tables if t.name != KeyRow.__tablename__]
         return {t.name: list(connection.execute(select(t))) for t in tables}
@@ -294,7 +294,7 @@ def test_bodies_have_a_limit(open_: Open) -> None:
 
 def test_rates_are_buckets() -> None:
     now = [0.0]
-    rates = Rates(2.0, lambda: now[0])
+    rates = RateLimiter(2.0, lambda: now[0])
     assert [rates.wait("a") for _ in range(5)] == [0, 0, 0, 0, 0.5]
     assert rates.wait("b") == 0
     now[0] = 0.5
@@ -387,7 +387,7 @@ def test_a_failure_shows_nothing_of_the_inside(
     def fail(*_: object) -> None:
         raise RuntimeError("secret inside")
 
-    monkeypatch.setattr("tuner.inventory.page", fail)
+    monkeypatch.setattr("tuner.studies.queries.page", fail)
     quiet = TestClient(client.app, "http://127.0.0.1", raise_server_exceptions=False)
     said = quiet.get("/v1/studies")
     assert (said.status_code, said.headers["Content-Type"]) == (500, "application/problem+json")

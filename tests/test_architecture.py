@@ -27,6 +27,49 @@ def test_import_directions(package: str) -> None:
         assert not imported(file) & FORBIDDEN[package], file
 
 
+FLOORS = {"samplers": 1, "storage": 1, "studies": 2, "client": 3, "run": 3, "workers": 4, "analysis": 4, "commands": 5}
+"""The rooms of `tuner`, and two modules for other programs, by floor: a module imports from its room and from floors below.
+What is not named here is on the ground floor, which all share."""
+
+
+def modules_of(package: str) -> dict[str, set[str]]:
+    """Every module of a package, and the package's modules that it imports: lazily and for types alone too."""
+    names = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in (ROOT / package).rglob("*.py")
+    }
+
+    def imports(file: Path) -> set[str]:
+        found = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                both = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= (both & names.keys()) or {node.module}
+        return found & names.keys()
+
+    return {name: imports(file) - {name} for name, file in names.items()}
+
+
+def test_imports_between_the_rooms_point_down() -> None:
+    found = modules_of("tuner")
+    rooms = {module: module.split(".")[1] if "." in module else "" for module in found}
+    for module in found.keys() - {"tuner", "tuner.__main__"}:
+        for other in found[module] - {"tuner"}:
+            above, below = (FLOORS.get(rooms[each], 0) for each in (module, other))
+            assert below < above or rooms[module] == rooms[other] or above == below == 0, f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("package", ["api", "trainers", "tuner"])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    left = {module: others - {package} for module, others in modules_of(package).items() if module != package}
+    while left:
+        free = {module for module, others in left.items() if not others & left.keys()}
+        assert free, f"these import each other: {', '.join(sorted(left))}"
+        left = {module: others for module, others in left.items() if module not in free}
+
+
 def test_only_trainers_and_the_botorch_sampler_import_torch() -> None:
     for file in (ROOT / "tuner").rglob("*.py"):
         if file.relative_to(ROOT).as_posix() != "tuner/samplers/botorch_mcmc.py":
@@ -53,10 +96,10 @@ def test_every_package_is_listed() -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "from tuner.cli import app; app(['--help'], standalone_mode=False)",
-        "from tuner.cli import app; app(['techniques'], standalone_mode=False)",
-        "import tuner.studies, tuner.worker, tuner.report, tuner.database",
-        "from tuner.cli import app; app(['samplers'], standalone_mode=False)",
+        "from tuner.commands.app import app; app(['--help'], standalone_mode=False)",
+        "from tuner.commands.app import app; app(['techniques'], standalone_mode=False)",
+        "import tuner.studies.study, tuner.workers.worker, tuner.commands.render, tuner.storage.database",
+        "from tuner.commands.app import app; app(['samplers'], standalone_mode=False)",
         "import trainers.corpus; trainers.corpus.load('grammar', trainers.corpus.CorpusOptions())",
     ],
 )

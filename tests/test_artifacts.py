@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.artifacts import CHECKPOINT, FILES, MANIFEST, Damaged, Store
 from tuner.errors import Fault, Usage
+from tuner.storage.artifacts import CHECKPOINT, FILES, MANIFEST, Damaged, Store
 
 
 @pytest.fixture(scope="module")

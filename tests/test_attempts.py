@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import select, update
 from stub_study import Make, attempts_of, deaf, expire, run, states
 
-from tuner import attempts as attempts_module
-from tuner import inventory
-from tuner.attempts import Attempts, LeaseLost
-from tuner.database import Database
 from tuner.process import PLACE
-from tuner.tables import EpochRow, StudyRow, TrialRow, WorkerRow
-from tuner.worker import Worker
+from tuner.storage.database import Database
+from tuner.storage.tables import EpochRow, StudyRow, TrialRow, WorkerRow
+from tuner.studies import queries
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.workers import leases as attempts_module
+from tuner.workers.leases import Attempts, LeaseLost
+from tuner.workers.worker import Worker
 
 
 class Died(BaseException):
@@ -82,7 +83,7 @@ def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, mak
     with Worker(database, "w", tmp_path, deaf):
         claim = Attempts(study, "w").claim()
         database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1:{PLACE}")))
-        assert [w["state"] for w in inventory.workers(database)] == ["lost"]
+        assert [w["state"] for w in queries.workers(database)] == ["lost"]
         again = Attempts(study, "other").claim()
     assert claim is not None
     assert again is not None
@@ -105,7 +106,7 @@ def test_a_crash_before_the_end_counts_the_trial_once(
     assert states(study) == ["waiting"]
     run(study)
     assert states(study) == ["complete"] * 2
-    assert len(study.optuna().trials) == 2
+    assert len(as_optuna(study).trials) == 2
 
 
 def test_a_crash_in_the_middle_of_asking_leaves_no_hole(

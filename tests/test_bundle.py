@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from stub_study import behave, make, run
 
-from tuner import bundle, inventory, revisions
-from tuner.artifacts import CHECKPOINT, FILES, MANIFEST
-from tuner.attempts import Claim
-from tuner.bundle import RECORD, pack, unpack
-from tuner.database import Database
 from tuner.errors import Fault, Interrupted, Usage
-from tuner.studies import Study
-from tuner.tables import TrialRow
+from tuner.storage.artifacts import CHECKPOINT, FILES, MANIFEST
+from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
+from tuner.studies import bundle, queries
+from tuner.studies import changes as revisions
+from tuner.studies.bundle import RECORD, pack, unpack
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.study import Study
+from tuner.workers.leases import Claim
 
 Change = Callable[[dict[str, bytes]], object]
 pytestmark = pytest.mark.usefixtures("stub")
@@ -70,8 +72,8 @@ def test_a_study_comes_out_as_it_went_in(study: Study, tmp_path: Path) -> None:
         assert weights.read_bytes() == bytes(range(256)) * (number + 1)
         assert not (weights.parent / CHECKPOINT).exists()  # the trial is over
     assert not list((tmp_path / "elsewhere").glob(".import-*"))
-    assert [t.state.name for t in there.optuna().trials] == ["COMPLETE", "FAIL", "COMPLETE"]
-    ours, theirs = ({t.number: (t.params, t.values) for t in s.optuna().trials} for s in (study, there))
+    assert [t.state.name for t in as_optuna(there).trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    ours, theirs = ({t.number: (t.params, t.values) for t in as_optuna(s).trials} for s in (study, there))
     assert ours == theirs
     stamps = there.database.read(lambda s: [row.revision for row in s.query(TrialRow).order_by(TrialRow.number)])
     assert stamps == sorted(set(stamps))
@@ -267,7 +269,7 @@ def test_what_was_not_packed_so_is_refused_and_leaves_nothing(
     database = other(tmp_path)
     with pytest.raises(Usage, match=said):
         unpack(database, changed, tmp_path / "elsewhere")
-    assert inventory.all_studies(database) == []
+    assert queries.all_studies(database) == []
     left = list((tmp_path / "elsewhere").rglob("*"))
     assert left == []
     assert not (tmp_path / "evil").exists()

@@ -213,7 +213,7 @@ BAD: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_ends_in_one_sentence_and_code_2(case: str, tmp_path: Path) -> None:
-    from tuner.database import Database
+    from tuner.storage.database import Database
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "blank").mkdir()
@@ -282,11 +282,11 @@ def test_what_codes_are_worth_and_which_words_an_adversary_hides(tmp_path: Path)
 
 
 def test_words_likely_hidden_are_redder(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuner import report
+    from tuner.commands import render
 
     words = [{"word": word, "probability": share} for word, share in (("a", 0.0), ("b", 0.5), ("c", 1.0))]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    line = report.dropped_line(words)
+    line = render.dropped_line(words)
     assert line.plain == "a b c"
     assert [str(span.style) for span in line.spans] == ["black on #ff8080", "black on #ff0000"]
 

@@ -13,10 +13,11 @@ from stub_study import make
 
 from benchmarks.api import Server
 from benchmarks.large import fill
-from tuner import keys, online
 from tuner.client import Client, Work
-from tuner.database import Database
+from tuner.commands import online
 from tuner.errors import Clash, Fault, Missing, Usage
+from tuner.storage import keys
+from tuner.storage.database import Database
 
 EPOCH = {"epoch": 1, "rate": 1.0, "neg_elbo": 3.0}
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}

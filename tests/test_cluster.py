@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engines import Staff, cluster
 from tuner.errors import Usage
+from tuner.workers import ray
+from tuner.workers.engines import Staff
 
 DEADLINE = 280.0
 SETTINGS = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "max_epochs=2")
@@ -60,14 +61,14 @@ def test_a_killed_ray_worker_loses_nothing(tmp_path: Path) -> None:
 def test_no_cluster_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Usage, match="--engine 'slurm' is unknown"):
-        Staff("slurm").check("sqlite:///t.db")
+        Staff("slurm").check()
     with pytest.raises(Usage, match=r"needs Ray: pip install 'text-vae-tuner\[ray\]'"):
-        monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda _: None)
-        Staff("ray").check("sqlite:///t.db")
+        monkeypatch.setattr(ray.importlib.util, "find_spec", lambda _: None)
+        Staff("ray").check()
 
 
 def test_a_files_address_is_made_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cluster._absolute("sqlite:///t.db") == f"sqlite:///{tmp_path}/t.db"
-    assert cluster._absolute("sqlite:////a/t.db") == "sqlite:////a/t.db"
-    assert cluster._absolute("postgresql://u@h/d") == "postgresql://u@h/d"
+    assert ray._absolute("sqlite:///t.db") == f"sqlite:///{tmp_path}/t.db"
+    assert ray._absolute("sqlite:////a/t.db") == "sqlite:////a/t.db"
+    assert ray._absolute("postgresql://u@h/d") == "postgresql://u@h/d"

@@ -10,8 +10,8 @@ from shell import descendants
 from stub_study import attempts_of
 from test_detach import DEADLINE, QUICK, await_end
 
-from tuner import inventory, studies
-from tuner.database import Database
+from tuner.storage.database import Database
+from tuner.studies import queries, study
 
 
 def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends
         for companion in companions:
             await_end(companion)
     database = Database(url)
-    assert [trial.state for trial in studies.open_study(database, "s").trials()] == ["waiting"]
+    assert [trial.state for trial in study.open_study(database, "s").trials()] == ["waiting"]
     assert [(attempt.state, attempt.reason) for attempt in attempts_of(database)] == [("interrupted", "preempted")]
-    assert [worker["state"] for worker in inventory.workers(database)] == ["gone"]
+    assert [worker["state"] for worker in queries.workers(database)] == ["gone"]
     database.close()

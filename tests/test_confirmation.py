@@ -14,13 +14,16 @@ import scipy.stats
 from sqlalchemy import update
 from stub_study import CORPUS, make, request_
 
-from tuner import confirmation, launch, layouts, paper, samplers, studies, trainer
-from tuner.artifacts import SENTENCES
-from tuner.database import Database
+from tuner import samplers, trainer
+from tuner.analysis import layouts, report
+from tuner.analysis.pareto import Columns, compare
 from tuner.errors import Usage
-from tuner.pareto import Columns, compare
-from tuner.studies import Study
-from tuner.tables import TrialRow
+from tuner.storage.artifacts import SENTENCES
+from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
+from tuner.studies import confirmation, creation, launch
+from tuner.studies import study as studies
+from tuner.studies.study import Study
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def confirmed(database: Database, study: Study, folder: Path, runs: int = 3) -> 
     (best,) = confirmation.chosen(study, None, front=False)
     made = confirmation.proposal(study, best, runs, {})
     request = request_(runs, space=made.space, fixed=made.fixed, seed=made.seed, confirms=made.confirms)
-    return studies.go_on(database, made.name, request, CORPUS, folder / "runs")
+    return creation.go_on(database, made.name, request, CORPUS, folder / "runs")
 
 
 def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_papers(
@@ -112,7 +115,7 @@ def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
     for runs in (2, 4):
         proposal = confirmation.proposal(study, confirmation.chosen(study, None, front=False)[0], runs, {})
         request, facts = launch.prepare(proposal, lambda: database)
-        again = studies.go_on(database, proposal.name, request, facts, tmp_path / "runs")
+        again = creation.go_on(database, proposal.name, request, facts, tmp_path / "runs")
         assert again.budget == runs
     other = confirmation.proposal(study, confirmation.chosen(study, None, front=False)[0], 2, {"nll_samples": 100})
     request, facts = launch.prepare(other, lambda: database)
@@ -120,7 +123,7 @@ def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
         r"another fixed \(nll_samples = 1000, not 100\): go on with it as it was made, or `tuner delete s-confirmed-0`"
     )
     with pytest.raises(Usage, match=refused):
-        studies.go_on(database, other.name, request, facts, tmp_path / "runs")
+        creation.go_on(database, other.name, request, facts, tmp_path / "runs")
     with pytest.raises(Usage, match="exists with another"):
         make(
             database,
@@ -154,25 +157,25 @@ def test_all_of_a_front_is_confirmed(database: Database, tmp_path: Path) -> None
 def test_rows_are_means_and_deviations_over_the_runs_of_each_split(database: Database, tmp_path: Path) -> None:
     study = make(database, tmp_path, 2)
     fill(study, metrics(101.0), metrics(99.0))
-    (row,) = paper.rows(database, [], "valid")
+    (row,) = report.rows(database, [], "valid")
     assert (row.study, row.runs, row.confirmed, row.figures["nll"]) == ("s", 1, False, (99.0, None))
     with pytest.raises(Usage, match="there are no test figures of any study"):
-        paper.rows(database, [], "test")
+        report.rows(database, [], "test")
     nlls = [100.0, 100.5, 102.0]
     runs = confirmed(database, study, tmp_path)
     fill(runs, *(metrics(nll, test=metrics(nll + 1, split="test")) for nll in nlls))
     for split, shift in (("valid", 0), ("test", 1)):
         for names in ([], ["s"], ["s-confirmed-1"]):
-            (row,) = paper.rows(database, names, split)
+            (row,) = report.rows(database, names, split)
             assert (row.study, row.settings, row.runs, row.confirmed) == ("s-confirmed-1", {"r": 6.0}, 3, True)
             assert row.figures["nll"] == pytest.approx((mean(nlls) + shift, stdev(nlls)))
             assert row.figures["acc_gap"] is None
             assert row.estimator == f"S = 1000 from q, 40 {split} sentences of grammar, 5 words, uncut, text f"
 
 
-def row(study: str = "s", estimator: str = "S = 1000 from q", runs: int = 3, confirmed: bool = True) -> paper.Row:
-    figures: dict[str, Any] = {key: (100.0 + place, 0.25 * place) for place, key in enumerate(paper.COLUMNS)}
-    return paper.Row(study, "fb", {"r": 5.0}, runs, {**figures, "acc_gap": None}, estimator, confirmed)
+def row(study: str = "s", estimator: str = "S = 1000 from q", runs: int = 3, confirmed: bool = True) -> report.Row:
+    figures: dict[str, Any] = {key: (100.0 + place, 0.25 * place) for place, key in enumerate(report.COLUMNS)}
+    return report.Row(study, "fb", {"r": 5.0}, runs, {**figures, "acc_gap": None}, estimator, confirmed)
 
 
 def test_tables_say_what_may_not_be_compared() -> None:
@@ -187,7 +190,7 @@ def test_tables_say_what_may_not_be_compared() -> None:
 
 
 def test_latex_is_whole_and_escapes_names() -> None:
-    text = layouts.latex([paper.Row("s", "a_b & c%", {}, 2, row().figures, "x", True)])
+    text = layouts.latex([report.Row("s", "a_b & c%", {}, 2, row().figures, "x", True)])
     assert text.count(r"\\") == 2
     assert r"a\_b \& c\% & 2 & 100.00 $\pm$ 0.00" in text
     assert text.count("&") - text.count(r"\&") == 2 * 8  # ends of columns: no row has a gap
@@ -197,7 +200,7 @@ def test_latex_is_whole_and_escapes_names() -> None:
 def test_csv_and_json_hold_the_same_figures() -> None:
     (line,) = csv.DictReader(io.StringIO(layouts.as_csv([row()])))
     (entry,) = json.loads(layouts.as_json([row()]))
-    for key in paper.COLUMNS:
+    for key in report.COLUMNS:
         figure = entry["figures"][key]
         assert (line[key], line[f"{key}_sd"]) == (
             ("", "") if figure is None else (str(figure["mean"]), str(figure["sd"]))
@@ -205,13 +208,13 @@ def test_csv_and_json_hold_the_same_figures() -> None:
 
 
 def test_published_figures_name_their_paper_and_its_text() -> None:
-    found = paper.published(["fb", "mdr"], "valid")
+    found = report.published(["fb", "mdr"], "valid")
     assert [(r.technique, r.runs, r.figures["nll"]) for r in found] == [
         ("fb", 0, (117.5, 0.18)),
         ("mdr", 0, (117.5, 0.11)),
     ]
     assert all("table 3" in r.estimator and "25,643 types" in r.estimator for r in found)
-    assert {r.settings["r"] for r in paper.published(["pretrained-fb"], "test")} == set(range(2, 10))
+    assert {r.settings["r"] for r in report.published(["pretrained-fb"], "test")} == set(range(2, 10))
 
 
 def test_a_confirmations_front_is_of_the_split_asked_for(database: Database, tmp_path: Path) -> None:
@@ -255,7 +258,7 @@ def test_two_confirmed_studies_differences_are_tested(database: Database, tmp_pa
         fill(runs, *(metrics(nll + n, test=metrics(nll, split="test")) for n in range(3)))
         keep(runs, tmp_path / "kept", "f", shift)
     for split in ("valid", "test"):
-        found = paper.compared(database, paper.rows(database, [], split), None, split)
+        found = report.compared(database, report.rows(database, [], split), None, split)
         assert found[0].differences == ()
         by_q, tempered = found[1].differences
         assert (by_q.against, by_q.estimator, by_q.sentences) == ("s-confirmed-0", "S = 1000 from q", 50)
@@ -281,14 +284,14 @@ def test_two_confirmed_studies_differences_are_tested(database: Database, tmp_pa
         assert float(line["nll_difference"]) == by_q.nll
         assert float(line["tempered_nll_difference"]) == tempered.nll
         assert json.loads(layouts.as_json(found))[1]["differences"][0]["p"] == by_q.p
-    (other,) = paper.rows(database, ["t"], "valid")
-    assert [r.study for r in paper.compared(database, [other], "s", "valid")] == ["s-confirmed-0", "t-confirmed-0"]
+    (other,) = report.rows(database, ["t"], "valid")
+    assert [r.study for r in report.compared(database, [other], "s", "valid")] == ["s-confirmed-0", "t-confirmed-0"]
     keep(studies.open_study(database, "t-confirmed-0"), tmp_path / "kept", "other", 0.25)
-    refused = paper.compared(database, paper.rows(database, [], "valid"), "s", "valid")[1]
+    refused = report.compared(database, report.rows(database, [], "valid"), "s", "valid")[1]
     assert refused.differences == ()
     assert "of other sentences, or of another order of them" in layouts.table([refused])
     with pytest.raises(Usage, match="'nothing' is not in"):
-        paper.compared(database, [other], "nothing", "valid")
+        report.compared(database, [other], "nothing", "valid")
 
 
 def test_a_study_that_tunes_nothing_chooses_nothing_so_its_trials_are_runs_of_one_configuration(
@@ -299,7 +302,7 @@ def test_a_study_that_tunes_nothing_chooses_nothing_so_its_trials_are_runs_of_on
     assert not study.space.searched(study.specification["fixed"])
     fill(study, *(metrics(nll, test=metrics(nll + 1, split="test")) for nll in (101.0, 103.0)))
     for split, mean_ in (("valid", 102.0), ("test", 103.0)):
-        (row,) = paper.rows(database, ["s"], split)
+        (row,) = report.rows(database, ["s"], split)
         assert (row.runs, row.confirmed, row.trials) == (2, True, (0, 1))
         assert row.settings == fixed
         assert row.figures["nll"] == (mean_, pytest.approx(math.sqrt(2)))
@@ -310,9 +313,9 @@ def test_studies_without_figures_by_sentence_say_so(database: Database, tmp_path
         study = make(database, tmp_path, 1, name=name)
         fill(study, metrics(101.0))
         fill(confirmed(database, study, tmp_path), metrics(101.0))
-    found = paper.compared(database, paper.rows(database, [], "valid"), None, "valid")
+    found = report.compared(database, report.rows(database, [], "valid"), None, "valid")
     assert "trial s-confirmed-0/0 has kept no valid figures by sentence" in layouts.table(found)
     searched = make(database, tmp_path, 1, name="u")
     fill(searched, metrics(99.0))
-    three = paper.rows(database, [], "valid")
-    assert paper.compared(database, three, None, "valid") == three
+    three = report.rows(database, [], "valid")
+    assert report.compared(database, three, None, "valid") == three

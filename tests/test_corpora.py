@@ -17,10 +17,11 @@ from trainers import kjv
 from trainers.corpus import UNK, load
 from trainers.errors import BadInput
 from trainers.options import CorpusOptions
-from tuner import corpora, studies, trainer
-from tuner.cli import app
-from tuner.database import Database
+from tuner import trainer
+from tuner.commands.app import app
 from tuner.errors import Clash, Missing, Usage
+from tuner.storage.database import Database
+from tuner.studies import corpora, study
 
 SENTENCES = "the cat sat\tanimal\na dog ran\tanimal\nit rained\tweather\n"
 
@@ -193,7 +194,7 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
         assert (made.status_code, made.json()["name"], made.json()["corpus"]) == (201, "sfb-mine-tiny", "mine")
         assert made.json()["fixed"] == {"labels": True, "nll": "tempered"}
         assert str(tmp_path) not in made.text
-        assert studies.open_study(database, "sfb-mine-tiny").specification["corpus"]["name"] == str(place)
+        assert study.open_study(database, "sfb-mine-tiny").specification["corpus"]["name"] == str(place)
         for path in (str(place), "./mine", "../place", f"file://{place}", "place", "MINE"):
             refused = client.post("/v1/studies", json={**new, "corpus": path, "name": "x"})
             assert (refused.status_code, refused.json().get("field")) == (422, "corpus"), path
@@ -203,6 +204,6 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
 def _moved(folder: Path) -> Any:
     from sqlalchemy import update
 
-    from tuner.tables import CorpusRow
+    from tuner.storage.tables import CorpusRow
 
     return update(CorpusRow).where(CorpusRow.name == "lost").values(folder=str(folder / "gone"))

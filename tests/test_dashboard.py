@@ -16,9 +16,11 @@ from seeded import figures, made, stub_worker
 from sqlalchemy import update
 
 from benchmarks.browser import Server
-from tuner import keys, space, studies
-from tuner.database import Database
-from tuner.tables import StudyRow
+from tuner import space
+from tuner.storage import keys
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow
+from tuner.studies import study as studies
 
 LEAST_CONTRAST = 4.5  # WCAG AA
 HOSTILE = '<img src=x onerror="owned=1"><script>owned=1</script><a href="javascript:owned=1">%{x}'

@@ -14,7 +14,7 @@ from test_confirmation import confirmed, fill
 from test_rates import held
 
 from benchmarks.browser import Server
-from tuner.database import Database
+from tuner.storage.database import Database
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "shortfall"}

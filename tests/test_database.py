@@ -16,13 +16,17 @@ from alembic.script import ScriptDirectory
 from stub_study import STUB, make, run
 
 from benchmarks.postgres import Postgres
-from tuner import database as database_module
-from tuner import inventory, keys, revisions, studies, trainer
-from tuner.curves import Curves
-from tuner.database import SCHEMA, VERSION_TABLE, Database
+from tuner import trainer
 from tuner.errors import Fault, Usage
-from tuner.studies import open_study
-from tuner.tables import Base
+from tuner.storage import database as database_module
+from tuner.storage import keys
+from tuner.storage.database import SCHEMA, VERSION_TABLE, Database
+from tuner.storage.tables import Base
+from tuner.studies import changes, queries
+from tuner.studies import study as studies
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.study import open_study
+from tuner.workers.curves import Curves
 
 OLD = Path(__file__).parent / "data" / "schema_0001.sql"
 """a database of version 0001 with four studies, made by that version with the stub trainer"""
@@ -91,7 +95,7 @@ def test_a_servers_older_database_waits_for_the_upgrade_command(postgres: Postgr
     ):
         Database(url)
     upgraded = Database(url, upgrade=True)
-    assert inventory.all_studies(upgraded) == []
+    assert queries.all_studies(upgraded) == []
     upgraded.close()
     again = Database(url)
     again.close()
@@ -101,7 +105,7 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     with sqlite3.connect(tmp_path / "t.db") as plain:
         plain.executescript(OLD.read_text(encoding="utf-8").replace("/runs/", f"{tmp_path}/runs/"))
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    found = {study.name: study for study in inventory.all_studies(database)}
+    found = {study.name: study for study in queries.all_studies(database)}
     old = found["old"]
     states = ["complete", "failed", "complete", "complete", "complete", "complete", "waiting"]
     assert [t.state for t in old.trials()] == states
@@ -120,7 +124,7 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     run(old)
     assert [t.state for t in old.trials()][6] == "complete"
     assert old.trials()[6].params == params
-    record = old.optuna().trials
+    record = as_optuna(old).trials
     assert [t.params for t in record] == [t.params for t in old.trials()]
     assert [t.value for t in record] == [t.value for t in old.trials()]
     database.close()
@@ -133,7 +137,7 @@ def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(
         plain.executescript(SECOND.read_text(encoding="utf-8").replace("/runs/", f"{tmp_path}/runs/"))
     database = Database(f"sqlite:///{tmp_path}/t.db")
     assert keys.listed(database) == []
-    before = revisions.changes(database, "old", 0)
+    before = changes.changes(database, "old", 0)
     assert before is not None
     assert [t.number for _, t in before.trials] == [0, 1, 2]
     assert [(number, figures["epoch"]) for _, number, figures in before.epochs] == [(0, 1), (1, 1), (2, 1)]
@@ -141,7 +145,7 @@ def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(
     old = studies.open_study(database, "old")
     old.enqueue({"r": 5})
     run(old)
-    after = revisions.changes(database, "old", before.until)
+    after = changes.changes(database, "old", before.until)
     assert after is not None
     assert [(t.number, t.state) for _, t in after.trials] == [(3, "complete")]
     database.close()
@@ -198,7 +202,7 @@ def test_who_may_not_write_a_quiet_database_reads_it(closed: Callable[[bool], Pa
     file = closed(whole)
     before = sorted(file.parent.iterdir()), file.read_bytes()
     database = Database(f"sqlite:///{file}")
-    assert [found["study"] for found in inventory.overview(database)] == ["s"]
+    assert [found["study"] for found in queries.overview(database)] == ["s"]
     assert open_study(database, "s").trials() == []
     with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
         open_study(database, "s").end("stopped", "no")
@@ -212,7 +216,7 @@ def test_a_reader_beside_a_writer_sees_what_he_has_committed(
     file = closed(False)
     reader = Database(f"sqlite:///{file}")
     assert open_study(reader, "s").state == "active"
-    monkeypatch.setattr("tuner.database._is_closed", lambda _: False)
+    monkeypatch.setattr("tuner.storage.database._is_closed", lambda _: False)
     user = os.geteuid()
     os.seteuid(os.getuid())
     file.chmod(0o644)
@@ -233,7 +237,7 @@ def test_a_command_that_reads_does_not_write(tmp_path: Path) -> None:
     Database(url, create=True).close()
     before = (tmp_path / "t.db").stat().st_mtime_ns, (tmp_path / "t.db").read_bytes()
     database = Database(url)
-    inventory.overview(database)
+    queries.overview(database)
     database.close()
     assert ((tmp_path / "t.db").stat().st_mtime_ns, (tmp_path / "t.db").read_bytes()) == before
 
@@ -260,7 +264,8 @@ def test_reading_commands_make_no_database(tmp_path: Path) -> None:
 
 def test_programs_that_create_it_at_once_all_find_it_whole(url: str) -> None:
     script = (
-        "import sys; from tuner.database import Database; Database(sys.argv[1], create=True).storage.get_all_studies()"
+        "import sys; from tuner.storage.database import Database; "
+        "Database(sys.argv[1], create=True).storage.get_all_studies()"
     )
     processes = [subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:

@@ -15,12 +15,15 @@ from fastapi.testclient import TestClient
 from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
-from tuner import estimators, figures, layouts, paper, report
-from tuner.cli import app
-from tuner.database import Database
+from tuner import estimators
+from tuner.analysis import figures, layouts
+from tuner.analysis import report as paper
+from tuner.analysis.pareto import Columns, compare
+from tuner.commands import render
+from tuner.commands.app import app
 from tuner.metrics import AXES, ESTIMATES, FIGURES, SHOWN
-from tuner.pareto import Columns, compare
-from tuner.studies import Study
+from tuner.storage.database import Database
+from tuner.studies.study import Study
 
 LEVELS = {"16": 40, "64": 40, "1024": 40, "4096": 24}
 UNSURE = {
@@ -51,7 +54,7 @@ def study(database: Database, tmp_path: Path) -> Study:
 
 
 def test_the_columns_of_all_tables_are_headed_by_the_declaration(study: Study) -> None:
-    head = [str(column.header) for column in report.trial_table(study.trials(), ()).columns]
+    head = [str(column.header) for column in render.trial_table(study.trials(), ()).columns]
     assert [word for word in head if word in [m.heading for m in SHOWN.values()]] == [
         metric.heading for key, metric in SHOWN.items() if key != "nll"
     ]
@@ -70,7 +73,7 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
     wanted = [[], ["not resolved"], ["collapsed"]]
     assert [trial.notes for trial in study.trials()] == wanted
     assert [trial["notes"] for trial in study.plain()["trials"]] == wanted
-    rows = list(csv.DictReader(io.StringIO(report.export(study, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render.export(study, "csv"))))
     assert [row["notes"] for row in rows] == ["", "not resolved", "collapsed"]
     assert [(row["estimator.temper"], row["estimator.error"], row["estimator.bias"]) for row in rows[:2]] == [
         ("0.25", "0.0625", "0.03125"),
@@ -80,8 +83,8 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
     assert rows[1]["estimator"] == estimators.estimator_of(study.trials()[1].metrics or {}, study.plain()["text"])
     app(["trials", "s", "--database", study.database.secret_url], standalone_mode=False)
     said = capsys.readouterr().out
-    assert report.NOTES["not resolved"] in said.replace("\n", " ")
-    assert report.COLLAPSED[:40] in said
+    assert render.NOTES["not resolved"] in said.replace("\n", " ")
+    assert render.COLLAPSED[:40] in said
     with TestClient(application(study.database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
         assert [trial["notes"] for trial in client.get("/v1/studies/s/trials").json()["items"]] == wanted
         one = client.get("/v1/studies/s/trials/1").json()
@@ -144,5 +147,5 @@ def test_a_report_says_it_in_every_format(study: Study, database: Database, tmp_
 def test_the_test_sentences_figures_and_all_that_made_them_are_in_the_csv(study: Study) -> None:
     runs = confirmed(study.database, study, Path(study.store.address).parent)
     fill(runs, metrics(99.0, test=metrics(103.0, split="test")))
-    (row,) = csv.DictReader(io.StringIO(report.export(runs, "csv")))
+    (row,) = csv.DictReader(io.StringIO(render.export(runs, "csv")))
     assert (row["nll"], row["test.nll"], row["test.estimator.split"]) == ("99.0", "103.0", "test")

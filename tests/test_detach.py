@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from stub_study import make
 
-from tuner import inventory
-from tuner.cli import app
-from tuner.database import Database
+from tuner.commands.app import app
 from tuner.errors import Missing
+from tuner.storage.database import Database
+from tuner.studies import queries
 
 QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "max_epochs=1")
 DEADLINE = 240.0
@@ -43,7 +43,7 @@ def test_several_techniques_are_detached_into_one_process_that_trains_them_in_tu
     await_end(int(told[1]))
     log = (tmp_path / told[2]).read_text()
     database = Database(f"sqlite:///{tmp_path}/tuner.db")
-    (first,), (second,) = (study.trials() for study in inventory.all_studies(database))
+    (first,), (second,) = (study.trials() for study in queries.all_studies(database))
     database.close()
     assert (first.state, second.state) == ("complete", "complete"), log
     steps = ["study mdr-grammar-tiny: 0 of 1", "trial 0: NLL", "study sfb-grammar-tiny: 0 of 1", "trial 0: NLL"]
@@ -57,8 +57,8 @@ def test_several_studies_are_resumed_at_once(tmp_path: Path, capsys: pytest.Capt
     place = ("--workers", "0", "--database", database.secret_url)
     with pytest.raises(Missing, match="study 'nix' is not in"):
         app(["resume", "a", "nix", *place], standalone_mode=False)
-    assert [study.state for study in inventory.all_studies(database)] == ["stopped", "stopped"]
+    assert [study.state for study in queries.all_studies(database)] == ["stopped", "stopped"]
     app(["resume", "a", "b", "a", *place], standalone_mode=False)
-    assert [study.state for study in inventory.all_studies(database)] == ["active", "active"]
+    assert [study.state for study in queries.all_studies(database)] == ["active", "active"]
     assert capsys.readouterr().err.count("is active and waits for workers") == 2
     database.close()

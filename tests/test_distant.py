@@ -23,16 +23,19 @@ from test_worker import (  # noqa: F401 - the contract: whatever is not about fi
 )
 
 from api.process import bound
-from tuner import attempts, distant, inventory, remote
-from tuner.attempts import Attempts, Claim
 from tuner.client import Client
-from tuner.database import Database
-from tuner.distant import DistantWorker
 from tuner.errors import Fault, Interrupted
-from tuner.specification import Rules
-from tuner.studies import Study
-from tuner.tables import StudyRow
-from tuner.worker import Listen, Slot, Worker
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow
+from tuner.studies import queries
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.spec import Rules
+from tuner.studies.study import Study
+from tuner.trainer import Slot
+from tuner.workers import distant, leases, remote
+from tuner.workers.distant import DistantWorker
+from tuner.workers.leases import Attempts, Claim
+from tuner.workers.worker import Listen, Worker
 
 pytestmark = pytest.mark.usefixtures("stub")
 Run = Callable[..., None]
@@ -48,7 +51,7 @@ def address(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with one_at_a_time:  # as each of the real one's processes
             return work(*args)
 
-    monkeypatch.setattr(app.state.service.workshop, "do", do)
+    monkeypatch.setattr(app.state.service.processes, "do", do)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
@@ -81,7 +84,7 @@ def test_a_trial_says_the_same_as_a_local_workers(database: Database, make: Make
         for key in ("number", "state", "params", "value", "metrics", "cost", "reason", "message", "source"):
             assert getattr(mine, key) == getattr(other, key), key
         assert local.epoch_page(mine.number, 9) == far.epoch_page(mine.number, 9)
-    assert [t.state.name for t in far.optuna().trials] == ["COMPLETE"] * 2
+    assert [t.state.name for t in as_optuna(far).trials] == ["COMPLETE"] * 2
 
 
 @pytest.mark.parametrize("reason", ["nan", "crash", "null", "garbage", "half"])
@@ -114,7 +117,7 @@ def test_who_is_interrupted_hands_its_trial_back(
         (1, "interrupted", "http"),
         (1, "finished", "http"),
     ]
-    assert {w["name"]: w["state"] for w in inventory.workers(database)} == {"w": "gone"}
+    assert {w["name"]: w["state"] for w in queries.workers(database)} == {"w": "gone"}
 
 
 @pytest.mark.parametrize("way", ["stop", "deadline"])
@@ -143,7 +146,7 @@ def test_a_stopped_study_is_handed_back(
 
 @SQLITE
 def test_a_lease_is_kept_while_the_trainer_says_nothing(make: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "LEASE_SECONDS", 4.0)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 4.0)
     behave(monkeypatch, t0="sleep 6")
     study = make(1)
     thread = threading.Thread(target=run, args=(study,))
@@ -220,10 +223,10 @@ def test_all_studies_are_served_until_nothing_is_left(
 def test_the_command_joins_a_server(
     database: Database, make: Make, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuner import online
+    from tuner.commands import online
 
     monkeypatch.setenv("TUNER_API", address)
     study = make(2)
     online.app(["worker", "--exit-when-idle", "--runs", str(tmp_path / "runs"), "--name", "far"], standalone_mode=False)
     assert states(study) == ["complete"] * 2
-    assert [w["name"] for w in inventory.workers(database)] == ["far"]
+    assert [w["name"] for w in queries.workers(database)] == ["far"]

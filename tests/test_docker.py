@@ -23,8 +23,8 @@ from api_server import free_port
 from packaging.version import Version
 
 from benchmarks.postgres import Postgres
-from tuner.database import Database
-from tuner.inventory import workers
+from tuner.storage.database import Database
+from tuner.studies.queries import workers
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

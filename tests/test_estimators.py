@@ -14,13 +14,18 @@ from test_confirmation import fill, metrics
 from trainers import runs
 from trainers.options import PRESETS
 from trainers.runs import Spec
-from tuner import estimators, layouts, paper, report, studies
+from tuner import estimators
 from tuner import metrics as known
-from tuner.cli import app
-from tuner.database import Database
+from tuner.analysis import layouts
+from tuner.analysis import report as paper
+from tuner.analysis.pareto import Columns, compare
+from tuner.commands import render
+from tuner.commands.app import app
 from tuner.estimators import cutting
-from tuner.pareto import Columns, compare
-from tuner.specification import completed
+from tuner.storage.database import Database
+from tuner.studies import creation
+from tuner.studies import study as studies
+from tuner.studies.spec import completed
 
 Q = {"proposal": "q", "samples": 1000, "sentences": 40, "of": 40, "seed": 0, "split": "valid"}
 TEMPERED = {**Q, "proposal": "tempered q", "samples": 16, "seed": 9, "temper": 0.15, "levels": {"16": 40}}
@@ -68,7 +73,7 @@ def test_there_is_no_front_over_different_estimators(client: TestClient) -> None
 
 
 def test_there_is_no_front_over_different_texts(client: TestClient, database: Database, tmp_path: Path) -> None:
-    other = studies.go_on(database, "other", request_(1), {**CORPUS, "vocabulary": 6}, tmp_path / "runs")
+    other = creation.go_on(database, "other", request_(1), {**CORPUS, "vocabulary": 6}, tmp_path / "runs")
     fill(other, metrics(50.0, 9.0, estimator=Q))
     for axes, made in (("", "S = 1000 from q, 40 valid sentences of "), ("&x=rate&y=distortion", "")):
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
@@ -79,7 +84,7 @@ def test_there_is_no_front_over_different_texts(client: TestClient, database: Da
 def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others(
     client: TestClient, database: Database, tmp_path: Path
 ) -> None:
-    other = studies.go_on(database, "other", request_(1), {**CORPUS, "batching": "length"}, tmp_path / "runs")
+    other = creation.go_on(database, "other", request_(1), {**CORPUS, "batching": "length"}, tmp_path / "runs")
     fill(other, metrics(50.0, 9.0, estimator=Q))
     both = client.get("/v1/pareto?study=a&study=other").json()
     assert both["front"] == []
@@ -100,7 +105,7 @@ def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others
 def test_one_text_cut_and_not_cut_or_split_otherwise_shares_neither_letter_nor_front(
     client: TestClient, database: Database, tmp_path: Path, changes: dict[str, Any], fixed: dict[str, Any], said: str
 ) -> None:
-    other = studies.go_on(database, "other", request_(1, fixed=fixed), {**CORPUS, **changes}, tmp_path / "runs")
+    other = creation.go_on(database, "other", request_(1, fixed=fixed), {**CORPUS, **changes}, tmp_path / "runs")
     fill(other, metrics(50.0, 9.0, estimator=Q))
     for axes in ("", "&x=rate&y=distortion"):
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
@@ -188,7 +193,7 @@ def test_the_best_trial_is_not_compared_with_the_published_values_by_another_est
     study.specification["first_default"] = True
     fill(study, metrics(90.0, estimator={**TEMPERED, "levels": {"4096": 24}}), metrics(80.0, estimator=TEMPERED))
     gained = "by another estimator than the best's: the two are not to be compared"
-    assert report.gain(study) == f"trial 0 has the sampler values: NLL 90.00, {gained}"
+    assert render.gain(study) == f"trial 0 has the sampler values: NLL 90.00, {gained}"
 
 
 def test_rates_and_summaries_name_what_made_them(client: TestClient) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.postgres import Postgres
 from benchmarks.service import APART, Faults, run
-from tuner import attempts as attempts_module
-from tuner.attempts import Attempts
-from tuner.database import Database
+from tuner.storage.database import Database
+from tuner.workers import leases as attempts_module
+from tuner.workers.leases import Attempts
 
 EXACT = {"gaps": False, "lost": 0, "done_twice": 0, "differs_from_optunas_record": False, "workers_gone": 0}
 

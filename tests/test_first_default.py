@@ -16,14 +16,18 @@ from sqlalchemy import update
 from stub_study import CORPUS, SQLITE, STUB, Make, expire, run
 from test_samplers import QUICK
 
-from tuner import report, samplers, space, studies, trainer, warmstart
-from tuner.attempts import Attempts
-from tuner.cli import app
-from tuner.database import Database
+from tuner import samplers, space, trainer
+from tuner.commands import render
+from tuner.commands.app import app
 from tuner.errors import Usage
 from tuner.samplers import START
-from tuner.studies import Study
-from tuner.tables import StudyRow, TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow, TrialRow
+from tuner.studies import study as studies
+from tuner.studies import warmstart
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.study import Study
+from tuner.workers.leases import Attempts
 
 PUBLISHED = {"r": 6.467, "alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
 
@@ -103,7 +107,7 @@ def test_our_samplers_begin_with_all_their_sobol_points_after_it(make: Make, nam
             assert Attempts(study, f"w{worker}").claim() is not None
     tried = study.trials()
     assert [t.params for t in tried[: START + 1]] == [PUBLISHED, *start]
-    notes = [t.system_attrs.get("gp:diagnostics") for t in study.optuna().trials]
+    notes = [t.system_attrs.get("gp:diagnostics") for t in as_optuna(study).trials]
     assert notes[: START + 1] == [None] * (START + 1)  # of the values that were given it makes no proposal
     if claims_at_once == 1:
         assert notes[-1] is not None
@@ -124,7 +128,7 @@ def test_the_starts_of_optunas_samplers_lose_no_point(make: Make) -> None:
         assert with_[1:] == without[1:]
     first = make(4, "genetic", sampler="nsga2", sampler_options={"population_size": 3}, first_default=True)
     drive(first)  # a trial without a generation would have no descendants
-    assert [t.system_attrs["NSGAIISampler:generation"] for t in first.optuna().trials] == [0, 0, 0, 1]
+    assert [t.system_attrs["NSGAIISampler:generation"] for t in as_optuna(first).trials] == [0, 0, 0, 1]
     grid = drive(make(5, "grid", sampler="grid", space=space.load("iwae"), first_default=True))
     assert grid[0]["k"] == 10  # one of its five points
     assert {params["k"] for params in grid} == {2, 4, 10, 22, 50}
@@ -147,7 +151,7 @@ def test_with_a_warm_start_it_stays_trial_0(database: Database, make: Make) -> N
     taken = warmstart.observations(database, "before", distributions)
     warm = make(3, "warm", sampler="gp-map", first_default=True, warm_start=taken)
     assert drive(warm)[0] == PUBLISHED
-    seen = [t.system_attrs.get("gp:diagnostics", {}).get("observations") for t in warm.optuna().trials]
+    seen = [t.system_attrs.get("gp:diagnostics", {}).get("observations") for t in as_optuna(warm).trials]
     assert seen == [None, 7, 8]
 
 
@@ -253,7 +257,7 @@ def test_a_summary_says_what_was_gained(
         assert Attempts(study, f"w{number}").claim() is not None
     for number, facts in enumerate(ends):
         ended(database, number, **facts)
-    found = report.gain(study)
+    found = render.gain(study)
     if said is None:
         assert found is None
     else:
@@ -272,7 +276,7 @@ def test_the_front_of_two_objectives_has_it_or_not(database: Database, make: Mak
         database.run(
             lambda s, n=number, v=values: s.execute(update(TrialRow).where(TrialRow.number == n).values(values=v))
         )
-    assert report.gain(study) == "trial 0 has the published values: NLL 15.00, R 1; it is not on the front"
+    assert render.gain(study) == "trial 0 has the published values: NLL 15.00, R 1; it is not on the front"
 
 
 @pytest.mark.usefixtures("stub")
@@ -280,12 +284,12 @@ def test_the_front_of_two_objectives_has_it_or_not(database: Database, make: Mak
 def test_tables_and_files_show_it(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     study = make(2, first_default=True)
     run(study)
-    report.summary(study)
+    render.summary(study)
     shown = capsys.readouterr().out
     (marked,) = [line for line in shown.splitlines() if line.rstrip().endswith("published values; collapsed")]
     assert marked.split()[0] == "0"
     assert "\ntrial 0 has the published values: NLL 10.22; it is the best\n" in shown
-    rows = list(csv.DictReader(io.StringIO(report.export(study, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render.export(study, "csv"))))
     assert [row["source"] for row in rows] == ["published", "sampler"]
 
 

@@ -16,10 +16,9 @@ from shell import DEADLINE, descendants
 from stub_study import SQLITE, STUB, Make, attempts_of, behave, run, starts, states
 
 from tuner import trainer
-from tuner.database import Database
 from tuner.forkserver import Forked, ForkServer
-from tuner.trainer import Trainer, fork_server
-from tuner.worker import Slot
+from tuner.storage.database import Database
+from tuner.trainer import Slot, Trainer, fork_server
 
 PROGRAM = """
 import os, resource, signal, sys

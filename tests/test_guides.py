@@ -23,9 +23,10 @@ from stub_study import STUB
 from test_readme import check_command
 
 from benchmarks.postgres import Postgres
-from tuner import studies, trainer
-from tuner.cli import app
-from tuner.database import Database
+from tuner import trainer
+from tuner.commands.app import app
+from tuner.storage.database import Database
+from tuner.studies import study as studies
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

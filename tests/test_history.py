@@ -3,10 +3,11 @@
 import pytest
 from stub_study import SQLITE, Make, behave, run, states
 
-from tuner import attempts as attempts_module
-from tuner import studies
-from tuner.database import Database
 from tuner.errors import Usage
+from tuner.storage.database import Database
+from tuner.studies import study as studies
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.workers import leases as attempts_module
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -21,7 +22,7 @@ def test_optunas_record_catches_up_after_a_crash(make: Make, monkeypatch: pytest
     import optuna
 
     assert optuna.load_study(study_name="s", storage=study.database.storage).trials == []
-    found = study.optuna().trials
+    found = as_optuna(study).trials
     assert [(t.number, t.value, t.params) for t in found] == [(t.number, t.value, t.params) for t in study.trials()]
     assert [t.user_attrs["metrics"] for t in found] == [t.metrics for t in study.trials()]
 
@@ -35,7 +36,7 @@ def test_a_record_that_has_gone_astray_is_made_anew(make: Make) -> None:
         study_name="s", storage=study.database.storage
     ).ask()  # as a commit whose word was lost would leave
     run(make(4))
-    found = study.optuna().trials
+    found = as_optuna(study).trials
     assert [(t.number, t.state.name, t.params) for t in found] == [
         (t.number, "COMPLETE", t.params) for t in study.trials()
     ]

@@ -16,12 +16,15 @@ from test_confirmation import fill, metrics
 
 from trainers import runs
 from trainers.runs import Spec
-from tuner import paper, report, space, studies, trainer
-from tuner.cli import app
-from tuner.database import Database
-from tuner.pareto import Columns, compare
-from tuner.specification import completed, fixed_of, usual_of
-from tuner.studies import open_study
+from tuner import space, trainer
+from tuner.analysis import report as paper
+from tuner.analysis.pareto import Columns, compare
+from tuner.commands import render
+from tuner.commands.app import app
+from tuner.storage.database import Database
+from tuner.studies import study as studies
+from tuner.studies.spec import completed, fixed_of, usual_of
+from tuner.studies.study import open_study
 
 PLANNED = {"r": 5.0, "u_0": 1.01, "rho": 0.125}
 """of mdr in a short plan, whose step is not the published one"""
@@ -60,9 +63,9 @@ def test_what_is_set_by_hand_is_told_wherever_a_trial_is(
     (trial,) = json.loads(capsys.readouterr().out)
     assert (trial["params"], trial["fixed"], trial["hyperparameters"]) == ({}, {"r": 5.0}, {"r": 5.0})
     study = open_study(database, "fb-grammar-tiny")
-    (row,) = csv.DictReader(io.StringIO(report.export(study, "csv")))
+    (row,) = csv.DictReader(io.StringIO(render.export(study, "csv")))
     assert (row["params.r"], "params.max_epochs" in row) == ("5.0", False)  # which is an option
-    heads = [str(column.header) for column in report.trial_table(study.trials(), ()).columns]
+    heads = [str(column.header) for column in render.trial_table(study.trials(), ()).columns]
     assert "r" in heads
     assert paper.rows(database, [], "valid")[0].label == "fb (r 5)"
     (own,) = compare([Columns(study).follow()], "rate", "nll", "valid")["studies"]

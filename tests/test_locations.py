@@ -11,14 +11,15 @@ from typer.testing import CliRunner
 
 from trainers import checkpoint
 from trainers.errors import BadInput
-from tuner import bundle, locations
-from tuner.artifacts import MANIFEST, Store
-from tuner.cli import app
-from tuner.database import Database
+from tuner.commands.app import app
 from tuner.errors import Fault, Usage
-from tuner.runs import run_folder
-from tuner.studies import Study, open_study
-from tuner.tables import StudyRow
+from tuner.storage import locations
+from tuner.storage.artifacts import MANIFEST, Store
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow
+from tuner.studies import bundle
+from tuner.studies.files import run_folder
+from tuner.studies.study import Study, open_study
 
 pytestmark = pytest.mark.usefixtures("stub")
 

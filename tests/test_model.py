@@ -18,7 +18,7 @@ from trainers.models import SenVAE
 from trainers.options import EvaluationOptions
 from trainers.runs import Spec, open_run, train
 from tuner.errors import Fault, Usage
-from tuner.model import Model
+from tuner.run import Model
 
 QUICK = {"corpus_size": 300, "max_epochs": 2, "nll_samples": 3, "nll_sentences": 30, "d_h": 12, "d_e": 12, "gallery": 0}
 ROOT = Path(__file__).parent.parent

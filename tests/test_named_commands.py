@@ -13,8 +13,8 @@ from test_readme import check_command
 
 from api.app import create_app
 from api.settings import Settings
-from tuner import online
-from tuner.cli import app
+from tuner.commands import online
+from tuner.commands.app import app
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [file for room in ("tuner", "api", "trainers", "benchmarks") for file in sorted((ROOT / room).rglob("*.py"))]

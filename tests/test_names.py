@@ -8,14 +8,16 @@ from api_server import application
 from fastapi.testclient import TestClient
 from stub_study import Make
 
-from tuner import confirmation, inventory, keys, names
-from tuner.artifacts import Store
-from tuner.cli import app
-from tuner.database import Database
+from tuner import names
+from tuner.commands.app import app
 from tuner.errors import Missing, Usage
-from tuner.launch import Proposal, prepare
 from tuner.space import load
-from tuner.studies import open_study
+from tuner.storage import keys
+from tuner.storage.artifacts import Store
+from tuner.storage.database import Database
+from tuner.studies import confirmation, queries
+from tuner.studies.launch import Proposal, prepare
+from tuner.studies.study import open_study
 
 GOOD = ("a", "A-1_2.x", "é" * 50, "名" * 33, "x" * 100, "_")
 LONG = ("é" * 51, "名" * 34, "x" * 101)
@@ -47,7 +49,7 @@ def test_a_command_and_a_request_refuse_them_before_anything_is_made(
         )
     with pytest.raises(Usage, match="is not allowed: a name has"):
         prepare(Proposal(load("sfb"), 1, name), lambda: database)
-    assert inventory.all_studies(database) == []
+    assert queries.all_studies(database) == []
     assert not (tmp_path / "runs").exists()
 
 
@@ -76,7 +78,7 @@ def test_delete_takes_what_is_gone_for_gone(make: Make) -> None:
     Path(study.store.address).rmdir()
     study.delete()
     same.delete()  # another was quicker
-    assert inventory.all_studies(study.database) == []
+    assert queries.all_studies(study.database) == []
     with pytest.raises(Missing):
         open_study(study.database, study.name)
 

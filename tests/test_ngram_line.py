@@ -20,10 +20,14 @@ from trainers.evaluation import subset
 from trainers.ngram import NGrams
 from trainers.options import CorpusOptions
 from trainers.runs import Spec
-from tuner import bundle, layouts, paper, report, studies, trainer
-from tuner.database import Database
+from tuner import trainer
+from tuner.analysis import layouts
+from tuner.analysis import report as paper
+from tuner.commands import render
 from tuner.ngram import Line
-from tuner.studies import Study
+from tuner.storage.database import Database
+from tuner.studies import bundle, creation
+from tuner.studies.study import Study
 
 FIGURES = {"nll": 100.0, "ppl": 150.0, "sentences": 40, "of": 40}
 KEPT: dict[str, Any] = {"order": 3, "counted": 10, "train": 10, "valid": FIGURES, "test": {**FIGURES, "nll": 90.0}}
@@ -39,7 +43,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def study(database: Database, tmp_path: Path) -> Study:
-    return studies.go_on(database, "s", request_(2), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
+    return creation.go_on(database, "s", request_(2), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("sentences", [0, 30])
@@ -72,27 +76,27 @@ def test_a_summary_says_how_far_the_best_trial_is_from_it(
     cost = {"seconds": {"training": 1.0}, "tokens_per_second": 1.0}
     best = replace(study.trial(0), cost=cost)
     study.best = lambda: best  # type: ignore[method-assign]
-    report.summary(study)
+    render.summary(study)
     assert said in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_nothing_is_compared_that_cannot_be() -> None:
-    assert report.against_ngram(None, metrics(1.0), "nll") is None
-    assert report.against_ngram(KEPT, None, "nll") == SAID
-    assert report.against_ngram(KEPT, metrics(300.0), "melbo") == SAID
+    assert render.against_ngram(None, metrics(1.0), "nll") is None
+    assert render.against_ngram(KEPT, None, "nll") == SAID
+    assert render.against_ngram(KEPT, metrics(300.0), "melbo") == SAID
     others = {**metrics(1.0)["estimator"], "sentences": 39}
-    assert report.against_ngram(KEPT, metrics(1.0, estimator=others), "nll") == SAID
+    assert render.against_ngram(KEPT, metrics(1.0, estimator=others), "nll") == SAID
     unsure = {**metrics(1.0)["estimator"], "resolved": False}
     assert "worse, if its estimate can be believed: it" in str(
-        report.against_ngram(KEPT, metrics(101.0, estimator=unsure), "nll")
+        render.against_ngram(KEPT, metrics(101.0, estimator=unsure), "nll")
     )
-    assert "Kneser–Ney, from 10 of 1,000 training" in str(report.against_ngram({**KEPT, "train": 1000}, None, "nll"))
+    assert "Kneser–Ney, from 10 of 1,000 training" in str(render.against_ngram({**KEPT, "train": 1000}, None, "nll"))
 
 
 def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Database, tmp_path: Path) -> None:
     old = make(database, tmp_path)
     assert (old.specification["ngram"], old.plain()["ngram"]) == (None, None)
-    again = studies.go_on(database, "s", request_(5), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
+    again = creation.go_on(database, "s", request_(5), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
     assert (again.budget, again.specification["ngram"]) == (5, None)
     fill(old, metrics(100.0))
     (row,) = paper.rows(database, [], "valid")
@@ -101,7 +105,7 @@ def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Data
 
 
 def test_a_table_says_under_it_which_rows_are_worse(study: Study, database: Database, tmp_path: Path) -> None:
-    better = studies.go_on(database, "t", request_(1), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
+    better = creation.go_on(database, "t", request_(1), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
     fill(study, metrics(101.0, nll_tempered=100.5))
     fill(better, metrics(101.0, nll_tempered=99.5), r=7.0)  # by the better of its estimates
     found = paper.rows(database, [], "valid")

@@ -13,14 +13,15 @@ from typer.testing import CliRunner
 from trainers.errors import BadInput
 from trainers.latent_space import LatentOptions
 from trainers.options import LARGEST, LARGEST_WHOLE, Options
-from tuner import numbers, online, space
-from tuner.cli import app
-from tuner.console import seconds
-from tuner.database import Database
+from tuner import numbers, space
+from tuner.commands import online
+from tuner.commands.app import app
+from tuner.commands.options import seconds
 from tuner.errors import Usage
 from tuner.numbers import ANY, INDEX, WHOLE, Numbers
 from tuner.processors import THREADS, threads
-from tuner.sweep import parse
+from tuner.storage.database import Database
+from tuner.studies.sweep import parse
 
 HUGE = "9" * 400
 BEYOND = ("nan", "inf", "-inf", "1e400", "1e301", HUGE, "9" * 5000, str(2**53 + 1), "-" + HUGE)

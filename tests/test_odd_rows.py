@@ -11,9 +11,10 @@ from shell import run as command
 from sqlalchemy import text
 from stub_study import Make, run
 
-from tuner import inventory, studies
-from tuner.database import Database
 from tuner.errors import Unreadable
+from tuner.storage.database import Database
+from tuner.studies import queries
+from tuner.studies import study as studies
 
 pytestmark = pytest.mark.usefixtures("stub")
 SPECIFICATION: dict[str, Any] = {
@@ -68,15 +69,15 @@ def test_the_lists_and_the_others_stay(
     for name in ("first", "bad", "last"):
         run(make(1, name))
     spoil(database, table, change)
-    assert {"first", "last"} <= {found["study"] for found in inventory.overview(database)}
-    json.dumps(inventory.overview(database), allow_nan=False)
+    assert {"first", "last"} <= {found["study"] for found in queries.overview(database)}
+    json.dumps(queries.overview(database), allow_nan=False)
     with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
         answer = client.get("/v1/studies?limit=2")
         assert answer.status_code == 200
         assert [each["name"] for each in answer.json()["items"]][:1] == ["last"]
         assert client.get("/v1/studies/first").status_code == 200
     studies.open_to_delete(database, "bad").delete()
-    assert [study.name for study in inventory.all_studies(database)] == ["first", "last"]
+    assert [study.name for study in queries.all_studies(database)] == ["first", "last"]
 
 
 @pytest.mark.parametrize("change", [ROWS["rules"], ROWS["no specification"], ROWS["a time"], ROWS["a state"]])
@@ -84,13 +85,13 @@ def test_of_either_database(change: str, make: Make, database: Database) -> None
     for name in ("first", "bad", "last"):
         make(1, name)
     spoil(database, "tuner_studies", change)
-    assert [study.name for study in inventory.all_studies(database)] == ["first", "last"]
-    assert sorted(study.name for study in inventory.page(database, 2)) == ["first", "last"]
+    assert [study.name for study in queries.all_studies(database)] == ["first", "last"]
+    assert sorted(study.name for study in queries.page(database, 2)) == ["first", "last"]
     with pytest.raises(
         Unreadable, match=r"study 'bad' is none that this program has written .* `tuner delete bad` removes it"
     ):
         studies.open_study(database, "bad")
-    assert [found["study"] for found in inventory.overview(database) if found["state"] == "unreadable"] == ["bad"]
+    assert [found["study"] for found in queries.overview(database) if found["state"] == "unreadable"] == ["bad"]
 
 
 def test_the_commands_say_it_and_delete_it(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi import checks
 
 from benchmarks.large import fill
-from tuner.attempts import Attempts
-from tuner.database import Database
-from tuner.studies import open_study
+from tuner.storage.database import Database
+from tuner.studies.study import open_study
+from tuner.workers.leases import Attempts
 
 EXAMPLES = 15
 """of each operation"""

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import insert
 from stub_study import make
 
-from tuner import pareto
-from tuner.database import Database
-from tuner.metrics import AXES, METRICS, Goal
-from tuner.pareto import Columns
-from tuner.studies import Study
-from tuner.tables import TrialRow, revise
+from tuner.analysis import pareto
+from tuner.analysis.pareto import Columns
+from tuner.metrics import AXES, METRICS, Goal, front
+from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow, revise
+from tuner.studies.study import Study
 
 GOALS: tuple[Goal, ...] = ("min", "max")
 
@@ -40,16 +40,16 @@ def test_the_front_is_what_the_definition_says_for_thousands_of_random_studies()
         figures = [float(draw.randrange(few)) for _ in range(draw.randrange(25))]
         others = [draw.choice([float(draw.randrange(few)), math.nan, math.inf][: draw.choice([1, 3])]) for _ in figures]
         x_goal, y_goal = draw.choice(GOALS), draw.choice(GOALS)
-        found = pareto.front(figures, others, x_goal, y_goal)
+        found = front(figures, others, x_goal, y_goal)
         assert set(found) == naive(figures, others, x_goal, y_goal)
         assert len(set(found)) == len(found)
         assert [figures[i] for i in found] == sorted(figures[i] for i in found)
 
 
 def test_no_trial_and_a_single_one() -> None:
-    assert pareto.front([], [], "min", "max") == []
-    assert pareto.front([1.0], [2.0], "min", "max") == [0]
-    assert pareto.front([math.nan], [2.0], "min", "max") == []
+    assert front([], [], "min", "max") == []
+    assert front([1.0], [2.0], "min", "max") == [0]
+    assert front([math.nan], [2.0], "min", "max") == []
 
 
 def add(study: Study, first: int, states: list[str], draw: random.Random, test: bool = False) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ from stub_study import CORPUS, STUB
 from api.__main__ import companions
 from api.process import settings_of
 from tuner import processors, trainer
-from tuner.cli import app
-from tuner.engines import cluster, local
+from tuner.commands.app import app
 from tuner.errors import Usage
-from tuner.worker import Slot
+from tuner.trainer import Slot
+from tuner.workers import local, ray
 
 V1 = "4:cpu,cpuacct:{}\n7:memory:{}\n"
 
@@ -134,8 +134,8 @@ def test_the_servers_worker_and_rays_tasks_are_told(monkeypatch: pytest.MonkeyPa
     def run(database: Any, name: Any, places: list[Slot], *_: Any) -> None:
         slots.extend(places)
 
-    monkeypatch.setattr(cluster, "Database", lambda *_, **__: None)
-    monkeypatch.setattr(cluster, "open_study", lambda *_: None)
+    monkeypatch.setattr(ray, "Database", lambda *_, **__: None)
+    monkeypatch.setattr(ray, "open_study", lambda *_: None)
     monkeypatch.setattr(local, "run", run)
-    cluster._task("sqlite:///t.db", "s", "runs", 0, 3)
+    ray._task("sqlite:///t.db", "s", "runs", 0, 3)
     assert [slot.threads for slot in slots] == [3]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from stub_study import SQLITE, make
 
-from tuner.database import Database
-from tuner.progress import Progress
+from tuner.commands.progress import Progress
+from tuner.storage.database import Database
 
 
 def end(progress: Progress, trial: int, nll: float, rate: float) -> None:

@@ -9,10 +9,10 @@ from stub_study import SQLITE, Make
 from test_samplers import QUICK
 
 from tuner import space
-from tuner.attempts import Attempts, Claim
-from tuner.history import History
 from tuner.space import Space
-from tuner.studies import Study
+from tuner.studies.optuna_bridge import History, as_optuna
+from tuner.studies.study import Study
+from tuner.workers.leases import Attempts, Claim
 
 pytestmark = [pytest.mark.usefixtures("stub"), SQLITE]
 MODELS = ("gp-mcmc", "gp-map", "gp", "tpe", "random", "qmc", "nsga2", "cmaes")
@@ -68,7 +68,7 @@ def test_a_diverged_trial_is_told_as_the_worst_value_seen(make: Make) -> None:
     end(attempts, fourth, math.nan)  # type: ignore[arg-type]
     assert heard() == [("COMPLETE", [v]) for v in (3.0, 7.0, 7.0, 7.0)] + [("RUNNING", None)]
     assert [t.state for t in study.trials()] == ["complete", "failed", "complete", "failed", "running"]
-    assert [t.state.name for t in study.optuna().trials][1] == "FAIL"  # the record has what happened
+    assert [t.state.name for t in as_optuna(study).trials][1] == "FAIL"  # the record has what happened
 
 
 def test_of_two_objectives_a_diverged_trial_has_the_worst_of_each(make: Make) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tuner.errors import Usage
-from tuner.pruners import PRUNERS, Curve, check
+from tuner.studies.pruners import PRUNERS, Curve, check
 
 
 def curve(number: int, *values: float, complete: bool = True, rates: tuple[float, ...] = ()) -> Curve:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner import layouts, paper, published
+from tuner.analysis import layouts, published, report
 from tuner.metrics import FIGURES
 from tuner.space import techniques
 
@@ -84,12 +84,12 @@ def test_every_table_is_there_with_its_text_split_and_names() -> None:
 
 @pytest.mark.parametrize("technique", techniques())
 def test_every_technique_is_printed_somewhere_or_it_is_said_why_not(technique: str) -> None:
-    rows = paper.published([technique], "valid") + paper.published([technique], "test")
+    rows = report.published([technique], "valid") + report.published([technique], "test")
     assert bool(rows) != (technique in published.unprinted())
 
 
 def test_a_technique_that_no_paper_prints_is_named_with_the_reason() -> None:
-    assert paper.unpublished(["sfb", "lagvae", "ae"], "valid") == [
+    assert report.unpublished(["sfb", "lagvae", "ae"], "valid") == [
         "no paper here prints valid figures of lagvae: Pelsmaeker & Aziz 2019 compare LagVAE with MDR in words and train none",
         "no paper here prints valid figures of ae",
     ]
@@ -118,7 +118,7 @@ def test_a_bound_is_the_sum_of_its_parts() -> None:
 
 
 def test_hyperparameters_are_those_printed() -> None:
-    (sfb,) = paper.published(["sfb"], "valid")
+    (sfb,) = report.published(["sfb"], "valid")
     assert sfb.settings == {"r": 6.467, "alpha": 0.01, "epsilon": 1.0, "gamma": 1.05}
     assert sfb.figures["distortion"] == (112.0, 0.15)
     for table in published.tables().values():
@@ -128,27 +128,27 @@ def test_hyperparameters_are_those_printed() -> None:
 
 
 def test_a_figure_that_a_paper_prints_twice_or_quotes_is_shown_once() -> None:
-    rates = [row.settings["r"] for row in paper.published(["fb"], "test") if "Penn Treebank" in row.estimator]
+    rates = [row.settings["r"] for row in report.published(["fb"], "test") if "Penn Treebank" in row.estimator]
     assert rates == [9, 8, 7, 6, 5, 4, 3, 2]  # of table 10; tables 1 and 3 repeat some
-    (other,) = [row for row in paper.published(["fb-dim"], "test") if row.settings["r"] == 7]
+    (other,) = [row for row in report.published(["fb-dim"], "test") if row.settings["r"] == 7]
     assert "table 1;" in other.estimator
-    assert not [row for row in paper.published(["beta"], "test") if "Miladinović" in row.estimator]  # Higgins et al.'s
+    assert not [row for row in report.published(["beta"], "test") if "Miladinović" in row.estimator]  # Higgins et al.'s
 
 
 def test_the_kl_of_one_code_is_named_for_what_it_is() -> None:
-    for row in paper.published(["multi-sample-avg"], "test"):
+    for row in report.published(["multi-sample-avg"], "test"):
         assert row.notes == ("the KL of one code",)
         assert row.figures["paper_elbo"] is not None
         assert [row.figures[key] for key in ("nll", "rate", "neg_elbo")] == [None, None, None]
 
 
 def test_papers_rows_bring_the_columns_that_they_print() -> None:
-    head, *_ = layouts.table(paper.published(["mim"], "test")).splitlines()
+    head, *_ = layouts.table(report.published(["mim"], "test")).splitlines()
     assert head.split() == ["runs", "MELBO", "PPL", "by", "MELBO"]
 
 
 def test_columns_of_papers_are_plain_latex() -> None:
-    text = layouts.latex(paper.published(["vanilla"], "test"))
+    text = layouts.latex(report.published(["vanilla"], "test"))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert "$-$ELBO" in body
     assert body.isascii()

@@ -9,11 +9,11 @@ import pytest
 from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
-from tuner import figures, rates
-from tuner.cli import app
-from tuner.database import Database
+from tuner.analysis import figures, rates
+from tuner.analysis.pareto import Columns
+from tuner.commands.app import app
 from tuner.errors import Missing, Usage
-from tuner.pareto import Columns
+from tuner.storage.database import Database
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from trainers.options import GROUPS, rule
-from tuner import online
-from tuner.cli import app
+from tuner.commands import online
+from tuner.commands.app import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

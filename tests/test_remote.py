@@ -15,12 +15,12 @@ from sqlalchemy import update
 from stub_study import SQLITE, attempts_of, make
 
 from tuner import client as clients
-from tuner import remote
 from tuner.client import Client
-from tuner.database import Database
 from tuner.errors import Fault, Missing
-from tuner.specification import Rules
-from tuner.tables import TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
+from tuner.studies.spec import Rules
+from tuner.workers import remote
 
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
 PATH = "/v1/studies/s/trials"

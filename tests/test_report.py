@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import insert, update
 from stub_study import make
 
-from tuner import report, ties
-from tuner.artifacts import SENTENCES
-from tuner.cli import app
-from tuner.database import Database
-from tuner.studies import Study
-from tuner.tables import TrialRow
-from tuner.trials import Trial
+from tuner.analysis import ties
+from tuner.commands import render
+from tuner.commands.app import app
+from tuner.storage.artifacts import SENTENCES
+from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
+from tuner.studies.study import Study
+from tuner.studies.trials import Trial
 
 
 def trial(number: int, nll: float, error: float | None, bias: float | None = 0.0) -> Trial:
@@ -85,23 +86,23 @@ def test_averages_and_marks_are_of_all_trials_and_none_counts_twice(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = many(database, tmp_path)
-    report.summary(study)
+    render.summary(study)
     said = capsys.readouterr().out.replace("\n", " ")
     mean = sum(range(120)) / 120
-    parts = f"1 s of set-up, {report.duration(10 * mean)} of training, 2 s of evaluation"
+    parts = f"1 s of set-up, {render.duration(10 * mean)} of training, 2 s of evaluation"
     assert f"a trial took on average {parts}; training ran at {100 * mean:,.0f} tokens/s" in said
     assert "trial 1 may be as good" in said
-    assert f"trial 2 {report.COLLAPSED[:60]}" in said
-    assert f"trial 3 {report.NOTES['not resolved']}" in said
+    assert f"trial 2 {render.COLLAPSED[:60]}" in said
+    assert f"trial 3 {render.NOTES['not resolved']}" in said
     assert "… and 69 earlier trials" in said
     app(["trials", study.name, "--database", database.secret_url], standalone_mode=False)
     listed = capsys.readouterr().out.replace("\n", " ")
-    assert report.COLLAPSED[:60] in listed
+    assert render.COLLAPSED[:60] in listed
 
 
 def test_of_very_many_marked_trials_the_first_are_named() -> None:
-    assert report._listed([4]) == "trial 4"
-    assert report._listed(range(1, 1001)).endswith("19, 20, … (1,000 in all)")
+    assert render._listed([4]) == "trial 4"
+    assert render._listed(range(1, 1001)).endswith("19, 20, … (1,000 in all)")
 
 
 def test_what_a_workers_cost_leaves_out_is_in_no_average(
@@ -111,7 +112,7 @@ def test_what_a_workers_cost_leaves_out_is_in_no_average(
     told = {"epochs": 1, "seconds": {"training": 4.0}, "tokens_per_second": None}  # as a worker over the API may
     mine = (TrialRow.study == study.name, TrialRow.number == 0)
     database.run(lambda session: session.execute(update(TrialRow).where(*mine).values(cost=told)))
-    report.summary(study)
+    render.summary(study)
     said = capsys.readouterr().out
     assert (
         "a trial took on average 1 s of set-up, 7 s of training, 2 s of evaluation; training ran at 100 tokens/s"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from tuner.cli import app
+from tuner.analysis.reproduction import Record, compare
+from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
-from tuner.reproduction import Record, compare
 
 QUICK = ("corpus_size=100", "nll_samples=3", "nll_sentences=30", "d_h=8", "d_e=8", "max_epochs=1", "gallery=0")
 HERE = {"system": "Linux", "architecture": "x86_64", "processor": "p", "accelerator": "", "threads": 1, "torch": "2.11"}

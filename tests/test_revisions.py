@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import select
 from stub_study import attempts_of, expire, make
 
-from tuner import revisions
-from tuner.attempts import Attempts
-from tuner.database import Database
 from tuner.errors import Clash, Usage
-from tuner.history import History
-from tuner.tables import EpochRow, TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import EpochRow, TrialRow
+from tuner.studies import changes as revisions
+from tuner.studies.optuna_bridge import History, as_optuna
+from tuner.workers.leases import Attempts
 
 FIGURES = {"distortion": 1.0, "rate": 2.0, "neg_elbo": 3.0, "active_units": 4, "seconds": 0.1, "objective_beta": 0.5}
 
@@ -153,7 +153,7 @@ def test_an_enqueued_configuration_is_tried_next_and_grows_a_spent_budget(databa
     assert claim is not None
     assert (claim.number, claim.params) == (1, made.params)
     assert attempts.claim() is None
-    assert [t.number for t in study.optuna().trials] == [0, 1]
+    assert [t.number for t in as_optuna(study).trials] == [0, 1]
 
 
 def test_an_asker_gives_way_to_what_is_enqueued_meanwhile(

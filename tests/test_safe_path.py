@@ -13,8 +13,8 @@ from api_server import free_port
 from shell import DEADLINE, QUICK
 from test_detach import await_end
 
-from tuner.database import Database
-from tuner.studies import open_study
+from tuner.storage.database import Database
+from tuner.studies.study import open_study
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = (

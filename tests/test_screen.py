@@ -17,11 +17,12 @@ from shell import DEADLINE, command
 from stub_study import make, run
 from typer.testing import CliRunner
 
-from tuner import report, trainer
-from tuner.cli import app
-from tuner.database import Database
+from tuner import trainer
+from tuner.commands import render
+from tuner.commands.app import app
 from tuner.screen import cell, plain
-from tuner.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
+from tuner.storage.database import Database
+from tuner.storage.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 from tuner.trainer import LONGEST, Trainer, fork_server
 
 EVIL = "[/data] [bold]x[/] :smile: \x1b]0;owned\x07\x1b[31m\x9b2J\r\x08\x7f‮ \u2028[link=http://x]y\ud800"
@@ -42,12 +43,12 @@ def test_a_cell_is_no_formula(text: str) -> None:
 
 
 def test_a_table_takes_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    table: Table = report.table("[red]head[/red]", title="[b]:smile:[/]")
+    table: Table = render.table("[red]head[/red]", title="[b]:smile:[/]")
     table.add_row(EVIL)
-    page = report.console()
+    page = render.console()
     page.print(table)
     page.print("a [/data] b :smile:")
-    page.print(report.dropped_line([{"word": EVIL, "probability": 1.0}]))
+    page.print(render.dropped_line([{"word": EVIL, "probability": 1.0}]))
     said = capsys.readouterr().out
     assert not DRIVES.search(said)
     for text in ("[red]head[/red]", "[b]:smile:[/]", "[/data] [bold]x[/] :smile:", "a [/data] b :smile:"):

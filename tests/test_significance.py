@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from tuner.analysis.sentences import of_runs
+from tuner.analysis.significance import Run, Sentences, bootstrap, differences, disagreement
 from tuner.errors import Usage
-from tuner.sentences import of_runs
-from tuner.significance import Run, Sentences, bootstrap, differences, disagreement
 
 FACTS = {"proposal": "q", "samples": 1000, "sentences": 3, "of": 3, "seed": 0, "split": "test"}
 

@@ -11,13 +11,14 @@ from api_server import application, server
 from fastapi.testclient import TestClient
 from stub_study import SQLITE, Make, attempts_of, make
 
-from tuner import strikes
-from tuner.attempts import Attempts, Claim, LeaseLost
-from tuner.cli import app
-from tuner.curves import Curves
-from tuner.database import Database
+from tuner.commands.app import app
 from tuner.errors import Clash, Missing, Usage
-from tuner.studies import Study
+from tuner.storage.database import Database
+from tuner.studies import strikes
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.study import Study
+from tuner.workers.curves import Curves
+from tuner.workers.leases import Attempts, Claim, LeaseLost
 
 BECAUSE = "the corpus was cut off"
 
@@ -60,7 +61,7 @@ def test_a_struck_trial_counts_for_nothing_and_stays_in_the_record(make: Make) -
     seen = attempts._history.storage.get_all_trials(attempts._history.id)
     assert [t.state.name for t in seen] == ["COMPLETE", "FAIL", "COMPLETE", "RUNNING"]
     assert mine.number == 3
-    record = study.optuna().trials
+    record = as_optuna(study).trials
     assert [t.state.name for t in record[:3]] == ["COMPLETE", "FAIL", "COMPLETE"]
     assert record[1].user_attrs["reason"] == "struck"
     assert isinstance(record[1], optuna.trial.FrozenTrial)

@@ -9,16 +9,17 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from stub_study import CORPUS, SQLITE, Make, attempts_of, expire, request_, run, states
 
-from tuner import inventory, studies
-from tuner.attempts import Attempts
-from tuner.curves import Curves
-from tuner.database import Database
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
-from tuner.pruners import PRUNERS, Curve
-from tuner.studies import open_study
-from tuner.tables import EpochRow, StudyRow, TrialRow
-from tuner.trials import best_of
+from tuner.storage.database import Database
+from tuner.storage.tables import EpochRow, StudyRow, TrialRow
+from tuner.studies import creation, queries
+from tuner.studies import study as studies
+from tuner.studies.pruners import PRUNERS, Curve
+from tuner.studies.study import open_study
+from tuner.studies.trials import best_of
+from tuner.workers.curves import Curves
+from tuner.workers.leases import Attempts
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -63,7 +64,7 @@ def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(make: Make, sampler: str
 
 def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make) -> None:
     with pytest.raises(Fault, match="--runs /proc/no cannot be written"):
-        studies.go_on(database, "s", request_(), CORPUS, Path("/proc/no"))
+        creation.go_on(database, "s", request_(), CORPUS, Path("/proc/no"))
 
 
 def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Make) -> None:
@@ -106,7 +107,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
         make(9)
     study.delete()
     assert not Path(study.store.address).exists()
-    assert [s["study"] for s in inventory.overview(database)] == ["other"]
+    assert [s["study"] for s in queries.overview(database)] == ["other"]
     assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
     assert {a.study for a in attempts_of(database)} == {"other"}
     run(make(1))

@@ -15,16 +15,18 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import event, update
 from stub_study import SQLITE, Make, attempts_of, behave, deaf, starts, states
 
-from tuner import attempts, faults, places, watch, worker
-from tuner import database as database_module
-from tuner.artifacts import Store
-from tuner.attempts import Attempts
-from tuner.database import Database
 from tuner.errors import Fault
-from tuner.specification import Rules
-from tuner.studies import Study, open_study
-from tuner.tables import StudyRow, TrialRow
-from tuner.worker import Worker
+from tuner.storage import database as database_module
+from tuner.storage.artifacts import Store
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow, TrialRow
+from tuner.studies import faults
+from tuner.studies.spec import Rules
+from tuner.studies.study import Study, open_study
+from tuner.workers import leases as attempts
+from tuner.workers import places, watch, worker
+from tuner.workers.leases import Attempts
+from tuner.workers.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("stub", "quick")
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from stub_study import CORPUS, STUB, behave
 
-from tuner import inventory, space, sweep, trainer
-from tuner.cli import app
-from tuner.database import Database
+from tuner import space, trainer
+from tuner.commands.app import app
 from tuner.errors import Fault, Usage
-from tuner.launch import Proposal
+from tuner.storage.database import Database
+from tuner.studies import queries, sweep
+from tuner.studies.launch import Proposal
 
 Command = Callable[..., Any]
 
@@ -119,14 +120,14 @@ def test_several_winners_are_confirmed_in_one_go_or_none_is(tuner: Command, tmp_
     with pytest.raises(Usage, match="study 'nothing' is not in"):
         tuner("confirm", *both, "nothing")
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    assert len(inventory.all_studies(database)) == 2
+    assert len(queries.all_studies(database)) == 2
     found = tuner("confirm", *both, "--runs", "2", "--json")
     for split in ("valid", "test"):
         assert [(row["technique"], row["runs"], row["confirmed"]) for row in found[split]] == [
             ("mdr", 2, True),
             ("sfb", 2, True),
         ]
-    names = {study.name.rpartition("-confirmed-")[0] for study in inventory.all_studies(database)}
+    names = {study.name.rpartition("-confirmed-")[0] for study in queries.all_studies(database)}
     database.close()
     assert names == {"", *both}
 
@@ -138,7 +139,7 @@ def test_a_technique_that_breaks_keeps_no_other_from_its_turn(
     with pytest.raises(Fault, match="study mdr-grammar-tiny has stopped itself: .* study sfb-grammar-tiny has"):
         tuner("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--max-failures", "1")
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    assert [study.state for study in inventory.all_studies(database)] == ["broken", "broken"]
+    assert [study.state for study in queries.all_studies(database)] == ["broken", "broken"]
     database.close()
 
 
@@ -150,7 +151,7 @@ def test_all_leaves_out_what_is_not_allowed_and_what_is_named_is_not(
     assert not (tmp_path / "t.db").exists()  # nothing is made unless all can be
     tuner("launch", "--all", "-n", "1", "--set", "d_z=2", "--workers", "0")
     database = Database(f"sqlite:///{tmp_path}/t.db")
-    names = {study.name for study in inventory.all_studies(database)}
+    names = {study.name for study in queries.all_studies(database)}
     database.close()
     assert names == {f"{name}-grammar-tiny" for name in space.techniques() if name not in ("rnnlm", "mim")}
 

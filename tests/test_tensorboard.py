@@ -11,10 +11,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from benchmarks.large import fill
-from tuner import studies, tensorboard
-from tuner.database import Database
+from tuner.analysis import tensorboard
 from tuner.errors import Usage
-from tuner.tables import EpochRow
+from tuner.storage.database import Database
+from tuner.storage.tables import EpochRow
+from tuner.studies import study as studies
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -98,7 +99,7 @@ def test_the_command_writes_it_and_loads_no_torch(tmp_path: Path) -> None:
     fill(database, 1, 1, tmp_path)
     database.close()
     program = (
-        "import sys\nfrom tuner.cli import app\n"
+        "import sys\nfrom tuner.commands.app import app\n"
         f"app(['export', 's', '--format', 'tensorboard', '--out', 'tb', '--database', 'sqlite:///{tmp_path}/t.db'], "
         "standalone_mode=False)\nassert not {'torch', 'tensorflow'} & set(sys.modules)"
     )

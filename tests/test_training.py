@@ -14,8 +14,8 @@ from trainers import checkpoint, objectives, runs, training
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import EpochFigures, evaluate
 from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
-from tuner.sentences import of_runs
-from tuner.significance import name_of
+from tuner.analysis.sentences import of_runs
+from tuner.analysis.significance import name_of
 
 QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12}
 

@@ -8,13 +8,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 from stub_study import make
 
-from tuner.attempts import Attempts
-from tuner.bundle import pack, unpack
-from tuner.cli import app
-from tuner.database import Database
+from tuner.commands.app import app
 from tuner.errors import Clash, Fault
-from tuner.studies import Study
-from tuner.tables import StudyRow
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow
+from tuner.studies.bundle import pack, unpack
+from tuner.studies.study import Study
+from tuner.workers.leases import Attempts
 
 CODE = """
 from pathlib import Path

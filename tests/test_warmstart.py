@@ -7,11 +7,14 @@ import pytest
 from optuna.distributions import IntDistribution
 from stub_study import SQLITE, Make, run
 
-from tuner import samplers, space, studies, warmstart
-from tuner.attempts import Attempts
-from tuner.database import Database
+from tuner import samplers, space
 from tuner.errors import Usage
 from tuner.estimators import text_of
+from tuner.storage.database import Database
+from tuner.studies import study as studies
+from tuner.studies import warmstart
+from tuner.studies.optuna_bridge import as_optuna
+from tuner.workers.leases import Attempts
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -30,7 +33,7 @@ def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Databas
     warm = {"sampler": sampler, "seed": 7, "warm_start": taken}
     second = make(3, "second", **warm)
     run(second)
-    asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in second.optuna().get_trials()]
+    asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in as_optuna(second).get_trials()]
     assert asked == [6, 7, 8]  # no start of its own
     run(make(8, "first", sampler="gp-map"))
     later = warmstart.observations(database, "first", distributions())

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from stub_study import SQLITE, Make
 
-from tuner import confirmation, winner
-from tuner.attempts import Attempts
-from tuner.studies import Study
+from tuner.studies import confirmation, winner
+from tuner.studies.study import Study
+from tuner.workers.leases import Attempts
 
 pytestmark = [pytest.mark.usefixtures("stub"), SQLITE]
 FIXED = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}

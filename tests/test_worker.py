@@ -14,17 +14,20 @@ import pytest
 from sqlalchemy import update
 from stub_study import Make, attempts_of, behave, deaf, expire, run, starts, states
 
-from tuner import attempts as attempts_module
-from tuner import inventory, publishing, studies, watch
-from tuner import worker as worker_module
-from tuner.attempts import Attempts, Claim
-from tuner.database import Database
 from tuner.errors import Interrupted, Usage
 from tuner.process import HOST, PLACE, is_dead, is_here, process_mark
-from tuner.pruners import PRUNERS
-from tuner.specification import Rules
-from tuner.tables import StudyRow, WorkerRow
-from tuner.worker import Slot, Worker
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow, WorkerRow
+from tuner.studies import queries
+from tuner.studies import study as studies
+from tuner.studies.pruners import PRUNERS
+from tuner.studies.spec import Rules
+from tuner.trainer import Slot
+from tuner.workers import leases as attempts_module
+from tuner.workers import publishing, watch
+from tuner.workers import worker as worker_module
+from tuner.workers.leases import Attempts, Claim
+from tuner.workers.worker import Worker
 
 
 class Died(BaseException):
@@ -43,8 +46,8 @@ def test_workers_at_once_share_one_budget(database: Database, make: Make) -> Non
         thread.join()
     assert [(t.number, t.state) for t in study.trials()] == [(n, "complete") for n in range(10)]
     assert sorted(a.trial for a in attempts_of(database)) == list(range(10))
-    assert {w["name"]: w["state"] for w in inventory.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
-    assert sum(w["trials"] for w in inventory.workers(database)) == 10
+    assert {w["name"]: w["state"] for w in queries.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
+    assert sum(w["trials"] for w in queries.workers(database)) == 10
 
 
 @pytest.mark.parametrize("reason", ["nan", "crash", "null", "garbage", "half"])

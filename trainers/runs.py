@@ -216,7 +216,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         "checkpoint": str(folder / BEST),
     }
     if options.evaluation.gallery:
-        from trainers.samples import gallery  # which opens runs
+        from trainers.gallery import gallery
 
         written = gallery(model, objective, corpus.vocabulary, corpus, options.evaluation.gallery, spec.seed)
         checkpoint.write_json(folder / SAMPLES, written)

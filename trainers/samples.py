@@ -2,25 +2,18 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainers import generation, neighbours
-from trainers.corpus import SPECIALS, Corpus, Sentence, Vocabulary
+from trainers.corpus import SPECIALS, Sentence
 from trainers.errors import BadInput
+from trainers.gallery import hidden
 from trainers.generation import GenerationOptions
-from trainers.models import Batch, SentenceModel, SenVAE
-from trainers.objectives.objective import Objective
+from trainers.models import SenVAE
 from trainers.options import Value, build
 from trainers.runs import Run, corpus_of, open_run
 from trainers.training import Report
-
-SEARCHED = 50_000
-HOMOTOPY = 8
-RECONSTRUCTIONS = 5
 
 
 def _options(values: Mapping[str, Value], *names: str) -> GenerationOptions:
@@ -119,37 +112,6 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     return {"ends": list(ends), "sentences": [{"sentence": " ".join(words)} for words in made], "notes": notes}
 
 
-def gallery(
-    model: SentenceModel, objective: Objective, vocabulary: Vocabulary, corpus: Corpus, count: int, seed: int
-) -> dict[str, Any]:
-    """What a model writes, for those who compare runs: `count` samples of the prior with their nearest training sentences, a
-    homotopy between two codes of the prior, a few validation sentences written again, and the words of these that an adversary
-    hides, if there is one. Without a latent code, samples alone.
-
-    Each sample's neighbour is looked for among the first `SEARCHED` training sentences.
-    """
-    latent = isinstance(model, SenVAE)
-    options = GenerationOptions(count=count, decoding="greedy" if latent else "ancestral", seed=seed)
-    index = neighbours.Neighbours([vocabulary.decode(s.tolist()) for s in corpus.splits["train"][:SEARCHED]])
-    samples = []
-    for written in generation.sample(model, vocabulary, options):
-        nearest = index.nearest(written.words)
-        samples.append({"text": " ".join(written.words), "neighbour": " ".join(nearest.sentence), "ter": nearest.ter})
-    if not isinstance(model, SenVAE):
-        return {"samples": samples, "homotopy": [], "reconstructions": [], "dropped": []}
-    line = generation.interpolate(model, vocabulary, None, replace(options, count=HOMOTOPY))
-    homotopy = [{"weight": n / (HOMOTOPY - 1), "text": " ".join(words)} for n, words in enumerate(line)]
-    valid = corpus.splits["valid"]
-    chosen = random.Random(seed).sample(valid, min(RECONSTRUCTIONS, len(valid)))
-    sources = [vocabulary.decode(sentence.tolist()) for sentence in chosen]
-    reconstructions = [
-        {"source": " ".join(source), "text": " ".join(words), "ter": neighbours.ter(words, source)}
-        for source, words in zip(sources, generation.reconstruct(model, vocabulary, chosen, options), strict=True)
-    ]
-    dropped = _hidden(model, objective, vocabulary, chosen, options.draws, seed) or []
-    return {"samples": samples, "homotopy": homotopy, "reconstructions": reconstructions, "dropped": dropped}
-
-
 def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
     """Each text's words, or those of `count` validation sentences drawn at random, with the probability that the technique's
     adversary hides each from the decoder (MI table 2)."""
@@ -157,35 +119,14 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
     options = _options(values, "count", "draws", "seed")
     texts = texts or _validation_texts(run, folder, options)
     read = [read_sentence(run, text) for text in texts]
-    hidden = _hidden(run.model, run.objective, run.vocabulary, [s for s, _ in read], options.draws, options.seed)
-    if hidden is None:
+    shares = hidden(run.model, run.objective, run.vocabulary, [s for s, _ in read], options.draws, options.seed)
+    if shares is None:
         raise BadInput(
             f"dropped shows which words an adversary hides, and {run.spec.technique} has none: name a run of "
             "adversarial-word-dropout."
         )
-    sentences = [{"words": words, "notes": notes} for words, (_, notes) in zip(hidden, read, strict=True)]
+    sentences = [{"words": words, "notes": notes} for words, (_, notes) in zip(shares, read, strict=True)]
     return {"sentences": sentences, "draws": options.draws}
-
-
-@torch.no_grad()
-def _hidden(
-    model: SentenceModel,
-    objective: Objective,
-    vocabulary: Vocabulary,
-    sentences: Sequence[Sentence],
-    draws: int,
-    seed: int,
-) -> list[list[dict[str, Any]]] | None:
-    """Each sentence's words with the probability that the technique's adversary hides them; none if it has no adversary."""
-    device = next(model.parameters()).device
-    generator, found = torch.Generator(device).manual_seed(seed), []
-    for sentence in sentences:
-        shares = objective.drop_probabilities(Batch.of([sentence], device), draws, generator)
-        if shares is None:
-            return None
-        words = vocabulary.decode(sentence.tolist())
-        found.append([{"word": word, "probability": p} for word, p in zip(words, shares[0].tolist(), strict=False)])
-    return found
 
 
 def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:

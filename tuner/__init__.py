@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tuner.model import Model
+    from tuner.run import Model
 
 __version__ = "0.1.0"
 
 
 def load(run: str, database: str | None = None) -> "Model":
-    """A trained run's model, for notebooks and scripts: see `tuner.model.Model` for what it can do.
+    """A trained run's model, for notebooks and scripts: see `tuner.run.Model` for what it can do.
 
     >>> with tuner.load("sfb-grammar-tiny/3") as model:
     ...     codes = model.encode(["this ship follows the ship"])  # [1, d_z]
@@ -23,6 +23,6 @@ def load(run: str, database: str | None = None) -> "Model":
         tuner.errors.Usage: if there is no such run, or it has no weights yet.
         tuner.errors.Fault: if its files are damaged or the model cannot be loaded.
     """
-    from tuner.model import opened
+    from tuner.run import opened
 
     return opened(run, database)

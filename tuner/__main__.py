@@ -15,7 +15,7 @@ def main() -> None:
         here = os.path.realpath(".")
         if here not in map(os.path.realpath, kept):
             sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]
-    from tuner.cli import main as command
+    from tuner.commands.app import main as command
 
     command()
 

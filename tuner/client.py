@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
 from tuner.numbers import PORTS
-from tuner.trials import Trial
+from tuner.studies.trials import Trial
 
 SECONDS = 180.0
 """that an answer may take: a new study is checked by a trainer first, and may wait for its turn"""

@@ -3,7 +3,8 @@
 Whatever lists figures (tables, CSV, JSON, LaTeX, the API, the dashboard, docs/reference) takes them from here.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -172,3 +173,23 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
+
+
+def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) -> list[int]:
+    """Indices of the points that no other is at least as good as in both figures and better in one; in the order of x.
+
+    Of equal points all are in it; a point with a figure that is not finite is not.
+    """
+    x_sign, y_sign = (1.0 if goal == "min" else -1.0 for goal in (x_goal, y_goal))
+    points = sorted(
+        (x_sign * x, y_sign * y, index)
+        for index, (x, y) in enumerate(zip(xs, ys, strict=True))
+        if math.isfinite(x) and math.isfinite(y)
+    )
+    kept: list[int] = []
+    last = (math.inf, math.inf)
+    for x, y, index in points:
+        if y < last[1] or (x, y) == last:
+            kept.append(index)
+            last = (x, y)
+    return sorted(kept, key=lambda index: (xs[index], index))

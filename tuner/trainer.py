@@ -7,16 +7,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from tuner import processors
 from tuner.errors import Exhausted, Fault, Unfit, Usage
 from tuner.forkserver import Forked, ForkServer, is_possible
 from tuner.process import PYTHON
-
-if TYPE_CHECKING:
-    from tuner.worker import Slot
 
 COMMAND = (*PYTHON, "-m", "trainers")
 PREEMPTED = 75
@@ -39,6 +37,18 @@ LONGEST = 16_384
 """letters of an argument; the system allows 131,072 bytes, and a letter of JSON may have 12"""
 STOP_SECONDS = 60
 """how long a trainer may take to save its checkpoint when told to stop"""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one worker's trainers may use of a machine."""
+
+    name: str = "cpu"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0
+    """bytes of data a trainer may have; 0: no limit"""
+    threads: int | None = None
+    """of a trainer; None: as the environment says, else 1"""
 
 
 def _events(lines: IO[str]) -> Iterator[dict[str, Any]]:

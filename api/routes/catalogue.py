@@ -7,18 +7,20 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api import schemas, views
-from api.answers import Answer
+from api.response_cache import Answer
 from api.routes import WorkerName
 from api.service import service_of
-from tuner import __version__, inventory, remote, space, studies, trainer
-from tuner.console import PRESETS
-from tuner.corpora import Source
+from tuner import __version__, space, trainer
+from tuner.defaults import PRESETS
 from tuner.errors import Usage
 from tuner.metrics import AXES
-from tuner.pruners import PRUNERS
 from tuner.samplers import DEFAULT, SAMPLERS
-from tuner.specification import OBJECTIVES
-from tuner.trials import STATES
+from tuner.studies import queries, study
+from tuner.studies.corpora import Source
+from tuner.studies.pruners import PRUNERS
+from tuner.studies.spec import OBJECTIVES
+from tuner.studies.trials import STATES
+from tuner.workers import remote
 
 router = APIRouter(tags=["catalogue"])
 
@@ -33,7 +35,7 @@ def options(request: Request) -> Response:
         "pruners": list(PRUNERS),
         "models": list(PRESETS),
         "objectives": list(OBJECTIVES),
-        "states": list(studies.SHOWN_STATES),
+        "states": list(study.SHOWN_STATES),
         "trial_states": list(STATES),
         "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
         "corpora": list(service.corpora),
@@ -52,7 +54,7 @@ def techniques(request: Request) -> Response:
     def make() -> dict[str, Any]:
         return {"items": [views.technique(space.load(name)) for name in space.techniques()], "next": None}
 
-    return service_of(request).answers.get("techniques", 0, make).response(request)
+    return service_of(request).cache.get("techniques", 0, make).response(request)
 
 
 @router.get("/corpora", response_model=schemas.Corpora)
@@ -64,7 +66,7 @@ def corpora(request: Request) -> Response:
 
     def describe(source: Source) -> dict[str, Any] | None:
         try:
-            return service.workshop.do(trainer.ask, "corpus", source.place, json.dumps(source.values))
+            return service.processes.do(trainer.ask, "corpus", source.place, json.dumps(source.values))
         except Usage:
             return None
 
@@ -73,13 +75,13 @@ def corpora(request: Request) -> Response:
         found = {name: describe(source) for name, source in there.items()}
         return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items() if f], "next": None}
 
-    return service.answers.get("corpora", tuple(there.items()), make).response(request)
+    return service.cache.get("corpora", tuple(there.items()), make).response(request)
 
 
 @router.get("/workers", response_model=schemas.Workers)
 def workers(request: Request) -> Response:
     """Who is at work, the newest word first. One without a word for a minute is `lost`."""
-    found = inventory.workers(service_of(request).database)
+    found = queries.workers(service_of(request).database)
     return Answer({"items": [views.worker(w) for w in found], "next": None}).response(request)
 
 

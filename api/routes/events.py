@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from api.problems import later, problem
 from api.routes import StudyName
 from api.service import service_of
-from tuner import revisions
+from tuner.studies import changes
 
 router = APIRouter(tags=["events"])
 STREAM: dict[int | str, dict[str, Any]] = {
@@ -32,7 +32,7 @@ async def study_events(
 ) -> Response:
     """What changes in a study: `study`, `trial`, `epoch`, `deleted`. Goes on after Last-Event-ID, or else after `since`."""
     service = service_of(request)
-    now = await run_in_threadpool(revisions.of, service.database, name)
+    now = await run_in_threadpool(changes.of, service.database, name)
     wanted = int(last) if last is not None else now if since is None else since
     return _streamed(request, service.feed.study(name, min(wanted, now)))
 

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from api.measures import render
 from api.problems import problem
+from api.prometheus import render
 from api.service import service_of
-from tuner import revisions
+from tuner.studies import changes
 
 router = APIRouter(tags=["health"])
 
@@ -23,12 +23,13 @@ def readyz(request: Request) -> Response:
     service = service_of(request)
     if service.feed.is_closed:
         return problem(503, "the server is stopping: ask another one.")
-    revisions.current(service.database)
+    changes.current(service.database)
     return JSONResponse({"status": "ready"})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """Trials by state, the queue, lost attempts, suggestion seconds, requests: Prometheus's text format."""
-    body, media = render(service_of(request))
+    service = service_of(request)
+    body, media = render(service.database, service.feed, service.measures)
     return Response(body, media_type=media)

@@ -9,15 +9,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import cursors, schemas, views
-from api.answers import encode
+from api.response_cache import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
-from tuner import importance, inventory, launch, pareto, rates, report, space
-from tuner.console import PRESETS
+from tuner import space
+from tuner.analysis import importance, pareto, rates
+from tuner.commands import render
+from tuner.defaults import PRESETS
 from tuner.errors import Busy, Usage
 from tuner.samplers import SAMPLERS
-from tuner.specification import Rules
-from tuner.studies import ODD, Study
+from tuner.studies import launch, queries
+from tuner.studies.spec import Rules
+from tuner.studies.study import ODD, Study
 
 router = APIRouter(tags=["studies"])
 HANDED_BACK_SECONDS = 20.0
@@ -47,12 +50,12 @@ def list_studies(
             return None
 
     def make() -> dict[str, Any]:
-        found = inventory.page(service.database, limit + 1, after, technique, state)
+        found = queries.page(service.database, limit + 1, after, technique, state)
         listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
         return {**listed, "items": [each for study in listed["items"] if (each := summary(study)) is not None]}
 
     version = (hash(frozenset(known.items())), staffed, int(time.time()))
-    return service.answers.get(("studies", technique, state, limit, after), version, make).response(request)
+    return service.cache.get(("studies", technique, state, limit, after), version, make).response(request)
 
 
 @router.post(
@@ -95,7 +98,7 @@ def create_study(request: Request, new: schemas.NewStudy) -> Response:
         ),
     )
     settings = service.settings
-    made = service.workshop.do(launch.create, settings.database, proposal, settings.runs, settings.artifacts)
+    made = service.processes.do(launch.create, settings.database, proposal, settings.runs, settings.artifacts)
     response = _shown(service, service.study(proposal.name), 201 if made else 200)
     response.headers["Location"] = f"/v1/studies/{proposal.name}"
     return response
@@ -158,7 +161,7 @@ def export_study(
     """All trials with their hyperparameters and metrics, as `tuner export` writes them."""
     service = service_of(request)
     service.study(name)
-    text = service.workshop.do(report.export_from, service.settings.database, name, form)
+    text = service.processes.do(render.export_from, service.settings.database, name, form)
     media = {"csv": "text/csv; charset=utf-8", "json": "application/json"}[form]
     return Response(text, media_type=media, headers={"Content-Disposition": f'attachment; filename="study.{form}"'})
 
@@ -169,11 +172,11 @@ def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "v
     service = service_of(request)
 
     def make(study: Study) -> dict[str, Any]:
-        return service.workshop.do(importance.of, service.settings.database, study.name, metric)
+        return service.processes.do(importance.of, service.settings.database, study.name, metric)
 
     columns = service.columns(name)
     seen = (columns.seen, len(columns.numbers))
-    return service.answers.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
+    return service.cache.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
 
 
 @router.get("/pareto", response_model=schemas.Pareto, tags=["pareto"])
@@ -191,7 +194,7 @@ def show_pareto(
     columns = [service.columns(name) for name in names]
     version = tuple((own.study.created_at, own.seen, len(own.numbers)) for own in columns)
     name = ("pareto", tuple(names), x, y, split)
-    return service.answers.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)
+    return service.cache.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)
 
 
 @router.get("/rates", response_model=schemas.Rates, tags=["rates"])
@@ -207,4 +210,4 @@ def show_rates(request: Request, study: Compared, split: schemas.Split = "valid"
     def make() -> dict[str, Any]:
         return rates.plain(rates.series(found, split), split)
 
-    return service.answers.get(("rates", tuple(names), split), version, make).response(request)
+    return service.cache.get(("rates", tuple(names), split), version, make).response(request)

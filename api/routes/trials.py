@@ -8,11 +8,13 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from api import cursors, schemas, views
-from api.answers import Answer, encode
+from api.response_cache import Answer, encode
 from api.routes import Cursor, Limit, StudyName, TrialNumber, page
 from api.service import service_of
-from tuner import remote, strikes, studies
 from tuner.errors import Missing
+from tuner.studies import strikes
+from tuner.studies import study as studies
+from tuner.workers import remote
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
 LOG_BYTES = 65_536
@@ -109,7 +111,7 @@ def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
     service = service_of(request)
     service.study(name)
     began = time.perf_counter()
-    found = service.workshop.do(remote.ask, service.settings.database, name, asked.worker, asked.device, asked.token)
+    found = service.processes.do(remote.ask, service.settings.database, name, asked.worker, asked.device, asked.token)
     if found is None:
         return Response(status_code=204, headers={"Retry-After": "5"})
     service.measures.suggestion.observe(time.perf_counter() - began)

@@ -1,0 +1,147 @@
+"""Answers as bytes: encoded once for each revision of what they tell, compressed once, and not sent again to whoever has them."""
+
+import gzip
+import hashlib
+import json
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+COMPRESSED_BYTES = 2_000
+"""from which an answer is worth compressing"""
+KEPT = 256
+KEPT_BYTES = 16 * 2**20
+
+
+def encode(content: Any) -> bytes:
+    """JSON, with null for what is no finite number."""
+    try:
+        return orjson.dumps(content)
+    except TypeError:  # half a surrogate pair, or an integer of more than 64 bits
+        text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode(errors="replace")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return {key: _finite(v) for key, v in value.items()} if isinstance(value, dict) else value
+
+
+def time_of(seconds: float | None) -> str | None:
+    """Unix seconds as RFC 3339, UTC."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Answer:
+    """One JSON text, and what it takes to send it."""
+
+    def __init__(self, content: Any) -> None:
+        self.body = encode(content)
+
+    @cached_property
+    def tag(self) -> str:
+        return f'"{hashlib.sha256(self.body).hexdigest()[:24]}"'
+
+    @cached_property
+    def packed(self) -> bytes:
+        return gzip.compress(self.body, 1, mtime=0)
+
+    def response(self, request: Request) -> Response:
+        """It, or 304 if the client has it."""
+        headers = {"ETag": self.tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization"}
+        known = request.headers.get("if-none-match", "")
+        if known == "*" or self.tag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
+            return Response(None, 304, headers)
+        if len(self.body) >= COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(self.packed, 200, headers, "application/json")
+        return Response(self.body, 200, headers, "application/json")
+
+
+class ResponseCache:
+    """The last answers, each by its name and the version of what it tells. `make` is called once for a version, however many
+    ask at the same time."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, tuple[Hashable, Answer]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._making: dict[Hashable, threading.Lock] = {}
+
+    def get(self, name: Hashable, version: Hashable, make: Callable[[], Any]) -> Answer:
+        with self._lock:
+            if (found := self._find(name, version)) is not None:
+                return found
+            turn = self._making.setdefault((name, version), threading.Lock())
+        with turn:
+            with self._lock:
+                found = self._find(name, version)
+            if found is None:
+                try:
+                    found = Answer(make())
+                    with self._lock:
+                        self._keep(name, version, found)
+                finally:
+                    with self._lock:
+                        self._making.pop((name, version), None)
+        return found
+
+    def _find(self, name: Hashable, version: Hashable) -> Answer | None:
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != version:
+            return None
+        self._kept.move_to_end(name)
+        return kept[1]
+
+    def _keep(self, name: Hashable, version: Hashable, answer: Answer) -> None:
+        if (older := self._kept.pop(name, None)) is not None:
+            self._bytes -= len(older[1].body)
+        self._kept[name] = version, answer
+        self._bytes += len(answer.body)
+        while len(self._kept) > KEPT or (self._bytes > KEPT_BYTES and len(self._kept) > 1):
+            _, (_, old) = self._kept.popitem(last=False)
+            self._bytes -= len(old.body)
+
+
+T = TypeVar("T")
+
+
+class Fresh(Generic[T]):
+    """What the database holds, read again once it is older than so many seconds; those who ask at once wait for one reading."""
+
+    def __init__(self, read: Callable[[], T], seconds: float) -> None:
+        self.read, self.seconds = read, seconds
+        self._value: T | None = None
+        self._until = -math.inf
+        self._lock = threading.Lock()
+
+    def known(self) -> T | None:
+        """It, if it is fresh; never waits."""
+        return self._value if time.monotonic() < self._until else None
+
+    def get(self) -> T:
+        if (value := self.known()) is not None:
+            return value
+        with self._lock:
+            if (value := self.known()) is None:
+                until = time.monotonic() + self.seconds
+                value = self._value = self.read()
+                self._until = until
+            return value
+
+    def forget(self) -> None:
+        self._until = -math.inf

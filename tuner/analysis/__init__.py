@@ -1,0 +1,1 @@
+"""What finished trials tell: fronts, tables, tests of differences, plots."""

@@ -1,0 +1,230 @@
+"""The papers' tables laid out: for a terminal, as Markdown, LaTeX, CSV or JSON, with what to know about their figures."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+
+from tuner import screen
+from tuner.analysis.report import COLUMNS, KEPT, Row
+from tuner.estimators import cutting, sureness
+from tuner.metrics import ESTIMATES, FIGURES
+
+
+def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
+    """A figure with its deviation."""
+    if found is None:
+        return "–"
+    mean, sd = found
+    return f"{mean:.2f}" if sd is None else f"{mean:.2f}{plus_minus}{sd:.2f}"
+
+
+def _notes(found: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """The letters of each row's estimators, that of the tempered columns second, and what the letters say: figures of different
+    ones are not to be ranked together."""
+    made = [list(filter(None, (row.estimator, row.beside))) for row in found]
+    kinds = list(dict.fromkeys(kind for each in (0, 1) for row in made for kind in row[each : each + 1]))
+    return [" ".join(chr(ord("a") + kinds.index(kind)) for kind in row) for row in made], kinds
+
+
+def _is_mixed(found: Sequence[Row]) -> bool:
+    """Whether some rows' figures, or their tempered ones, are not by the same estimator of the same text as others'."""
+    columns = ([row.estimator for row in found], [row.beside for row in found])
+    return any(len(set(filter(None, made))) > 1 for made in columns)
+
+
+def _marked(letter: str, row: Row) -> str:
+    """The letter and what qualifies the row, for the end of its line."""
+    return ", ".join([letter, *row.notes])
+
+
+def _runs(row: Row) -> str:
+    return "paper" if not row.runs else f"{row.runs}" if row.confirmed else "search"
+
+
+def _shown(found: Sequence[Row]) -> dict[str, str]:
+    """The columns that a reader is shown."""
+    printed_ = [
+        key for key in FIGURES if key not in COLUMNS and any(row.figures.get(key) for row in found if not row.runs)
+    ]
+    return {key: FIGURES[key].heading for key in (*COLUMNS, *printed_) if any(row.figures.get(key) for row in found)}
+
+
+def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
+    return [row.figures.get(key) for key in shown]
+
+
+def table(found: Sequence[Row]) -> str:
+    """For the terminal."""
+    letters, kinds = _notes(found)
+    shown = _shown(found)
+    head = ["", "runs", *shown.values(), ""]
+    body = [
+        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), _marked(letter, row)]
+        for row, letter in zip(found, letters, strict=True)
+    ]
+    widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if place == 0 else cell.rjust(w)
+            for place, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in [head, *body]
+    ]
+    return "\n".join([line.rstrip() for line in lines] + _said(found, kinds)) + "\n"
+
+
+def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
+    said = ["", "nats per sentence; PPL per token, end token included; mean ± sd over runs"]
+    beside = {row.beside for row in found}
+    for place, kind in enumerate(kinds):
+        said.append(f"{chr(ord('a') + place)}: {kind}{' (the tempered columns)' if kind in beside else ''}")
+    if _is_mixed(found):
+        said.append("figures under different letters are not to be ranked together")
+    if any(not row.confirmed for row in found):
+        said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
+    return said + _cut(found) + _estimates(found) + _ngrams(found) + _tests(found)
+
+
+def _cut(found: Sequence[Row]) -> list[str]:
+    """That papers' figures are of whole sentences where ours are of cut ones, or the other way round."""
+    ours = {cutting(row.truncation) for row in found if row.runs and row.truncation is not None}
+    others = {
+        row.study: cutting(row.truncation) for row in found if not row.runs and row.truncation is not None and ours
+    }
+    said = [f"{source}: its sentences are {made}" for source, made in others.items() if {made} != ours]
+    return [
+        f"{each}, ours {' or '.join(sorted(ours))}: a figure of cut sentences is another, and lower" for each in said
+    ]
+
+
+def _estimates(found: Sequence[Row]) -> list[str]:
+    """How sure the tempered estimates of each row are, means over its runs."""
+    every = [(row, {key: row.figures.get(key) for key in ESTIMATES}) for row in found]
+    known = [(row, {key: value[0] if value else None for key, value in each.items()}) for row, each in every]
+    return [
+        f"{row.label}: tempered, λ = {means['temper']:.2g}; {sureness(means)}{''.join(f', {n}' for n in row.notes)}"
+        for row, means in known
+        if means["temper"] is not None
+    ]
+
+
+def _ngrams(found: Sequence[Row]) -> list[str]:
+    """What n-gram models make of the rows' sentences, and which rows are worse."""
+    said = []
+    for line, sentences in dict.fromkeys((row.ngram, row.sentences) for row in found):
+        if line is not None:
+            rows = [row for row in found if (row.ngram, row.sentences) == (line, sentences)]
+            worse = [row.label for row in rows if row.is_worse_than_ngrams]
+            verdict = f"worse than that: {', '.join(worse)}" if worse else "no row of them is worse"
+            said.append(f"{line.said} on {sentences}: {verdict}")
+    return said
+
+
+def _tests(found: Sequence[Row]) -> list[str]:
+    """What the paired bootstraps say, by each estimator, and where these disagree."""
+    from tuner.analysis.significance import disagreement
+
+    said = [f"not tested: {row.label}: {row.untested}" for row in found if row.untested]
+    tested = [row for row in found if row.differences]
+    if not tested:
+        return said
+    one = tested[0].differences[0]
+    said.append(
+        f"difference to {one.against} [95 %], paired bootstrap over {one.sentences:,} sentences, "
+        f"{one.resamples:,} resamples, seed {one.seed}; the estimates' own errors and the bounds of their biases are in it:"
+    )
+    for row in tested:
+        said += [f"{row.label}: {difference.said}" for difference in row.differences]
+        if conflict := disagreement(row.differences):
+            said.append(f"{row.label}: {conflict}")
+    alone = [row.label for row in tested if row.differences[0].seeds_interval is None]
+    if alone:
+        said.append(f"other seeds are not in it, as not both sides have several runs: {', '.join(alone)}")
+    return said
+
+
+def markdown(found: Sequence[Row]) -> str:
+    letters, kinds = _notes(found)
+    shown = _shown(found)
+    lines = ["| | runs | " + " | ".join(shown.values()) + " | |", "|---" * (len(shown) + 3) + "|"]
+    for row, letter in zip(found, letters, strict=True):
+        lines.append(
+            f"| {row.label} | {_runs(row)} | "
+            + " | ".join(map(with_sd, _cells(row, shown)))
+            + f" | {_marked(letter, row)} |"
+        )
+    return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
+
+
+ESCAPED = {
+    "\\": r"\textbackslash{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(ESCAPED.get(mark, mark) for mark in text)
+
+
+def latex(found: Sequence[Row]) -> str:
+    """With booktabs; the notes are comments."""
+    letters, kinds = _notes(found)
+    lines = [f"% {line}" for line in _said(found, kinds) if line]
+    shown = _shown(found)
+    lines += [r"\begin{tabular}{lr" + "r" * len(shown) + "}", r"\toprule"]
+    heads = [f"${label}$" if len(label) == 1 else _tex(label) for label in shown.values()]
+    lines.append(" & ".join(["", "runs", *heads]) + r" \\")
+    lines.append(r"\midrule")
+    for row, letter in zip(found, letters, strict=True):
+        cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
+        mark = f"$^{{{letter}}}$" if _is_mixed(found) else ""
+        mark += f" ({', '.join(row.notes)})" if row.notes else ""
+        lines.append(
+            " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])
+            + r" \\"
+        )
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+TESTS = ("", "tempered_")
+"""prefixes of a difference's columns: by the NLL's own estimator, and by the tempered one"""
+TESTED = ("nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p", "p_without_bias")
+
+
+def _tested(row: Row, prefix: str) -> list[float | None]:
+    for d in row.differences:
+        if (d.estimator == "tempered") == bool(prefix):
+            return [d.nll, *d.nll_interval, d.ppl, *d.ppl_interval, d.p, d.p_without_bias]
+    return [None] * len(TESTED)
+
+
+def as_csv(found: Sequence[Row]) -> str:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(
+        ["study", "technique", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
+        + [f"{key}{part}" for key in KEPT for part in ("", "_sd")]
+        + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
+        + ["ngram_order", "ngram_nll", "ngram_ppl"]
+    )
+    for row in found:
+        figures = [value for key in KEPT for value in (row.figures.get(key) or (None, None))]
+        lines.writerow(
+            [*map(screen.cell, (row.study, row.technique, json.dumps(row.settings))), row.runs, row.confirmed]
+            + [*map(screen.cell, (row.estimator, row.beside, "; ".join(row.notes))), *figures]
+            + [row.differences[0].against if row.differences else None]
+            + [value for prefix in TESTS for value in _tested(row, prefix)]
+            + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)
+        )
+    return text.getvalue()
+
+
+def as_json(found: Sequence[Row]) -> str:
+    return json.dumps([row.plain() for row in found], indent=1, ensure_ascii=False) + "\n"
+
+
+FORMATS = {"table": table, "markdown": markdown, "latex": latex, "csv": as_csv, "json": as_json}

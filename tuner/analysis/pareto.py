@@ -1,0 +1,176 @@
+"""Pareto fronts of trials by two figures, and the columns that they are computed from."""
+
+import json
+import math
+import sys
+import threading
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Text, cast, select
+
+from tuner.errors import Usage
+from tuner.estimators import estimator_of, mixed, notes_of, text_of
+from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metric, figure, front
+from tuner.storage.tables import TrialRow
+from tuner.studies.spec import fixed_of
+
+if TYPE_CHECKING:
+    from tuner.studies.study import Study
+
+SPLITS = ("valid", "test")
+
+
+def check_split(split: str) -> None:
+    """
+    Raises:
+        Usage: if there is no such split.
+    """
+    if split not in SPLITS:
+        raise Usage(f"--split {split!r} is unknown: choose {' or '.join(SPLITS)}.")
+
+
+class Columns:
+    """A study's complete trials by columns, which follow the study: only trials that are new since are read.
+
+    `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `estimators[split, False]`
+    what made its NLL and `estimators[split, True]` the one beside it, empty where nothing did; `notes[split]` what qualifies its
+    figures; `params[name]` one value a trial.
+    """
+
+    def __init__(self, study: "Study") -> None:
+        self.study = study
+        self.numbers: list[int] = []
+        self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
+        self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
+        self.estimators: dict[tuple[str, bool], list[str]] = {(s, b): [] for s in SPLITS for b in (False, True)}
+        self.notes: dict[str, list[str]] = {split: [] for split in SPLITS}
+        self.seen = 0
+        """the revision of the newest of these trials"""
+        self._lock = threading.Lock()
+
+    def follow(self) -> "Columns":
+        """The columns as they are now."""
+        columns = (TrialRow.number, TrialRow.revision, TrialRow.value, TrialRow.seconds)
+        texts = (cast(TrialRow.params, Text), cast(TrialRow.metrics, Text))
+        with self._lock:
+            new = (TrialRow.study == self.study.name, TrialRow.state == "complete", TrialRow.revision > self.seen)
+            query = select(*columns, *texts).where(*new).order_by(TrialRow.revision)
+            rows = self.study.database.read(lambda session: session.execute(query).all())
+            if rows:
+                numbers, revisions, values, seconds, params, metrics = zip(*rows, strict=True)
+                self.numbers += numbers
+                chosen = _read(params)
+                for name, column in self.params.items():
+                    column += [found.get(name) for found in chosen]
+                valid, text = _read(metrics), text_of(self.study.specification)
+                for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
+                    self._add(self.figures[split], figures)
+                    for beside in (False, True):
+                        self.estimators[split, beside] += [_estimator(found, text, beside) for found in figures]
+                    self.notes[split] += [sys.intern("; ".join(notes_of(found))) for found in figures]
+                    self.figures[split]["value"].extend(map(_number, values))
+                    self.figures[split]["seconds"].extend(seconds)
+                self.seen = revisions[-1]
+        return self
+
+    @staticmethod
+    def _add(columns: dict[str, "array[float]"], found: Sequence[dict[str, Any]]) -> None:
+        if any(found):
+            for key in (*FIGURES, *ESTIMATES):
+                columns[key].extend([_number(figure(figures, key)) for figures in found])
+        else:
+            for key in (*FIGURES, *ESTIMATES):
+                columns[key].extend(array("d", [math.nan]) * len(found))
+
+    def of(self, x: str, y: str, split: str) -> "Points":
+        """The trials that have both figures of that split."""
+        xs, ys = self.figures[split][x], self.figures[split][y]
+        rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
+        made = self.made(rows, split, AXES[x], AXES[y])
+        return Points(self, split, rows, [xs[row] for row in rows], [ys[row] for row in rows], made)
+
+    def made(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[str]:
+        """What made these figures of these trials, or the NLL if none is an estimate; some may have taken more draws."""
+        besides = sorted({metric.beside for metric in metrics if metric.estimated} or {False})
+        kinds = [self.estimators[split, beside] for beside in besides]
+        return list(filter(None, dict.fromkeys(kind[row] for kind in kinds for row in rows)))
+
+
+class Points:
+    """Trials of one study in the plane of two figures."""
+
+    def __init__(
+        self, columns: Columns, split: str, rows: list[int], xs: list[float], ys: list[float], estimators: list[str]
+    ) -> None:
+        self.columns, self.split, self.rows = columns, split, rows
+        self.xs, self.ys, self.estimators = xs, ys, estimators
+
+    def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
+        """As JSON values, with the study's own front."""
+        columns, rows = self.columns, self.rows
+        fixed = {name: [value] * len(rows) for name, value in fixed_of(columns.study.specification).items()}
+        figures, notes = columns.figures[self.split], columns.notes[self.split]
+        return {
+            "study": columns.study.name,
+            "technique": columns.study.specification["technique"],
+            "estimators": self.estimators,
+            "number": [columns.numbers[row] for row in rows],
+            "x": self.xs,
+            "y": self.ys,
+            "params": {**fixed, **{name: [values[row] for row in rows] for name, values in columns.params.items()}},
+            **{key: [_known(figures[key][row]) for row in rows] for key in ESTIMATES},
+            "notes": [notes[row] for row in rows],
+            "front": front(self.xs, self.ys, x_goal, y_goal),
+        }
+
+
+def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str, Any]:
+    """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together.
+
+    Where the studies' texts differ, or a figure is an estimate and their estimators do, there is no front of all, and `note` says
+    why.
+    """
+    x_goal, y_goal = AXES[x].goal, AXES[y].goal
+    each = [own.of(x, y, split) for own in columns]
+    studies = [points.plain(x_goal, y_goal) for points in each]
+    # What its own study's front leaves out, no front of more trials takes in.
+    places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
+    xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
+    is_estimated = AXES[x].estimated or AXES[y].estimated
+    made = {
+        own.columns.study.name: own.estimators if is_estimated else [text_of(own.columns.study.specification)]
+        for own in each
+    }
+    note = mixed(made)
+    together = [] if note else front(xs, ys, x_goal, y_goal)
+    return {
+        "x": x,
+        "y": y,
+        "split": split,
+        "x_goal": x_goal,
+        "y_goal": y_goal,
+        "studies": studies,
+        "front": [list(places[index]) for index in together],
+        "note": note,
+    }
+
+
+def _read(texts: Sequence[str | None]) -> list[dict[str, Any]]:
+    """JSON objects, by one call: half the time of a call for each."""
+    found: list[dict[str, Any]] = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
+    return found
+
+
+def _estimator(metrics: dict[str, Any], text: str, beside: bool) -> str:
+    """One string for all trials that share it."""
+    return sys.intern(estimator_of(metrics, text, beside)) if "estimator" in metrics else ""
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan

@@ -1,0 +1,124 @@
+"""Figures against the rate that was asked for: the paper's figures 2 and 3, for techniques that hold one.
+
+The panels: the perplexity, the accuracy gap, and what the reached rate falls short of the target. Figure 2 compares techniques,
+figure 3 posteriors and priors.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from tuner.analysis.pareto import Columns
+from tuner.estimators import mixed
+from tuner.metrics import AXES
+from tuner.storage.database import Database
+from tuner.studies.confirmation import tuned
+from tuner.studies.queries import all_studies
+from tuner.studies.study import Study
+
+PANELS = {
+    **{key: AXES[key].titled for key in ("ppl", "acc_gap")},
+    "shortfall": "target − reached rate [nats]",
+}
+COMPONENTS = {"posterior": "gaussian", "prior": "normal"}
+"""options that figure 3 compares, and what a model has unless told otherwise"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The runs of one target rate: of each panel's figure mean, and standard deviation where there are several."""
+
+    target: float
+    runs: int
+    figures: dict[str, tuple[float, float | None] | None]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of the figure."""
+
+    label: str
+    studies: list[str]
+    points: list[Point]
+    estimators: list[str]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values, a list for each column."""
+        columns: dict[str, Any] = {"target": [p.target for p in self.points], "runs": [p.runs for p in self.points]}
+        for key in PANELS:
+            found = [p.figures[key] or (None, None) for p in self.points]
+            columns[key], columns[f"{key}_sd"] = [mean for mean, _ in found], [sd for _, sd in found]
+        return {"label": self.label, "studies": self.studies, "estimators": self.estimators, **columns}
+
+
+def sources(database: Database, names: list[str], split: str) -> list[tuple[Study, list[Study]]]:
+    """Each of these studies (or all) with those whose runs are its points: itself, or its confirmations where the split is theirs
+    alone.
+
+    Raises:
+        Missing: if a study is unknown.
+    """
+    studies = tuned(database, names)
+    if split == "valid":
+        return [(study, [study]) for study in studies]
+    confirmed: dict[str, list[Study]] = {}
+    for one in all_studies(database):
+        if confirms := one.specification["confirms"]:
+            confirmed.setdefault(confirms["study"], []).append(one)
+    return [(study, [study] if study.specification["confirms"] else confirmed.get(study.name, [])) for study in studies]
+
+
+def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list[Series]:
+    """A series for each study of which the trials in these columns held a target rate."""
+    made = [(study, _series(study, columns, split)) for study, columns in found]
+    held = [(study, one) for study, one in made if one.points]
+    labels = [one.label for _, one in held]
+    return [
+        one if labels.count(one.label) == 1 else Series(study.name, one.studies, one.points, one.estimators)
+        for study, one in held
+    ]
+
+
+def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
+    """As JSON values, with a note where perplexities are not to be ranked together."""
+    return {
+        "split": split,
+        "panels": PANELS,
+        "series": [one.plain() for one in found],
+        "note": mixed({one.label: one.estimators for one in found}),
+    }
+
+
+def _series(study: Study, every: Sequence[Columns], split: str) -> Series:
+    by_target: dict[float, list[dict[str, float]]] = {}
+    estimators: list[str] = []
+    for columns in every:
+        figures = columns.figures[split]
+        rows = [row for row, error in enumerate(figures["rate_error"]) if math.isfinite(error)]
+        estimators += columns.made(rows, split)
+        for row in rows:
+            run = {key: figures[key][row] for key in ("rate", "target_rate", "rate_error", "ppl", "acc_gap")}
+            target = run["target_rate"]
+            if math.isnan(target):  # of an older program: R − (R − r), whose last digits are rounding
+                target = round(run["rate"] - run["rate_error"], 9)
+            by_target.setdefault(target, []).append(run)
+    points = [_point(target, runs) for target, runs in sorted(by_target.items())]
+    return Series(_label(study), [columns.study.name for columns in every], points, list(dict.fromkeys(estimators)))
+
+
+def _point(target: float, runs: Sequence[dict[str, float]]) -> Point:
+    figures: dict[str, tuple[float, float | None] | None] = {}
+    for key in PANELS:
+        values = [-run["rate_error"] if key == "shortfall" else run[key] for run in runs]
+        known = [value for value in values if math.isfinite(value)]
+        figures[key] = (fmean(known), stdev(known) if len(known) > 1 else None) if known else None
+    return Point(target, len(runs), figures)
+
+
+def _label(study: Study) -> str:
+    """The technique, and what of the posterior and the prior is not the paper's default."""
+    facts = study.specification
+    given = [str(facts["fixed"][key]) for key, usual in COMPONENTS.items() if facts["fixed"].get(key, usual) != usual]
+    return f"{facts['technique']} ({', '.join(given)})" if given else str(facts["technique"])

@@ -1,0 +1,231 @@
+"""The papers' tables with one's own figures: a row for each configuration, mean ± sd over its runs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from tuner.analysis.published import printed, unprinted
+from tuner.errors import Usage
+from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of, text_of
+from tuner.metrics import ESTIMATES, FIGURES, figure
+from tuner.ngram import Line
+from tuner.storage.database import Database
+from tuner.studies.confirmation import confirmations, tuned
+from tuner.studies.study import Study, open_study
+from tuner.studies.trials import Trial
+
+if TYPE_CHECKING:
+    from tuner.analysis.significance import Difference
+
+COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "active_units", "acc_gap")
+"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one,
+and beside a paper's rows what these print too"""
+KEPT = (*FIGURES, *ESTIMATES)
+"""figures of a row, and how sure the tempered estimates among them are"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration's figures."""
+
+    study: str
+    technique: str
+    settings: dict[str, Any]
+    """its hyperparameters"""
+    runs: int
+    """with seeds of their own; 0 for a published figure, whose runs are the paper's"""
+    figures: dict[str, tuple[float, float | None] | None]
+    """mean, and standard deviation over runs where there are several; none where the technique has no such figure"""
+    estimator: str
+    """what made the NLL, or which paper it is from"""
+    confirmed: bool
+    """with new seeds; else it is the search's best trial, which is better than it should be by being the best"""
+    trials: tuple[int, ...] = ()
+    """numbers of its runs in their study"""
+    differences: tuple["Difference", ...] = ()
+    """to the row that all are compared with, by each estimator that both have"""
+    untested: str = ""
+    """why there is no such difference, if one was asked for"""
+    ngram: Line | None = None
+    """what an n-gram model makes of the same sentences"""
+    sentences: str = ""
+    """which those are, in few words"""
+    beside: str = ""
+    """what made the tempered estimates, where these are beside samples from q"""
+    notes: tuple[str, ...] = ()
+    """what qualifies its figures: collapsed, not resolved"""
+    truncation: float | None = None
+    """of its text: at how many sd above the mean sentences are cut; 0: never"""
+
+    @property
+    def label(self) -> str:
+        settings = ", ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in self.settings.items()
+        )
+        return f"{self.technique} ({settings})" if settings else self.technique
+
+    def plain(self) -> dict[str, Any]:
+        figures = {
+            key: None if found is None else {"mean": found[0], "sd": found[1]} for key, found in self.figures.items()
+        }
+        return {
+            **vars(self),
+            "figures": figures,
+            "trials": list(self.trials),
+            "notes": list(self.notes),
+            "differences": [difference.plain() for difference in self.differences],
+            "ngram": None if self.ngram is None else asdict(self.ngram),
+        }
+
+    @property
+    def is_worse_than_ngrams(self) -> bool:
+        """Whether an n-gram model has the lower NLL, by the lowest of the row's estimates."""
+        own = [figure[0] for key in ("nll", "nll_tempered") if (figure := self.figures[key]) is not None]
+        return self.ngram is not None and bool(own) and min(own) > self.ngram.nll
+
+
+def rows(database: Database, names: list[str], split: str) -> list[Row]:
+    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial; where nothing was
+    left to tune, all its trials, whose seeds alone differ.
+
+    Raises:
+        Usage: if a study is unknown, or none of them has figures of that split.
+    """
+    known, found = confirmations(database), []
+    for study in tuned(database, names):
+        facts = study.specification
+        chosen = not facts["confirms"] and bool(study.space.searched(facts["fixed"]))
+        own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
+        found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
+        best = study.best()
+        if not own and best is not None and best.metrics is not None and split == "valid":
+            found.append(_row(study, [best], [best.metrics], split, confirmed=False))
+    if not found:
+        remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
+        raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
+    return found
+
+
+def _confirmed(study: Study, split: str) -> Row | None:
+    done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
+    every = [metrics for trial in done if (metrics := _of_split(trial, split))]
+    judged = [trial for trial in done if _of_split(trial, split)]
+    return _row(study, judged, every, split, confirmed=True) if every else None
+
+
+def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
+    metrics = trial.metrics or {}
+    return metrics if split == "valid" else metrics.get(split)
+
+
+def _row(
+    study: Study,
+    trials: Sequence[Trial],
+    every: Sequence[dict[str, Any]],
+    split: str,
+    confirmed: bool,
+) -> Row:
+    figures: dict[str, tuple[float, float | None] | None] = {}
+    for key in KEPT:
+        values = [float(value) for metrics in every if (value := figure(metrics, key)) is not None]
+        whole = len(values) == len(every)
+        figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
+    line = Line.of_study(study.specification["ngram"], split)
+    facts, text = every[0]["estimator"], text_of(study.specification)
+    made, beside = (
+        "; ".join(dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))))
+        for each in (False, True)
+    )
+    return Row(
+        study.name,
+        study.specification["technique"],
+        trials[0].given,
+        len(every),
+        figures,
+        made,
+        confirmed,
+        tuple(trial.number for trial in trials),
+        ngram=line if line is not None and line.is_of(facts) else None,
+        sentences=sentences_of(every[0], text_of({**study.specification, "batching": "random"})),
+        beside=beside if beside != made else "",
+        notes=tuple(notes_of_runs(every)),
+        truncation=study.specification["truncation"],
+    )
+
+
+def compared(database: Database, found: Sequence[Row], against: str | None, split: str) -> list[Row]:
+    """The rows, each with how much its figures are above those of `against`, a study, whose row comes first if it is not there.
+
+    Without a name, of two confirmed configurations the second is compared with the first, and of others none.
+
+    Raises:
+        Usage: if the study is unknown, has no figures of that split, or more than one configuration.
+    """
+    from tuner.analysis import sentences, significance
+
+    rows_ = list(found)
+    if against is None:
+        if len(rows_) != 2 or not all(row.confirmed for row in rows_):
+            return rows_
+        base = rows_[0]
+    else:
+        named = rows(database, [against], split)
+        if len(named) > 1:
+            names = ", ".join(row.study for row in named)
+            raise Usage(f"--against {against!r} has {len(named)} confirmed configurations: name one of {names}.")
+        base = named[0]
+        if base.study not in [row.study for row in rows_]:
+            rows_ = [base, *rows_]
+
+    def kept(row: Row) -> list[significance.Sentences]:
+        return sentences.of_trials(open_study(database, row.study), row.trials, split)
+
+    try:
+        theirs = kept(base)
+    except Usage as error:
+        return [replace(row, untested="" if row.study == base.study else str(error)) for row in rows_]
+
+    def tested(row: Row) -> Row:
+        if row.study == base.study:
+            return row
+        try:
+            return replace(row, differences=tuple(significance.differences(kept(row), theirs, base.study)))
+        except Usage as error:
+            return replace(row, untested=str(error))
+
+    return [tested(row) for row in rows_]
+
+
+def published(techniques: Sequence[str], split: str) -> list[Row]:
+    """What the papers print for these techniques: their own figures, once each, a row for each text."""
+    found = []
+    for one in printed(split):
+        if one.row.technique in techniques:
+            made = [one.table.source, f"{one.text.text}, {cutting(one.text.truncation)}"]
+            made += [f"mean of {one.table.runs} runs"] if one.table.runs else []
+            made += [f"NLL: {one.table.estimator}"] if one.table.estimator else []
+            notes = ["the KL of one code"] if one.row.kl_once else []
+            found.append(
+                Row(
+                    one.table.source,
+                    one.row.technique,
+                    dict(one.row.settings),
+                    0,
+                    {key: one.figures.get(key) for key in KEPT},
+                    "; ".join(made),
+                    True,
+                    notes=(*notes, *filter(None, [one.row.note])),
+                    truncation=one.text.truncation,
+                )
+            )
+    return found
+
+
+def unpublished(techniques: Sequence[str], split: str) -> list[str]:
+    """Which of these techniques no paper prints figures of, and why, if at all."""
+    known = {one.row.technique for one in printed(split)}
+    missing = [technique for technique in techniques if technique not in known]
+    reasons = {technique: f": {why}" for technique, why in unprinted().items()}
+    return [f"no paper here prints {split} figures of {each}{reasons.get(each, '')}" for each in missing]

@@ -1,0 +1,113 @@
+"""What trainers kept of each sentence: every run's estimates, ready to be compared in pairs, and what they may be too high by."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tuner.analysis.significance import Run, Sentences, name_of
+from tuner.errors import Usage
+from tuner.storage.artifacts import SENTENCES
+from tuner.studies.study import Study
+
+ONE_SIDED = 1.64
+"""standard errors of a bound that holds in 95 %"""
+
+
+def of_runs(runs: Sequence[Mapping[str, Any]]) -> list[Sentences]:
+    """What trainers kept of each sentence of a split for a configuration's runs, by estimator: those that all the runs have.
+
+    Raises:
+        Usage: if the runs are of different sentences, or have no estimator in common.
+    """
+    first = runs[0]
+    if any(run["fingerprint"] != first["fingerprint"] for run in runs):
+        raise Usage("its runs were evaluated on different sentences.")
+    tokens = np.array(first["tokens"], dtype=np.float64)
+    every = [{name_of(each["estimator"]): each for each in run["estimates"]} for run in runs]
+    names = [name for name in every[0] if all(name in run for run in every)]
+    if not names:
+        raise Usage("its runs were evaluated by different estimators.")
+    return [
+        Sentences(
+            first["fingerprint"],
+            every[0][name]["estimator"],
+            tokens,
+            tuple(_run(run[name], run.get("tempered")) for run in every),
+        )
+        for name in names
+    ]
+
+
+def _run(kept: Mapping[str, Any], tempered: Mapping[str, Any] | None) -> Run:
+    """What a trainer kept, and what it may be too high by, which a tempered estimate of the same sentences bounds best."""
+    levels = tuple(np.array(found, dtype=np.float64) for found in kept.get("corrections", {}).values())
+    order = np.array(kept.get("order", []), dtype=np.int64)
+    found = Run(np.array(kept["nll"], dtype=np.float64), levels, order, _bias(kept["estimator"]))
+    beside = None if tempered is None or tempered is kept else _run(tempered, None)
+    return found if beside is None or beside.bias is None else replace(found, bias=_above(found, beside, beside.bias))
+
+
+def _bias(estimator: Mapping[str, Any]) -> float | None:
+    """What an estimate is too high by at most: by its certificate if it has one, else as it states."""
+    if estimator["proposal"] == "exact":
+        return 0.0
+    certificate = estimator.get("certificate")
+    if certificate is not None:
+        return max(float(certificate["gap"]) + ONE_SIDED * float(certificate.get("gap_se") or 0.0), 0.0)
+    stated = estimator.get("bias")
+    return None if stated is None else max(float(stated), 0.0)
+
+
+def _above(found: Run, tempered: Run, bias: float) -> float:
+    """What samples from q are too high by at most: what they are above the tempered estimate, and its own bias's bound."""
+    apart = found.nll - tempered.nll
+    squares = sum(level.var(ddof=1) / len(level) for level in (apart, *tempered.corrections) if len(level) > 1)
+    return max(found.estimate - tempered.estimate + bias + ONE_SIDED * math.sqrt(squares), 0.0)
+
+
+def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentences]:
+    """The same of a study's trials.
+
+    Raises:
+        Usage: if they have kept none of that split.
+    """
+    runs = []
+    for number in numbers:
+        content = study.published(number, SENTENCES)
+        kept = {} if content is None else json.loads(content)
+        own = _estimates(kept.get(split, {}))
+        if not own:
+            raise Usage(
+                f"trial {study.name}/{number} has kept no {split} figures by sentence: it was trained by an older version, or "
+                "its files are gone; train it anew."
+            )
+        valid = _estimates(kept["valid"])
+        runs.append({**kept[split], "estimates": [_certified(each, valid) for each in own]})
+    return of_runs(runs)
+
+
+def _estimates(kept: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """By estimator; older versions kept one, and of a tempered one no corrections, which makes it useless."""
+    if "estimates" in kept:
+        return list(kept["estimates"])
+    return [] if "temper" in kept.get("estimator", {"temper": None}) else [kept]
+
+
+def _certified(kept: Mapping[str, Any], valid: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """With the certificate of the same estimator: it is of the model, not of a split, and made with the validation figures."""
+    own = kept["estimator"]
+    for each in valid:
+        facts = each["estimator"]
+        if facts.get("certificate") and _reach(facts) == _reach(own):
+            return {**kept, "estimator": {**own, "certificate": facts["certificate"]}}
+    return dict(kept)
+
+
+def _reach(estimator: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a certificate is of: the proposal, and the most draws of a sentence."""
+    levels = map(int, estimator.get("levels", {}))
+    return estimator["proposal"], estimator.get("temper"), max(levels, default=estimator["samples"])

@@ -1,0 +1,88 @@
+"""The command line: the commands of its modules, and how each ends. Heavy imports wait until a command needs them."""
+
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+
+from tuner import processors, screen
+from tuner.commands import online
+from tuner.commands.inspection import app as inspection
+from tuner.commands.options import overwrite
+from tuner.commands.results import app as results
+from tuner.commands.service import app as service
+from tuner.commands.serving import app as serving
+from tuner.commands.texts import app as reading
+from tuner.commands.train import app as training
+from tuner.commands.trained import app as run_commands
+from tuner.errors import Fault, Interrupted, Usage
+
+app = typer.Typer(
+    help="Tunes the techniques against posterior collapse in text VAEs by validation importance-sampled NLL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Example: tuner launch --technique sfb   (studies of a server: tuner --api URL --help)",
+)
+app.add_typer(training)
+app.add_typer(inspection)
+app.add_typer(service)
+app.add_typer(serving)
+app.add_typer(run_commands)
+app.add_typer(results)
+app.add_typer(reading, name="corpora")
+
+
+STOPS = {
+    signal.SIGINT: Interrupted().why,
+    signal.SIGTERM: ("preempted", "this machine was told to stop."),
+    signal.SIGHUP: ("user", "its terminal was closed."),
+}
+"""signals, and why each ends what is under way"""
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    raise Interrupted(*STOPS[signal.Signals(number)])
+
+
+def main() -> None:
+    """Runs a command; a user's mistake ends in one sentence and exit code 2, the world's in one and 1."""
+    processors.take_one_thread()
+    for number in STOPS:  # a preempted machine, or a lost terminal, stops like Ctrl-C: in order
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # else `nohup`
+            signal.signal(number, _interrupt)
+    screen.take()
+    try:
+        _run()
+    except Usage as error:
+        _end(str(error), 2)
+    except Fault as error:
+        _end(str(error), 1)
+    except Interrupted:
+        _end("interrupted; nothing is lost, the same command goes on.", 1)
+    except BrokenPipeError:  # `tuner … | head`
+        sys.exit(1)
+    except UnicodeError as error:
+        _end(f"a text that is none in UTF-8 can be neither kept nor read ({error}).", 1)
+    except OSError as error:
+        _end(f"{error.filename or 'the system'}: {error.strerror or error}.", 1)
+
+
+def _run() -> None:
+    try:
+        screen.check_texts(sys.argv[1:])
+        server, arguments = online.address_in(sys.argv[1:])
+        if server is None:
+            app()
+        else:
+            online.run(server, arguments)
+    finally:
+        sys.stdout.flush()  # not at the interpreter's end, which has no sentence for a full disk
+
+
+def _end(message: str, code: int) -> NoReturn:
+    overwrite(f"tuner: {message}")
+    sys.exit(code)

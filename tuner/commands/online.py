@@ -1,0 +1,278 @@
+"""Commands about the studies of a server, over its REST API: `tuner COMMAND --api URL`, or with TUNER_API set.
+
+They mirror those of a database that is at hand. Only these commands go over the API.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from tuner.commands.options import (
+    BecauseOption,
+    FailOption,
+    FirstDefaultOption,
+    JsonOption,
+    MaxFailuresOption,
+    MaxLossesOption,
+    MemoryOption,
+    MinRateOption,
+    ModelOption,
+    OneStudyArgument,
+    PerGpuOption,
+    RunsOption,
+    SamplerSettingsOption,
+    SeedOption,
+    SetOption,
+    StopWhenOption,
+    StudyArgument,
+    StudyNameOption,
+    TechniqueOption,
+    ThreadsOption,
+    TrialsOption,
+    WorkersOption,
+    YesOption,
+    print_json,
+    say,
+    seconds,
+    settings,
+    struck_out,
+)
+from tuner.defaults import RUNS
+from tuner.errors import Usage
+from tuner.samplers import DEFAULT
+from tuner.studies.spec import Rules
+
+FLAG, VARIABLE = "--api", "TUNER_API"
+COMMANDS = ("studies", "show", "trials", "launch", "stop", "resume", "delete")
+
+app = typer.Typer(
+    help="Studies of a server, over its REST API. TUNER_API_KEY holds the key.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Example: tuner studies --api http://127.0.0.1:8000",
+)
+
+
+def address_in(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The server that a command line names, and the line without it; TUNER_API counts for these commands alone."""
+    left, address = list(arguments), None
+    for place, argument in enumerate(arguments):
+        if argument == FLAG:
+            if place + 1 == len(arguments):
+                raise Usage(f"{FLAG} names no server: write e.g. {FLAG} http://127.0.0.1:8000.")
+            address, left = arguments[place + 1], [*arguments[:place], *arguments[place + 2 :]]
+            break
+        if argument.startswith(f"{FLAG}="):
+            address, left = argument.partition("=")[2], [*arguments[:place], *arguments[place + 1 :]]
+            break
+    if address is None and next(iter(arguments), "") in COMMANDS and "--database" not in " ".join(arguments):
+        address = os.environ.get(VARIABLE) or None
+    return address, left
+
+
+def run(address: str, arguments: Sequence[str]) -> None:
+    """One of these commands."""
+    os.environ[VARIABLE] = address
+    sys.argv[1:] = arguments
+    app()
+
+
+def _client() -> Any:
+    from tuner.client import Client
+
+    return Client()
+
+
+@app.command(name="studies", epilog="Example: tuner studies --api http://127.0.0.1:8000 --json")
+def list_studies(as_json: JsonOption = False) -> None:
+    """List the server's studies, the newest first."""
+    from tuner.commands import render
+    from tuner.studies.trials import OVER
+
+    found = list(_client().studies())
+    if as_json:
+        print_json(found)
+        return
+    rows = render.table(
+        "study", "state", "technique", "corpus", "model", "sampler", "done", "running", "best NLL", "R", "note"
+    )
+    for s in found:
+        best = s["best"] or {"metrics": {}}
+        done = sum(s["counts"][state] for state in OVER)
+        note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
+        rows.add_row(
+            s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
+            str(s["counts"]["running"]), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")), note,
+        )  # fmt: skip
+    render.console().print(rows)
+
+
+@app.command(epilog="Example: tuner show sfb-grammar-tiny --api http://127.0.0.1:8000")
+def show(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Show a study of the server: its state, its best trial, its last trials."""
+    from tuner.commands import render
+    from tuner.estimators import estimate
+
+    client = _client()
+    found = client.study(study)
+    if as_json:
+        print_json({**found, "trials": [trial.plain() for trial in client.trials(study)]})
+        return
+    counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count) or "none"
+    print(f"study     {study}: {found['state']}" + (f", {found['why']}" if found["why"] else ""))
+    print(
+        f"what      {found['technique']} on {found['corpus']}, {found['model']}, by {found['sampler']}, seed {found['seed']}"
+    )
+    print(f"trials    {counts}; {found['budget']} in all\n")
+    _print_trials(client, study, found)
+    best = found["best"]
+    if best and best["metrics"].get("estimator"):
+        print(f"\n{estimate(best['metrics'])}")
+        for note in best["notes"]:
+            print(render.NOTES[note])
+    counted = render.against_ngram(found.get("ngram"), best and best["metrics"], found["objective"])
+    if counted is not None:
+        print(f"\n{counted}")
+
+
+@app.command(epilog="Example: tuner trials sfb-grammar-tiny --api http://127.0.0.1:8000 --json")
+def trials(
+    study: OneStudyArgument = None,
+    fail: FailOption = None,
+    because: BecauseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's trials: the last ones and the best, or all with --json. Or strike one out."""
+    client, struck = _client(), struck_out(study, fail, because)
+    if struck is not None:
+        made = client.strike(*struck)
+        say(f"trial {made.run} is {made.state}: {made.message}")
+        return
+    name = str(study)
+    if as_json:
+        print_json([trial.plain() for trial in client.trials(name)])
+        return
+    _print_trials(client, name, client.study(name))
+
+
+def _print_trials(client: Any, study: str, found: Any) -> None:
+    from tuner.commands import render
+
+    last = list(islice(client.trials(study, newest_first=True), render.ROWS))[::-1]
+    best = found["best"]
+    if best is not None and best["number"] not in [trial.number for trial in last]:
+        last.insert(0, client.trial(study, best["number"])[0])
+    marked = found["front"] or ([best["number"]] if best else [])
+    render.console().print(render.trial_table(last, marked))
+
+
+@app.command(epilog="Example: tuner launch --technique sfb --trials 8 --api http://127.0.0.1:8000")
+def launch(
+    technique: TechniqueOption,
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="One of the server's corpora.")] = "grammar",
+    study: StudyNameOption = None,
+    trials: TrialsOption = 8,
+    sampler: Annotated[str, typer.Option("--sampler", help="What proposes trials.")] = DEFAULT,
+    sampler_option: SamplerSettingsOption = None,
+    first_default: FirstDefaultOption = True,
+    model: ModelOption = "tiny",
+    pruner: Annotated[str, typer.Option("--pruner", help="Ends poor trials early.")] = "none",
+    min_rate: MinRateOption = 0.0,
+    objectives: Annotated[str, typer.Option("--objectives", help="As of `tuner launch`.")] = "nll",
+    stop_when: StopWhenOption = 0.0,
+    warm_start: Annotated[
+        str | None, typer.Option("--warm-start", metavar="STUDY", help="As of `tuner launch`.")
+    ] = None,
+    set_: SetOption = None,
+    seed: SeedOption = 0,
+    timeout: Annotated[str | None, typer.Option("--timeout", help="Of one trial, e.g. 2h.")] = None,
+    deadline: Annotated[str | None, typer.Option("--deadline", help="The study stops so long from now.")] = None,
+    max_failures: MaxFailuresOption = Rules.max_failures,
+    max_losses: MaxLossesOption = Rules.max_losses,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a study on the server, which its workers then train. The same command finds the same study."""
+    until = datetime.now(UTC) + timedelta(seconds=seconds(deadline, "--deadline")) if deadline else None
+    made = _client().create(
+        technique, trials, corpus=corpus, name=study, sampler=sampler, model=model, pruner=pruner, min_rate=min_rate,
+        sampler_options=settings(sampler_option, "--sampler-option", "samples=20"), objective=objectives, stop_when=stop_when,
+        warm_start=warm_start, first_default=first_default, fixed=settings(set_), seed=seed,
+        max_failures=max_failures, max_losses=max_losses,
+        timeout=seconds(timeout, "--timeout") if timeout else None, deadline=until.isoformat() if until else None,
+    )  # fmt: skip
+    if as_json:
+        print_json(made)
+        return
+    waits = (
+        "; it waits for workers (`tuner serve --with-workers`, `tuner worker`)" if made["waiting_for_workers"] else ""
+    )
+    say(f"study {made['name']} is {made['state']}{waits}")
+
+
+@app.command(epilog="Example: tuner worker --api http://tuner.lab:8000 --name laptop")
+def worker(
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Unique on the server.", show_default="HOST-PROCESS")
+    ] = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    exit_when_idle: Annotated[
+        bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
+    ] = False,
+    runs: RunsOption = RUNS,
+    log_format: Annotated[str, typer.Option("--log-format", help="text or json: a line for each event.")] = "text",
+) -> None:
+    """Train trials of the server's studies on this machine, which need not reach the database.
+
+    A corpus that is a folder must lie here where it lies there. The trials' files stay here and go with their training.
+    """
+    from tuner.commands.service import join
+    from tuner.workers.distant import DistantWorker
+
+    client = _client()
+    for each in study or ():
+        client.study(each)
+    place = (workers, workers_per_gpu, trainer_memory, threads)
+
+    def kind(_: object, *more: Any) -> DistantWorker:
+        return DistantWorker(client, *more)
+
+    join(None, study or (), name, place, exit_when_idle, runs, log_format, kind)
+
+
+@app.command(epilog="Example: tuner stop sfb-grammar-tiny --api http://127.0.0.1:8000")
+def stop(study: StudyArgument) -> None:
+    """Stop a study: no trial begins, and those under way are handed back."""
+    found = _client().stop(study)
+    say(f"study {study} is {found['state']}" + (f" ({found['why']})" if found["why"] else ""))
+
+
+@app.command(epilog="Example: tuner resume sfb-grammar-tiny --api http://127.0.0.1:8000")
+def resume(study: StudyArgument) -> None:
+    """Hand out the study's trials again."""
+    found = _client().start(study)
+    say(f"study {study} is {found['state']}" + (" and waits for workers" if found["waiting_for_workers"] else ""))
+
+
+@app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes --api http://127.0.0.1:8000")
+def delete(study: StudyArgument, yes: YesOption = False) -> None:
+    """Delete a study with its trials and files."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
+        typer.confirm(f"Delete study {study} with its trials and files?", abort=True)
+    _client().delete(study)
+    say(f"study {study} is deleted")

@@ -1,0 +1,235 @@
+"""What commands share: their options, how they speak, how they open the database."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner import numbers
+from tuner.defaults import PRESETS
+from tuner.errors import Usage
+from tuner.numbers import Numbers
+from tuner.screen import plain, styles
+from tuner.space import Space, Value, load, parse_value, read
+
+if TYPE_CHECKING:
+    from tuner.storage.database import Database
+
+
+def bounded(within: Numbers, *flags: str, **more: Any) -> Any:
+    """An option that takes these numbers and no others."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and value not in within:  # NaN, which no comparison refuses
+            raise typer.BadParameter(f"{value} is not {within}.")
+        return value
+
+    return typer.Option(*flags, min=within.low, max=within.high, callback=check, **more)
+
+
+DatabaseOption = Annotated[
+    str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
+]
+RunsOption = Annotated[
+    Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
+]
+TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
+CorpusOption = Annotated[
+    str,
+    typer.Option(
+        "--corpus", "-c", help="A name that `tuner corpora` lists, or a folder with train.txt, valid.txt, test.txt."
+    ),
+]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
+NllOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nll",
+        help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+        show_default="tempered",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
+]
+SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search space of your own (TOML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.", show_default=False)
+]
+SentencesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Sentences, words divided by spaces.", show_default="validation sentences drawn at random"),
+]
+CountOption = Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Sentences.")]
+AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
+CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
+WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and words.")]
+LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Words of a sentence at most.")]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+OneStudyArgument = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+FailOption = Annotated[
+    str | None,
+    typer.Option("--fail", metavar="STUDY/N", help="Strike this trial out: it counts as failed.", show_default=False),
+]
+BecauseOption = Annotated[
+    str | None,
+    typer.Option("--because", metavar="TEXT", help="Why it is struck out; kept with it.", show_default=False),
+]
+StudyNameOption = Annotated[
+    str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
+]
+TrialsOption = Annotated[int, bounded(numbers.TRIALS, "--trials", "-n", help="Trials of the study in all.")]
+SamplerSettingsOption = Annotated[
+    list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
+]
+FirstDefaultOption = Annotated[
+    bool,
+    typer.Option("--first-default/--no-first-default", help="Trial 0 has the published values, not the sampler's."),
+]
+SeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Every other seed is derived from it.")]
+MinRateOption = Annotated[
+    float, bounded(numbers.NATS, "--min-rate", help="What a trial's rate falls short of this is added to its NLL.")
+]
+StopWhenOption = Annotated[
+    float, bounded(numbers.NATS, "--stop-when", help="End when the sampler expects to gain fewer nats (0: never).")
+]
+MaxFailuresOption = Annotated[
+    int,
+    bounded(numbers.FAILURES, "--max-failures", help="Trials in a row that may fail before the study stops (0: any)."),
+]
+TimeoutOption = Annotated[
+    str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
+]
+MaxLossesOption = Annotated[
+    int,
+    bounded(numbers.FAILURES, "--max-losses", help="Workers in a row that a trial may lose before it fails (0: any)."),
+]
+SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")]
+OriginOption = Annotated[
+    str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")]
+AddressOption = Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")]
+WorkersOption = Annotated[
+    int | None,
+    bounded(numbers.PROCESSES, "--workers", "-w", help="Trials at a time.", show_default="one a GPU, or one"),
+]
+PerGpuOption = Annotated[
+    int | None, bounded(numbers.SOME, "--workers-per-gpu", help="Workers that share each GPU.", show_default="1")
+]
+MemoryOption = Annotated[
+    float, bounded(numbers.GIBIBYTES, "--trainer-memory", help="GiB of memory a trainer may have (0: no limit).")
+]
+ThreadsOption = Annotated[
+    int | None,
+    bounded(numbers.SOME, "--threads", help="Threads of a trainer.", show_default="OMP_NUM_THREADS, or 1"),
+]
+ArtifactsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts", envvar="TUNER_ARTIFACTS", show_envvar=True, show_default="a folder of its own in RUNS",
+        help="Where checkpoints are kept: a folder that all workers reach, or s3://bucket/prefix.",
+    ),
+]  # fmt: skip
+
+
+def say(text: str) -> None:
+    """A line for the person, beside what a command prints."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def overwrite(text: str, end: str = "\n") -> None:
+    """The same in place of the line that changes, in a terminal."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(start + plain(text), end=end, file=styles(sys.stderr), flush=True)
+
+
+def print_json(content: object) -> None:
+    is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(content, ensure_ascii=is_ascii, allow_nan=False))
+
+
+def settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, Value]:
+    """key=value pairs as given to a flag that may be repeated.
+
+    Raises:
+        Usage: if one is not such a pair.
+    """
+    values = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise Usage(f"{flag} {pair!r} is not key=value: write e.g. {flag} {example}.")
+        values[key] = parse_value(value)
+    return values
+
+
+def struck_out(study: str | None, trial: str | None, because: str | None) -> tuple[str, int, str] | None:
+    """The study, the number and the reason of a trial that shall be struck out; none if trials shall be listed.
+
+    Raises:
+        Usage: if it is neither one nor the other.
+    """
+    if trial is None and because is None:
+        if study is None:
+            raise Usage("tuner trials names no study: write e.g. `tuner trials STUDY`.")
+        return None
+    name, _, number = (trial or "").rpartition("/")
+    if not name or not (number.isascii() and number.isdigit()) or len(number) > 9 or study not in (None, name):
+        raise Usage(f"--fail {trial or ''!r} names no trial: write e.g. --fail sfb-grammar-tiny/3.")
+    if because is None:
+        raise Usage(f"--fail {trial} needs a reason, which is kept with the trial: say --because TEXT.")
+    return name, int(number), because
+
+
+@contextmanager
+def opened(url: str, create: bool = False, patience: float = 0.0) -> "Iterator[Database]":
+    """The database, its errors in one sentence."""
+    from tuner.storage.database import Database
+
+    database = Database(url, create, patience)
+    try:
+        with database.errors():
+            yield database
+    finally:
+        database.close()
+
+
+def seconds(text: str, flag: str) -> float:
+    """`90`, `90s`, `30m`, `2h` or `1d` in seconds.
+
+    Raises:
+        Usage: if it is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    length = 0.0 if found is None else float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    if not length or length not in numbers.SECONDS:
+        shown = text if len(text) <= 30 else f"{text[:29]}…"
+        raise Usage(
+            f"{flag} {shown!r} is no duration up to {numbers.SECONDS.high:,.0f} s: write e.g. 90s, 30m, 2h or 1d."
+        )
+    return length
+
+
+def space_of(technique: str, file: Path | None) -> Space:
+    """The shipped search space, or the one in the user's own file.
+
+    Raises:
+        Usage: if the technique is unknown, or the file's is another one.
+    """
+    shipped = load(technique)
+    if file is None:
+        return shipped
+    own = read(file)
+    if own.technique != technique:
+        raise Usage(
+            f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
+        )
+    return own

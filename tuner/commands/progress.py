@@ -1,0 +1,134 @@
+"""Progress on standard error: one line that changes in a terminal, a line now and then in a pipe."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from tuner.commands.options import overwrite
+from tuner.commands.render import duration, number
+from tuner.estimators import notes_of
+from tuner.studies.trials import OVER
+
+if TYPE_CHECKING:
+    from tuner.studies.study import Study
+
+PIPE_SECONDS = 15.0
+MIN_SHARE = 0.03
+"""of the first trial, before which its pace says too little about the time left"""
+SHOWN = 3
+"""trials under way that the line has room for"""
+
+
+@dataclass
+class _Trial:
+    """A trial under way."""
+
+    started: float = field(default_factory=time.monotonic)
+    phase: str = "starting"
+    share: float = 0.0
+    """of its epochs"""
+
+
+class Progress:
+    """Listens to workers and says how far they are: trials done, best so far, each trial's epoch, the time left.
+
+    value: what ranks a trial of these metrics, the lowest first.
+    """
+
+    def __init__(
+        self,
+        trials: int,
+        done: int = 0,
+        best: Mapping[str, Any] | None = None,
+        workers: int = 1,
+        value: Callable[[Mapping[str, Any]], float] = itemgetter("nll"),
+    ) -> None:
+        self.trials, self.done, self.best, self.workers, self.value = trials, done, best, workers, value
+        self.terminal = sys.stderr.isatty()
+        self.spent: list[float] = []
+        self.said_at = time.monotonic()
+        self.running: dict[int, _Trial] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, study: "Study", workers: int) -> "Progress":
+        """That of a study, which goes on from the trials that it has."""
+        counts, best = study.counts(), study.best()
+        done = sum(counts.get(state, 0) for state in OVER)
+        return cls(study.budget, done, best.metrics if best else None, workers, lambda m: study.outcome(m)["value"])
+
+    def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
+        """One event of a trial, from any thread."""
+        with self._lock:
+            self._hear(event, trial, facts)
+
+    def _hear(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
+        if event == "claimed":
+            self.running[trial] = _Trial()
+            params = " ".join(f"{key}={number(value)}" for key, value in facts["params"].items())
+            self._line(f"trial {trial}: {params or 'the defaults'}")
+        elif event == "complete":
+            metrics, took = facts["metrics"], self._end(trial)
+            self.best = min(self.best or metrics, metrics, key=self.value)
+            word = "".join(f", {note}" for note in notes_of(metrics))
+            self._line(
+                f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
+                f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
+                f"{self.done} of {self.trials} done, best NLL {number(self.best['nll'])}{self._left()}"
+            )
+        elif event in ("failed", "pruned"):
+            self._end(trial)
+            self._line(f"trial {trial}: " + (f"{facts['reason']}: " if "reason" in facts else "") + facts["message"])
+        elif event in ("handed back", "lost"):
+            self.running.pop(trial, None)
+            self._line(f"trial {trial}: {facts['message']}")
+        elif event == "warning":
+            self._line(f"trial {trial}: {facts['message']}")
+        elif event in ("epoch", "progress"):
+            self._step(event, self.running.setdefault(trial, _Trial()), facts)
+
+    def _end(self, trial: int) -> float:
+        self.done += 1
+        self.spent.append(time.monotonic() - self.running.pop(trial, _Trial()).started)
+        return self.spent[-1]
+
+    def _step(self, event: str, trial: _Trial, facts: Mapping[str, Any]) -> None:
+        if event == "epoch":
+            figures = f"D {number(facts['distortion'])} R {number(facts['rate'])}"
+            trial.phase = f"epoch {facts['epoch']}/{facts['epochs']} {figures}"
+        elif facts.get("phase") == "evaluation":
+            trial.phase = f"evaluating {facts['done']:,}/{facts['of']:,}"
+        elif not trial.phase.startswith("epoch"):
+            trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
+        trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
+        best = f", best NLL {number(self.best['nll'])}" if self.best is not None else ""
+        phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
+        more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
+        text = f"{self.done}/{self.trials} trials{best} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"
+        if self.terminal:
+            overwrite(text, end="")
+        elif time.monotonic() - self.said_at > PIPE_SECONDS:
+            self._line(text)
+
+    def _left(self) -> str:
+        """The time left: by the trials so far, or before the first is done by the share of the epochs that are."""
+        now = time.monotonic()
+        if self.spent:
+            mean = sum(self.spent) / len(self.spent)
+            begun = sum(min(now - trial.started, mean) for trial in self.running.values())
+            left = (mean * (self.trials - self.done) - begun) / self.workers
+        else:
+            first = max(self.running.values(), key=lambda trial: trial.share, default=None)
+            if first is None or first.share <= MIN_SHARE:
+                return ""
+            running = now - first.started
+            left = running / first.share * self.trials / self.workers - running
+        return f", about {duration(left)} left" if left > 0 else ""
+
+    def _line(self, text: str) -> None:
+        self.said_at = time.monotonic()
+        overwrite(text)

@@ -1,0 +1,327 @@
+"""Commands from a finished study to the paper: confirm the winner, print the table, draw the front."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuner import numbers
+from tuner.commands.options import (
+    AddressOption,
+    ArtifactsOption,
+    CorpusOption,
+    DatabaseOption,
+    EngineOption,
+    JsonOption,
+    MemoryOption,
+    ModelOption,
+    NllOption,
+    PerGpuOption,
+    RunsOption,
+    SeedOption,
+    SetOption,
+    SpaceOption,
+    SplitOption,
+    TechniqueOption,
+    ThreadsOption,
+    TimeoutOption,
+    WorkersOption,
+    bounded,
+    opened,
+    print_json,
+    say,
+    seconds,
+    settings,
+    space_of,
+)
+from tuner.commands.service import work_in_turn
+from tuner.defaults import DATABASE, RUNS
+from tuner.errors import Fault, Usage
+
+app = typer.Typer()
+
+StudiesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
+]
+
+
+@app.command(epilog="Example: tuner confirm sfb-grammar-tiny --runs 5")
+def confirm(
+    study: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Studies, one after another.", show_default=False)
+    ],
+    runs: Annotated[int, bounded(numbers.RUNS, "--runs", "-n", help="Runs of each configuration.")] = 5,
+    trial: Annotated[
+        int | None, bounded(numbers.INDEX, "--trial", help="The trial to confirm.", show_default="the best")
+    ] = None,
+    front: Annotated[bool, typer.Option("--front", help="Every trial of a front of two objectives.")] = False,
+    set_: SetOption = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
+    database: DatabaseOption = DATABASE,
+    folder: Annotated[
+        Path,
+        typer.Option("--runs-folder", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True),
+    ] = RUNS,
+    artifacts: ArtifactsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train studies' winners again with new seeds, and evaluate them on validation and test sentences with S = 1000.
+
+    Test figures exist only here. A confirmation is a study of its own: the same command goes on with it, or adds runs.
+    """
+    from tuner.analysis import layouts
+    from tuner.analysis import report as paper
+    from tuner.storage.database import PATIENCE
+    from tuner.studies import confirmation, creation, launch
+    from tuner.studies import study as studies
+    from tuner.workers.engines import Staff
+
+    if trial is not None and front:
+        raise Usage(f"--trial {trial} and --front exclude each other: leave one out.")
+    if trial is not None and len(study) > 1:
+        raise Usage(f"--trial {trial} is of one study, and there are {len(study)}: name one.")
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
+    staff.check()
+    with opened(database, patience=PATIENCE) as there:
+        changes = settings(set_, example="nll_samples=5000")
+        proposals = [
+            confirmation.proposal(found, winner, runs, changes)
+            for found in [studies.open_study(there, name) for name in dict.fromkeys(study)]
+            for winner in confirmation.chosen(found, trial, front, say)
+        ]
+        prepared = launch.prepare_all(proposals, lambda: there, lambda _: None, skip=False)
+        made = [creation.go_on(there, name, *found, folder, artifacts) for name, found in prepared.items()]
+        broken = work_in_turn(made, staff, database, folder)
+        if workers == 0:
+            return
+        ended = [each.name for each in made if each.best() is not None]
+        tables = {split: paper.rows(there, ended, split) if ended else [] for split in ("valid", "test")}
+    if as_json:
+        print_json({split: [row.plain() for row in rows] for split, rows in tables.items()})
+    elif ended:
+        for split, rows in tables.items():
+            print(f"{split}\n{layouts.table(rows)}")
+    if broken:
+        raise Fault(" ".join(broken))
+
+
+@app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
+def report(
+    study: StudiesArgument = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    split: SplitOption = "valid",
+    published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="STUDY", help="Test differences to it.", show_default="one of two confirmed"),
+    ] = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print the paper's table: a row for each configuration, mean ± sd over its runs.
+
+    Differences to --against are tested by each estimator that both sides have, its error and bias included.
+    """
+    from tuner.analysis import layouts
+    from tuner.analysis import report as paper
+    from tuner.analysis.pareto import check_split
+
+    if form not in layouts.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layouts.FORMATS)}.")
+    check_split(split)
+    with opened(database) as there:
+        rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
+    if published:
+        own = list(dict.fromkeys(row.technique for row in rows))
+        rows += paper.published(own, split)
+        for line in paper.unpublished(own, split):
+            say(f"note: {line}")
+    print(layouts.FORMATS[form](rows), end="")
+
+
+@app.command(epilog="Example: tuner pareto sfb-ptb-small mdr-ptb-small --out front.svg")
+def pareto(
+    study: StudiesArgument = None,
+    x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
+    y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
+    split: SplitOption = "valid",
+    out: OutOption = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print or draw the Pareto front of studies' trials, of rate against perplexity or any two figures."""
+    from tuner.analysis import figures
+    from tuner.analysis.pareto import SPLITS, Columns, compare
+    from tuner.metrics import AXES
+    from tuner.studies import confirmation
+
+    for flag, value, known in (("--x", x, AXES), ("--y", y, AXES), ("--split", split, SPLITS)):
+        if value not in known:
+            raise Usage(f"{flag} {value!r} is unknown: choose one of {', '.join(known)}.")
+    with opened(database) as there:
+        if study or split == "valid":
+            chosen = confirmation.tuned(there, study or [])
+        else:
+            chosen = [s for each in confirmation.confirmations(there).values() for s in each]
+        found = compare([Columns(s).follow() for s in chosen], x, y, split)
+    if not any(own["number"] for own in found["studies"]):
+        raise Usage(
+            f"no complete trial of {', '.join(study or []) or 'any study'} has both {x} and {y} of the {split} split."
+        )
+    if found["note"]:
+        say(f"note: {found['note']}: the fronts are each study's own")
+    if out is None:
+        _print_front(found)
+        return
+    _write(out, found, lambda: figures.front(found, out))
+
+
+@app.command(epilog="Example: tuner sweep --technique mdr --over r=1,2,5,10,20 --corpus ptb --model small")
+def sweep(
+    technique: TechniqueOption,
+    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The values of one hyperparameter.")],
+    corpus: CorpusOption = "grammar",
+    study: Annotated[
+        str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
+    ] = None,
+    model: ModelOption = "tiny",
+    nll: NllOption = None,
+    set_: SetOption = None,
+    space: SpaceOption = None,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    timeout: TimeoutOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a technique at each of the given values of one hyperparameter, all else at its default.
+
+    A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
+    """
+    from tuner.commands import render as reports
+    from tuner.storage.database import PATIENCE
+    from tuner.studies import corpora, creation, launch
+    from tuner.studies import sweep as sweeps
+    from tuner.studies.spec import Rules
+    from tuner.workers.engines import Staff
+
+    name, values = sweeps.parse(over)
+    source, staff = (
+        corpora.named(database, corpus),
+        Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads),
+    )
+    staff.check()
+    asked = launch.Proposal(
+        space_of(technique, space),
+        0,
+        study or f"{launch.name_of(technique, source.name, model)}-over-{name}",
+        source.place,
+        model,
+        seed=seed,
+        fixed={**source.values, **settings(set_)},
+        nll=nll,
+        rules=Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
+    )
+    proposal = sweeps.proposal(asked, name, values)
+    with opened(database, create=True, patience=PATIENCE) as there:
+        request, described = launch.prepare(proposal, lambda: there, say)
+        current = creation.go_on(there, proposal.name, request, described, runs, artifacts)
+        sweeps.fill(current, name, values)
+        work_in_turn([current.refresh()], staff, database, runs)
+        if as_json:
+            print_json(current.plain())
+        elif workers != 0:
+            reports.summary(current)
+            print(f"\nnext:\n  tuner rates {current.name} --out figure2.svg   where the technique holds a rate")
+
+
+@app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")
+def rates(
+    study: StudiesArgument = None,
+    split: SplitOption = "valid",
+    out: OutOption = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print or draw PPL, accuracy gap and target minus reached rate against the target rate: the paper's figures 2 and 3.
+
+    `tuner sweep` makes the trials. A line a study, named by its technique, posterior and prior; mean ± sd over runs of a target.
+    """
+    from tuner.analysis import figures, layouts
+    from tuner.analysis import rates as targets
+    from tuner.analysis.pareto import Columns, check_split
+    from tuner.commands import render as reports
+
+    check_split(split)
+    with opened(database) as there:
+        runs = targets.sources(there, study or [], split)
+        found = targets.series([(one, [Columns(each).follow() for each in own]) for one, own in runs], split)
+    if not found:
+        remedy = (
+            "`tuner sweep --technique mdr --over r=1,2,5,10,20` makes some"
+            if split == "valid"
+            else "`tuner confirm STUDY --trial N` makes them"
+        )
+        raise Usage(
+            f"no complete trial of {', '.join(study or []) or 'any study'} has {split} figures and a target rate: {remedy}."
+        )
+    plain = targets.plain(found, split)
+    if plain["note"]:
+        say(f"note: {plain['note']}")
+    if out is not None:
+        _write(out, plain, lambda: figures.rates(found, out))
+        return
+    table = reports.table("", "target", "runs", "PPL", "gap", "target − R")
+    for each in found:
+        for point in each.points:
+            cells = [layouts.with_sd(point.figures[key]) for key in targets.PANELS]
+            table.add_row(each.label, reports.number(point.target), str(point.runs), *cells)
+    reports.console().print(table)
+
+
+def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
+    """A figure's file, or what is in it as JSON."""
+    try:
+        if out.suffix == ".json":
+            out.write_text(json.dumps(plain, ensure_ascii=False) + "\n", encoding="utf-8")
+        else:
+            draw()
+    except OSError as error:
+        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+    say(f"wrote {out}")
+
+
+def _print_front(found: dict[str, Any]) -> None:
+    """That of all together, or where there is none each study's own."""
+    from tuner.commands import render as reports
+    from tuner.metrics import ESTIMATES
+
+    studies = found["studies"]
+    places = found["front"] or [(place, index) for place, own in enumerate(studies) for index in own["front"]]
+    table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters", *ESTIMATES, "note")
+    for place, index in places:
+        own = studies[place]
+        settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())
+        table.add_row(
+            f"{own['study']}/{own['number'][index]}",
+            reports.number(own["x"][index]),
+            reports.number(own["y"][index]),
+            settings_,
+            *(reports.number(own[key][index]) for key in ESTIMATES),
+            own["notes"][index],
+        )
+    reports.console().print(table)

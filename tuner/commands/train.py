@@ -1,0 +1,282 @@
+"""Commands that train: the trials of studies, or one model without a study."""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner import numbers
+from tuner import space as spaces
+from tuner.commands.options import (
+    AddressOption,
+    ArtifactsOption,
+    CorpusOption,
+    DatabaseOption,
+    EngineOption,
+    FirstDefaultOption,
+    JsonOption,
+    MaxFailuresOption,
+    MaxLossesOption,
+    MemoryOption,
+    MinRateOption,
+    ModelOption,
+    NllOption,
+    PerGpuOption,
+    RunsOption,
+    SamplerSettingsOption,
+    SeedOption,
+    SetOption,
+    SpaceOption,
+    StopWhenOption,
+    StudyNameOption,
+    TechniqueOption,
+    ThreadsOption,
+    TimeoutOption,
+    TrialsOption,
+    WorkersOption,
+    bounded,
+    opened,
+    print_json,
+    say,
+    seconds,
+    settings,
+    space_of,
+)
+from tuner.commands.service import work, work_detached, work_in_turn
+from tuner.defaults import DATABASE, RUNS
+from tuner.errors import Fault, Usage
+from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
+from tuner.studies.spec import Rules
+
+if TYPE_CHECKING:
+    from tuner.analysis.report import Row
+    from tuner.studies.study import Study
+
+DEFAULT_TRIALS = 8
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
+def launch(
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--technique", "-t", help="What to train: see `tuner techniques`; several are compared.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All techniques, compared at the end.")] = False,
+    corpus: CorpusOption = "grammar",
+    study: StudyNameOption = None,
+    trials: TrialsOption = DEFAULT_TRIALS,
+    sampler: Annotated[
+        str, typer.Option("--sampler", help="What proposes trials: see `tuner samplers`.")
+    ] = DEFAULT_SAMPLER,
+    sampler_option: SamplerSettingsOption = None,
+    first_default: FirstDefaultOption = True,
+    model: ModelOption = "tiny",
+    pruner: Annotated[
+        str, typer.Option("--pruner", help="Ends poor trials early: none, median, hyperband or dominated.")
+    ] = "none",
+    min_rate: MinRateOption = 0.0,
+    objectives: Annotated[
+        str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
+    ] = "nll",
+    nll: NllOption = None,
+    stop_when: StopWhenOption = 0.0,
+    warm_start: Annotated[
+        str | None,
+        typer.Option("--warm-start", metavar="STUDY", help="Begin with the finished trials of another study."),
+    ] = None,
+    set_: SetOption = None,
+    space: SpaceOption = None,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    timeout: TimeoutOption = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", help="The study stops so long from now, e.g. 8h; it can go on.")
+    ] = None,
+    max_failures: MaxFailuresOption = Rules.max_failures,
+    max_losses: MaxLossesOption = Rules.max_losses,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    artifacts: ArtifactsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune a technique: create a study, or go on with it, and train its trials.
+
+    Several techniques, or --all, have a study each of the same budget, one after another, and a table at the end.
+    Ctrl-C stops in order; the same command goes on where it stopped.
+    """
+    from tuner.commands import render
+    from tuner.storage.artifacts import Store
+    from tuner.storage.database import PATIENCE
+    from tuner.studies import corpora, creation
+    from tuner.studies import launch as launches
+    from tuner.workers.engines import Staff
+
+    names = _techniques(technique, every)
+    alone = {"--study": study, "--space": space, "--warm-start": warm_start}
+    if len(names) > 1 and (given := [flag for flag, value in alone.items() if value]):
+        raise Usage(
+            f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
+        )
+    source = corpora.named(database, corpus)
+    rules = Rules(
+        timeout=seconds(timeout, "--timeout") if timeout else 0.0,
+        deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
+        max_failures=max_failures,
+        max_losses=max_losses,
+    )
+    options = settings(sampler_option, "--sampler-option", "samples=20")
+    proposals = [
+        launches.Proposal(
+            space_of(each, space),
+            trials,
+            study or launches.name_of(each, source.name, model),
+            source.place,
+            model,
+            sampler=sampler,
+            sampler_options=options,
+            seed=seed,
+            objective=objectives,
+            pruner=pruner,
+            min_rate=min_rate,
+            stop_when=stop_when,
+            fixed={**source.values, **settings(set_)},
+            nll=nll,
+            rules=rules,
+            warm_start=warm_start,
+            first_default=first_default,
+        )
+        for each in names
+    ]
+    with ExitStack() as stack:
+        prepared = launches.prepare_all(proposals, lambda: stack.enter_context(opened(database)), say, skip=every)
+    if artifacts is not None:
+        Store(artifacts)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
+    staff.check()
+    with opened(database, create=True, patience=PATIENCE) as there:
+        made = [creation.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
+        if detach or workers == 0:
+            if workers == 0:
+                for current in made:
+                    work(current, staff, database, runs)
+            else:
+                work_detached(made, staff, database, runs)
+            if as_json:
+                print_json(_plain(made, []))
+            return
+        broken = work_in_turn(made, staff, database, runs)
+        if as_json:
+            print_json(_plain(made, _comparison(made)))
+        elif len(made) == 1:
+            render.summary(made[0])
+            render.next_commands(made[0], "" if database == DATABASE else f" --database {there.url}")
+        else:
+            _print_comparison(made)
+    if broken:
+        raise Fault(" ".join(broken))
+
+
+def _techniques(named: list[str] | None, every: bool) -> list[str]:
+    if every and named:
+        raise Usage(f"--technique {named[0]} and --all exclude each other: leave one out.")
+    if not every and not named:
+        raise Usage("launch needs --technique NAME (see `tuner techniques`), or --all.")
+    return spaces.techniques() if every else list(dict.fromkeys(named or ()))
+
+
+def _comparison(made: "list[Study]") -> "list[Row]":
+    """Their best trials, if any; one study is compared with none."""
+    from tuner.analysis import report as paper
+
+    ended = [study.name for study in made if study.best() is not None]
+    return paper.rows(made[0].database, ended, "valid") if len(made) > 1 and ended else []
+
+
+def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
+    if len(made) == 1:
+        return made[0].plain()
+    return {"studies": [study.plain() for study in made], "comparison": [row.plain() for row in rows]}
+
+
+def _print_comparison(made: "list[Study]") -> None:
+    from tuner.analysis import layouts
+    from tuner.commands import render
+
+    rows = _comparison(made)
+    if rows:
+        print(layouts.table(rows))
+    for study in made:
+        if (gained := render.gain(study)) is not None:
+            print(f"{study.name}: {gained}")
+    print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))
+    print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")
+
+
+@app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
+def train(
+    technique: TechniqueOption,
+    corpus: CorpusOption = "grammar",
+    model: ModelOption = "tiny",
+    set_: SetOption = None,
+    seed: Annotated[
+        int, bounded(numbers.INDEX, "--seed", help="Seed of the weights, the batches and the samples.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
+    ] = None,
+    threads: ThreadsOption = None,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and evaluate one model, without a study.
+
+    The same command goes on after an interruption and answers at once when the run is done.
+    """
+    import hashlib
+
+    from tuner import trainer
+    from tuner.commands import render
+    from tuner.commands.progress import Progress
+    from tuner.studies import corpora
+    from tuner.trainer import Slot
+
+    spaces.load(technique)  # refuses an unknown one at once
+    source = corpora.named(database, corpus)
+    # One run is no search: the technique's own rules apply, not the search's domains.
+    values = {**source.values, **settings(set_)}
+    spec = {"technique": technique, "corpus": source.place, "model": model, "values": values, "seed": seed}
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+    folder = out or runs / "train" / f"{technique}-{source.name}-{digest}"
+    progress = Progress(1)
+
+    def hear(event: Mapping[str, Any]) -> None:
+        for warning in event["warnings"] if event["event"] == "started" else ():
+            say(f"warning: {warning}")
+        progress(event["event"], 0, event)
+
+    log, slot = folder / "trainer.log", Slot(threads=threads)
+    result = trainer.ask("train", json.dumps(spec), folder, log=log, slot=slot, hear=hear)
+    if as_json:
+        print_json(result)
+        return
+    say("")
+    render.metrics_table(result["metrics"], result["entropy"])
+    print(
+        f"run {result['run']}: {result['epochs']} epochs, the best was {result['best_epoch']}, "
+        f"{result['tokens_per_second']:,.0f} tokens/s; checkpoint {result['checkpoint']}"
+    )

@@ -1,0 +1,309 @@
+"""Commands about one trained run: its figures anew, its log, and what it writes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuner import numbers
+from tuner.commands.options import (
+    AncestralOption,
+    CentreOption,
+    CountOption,
+    DatabaseOption,
+    JsonOption,
+    LengthOption,
+    OriginOption,
+    RunArgument,
+    RunsOption,
+    SentencesArgument,
+    SetOption,
+    ThreadsOption,
+    WritingSeedOption,
+    bounded,
+    print_json,
+    say,
+    settings,
+)
+from tuner.defaults import DATABASE, RUNS
+from tuner.errors import Fault, Usage
+from tuner.storage.artifacts import LOG
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tuner evaluate sfb-grammar-tiny/3 --set nll_samples=1000 --set nll_sentences=0")
+def evaluate(
+    run: RunArgument,
+    set_: SetOption = None,
+    seed: Annotated[
+        int | None, bounded(numbers.INDEX, "--seed", help="Seed of the samples.", show_default="the run's")
+    ] = None,
+    threads: ThreadsOption = None,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a trained run anew on the validation sentences, e.g. with more samples."""
+    from tuner import trainer
+    from tuner.commands import render
+    from tuner.trainer import Slot
+
+    arguments = [_saved_run(run, database), json.dumps(settings(set_))]
+    given = [] if seed is None else ["--seed", seed]
+    metrics = trainer.ask("evaluate", *arguments, *given, slot=Slot(threads=threads))
+    if as_json:
+        print_json({"run": run, "metrics": metrics})
+    else:
+        render.metrics_table(metrics)
+
+
+def _saved_run(run: str, database: str) -> Path:
+    """A run's folder, with a word if its training is not finished."""
+    from tuner.studies.files import run_folder
+
+    folder = run_folder(run, database)
+    if (folder / "best.safetensors").exists() and not (folder / "result.json").exists():
+        say(f"note: run {run} is not finished; this is its best epoch so far")
+    return folder
+
+
+@app.command(epilog="Example: tuner reproduce sfb-grammar-tiny/3")
+def reproduce(
+    run: RunArgument,
+    corpus: OriginOption = None,
+    tolerance: Annotated[
+        float,
+        bounded(numbers.FACTOR, "--tolerance", help="Share of the NLL that may differ on another class of machine."),
+    ] = 0.02,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder to keep the new run in.", show_default="none is kept")
+    ] = None,
+    threads: Annotated[
+        int | None, bounded(numbers.SOME, "--threads", help="Threads of the trainer.", show_default="the run's")
+    ] = None,
+    database: DatabaseOption = DATABASE,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and evaluate a finished run again, and say whether its figures agree; exit code 1 if not.
+
+    To the last digit on the same class of machine (processor, accelerator, threads, torch); within --tolerance elsewhere.
+    """
+    import hashlib
+    import shutil
+
+    from tuner import trainer
+    from tuner.analysis.reproduction import Record, compare
+    from tuner.commands import render
+    from tuner.commands.progress import Progress
+    from tuner.studies import corpora
+    from tuner.studies.files import run_folder
+    from tuner.trainer import Slot
+
+    then = Record.read(run_folder(run, database), run)
+    source = then.spec["corpus"] if corpus is None else corpora.named(database, corpus).place
+    spec = json.dumps({**then.spec, "corpus": source, "fingerprint": then.fingerprint})
+    folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
+    progress = Progress(1)
+    slot = Slot(threads=threads or then.threads)
+    log = folder / "trainer.log"
+    trainer.ask("train", spec, folder, log=log, slot=slot, hear=lambda event: progress(event["event"], 0, event))
+    found = compare(then, Record.read(folder, str(folder)), tolerance)
+    if out is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    if as_json:
+        print_json({"run": run, **found.plain()})
+    else:
+        render.agreement(found)
+    if found.differs:
+        raise Fault(f"run {run} did not come out the same: {', '.join(found.differs)} differ.")
+
+
+@app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
+def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
+    """Print what a run's trainer said: warnings, and why it crashed."""
+    from tuner.studies.files import run_folder
+
+    file = run_folder(run, database, used=()) / LOG
+    try:
+        print(file.read_text(encoding="utf-8", errors="replace"), end="")
+    except FileNotFoundError as error:
+        raise Usage(f"run {run!r} has no log yet.") from error
+
+
+def _write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
+    """What the trainer's command of that name writes from a run."""
+    from tuner import trainer
+
+    return trainer.ask(command, _saved_run(run, database), json.dumps(options), *more)
+
+
+def _decoding(ancestral: bool) -> str:
+    return "ancestral" if ancestral else "greedy"
+
+
+@app.command(epilog="Example: tuner sample mdr-ptb-small/3 --count 5 --ancestral")
+def sample(
+    run: RunArgument,
+    count: CountOption = 10,
+    posterior: Annotated[
+        bool,
+        typer.Option("--posterior", help="Codes from posteriors of random validation sentences, not from the prior."),
+    ] = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from codes drawn from the prior.
+
+    Decoded greedily, all variety comes from the code: a collapsed model writes one sentence over and over.
+    """
+    options = {"count": count, "source": "posterior" if posterior else "prior", "decoding": _decoding(ancestral)}
+    found = _write("sample", run, database, {**options, "seed": seed, "length": length})
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        print(entry["sentence"] + (f"\n    from: {entry['source']}" if "source" in entry else ""))
+    say(f"{found['distinct']} of {count} sentences are distinct")
+
+
+@app.command(epilog='Example: tuner reconstruct mdr-ptb-small/3 "the company said it expects a profit"')
+def reconstruct(
+    run: RunArgument,
+    sentences: SentencesArgument = None,
+    count: CountOption = 10,
+    centre: CentreOption = False,
+    spread: Annotated[
+        float,
+        bounded(
+            numbers.FACTOR, "--spread", help="Factor on a posterior's standard deviation; 10 perturbs as sMIM's paper."
+        ),
+    ] = 1.0,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences again from their codes, with the translation edit rate (TER) between the two."""
+    options = {"count": count, "centre": centre, "spread": spread, "decoding": _decoding(ancestral)}
+    options |= {"seed": seed, "length": length}
+    found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        for note in entry["notes"]:
+            say(f"note: {note}")
+        print(f"{entry['source']}\n    {entry['sentence']}\n    TER {entry['ter']:.2f}")
+
+
+@app.command(
+    epilog='Example: tuner interpolate mdr-ptb-small/3 "the judge was dismissed" "the letter was dated oct. N"'
+)
+def interpolate(
+    run: RunArgument,
+    first: Annotated[
+        str | None, typer.Argument(help="The sentence to start from.", show_default="a code of the prior")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Argument(help="The sentence to end at.", show_default="a code of the prior")
+    ] = None,
+    count: Annotated[int, bounded(numbers.POINTS, "--count", "-n", help="Points on the line, ends included.")] = 8,
+    posterior: Annotated[
+        bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
+    ] = False,
+    centre: CentreOption = False,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from points on the line between two sentences' codes, or two codes of the prior: a homotopy."""
+    options: dict[str, object] = {"count": count, "source": "posterior" if posterior else "prior", "centre": centre}
+    options |= {"decoding": _decoding(ancestral), "seed": seed, "length": length}
+    given = [end for end in (first, last) if end is not None]
+    found = _write("interpolate", run, database, options, json.dumps(given))
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for note in found["notes"]:
+        say(f"note: {note}")
+    ends = [[f"[{end}]"] for end in found["ends"]] or [[], []]
+    print("\n".join([*ends[0], *(entry["sentence"] for entry in found["sentences"]), *ends[1]]))
+
+
+@app.command(epilog="Example: tuner latent beta-grammar-tiny/3 --set labelled=0,100")
+def latent(
+    run: RunArgument, set_: SetOption = None, database: DatabaseOption = DATABASE, as_json: JsonOption = False
+) -> None:
+    """Measure what the codes are worth: BLEU, reconstruction from swapped words, smoothness, entropy, probing classifiers.
+
+    Options of --set: sentences, swaps, pairs, nearest, labelled, seed.
+    """
+    from tuner.commands import render
+
+    options = {
+        key: str(value) if key == "labelled" else value for key, value in settings(set_, example="swaps=2").items()
+    }
+    found = _write("latent", run, database, options)
+    if as_json:
+        print_json({"run": run, **found})
+    else:
+        render.latent_table(found)
+
+
+@app.command(epilog='Example: tuner dropped adversarial-ptb/3 "the company said it expects a profit"')
+def dropped(
+    run: RunArgument,
+    sentences: SentencesArgument = None,
+    count: CountOption = 10,
+    draws: Annotated[int, bounded(numbers.COUNT, "--draws", help="Draws that a probability is estimated from.")] = 200,
+    seed: WritingSeedOption = 0,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which words the adversary of adversarial-word-dropout hides: the redder, the likelier."""
+    from tuner.commands import render
+
+    found = _write(
+        "dropped", run, database, {"count": count, "draws": draws, "seed": seed}, json.dumps(sentences or [])
+    )
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    out = render.console()
+    for entry in found["sentences"]:
+        for note in entry["notes"]:
+            say(f"note: {note}")
+        out.print(render.dropped_line(entry["words"]))
+
+
+@app.command(epilog="Example: tuner neighbours mdr-ptb-small/3 --count 5")
+def neighbours(
+    run: RunArgument,
+    count: CountOption = 10,
+    ancestral: AncestralOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from the prior and find the training sentence nearest to each by TER.
+
+    0 is a copy; the mean is the model's novelty.
+    """
+    options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
+    found = _write("neighbours", run, database, options)
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["sentences"]:
+        print(f"{entry['sentence']}\n    {entry['ter']:.2f}  {entry['neighbour']}")
+    print(f"novelty: mean TER {found['novelty']:.2f}; {found['distinct']} of {count} sentences are distinct")

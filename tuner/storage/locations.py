@@ -1,0 +1,37 @@
+"""Where a study's files are. Those beside an SQLite file are found beside it, wherever both are moved together."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.storage.database import Database
+
+
+def new(database: "Database", runs: Path, unique: str, artifacts: str | None) -> str:
+    """What the database keeps of a new study's place: a folder of its own in `runs`, or in `artifacts`."""
+    return kept(database, f"{artifacts.rstrip('/')}/{unique}" if artifacts else str(runs / unique))
+
+
+def kept(database: "Database", address: str) -> str:
+    """What the database keeps of a folder or a store: below the database's own folder, the way from there."""
+    if "://" in address:
+        return address
+    folder, home = Path(address).resolve(), _home(database)
+    return str(folder.relative_to(home) if home is not None and folder.is_relative_to(home) else folder)
+
+
+def found(database: "Database", place: str) -> str:
+    """The address of what was kept. Where a whole path was, a folder of its name beside the database comes first."""
+    home, folder = _home(database), Path(place)
+    if "://" in place or home is None:
+        return place
+    if not folder.is_absolute():
+        return str(home / folder)
+    beside = [home.joinpath(*folder.parts[-count:]) for count in (2, 1)]
+    return str(next((each for each in beside if each.is_dir()), folder))
+
+
+def _home(database: "Database") -> Path | None:
+    """The folder of SQLite's file; none of a server."""
+    file = database.address.file
+    return None if file is None else Path(file).resolve().parent

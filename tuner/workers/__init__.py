@@ -1,0 +1,1 @@
+"""Who trains: workers, their leases on trials, and where they run."""

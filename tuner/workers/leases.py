@@ -1,0 +1,464 @@
+"""Attempts: who trains which trial. A trial is handed out to one worker at a time, under a lease, and counted once.
+
+A claim holds a token. Renewing, recording, publishing and ending all name it in the same transaction as what they change, so a
+worker that has lost its lease and wakes up later is refused. A trial whose attempt ended without a result goes to the next
+worker that asks, with its newest files.
+"""
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+
+from tuner import samplers
+from tuner.errors import Fault
+from tuner.process import HOST, is_dead
+from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
+from tuner.studies import endings, faults
+from tuner.studies.optuna_bridge import History, record
+from tuner.studies.spec import Rules
+from tuner.studies.trials import STRUCK
+
+if TYPE_CHECKING:
+    from tuner.studies.study import Study
+
+LEASE_SECONDS = 60.0
+ASK_SECONDS = 60.0
+"""for which one worker may keep the others from asking: the longest that a sampler may think"""
+RECORD_SECONDS = 5.0
+"""at most so often Optuna's tables are brought up while trials are asked for"""
+RETRIES: dict[str, int | None] = {
+    "nan": 0,  # the same seed diverges again
+    "error": 0,
+    "timeout": 0,
+    "oom": 1,  # a neighbour on the card may have had the memory
+    "lost": 2,  # killed or hung: a machine's fault until it happens again and again; a lost worker is counted apart
+    "preempted": None,
+    "user": None,
+    "disk": None,
+    "input": None,
+}
+"""how often in a row a trial is tried again after an attempt that ended so and saw no new epoch; None: without limit"""
+SETUP_FAULTS = ("disk", "input")
+"""reasons that would end every trial of the study here: it waits (`tuner.studies.faults`)"""
+ABANDONED = "its worker ended without a word, or stood still."
+RENEWAL_SECONDS = 15.0
+"""after the database was away, in which workers that live have renewed their leases again"""
+
+
+class Found(Enum):
+    """What a worker that looks for a trial finds instead of one to go on with."""
+
+    RIGHT = auto()
+    """to create a trial"""
+    BUSY = auto()
+    """another worker is creating one"""
+    AGAIN = auto()
+    """a trial that had to be given up"""
+    NOTHING = auto()
+
+
+class LeaseLost(Exception):
+    """The trial belongs to another worker now."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to train a trial."""
+
+    study: str
+    number: int
+    params: dict[str, Any]
+    token: str
+    attempt: int
+    """how many attempts there were before"""
+    artifacts: str | None
+    """its newest files"""
+    seconds: float
+    """spent by earlier attempts"""
+    timeout: float
+    """seconds that all attempts together may take; 0: no limit"""
+
+    @property
+    def folder(self) -> str:
+        """Where in the study's store the trial's files are."""
+        return f"{self.number:04d}"
+
+
+class Attempts:
+    """The attempts of one study, as the worker of that name sees them."""
+
+    def __init__(self, study: "Study", worker: str) -> None:
+        self.study, self.worker, self.database = study, worker, study.database
+        self._history: History | None = None
+        self._looked_at = time.monotonic()
+
+    def claim(self, over: threading.Event | None = None, own: str | None = None) -> Claim | None:
+        """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent, it is
+        stopped, or `over` is set while another worker is asked first.
+
+        Args:
+            own: a token that nobody else knows; who claims with it twice gets the same trial.
+        """
+        over, wait, began = over or threading.Event(), 0.01, time.monotonic()
+        while not over.is_set():
+            token, gone = own or secrets.token_hex(16), self._gone()
+            found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
+            if found is Found.RIGHT:
+                found = self._ask(token)
+            if isinstance(found, Claim):
+                return found
+            if found is Found.NOTHING:
+                record(self.study)  # nobody may come after this one
+                return None
+            busy = found is Found.BUSY
+            while busy and not over.wait(wait * random.uniform(0.5, 1.5)):
+                # The longer the queue, the longer each has waited, so that a thousand who look do not slow down who asks.
+                wait = min(1.5 * wait, max(0.5, 0.25 * (time.monotonic() - began)))
+                busy = self._is_asking()
+        return None
+
+    def _is_asking(self) -> bool:
+        """Whether another worker still has the right to create a trial: cheaper to look at than to try for it."""
+
+        def look(session: Session) -> bool:
+            right = select(StudyRow.asker, StudyRow.asker_until).where(StudyRow.name == self.study.name)
+            row = session.execute(right).first()
+            return row is not None and row.asker is not None and bool(row.asker_until >= self.database.clock(session))
+
+        return self.database.read(look)
+
+    def _take(self, session: Session, token: str, gone: Sequence[str]) -> "Claim | Found":
+        """A trial that nobody works on any more, this worker's own first; else the right to create one.
+
+        One worker at a time has that right, under a lease of its own rather than a lock: a sampler may think for a second, and a
+        database should not be held meanwhile.
+        """
+        mine = TrialRow.study == self.study.name
+        if (row := session.scalars(select(TrialRow).where(mine, TrialRow.token == token)).first()) is not None:
+            return self._claimed(session, row)
+        now = self.database.clock(session)
+        if not self._is_active(session, now):
+            return Found.NOTHING
+        abandoned = or_(TrialRow.lease_until < self._lapsed(now), TrialRow.worker.in_(gone))
+        ready = and_(TrialRow.state == "waiting", TrialRow.wait_until <= now)
+        free = or_(ready, and_(TrialRow.state == "running", abandoned))
+        own_first = case((TrialRow.worker == self.worker, 0), else_=1)
+        query = select(TrialRow).where(mine, TrialRow.state.in_(("waiting", "running")), free)
+        query = query.order_by(own_first, TrialRow.number).limit(1).with_for_update(skip_locked=True)
+        row = session.scalars(query).first()
+        if row is not None:
+            if row.state == "running":
+                self._abandon(session, row, now)
+            is_ready = row.state == "waiting" and row.wait_until <= now
+            return self._begin(session, row, token, now) if is_ready else Found.AGAIN
+        # Not waited for: many who queued for the row would keep whoever asks, and every epoch's report, from it.
+        locked = (
+            select(StudyRow).where(StudyRow.name == self.study.name).with_for_update(skip_locked=True, key_share=True)
+        )
+        study = session.scalars(locked).first()
+        if study is None:
+            return Found.BUSY
+        if session.execute(select(func.count()).where(mine)).scalar_one() >= study.budget:
+            return Found.NOTHING
+        if study.asker not in (None, token) and study.asker_until >= now:
+            return Found.BUSY
+        study.asker, study.asker_until = token, now + ASK_SECONDS
+        return Found.RIGHT
+
+    def _gone(self) -> list[str]:
+        """Workers whose process is known to have ended: their leases need not be waited for."""
+        query = select(WorkerRow.name, WorkerRow.process).where(WorkerRow.state == "training")
+        return [name for name, process in self.database.read(lambda s: s.execute(query).all()) if is_dead(process)]
+
+    def _lapsed(self, now: float) -> float:
+        """A lease that ended before is over; none is just after the database was away, when nobody could renew his."""
+        return now if time.monotonic() > self.database.back_at + RENEWAL_SECONDS else 1.0
+
+    def _is_active(self, session: Session, now: float) -> bool:
+        return self._end_of(session, now) is None
+
+    def _end_of(self, session: Session, now: float) -> str | None:
+        """Why the study is over; None while it is active. Reads no more of it than this takes: each beat of each worker asks."""
+        mine = StudyRow.name == self.study.name
+        row = session.execute(select(StudyRow.state, StudyRow.why, StudyRow.rules).where(mine)).first()
+        if row is None:
+            return "the study was deleted"
+        state, why, rules = row
+        if state != "active":
+            return why or "the study was stopped"
+        deadline = rules.get("deadline")
+        if deadline is None or now <= deadline:
+            return None
+        passed = "its deadline has passed"
+        session.execute(update(StudyRow).where(mine).values(state="stopped", why=passed))
+        revise(session, self.study.name)
+        return passed
+
+    def _begin(self, session: Session, row: TrialRow, token: str, now: float) -> Claim:
+        row.state, row.token, row.worker, row.lease_until = "running", token, self.worker, now + LEASE_SECONDS
+        row.started_at = now
+        worker = session.get(WorkerRow, self.worker)
+        session.add(
+            AttemptRow(
+                study=self.study.name,
+                trial=row.number,
+                token=token,
+                seed=samplers.derive(self.study.specification["seed"], row.number, "train"),
+                state="running",
+                worker=self.worker,
+                host=worker.host if worker else HOST,
+                pid=int(worker.process.split(":")[0]) if worker else 0,
+                started_at=now,
+            )
+        )
+        if worker is not None:
+            worker.state, worker.study, worker.trial, worker.seen_at = "training", self.study.name, row.number, now
+        row.revision = revise(session, self.study.name)
+        session.flush()
+        return self._claimed(session, row)
+
+    def _claimed(self, session: Session, row: TrialRow) -> Claim:
+        count = select(func.count()).where(AttemptRow.study == self.study.name, AttemptRow.trial == row.number)
+        assert row.token is not None
+        return Claim(
+            study=self.study.name,
+            number=row.number,
+            params=dict(row.params),
+            token=row.token,
+            attempt=session.execute(count).scalar_one() - 1,
+            artifacts=row.artifacts,
+            seconds=row.seconds,
+            timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout", 0.0),
+        )
+
+    def _ask(self, token: str) -> Claim | Found:
+        """A new trial, if the study needs one and no other worker has the right to ask now. Gives the right back."""
+        try:
+            if self._history is None:
+                self._history = History(self.study)
+            number = self._history.update()
+            if (why := endings.of(self.study, self._history)) is not None:
+                if not self._history.has_open:  # who trains one looks again when it is over
+                    self.study.end("satisfied", why)
+                self._give_back(token)
+                return Found.NOTHING
+            params, notes, study_notes = self._history.ask(number)
+        except BaseException as error:
+            self._history = None
+            self._give_back(token)
+            if isinstance(error, DBAPIError) or not isinstance(error, (Exception, SystemExit)):
+                raise
+            sampler = self.study.specification["sampler"]
+            raise Fault(f"sampler {sampler!r} failed ({faults.sentence(error).rstrip('.')}).") from error
+
+        def insert(session: Session) -> Claim | None:
+            there = session.get(TrialRow, (self.study.name, number))
+            if there is not None:
+                return self._claimed(session, there) if there.token == token else None
+            study = session.get_one(StudyRow, self.study.name, with_for_update=LOCK)
+            if study.asker != token:
+                return None
+            study.asker, study.asker_until, study.attrs = None, 0.0, study_notes
+            if number >= study.budget:
+                return None
+            now = self.database.clock(session)
+            row = TrialRow(
+                study=self.study.name, number=number, state="running", params=params, attrs=notes, created_at=now
+            )
+            session.add(row)
+            return self._begin(session, row, token, now)
+
+        try:
+            claim = self.database.run(insert)
+        except IntegrityError:  # another worker was faster
+            claim = None
+        if claim is None:
+            self._history = None  # it holds a trial that does not exist
+            self._give_back(token)  # the number may have gone to a trial that was enqueued
+        elif time.monotonic() - self._looked_at > RECORD_SECONDS:
+            self._looked_at = time.monotonic()
+            if self._record_is_due():
+                record(self.study)
+        return claim or Found.AGAIN
+
+    def _give_back(self, token: str) -> None:
+        mine = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
+        self.database.run(lambda session: session.execute(mine.values(asker=None, asker_until=0.0)))
+
+    def _record_is_due(self) -> bool:
+        """Whether it falls to this worker to bring up Optuna's record."""
+
+        def due(session: Session) -> bool:
+            study, now = session.get_one(StudyRow, self.study.name), self.database.clock(session)
+            late = now - study.recorded_at > RECORD_SECONDS
+            if late:
+                study.recorded_at = now
+            return late
+
+        return self.database.run(due)
+
+    def renew(self, claim: Claim) -> str | None:
+        """Prolongs the lease; returns why the training must end now, if it must.
+
+        Raises:
+            LeaseLost: if the trial belongs to another worker, or is gone with its study.
+        """
+
+        def beat(session: Session) -> str | None:
+            now = self.database.clock(session)
+            self._change(session, claim, lease_until=now + LEASE_SECONDS)
+            seen = update(WorkerRow).where(WorkerRow.name == self.worker)
+            session.execute(seen.values(seen_at=now))
+            return self._end_of(session, now)
+
+        return self.database.run(beat, patience=0.0)
+
+    def _change(self, session: Session, claim: Claim, **values: Any) -> None:
+        own = (TrialRow.study == claim.study, TrialRow.number == claim.number, TrialRow.token == claim.token)
+        if not session.execute(update(TrialRow).where(*own).values(**values)).rowcount:  # type: ignore[attr-defined]
+            raise LeaseLost(f"trial {claim.number} of study {claim.study!r} has gone to another worker.")
+
+    def record(self, claim: Claim, epochs: Sequence[Mapping[str, Any]], patience: float | None = None) -> None:
+        """Keeps epochs' figures and prolongs the lease; an epoch trained twice, after a crash, replaces itself.
+
+        Raises:
+            LeaseLost: as above; nothing is kept then.
+        """
+        columns = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds")
+
+        def keep(session: Session) -> None:
+            mine = (EpochRow.study == claim.study, EpochRow.trial == claim.number)
+            before = session.execute(select(func.max(EpochRow.epoch)).where(*mine)).scalar() or 0
+            renewed: dict[str, Any] = {"lease_until": self.database.clock(session) + LEASE_SECONDS}
+            if any(figures["epoch"] > before for figures in epochs):
+                renewed |= {"losses": 0, "abandoned": 0}
+            self._change(session, claim, **renewed)
+            revision = revise(session, claim.study)
+            for figures in epochs:
+                objective = {k.removeprefix("objective_"): v for k, v in figures.items() if k.startswith("objective_")}
+                row = {key: figures.get(key) for key in columns}
+                session.merge(
+                    EpochRow(study=claim.study, trial=claim.number, objective=objective, revision=revision, **row)
+                )
+
+        self.database.run(keep, patience)
+
+    def publish(self, claim: Claim, generation: str) -> None:
+        """Makes a generation of files the trial's newest.
+
+        Raises:
+            LeaseLost: as above.
+        """
+        self.database.run(lambda session: self._change(session, claim, artifacts=generation))
+
+    def finish(self, claim: Claim, state: str, **found: Any) -> None:
+        """Ends the trial: it is complete or pruned, with what it found.
+
+        Raises:
+            LeaseLost: as above.
+        """
+
+        def end(session: Session) -> None:
+            if (row := self._held(session, claim, "finished")) is not None:
+                now = self.database.clock(session)
+                self._end(session, row, "finished", found.get("reason"), found.get("message"), now)
+                row.state, row.ended_at = state, now
+                for key, value in found.items():
+                    setattr(row, key, value)
+                faults.clear(session, claim.study)
+                row.revision = revise(session, claim.study)
+
+        self.database.run(end)
+
+    def fail(
+        self, claim: Claim, reason: str, message: str, artifacts: str | None = None, patience: float | None = None
+    ) -> bool:
+        """Ends the attempt for one of `RETRIES`' reasons, with the files it leaves; returns whether the trial has failed with it,
+        or waits for another attempt.
+
+        Raises:
+            LeaseLost: as above.
+        """
+        ended = "lost" if reason in ("lost", "oom") else "interrupted" if RETRIES[reason] is None else "failed"
+
+        def end(session: Session) -> bool:
+            row = self._held(session, claim, ended)
+            if row is not None:
+                self._close(session, row, ended, reason, message, self.database.clock(session))
+                row.artifacts = artifacts or row.artifacts
+                return row.state == "failed"
+            return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
+
+        return self.database.run(end, patience)
+
+    def _held(self, session: Session, claim: Claim, ended: str) -> TrialRow | None:
+        """The claim's trial, locked; None if its attempt has ended so already: the word of it was lost with the connection."""
+        own = (TrialRow.study == claim.study, TrialRow.number == claim.number, TrialRow.token == claim.token)
+        row = session.scalars(select(TrialRow).where(*own).with_for_update()).first()
+        if row is not None:
+            return row
+        attempt = session.scalars(select(AttemptRow).where(AttemptRow.token == claim.token)).first()
+        if attempt is None or attempt.state != ended:
+            raise LeaseLost(f"trial {claim.number} of study {claim.study!r} has gone to another worker.")
+        return None
+
+    def _close(self, session: Session, row: TrialRow, ended: str, reason: str, message: str, now: float) -> None:
+        """Ends a trial's attempt without a result, and the trial itself when it may not be tried again."""
+        self._end(session, row, ended, reason, message, now)
+        retries = RETRIES[reason]
+        row.losses += retries is not None
+        row.state = "waiting" if retries is None or row.losses <= retries else "failed"
+        self._left(session, row, reason, message, now)
+
+    def _abandon(self, session: Session, row: TrialRow, now: float) -> None:
+        """Ends an attempt whose worker is lost: not the trial's fault, which waits, longer each time, and fails after many."""
+        self._end(session, row, "lost", "lost", ABANDONED, now)
+        row.abandoned += 1
+        row.wait_until = now + faults.pause(row.abandoned - 1)
+        limit = session.get_one(StudyRow, row.study).rules.get("max_losses", Rules.max_losses)
+        row.state = "failed" if limit and row.abandoned >= limit else "waiting"
+        many = f"{row.abandoned} workers in a row were lost with it before a new epoch (--max-losses {limit})."
+        self._left(session, row, "lost", many if row.state == "failed" else ABANDONED, now)
+
+    def _left(self, session: Session, row: TrialRow, reason: str, message: str, now: float) -> None:
+        """What a trial says that is left without a result, and what follows for its study if it has failed."""
+        row.reason, row.message = reason, message
+        if row.state == "failed":
+            row.ended_at = now
+            faults.clear(session, row.study)
+            self._stop_if_broken(session, row)
+        row.revision = revise(session, row.study)
+
+    def _end(
+        self, session: Session, row: TrialRow, state: str, reason: str | None, message: str | None, now: float
+    ) -> None:
+        if state != "finished":  # a worker that stood still is not known to have worked longer than its lease
+            now = min(now, row.lease_until)
+        ending = {"state": state, "reason": reason, "message": message, "ended_at": now}
+        session.execute(update(AttemptRow).where(AttemptRow.token == row.token).values(**ending))
+        idle = {"state": "idle", "study": None, "trial": None, "trials": WorkerRow.trials + 1, "seen_at": now}
+        session.execute(
+            update(WorkerRow).where(WorkerRow.name == row.worker, WorkerRow.state == "training").values(**idle)
+        )
+        row.seconds += max(now - (row.started_at or now), 0.0)
+        row.token, row.lease_until = None, 0.0
+
+    def _stop_if_broken(self, session: Session, row: TrialRow) -> None:
+        """Stops a study of which so many trials in a row have failed; a diverged trial is a result and no fault."""
+        study = session.get_one(StudyRow, self.study.name)
+        limit = study.rules.get("max_failures", 0)
+        session.flush()
+        over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at.is_not(None))
+        last = session.scalars(over.order_by(TrialRow.ended_at.desc(), TrialRow.number.desc()).limit(limit)).all()
+        if limit and len(last) == limit and all(t.state == "failed" and t.reason not in ("nan", STRUCK) for t in last):
+            study.state = "broken"
+            study.why = f"{limit} trials in a row failed, the last (trial {row.number}) because {row.message}"

@@ -1,0 +1,153 @@
+"""A worker's folder: a place for each trial under way, and those of results that could not be told yet."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from tuner.errors import Fault
+from tuner.process import is_dead
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow, TrialRow
+from tuner.studies.trials import OVER
+
+if TYPE_CHECKING:
+    from tuner.studies.study import Study
+    from tuner.workers.leases import Claim
+
+OWNER = "owner"
+RESULT = "result.json"
+"""what a trainer writes last; one that finds it in its folder tells it again at once"""
+ROOM = 2**20
+"""bytes that a folder must have room for"""
+LONGEST_NAME = 40
+"""characters of a study's name that a place is called by"""
+FORGET_SECONDS = 86_400.0
+"""after which a place that nobody has touched is nobody's, wherever its worker was"""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a place is."""
+
+    process: str
+    """the worker's (`process_mark`); empty once it has left a result there"""
+    study: str
+    created_at: float
+    """when the study was: another one may have its name"""
+    trial: int
+
+    @classmethod
+    def read(cls, file: Path) -> "Owner | None":
+        """None if the file has gone, or is an older program's."""
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8", errors="replace")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @property
+    def has_left(self) -> bool:
+        return not self.process or is_dead(self.process)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder for one attempt."""
+
+    folder: Path
+    owner: Owner
+
+    @property
+    def sign(self) -> Path:
+        """Touched from time to time while the place is in use."""
+        return self.folder / OWNER
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its trial's result is there."""
+        return (self.folder / RESULT).exists()
+
+    def leave(self, keep: bool) -> None:
+        """Removes it, unless its result is to be kept."""
+        if keep and self.is_finished:
+            _sign(self.folder, Owner(**{**asdict(self.owner), "process": ""}))
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Places:
+    """All places in a folder, which several workers of one or more machines may share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def take(self, study: "Study", claim: "Claim", process: str) -> Place:
+        """A place for an attempt: an earlier one's if that has left a result, else an empty one.
+
+        Raises:
+            OSError: if it cannot be made.
+        """
+        owner = Owner(process, study.name, study.created_at, claim.number)
+        folder = self.folder / f"{study.name[:LONGEST_NAME]}-{claim.folder}-{claim.token[:8]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for sign in self.folder.glob(f"*-{claim.folder}-*/{OWNER}"):
+            left = Owner.read(sign)
+            same = left is not None and (left.study, left.created_at, left.trial) == (
+                owner.study,
+                owner.created_at,
+                owner.trial,
+            )
+            if left is not None and same and left.has_left and Place(sign.parent, left).is_finished:
+                sign.parent.rename(folder)
+                break
+        folder.mkdir(exist_ok=True)
+        _sign(folder, owner)
+        return Place(folder, owner)
+
+    def check(self) -> None:
+        """Tries the folder.
+
+        Raises:
+            Fault: if it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                file.write(bytes(ROOM))
+                file.flush()
+        except OSError as error:
+            raise Fault(
+                f"the folder {self.folder} of this worker cannot be written ({error.strerror or error}): free or mend it, and "
+                "the same command goes on."
+            ) from error
+
+    def sweep(self, is_awaited: Callable[[Owner], bool]) -> None:
+        """Removes what workers left behind that were killed, but results that their trials still wait for."""
+        for sign in self.folder.glob(f"*/{OWNER}"):
+            owner = Owner.read(sign)
+            try:
+                is_old = time.time() - sign.stat().st_mtime > FORGET_SECONDS
+            except FileNotFoundError:  # another worker sweeps too
+                continue
+            if is_old or (owner is not None and owner.has_left):
+                finished = owner is not None and Place(sign.parent, owner).is_finished
+                if not (finished and owner is not None and is_awaited(owner)):
+                    shutil.rmtree(sign.parent, ignore_errors=True)
+
+
+def is_awaited(database: Database, owner: Owner) -> bool:
+    """Whether the trial of a place is there and not over."""
+    mine = (StudyRow.name == owner.study, StudyRow.created_at == owner.created_at, TrialRow.number == owner.trial)
+    query = select(TrialRow.state).join(StudyRow, StudyRow.name == TrialRow.study).where(*mine)
+    state = database.read(lambda session: session.execute(query).scalar())
+    return state is not None and state not in OVER
+
+
+def _sign(folder: Path, owner: Owner) -> None:
+    (folder / OWNER).write_text(json.dumps(asdict(owner)), encoding="utf-8")

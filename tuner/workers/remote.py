@@ -1,0 +1,344 @@
+"""Workers that reach the API and not the database: they ask, report and tell over HTTP under the same leases as all others.
+
+Such a worker trains with `python -m trainers` on its own machine. Its files stay there, so a trial that it loses begins anew.
+"""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tuner import __version__
+from tuner.errors import Busy, Clash, Fault, Missing, Usage
+from tuner.metrics import METRICS
+from tuner.samplers import SAMPLERS
+from tuner.storage.database import Database
+from tuner.storage.tables import AttemptRow, TrialRow, WorkerRow
+from tuner.studies import faults
+from tuner.studies.pruners import PRUNERS, none
+from tuner.studies.study import Study, open_study
+from tuner.trainer import STOP_SECONDS
+from tuner.workers.curves import Curves
+from tuner.workers.leases import LEASE_SECONDS, RETRIES, Attempts, Claim, LeaseLost
+
+HOST = "http"
+"""such a worker's, in the list of workers"""
+ASK_SECONDS = 20.0
+"""for which an ask waits while another worker's sampler thinks"""
+KEPT = 64
+"""workers whose study is kept in memory between asks"""
+NATS, PERPLEXITY, ANY = (0.0, 1e6), (1.0, 1e300), (-1e6, 1e6)
+PLAUSIBLE: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(METRICS, ANY),
+    **dict.fromkeys(("nll", "nll_se", "nll_tempered", "distortion", "neg_elbo", "melbo"), NATS),
+    **dict.fromkeys(("ppl", "ppl_tempered", "ppl_no_end", "ppl_elbo", "ppl_melbo"), PERPLEXITY),
+    "rate": (-1.0, 1e6),
+    "active_units": (0.0, 65_536.0),
+    "acc_gap": (-100.0, 100.0),
+}
+"""from where to where a figure of sentences can be: an NLL below zero would be the best for ever. An estimated rate may fall a
+little short of zero"""
+ESTIMATES = {"tempered": ("tempered q", "exact"), "q": ("q", "exact"), "both": ("q", "exact")}
+"""what the NLL may be by, by the option `nll`; exact: of a model without a latent code"""
+
+_databases: dict[str, Database] = {}
+_attempts: OrderedDict[tuple[str, str, str], Attempts] = OrderedDict()
+_curves: OrderedDict[tuple[str, str], Curves] = OrderedDict()
+_following = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A trial to be trained."""
+
+    number: int
+    params: dict[str, Any]
+    token: str
+    attempt: int
+    lease_seconds: float
+    specification: dict[str, Any]
+    timeout: float | None
+    """seconds that all of its attempts together may take"""
+    seconds: float
+    """of these, spent by earlier ones"""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a training must end now."""
+
+    reason: str
+    """pruned, or one of `attempts.RETRIES` with which the attempt is to be told as failed"""
+    message: str
+
+
+def ask(url: str, name: str, worker: str, device: str, token: str | None = None) -> Work | None:
+    """The next trial of a study for a worker, or none; runs in a process of its own, since a sampler may load torch.
+
+    Args:
+        token: of the worker's choice; who asks with it again, since the answer was lost, gets the same trial.
+
+    Raises:
+        Missing: if there is no such study.
+        Busy: if the study's sampler failed; it is broken after some times in a row.
+        Clash: if a worker that reaches the database has that name, the token's trial is over, or the sampler is code.
+    """
+    database = _databases.get(url) or _databases.setdefault(url, Database(url, patience=10.0))
+    study = open_study(database, name)
+    if study.specification["sampler"] not in SAMPLERS:
+        raise Clash(
+            f"study {name!r} has a sampler of its own, and a request imports no code: its workers need the database."
+        )
+    if token is not None and database.read(lambda session: _is_spent(session, token)):
+        raise Clash("the token's trial is over, or another worker's by now: ask with a new token.", "token")
+    database.run(lambda session: _enter(database, session, worker, device))
+    kept = _attempts.pop((url, name, worker), None)
+    if kept is None or kept.study.created_at != study.created_at:
+        kept = Attempts(study, worker)
+    kept.study = study
+    _attempts[url, name, worker] = kept
+    if len(_attempts) > KEPT:
+        _attempts.popitem(last=False)
+    over = threading.Event()
+    timer = threading.Timer(ASK_SECONDS, over.set)
+    timer.start()
+    try:
+        claim = kept.claim(over, token)
+    except Fault as fault:
+        faults.tell(database, name, faults.sentence(fault))
+        raise Busy(f"study {name!r} waits: {fault}", faults.LONGEST_SECONDS) from fault
+    finally:
+        timer.cancel()
+    if claim is None:
+        return None
+    spec = study.run_spec(claim.number, claim.params)
+    return Work(
+        claim.number,
+        claim.params,
+        claim.token,
+        claim.attempt,
+        LEASE_SECONDS,
+        spec,
+        claim.timeout or None,
+        claim.seconds,
+    )
+
+
+def leave(database: Database, worker: str) -> None:
+    """Notes that such a worker has gone.
+
+    Raises:
+        Missing: if there is none of that name.
+    """
+
+    def change(session: Session) -> None:
+        row = session.get(WorkerRow, worker)
+        if row is None or row.host != HOST:
+            raise Missing(f"there is no worker {worker!r} that works over HTTP: list the workers first.")
+        row.state, row.study, row.trial, row.seen_at = "gone", None, None, database.clock(session)
+
+    database.run(change)
+
+
+def _is_spent(session: Session, token: str) -> bool:
+    attempt = session.scalars(select(AttemptRow).where(AttemptRow.token == token)).first()
+    return attempt is not None and attempt.state != "running"
+
+
+def _enter(database: Database, session: Session, worker: str, device: str) -> None:
+    row, now = session.get(WorkerRow, worker), database.clock(session)
+    if row is not None and row.host != HOST and row.state != "gone":
+        raise Clash(f"worker {worker!r} is at work on {row.host}: give this one another name.", "worker")
+    if row is None or row.host != HOST:
+        session.merge(
+            WorkerRow(
+                name=worker, host=HOST, process="0", device=device, state="idle", version=__version__, started_at=now,
+                seen_at=now, trials=0, study=None, trial=None,
+            )
+        )  # fmt: skip
+    else:
+        row.seen_at, row.device = now, device
+        if row.state == "gone":
+            row.state = "idle"
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a token gives the right to."""
+
+    attempts: Attempts
+    claim: Claim
+    spent: float
+    """seconds, by this attempt too"""
+
+    @classmethod
+    def of(cls, study: Study, number: int, token: str) -> "_Held":
+        def look(session: Session) -> tuple[TrialRow | None, float]:
+            return session.get(TrialRow, (study.name, number)), study.database.clock(session)
+
+        row, now = study.database.read(look)
+        if row is None:
+            raise Missing(f"study {study.name!r} has no trial {number}: ask for one first.")
+        timeout = study.rules.timeout if row.token == token else 0.0
+        claim = Claim(study.name, number, dict(row.params), token, 0, row.artifacts, row.seconds, timeout)
+        return cls(Attempts(study, row.worker or ""), claim, row.seconds + now - (row.started_at or now))
+
+    def late(self) -> Stop | None:
+        """That the trial has taken longer than it may; one whose worker does not end it is taken from it.
+
+        Raises:
+            LeaseLost: if it was.
+        """
+        if not self.claim.timeout or self.spent <= self.claim.timeout:
+            return None
+        stop = Stop("timeout", f"it took longer than its {self.claim.timeout:g} s.")
+        if self.spent > self.claim.timeout + STOP_SECONDS:
+            self.attempts.fail(self.claim, stop.reason, stop.message)
+            raise LeaseLost(f"trial {self.claim.number} of study {self.claim.study!r} is over: {stop.message}")
+        return stop
+
+    def renew(self) -> Stop | None:
+        if (stop := self.late()) is not None:
+            return stop
+        told = self.attempts.renew(self.claim)
+        return None if told is None else Stop("user", told)
+
+
+def record(study: Study, number: int, token: str, epochs: Sequence[Mapping[str, Any]]) -> Stop | None:
+    """Keeps epochs and renews the lease; returns why the training must end now, if it must.
+
+    Raises:
+        LeaseLost: if the trial belongs to another worker by now.
+        Usage: if a figure cannot be.
+    """
+    for place, epoch in enumerate(epochs):
+        _refuse_implausible(epoch, f"epochs.{place}")
+    held = _Held.of(study, number, token)
+    flat = [{**{f"objective_{k}": v for k, v in e["objective"].items()}, **e} for e in epochs]
+    held.attempts.record(held.claim, flat, patience=0.0)
+    if (stop := held.renew()) is None and _is_poor(study, number):
+        return Stop("pruned", f"by {study.specification['pruner']}, after epoch {epochs[-1]['epoch']}.")
+    return stop
+
+
+def _is_poor(study: Study, number: int) -> bool:
+    """Whether the study's pruner ends the trial now."""
+    prune = PRUNERS[study.specification["pruner"]]
+    if prune is none:
+        return False
+    place = (study.database.secret_url, study.name)
+    with _following:
+        kept = _curves.pop(place, None)
+        if kept is None or kept.study.created_at != study.created_at:
+            kept = Curves(study)
+        _curves[place] = kept
+        if len(_curves) > KEPT:
+            _curves.popitem(last=False)
+        curves = {curve.number: curve for curve in kept.follow()}
+    mine = curves.pop(number, None)
+    return mine is not None and prune(mine, list(curves.values()))
+
+
+def renew(study: Study, number: int, token: str) -> Stop | None:
+    """Renews the lease; as above."""
+    return _Held.of(study, number, token).renew()
+
+
+def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, Any]) -> str:
+    """Ends a trial's attempt; returns the trial's state.
+
+    Args:
+        facts: metrics, collapsed, estimator and cost of a complete trial; reason and message of another.
+
+    Raises:
+        Usage: if a complete trial has no NLL, or figures that cannot be or are not by the study's estimator; or a failed one no
+            reason.
+        LeaseLost: as above.
+    """
+    held = _Held.of(study, number, token)
+    attempts, claim = held.attempts, held.claim
+    message = facts["message"] or "its worker gave no reason."
+    if state == "failed":
+        if facts["reason"] is None:
+            raise Usage(f"reason is missing: a failed trial has one of {', '.join(RETRIES)}.", "reason")
+        return "failed" if attempts.fail(claim, facts["reason"], message) else "waiting"
+    held.late()
+    if state == "pruned":
+        attempts.finish(claim, "pruned", reason="pruned", message=message)
+        return "pruned"
+    metrics = {**dict.fromkeys(METRICS), **(facts["metrics"] or {})}
+    if metrics["nll"] is None or facts["estimator"] is None:
+        raise Usage(
+            "metrics.nll or estimator is missing: a complete trial has both; tell a diverged one as failed, nan.",
+            "metrics",
+        )
+    _refuse_implausible(metrics, "metrics")
+    _refuse_other_estimator(study, facts["estimator"], "estimator", "valid")
+    metrics |= {"collapsed": facts["collapsed"], "estimator": facts["estimator"]}
+    if facts["test"]:
+        _refuse_implausible(facts["test"], "test")
+        if facts["test_estimator"] is None:
+            raise Usage(
+                "test_estimator is missing: figures of the test sentences have one of their own.", "test_estimator"
+            )
+        _refuse_other_estimator(study, facts["test_estimator"], "test_estimator", "test")
+        own = {"collapsed": facts["collapsed"], "estimator": facts["test_estimator"]}
+        metrics["test"] = {**dict.fromkeys(METRICS), **facts["test"], **own}
+    outcome = study.outcome(metrics)
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in outcome["values"]):
+        objective = study.specification["objective"]
+        raise Usage(f"metrics lack what study {study.name!r} is judged by: give {objective}.", "metrics")
+    attempts.finish(claim, "complete", **outcome, cost=facts["cost"])
+    return "complete"
+
+
+def _refuse_implausible(figures: Mapping[str, Any], field: str) -> None:
+    for key, value in figures.items():
+        low, high = PLAUSIBLE.get(key, (-math.inf, math.inf))
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            raise Usage(
+                f"{field}.{key} = {value:g} cannot be: it is from {low:g} to {high:g}; tell a diverged trial as failed, nan.",
+                f"{field}.{key}",
+            )
+
+
+def _refuse_other_estimator(study: Study, told: Mapping[str, Any], field: str, split: str) -> None:
+    """Figures of different estimators are not to be ranked together, and a study ranks its own."""
+    fixed = study.specification["fixed"]
+    of = study.specification["corpus"]["sentences"].get(split)
+    wanted: dict[str, tuple[Any, ...]] = {"split": (split,), "proposal": ESTIMATES[fixed.get("nll", "q")]}
+    if of is not None:
+        chosen = fixed.get("nll_sentences")
+        wanted |= {
+            "of": (of,),
+            "sentences": (min(chosen, of) or of,) if chosen is not None else tuple(range(1, of + 1)),
+        }
+    if told["proposal"] == "q" and "nll_samples" in fixed:
+        wanted["samples"] = (fixed["nll_samples"],)
+    other = _first_estimator(study, split)
+    if other is not None:
+        same = ("proposal", "sentences", "of", "inputs", *(("samples",) if other["proposal"] == "q" else ()))
+        wanted |= {key: (other.get(key),) for key in same}
+    for key, allowed in wanted.items():
+        if told.get(key) not in allowed:
+            expected = " or ".join(map(str, allowed[-3:]))
+            raise Usage(
+                f"{field}.{key} = {told.get(key)} is not this study's: its figures have {expected}; evaluate as its "
+                "specification says.",
+                f"{field}.{key}",
+            )
+
+
+def _first_estimator(study: Study, split: str) -> dict[str, Any] | None:
+    """What made the figures of the study's first complete trial."""
+    mine = (TrialRow.study == study.name, TrialRow.state == "complete", TrialRow.metrics.is_not(None))
+    query = select(TrialRow.metrics).where(*mine).order_by(TrialRow.number).limit(1)
+    found = study.database.read(lambda session: session.scalars(query).first()) or {}
+    figures = found.get("test") or {} if split == "test" else found
+    made: dict[str, Any] | None = figures.get("estimator")
+    return made
