@@ -175,7 +175,7 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],
         "sampler 'gp-mcmc' has no option 'n': it has",
     ),
-    "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, gp"),
+    "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, botorch-mcmc"),
     "preset": (
         ["launch", "-t", "sfb", "-m", "huge"],
         "model preset 'huge' is unknown: choose one of paper, small, tiny, lstm-vae",

@@ -61,7 +61,7 @@ def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
     named = {"nan": "nan", "null": "nan"}.get(reason, "error")
     said = {
         "nan": "told to end with nan.",
-        "null": "what the study minimises is not a finite number.",
+        "null": "what the study judges its trials by is not a finite number.",
         "crash": "ValueError: boom",
         "garbage": "ended with code 0",
         "half": "the trainer's result is not whole (KeyError('metrics'))",

@@ -58,7 +58,7 @@ export async function show(main, query, signal) {
     field("sampler", "Sampler", select({}, offer.samplers, offer.default_sampler), "proposes what to try next"),
     field("seed", "Seed", input("number", 0, { min: 0, step: 1 }), "everything random follows from it"),
     field("objective", "Objective", select({}, offer.objectives, "nll"), "nll,rate searches the front of both"),
-    field("pruner", "Pruner", select({}, offer.pruners, "none"), "ends poor trials early"),
+    field("pruner", "Pruner", select({}, offer.pruners, "none"), "ends poor trials early; simulated, each costs quality"),
     field("min_rate", "Least rate", input("number", 0, { min: 0, step: "any" }), "nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win"),
   ];
   const rules = [

@@ -184,7 +184,7 @@ def launch(
     sampler_option: SamplerSettingsOption = None,
     first_default: FirstDefaultOption = True,
     model: ModelOption = "tiny",
-    pruner: Annotated[str, typer.Option("--pruner", help="Ends poor trials early.")] = "none",
+    pruner: Annotated[str, typer.Option("--pruner", help="Ends poor trials early: as of `tuner launch`.")] = "none",
     min_rate: MinRateOption = 0.0,
     objectives: Annotated[str, typer.Option("--objectives", help="As of `tuner launch`.")] = "nll",
     stop_when: StopWhenOption = 0.0,

@@ -80,7 +80,11 @@ def launch(
     first_default: FirstDefaultOption = True,
     model: ModelOption = "tiny",
     pruner: Annotated[
-        str, typer.Option("--pruner", help="Ends poor trials early: none, median, hyperband or dominated.")
+        str,
+        typer.Option(
+            "--pruner",
+            help="Ends poor trials early: none, median, hyperband or dominated. Simulated, each costs quality.",
+        ),
     ] = "none",
     min_rate: MinRateOption = 0.0,
     objectives: Annotated[
