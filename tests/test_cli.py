@@ -175,7 +175,10 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],
         "sampler 'gp-mcmc' has no option 'n': it has",
     ),
-    "sampler": (["launch", "-t", "sfb", "--sampler", "x"], "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, botorch-mcmc"),
+    "sampler": (
+        ["launch", "-t", "sfb", "--sampler", "x"],
+        "sampler 'x' is unknown: choose one of gp-mcmc, gp-map, botorch-mcmc",
+    ),
     "preset": (
         ["launch", "-t", "sfb", "-m", "huge"],
         "model preset 'huge' is unknown: choose one of paper, small, tiny, lstm-vae",
@@ -192,7 +195,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "key": (["launch", "-t", "sfb", "--set", "x=1"], "'x' is neither a hyperparameter of sfb"),
     "no value": (["launch", "-t", "sfb", "--set", "r"], "--set 'r' is not key=value"),
-    "trials": (["launch", "-t", "sfb", "-n", "0"], "0 is not in the range x>=1"),
+    "trials": (["launch", "-t", "sfb", "-n", "0"], "0 is not in the range 1<=x<=100000"),
     "name": (["launch", "-t", "sfb", "--study", "a/b"], "--study 'a/b' is not allowed"),
     "space": (["launch", "-t", "sfb", "--space", "no.toml"], "no.toml cannot be read"),
     "database": (["studies"], "there is no database at sqlite:///tuner.db"),
@@ -201,7 +204,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "empty run": (["evaluate", "empty"], "holds no run"),
     "format": (["export", "x", "--format", "xml"], "--format 'xml' is unknown"),
     "engine": (["launch", "-t", "sfb", "--engine", "slurm"], "--engine 'slurm' is unknown: choose one of local or ray"),
-    "timeout": (["launch", "-t", "sfb", "--timeout", "soon"], "--timeout 'soon' is no duration: write e.g. 90s, 30m"),
+    "timeout": (
+        ["launch", "-t", "sfb", "--timeout", "soon"],
+        "--timeout 'soon' is no duration up to 1,000,000,000 s: write e.g. 90s, 30m",
+    ),
     "no gpu": (["worker", "--workers-per-gpu", "2", "--database", "sqlite:///made.db"], "there is none here"),
     "no workers": (["worker", "--workers", "0", "--database", "sqlite:///made.db"], "--workers 0 would do nothing"),
     "log format": (["worker", "--log-format", "xml"], "--log-format 'xml' is unknown: choose text or json"),

@@ -69,7 +69,7 @@ NAMED = named()
 def test_messages_pages_and_documents_name_commands() -> None:
     whose = set(NAMED.values())
     assert len(NAMED) > 120
-    assert {"form.js", "index.html", "errors.py", "studies.py", "service.md", "using.md"} - whose == {"errors.py"}
+    assert {"form.js", "index.html", "errors.py", "study.py", "service.md", "using.md"} - whose == {"errors.py"}
 
 
 @pytest.mark.parametrize("line", sorted(NAMED))

@@ -17,6 +17,7 @@ from tuner.commands.options import (
     FailOption,
     FirstDefaultOption,
     JsonOption,
+    LogFormatOption,
     MaxFailuresOption,
     MaxLossesOption,
     MemoryOption,
@@ -233,7 +234,7 @@ def worker(
         bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
     ] = False,
     runs: RunsOption = RUNS,
-    log_format: Annotated[str, typer.Option("--log-format", help="text or json: a line for each event.")] = "text",
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Train trials of the server's studies on this machine, which need not reach the database.
 

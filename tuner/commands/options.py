@@ -115,6 +115,17 @@ OriginOption = Annotated[
     str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise Usage(f"--log-format {text!r} is unknown: choose text or json.")
+    return text
+
+
+LogFormatOption = Annotated[
+    str, typer.Option("--log-format", help="text or json: a line for each event.", callback=_log_format)
+]
 EngineOption = Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")]
 AddressOption = Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")]
 WorkersOption = Annotated[

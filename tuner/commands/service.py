@@ -19,6 +19,7 @@ from tuner.commands.options import (
     DatabaseOption,
     EngineOption,
     JsonOption,
+    LogFormatOption,
     MemoryOption,
     PerGpuOption,
     RunsOption,
@@ -176,7 +177,7 @@ def worker(
     ] = False,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
-    log_format: Annotated[str, typer.Option("--log-format", help="text or json: a line for each event.")] = "text",
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Join the workers of a database: train trials of its studies, and wait for more.
 
@@ -213,8 +214,6 @@ def join(
     from tuner.workers import local
     from tuner.workers.worker import Worker
 
-    if log_format not in ("text", "json"):
-        raise Usage(f"--log-format {log_format!r} is unknown: choose text or json.")
     if name is not None:
         names.check("--name", name)
     places = local.slots(*place)
