@@ -359,7 +359,7 @@ def test_a_study_whose_budget_is_spent_is_finished_everywhere(
     attempts = Attempts(study, "w")
     claim = attempts.claim()
     assert claim is not None
-    attempts.finish(claim, "complete", value=1.0, values=[1.0])
+    attempts.finish(claim, "complete", value=1.0, values=[1.0], metrics={"nll": 1.0, "rate": 5.0, "collapsed": False})
 
     def listed(state: str) -> list[str]:
         return [s["name"] for s in client.get(f"/v1/studies?state={state}").json()["items"]]

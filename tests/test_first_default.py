@@ -45,7 +45,10 @@ def drive(study: Study) -> list[dict[str, Any]]:
     """Ends each trial at once, without a worker, one after another; returns their parameters."""
     attempts = Attempts(study, "w")
     while (claim := attempts.claim()) is not None:
-        attempts.finish(claim, "complete", value=value(claim.params), values=[value(claim.params)])
+        found = value(claim.params)
+        attempts.finish(
+            claim, "complete", value=found, values=[found], metrics={"nll": found, "rate": 5.0, "melbo": found}
+        )
     return [t.params for t in study.trials()]
 
 

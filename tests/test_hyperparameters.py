@@ -22,8 +22,7 @@ from tuner.analysis.pareto import Columns, compare
 from tuner.commands import render
 from tuner.commands.app import app
 from tuner.storage.database import Database
-from tuner.studies import study as studies
-from tuner.studies.spec import completed, fixed_of, usual_of
+from tuner.studies.spec import Request, completed, fixed_of, usual_of
 from tuner.studies.study import open_study
 
 PLANNED = {"r": 5.0, "u_0": 1.01, "rho": 0.125}
@@ -113,7 +112,7 @@ def test_they_are_what_the_trainer_trains_with(tmp_path: Path) -> None:
     found: Any = runs.check(spec, [])
     trained = runs.train(spec, tmp_path / "run", lambda event, facts: None)
     described = {**CORPUS, "planned": found["planned"]}
-    request = studies.Request(space.load("mdr"), "grammar", "tiny", values, "random", 0, 1)
+    request = Request(space.load("mdr"), "grammar", "tiny", values, "random", 0, 1)
     facts = request.specification(described)
     assert {**usual_of(facts), **fixed_of(facts)} == trained["hyperparameters"]
     assert trained["metrics"]["target_rate"] == 3.0

@@ -73,7 +73,9 @@ def test_one_thread_unless_the_environment_or_the_command_says_more(
 def test_an_environment_that_names_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for said in ("many", "0", ""):
         monkeypatch.setenv(processors.THREADS, said)
-        with pytest.raises(Usage, match=f"OMP_NUM_THREADS='{said}' is no number of threads: set it to 1 or more"):
+        with pytest.raises(
+            Usage, match=f"OMP_NUM_THREADS='{said}' is no number of threads: set it to a whole number from 1 to 1,024"
+        ):
             processors.threads()
 
 

@@ -20,7 +20,7 @@ from tuner.storage import database as database_module
 from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
-from tuner.studies import faults
+from tuner.studies import endings, faults
 from tuner.studies.spec import Rules
 from tuner.studies.study import Study, open_study
 from tuner.workers import leases as attempts
@@ -248,7 +248,8 @@ def test_a_study_deleted_while_it_is_looked_at_is_no_fault(
 
         def deleting(call: Callable[..., Any], study: Study = doomed) -> Callable[..., Any]:
             def deleted(*arguments: Any) -> Any:
-                if "doomed" in (arguments[-1], getattr(getattr(arguments[0], "study", None), "name", "")):
+                whose = [arguments[-1], arguments[0], getattr(arguments[0], "study", None)]
+                if "doomed" in [getattr(one, "name", one) for one in whose]:
                     study.delete()
                 return call(*arguments)
 
@@ -260,7 +261,7 @@ def test_a_study_deleted_while_it_is_looked_at_is_no_fault(
             elif step == "claim":
                 patched.setattr(Attempts, "_take", deleting(Attempts._take))
             else:
-                patched.setattr(Attempts, "_is_satisfied", deleting(Attempts._is_satisfied))
+                patched.setattr(endings, "of", deleting(endings.of))
             assert serve() == []
     assert states(other) == ["complete"]
 
