@@ -118,7 +118,7 @@ class Feed:
         return self._open.total()
 
     def refusal(self, client: str) -> str | None:
-        """Why the client may open no stream now; none if it may."""
+        """The sentence that refuses a client another event stream; none if it may open one."""
         if self.streams >= self.limit:
             return f"{self.limit} streams are open, as many as may be: try again."
         if self._open[client] >= self.limit_each:

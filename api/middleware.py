@@ -92,7 +92,7 @@ def client_of(peer: str, forwarded: str, proxies: Sequence[IPv4Network | IPv6Net
 
 
 def came_by_proxy(headers: Mapping[str, str]) -> bool:
-    """Whether a request says that it came from elsewhere, though its peer is this machine."""
+    """Whether a request has a proxy's headers, so that its client may be elsewhere though its peer is this machine."""
     return any(name in headers for name in FORWARDED)
 
 

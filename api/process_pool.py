@@ -58,7 +58,7 @@ class Customer:
         return False
 
     def has_left(self) -> bool:
-        """Whether it has closed its connection; asked in the thread that answers it."""
+        """Whether the client has closed its connection. It is asked in the thread that answers the request."""
         return anyio.from_thread.run(self._has_left)
 
 
@@ -135,7 +135,7 @@ class _Bench:
             process.kill()
 
     def close(self) -> None:
-        """The same, by whoever has the bench."""
+        """Ends the process and lets go of it. Only the thread that holds the bench may call it."""
         self.kill()
         if self._process is not None:
             self._process.join()

@@ -114,7 +114,7 @@ class NewTrial(Body):
 
 
 class Strike(Body):
-    """Why a trial shall count for nothing."""
+    """A request to strike a trial out: its reason is kept with the trial."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the corpus was cut off"}]})
 
@@ -175,7 +175,7 @@ class Certificate(BaseModel):
 
 
 class Estimate(BaseModel):
-    """How an NLL was estimated."""
+    """The estimator of an NLL: its proposal, draws, own error and bias."""
 
     proposal: Text
     samples: Annotated[int, Field(ge=0, le=10**9)]
@@ -188,7 +188,7 @@ class Estimate(BaseModel):
 
 
 class Estimator(Estimate):
-    """What made an NLL."""
+    """The estimator of an NLL, and the sentences and the seed that it was made with."""
 
     sentences: Annotated[int, Field(ge=0, le=10**9)]
     of: Annotated[int, Field(ge=0, le=10**9)]

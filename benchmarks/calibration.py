@@ -40,7 +40,7 @@ def from_q(model: SenVAE, sentences: Sequence[Sentence], seed: int) -> Run:
 
 
 def shares(runs: Sequence[Run], tokens: Sequence[int]) -> dict[str, float]:
-    """Of all pairs of evaluations of one model."""
+    """The share of pairs with p < .05, among all pairs of evaluations of one model, by what the test contains."""
 
     def of(run: Run) -> Sentences:
         return Sentences("", {"proposal": "q", "samples": 0}, np.array(tokens, dtype=np.float64), (run,))

@@ -372,7 +372,7 @@ def export(study: Study, form: str) -> str:
 
 
 def export_from(url: str, name: str, form: str) -> str:
-    """The same for a study of that name in the database at that address."""
+    """All trials of the study of that name, in the database at that address, as JSON or CSV (`export`)."""
     database = Database(url, patience=10.0)
     try:
         return export(open_study(database, name), form)
