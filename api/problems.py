@@ -20,19 +20,15 @@ MEDIA = "application/problem+json"
 log = logging.getLogger("tuner.api")
 
 
-REMEDY = re.compile(r"(?:`[^`]*`|[^`])*: ((?:`[^`]*`|[^`:]|:(?! ))*)", re.DOTALL)
-"""what a sentence ends with, after its last colon that is in no code"""
-
-
 def body(status: int, detail: str, field: str | None = None) -> bytes:
-    found = REMEDY.fullmatch(detail)
+    _, colon, remedy = detail.rpartition(": ")
     content = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "field": field,
-        "remedy": found[1] if found else None,
+        "remedy": remedy if colon else None,
     }
     return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 
@@ -53,7 +49,7 @@ def handle(app: FastAPI) -> None:
 
     def expected(_: Request, error: Exception) -> Response:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-        said = getattr(error, "public", None) or FOLDERS.sub("", _without_options(str(error)))
+        said = getattr(error, "public", None) or FOLDERS.sub("", str(error))
         return problem(status, said, getattr(error, "field", None))
 
     for kind in STATUS:
@@ -93,24 +89,6 @@ def handle(app: FastAPI) -> None:
 
 FOLDERS = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"`]+/)+")
 """of a file or folder's absolute path all but its name: where things lie is the server's business"""
-COMMANDS = (
-    (
-        re.compile(r", or give a search space of your own with --space FILE|,? with `tuner [^`]*`| with --study NAME"),
-        "",
-    ),
-    (re.compile("--objectives"), "objective"),
-    (re.compile("--set"), "fixed"),
-    (re.compile("--study"), "name"),
-    (re.compile("--no-first-default"), "first_default = false"),
-    (re.compile("--first-default"), "first_default = true"),
-)
-
-
-def _without_options(detail: str) -> str:
-    """A sentence made for the command line, with a request's fields for the options."""
-    for option, field in COMMANDS:
-        detail = option.sub(field, detail)
-    return re.sub("--[a-z-]+", lambda found: found[0][2:].replace("-", "_"), detail)
 
 
 def _said(error: dict[str, Any]) -> tuple[str, str | None]:

@@ -1,219 +1,12 @@
-"""What requests and answers are made of. Answers are encoded without these (`api.response_cache`); they are the contract that the
-tests hold every answer to."""
+"""What answers are made of. They are encoded without these (`api.response_cache`), which are the contract that the tests hold
+every answer to."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from tuner import names, numbers
-from tuner.metrics import AXES, METRICS
-from tuner.samplers import DEFAULT
-from tuner.studies.spec import OBJECTIVES
-from tuner.studies.study import SHOWN_STATES
-from tuner.studies.trials import SOURCES, STATES
-from tuner.workers.leases import RETRIES
-
-NAME = rf"^[\w\-][\w.\-]{{0,{names.LONGEST - 1}}}$"
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("a text has no NUL and no half of a surrogate pair")
-    return text
-
-
-Text = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
-
-
-def _in(within: numbers.Numbers, **more: Any) -> Any:
-    return Field(ge=within.low, le=within.high, **more)
-
-
-Whole = Annotated[int, _in(numbers.WHOLE)]
-Number = Annotated[float, _in(numbers.ANY)]
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool) and value not in numbers.WHOLE:  # no float is made of it
-        raise ValueError(f"it must be {numbers.WHOLE}")
-    return value
-
-
-Value = Annotated[bool | Whole | Number | Text, BeforeValidator(_whole)]
-Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
-Values = Annotated[dict[Key, Value], Field(max_length=100)]
-Name = Annotated[str, Field(pattern=NAME)]
-Device = Annotated[str, Field(pattern=r"^[\w\-][\w.:,\-]{0,99}$")]
-Split = Literal["valid", "test"]
-Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-
-if TYPE_CHECKING:
-    Metric: TypeAlias = str
-    Axis: TypeAlias = str
-    TrialState: TypeAlias = str
-    Source: TypeAlias = str
-    StudyState: TypeAlias = str
-    Objective: TypeAlias = str
-    Reason: TypeAlias = str
-else:  # a type checker cannot follow what is listed elsewhere
-    Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
-    TrialState, StudyState, Objective = Literal[STATES], Literal[SHOWN_STATES], Literal[tuple(OBJECTIVES)]
-    Source = Literal[SOURCES]
-    Reason = Literal[tuple(RETRIES)]
-
-
-class Body(BaseModel):
-    """A body: unknown fields and numbers that are none are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class NewStudy(Body):
-    """A study to be made. The same body again finds the same study."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"technique": "sfb", "corpus": "grammar", "model": "tiny", "trials": 8}]}
-    )
-
-    technique: Name
-    trials: Annotated[int, _in(numbers.TRIALS)]
-    name: Annotated[Name | None, Field(description="default: TECHNIQUE-CORPUS-MODEL")] = None
-    corpus: Name = "grammar"
-    model: Name = "tiny"
-    sampler: Name = DEFAULT
-    sampler_options: Values = {}
-    seed: Annotated[int, _in(numbers.INDEX)] = 0
-    objective: Objective = "nll"
-    pruner: Name = "none"
-    min_rate: Annotated[float, _in(numbers.NATS, description="nats")] = 0.0
-    stop_when: Annotated[float, _in(numbers.NATS, description="nats; 0: never")] = 0.0
-    nll: Annotated[
-        Name | None,
-        Field(description="what trials are judged by: tempered (default), q, or q and the samples, e.g. q1000"),
-    ] = None
-    fixed: Values = {}
-    timeout: Annotated[float | None, Field(gt=0, le=numbers.SECONDS.high, description="seconds of one trial")] = None
-    deadline: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    max_failures: Annotated[int, _in(numbers.FAILURES)] = 3
-    max_losses: Annotated[
-        int, _in(numbers.FAILURES, description="workers in a row that a trial may lose before it fails; 0: any")
-    ] = 20
-    warm_start: Annotated[Name | None, Field(description="a study whose finished trials this one begins with")] = None
-    first_default: Annotated[
-        bool, Field(description="trial 0 has the technique's published values, not the sampler's")
-    ] = True
-
-
-class NewTrial(Body):
-    """A configuration to be tried; hyperparameters left out have their defaults."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"params": {"r": 5.0}}]})
-
-    params: Values
-
-
-class Strike(Body):
-    """A request to strike a trial out: its reason is kept with the trial."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the corpus was cut off"}]})
-
-    because: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
-
-
-class Ask(Body):
-    """A worker that cannot reach the database asks for a trial. It keeps its name."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"worker": "laptop", "device": "cuda:0"}]})
-
-    worker: Name
-    device: Device = "cpu"
-    token: Annotated[
-        Token | None, Field(description="of your choice, random; with it again, the same trial is answered")
-    ] = None
-
-
-class Renew(Body):
-    """That a trial is still being trained."""
-
-    token: Token
-
-
-class ReportedEpoch(Body):
-    """Validation figures after one epoch."""
-
-    epoch: Annotated[int, Field(ge=1, le=10**6)]
-    distortion: Number | None = None
-    rate: Number | None = None
-    neg_elbo: Number | None = None
-    active_units: Annotated[int, Field(ge=0, le=10**6)] | None = None
-    seconds: Annotated[float, _in(numbers.SECONDS)] | None = None
-    objective: Annotated[dict[Key, Number | None], Field(max_length=50)] = {}
-
-
-class Epochs(Renew):
-    """A trial's newest epochs; those sent twice replace themselves."""
-
-    epochs: Annotated[list[ReportedEpoch], Field(min_length=1, max_length=1000)]
-
-
-class Certificate(BaseModel):
-    """Bounds of the mean −log P(x) of sentences that the model wrote itself; `gap` is what its estimator is biased by at most."""
-
-    gap: Number
-    gap_se: Number | None = None
-    sentences: Whole
-    samples: Whole
-    lower: Number
-    upper: Number
-    lower_temper: Number
-    cut: Whole
-    mean_length: Number
-    mean_rate: Number
-    corpus_length: Number
-    corpus_rate: Number
-
-
-class Estimate(BaseModel):
-    """The estimator of an NLL: its proposal, draws, own error and bias."""
-
-    proposal: Text
-    samples: Annotated[int, Field(ge=0, le=10**9)]
-    temper: Number | None = None
-    levels: Annotated[dict[Key, Whole], Field(max_length=100)] | None = None
-    error: Number | None = None
-    bias: Number | None = None
-    resolved: bool | None = None
-    certificate: Certificate | None = None
-
-
-class Estimator(Estimate):
-    """The estimator of an NLL, and the sentences and the seed that it was made with."""
-
-    sentences: Annotated[int, Field(ge=0, le=10**9)]
-    of: Annotated[int, Field(ge=0, le=10**9)]
-    seed: Whole
-    split: Split = "valid"
-    inputs: Text | None = None
-    tempered: Annotated[Estimate | None, Field(description="with `nll` both: what made `nll_tempered`")] = None
-
-
-class Tell(Renew):
-    """How a trial ended."""
-
-    state: Literal["complete", "pruned", "failed"]
-    metrics: Annotated[dict[Metric, Number | None] | None, Field(description="of a complete trial; NLL is needed")] = (
-        None
-    )
-    test: Annotated[dict[Metric, Number | None] | None, Field(description="of the test sentences, if evaluated")] = None
-    test_estimator: Estimator | None = None
-    collapsed: bool = False
-    estimator: Estimator | None = None
-    epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
-    tokens_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
-    seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, _in(numbers.SECONDS)]] = {}
-    reason: Reason | None = None
-    message: Text | None = None
+from api.bodies import Axis, Reason, Source, Spec, Split, StudyState, TrialState
 
 
 class Problem(BaseModel):
@@ -285,6 +78,24 @@ class MetricFacts(BaseModel):
     short: Annotated[str, Field(description="what heads such a column, where the label is long")]
 
 
+class SettingFacts(BaseModel):
+    """A setting of a study, as it is declared."""
+
+    key: str
+    label: str
+    meaning: str
+    rule: str
+    kind: str
+    role: Literal["identity", "changeable", "remark"]
+    default: Any
+    required: bool
+    flag: str
+    choices: list[str] | None
+    low: float | None
+    high: float | None
+    whole: bool | None
+
+
 class Options(BaseModel):
     samplers: list[str]
     default_sampler: str
@@ -296,6 +107,7 @@ class Options(BaseModel):
     metrics: list[MetricFacts]
     corpora: list[str]
     technique_names: list[str]
+    settings: Annotated[list[SettingFacts], Field(description="what a new study may be asked to be")]
     can_write: bool
     has_workers: bool
     version: str
@@ -333,13 +145,6 @@ class Studies(Listed):
     items: list[Summary]
 
 
-class Rules(BaseModel):
-    timeout: float | None
-    deadline: datetime | None
-    max_failures: int
-    max_losses: int
-
-
 class NGramFigures(BaseModel):
     """Of so many of a split's sentences, the same that a trial's are of."""
 
@@ -360,13 +165,8 @@ class NGram(BaseModel):
 
 
 class Study(Summary):
-    space: list[Hyperparameter]
-    fixed: dict[str, Any]
-    rules: Rules
-    pruner: str
-    first_default: bool
-    min_rate: float
-    stop_when: float
+    spec: Spec
+    space: Annotated[list[Hyperparameter], Field(description="what is searched, without values that cannot work")]
     entropy: float | None
     ngram: Annotated[
         NGram | None, Field(description="what counting words is worth; of a study of an older program null")

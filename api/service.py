@@ -75,7 +75,7 @@ class Service:
 
     def corpus(self, study: Study) -> str:
         """The name of a study's corpus; of a folder that has none, its last part."""
-        opened = study.specification["corpus"]["name"]
+        opened = study.facts.corpus.name
         return next((name for name, source in self.corpora.items() if source.place == opened), Path(opened).name)
 
     def columns(self, name: str) -> Columns:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.response_cache import time_of
-from tuner.estimators import estimate, estimator_of, text_of
+from tuner.estimators import estimate, estimator_of
 from tuner.space import Parameter, Space
+from tuner.studies.setting import REQUIRED, Number, Setting, Word
 from tuner.studies.study import Study
 from tuner.studies.trials import OVER, Trial
 
@@ -31,6 +32,18 @@ def technique(space: Space) -> dict[str, Any]:
     }
 
 
+def setting(declared: Setting) -> dict[str, Any]:
+    kind, required = declared.kind, declared.default is REQUIRED
+    within = kind.within if isinstance(kind, Number) else None
+    return {
+        "key": declared.name, "label": declared.label, "meaning": declared.meaning, "rule": kind.rule,
+        "kind": type(kind).__name__.lower(), "role": declared.role, "required": required, "flag": declared.flag,
+        "default": None if required else kind.plain(declared.default),
+        "choices": list(kind.choices) if isinstance(kind, Word) else None, "low": within and within.low,
+        "high": within and within.high, "whole": within and within.whole,
+    }  # fmt: skip
+
+
 def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
     """A study in short.
 
@@ -38,22 +51,22 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         corpus: the name of its corpus here.
         staffed: whether there is any worker.
     """
-    facts, counts, best = study.specification, study.shown_counts(), study.best()
-    unfinished = sum(counts[state] for state in OVER) < study.budget
+    counts, best = study.shown_counts(), study.best()
+    unfinished = sum(counts[state] for state in OVER) < study.spec.trials
     return {
         "name": study.name,
-        "technique": facts["technique"],
+        "technique": study.spec.technique,
         "corpus": corpus,
-        "model": facts["model"],
-        "sampler": facts["sampler"],
-        "objective": facts["objective"],
-        "seed": facts["seed"],
+        "model": study.spec.model,
+        "sampler": study.spec.sampler,
+        "objective": study.spec.objective,
+        "seed": study.spec.seed,
         "state": study.shown_state(counts),
         "why": study.why,
-        "budget": study.budget,
+        "budget": study.spec.trials,
         "counts": counts,
         "best": None if best is None else {k: getattr(best, k) for k in BEST},
-        "estimator": None if best is None else _estimator(best, text_of(facts)),
+        "estimator": None if best is None else _estimator(best, study.facts.text),
         "created_at": time_of(study.created_at),
         "revision": study.revision,
         "waiting_for_workers": study.state == "active" and unfinished and not staffed,
@@ -67,23 +80,12 @@ def _estimator(trial: Trial, text: str) -> str | None:
 
 def study(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
     """A study with what defines it."""
-    facts, rules = study.specification, study.rules
     return {
         **summary(study, corpus, staffed),
-        "space": [hyperparameter(p) for p in study.space.parameters],
-        "fixed": facts["fixed"],
-        "rules": {
-            "timeout": rules.timeout or None,
-            "deadline": time_of(rules.deadline),
-            "max_failures": rules.max_failures,
-            "max_losses": rules.max_losses,
-        },
-        "pruner": facts["pruner"],
-        "first_default": facts["first_default"],
-        "min_rate": facts["min_rate"],
-        "stop_when": facts["stop_when"],
-        "entropy": facts["corpus"]["entropy"],
-        "ngram": facts["ngram"],
+        "spec": {**study.spec.plain(), "corpus": corpus},
+        "space": [hyperparameter(p) for p in study.facts.space.parameters],
+        "entropy": study.facts.corpus.entropy,
+        "ngram": study.facts.ngram,
         "front": study.front(),
     }
 

@@ -19,23 +19,19 @@ import numpy as np
 from sqlalchemy import insert
 
 from benchmarks.postgres import Postgres
-from benchmarks.service import CORPUS
-from tuner import space
+from benchmarks.stub_study import defined
 from tuner.metrics import METRICS
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, TrialRow
 from tuner.studies import creation
-from tuner.studies.spec import Request
 
 COMMANDS = {"show": ["show", "s"], "trials": ["trials", "s"], "studies": ["studies"], "workers": ["workers"]}
 
 
 def fill(database: Database, trials: int, epochs: int, folder: Path, objective: str = "nll") -> None:
     """A study of complete trials with plausible figures, and two small ones."""
-    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
     for name, count in (("s", trials), ("small", 3), ("empty", 3)):
-        request = Request(**facts, sampler="random", trials=count, objective=objective)
-        creation.go_on(database, name, request, CORPUS, folder)
+        creation.go_on(database, name, defined(count, objective=objective), folder)
     rng, told = np.random.default_rng(0), "," not in objective  # those of two objectives are for Optuna's own tables
     estimator = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "seed": 1, "split": "valid"}
 

@@ -24,12 +24,10 @@ import numpy as np
 from sqlalchemy.exc import DBAPIError
 
 from benchmarks.postgres import Postgres
-from benchmarks.service import CORPUS
-from tuner import space
+from benchmarks.stub_study import defined
 from tuner.storage.database import Database
 from tuner.studies import creation
 from tuner.studies import study as studies
-from tuner.studies.spec import Request
 from tuner.workers import leases
 from tuner.workers.leases import Attempts, Claim, LeaseLost
 
@@ -143,16 +141,8 @@ def main() -> None:
     server = Postgres(connections=arguments.connections)
     try:
         database = Database(server.url, create=True)
-        facts: dict[str, Any] = {
-            "space": space.load("sfb"),
-            "corpus": "grammar",
-            "model": "tiny",
-            "fixed": {},
-            "seed": 0,
-        }
         for n in range(arguments.studies):
-            request = Request(**facts, sampler=arguments.sampler, trials=10**6)
-            creation.go_on(database, f"s{n}", request, CORPUS, folder / "runs")
+            creation.go_on(database, f"s{n}", defined(10**6, sampler=arguments.sampler), folder / "runs")
         out: Any = multiprocessing.Queue()
         started, server_began = time.monotonic(), server.processor_seconds()
         share = arguments.workers // arguments.processes

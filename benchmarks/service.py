@@ -33,14 +33,14 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import select
 
 from benchmarks.postgres import Postgres
-from tuner import space, trainer
+from benchmarks.stub_study import defined
+from tuner import trainer
 from tuner.errors import Busy, Clash
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow
 from tuner.studies import creation
 from tuner.studies import faults as own_faults
 from tuner.studies.optuna_bridge import as_optuna
-from tuner.studies.spec import Request, Rules
 from tuner.studies.study import Study
 from tuner.workers import leases, watch, worker
 
@@ -50,15 +50,6 @@ LEASE, BEAT, ASK = 4.0, 0.5, 5.0
 STUB_RUNS = 20
 FIRST, LAST = 0.1, 0.97
 """shares of the trials complete, between which faults are injected"""
-CORPUS = {
-    "name": "grammar",
-    "fingerprint": "f",
-    "sentences": {"train": 1},
-    "vocabulary": 5,
-    "entropy": 15.0,
-    "batching": "random",
-    "truncation": 0.0,
-}
 
 
 @dataclass
@@ -170,7 +161,7 @@ class Others:
 
     def make(self, name: str, **changes: Any) -> Study:
         """A study of ten trials."""
-        return creation.go_on(self.database, name, request(10, **changes), CORPUS, self.folder / "runs")
+        return creation.go_on(self.database, name, defined(10, max_failures=0, **changes), self.folder / "runs")
 
     def doom(self) -> None:
         """Makes a study that is deleted soon, at once or in the middle of a trial."""
@@ -187,11 +178,6 @@ class Others:
             else:
                 self.deleted += 1
                 self.doomed.remove((due, study))
-
-
-def request(trials: int, **changes: Any) -> Request:
-    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}, "seed": 0}
-    return Request(**{**facts, "sampler": "random", "trials": trials, "rules": Rules(max_failures=0), **changes})
 
 
 def work(url: str, name: str, folder: str) -> None:
@@ -238,7 +224,7 @@ def run(
 ) -> dict[str, Any]:
     """Has so many worker processes finish a study, injecting faults; what came of it."""
     database = Database(url, create=True, patience=60.0)
-    study = creation.go_on(database, "s", request(trials, sampler=sampler), CORPUS, folder / "runs")
+    study = creation.go_on(database, "s", defined(trials, sampler=sampler, max_failures=0), folder / "runs")
     random.seed(0)
     others = Others(database, folder, faults.broken)
     crew = Crew(url, folder, workers, behaviour, faults.namespaces)
@@ -287,8 +273,8 @@ def _audit(study: Study) -> dict[str, Any]:
         "trials": len(rows),
         "states": dict(Counter(r.state for r in rows)),
         "attempts": len(tried),
-        "gaps": [r.number for r in rows] != list(range(study.budget)),
-        "lost": study.budget - sum(r.state in ("complete", "failed", "pruned") for r in rows),
+        "gaps": [r.number for r in rows] != list(range(study.spec.trials)),
+        "lost": study.spec.trials - sum(r.state in ("complete", "failed", "pruned") for r in rows),
         "done_twice": sum(count > 1 for count in ended.values()),
         "differs_from_optunas_record": [(t.number, t.value, t.params) for t in optunas]
         != [(r.number, r.value, r.params) for r in rows],

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from stub_study import CORPUS
 
 from api.app import create_app
 from api.settings import Settings
+from benchmarks.stub_study import CORPUS
 from tuner import trainer
 from tuner.storage.database import Database
 

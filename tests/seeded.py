@@ -67,7 +67,7 @@ def figures(technique: str, number: int) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def trial_row(study: Study, number: int, **changes: Any) -> dict[str, Any]:
-    params, metrics = figures(study.specification["technique"], number)
+    params, metrics = figures(study.spec.technique, number)
     row = {
         "study": study.name, "number": number, "state": "complete", "params": params, "metrics": metrics, "attrs": {},
         "value": metrics["nll"], "values": [metrics["nll"]], "losses": 0, "seconds": 13.0, "told": True, "lease_until": 0.0,

@@ -8,25 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tuner import space
+from benchmarks.stub_study import defined
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow
 from tuner.studies import creation
-from tuner.studies.spec import Request
 from tuner.studies.study import Study
 from tuner.trainer import Slot
 from tuner.workers.leases import Claim
 from tuner.workers.worker import Listen, Worker
 
-CORPUS = {
-    "name": "grammar",
-    "fingerprint": "f",
-    "sentences": {"train": 1},
-    "vocabulary": 5,
-    "entropy": 15.0,
-    "batching": "random",
-    "truncation": 0.0,
-}
 Make = Callable[..., Study]
 """`make` in a database and a folder of the test's own"""
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -34,14 +24,9 @@ SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 STUB = Path(__file__).parent.parent / "benchmarks" / "stub_trainer.py"
 
 
-def request_(trials: int = 3, **changes: Any) -> Request:
-    facts: dict[str, Any] = {"space": space.load("sfb"), "corpus": "grammar", "model": "tiny", "fixed": {}}
-    return Request(**{**facts, "sampler": "random", "seed": 0, "trials": trials, **changes})
-
-
 def make(database: Database, folder: Path, trials: int = 3, name: str = "s", **changes: Any) -> Study:
     """A study, or the same one again."""
-    return creation.go_on(database, name, request_(trials, **changes), CORPUS, folder / "runs")
+    return creation.go_on(database, name, defined(trials, **changes), folder / "runs")
 
 
 def deaf(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import DESCRIBED, application
+from api_server import application
 from fastapi.testclient import TestClient
 from stub_study import attempts_of, make
 
@@ -21,7 +21,6 @@ from tuner.metrics import METRICS
 from tuner.storage.database import Database
 from tuner.studies import launch, queries
 from tuner.studies import study as studies
-from tuner.studies.spec import Request
 from tuner.workers.leases import Attempts
 
 NEW = {"technique": "sfb", "trials": 3, "name": "n", "sampler": "random"}
@@ -57,7 +56,7 @@ def test_a_study_is_made_once(client: TestClient, database: Database) -> None:
     assert again.status_code == 200
     assert again.json() == made.json() == client.get("/v1/studies/n").json()
     study = studies.open_study(database, "n")
-    assert (study.budget, study.specification["sampler"]) == (3, "random")
+    assert (study.spec.trials, study.spec.sampler) == (3, "random")
     study.end("stopped", "enough")
     assert client.post("/v1/studies", json=NEW).json()["state"] == "stopped"
 
@@ -182,7 +181,7 @@ def test_a_study_is_shown_as_the_service_has_it(client: TestClient, filled: None
     assert best is not None
     assert found["best"] == {k: getattr(best, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
     assert found["counts"] == {"complete": 30, "failed": 0, "pruned": 0, "running": 0, "waiting": 0}
-    assert [p["name"] for p in found["space"]] == [p.name for p in study.space.parameters]
+    assert [p["name"] for p in found["space"]] == [p.name for p in study.facts.space.parameters]
     assert (found["budget"], found["waiting_for_workers"]) == (30, False)
     assert client.get("/v1/studies/small").json()["waiting_for_workers"]
     made = "importance-sampled NLL: S = 100 from q, 500 of 1000 valid sentences, seed 1"
@@ -346,9 +345,7 @@ def test_the_catalogue(client: TestClient) -> None:
 
 def test_two_servers_that_make_one_study_at_once(database: Database, tmp_path: Path) -> None:
     made = make(database, tmp_path)
-    request = launch.Proposal(made.space, 3, "s", sampler="random")
-    prepared = (Request(made.space, "grammar", "tiny", {}, "random", 0, 3), DESCRIBED)
-    assert launch._is_there(database, request.name, *prepared)
+    assert launch._is_there(database, "s", made.definition)
 
 
 def test_a_study_whose_budget_is_spent_is_finished_everywhere(

@@ -13,7 +13,7 @@ import torch
 from conftest import LENGTHS, SMALL
 from torch import Tensor
 
-from api import schemas
+from api import bodies
 from trainers import certificate
 from trainers.certificate import certify, compose, sandwich
 from trainers.corpus import batches
@@ -285,7 +285,7 @@ def test_an_evaluation_states_the_certificate_of_each_of_its_estimators(nll: str
         assert (told["gap"], told["gap_se"], told["samples"]) == (own.gap, own.gap_se, samples)
         assert told["corpus_length"] == np.mean([len(s) for s in CORPUS])
         assert told["corpus_rate"] == found.rate
-        assert schemas.Certificate.model_validate(told).model_dump() == told
+        assert bodies.Certificate.model_validate(told).model_dump() == told
     plain = found.plain()
     json.dumps(plain, allow_nan=False)
     said = estimators.estimate(plain)

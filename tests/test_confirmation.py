@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 import scipy.stats
 from sqlalchemy import update
-from stub_study import CORPUS, make, request_
+from stub_study import make
 
+from benchmarks.stub_study import CORPUS
 from tuner import samplers, trainer
 from tuner.analysis import layouts, report
 from tuner.analysis.pareto import Columns, compare
@@ -23,6 +25,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies import confirmation, creation, launch
 from tuner.studies import study as studies
+from tuner.studies.spec import Definition
 from tuner.studies.study import Study
 
 
@@ -76,9 +79,8 @@ def fill(study: Study, *found: Mapping[str, Any] | None, r: float = 5.0) -> None
 def confirmed(database: Database, study: Study, folder: Path, runs: int = 3) -> Study:
     """The study that confirms the best trial."""
     (best,) = confirmation.chosen(study, None, front=False)
-    made = confirmation.proposal(study, best, runs, {})
-    request = request_(runs, space=made.space, fixed=made.fixed, seed=made.seed, confirms=made.confirms)
-    return creation.go_on(database, made.name, request, CORPUS, folder / "runs")
+    made = Definition(confirmation.spec(study, best, runs, {}), replace(study.facts, ngram=None))
+    return creation.go_on(database, confirmation.name_of(study, best), made, folder / "runs")
 
 
 def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_papers(
@@ -87,8 +89,8 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
     study = make(database, tmp_path, 3, fixed={"gamma": 1.05, "nll_samples": 10})
     fill(study, metrics(101.0), metrics(99.5), None)
     (best,) = confirmation.chosen(study, None, front=False)
-    made = confirmation.proposal(study, best, 5, {"rows": 64})
-    assert (best.number, made.name, made.trials) == (1, "s-confirmed-1", 5)
+    made = confirmation.spec(study, best, 5, {"rows": 64})
+    assert (best.number, confirmation.name_of(study, best), made.trials) == (1, "s-confirmed-1", 5)
     assert made.fixed == {
         "gamma": 1.05,
         "r": 6.0,
@@ -113,25 +115,25 @@ def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
     study = make(database, tmp_path, 1)
     fill(study, metrics(101.0))
     for runs in (2, 4):
-        proposal = confirmation.proposal(study, confirmation.chosen(study, None, front=False)[0], runs, {})
-        request, facts = launch.prepare(proposal, lambda: database)
-        again = creation.go_on(database, proposal.name, request, facts, tmp_path / "runs")
-        assert again.budget == runs
-    other = confirmation.proposal(study, confirmation.chosen(study, None, front=False)[0], 2, {"nll_samples": 100})
-    request, facts = launch.prepare(other, lambda: database)
+        wanted = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], runs, {})
+        definition = launch.prepare("s-confirmed-0", wanted, lambda: database)
+        again = creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")
+        assert again.spec.trials == runs
+    other = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], 2, {"nll_samples": 100})
+    definition = launch.prepare("s-confirmed-0", other, lambda: database)
     refused = (
         r"another fixed \(nll_samples = 1000, not 100\): go on with it as it was made, or `tuner delete s-confirmed-0`"
     )
     with pytest.raises(Usage, match=refused):
-        creation.go_on(database, other.name, request, facts, tmp_path / "runs")
+        creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")
     with pytest.raises(Usage, match="exists with another"):
         make(
             database,
             tmp_path,
             3,
             name="s-confirmed-0",
-            fixed=again.specification["fixed"],
-            seed=again.specification["seed"],
+            fixed=again.spec.fixed,
+            seed=again.spec.seed,
         )
 
 
@@ -299,7 +301,7 @@ def test_a_study_that_tunes_nothing_chooses_nothing_so_its_trials_are_runs_of_on
 ) -> None:
     fixed = {"r": 5.0, "alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
     study = make(database, tmp_path, 2, fixed=fixed)
-    assert not study.space.searched(study.specification["fixed"])
+    assert not study.searched
     fill(study, *(metrics(nll, test=metrics(nll + 1, split="test")) for nll in (101.0, 103.0)))
     for split, mean_ in (("valid", 102.0), ("test", 103.0)):
         (row,) = report.rows(database, ["s"], split)

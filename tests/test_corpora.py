@@ -194,7 +194,7 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
         assert (made.status_code, made.json()["name"], made.json()["corpus"]) == (201, "sfb-mine-tiny", "mine")
         assert made.json()["fixed"] == {"labels": True, "nll": "tempered"}
         assert str(tmp_path) not in made.text
-        assert study.open_study(database, "sfb-mine-tiny").specification["corpus"]["name"] == str(place)
+        assert study.open_study(database, "sfb-mine-tiny").facts.corpus.name == str(place)
         for path in (str(place), "./mine", "../place", f"file://{place}", "place", "MINE"):
             refused = client.post("/v1/studies", json={**new, "corpus": path, "name": "x"})
             assert (refused.status_code, refused.json().get("field")) == (422, "corpus"), path

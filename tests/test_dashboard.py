@@ -127,7 +127,7 @@ def give_line(study: studies.Study, nll: float) -> None:
     """An n-gram model's figures, as if the study had been made with them."""
     figures_ = {"nll": nll, "ppl": 9.0, "sentences": 500, "of": 1000}
     kept = {"order": 3, "counted": 1, "train": 1, "valid": figures_, "test": figures_}
-    changed = update(StudyRow).values(specification={**study.specification, "ngram": kept})
+    changed = update(StudyRow).values(specification={**study.definition.stored(), "ngram": kept})
     study.database.run(lambda session: session.execute(changed.where(StudyRow.name == study.name)))
 
 

@@ -29,7 +29,6 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
 from tuner.studies import queries
 from tuner.studies.optuna_bridge import as_optuna
-from tuner.studies.spec import Rules
 from tuner.studies.study import Study
 from tuner.trainer import Slot
 from tuner.workers import distant, leases, remote
@@ -132,7 +131,7 @@ def test_a_stopped_study_is_handed_back(
         if event == "epoch" and claim.number == 1 and way == "stop":
             study.end("stopped", "stopped by the user")
         elif event == "epoch" and claim.number == 1:
-            rules = {**vars(Rules()), "deadline": time.time() - 1}
+            rules = {"deadline": time.time() - 1}
             database.run(lambda s: s.execute(update(StudyRow).values(rules=rules)))
 
     run(study, listen)  # returns

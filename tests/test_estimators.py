@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from stub_study import CORPUS, make, request_
+from stub_study import make
 from test_confirmation import fill, metrics
 
+from benchmarks.stub_study import CORPUS, defined
 from trainers import runs
 from trainers.options import PRESETS
 from trainers.runs import Spec
@@ -25,7 +27,7 @@ from tuner.estimators import cutting
 from tuner.storage.database import Database
 from tuner.studies import creation
 from tuner.studies import study as studies
-from tuner.studies.spec import completed
+from tuner.studies.spec import Definition
 
 Q = {"proposal": "q", "samples": 1000, "sentences": 40, "of": 40, "seed": 0, "split": "valid"}
 TEMPERED = {**Q, "proposal": "tempered q", "samples": 16, "seed": 9, "temper": 0.15, "levels": {"16": 40}}
@@ -73,7 +75,7 @@ def test_there_is_no_front_over_different_estimators(client: TestClient) -> None
 
 
 def test_there_is_no_front_over_different_texts(client: TestClient, database: Database, tmp_path: Path) -> None:
-    other = creation.go_on(database, "other", request_(1), {**CORPUS, "vocabulary": 6}, tmp_path / "runs")
+    other = creation.go_on(database, "other", defined(1, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
     fill(other, metrics(50.0, 9.0, estimator=Q))
     for axes, made in (("", "S = 1000 from q, 40 valid sentences of "), ("&x=rate&y=distortion", "")):
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
@@ -84,7 +86,7 @@ def test_there_is_no_front_over_different_texts(client: TestClient, database: Da
 def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others(
     client: TestClient, database: Database, tmp_path: Path
 ) -> None:
-    other = creation.go_on(database, "other", request_(1), {**CORPUS, "batching": "length"}, tmp_path / "runs")
+    other = creation.go_on(database, "other", defined(1, described={**CORPUS, "batching": "length"}), tmp_path / "runs")
     fill(other, metrics(50.0, 9.0, estimator=Q))
     both = client.get("/v1/pareto?study=a&study=other").json()
     assert both["front"] == []
@@ -105,7 +107,9 @@ def test_figures_of_batches_by_length_share_neither_letter_nor_front_with_others
 def test_one_text_cut_and_not_cut_or_split_otherwise_shares_neither_letter_nor_front(
     client: TestClient, database: Database, tmp_path: Path, changes: dict[str, Any], fixed: dict[str, Any], said: str
 ) -> None:
-    other = creation.go_on(database, "other", request_(1, fixed=fixed), {**CORPUS, **changes}, tmp_path / "runs")
+    other = creation.go_on(
+        database, "other", defined(1, fixed=fixed, described={**CORPUS, **changes}), tmp_path / "runs"
+    )
     fill(other, metrics(50.0, 9.0, estimator=Q))
     for axes in ("", "&x=rate&y=distortion"):
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
@@ -155,10 +159,10 @@ def test_a_level_of_draws_more_or_less_is_another_estimator(database: Database, 
 def test_a_study_of_an_older_program_says_how_its_sentences_were_cut(
     corpus: str, model: str, fixed: dict[str, Any], truncation: float
 ) -> None:
-    facts = {**CORPUS, "name": corpus, "truncation": None}
-    old = completed(request_(1, model=model, fixed=fixed).specification(facts))
-    assert old["truncation"] == truncation
-    assert cutting(truncation) in estimators.text_of(old)
+    made = defined(1, model=model, fixed=fixed, described={**CORPUS, "name": corpus})
+    old = Definition.of({**made.stored(), "truncation": None}, 1, {})
+    assert old.facts.truncation == truncation
+    assert cutting(truncation) in old.facts.text
 
 
 @pytest.mark.parametrize("corpus", ["grammar", "folder"])
@@ -168,10 +172,8 @@ def test_the_trainer_says_how_sentences_are_cut_as_older_studies_are_read(tmp_pa
     place = corpus if corpus == "grammar" else str(tmp_path)
     for model in PRESETS:
         found: Any = runs.check(Spec("vanilla", place, model, {"corpus_size": 4}), [])
-        old = completed(
-            request_(1, corpus=place, model=model).specification({**CORPUS, "name": place, "truncation": None})
-        )
-        assert found["truncation"] == old["truncation"]
+        stored = defined(1, model=model, described={**CORPUS, "name": place}).stored()
+        assert found["truncation"] == Definition.of({**stored, "truncation": None}, 1, {}).facts.truncation
 
 
 def test_published_rows_say_whether_their_sentences_are_cut(database: Database) -> None:
@@ -190,7 +192,7 @@ def test_the_best_trial_is_not_compared_with_the_published_values_by_another_est
     database: Database, tmp_path: Path
 ) -> None:
     study = make(database, tmp_path, 2, "first")
-    study.specification["first_default"] = True
+    study.definition = replace(study.definition, spec=replace(study.spec, first_default=True))
     fill(study, metrics(90.0, estimator={**TEMPERED, "levels": {"4096": 24}}), metrics(80.0, estimator=TEMPERED))
     gained = "by another estimator than the best's: the two are not to be compared"
     assert render.gain(study) == f"trial 0 has the sampler values: NLL 90.00, {gained}"

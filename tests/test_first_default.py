@@ -13,9 +13,10 @@ from typing import Any
 import optuna
 import pytest
 from sqlalchemy import update
-from stub_study import CORPUS, SQLITE, STUB, Make, expire, run
+from stub_study import SQLITE, STUB, Make, expire, run
 from test_samplers import QUICK
 
+from benchmarks.stub_study import CORPUS
 from tuner import samplers, space, trainer
 from tuner.commands import render
 from tuner.commands.app import app
@@ -196,7 +197,7 @@ def test_a_study_from_before_it_existed_goes_on_without(database: Database, make
         row.specification = {key: v for key, v in row.specification.items() if key != "first_default"}
 
     database.run(age)
-    assert studies.open_study(database, "s").specification["first_default"] is False
+    assert studies.open_study(database, "s").spec.first_default is False
     with pytest.raises(Usage, match=r"another first_default \(False, not True\): go on with it by --no-first-default"):
         make(3, first_default=True)
     assert {t.source for t in make(3).trials()} == set()

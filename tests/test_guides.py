@@ -142,8 +142,8 @@ def test_own_sampler(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = studies.open_study(opened, "halfway")
     trials = study.trials()
     opened.close()
-    assert study.specification["sampler"] == "halfway:Halfway"
-    assert study.specification["sampler_options"] == {"share": 0.3}
+    assert study.spec.sampler == "halfway:Halfway"
+    assert study.spec.sampler_options == {"share": 0.3}
     assert [t.state for t in trials] == ["complete"] * 3
     assert len({t.params["r"] for t in trials}) == 3
 
@@ -179,7 +179,7 @@ def test_faults(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     follow("faults", place, here)
     assert "study steady is active and waits for workers" in capfd.readouterr().err
     opened = Database("sqlite:///tuner.db")
-    assert studies.open_study(opened, "steady").rules.max_losses == 50
+    assert studies.open_study(opened, "steady").spec.max_losses == 50
     opened.close()
 
 

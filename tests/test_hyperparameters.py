@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from stub_study import CORPUS, STUB, make
+from stub_study import STUB, make
 from test_confirmation import fill, metrics
 
+from benchmarks.stub_study import CORPUS, defined
 from trainers import runs
 from trainers.runs import Spec
 from tuner import space, trainer
@@ -22,7 +23,7 @@ from tuner.analysis.pareto import Columns, compare
 from tuner.commands import render
 from tuner.commands.app import app
 from tuner.storage.database import Database
-from tuner.studies.spec import Request, completed, fixed_of, usual_of
+from tuner.studies.spec import Definition
 from tuner.studies.study import open_study
 
 PLANNED = {"r": 5.0, "u_0": 1.01, "rho": 0.125}
@@ -102,8 +103,8 @@ def test_defaults_are_those_of_the_plan_of_training(database: Database, tmp_path
     (trial,) = study.trials()
     assert trial.hyperparameters == {**PLANNED, "r": trial.params["r"]}
     assert trial.given == trial.params
-    older = {key: value for key, value in study.specification.items() if key != "planned"}
-    assert usual_of(completed(older)).items() >= {"r": 5.0}.items()
+    older = {key: value for key, value in study.definition.stored().items() if key != "planned"}
+    assert Definition.of(older, 1, {}).usual.items() >= {"r": 5.0}.items()
 
 
 def test_they_are_what_the_trainer_trains_with(tmp_path: Path) -> None:
@@ -112,8 +113,7 @@ def test_they_are_what_the_trainer_trains_with(tmp_path: Path) -> None:
     found: Any = runs.check(spec, [])
     trained = runs.train(spec, tmp_path / "run", lambda event, facts: None)
     described = {**CORPUS, "planned": found["planned"]}
-    request = Request(space.load("mdr"), "grammar", "tiny", values, "random", 0, 1)
-    facts = request.specification(described)
-    assert {**usual_of(facts), **fixed_of(facts)} == trained["hyperparameters"]
+    definition = defined(1, technique="mdr", fixed=values, described=described)
+    assert definition.hyperparameters({}) == trained["hyperparameters"]
     assert trained["metrics"]["target_rate"] == 3.0
     assert trained["metrics"]["rate_error"] == trained["metrics"]["rate"] - 3.0

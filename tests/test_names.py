@@ -11,12 +11,12 @@ from stub_study import Make
 from tuner import names
 from tuner.commands.app import app
 from tuner.errors import Missing, Usage
-from tuner.space import load
 from tuner.storage import keys
 from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.studies import confirmation, queries
-from tuner.studies.launch import Proposal, prepare
+from tuner.studies.launch import prepare
+from tuner.studies.spec import StudySpec
 from tuner.studies.study import open_study
 
 GOOD = ("a", "A-1_2.x", "é" * 50, "名" * 33, "x" * 100, "_")
@@ -48,7 +48,7 @@ def test_a_command_and_a_request_refuse_them_before_anything_is_made(
             422,
         )
     with pytest.raises(Usage, match="is not allowed: a name has"):
-        prepare(Proposal(load("sfb"), 1, name), lambda: database)
+        prepare(name, StudySpec(technique="sfb"), lambda: database)
     assert queries.all_studies(database) == []
     assert not (tmp_path / "runs").exists()
 
@@ -69,8 +69,7 @@ def test_a_worker_and_a_key_have_such_names_too(tmp_path: Path) -> None:
 def test_the_confirmation_of_the_longest_name_can_be_made(make: Make) -> None:
     study = make(2, "x" * names.BYTES)
     trial = replace(study.enqueue({}), number=2**31 - 1)
-    proposal = confirmation.proposal(study, trial, 1, {})
-    names.check("--study", proposal.name, names.LONGEST)
+    names.check("name", confirmation.name_of(study, trial), names.LONGEST)
 
 
 def test_delete_takes_what_is_gone_for_gone(make: Make) -> None:

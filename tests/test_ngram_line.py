@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from api_server import DESCRIBED, application
 from fastapi.testclient import TestClient
-from stub_study import CORPUS, make, request_
+from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
+from benchmarks.stub_study import CORPUS, defined
 from trainers import runs
 from trainers.corpus import load
 from trainers.evaluation import subset
@@ -43,7 +44,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def study(database: Database, tmp_path: Path) -> Study:
-    return creation.go_on(database, "s", request_(2), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
+    return creation.go_on(database, "s", defined(2, described={**CORPUS, "ngram": KEPT}), tmp_path / "runs")
 
 
 @pytest.mark.parametrize("sentences", [0, 30])
@@ -95,9 +96,9 @@ def test_nothing_is_compared_that_cannot_be() -> None:
 
 def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Database, tmp_path: Path) -> None:
     old = make(database, tmp_path)
-    assert (old.specification["ngram"], old.plain()["ngram"]) == (None, None)
-    again = creation.go_on(database, "s", request_(5), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
-    assert (again.budget, again.specification["ngram"]) == (5, None)
+    assert (old.facts.ngram, old.plain()["ngram"]) == (None, None)
+    again = creation.go_on(database, "s", defined(5, described={**CORPUS, "ngram": KEPT}), tmp_path / "runs")
+    assert (again.spec.trials, again.facts.ngram) == (5, None)
     fill(old, metrics(100.0))
     (row,) = paper.rows(database, [], "valid")
     assert row.ngram is None
@@ -105,7 +106,7 @@ def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Data
 
 
 def test_a_table_says_under_it_which_rows_are_worse(study: Study, database: Database, tmp_path: Path) -> None:
-    better = creation.go_on(database, "t", request_(1), {**CORPUS, "ngram": KEPT}, tmp_path / "runs")
+    better = creation.go_on(database, "t", defined(1, described={**CORPUS, "ngram": KEPT}), tmp_path / "runs")
     fill(study, metrics(101.0, nll_tempered=100.5))
     fill(better, metrics(101.0, nll_tempered=99.5), r=7.0)  # by the better of its estimates
     found = paper.rows(database, [], "valid")
@@ -125,9 +126,8 @@ def test_a_confirmation_is_held_against_the_test_sentences_own(
 ) -> None:
     fill(study, metrics(99.0))
     runs_ = confirmed(database, study, tmp_path)
-    assert runs_.specification["ngram"] is None
-    kept = {**runs_.specification, "ngram": KEPT}
-    runs_.specification = kept
+    assert runs_.facts.ngram is None
+    runs_.definition = replace(runs_.definition, facts=replace(runs_.facts, ngram=KEPT))
     fill(runs_, metrics(99.0, test=metrics(91.0, split="test")))
     row = paper._confirmed(runs_, "test")
     assert row is not None
@@ -149,5 +149,5 @@ def test_a_bundle_carries_it(study: Study, tmp_path: Path) -> None:
     bundle.pack(study, tmp_path / "s.zip", "none")
     other = Database(f"sqlite:///{tmp_path}/u.db", create=True)
     there = bundle.unpack(other, tmp_path / "s.zip", tmp_path / "elsewhere")
-    assert there.specification["ngram"] == KEPT
+    assert there.facts.ngram == KEPT
     other.close()

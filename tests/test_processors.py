@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_study import CORPUS, STUB
+from stub_study import STUB
 
 from api.__main__ import companions
 from api.process import settings_of
+from benchmarks.stub_study import CORPUS
 from tuner import processors, trainer
 from tuner.commands.app import app
 from tuner.errors import Usage

@@ -19,7 +19,6 @@ from tuner.client import Client
 from tuner.errors import Fault, Missing
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
-from tuner.studies.spec import Rules
 from tuner.workers import remote
 
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
@@ -48,7 +47,7 @@ def begun(database: Database, seconds: float) -> None:
 
 
 def test_a_trials_time_is_told_and_kept(client: TestClient, database: Database, tmp_path: Path) -> None:
-    study = make(database, tmp_path, rules=Rules(timeout=100.0))
+    study = make(database, tmp_path, timeout=100.0)
     work = ask(client)
     assert (work["timeout"], work["seconds"]) == (100.0, 0.0)
     mine = {"token": work["token"]}

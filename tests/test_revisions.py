@@ -146,9 +146,9 @@ def test_an_enqueued_configuration_is_tried_next_and_grows_a_spent_budget(databa
     assert first is not None
     attempts.finish(first, "complete", value=1.0)
     made = study.enqueue({"r": 7, "alpha": 0.02})
-    defaults = {p.name: p.default for p in study.space.searched({})}
+    defaults = {p.name: p.default for p in study.facts.space.searched({})}
     assert made.params == {**defaults, "r": 7.0, "alpha": 0.02}
-    assert (made.number, made.state, study.refresh().budget) == (1, "waiting", 2)
+    assert (made.number, made.state, study.refresh().spec.trials) == (1, "waiting", 2)
     claim = attempts.claim()
     assert claim is not None
     assert (claim.number, claim.params) == (1, made.params)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
-from stub_study import CORPUS, SQLITE, Make, attempts_of, expire, request_, run, states
+from stub_study import SQLITE, Make, attempts_of, expire, run, states
 
+from benchmarks.stub_study import defined
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
 from tuner.storage.database import Database
@@ -63,8 +64,8 @@ def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(make: Make, sampler: str
 
 
 def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make) -> None:
-    with pytest.raises(Fault, match="--runs /proc/no cannot be written"):
-        creation.go_on(database, "s", request_(), CORPUS, Path("/proc/no"))
+    with pytest.raises(Fault, match="the folder /proc/no for runs cannot be written"):
+        creation.go_on(database, "s", defined(), Path("/proc/no"))
 
 
 def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Make) -> None:
@@ -76,8 +77,8 @@ def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Ma
     ):
         with pytest.raises(Usage, match=f"study 's' exists with another {other}: give the new one a name"):
             make(**changes)
-    assert make(trials=9).budget == 9
-    assert make(trials=2).budget == 9  # another worker may be at it
+    assert make(trials=9).spec.trials == 9
+    assert make(trials=2).spec.trials == 9  # another worker may be at it
 
 
 def test_an_unknown_study_is_named_with_those_there_are(database: Database, make: Make) -> None:
@@ -250,7 +251,7 @@ def test_a_study_made_when_batches_were_by_length_goes_on_as_it_was_made(
 
     database.run(age)
     study = open_study(database, "old")
-    assert study.specification["batching"] == batching
+    assert study.facts.batching == batching
     values = study.run_spec(0, {"r": 2.0})["values"]
     assert values["batching"] == batching
     assert "random_batches" not in values

@@ -21,7 +21,6 @@ from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
 from tuner.studies import endings, faults
-from tuner.studies.spec import Rules
 from tuner.studies.study import Study, open_study
 from tuner.workers import leases as attempts
 from tuner.workers import places, watch, worker
@@ -325,7 +324,7 @@ def test_a_trial_waits_longer_for_each_worker_that_it_loses_and_fails_after_many
 ) -> None:
     monkeypatch.setattr(faults, "FIRST_SECONDS", 50.0)
     monkeypatch.setattr(faults, "LONGEST_SECONDS", 400.0)
-    study, now = make(1, rules=Rules(max_losses=limit)), [time.time()]
+    study, now = make(1, max_losses=limit), [time.time()]
     monkeypatch.setattr(database, "clock", lambda _: now[0])
     waits: list[int] = []
     for _ in range(2 * (limit or 15)):

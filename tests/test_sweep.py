@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_study import CORPUS, STUB, behave
+from stub_study import STUB, behave
 
+from benchmarks.stub_study import CORPUS
 from tuner import space, trainer
 from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
 from tuner.studies import queries, sweep
-from tuner.studies.launch import Proposal
+from tuner.studies.spec import StudySpec
 
 Command = Callable[..., Any]
 
@@ -91,12 +92,12 @@ def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None
         ("r", {}, "--over 'r' is no list of values: write e.g. --over r=1,2,5,10,20"),
         ("r=1,,2", {}, "is no list of values"),
         ("r=1,99", {}, "r = 99 is out of mdr's domain: r must be 1 to 30"),
-        ("r=1,2", {"r": 3.0}, "--set r=3.0 fixes what --over r sweeps"),
+        ("r=1,2", {"r": 3.0}, "r = 3.0 is fixed, and it is what is swept over"),
     ],
 )
 def test_what_cannot_be_swept_is_said(over: str, fixed: dict[str, Any], said: str) -> None:
     with pytest.raises(Usage, match=said):
-        sweep.proposal(Proposal(space.load("mdr"), 0, "s", fixed=fixed), *sweep.parse(over))
+        sweep.spec(StudySpec(technique="mdr", fixed=fixed), *sweep.parse(over))
 
 
 def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command) -> None:

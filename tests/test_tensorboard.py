@@ -47,7 +47,7 @@ def test_epochs_figures_and_hyperparameters_come_back(database: Database, tmp_pa
     assert scalars(whole, "study/value") == pytest.approx(values)
     assert scalars(whole, "study/best")[max(values)] == pytest.approx(min(values.values()))
     names = {info.name for info in hparams(whole, "_hparams_/experiment").experiment.hparam_infos}
-    assert names == {p.name for p in study.space.parameters}
+    assert names == {p.name for p in study.facts.space.parameters}
     for trial in trials:
         found = read(place / f"{trial.number:04}")
         start = hparams(found, "_hparams_/session_start_info").session_start_info

@@ -9,7 +9,6 @@ from stub_study import SQLITE, Make, run
 
 from tuner import samplers, space
 from tuner.errors import Usage
-from tuner.estimators import text_of
 from tuner.storage.database import Database
 from tuner.studies import study as studies
 from tuner.studies import warmstart
@@ -29,21 +28,21 @@ def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Databas
     first = make(6, "first", sampler="gp-map")
     run(first)
     taken = warmstart.observations(database, "first", distributions())
-    assert [o["params"] for o in taken["observations"]] == [t.params for t in first.trials()]
-    warm = {"sampler": sampler, "seed": 7, "warm_start": taken}
+    assert [o["params"] for o in taken] == [t.params for t in first.trials()]
+    warm = {"sampler": sampler, "seed": 7, "warm_start": "first", "observations": taken}
     second = make(3, "second", **warm)
     run(second)
     asked = [t.system_attrs["gp:diagnostics"]["observations"] for t in as_optuna(second).get_trials()]
     assert asked == [6, 7, 8]  # no start of its own
     run(make(8, "first", sampler="gp-map"))
     later = warmstart.observations(database, "first", distributions())
-    assert len(later["observations"]) == 8
-    run(make(5, "second", **{**warm, "warm_start": later}))
-    assert len(studies.open_study(database, "second").specification["warm_start"]["observations"]) == 6
+    assert len(later) == 8
+    run(make(5, "second", **{**warm, "observations": later}))
+    assert len(studies.open_study(database, "second").facts.observations or ()) == 6
     whole = make(5, "whole", **warm)
     run(whole)
     assert [t.params for t in second.trials()] == [t.params for t in whole.trials()]
-    with pytest.raises(Usage, match=r"exists with another warm_start \(6 trials of first, not None\)"):
+    with pytest.raises(Usage, match=r"exists with another warm_start \(first, not None\)"):
         make(5, "second", **{**warm, "warm_start": None})
 
 
@@ -55,13 +54,13 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
     name = next(iter(wanted))
     for study, domains, message in (
         ("none", wanted, "study 'none' is not in"),
-        ("empty", wanted, "--warm-start 'empty' has no finished trial in this study's space"),
+        ("empty", wanted, "warm_start = 'empty' has no finished trial in this study's space"),
         (
             "first",
             distributions("mdr"),
-            "--warm-start 'first' tunes alpha, epsilon, gamma, r, not r: name a study over the",
+            "warm_start = 'first' tunes alpha, epsilon, gamma, r, not r: name a study over the",
         ),
-        ("first", {**wanted, name: IntDistribution(0, 3)}, f"--warm-start 'first' has {name} as FloatDistribution"),
+        ("first", {**wanted, name: IntDistribution(0, 3)}, f"warm_start = 'first' has {name} as FloatDistribution"),
     ):
         with pytest.raises(Usage, match=re.escape(message)):
             warmstart.observations(database, study, domains)
@@ -83,10 +82,8 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
             warmstart.observations(database, "first", wanted, judged=judged)
     assert warmstart.observations(database, "first", wanted, judged={"batching": "random", "text": text})
     taken = warmstart.observations(database, "first", wanted)
-    with pytest.raises(
-        Usage, match="sampler 'tpe' knows the trials of its own study alone: --warm-start needs gp-mcmc"
-    ):
-        samplers.create("tpe", {}, 0, 0, wanted, taken["observations"])
+    with pytest.raises(Usage, match="sampler 'tpe' knows the trials of its own study alone: warm_start needs gp-mcmc"):
+        samplers.create("tpe", {}, 0, 0, wanted, taken)
     with pytest.raises(Usage, match="has no option 'earlier'"):
         samplers.create("gp-map", {"earlier": 1}, 0, 0, wanted)
 
@@ -106,9 +103,9 @@ def test_anothers_trials_have_the_values_that_this_study_would_give_them(databas
         attempts.finish(claim, "complete", **study.outcome(each))
 
     def values(**changes: Any) -> list[float]:
-        judged = {"batching": "random", "text": text_of(study.specification), **changes.pop("judged", {"nll": "both"})}
+        judged = {"batching": "random", "text": study.facts.text, **changes.pop("judged", {"nll": "both"})}
         taken = warmstart.observations(database, "first", distributions(), judged=judged, **changes)
-        return [each["value"] for each in taken["observations"]]
+        return [each["value"] for each in taken]
 
     assert values() == [100.0, 101.0]
     assert values(min_rate=4.0) == [101.5, 101.0]

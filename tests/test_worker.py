@@ -21,7 +21,6 @@ from tuner.storage.tables import StudyRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies import study as studies
 from tuner.studies.pruners import PRUNERS
-from tuner.studies.spec import Rules
 from tuner.trainer import Slot
 from tuner.workers import leases as attempts_module
 from tuner.workers import publishing, watch
@@ -153,7 +152,7 @@ def test_a_stopped_study_hands_back_what_is_under_way_and_can_go_on(
             if way == "stop":
                 studies.open_study(database, "s").end("stopped", "stopped by the user")
             else:
-                rules = {**vars(Rules()), "deadline": time.time() - 1}
+                rules = {"deadline": time.time() - 1}
                 database.run(lambda s: s.execute(update(StudyRow).values(rules=rules)))
 
     run(study, listen)  # returns
@@ -172,7 +171,7 @@ def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
 ) -> None:
     monkeypatch.setattr(watch, "STOP_SECONDS", 0.3)
     behave(monkeypatch, t0="hang")
-    study = make(2, rules=Rules(timeout=1.0))
+    study = make(2, timeout=1.0)
     run(study)
     assert [(t.state, t.reason) for t in study.trials()] == [("failed", "timeout"), ("complete", None)]
     assert study.trials()[0].message == "it took longer than its 1 s."

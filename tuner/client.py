@@ -56,6 +56,7 @@ class Summary(TypedDict):
     budget: int
     counts: dict[str, int]
     best: Best | None
+    estimator: str | None
     created_at: str
     revision: int
     waiting_for_workers: bool
@@ -64,13 +65,9 @@ class Summary(TypedDict):
 class Study(Summary):
     """A study with what defines it."""
 
+    spec: dict[str, Any]
+    """settings of `spec.StudySpec` by name, as JSON values"""
     space: list[dict[str, Any]]
-    fixed: dict[str, Any]
-    rules: dict[str, Any]
-    pruner: str
-    first_default: bool
-    min_rate: float
-    stop_when: float
     entropy: float | None
     ngram: dict[str, Any] | None
     front: list[int]
@@ -146,9 +143,13 @@ class Client:
         found: Study = self._ask("GET", _path("studies", name))
         return found
 
-    def create(self, technique: str, trials: int, **more: Any) -> Study:
-        """Makes a study, or finds the same one; `more` are the other fields of `POST /v1/studies`."""
-        made: Study = self._ask("POST", "studies", {"technique": technique, "trials": trials, **more})
+    def create(self, **settings: Any) -> Study:
+        """Makes a study, or finds the same one.
+
+        Args:
+            settings: those of `spec.StudySpec`, technique at least, as JSON values; and name.
+        """
+        made: Study = self._ask("POST", "studies", settings)
         return made
 
     def start(self, name: str) -> Study:

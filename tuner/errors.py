@@ -8,11 +8,28 @@ class Usage(Exception):
         field: of the request that it lies in, where it has one.
         public: the same for whoever asks over the API, where the message tells what is none of their business: the database's
             address, what else it holds, folders.
+        command: of the command line, that does what the message ends with.
     """
 
-    def __init__(self, message: str, field: str | None = None, public: str | None = None) -> None:
+    def __init__(
+        self, message: str, field: str | None = None, public: str | None = None, command: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.field, self.public = field, public
+        self.field, self.public, self.command = field, public, command
+
+
+class Refused(Usage):
+    """A value of a study's setting that is not allowed.
+
+    Args:
+        field: the setting's name.
+        value: in words.
+        rule: what is wrong with it, and the remedy, after `field = value`; a command line says its option instead of the two.
+    """
+
+    def __init__(self, field: str, value: object, rule: str, public: str | None = None) -> None:
+        super().__init__(f"{field} = {value} {rule}", field, public)
+        self.value, self.rule = value, rule
 
 
 class Missing(Usage):

@@ -4,7 +4,6 @@ Figures made unlike are not to be ranked together.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tuner.metrics import number, tempered_of
@@ -15,28 +14,15 @@ def cutting(truncation: float) -> str:
     return f"cut at mean + {truncation:g} sd" if truncation else "uncut"
 
 
-def text_of(specification: Mapping[str, Any]) -> str:
-    """What a study's figures are of, in few words: its corpus; how many words it knows, as all others are read as <unk>; whether
-    its sentences are cut; and its fingerprint, which differs wherever a split, a word or the cutting does.
-
-    That its batches were no random samples is said too: it costs every technique more than the techniques differ by.
-    """
-    corpus = specification["corpus"]
-    made = [Path(corpus["name"]).name, f"{corpus['vocabulary']:,} words", cutting(specification["truncation"])]
-    made.append(f"text {corpus['fingerprint'][:8]}")
-    made += [] if specification["batching"] == "random" else [f"batches by {specification['batching']}"]
-    return ", ".join(made)
-
-
 def sentences_of(metrics: Mapping[str, Any], text: str) -> str:
-    """Which sentences an NLL is of, in few words; text: as by `text_of`."""
+    """Which sentences an NLL is of, in few words; text: as by `spec.Facts.text`."""
     facts = metrics["estimator"]
     sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
     return sentences if facts["sentences"] == facts["of"] else f"{facts['sentences']:,} of {sentences}"
 
 
 def estimator_of(metrics: Mapping[str, Any], text: str, beside: bool = False) -> str:
-    """What made an NLL, in few words; text: as by `text_of`.
+    """What made an NLL, in few words; text: as by `spec.Facts.text`.
 
     Args:
         beside: the tempered NLL beside the one from q; empty if there is none.

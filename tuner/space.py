@@ -108,7 +108,7 @@ class Space:
             if name in self and not self[name].accepts(value):
                 raise Usage(
                     f"{name} = {value} is out of {self.technique}'s domain: {name} must be {self[name].domain}; "
-                    "choose a value inside, or give a search space of your own with --space FILE.",
+                    "choose a value inside, or give a search space of your own.",
                     f"{field}.{name}",
                 )
         own = {"float": float, "int": int}
@@ -176,6 +176,26 @@ class Space:
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
 
+    def table(self) -> dict[str, Any]:
+        """As the table of a search space's file, which `of_table` reads."""
+        parameters = {}
+        for p in self.parameters:
+            usual = {
+                "low": None,
+                "high": None,
+                "log": False,
+                "step": None,
+                "choices": (),
+                "paper": None,
+                "unit": "",
+                "tuned": True,
+            }
+            own = {key: getattr(p, key) for key in KEYS}
+            kept = {key: value for key, value in own.items() if key not in usual or value != usual[key]}
+            parameters[p.name] = {key: list(v) if isinstance(v, tuple) else v for key, v in kept.items()}
+        head = {key: getattr(self, key) for key in ("technique", "paper", "formula", "summary")}
+        return {**head, "parameters": parameters}
+
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Space":
         """The inverse of `plain`."""
@@ -211,22 +231,33 @@ def read(file: Path) -> Space:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"search space {file} cannot be read ({error}): --space takes a TOML file.") from error
+        raise Usage(f"search space {file} cannot be read ({error}): give a TOML file.") from error
     return parse(text, str(file))
 
 
 def parse(text: str, file: str) -> Space:
     """Checks and reads a search space's TOML; `file` is its name in messages."""
 
-    def refuse(key: str, value: object, rule: str) -> Usage:
-        said = _brief(value)
-        return Usage(f"search space {file}: {key} = {said} is not allowed: {rule}.")
-
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of more digits than Python reads, tables within tables
         raise Usage(f"search space {file} is not TOML: {error}.") from error
-    head = {}
+    return of_table(content, f"search space {file}")
+
+
+def of_table(table: Mapping[str, Any], place: str, field: str | None = None) -> Space:
+    """Checks and reads a search space from its table.
+
+    Args:
+        place: what messages call it.
+        field: of a request, that holds it.
+    """
+
+    def refuse(key: str, value: object, rule: str) -> Usage:
+        within = None if field is None else f"{field}.{key}"
+        return Usage(f"{place}: {key} = {_brief(value)} is not allowed: {rule}.", within)
+
+    content, head = dict(table), {}
     for key in ("technique", "paper", "formula", "summary"):
         head[key] = content.pop(key, "")
         if not isinstance(head[key], str):

@@ -21,10 +21,7 @@ export async function show(main, query, signal) {
     return h("div", { class: "field", "data-key": key }, h("label", { for: id }, label), control,
       h("p", { class: "hint", id: `${id}-hint` }, hint), h("p", { class: "wrong", id: `${id}-wrong`, role: "alert" }));
   }
-  const input = (type, value, more = {}) => h("input", { type, value, autocomplete: "off", ...more });
-  const lines = (rows = 2) => h("textarea", { rows, spellcheck: "false", placeholder: "name=value" });
-
-  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space(); } }, techniques.map((one) => one.name), query.get("technique") ?? techniques[0]?.name);
+  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space(); } }, techniques.map((one) => one.name), query.get("technique") ?? "sfb");
   const about = h("div", { class: "note" });
   const hyperparameters = h("div", { class: "hyperparameters" });
 
@@ -50,28 +47,22 @@ export async function show(main, query, signal) {
   }
   space();
 
-  const basic = [
-    field("name", "Name", input("text", "", { spellcheck: "false" }), "empty: made from the technique, the corpus and the model"),
-    field("corpus", "Corpus", select({}, corpora.map((one) => [one.name, `${one.name}${one.sentences ? ` (${number(one.sentences.train)} sentences)` : ""}`])), "what it trains on"),
-    field("model", "Model", select({}, offer.models, "tiny"), "a preset of sizes; tiny and small are for processors"),
-    field("trials", "Trials", input("number", 8, { min: 1, step: 1, required: true }), "the whole study's budget"),
-    field("sampler", "Sampler", select({}, offer.samplers, offer.default_sampler), "proposes what to try next"),
-    field("seed", "Seed", input("number", 0, { min: 0, step: 1 }), "everything random follows from it"),
-    field("objective", "Objective", select({}, offer.objectives, "nll"), "nll,rate searches the front of both"),
-    field("pruner", "Pruner", select({}, offer.pruners, "none"), "ends poor trials early; simulated, each costs quality"),
-    field("min_rate", "Least rate", input("number", 0, { min: 0, step: "any" }), "nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win"),
-  ];
-  const rules = [
-    field("stop_when", "Stop when the gain is below", input("number", 0, { min: 0, step: "any" }), "nats; 0: never"),
-    field("timeout", "Timeout", input("number", "", { min: 0, step: "any" }), "seconds that a trial may take; empty: no limit"),
-    field("deadline", "Deadline", input("datetime-local", ""), "your time; empty: none"),
-    field("max_failures", "Failures in a row", input("number", 3, { min: 0, step: 1 }), "after which the study stops itself; 0: no limit"),
-    field("max_losses", "Lost workers in a row", input("number", 20, { min: 0, step: 1 }), "after which a trial fails; 0: no limit"),
-    field("first_default", "Begin with the published values", h("input", { type: "checkbox", checked: true }), "trial 0 has the technique's published values, not the sampler's"),
-    field("warm_start", "Warm start", input("text", "", { spellcheck: "false" }), "a study over the same hyperparameters whose trials this one begins with"),
-    field("sampler_options", "Sampler options", lines(), "one name=value a line"),
-    field("fixed", "Other settings", lines(), "one name=value a line, e.g. max_epochs=12 or posterior=iaf"),
-  ];
+  /** A declared setting's control, which reads its value as the request has it. */
+  function control(setting) {
+    const make = KINDS[setting.choices ? "choice" : setting.kind] ?? KINDS.text;
+    const made = make(setting);
+    const row = field(setting.key, setting.label, made.control, setting.meaning);
+    row.setting = setting.key;
+    row.read = () => made.read(made.control);
+    return row;
+  }
+  const own = offer.settings.filter((setting) => setting.key !== "technique");
+  const isBasic = (setting) => setting.role === "identity" && !TABLES.has(setting.kind);
+  const name = field("name", "Name", input("text", "", { spellcheck: "false" }), "empty: made from the technique, the corpus and the model");
+  name.setting = "name";
+  name.read = () => name.querySelector("input").value.trim() || undefined;
+  const basic = [name, ...own.filter(isBasic).map(control)];
+  const rules = own.filter((setting) => !isBasic(setting)).map(control);
 
   const trouble = h("div", { class: "wrong", role: "alert", tabindex: -1 });
   const submit = h("button", { type: "submit", class: "main" }, "Create the study");
@@ -85,16 +76,11 @@ export async function show(main, query, signal) {
   fill(main, form);
 
   function request() {
-    const read = (key) => form.elements[key].value.trim();
-    const amount = (key) => (read(key) === "" ? undefined : Number(read(key)));
-    const fixed = { ...pairs("fixed", read("fixed")) };
+    const asked = { technique: technique.value };
+    for (const row of [...basic, ...rules]) { const value = row.read(); if (value !== undefined) asked[row.setting] = value; }
+    const fixed = { ...asked.fixed };
     for (const row of hyperparameters.children) { const value = row.read?.(); if (value !== undefined) fixed[row.parameter] = value; }
-    return {
-      name: read("name") || undefined, technique: technique.value, corpus: read("corpus"), model: read("model"), trials: amount("trials"), sampler: read("sampler"),
-      sampler_options: pairs("sampler_options", read("sampler_options")), seed: amount("seed"), objective: read("objective"), pruner: read("pruner"), min_rate: amount("min_rate"),
-      stop_when: amount("stop_when"), fixed, timeout: amount("timeout"), deadline: read("deadline") ? new Date(read("deadline")).toISOString() : undefined,
-      max_failures: amount("max_failures"), max_losses: amount("max_losses"), warm_start: read("warm_start") || undefined, first_default: form.elements.first_default.checked,
-    };
+    return { ...asked, fixed };
   }
 
   async function create() {
@@ -130,12 +116,43 @@ export async function show(main, query, signal) {
   return undefined;
 }
 
+const TABLES = new Set(["pairs", "domains"]);
+const text = (control) => control.value.trim() || undefined;
+const input = (type, value, more = {}) => h("input", { type, value, autocomplete: "off", ...more });
+const lines = (placeholder) => h("textarea", { rows: 2, spellcheck: "false", placeholder });
+
+/** How a kind of value is entered, and read from its control; what is left empty is left out. */
+const KINDS = {
+  choice: (setting) => ({ control: select({}, setting.choices, setting.default ?? setting.choices[0]), read: text }),
+  text: (setting) => ({ control: input("text", setting.default ?? "", { spellcheck: "false" }), read: text }),
+  number: (setting) => ({
+    control: input("number", setting.default, { min: setting.low, max: setting.high, step: setting.whole ? 1 : "any" }),
+    read: (control) => (control.value.trim() === "" ? undefined : Number(control.value)),
+  }),
+  truth: (setting) => ({ control: h("input", { type: "checkbox", checked: setting.default }), read: (control) => control.checked }),
+  duration: () => ({ control: input("number", "", { min: 0, step: "any", placeholder: "seconds" }), read: (control) => (text(control) ? Number(control.value) : undefined) }),
+  moment: () => ({ control: input("datetime-local", ""), read: (control) => (control.value ? new Date(control.value).toISOString() : undefined) }),
+  words: () => ({ control: input("text", "", { placeholder: "one, another" }), read: (control) => text(control)?.split(",").map((one) => one.trim()).filter(Boolean) }),
+  pairs: (setting) => ({ control: lines("name=value"), read: (control) => pairs(setting.key, control.value) }),
+  domains: (setting) => ({ control: lines("JSON"), read: (control) => parsed(setting.key, control.value) }),
+};
+
 /** What is wrong before anything is sent. */
 class Mistake extends Error {
   constructor(field, message) { super(message); this.field = field; }
 }
 
 const typed = (text, parameter) => (parameter.kind === "categorical" ? parameter.choices.find((choice) => String(choice) === text) : text.trim() === "" ? null : Number(text));
+
+/** A text as JSON; empty is nothing. */
+function parsed(field, text) {
+  if (!text.trim()) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Mistake(field, `This is no JSON (${error.message}).`);
+  }
+}
 
 /** Lines of name=value as an object; values in the type that they look like. */
 function pairs(field, text) {

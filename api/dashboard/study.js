@@ -87,11 +87,15 @@ function summary(study, canWrite, put) {
       best.notes.length > 0 && h("p", { class: "note" }, `The best trial is ${best.notes.join(" and ")}.`),
       study.ngram && againstNGrams(study)) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
-      facts([["Created", moment(study.created_at)], ["Pruner", study.pruner], ["Least rate", number(study.min_rate)], ["Stops when the expected gain is below", number(study.stop_when)],
-        ["Set by hand", settings(study.fixed ?? {}) || "nothing"], ["Rules", settings(study.rules ?? {}) || "none"],
+      facts([["Created", moment(study.created_at)], ...asked(study.spec ?? {}),
         ...(study.space ?? []).map((parameter) => [`${parameter.name}: ${parameter.meaning}`, domain(parameter)])])),
   ];
 }
+
+/** What a study was asked to be, but for what its head tells. */
+const asked = ({ technique, corpus, model, sampler, seed, objective, space, trials, ...spec }) => Object.entries(spec)
+  .map(([key, value]) => [key.replaceAll("_", " "), value !== null && typeof value === "object" ? settings(value) : value])
+  .filter(([, value]) => value !== null && value !== "").map(([key, value]) => [key, number(value)]);
 
 /** What an n-gram model makes of the sentences that the best trial is judged by, and which of the two is better. */
 function againstNGrams({ ngram, best, objective }) {
@@ -252,7 +256,7 @@ function effectsOf(study, metrics, query, signal) {
     const weights = get(`${studyPath(study.name)}/importance?metric=${encodeURIComponent(metric.key)}`, signal);
     weights.catch(() => {}); // awaited below
     const [mine] = (await get(`/v1/pareto?${wanted}`, signal)).studies;
-    const searched = Object.entries(mine.params).filter(([key]) => !(key in (study.fixed ?? {})));
+    const searched = Object.entries(mine.params).filter(([key]) => !(key in (study.spec?.fixed ?? {})));
     trials = { numbers: mine.number, values: mine.y, params: Object.fromEntries(searched) };
     const enough = trials.numbers.length >= 2 && names().length > 0;
     plots.hidden = !enough;

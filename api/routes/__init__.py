@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
-from api.schemas import NAME, Problem
+from api.bodies import NAME
+from api.schemas import Problem
 
 StudyName = Annotated[str, Path(pattern=NAME, description="The study's name.")]
 WorkerName = Annotated[str, Path(pattern=NAME, description="The worker's name.")]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api import schemas, views
 from api.response_cache import Answer
 from api.routes import WorkerName
-from api.service import service_of
+from api.service import Service, service_of
 from tuner import __version__, space, trainer
 from tuner.defaults import PRESETS
 from tuner.errors import Usage
@@ -17,8 +17,9 @@ from tuner.metrics import AXES
 from tuner.samplers import DEFAULT, SAMPLERS
 from tuner.studies import queries, study
 from tuner.studies.corpora import Source
+from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.pruners import PRUNERS
-from tuner.studies.spec import OBJECTIVES
+from tuner.studies.spec import ASKED
 from tuner.studies.trials import STATES
 from tuner.workers import remote
 
@@ -40,11 +41,17 @@ def options(request: Request) -> Response:
         "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
         "corpora": list(service.corpora),
         "technique_names": space.techniques(),
+        "settings": [{**views.setting(each), **_choices(service).get(key, {})} for key, each in ASKED.items()],
         "can_write": request.scope["state"]["can_write"],
         "has_workers": service.is_staffed,
         "version": __version__,
     }
     return Answer(content).response(request)
+
+
+def _choices(service: Service) -> dict[str, dict[str, list[str]]]:
+    """What a server narrows settings to: the techniques that it has, and the corpora that it offers."""
+    return {"technique": {"choices": space.techniques()}, "corpus": {"choices": list(service.corpora)}}
 
 
 @router.get("/techniques", response_model=schemas.Techniques)

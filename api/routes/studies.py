@@ -2,38 +2,37 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api import cursors, schemas, views
+from api import bodies, cursors, schemas, views
 from api.response_cache import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
-from tuner import space
 from tuner.analysis import importance, pareto, rates
 from tuner.commands import render
-from tuner.defaults import PRESETS
-from tuner.errors import Busy, Usage
+from tuner.errors import Busy, Refused
 from tuner.samplers import SAMPLERS
 from tuner.studies import launch, queries
-from tuner.studies.spec import Rules
+from tuner.studies.spec import StudySpec
 from tuner.studies.study import ODD, Study
 
 router = APIRouter(tags=["studies"])
 HANDED_BACK_SECONDS = 20.0
 """for which the deletion of a study waits for its trials: a worker hears of a study's end within ten, then saves"""
 LOOK_SECONDS = 0.5
-Compared = Annotated[list[schemas.Name], Query(min_length=1, max_length=20, description="One or more.")]
+Compared = Annotated[list[bodies.Name], Query(min_length=1, max_length=20, description="One or more.")]
 
 
 @router.get("/studies", response_model=schemas.Studies)
 def list_studies(
     request: Request,
-    technique: Annotated[schemas.Name | None, Query()] = None,
-    state: schemas.StudyState | None = None,
+    technique: Annotated[bodies.Name | None, Query()] = None,
+    state: bodies.StudyState | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -64,43 +63,21 @@ def list_studies(
     response_model=schemas.Study,
     responses={200: {"model": schemas.Study, "description": "The same study was there."}},
 )
-def create_study(request: Request, new: schemas.NewStudy) -> Response:
+def create_study(request: Request, new: bodies.NewStudy) -> Response:
     """Make a study. Workers begin it at once; without any it waits. The same body again finds the same study."""
-    service = service_of(request)
-    corpora = service.corpora
-    if new.corpus not in corpora:
-        raise Usage(f"corpus {new.corpus!r} is not one of this server's: choose one of {', '.join(corpora)}.", "corpus")
-    source = corpora[new.corpus]
-    if new.sampler not in SAMPLERS:  # a module:Class would be imported
-        raise Usage(f"sampler {new.sampler!r} is unknown: choose one of {', '.join(SAMPLERS)}.", "sampler")
-    if new.model not in PRESETS:
-        raise Usage(f"model preset {new.model!r} is unknown: choose one of {', '.join(PRESETS)}.", "model")
-    deadline = None if new.deadline is None else new.deadline.timestamp()
-    proposal = launch.Proposal(
-        space=space.load(new.technique),
-        trials=new.trials,
-        name=new.name or launch.name_of(new.technique, new.corpus, new.model),
-        corpus=source.place,
-        fixed={**source.values, **new.fixed},
-        rules=Rules(new.timeout or 0.0, deadline, new.max_failures, new.max_losses),
-        **new.model_dump(
-            exclude={
-                "technique",
-                "trials",
-                "name",
-                "corpus",
-                "fixed",
-                "timeout",
-                "deadline",
-                "max_failures",
-                "max_losses",
-            }
-        ),
-    )
+    service, asked = service_of(request), new.model_dump(exclude_unset=True)
+    name = asked.pop("name", None)
+    spec, corpora = StudySpec.of(asked), service.corpora
+    if spec.corpus not in corpora:
+        raise Refused("corpus", repr(spec.corpus), f"is not one of this server's: choose one of {', '.join(corpora)}.")
+    if spec.sampler not in SAMPLERS:  # a module:Class would be imported
+        raise Refused("sampler", repr(spec.sampler), f"is unknown: choose one of {', '.join(SAMPLERS)}.")
+    called, source = name or launch.name_of(spec.technique, spec.corpus, spec.model), corpora[spec.corpus]
+    spec = replace(spec, corpus=source.place, fixed={**source.values, **spec.fixed})
     settings = service.settings
-    made = service.processes.do(launch.create, settings.database, proposal, settings.runs, settings.artifacts)
-    response = _shown(service, service.study(proposal.name), 201 if made else 200)
-    response.headers["Location"] = f"/v1/studies/{proposal.name}"
+    made = service.processes.do(launch.create, settings.database, called, spec, settings.runs, settings.artifacts)
+    response = _shown(service, service.study(called), 201 if made else 200)
+    response.headers["Location"] = f"/v1/studies/{called}"
     return response
 
 
@@ -167,7 +144,7 @@ def export_study(
 
 
 @router.get("/studies/{name}/importance", response_model=schemas.Importance)
-def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "value") -> Response:
+def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "value") -> Response:
     """How much of the metric's variation among the better trials each hyperparameter explains (PED-ANOVA), summing to 1."""
     service = service_of(request)
 
@@ -183,9 +160,9 @@ def show_importance(request: Request, name: StudyName, metric: schemas.Axis = "v
 def show_pareto(
     request: Request,
     study: Compared,
-    x: schemas.Axis = "rate",
-    y: schemas.Axis = "ppl",
-    split: schemas.Split = "valid",
+    x: bodies.Axis = "rate",
+    y: bodies.Axis = "ppl",
+    split: bodies.Split = "valid",
 ) -> Response:
     """All complete trials of studies in the plane of two metrics, by columns; each study's front, and that of all together,
     unless a metric is an estimate and the studies' estimators differ: then `note` says so."""
@@ -198,7 +175,7 @@ def show_pareto(
 
 
 @router.get("/rates", response_model=schemas.Rates, tags=["rates"])
-def show_rates(request: Request, study: Compared, split: schemas.Split = "valid") -> Response:
+def show_rates(request: Request, study: Compared, split: bodies.Split = "valid") -> Response:
     """Perplexity, accuracy gap and what the reached rate falls short against the target rate, for studies whose trials hold one,
     by columns; on the test split by the studies' confirmations."""
     service = service_of(request)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from api import cursors, schemas, views
+from api import bodies, cursors, schemas, views
 from api.response_cache import Answer, encode
 from api.routes import Cursor, Limit, StudyName, TrialNumber, page
 from api.service import service_of
@@ -24,7 +24,7 @@ LOG_BYTES = 65_536
 def list_trials(
     request: Request,
     name: StudyName,
-    state: schemas.TrialState | None = None,
+    state: bodies.TrialState | None = None,
     order: Annotated[Literal["number", "-number"], Query(description="-number: the newest first")] = "number",
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -41,7 +41,7 @@ def list_trials(
 
 
 @router.post("/trials", status_code=201, response_model=schemas.Trial)
-def enqueue_trial(request: Request, name: StudyName, new: schemas.NewTrial) -> Response:
+def enqueue_trial(request: Request, name: StudyName, new: bodies.NewTrial) -> Response:
     """Have a configuration tried next. A study whose budget is spent gets one more trial."""
     made = service_of(request).study(name).enqueue(new.params)
     place = {"Location": f"/v1/studies/{name}/trials/{made.number}"}
@@ -94,7 +94,7 @@ def show_log(request: Request, name: StudyName, number: TrialNumber) -> Response
 
 
 @router.post("/trials/{number}/strike", response_model=schemas.Trial)
-def strike_trial(request: Request, name: StudyName, number: TrialNumber, told: schemas.Strike) -> Response:
+def strike_trial(request: Request, name: StudyName, number: TrialNumber, told: bodies.Strike) -> Response:
     """Strike a trial out: it counts as failed and for nothing; its figures and the reason stay in the record."""
     made = strikes.strike(service_of(request).study(name), number, told.because)
     return Response(encode(views.trial(made)), media_type="application/json")
@@ -106,7 +106,7 @@ def strike_trial(request: Request, name: StudyName, number: TrialNumber, told: s
     responses={204: {"description": "There is nothing to do now."}},
     tags=["remote workers"],
 )
-def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
+def ask(request: Request, name: StudyName, asked: bodies.Ask) -> Response:
     """The next trial for a worker without a database, under a lease that it must renew."""
     service = service_of(request)
     service.study(name)
@@ -119,14 +119,14 @@ def ask(request: Request, name: StudyName, asked: schemas.Ask) -> Response:
 
 
 @router.post("/trials/{number}/epochs", response_model=schemas.Renewed, tags=["remote workers"])
-def report_epochs(request: Request, name: StudyName, number: TrialNumber, told: schemas.Epochs) -> Response:
+def report_epochs(request: Request, name: StudyName, number: TrialNumber, told: bodies.Epochs) -> Response:
     """Report epochs, which renews the lease too."""
     epochs = [epoch.model_dump() for epoch in told.epochs]
     return _renewed(remote.record(service_of(request).study(name), number, told.token, epochs))
 
 
 @router.post("/trials/{number}/renew", response_model=schemas.Renewed, tags=["remote workers"])
-def renew(request: Request, name: StudyName, number: TrialNumber, told: schemas.Renew) -> Response:
+def renew(request: Request, name: StudyName, number: TrialNumber, told: bodies.Renew) -> Response:
     """Renew the lease."""
     return _renewed(remote.renew(service_of(request).study(name), number, told.token))
 
@@ -137,7 +137,7 @@ def _renewed(stop: remote.Stop | None) -> Response:
 
 
 @router.post("/trials/{number}/tell", response_model=schemas.Told, tags=["remote workers"])
-def tell(request: Request, name: StudyName, number: TrialNumber, told: schemas.Tell) -> Response:
+def tell(request: Request, name: StudyName, number: TrialNumber, told: bodies.Tell) -> Response:
     """End the trial's attempt."""
     facts = told.model_dump(exclude={"token", "state", "epochs", "tokens_per_second", "seconds"})
     for key in ("estimator", "test_estimator"):

@@ -37,7 +37,7 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     goal = AXES[metric].goal
     study = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
-    space = {p.name: p.distribution() for p in columns.study.space.searched(columns.study.specification["fixed"])}
+    space = {p.name: p.distribution() for p in columns.study.searched}
     for row in rows:
         params = {key: values[row] for key, values in columns.params.items()}
         with suppress(ValueError):  # out of the domain, as none of a sampler's is

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, cast, select
 
 from tuner.errors import Usage
-from tuner.estimators import estimator_of, mixed, notes_of, text_of
+from tuner.estimators import estimator_of, mixed, notes_of
 from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metric, figure, front
 from tuner.storage.tables import TrialRow
-from tuner.studies.spec import fixed_of
 
 if TYPE_CHECKING:
     from tuner.studies.study import Study
@@ -42,7 +41,7 @@ class Columns:
     def __init__(self, study: "Study") -> None:
         self.study = study
         self.numbers: list[int] = []
-        self.params: dict[str, list[Any]] = {p.name: [] for p in study.space.searched(study.specification["fixed"])}
+        self.params: dict[str, list[Any]] = {p.name: [] for p in study.searched}
         self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
         self.estimators: dict[tuple[str, bool], list[str]] = {(s, b): [] for s in SPLITS for b in (False, True)}
         self.notes: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -64,7 +63,7 @@ class Columns:
                 chosen = _read(params)
                 for name, column in self.params.items():
                     column += [found.get(name) for found in chosen]
-                valid, text = _read(metrics), text_of(self.study.specification)
+                valid, text = _read(metrics), self.study.facts.text
                 for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
                     self._add(self.figures[split], figures)
                     for beside in (False, True):
@@ -110,11 +109,11 @@ class Points:
     def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
         """As JSON values, with the study's own front."""
         columns, rows = self.columns, self.rows
-        fixed = {name: [value] * len(rows) for name, value in fixed_of(columns.study.specification).items()}
+        fixed = {name: [value] * len(rows) for name, value in columns.study.definition.fixed.items()}
         figures, notes = columns.figures[self.split], columns.notes[self.split]
         return {
             "study": columns.study.name,
-            "technique": columns.study.specification["technique"],
+            "technique": columns.study.spec.technique,
             "estimators": self.estimators,
             "number": [columns.numbers[row] for row in rows],
             "x": self.xs,
@@ -139,10 +138,7 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
     xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
     is_estimated = AXES[x].estimated or AXES[y].estimated
-    made = {
-        own.columns.study.name: own.estimators if is_estimated else [text_of(own.columns.study.specification)]
-        for own in each
-    }
+    made = {own.columns.study.name: own.estimators if is_estimated else [own.columns.study.facts.text] for own in each}
     note = mixed(made)
     together = [] if note else front(xs, ys, x_goal, y_goal)
     return {

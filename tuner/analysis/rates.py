@@ -65,9 +65,9 @@ def sources(database: Database, names: list[str], split: str) -> list[tuple[Stud
         return [(study, [study]) for study in studies]
     confirmed: dict[str, list[Study]] = {}
     for one in all_studies(database):
-        if confirms := one.specification["confirms"]:
+        if confirms := one.spec.confirms:
             confirmed.setdefault(confirms["study"], []).append(one)
-    return [(study, [study] if study.specification["confirms"] else confirmed.get(study.name, [])) for study in studies]
+    return [(study, [study] if study.spec.confirms else confirmed.get(study.name, [])) for study in studies]
 
 
 def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list[Series]:
@@ -119,6 +119,7 @@ def _point(target: float, runs: Sequence[dict[str, float]]) -> Point:
 
 def _label(study: Study) -> str:
     """The technique, and what of the posterior and the prior is not the paper's default."""
-    facts = study.specification
-    given = [str(facts["fixed"][key]) for key, usual in COMPONENTS.items() if facts["fixed"].get(key, usual) != usual]
-    return f"{facts['technique']} ({', '.join(given)})" if given else str(facts["technique"])
+    given = [
+        str(study.spec.fixed[key]) for key, usual in COMPONENTS.items() if study.spec.fixed.get(key, usual) != usual
+    ]
+    return f"{study.spec.technique} ({', '.join(given)})" if given else str(study.spec.technique)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.published import printed, unprinted
 from tuner.errors import Usage
-from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of, text_of
+from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of
 from tuner.metrics import ESTIMATES, FIGURES, figure
 from tuner.ngram import Line
 from tuner.storage.database import Database
@@ -95,8 +95,7 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
     """
     known, found = confirmations(database), []
     for study in tuned(database, names):
-        facts = study.specification
-        chosen = not facts["confirms"] and bool(study.space.searched(facts["fixed"]))
+        chosen = not study.spec.confirms and bool(study.searched)
         own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         best = study.best()
@@ -132,15 +131,15 @@ def _row(
         values = [float(value) for metrics in every if (value := figure(metrics, key)) is not None]
         whole = len(values) == len(every)
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
-    line = Line.of_study(study.specification["ngram"], split)
-    facts, text = every[0]["estimator"], text_of(study.specification)
+    line = Line.of_study(study.facts.ngram, split)
+    facts, text = every[0]["estimator"], study.facts.text
     made, beside = (
         "; ".join(dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))))
         for each in (False, True)
     )
     return Row(
         study.name,
-        study.specification["technique"],
+        study.spec.technique,
         trials[0].given,
         len(every),
         figures,
@@ -148,10 +147,10 @@ def _row(
         confirmed,
         tuple(trial.number for trial in trials),
         ngram=line if line is not None and line.is_of(facts) else None,
-        sentences=sentences_of(every[0], text_of({**study.specification, "batching": "random"})),
+        sentences=sentences_of(every[0], study.facts.sentences),
         beside=beside if beside != made else "",
         notes=tuple(notes_of_runs(every)),
-        truncation=study.specification["truncation"],
+        truncation=study.facts.truncation,
     )
 
 

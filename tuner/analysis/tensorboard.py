@@ -11,7 +11,6 @@ from sqlalchemy import select
 from tuner.errors import Fault, Usage
 from tuner.metrics import FIGURES
 from tuner.storage.tables import EpochRow, TrialRow
-from tuner.studies.spec import hyperparameters_of, usual_of
 from tuner.studies.study import Study
 from tuner.studies.trials import OVER
 
@@ -70,7 +69,7 @@ def write(study: Study, out: Path | None) -> Path:
         _describe(whole, study, rows, summary_v2)
         for row in rows:
             run = Run(place / f"{row.number:04}")
-            chosen = hyperparameters_of(study.specification, row.params)
+            chosen = study.definition.hyperparameters(row.params)
             run.add(summary_v2.hparams_pb(chosen, str(row.number), row.created_at), 0, row.created_at)
             _trial(run, row, curves.get(row.number, []))
             if row.state in OVER:
@@ -85,7 +84,7 @@ def write(study: Study, out: Path | None) -> Path:
 
 def _describe(run: Run, study: Study, rows: Iterable[TrialRow], hparams: Any) -> None:
     """Which hyperparameters and figures there are; the course of the best value over trials."""
-    names = list(usual_of(study.specification))
+    names = list(study.definition.usual)
     metrics = [hparams.Metric(f"trial/{key}", display_name=metric.label) for key, metric in FIGURES.items()]
     run.add(
         hparams.hparams_config_pb([hparams.HParam(n) for n in names], metrics, study.created_at), 0, study.created_at

@@ -13,6 +13,7 @@ from tuner.commands.options import overwrite
 from tuner.commands.results import app as results
 from tuner.commands.service import app as service
 from tuner.commands.serving import app as serving
+from tuner.commands.study_options import said
 from tuner.commands.texts import app as reading
 from tuner.commands.train import app as training
 from tuner.commands.trained import app as run_commands
@@ -58,7 +59,7 @@ def main() -> None:
     try:
         _run()
     except Usage as error:
-        _end(str(error), 2)
+        _end(said(error), 2)
     except Fault as error:
         _end(str(error), 1)
     except Interrupted:

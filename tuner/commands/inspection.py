@@ -98,13 +98,12 @@ def show(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: Jso
     with opened(database) as there:
         found = studies.open_study(there, study)
         if as_json:
-            print_json({**found.plain(), "specification": found.specification})
+            print_json({**found.plain(), "spec": found.spec.plain()})
             return
-        facts = found.specification
-        sizes = ", ".join(f"{count:,} {split}" for split, count in facts["corpus"]["sentences"].items())
-        fixed = ", ".join(f"{key}={value}" for key, value in facts["fixed"].items()) or "nothing"
-        searched = ", ".join(f"{p.name} in {p.domain}" for p in found.space.searched(facts["fixed"])) or "nothing"
-        print(f"corpus    {facts['corpus']['name']} ({sizes} sentences, {facts['corpus']['vocabulary']:,} words)")
+        sizes = ", ".join(f"{count:,} {split}" for split, count in found.facts.corpus.sentences.items())
+        fixed = ", ".join(f"{key}={value}" for key, value in found.spec.fixed.items()) or "nothing"
+        searched = ", ".join(f"{p.name} in {p.domain}" for p in found.searched) or "nothing"
+        print(f"corpus    {found.facts.corpus.name} ({sizes} sentences, {found.facts.corpus.vocabulary:,} words)")
         print(f"searched  {searched}\nset       {fixed}\nruns in   {found.store.address}\n")
         render.summary(found)
 
@@ -207,10 +206,10 @@ def import_(
         found = bundle.unpack(there, file, runs, artifacts, study or "", source)
         done = sum(found.counts().get(state, 0) for state in OVER)
         say(
-            f"study {found.name} is in {there.url}: {done} of {found.budget} trials done; `tuner show {found.name}` has more"
+            f"study {found.name} is in {there.url}: {done} of {found.spec.trials} trials done; `tuner show {found.name}` has more"
         )
-        if found.specification["untrusted"]:
+        if found.facts.untrusted:
             say(
-                f"note: its sampler is code, the Python class {found.specification['sampler']}: nothing imports it until "
+                f"note: its sampler is code, the Python class {found.spec.sampler}: nothing imports it until "
                 f"`tuner resume {found.name} --load-sampler` does"
             )

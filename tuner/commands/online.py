@@ -6,7 +6,6 @@ They mirror those of a database that is at hand. Only these commands go over the
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any
 
@@ -15,38 +14,25 @@ import typer
 from tuner.commands.options import (
     BecauseOption,
     FailOption,
-    FirstDefaultOption,
     JsonOption,
     LogFormatOption,
-    MaxFailuresOption,
-    MaxLossesOption,
     MemoryOption,
-    MinRateOption,
-    ModelOption,
     OneStudyArgument,
     PerGpuOption,
     RunsOption,
-    SamplerSettingsOption,
-    SeedOption,
-    SetOption,
-    StopWhenOption,
     StudyArgument,
     StudyNameOption,
-    TechniqueOption,
     ThreadsOption,
-    TrialsOption,
     WorkersOption,
     YesOption,
     print_json,
     say,
-    seconds,
-    settings,
     struck_out,
 )
+from tuner.commands.study_options import Given, plain_of, with_settings
 from tuner.defaults import RUNS
 from tuner.errors import Usage
-from tuner.samplers import DEFAULT
-from tuner.studies.spec import Rules
+from tuner.studies.spec import ASKED
 
 FLAG, VARIABLE = "--api", "TUNER_API"
 COMMANDS = ("studies", "show", "trials", "launch", "stop", "resume", "delete")
@@ -176,39 +162,10 @@ def _print_trials(client: Any, study: str, found: Any) -> None:
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --trials 8 --api http://127.0.0.1:8000")
-def launch(
-    technique: TechniqueOption,
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="One of the server's corpora.")] = "grammar",
-    study: StudyNameOption = None,
-    trials: TrialsOption = 8,
-    sampler: Annotated[str, typer.Option("--sampler", help="What proposes trials.")] = DEFAULT,
-    sampler_option: SamplerSettingsOption = None,
-    first_default: FirstDefaultOption = True,
-    model: ModelOption = "tiny",
-    pruner: Annotated[str, typer.Option("--pruner", help="Ends poor trials early: as of `tuner launch`.")] = "none",
-    min_rate: MinRateOption = 0.0,
-    objectives: Annotated[str, typer.Option("--objectives", help="As of `tuner launch`.")] = "nll",
-    stop_when: StopWhenOption = 0.0,
-    warm_start: Annotated[
-        str | None, typer.Option("--warm-start", metavar="STUDY", help="As of `tuner launch`.")
-    ] = None,
-    set_: SetOption = None,
-    seed: SeedOption = 0,
-    timeout: Annotated[str | None, typer.Option("--timeout", help="Of one trial, e.g. 2h.")] = None,
-    deadline: Annotated[str | None, typer.Option("--deadline", help="The study stops so long from now.")] = None,
-    max_failures: MaxFailuresOption = Rules.max_failures,
-    max_losses: MaxLossesOption = Rules.max_losses,
-    as_json: JsonOption = False,
-) -> None:
+@with_settings(*ASKED)
+def launch(given: Given, study: StudyNameOption = None, as_json: JsonOption = False) -> None:
     """Create a study on the server, which its workers then train. The same command finds the same study."""
-    until = datetime.now(UTC) + timedelta(seconds=seconds(deadline, "--deadline")) if deadline else None
-    made = _client().create(
-        technique, trials, corpus=corpus, name=study, sampler=sampler, model=model, pruner=pruner, min_rate=min_rate,
-        sampler_options=settings(sampler_option, "--sampler-option", "samples=20"), objective=objectives, stop_when=stop_when,
-        warm_start=warm_start, first_default=first_default, fixed=settings(set_), seed=seed,
-        max_failures=max_failures, max_losses=max_losses,
-        timeout=seconds(timeout, "--timeout") if timeout else None, deadline=until.isoformat() if until else None,
-    )  # fmt: skip
+    made = _client().create(**plain_of(given), **({"name": study} if study else {}))
     if as_json:
         print_json(made)
         return

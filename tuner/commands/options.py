@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuner import numbers
-from tuner.defaults import PRESETS
 from tuner.errors import Usage
 from tuner.numbers import Numbers
 from tuner.screen import plain, styles
-from tuner.space import Space, Value, load, parse_value, read
+from tuner.space import Value, parse_value
 
 if TYPE_CHECKING:
     from tuner.storage.database import Database
@@ -38,26 +37,9 @@ DatabaseOption = Annotated[
 RunsOption = Annotated[
     Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
 ]
-TechniqueOption = Annotated[str, typer.Option("--technique", "-t", help="What to train: see `tuner techniques`.")]
-CorpusOption = Annotated[
-    str,
-    typer.Option(
-        "--corpus", "-c", help="A name that `tuner corpora` lists, or a folder with train.txt, valid.txt, test.txt."
-    ),
-]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help=f"Preset of sizes: {', '.join(PRESETS)}.")]
-NllOption = Annotated[
-    str | None,
-    typer.Option(
-        "--nll",
-        help="What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
-        show_default="tempered",
-    ),
-]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
 ]
-SpaceOption = Annotated[Path | None, typer.Option("--space", help="A search space of your own (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A trial as STUDY/NUMBER, or a run's folder.", show_default=False)
@@ -83,32 +65,6 @@ BecauseOption = Annotated[
 ]
 StudyNameOption = Annotated[
     str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
-]
-TrialsOption = Annotated[int, bounded(numbers.TRIALS, "--trials", "-n", help="Trials of the study in all.")]
-SamplerSettingsOption = Annotated[
-    list[str] | None, typer.Option("--sampler-option", help="key=value: an option of the sampler; may be repeated.")
-]
-FirstDefaultOption = Annotated[
-    bool,
-    typer.Option("--first-default/--no-first-default", help="Trial 0 has the published values, not the sampler's."),
-]
-SeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Every other seed is derived from it.")]
-MinRateOption = Annotated[
-    float, bounded(numbers.NATS, "--min-rate", help="What a trial's rate falls short of this is added to its NLL.")
-]
-StopWhenOption = Annotated[
-    float, bounded(numbers.NATS, "--stop-when", help="End when the sampler expects to gain fewer nats (0: never).")
-]
-MaxFailuresOption = Annotated[
-    int,
-    bounded(numbers.FAILURES, "--max-failures", help="Trials in a row that may fail before the study stops (0: any)."),
-]
-TimeoutOption = Annotated[
-    str | None, typer.Option("--timeout", help="Of one trial, all its attempts together, e.g. 2h.")
-]
-MaxLossesOption = Annotated[
-    int,
-    bounded(numbers.FAILURES, "--max-losses", help="Workers in a row that a trial may lose before it fails (0: any)."),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")]
 OriginOption = Annotated[
@@ -227,20 +183,3 @@ def seconds(text: str, flag: str) -> float:
             f"{flag} {shown!r} is no duration up to {numbers.SECONDS.high:,.0f} s: write e.g. 90s, 30m, 2h or 1d."
         )
     return length
-
-
-def space_of(technique: str, file: Path | None) -> Space:
-    """The shipped search space, or the one in the user's own file.
-
-    Raises:
-        Usage: if the technique is unknown, or the file's is another one.
-    """
-    shipped = load(technique)
-    if file is None:
-        return shipped
-    own = read(file)
-    if own.technique != technique:
-        raise Usage(
-            f"search space {file}: technique = {own.technique!r} is not the --technique {technique!r} asked for."
-        )
-    return own

@@ -59,7 +59,9 @@ class Progress:
         """That of a study, which goes on from the trials that it has."""
         counts, best = study.counts(), study.best()
         done = sum(counts.get(state, 0) for state in OVER)
-        return cls(study.budget, done, best.metrics if best else None, workers, lambda m: study.outcome(m)["value"])
+        return cls(
+            study.spec.trials, done, best.metrics if best else None, workers, lambda m: study.outcome(m)["value"]
+        )
 
     def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         """One event of a trial, from any thread."""

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.analysis.ties import tied
-from tuner.estimators import estimate, estimator_of, notes_of, text_of
+from tuner.estimators import estimate, estimator_of, notes_of
 from tuner.metrics import FIGURES, METRICS, SHOWN, flat
 from tuner.metrics import number as number
 from tuner.ngram import Line
@@ -127,15 +127,15 @@ def gain(study: Study) -> str | None:
     Both must be complete; nothing is compared unless the same estimator judged them.
     By value, as they are ranked: a least rate counts.
     """
-    facts, best = study.specification, study.best()
-    first = study.trial(0) if facts["first_default"] and best is not None else None
+    best = study.best()
+    first = study.trial(0) if study.spec.first_default and best is not None else None
     if best is None or first is None or first.value is None or best.value is None:
         return None
     assert first.metrics is not None
     assert best.metrics is not None
     front = study.front()
-    judged = "MELBO" if facts["objective"] == "melbo" else "NLL"
-    judged += f" + max({facts['min_rate']:g} − R, 0)" if facts["min_rate"] else ""
+    judged = "MELBO" if study.spec.objective == "melbo" else "NLL"
+    judged += f" + max({study.spec.min_rate:g} − R, 0)" if study.spec.min_rate else ""
     said = f"trial 0 has the {first.source} values: {judged} {number(first.value)}"
     if front:
         return f"{said}, R {number(first.metrics['rate'])}; it is {'' if 0 in front else 'not '}on the front"
@@ -146,9 +146,9 @@ def gain(study: Study) -> str | None:
     lower = first.value - best.value
     said += f"; the best is {lower:.2f} lower" if lower >= 0.01 else "; the best is less than 0.01 lower"
     unresolved = [t for t in (first, best) if (t.metrics or {})["estimator"].get("resolved") is False]
-    if facts["objective"] == "nll" and tied(best, [first], study):
+    if study.spec.objective == "nll" and tied(best, [first], study):
         said += ", within the estimates' errors"
-    elif facts["objective"] == "nll" and unresolved:
+    elif study.spec.objective == "nll" and unresolved:
         said += f", but the estimate of trial {' and '.join(str(t.number) for t in unresolved)} is not resolved"
     return said
 
@@ -192,10 +192,9 @@ def print_trials(study: Study, rows: int | None, title: str | None = None) -> li
 
 def summary(study: Study) -> None:
     """A study's trials, its best, what to know about the figures and what to do next."""
-    facts = study.specification
     title = (
-        f"{study.name}: {facts['technique']} on {facts['corpus']['name']}, model {facts['model']}, "
-        f"sampler {facts['sampler']}, seed {facts['seed']}"
+        f"{study.name}: {study.spec.technique} on {study.facts.corpus.name}, model {study.spec.model}, "
+        f"sampler {study.spec.sampler}, seed {study.spec.seed}"
     )
     out, best, front = console(), study.best(), study.front()
     trials = print_trials(study, ROWS, title)
@@ -213,21 +212,21 @@ def summary(study: Study) -> None:
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimate(best.metrics))
-    equal = [] if front or facts["objective"] != "nll" else tied(best, trials, study)
+    equal = [] if front or study.spec.objective != "nll" else tied(best, trials, study)
     if equal:
         out.print(f"{_listed(equal)} may be as good: the difference is within the estimates' errors")
     if (found := winner.of(study)) is not None and found.said:
         out.print(f"{found.said}; `tuner confirm` takes it")
     if (gained := gain(study)) is not None:
         out.print(gained)
-    if facts["min_rate"]:
-        out.print(f"ranked by NLL + max({facts['min_rate']:g} − R, 0)")
-    if facts["corpus"]["entropy"] is not None:
+    if study.spec.min_rate:
+        out.print(f"ranked by NLL + max({study.spec.min_rate:g} − R, 0)")
+    if study.facts.corpus.entropy is not None:
         out.print(
-            f"the corpus's exact entropy is {number(facts['corpus']['entropy'])} nats per sentence: "
+            f"the corpus's exact entropy is {number(study.facts.corpus.entropy)} nats per sentence: "
             "no model's expected NLL is lower"
         )
-    if (counted := against_ngram(facts["ngram"], best.metrics, facts["objective"])) is not None:
+    if (counted := against_ngram(study.facts.ngram, best.metrics, study.spec.objective)) is not None:
         out.print(counted)
     _print_costs([trial.cost for trial in trials if trial.cost])
     for note, meaning in NOTES.items():
@@ -351,7 +350,7 @@ def export(study: Study, form: str) -> str:
     """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`), figure, and what qualifies it."""
     if form == "json":
         return json.dumps(study.plain(), indent=1, ensure_ascii=False) + "\n"
-    text, trials = text_of(study.specification), study.trials()
+    text, trials = study.facts.text, study.trials()
     found = [flat(trial.metrics or {}) for trial in trials]
     names = list(dict.fromkeys(name for trial in trials for name in trial.hyperparameters))
     keys = list(dict.fromkeys([*METRICS, "collapsed", *(key for each in found for key in each)]))

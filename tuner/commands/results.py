@@ -11,32 +11,24 @@ from tuner import numbers
 from tuner.commands.options import (
     AddressOption,
     ArtifactsOption,
-    CorpusOption,
     DatabaseOption,
     EngineOption,
     JsonOption,
     MemoryOption,
-    ModelOption,
-    NllOption,
     PerGpuOption,
     RunsOption,
-    SeedOption,
     SetOption,
-    SpaceOption,
     SplitOption,
-    TechniqueOption,
     ThreadsOption,
-    TimeoutOption,
     WorkersOption,
     bounded,
     opened,
     print_json,
     say,
-    seconds,
     settings,
-    space_of,
 )
 from tuner.commands.service import work_in_turn
+from tuner.commands.study_options import Given, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 
@@ -94,13 +86,13 @@ def confirm(
     staff.check()
     with opened(database, patience=PATIENCE) as there:
         changes = settings(set_, example="nll_samples=5000")
-        proposals = [
-            confirmation.proposal(found, winner, runs, changes)
+        specs = {
+            confirmation.name_of(found, winner): confirmation.spec(found, winner, runs, changes)
             for found in [studies.open_study(there, name) for name in dict.fromkeys(study)]
             for winner in confirmation.chosen(found, trial, front, say)
-        ]
-        prepared = launch.prepare_all(proposals, lambda: there, lambda _: None, skip=False)
-        made = [creation.go_on(there, name, *found, folder, artifacts) for name, found in prepared.items()]
+        }
+        prepared = launch.prepare_all(specs, lambda: there, lambda _: None, skip=False)
+        made = [creation.go_on(there, name, found, folder, artifacts) for name, found in prepared.items()]
         broken = work_in_turn(made, staff, database, folder)
         if workers == 0:
             return
@@ -185,23 +177,17 @@ def pareto(
 
 
 @app.command(epilog="Example: tuner sweep --technique mdr --over r=1,2,5,10,20 --corpus ptb --model small")
+@with_settings("technique", "corpus", "model", "nll", "fixed", "space", "seed", "timeout", "note", "tags")
 def sweep(
-    technique: TechniqueOption,
+    given: Given,
     over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The values of one hyperparameter.")],
-    corpus: CorpusOption = "grammar",
     study: Annotated[
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
     ] = None,
-    model: ModelOption = "tiny",
-    nll: NllOption = None,
-    set_: SetOption = None,
-    space: SpaceOption = None,
-    seed: SeedOption = 0,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
     threads: ThreadsOption = None,
-    timeout: TimeoutOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
@@ -215,33 +201,20 @@ def sweep(
     """
     from tuner.commands import render as reports
     from tuner.storage.database import PATIENCE
-    from tuner.studies import corpora, creation, launch
+    from tuner.studies import creation, launch
     from tuner.studies import sweep as sweeps
-    from tuner.studies.spec import Rules
     from tuner.workers.engines import Staff
 
-    name, values = sweeps.parse(over)
-    source, staff = (
-        corpora.named(database, corpus),
-        Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads),
-    )
+    swept, values = sweeps.parse(over)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check()
-    asked = launch.Proposal(
-        space_of(technique, space),
-        0,
-        study or f"{launch.name_of(technique, source.name, model)}-over-{name}",
-        source.place,
-        model,
-        seed=seed,
-        fixed={**source.values, **settings(set_)},
-        nll=nll,
-        rules=Rules(timeout=seconds(timeout, "--timeout") if timeout else 0.0),
-    )
-    proposal = sweeps.proposal(asked, name, values)
+    told = given.pop("name", None)
+    [(usual, asked)] = specs_of(database, [given]).items()
+    name, spec = study or told or f"{usual}-over-{swept}", sweeps.spec(asked, swept, values)
     with opened(database, create=True, patience=PATIENCE) as there:
-        request, described = launch.prepare(proposal, lambda: there, say)
-        current = creation.go_on(there, proposal.name, request, described, runs, artifacts)
-        sweeps.fill(current, name, values)
+        definition = launch.prepare(name, spec, lambda: there, say)
+        current = creation.go_on(there, name, definition, runs, artifacts)
+        sweeps.fill(current, swept, values)
         work_in_turn([current.refresh()], staff, database, runs)
         if as_json:
             print_json(current.plain())

@@ -63,11 +63,11 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     if staff.workers == 0:
         say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
         return
-    counts, trials = study.counts(), study.budget
+    counts, trials = study.counts(), study.spec.trials
     done = sum(counts.get(state, 0) for state in OVER)
     say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
-    if study.specification["corpus"]["entropy"] is not None and not done:
-        say(f"the corpus's exact entropy is {study.specification['corpus']['entropy']:.3f} nats per sentence")
+    if study.facts.corpus.entropy is not None and not done:
+        say(f"the corpus's exact entropy is {study.facts.corpus.entropy:.3f} nats per sentence")
     try:
         if staff.engine == "ray":
             from tuner.workers import ray
@@ -128,7 +128,7 @@ def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
 
     if staff.engine != "local" or staff.workers is not None:
         return
-    left = max(study.budget - sum(study.counts().get(state, 0) for state in OVER) for study in studies)
+    left = max(study.spec.trials - sum(study.counts().get(state, 0) for state in OVER) for study in studies)
     said = local.idle(local.slots(None, staff.per_gpu, threads=staff.threads), left)
     if said is not None:
         say(said)

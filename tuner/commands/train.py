@@ -1,7 +1,6 @@
 """Commands that train: the trials of studies, or one model without a study."""
 
 import json
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,60 +8,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner import numbers
 from tuner import space as spaces
 from tuner.commands.options import (
     AddressOption,
     ArtifactsOption,
-    CorpusOption,
     DatabaseOption,
     EngineOption,
-    FirstDefaultOption,
     JsonOption,
-    MaxFailuresOption,
-    MaxLossesOption,
     MemoryOption,
-    MinRateOption,
-    ModelOption,
-    NllOption,
     PerGpuOption,
     RunsOption,
-    SamplerSettingsOption,
-    SeedOption,
-    SetOption,
-    SpaceOption,
-    StopWhenOption,
     StudyNameOption,
-    TechniqueOption,
     ThreadsOption,
-    TimeoutOption,
-    TrialsOption,
     WorkersOption,
-    bounded,
     opened,
     print_json,
     say,
-    seconds,
-    settings,
-    space_of,
 )
 from tuner.commands.service import work, work_detached, work_in_turn
+from tuner.commands.study_options import Given, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
-from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
-from tuner.studies.spec import Rules
+from tuner.studies.spec import ASKED, StudySpec
 
 if TYPE_CHECKING:
     from tuner.analysis.report import Row
     from tuner.studies.study import Study
 
-DEFAULT_TRIALS = 8
-
 app = typer.Typer()
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
+@with_settings(*(key for key in ASKED if key != "technique"))
 def launch(
+    given: Given,
     technique: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,45 +49,11 @@ def launch(
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All techniques, compared at the end.")] = False,
-    corpus: CorpusOption = "grammar",
     study: StudyNameOption = None,
-    trials: TrialsOption = DEFAULT_TRIALS,
-    sampler: Annotated[
-        str, typer.Option("--sampler", help="What proposes trials: see `tuner samplers`.")
-    ] = DEFAULT_SAMPLER,
-    sampler_option: SamplerSettingsOption = None,
-    first_default: FirstDefaultOption = True,
-    model: ModelOption = "tiny",
-    pruner: Annotated[
-        str,
-        typer.Option(
-            "--pruner",
-            help="Ends poor trials early: none, median, hyperband or dominated. Simulated, each costs quality.",
-        ),
-    ] = "none",
-    min_rate: MinRateOption = 0.0,
-    objectives: Annotated[
-        str, typer.Option("--objectives", help="nll; nll,rate: the front of low NLL and high rate; or melbo, for mim.")
-    ] = "nll",
-    nll: NllOption = None,
-    stop_when: StopWhenOption = 0.0,
-    warm_start: Annotated[
-        str | None,
-        typer.Option("--warm-start", metavar="STUDY", help="Begin with the finished trials of another study."),
-    ] = None,
-    set_: SetOption = None,
-    space: SpaceOption = None,
-    seed: SeedOption = 0,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
     threads: ThreadsOption = None,
-    timeout: TimeoutOption = None,
-    deadline: Annotated[
-        str | None, typer.Option("--deadline", help="The study stops so long from now, e.g. 8h; it can go on.")
-    ] = None,
-    max_failures: MaxFailuresOption = Rules.max_failures,
-    max_losses: MaxLossesOption = Rules.max_losses,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
@@ -125,54 +70,24 @@ def launch(
     from tuner.commands import render
     from tuner.storage.artifacts import Store
     from tuner.storage.database import PATIENCE
-    from tuner.studies import corpora, creation
+    from tuner.studies import creation
     from tuner.studies import launch as launches
     from tuner.workers.engines import Staff
 
-    names = _techniques(technique, every)
-    alone = {"--study": study, "--space": space, "--warm-start": warm_start}
-    if len(names) > 1 and (given := [flag for flag, value in alone.items() if value]):
-        raise Usage(
-            f"{given[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique."
-        )
-    source = corpora.named(database, corpus)
-    rules = Rules(
-        timeout=seconds(timeout, "--timeout") if timeout else 0.0,
-        deadline=time.time() + seconds(deadline, "--deadline") if deadline else None,
-        max_failures=max_failures,
-        max_losses=max_losses,
-    )
-    options = settings(sampler_option, "--sampler-option", "samples=20")
-    proposals = [
-        launches.Proposal(
-            space_of(each, space),
-            trials,
-            study or launches.name_of(each, source.name, model),
-            source.place,
-            model,
-            sampler=sampler,
-            sampler_options=options,
-            seed=seed,
-            objective=objectives,
-            pruner=pruner,
-            min_rate=min_rate,
-            stop_when=stop_when,
-            fixed={**source.values, **settings(set_)},
-            nll=nll,
-            rules=rules,
-            warm_start=warm_start,
-            first_default=first_default,
-        )
-        for each in names
-    ]
+    named = [given.pop("technique")] if "technique" in given and not (technique or every) else technique
+    names, name = _techniques(named, every), study or given.pop("name", None)
+    alone = {"--study": name, "--space": given.get("space"), "--warm-start": given.get("warm_start")}
+    if len(names) > 1 and (told := [flag for flag, value in alone.items() if value]):
+        raise Usage(f"{told[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique.")
+    specs = specs_of(database, [{**given, "technique": each} for each in names], name)
     with ExitStack() as stack:
-        prepared = launches.prepare_all(proposals, lambda: stack.enter_context(opened(database)), say, skip=every)
+        prepared = launches.prepare_all(specs, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
         Store(artifacts)
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check()
     with opened(database, create=True, patience=PATIENCE) as there:
-        made = [creation.go_on(there, name, *found, runs, artifacts) for name, found in prepared.items()]
+        made = [creation.go_on(there, key, found, runs, artifacts) for key, found in prepared.items()]
         if detach or workers == 0:
             if workers == 0:
                 for current in made:
@@ -231,14 +146,9 @@ def _print_comparison(made: "list[Study]") -> None:
 
 
 @app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
+@with_settings("technique", "corpus", "model", "fixed", "seed")
 def train(
-    technique: TechniqueOption,
-    corpus: CorpusOption = "grammar",
-    model: ModelOption = "tiny",
-    set_: SetOption = None,
-    seed: Annotated[
-        int, bounded(numbers.INDEX, "--seed", help="Seed of the weights, the batches and the samples.")
-    ] = 0,
+    given: Given,
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
@@ -259,13 +169,20 @@ def train(
     from tuner.studies import corpora
     from tuner.trainer import Slot
 
-    spaces.load(technique)  # refuses an unknown one at once
-    source = corpora.named(database, corpus)
+    asked = StudySpec.of(given)
+    spaces.load(asked.technique)  # refuses an unknown one at once
+    source = corpora.named(database, asked.corpus)
     # One run is no search: the technique's own rules apply, not the search's domains.
-    values = {**source.values, **settings(set_)}
-    spec = {"technique": technique, "corpus": source.place, "model": model, "values": values, "seed": seed}
+    values = {**source.values, **asked.fixed}
+    spec = {
+        "technique": asked.technique,
+        "corpus": source.place,
+        "model": asked.model,
+        "values": values,
+        "seed": asked.seed,
+    }
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
-    folder = out or runs / "train" / f"{technique}-{source.name}-{digest}"
+    folder = out or runs / "train" / f"{asked.technique}-{source.name}-{digest}"
     progress = Progress(1)
 
     def hear(event: Mapping[str, Any]) -> None:

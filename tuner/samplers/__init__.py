@@ -190,7 +190,7 @@ def create(
     known = set(signature)
     if earlier and "earlier" not in known:
         raise Usage(
-            f"sampler {name!r} knows the trials of its own study alone: --warm-start needs {' or '.join(MODELS)}, or none of it."
+            f"sampler {name!r} knows the trials of its own study alone: warm_start needs {' or '.join(MODELS)}, or none of it."
         )
     own = {
         "seed": seed if entry.whole_study else derive(seed, number, "ask"),

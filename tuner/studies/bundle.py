@@ -31,7 +31,7 @@ from tuner.storage.artifacts import CHECKPOINT, FILES, MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
 from tuner.studies import record
-from tuner.studies.spec import OBJECTIVES
+from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.study import Study, open_study
 from tuner.studies.trials import OVER
 
@@ -169,7 +169,7 @@ def unpack(
 
     bundle = _opened(file)
     called = name or bundle.name
-    names.check("--study", called, names.LONGEST)
+    names.check("name", called, names.LONGEST)
     if database.read(lambda session: session.get(StudyRow, called)) is not None:
         raise _exists(called, database)
     unique = f"{called}-{secrets.token_hex(3)}"
@@ -195,7 +195,7 @@ def unpack(
 
 
 def _exists(name: str, database: Database) -> Clash:
-    return Clash(f"study {name!r} is in {database.url} already: give this one a name of its own with --study NAME.")
+    return Clash(f"study {name!r} is in {database.url} already: give this one a name of its own.")
 
 
 def _enter(
@@ -299,7 +299,7 @@ def _checked(archive: zipfile.ZipFile, file: Path) -> Bundle:
             raise ValueError("files of no trial")
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, Usage) as error:
         raise damaged(
-            f"{RECORD} is not what this program writes ({str(error)[:200] or type(error).__name__})"
+            f"{RECORD} is not what this program writes ({str(error)[:200].rstrip('.') or type(error).__name__})"
         ) from error
     return Bundle(file, files, content)
 

@@ -65,7 +65,7 @@ def changes(database: Database, name: str, after: int, limit: int = 1000) -> Cha
             between = (table.study == name, table.revision > after, table.revision <= until)
             return session.scalars(select(table).where(*between).order_by(table.revision))
 
-        trials = [(t.revision, Trial.of(t, now, study.specification)) for t in found(TrialRow)]
+        trials = [(t.revision, Trial.of(t, now, study.definition)) for t in found(TrialRow)]
         return Changes(study, until, trials, [(e.revision, e.trial, epoch_of(e)) for e in found(EpochRow)])
 
     return database.read(look)

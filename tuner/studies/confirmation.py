@@ -5,15 +5,15 @@ A confirmation is a study like any other, with nothing left to tune: the same wo
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from tuner import samplers
 from tuner.errors import Usage
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies import winner
-from tuner.studies.launch import Proposal, Say
+from tuner.studies.launch import Say
 from tuner.studies.queries import all_studies
+from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study, open_study
 from tuner.studies.trials import Trial
 
@@ -30,8 +30,8 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
     Raises:
         Usage: if there is none, or it is not complete.
     """
-    if study.specification["confirms"]:
-        raise Usage(f"study {study.name!r} confirms another one: name {study.specification['confirms']['study']!r}.")
+    if study.spec.confirms:
+        raise Usage(f"study {study.name!r} confirms another one: name {study.spec.confirms['study']!r}.")
     done = {trial.number: trial for trial in study.trials() if trial.state == "complete"}
     if number is not None:
         if number not in done:
@@ -43,7 +43,7 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
         if not study.front():
             raise Usage(
                 f"--front is for studies of two objectives, and study {study.name!r} minimises "
-                f"{study.specification['objective']}: leave it out."
+                f"{study.spec.objective}: leave it out."
             )
         return [done[place] for place in study.front()]
     found = winner.of(study)
@@ -54,29 +54,43 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
     return [found.trial]
 
 
-def proposal(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -> Proposal:
-    """The study that confirms a trial, seeded by that study's seed and the trial's number; settings change the judgement."""
-    facts = study.specification
-    return Proposal(
-        space=study.space,
+def spec(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -> StudySpec:
+    """What the study that confirms a trial is asked to be: seeded by that study's seed and the trial's number.
+
+    Args:
+        settings: change the judgement.
+    """
+    return replace(
+        study.spec,
         trials=runs,
-        name=f"{study.name}-confirmed-{trial.number}",
-        corpus=facts["corpus"]["name"],
-        model=facts["model"],
+        space=study.facts.space,
         sampler="random",
-        seed=samplers.derive(facts["seed"], trial.number, "confirm"),
-        objective="melbo" if facts["objective"] == "melbo" else "nll",
-        fixed={**facts["fixed"], **trial.params, **JUDGED, **settings},
-        rules=replace(study.rules, deadline=None),
+        sampler_options={},
+        seed=samplers.derive(study.spec.seed, trial.number, "confirm"),
+        objective="melbo" if study.spec.objective == "melbo" else "nll",
+        fixed={**study.spec.fixed, **trial.params, **JUDGED, **settings},
+        pruner="none",
+        min_rate=0.0,
+        stop_when=0.0,
+        warm_start=None,
+        first_default=False,
+        deadline=None,
+        note="",
+        tags=(),
         confirms={"study": study.name, "trial": trial.number, "params": trial.params},
     )
+
+
+def name_of(study: Study, trial: Trial) -> str:
+    """What the study that confirms a trial is called."""
+    return f"{study.name}-confirmed-{trial.number}"
 
 
 def confirmations(database: Database) -> dict[str, list[Study]]:
     """Every confirmation with a complete run, by the name of the study that it confirms."""
     found: dict[str, list[Study]] = {}
     for study in all_studies(database):
-        confirmed: dict[str, Any] | None = study.specification["confirms"]
+        confirmed = study.spec.confirms
         if confirmed and study.best() is not None:
             found.setdefault(confirmed["study"], []).append(study)
     return found
@@ -86,4 +100,4 @@ def tuned(database: Database, names: list[str]) -> list[Study]:
     """The studies of these names, or all that are no confirmation."""
     if names:
         return [open_study(database, name) for name in names]
-    return [study for study in all_studies(database) if not study.specification["confirms"]]
+    return [study for study in all_studies(database) if not study.spec.confirms]

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,14 @@ from tuner.errors import Clash, Fault
 from tuner.storage import locations
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, StudyRow, revise
+from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.optuna_bridge import History
-from tuner.studies.spec import IDENTITY, OBJECTIVES, Request, completed
+from tuner.studies.spec import SETTINGS, Corpus, Definition
 from tuner.studies.study import Study
 from tuner.studies.trials import SOURCE
 
 
-def go_on(
-    database: Database, name: str, request: Request, corpus: Mapping[str, Any], runs: Path, artifacts: str | None = None
-) -> Study:
+def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifacts: str | None = None) -> Study:
     """Creates the study, or goes on with it if it is the same but for its budget and rules.
 
     Its files go to `artifacts` (an address with a protocol), or to a folder of its own in `runs`.
@@ -28,10 +27,9 @@ def go_on(
     """
     import optuna
 
-    wanted, rules = request.specification(corpus), asdict(request.rules)
     # First, so that a study of ours always has its record; one without any trial is a creation that was cut short.
     record = optuna.create_study(
-        study_name=name, storage=database.storage, directions=OBJECTIVES[request.objective], load_if_exists=True
+        study_name=name, storage=database.storage, directions=OBJECTIVES[wanted.spec.objective], load_if_exists=True
     )
     used = bool(record.get_trials(deepcopy=False))
     unique = f"{name}-{secrets.token_hex(3)}"
@@ -43,28 +41,28 @@ def go_on(
         if row is None:
             if used:
                 raise Clash(
-                    f"study {name!r} is in {database.url} but is not this program's: take another --study NAME.",
+                    f"study {name!r} is in {database.url} but is not this program's: take another name.",
                     public=f"a study {name!r} that is not this program's is there: take another name.",
                 )
             row = StudyRow(
                 name=name,
-                specification=wanted,
-                budget=request.trials,
+                specification=wanted.stored(),
+                budget=wanted.spec.trials,
                 folder=folder,
-                rules=rules,
+                rules=wanted.rules(),
                 created_at=now,
                 revision=int(now * 1000),
             )
             session.add(row)
             session.flush()
-            if request.first_default:
+            if wanted.spec.first_default:
                 _begin(Study(database, row), session)
             return row
         earlier = agree(row, wanted)
-        row.budget = max(row.budget, request.trials)  # another worker may be at it
-        row.rules = rules
-        satisfied = row.state == "satisfied" and request.stop_when == earlier["stop_when"]
-        row.specification = {**earlier, "stop_when": request.stop_when, "untrusted": False}
+        row.budget = max(row.budget, wanted.spec.trials)  # another worker may be at it
+        row.rules = wanted.rules()
+        satisfied = row.state == "satisfied" and wanted.spec.stop_when == earlier.spec.stop_when
+        row.specification = going_on(earlier, wanted).stored()
         if not satisfied:
             row.state, row.why, row.faults = "active", None, 0
         revise(session, name)
@@ -76,49 +74,56 @@ def go_on(
         try:
             Path(study.store.address).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Fault(f"--runs {runs} cannot be written ({error.strerror}): name another folder.") from error
+            raise Fault(
+                f"the folder {runs} for runs cannot be written ({error.strerror}): name another folder."
+            ) from error
     return study
 
 
-def agree(row: StudyRow, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The specification of the study that is there, if what is wanted under its name is the same study.
+def going_on(earlier: Definition, wanted: Definition) -> Definition:
+    """The same study with what may change as it is wanted now; a remark that is left out stays."""
+    newer = {key: getattr(wanted.spec, key) for key, each in SETTINGS.items() if each.role == "changeable"}
+    said = {
+        key: value for key, each in SETTINGS.items() if each.role == "remark" and (value := getattr(wanted.spec, key))
+    }
+    return Definition(replace(earlier.spec, **newer, **said), replace(earlier.facts, untrusted=False))
+
+
+def agree(row: StudyRow, wanted: Definition) -> Definition:
+    """The definition of the study that is there, if what is wanted under its name is the same study.
+
+    A warm start is from the trials that the other study had then: it may have gone on.
 
     Raises:
         Clash: if it is another one, or is being deleted.
     """
     if row.state == "deleting":
-        raise Clash(f"study {row.name!r} is being deleted: finish that with `tuner delete {row.name}`.")
-    earlier = completed(row.specification)
-    if earlier["warm_start"] and (wanted["warm_start"] or {}).get("study") == earlier["warm_start"]["study"]:
-        wanted["warm_start"] = earlier["warm_start"]  # as it was then; that study may have gone on
-    differs = [key for key in IDENTITY if earlier[key] != wanted[key]]
-    if differs:
-        key = differs[0]
-        remedy = "give the new one a name of its own with --study NAME"
-        if key == "first_default":
-            remedy = f"go on with it by --{'' if earlier[key] else 'no-'}first-default, or {remedy}"
-        if wanted["confirms"]:  # which is named by what it confirms
-            remedy = f"go on with it as it was made, or `tuner delete {row.name}` first"
-        said = f"study {row.name!r} exists with another {key} ({_apart(earlier[key], wanted[key])}): {remedy}."
-        public = f"study {row.name!r} exists with another corpus: give the new one a name of its own."
-        raise Clash(said, public=public if key == "corpus" else None)  # it names a folder
-    return earlier
+        raise Clash(f"study {row.name!r} is being deleted: finish that first.", command=f"tuner delete {row.name}")
+    earlier = Definition.of(row.specification, row.budget, row.rules)
+    key = earlier.other(wanted)
+    if key is None:
+        return earlier
+    mine, theirs = (each.identity[key] for each in (earlier, wanted))
+    remedy = "give the new one a name of its own"
+    if key == "first_default":
+        remedy = f"go on with it by {key} = {str(mine).lower()}, or {remedy}"
+    if wanted.spec.confirms:  # which is named by what it confirms
+        remedy = "go on with it as it was made, or delete it first"
+    said = f"study {row.name!r} exists with another {key} ({_apart(mine, theirs)}): {remedy}."
+    public = f"study {row.name!r} exists with another corpus: give the new one a name of its own."
+    raise Clash(said, key, public=public if key == "corpus" else None)  # it names a folder
 
 
 def _apart(earlier: object, wanted: object) -> str:
     """What is different, in few words: of settings the first that is."""
-    if isinstance(earlier, dict) and isinstance(wanted, dict) and not {"fingerprint", "observations"} & earlier.keys():
+    if isinstance(earlier, Mapping) and isinstance(wanted, Mapping):
         key = next(key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key))
         return f"{key} = {_brief(earlier.get(key, 'the default'))}, not {_brief(wanted.get(key, 'the default'))}"
     return f"{_brief(earlier)}, not {_brief(wanted)}"
 
 
 def _brief(value: object) -> str:
-    if isinstance(value, dict) and "fingerprint" in value:
-        return f"{value['name']} with fingerprint {value['fingerprint']}"
-    if isinstance(value, dict) and "observations" in value:
-        return f"{len(value['observations'])} trials of {value['study']}"
-    text = str(value)
+    text = f"{value.name} with fingerprint {value.fingerprint}" if isinstance(value, Corpus) else str(value)
     return text if len(text) < 60 else text[:57] + "…"
 
 
@@ -127,7 +132,7 @@ def _begin(study: Study, session: Any) -> None:
 
     The sampler is told of it as of one that it was asked for, since some learn only from trials that they have marked.
     """
-    values, published = study.space.published(study.specification["fixed"])
+    values, published = study.facts.space.published(study.spec.fixed)
     params, notes, study_notes = History(study).ask(0, values)
     session.get_one(StudyRow, study.name).attrs = study_notes
     source = "published" if published else "default"

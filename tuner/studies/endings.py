@@ -20,7 +20,7 @@ def of(study: "Study", history: "History") -> str | None:
     """Why the study may end, if it may; `history` is up to date."""
     if history.is_exhausted:
         return "every combination of its hyperparameters has been tried, so no new trial can be made"
-    return without_gain(study, len(history.cube.parts)) if study.specification["stop_when"] else None
+    return without_gain(study, len(history.cube.parts)) if study.spec.stop_when else None
 
 
 def without_gain(study: "Study", parameters: int) -> str | None:
@@ -31,7 +31,7 @@ def without_gain(study: "Study", parameters: int) -> str | None:
     """
     from tuner.samplers.gp_mcmc import DIAGNOSTICS
 
-    tolerance = study.specification["stop_when"]
+    tolerance = study.spec.stop_when
     needed = max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
     mine = TrialRow.study == study.name
     done = (mine, TrialRow.state == "complete")
@@ -56,5 +56,5 @@ def without_gain(study: "Study", parameters: int) -> str | None:
         return None
     return (
         f"the sampler expected to gain less than {tolerance:g} nats from each of its last {needed} proposals, and they found "
-        "no more; without --stop-when it goes on"
+        "no more; with stop_when = 0 it goes on"
     )

@@ -1,55 +1,26 @@
 """A new study, from what a person or a request asks for: everything that can be wrong with it is said before anything is made."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from tuner import names, samplers, trainer
-from tuner.errors import Clash, Usage
-from tuner.estimators import text_of
-from tuner.samplers import DEFAULT, MODELS, SAMPLERS, rehearsal
-from tuner.space import Space, Value
+from tuner.errors import Clash, Refused, Usage
+from tuner.samplers import MODELS, SAMPLERS, rehearsal
+from tuner.space import Value, load
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
 from tuner.studies import creation, pruners, warmstart
-from tuner.studies import study as studies
-from tuner.studies.spec import OBJECTIVES, Request, Rules
+from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec
 
 Say = Callable[[str], None]
 DIGITS = 9
 """of the samples that --nll may name"""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What is asked for, not yet checked."""
-
-    space: Space
-    trials: int
-    name: str
-    corpus: str = "grammar"
-    """as the trainer opens it"""
-    model: str = "tiny"
-    sampler: str = DEFAULT
-    sampler_options: Mapping[str, Value] = field(default_factory=dict)
-    seed: int = 0
-    objective: str = "nll"
-    pruner: str = "none"
-    min_rate: float = 0.0
-    stop_when: float = 0.0
-    fixed: Mapping[str, Value] = field(default_factory=dict)
-    nll: str | None = None
-    """what the trials are judged by (`judged_by`); None: as `fixed` says, else tempered"""
-    rules: Rules = field(default_factory=Rules)
-    warm_start: str | None = None
-    confirms: Mapping[str, Any] | None = None
-    """the study and the trial whose configuration is trained again"""
-    first_default: bool = False
-    """whether trial 0 shall have the technique's published values, where something is searched and its space holds them"""
 
 
 def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
@@ -62,16 +33,14 @@ def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
     if nll is None:
         return {} if own else {"nll": "tempered"}
     if own:
-        raise Usage(f"--nll {nll} and {own[0]} = {fixed[own[0]]!r} both say what makes the NLL: leave one out.", "nll")
+        raise Refused("nll", nll, f"and {own[0]} = {fixed[own[0]]!r} both say what makes the NLL: leave one out.")
     samples = nll.removeprefix("q")
     if nll == "tempered":
         return {"nll": nll}
     if nll == "q":
         return {}
     if samples == nll or not samples.isdecimal() or len(samples) > DIGITS or not int(samples):
-        raise Usage(
-            f"--nll {nll!r} is unknown: give tempered, q, or q and the samples of a sentence, e.g. q1000.", "nll"
-        )
+        raise Refused("nll", repr(nll), "is unknown: give tempered, q, or q and the samples of a sentence, e.g. q1000.")
     return {"nll_samples": int(samples)}
 
 
@@ -81,10 +50,8 @@ def name_of(technique: str, corpus: str, model: str) -> str:
     return f"{technique}-{plain}-{model}"
 
 
-def prepare(
-    proposal: Proposal, opened: Callable[[], Database], say: Say = lambda _: None
-) -> tuple[Request, dict[str, Any]]:
-    """The request that a proposal comes to, and its corpus described by a trainer.
+def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say = lambda _: None) -> Definition:
+    """What defines the study of that name: what is asked for, as it comes out, and what a trainer finds.
 
     Args:
         opened: the database, for what lies in it.
@@ -93,118 +60,99 @@ def prepare(
     Raises:
         Usage: if anything of it is not allowed.
     """
-    p = proposal
-    several = len(OBJECTIVES.get(p.objective, ())) > 1
-    if p.objective not in OBJECTIVES:
-        raise Usage(f"--objectives {p.objective!r} is unknown: choose one of {'; '.join(OBJECTIVES)}.", "objective")
-    pruners.check(p.pruner, p.objective)
-    if several and p.sampler in SAMPLERS and not SAMPLERS[p.sampler].several:
+    own = spec.space or load(spec.technique)
+    if own.technique != spec.technique:
         raise Usage(
-            f"sampler {p.sampler!r} has one objective only: for {p.objective} take {', '.join(MODELS)} or tpe.",
-            "sampler",
+            f"space is of technique {own.technique!r}, not of {spec.technique!r}: give one of the same.", "space"
         )
-    if several and p.stop_when:
-        raise Usage(
-            f"--stop-when {p.stop_when:g} is for one objective: leave it out with --objectives {p.objective}.",
-            "stop_when",
-        )
-    if p.stop_when and p.sampler not in MODELS:
-        raise Usage(
-            f"--stop-when {p.stop_when:g} needs a sampler that knows its expected gain: {' or '.join(MODELS)}, not {p.sampler}.",
-            "stop_when",
-        )
-    if p.warm_start is not None and several:
-        raise Usage(
-            f"--warm-start {p.warm_start!r} is for one objective: leave it out with --objectives {p.objective}.",
-            "warm_start",
-        )
-    fixed = p.space.checked({**p.fixed, **judged_by(p.nll, p.fixed)})
-    names.check("--study", p.name, names.LONGEST if p.confirms else names.BYTES)
-    spec = {"technique": p.space.technique, "corpus": p.corpus, "model": p.model, "values": fixed, "seed": p.seed}
-    say(f"checking {p.space.technique} on {p.corpus} …")
+    _judge(spec)
+    fixed = own.checked({**spec.fixed, **judged_by(spec.nll, spec.fixed)})
+    names.check("name", name, names.LONGEST if spec.confirms else names.BYTES)
+    run = {"technique": spec.technique, "corpus": spec.corpus, "model": spec.model, "values": fixed, "seed": spec.seed}
+    say(f"checking {spec.technique} on {spec.corpus} …")
     with _in("fixed", fixed):
-        described = trainer.check(spec, p.space.corners(fixed))
+        described = trainer.check(run, own.corners(fixed))
+    _judge_trained(spec, described)
     # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
     kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
-    space = p.space.within(described["limits"], described["planned"], fixed)
-    distributions = {q.name: q.distribution() for q in space.searched(fixed)}
-    taken = None
-    if p.warm_start is not None:
+    space = own.within(described["limits"], described["planned"], fixed)
+    searched = space.searched(fixed)
+    distributions = {q.name: q.distribution() for q in searched}
+    facts = Facts.of(described, space)
+    if spec.warm_start is not None:
         with _in("warm_start"):
-            judged = {**kept, "batching": described["batching"], "text": text_of({**described, "corpus": described})}
-            taken = warmstart.observations(opened(), p.warm_start, distributions, p.objective, judged, p.min_rate)
-    rehearsal.rehearse(p.sampler, p.sampler_options, distributions, OBJECTIVES[p.objective])
-    samplers.create(p.sampler, p.sampler_options, p.seed, 0, distributions, taken["observations"] if taken else ())
-    if p.objective != "nll" and not described["latent"]:
-        raise Usage(
-            f"--objectives {p.objective} is not allowed for {p.space.technique}, which has no latent code.",
-            "objective",
-        )
-    if p.pruner != "none" and described["stages"] > 1:
-        raise Usage(
-            f"--pruner {p.pruner} is not allowed for {p.space.technique}, which trains in {described['stages']} stages: the "
-            "epochs of the first tell nothing of the last; leave it out.",
-            "pruner",
-        )
-    if p.min_rate and not described["latent"]:
-        raise Usage(
-            f"--min-rate {p.min_rate:g} is not allowed for {p.space.technique}, which has no latent code and so no rate.",
-            "min_rate",
-        )
+            judged = {**kept, "batching": facts.batching, "text": facts.text}
+            found = warmstart.observations(
+                opened(), spec.warm_start, distributions, spec.objective, judged, spec.min_rate
+            )
+            facts = replace(facts, observations=found)
+    rehearsal.rehearse(spec.sampler, spec.sampler_options, distributions, OBJECTIVES[spec.objective])
+    samplers.create(spec.sampler, spec.sampler_options, spec.seed, 0, distributions, facts.observations or ())
     for warning in described["warnings"]:
         say(f"warning: {warning}")
-    for q in space.searched(fixed):
+    for q in searched:
         if q.planned:
             say(f"note: {q.name} is searched from {q.domain}, where its schedule ends within max_epochs")
-    if not space.searched(fixed):
-        say(f"note: nothing is left to tune for {p.space.technique}; the trials differ in their seed alone")
-    first_default = p.first_default and bool(space.searched(fixed))
+    if not searched:
+        say(f"note: nothing is left to tune for {spec.technique}; the trials differ in their seed alone")
+    first_default = spec.first_default and bool(searched)
     if first_default:
         try:
             space.published(fixed)
         except Usage as error:
             first_default = False
-            say(f"note: trial 0 of {p.name} is the sampler's and has not the published values: {error}")
-    request = Request(
-        space,
-        p.corpus,
-        p.model,
-        kept,
-        sampler=p.sampler,
-        seed=p.seed,
-        trials=p.trials,
-        sampler_options=p.sampler_options,
-        min_rate=p.min_rate,
-        pruner=p.pruner,
-        objective=p.objective,
-        stop_when=p.stop_when,
-        rules=p.rules,
-        warm_start=taken,
-        confirms=p.confirms,
-        first_default=first_default,
-    )
-    return request, described
+            say(f"note: trial 0 of {name} is the sampler's and has not the published values: {error}")
+    return Definition(replace(spec, fixed=kept, nll=None, first_default=first_default), facts)
+
+
+def _judge(spec: StudySpec) -> None:
+    """Refuses settings that do not go together, whatever is trained."""
+    several = len(OBJECTIVES[spec.objective]) > 1
+    pruners.check(spec.pruner, spec.objective)
+    if several and spec.sampler in SAMPLERS and not SAMPLERS[spec.sampler].several:
+        remedy = f"for {spec.objective} take {', '.join(MODELS)} or tpe"
+        raise Refused("sampler", spec.sampler, f"has one objective only: {remedy}.")
+    for key in ("stop_when", "warm_start"):
+        if several and (value := getattr(spec, key)):
+            raise Refused(key, value, f"is for one objective: leave it out with {spec.objective}.")
+    if spec.stop_when and spec.sampler not in MODELS:
+        needed = f"needs a sampler that knows its expected gain: {' or '.join(MODELS)}, not {spec.sampler}"
+        raise Refused("stop_when", f"{spec.stop_when:g}", f"{needed}.")
+
+
+def _judge_trained(spec: StudySpec, described: Mapping[str, Any]) -> None:
+    """Refuses settings that do not go with what is trained."""
+    if not described["latent"]:
+        for key, value, why in (
+            ("objective", spec.objective != "nll" and spec.objective, "which has no latent code"),
+            ("min_rate", spec.min_rate, "which has no latent code and so no rate"),
+        ):
+            if value:
+                raise Refused(key, value, f"is not allowed for {spec.technique}, {why}: leave it out.")
+    if spec.pruner != "none" and described["stages"] > 1:
+        why = f"which trains in {described['stages']} stages: the epochs of the first tell nothing of the last; leave it out"
+        raise Refused("pruner", spec.pruner, f"is not allowed for {spec.technique}, {why}.")
 
 
 def prepare_all(
-    proposals: Sequence[Proposal], opened: Callable[[], Database], say: Say, skip: bool
-) -> dict[str, tuple[Request, dict[str, Any]]]:
-    """The same of several, by the studies' names, before any of them is made.
+    specs: Mapping[str, StudySpec], opened: Callable[[], Database], say: Say, skip: bool
+) -> dict[str, Definition]:
+    """The definitions of several studies by their names, before any of them is made.
 
     Args:
         skip: leaves out what is not allowed with some techniques, and says so, if it is with others.
 
     Raises:
-        Usage: if a proposal, or unless `skip` one of them, is not allowed.
+        Usage: if a study, or unless `skip` one of them, is not allowed.
     """
     found, refused = {}, []
-    for proposal in proposals:
+    for name, spec in specs.items():
         try:
-            found[proposal.name] = prepare(proposal, opened, say)
+            found[name] = prepare(name, spec, opened, say)
         except Usage as error:
             if not skip:
                 raise
-            refused.append((proposal.space.technique, error))
+            refused.append((spec.technique, error))
     if not found:
         raise refused[0][1]
     for technique, why in refused:
@@ -224,8 +172,8 @@ def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
         raise type(error)(str(error), place, error.public) from error
 
 
-def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> bool:
-    """Makes the study; whether it is new. The same proposal again changes nothing.
+def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None) -> bool:
+    """Makes the study; whether it is new. The same again changes nothing.
 
     Raises:
         Usage: if it is not allowed.
@@ -233,12 +181,12 @@ def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> b
     """
     database = Database(url, patience=10.0)
     try:
-        request, described = prepare(proposal, lambda: database)
+        definition = prepare(name, spec, lambda: database)
         for last in (False, True):
-            if _is_there(database, proposal.name, request, described):
+            if _is_there(database, name, definition):
                 return False
             try:
-                creation.go_on(database, proposal.name, request, described, runs, artifacts)
+                creation.go_on(database, name, definition, runs, artifacts)
             except IntegrityError:  # another server has made it meanwhile
                 if last:
                     raise
@@ -249,18 +197,17 @@ def create(url: str, proposal: Proposal, runs: Path, artifacts: str | None) -> b
         database.close()
 
 
-def _is_there(database: Database, name: str, request: Request, described: Mapping[str, Any]) -> bool:
+def _is_there(database: Database, name: str, wanted: Definition) -> bool:
     row = database.read(lambda session: session.get(StudyRow, name))
     if row is None:
         return False
-    earlier, study = creation.agree(row, request.specification(described)), studies.Study(database, row)
-    wanted = {"trials": request.trials, "stop_when": request.stop_when, **vars(request.rules)}
-    there = {"trials": study.budget, "stop_when": earlier["stop_when"], **vars(study.rules)}
-    for key, value in wanted.items():
-        if there[key] != value:
+    there = creation.agree(row, wanted).spec
+    for key in CHANGEABLE:
+        mine, theirs = getattr(wanted.spec, key), getattr(there, key)
+        if mine != theirs:
             raise Clash(
-                f"study {name!r} exists with {key} = {there[key]}, not {value}: ask for the same, or give the new one a name of "
-                "its own.",
+                f"study {name!r} exists with {key} = {theirs}, not {mine}: ask for the same, or give the new one a name of its "
+                "own.",
                 key,
             )
     return True

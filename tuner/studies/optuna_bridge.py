@@ -181,24 +181,22 @@ class History:
 
     def _asked(self, number: int) -> optuna.Study:
         """The study as the sampler of trial `number` sees it."""
-        facts = self.study.specification
-        if facts["untrusted"]:
+        if self.study.facts.untrusted:
             raise Usage(
-                f"study {self.study.name!r} has the sampler {facts['sampler']}, code that came with a bundle: "
+                f"study {self.study.name!r} has the sampler {self.study.spec.sampler}, code that came with a bundle: "
                 f"`tuner resume {self.study.name} --load-sampler` has it imported."
             )
-        warm = facts["warm_start"]
-        earlier = warm["observations"] if warm else ()
-        options = facts["sampler_options"]
+        earlier = self.study.facts.observations or ()
+        options = self.study.spec.sampler_options
         sampler = samplers.create(
-            facts["sampler"],
+            self.study.spec.sampler,
             options,
-            facts["seed"],
+            self.study.spec.seed,
             number,
             self.distributions,
             earlier,
             self._given(),
-            self.study.budget,
+            self.study.spec.trials,
         )
         return optuna.load_study(study_name=self.study.name, storage=self.storage, sampler=sampler)
 
@@ -216,13 +214,13 @@ class History:
 
 
 def _distributions(study: "Study") -> "dict[str, BaseDistribution]":
-    return {p.name: p.distribution() for p in study.space.searched(study.specification["fixed"])}
+    return {p.name: p.distribution() for p in study.searched}
 
 
 def _directions(study: "Study") -> list[StudyDirection]:
-    from tuner.studies.spec import OBJECTIVES
+    from tuner.studies.objectives import OBJECTIVES
 
-    return [StudyDirection[d.upper()] for d in OBJECTIVES[study.specification["objective"]]]
+    return [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]]
 
 
 def has_diverged(row: TrialRow) -> bool:

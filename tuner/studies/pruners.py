@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tuner.errors import Usage
-from tuner.studies.spec import OBJECTIVES
+from tuner.errors import Refused
+from tuner.studies.objectives import OBJECTIVES
 
 STARTUP = 4
 """complete trials before any is compared with their median"""
@@ -95,13 +95,8 @@ JUDGED: dict[Pruner, tuple[str, ...]] = {
 
 
 def check(name: str, objective: str = "nll") -> None:
-    """Refuses an unknown pruner, and one that would judge a study's trials by another figure than the study does."""
-    if name not in PRUNERS:
-        raise Usage(f"pruner {name!r} is unknown: choose one of {', '.join(PRUNERS)}.", "pruner")
+    """Refuses a pruner that would judge a study's trials by another figure than the study does."""
     if objective not in JUDGED[PRUNERS[name]]:
         fit = [other for other, pruner in PRUNERS.items() if objective in JUDGED[pruner]]
-        raise Usage(
-            f"--pruner {name} is not allowed with --objectives {objective}, since it compares other figures: choose "
-            f"{' or '.join(fit)}.",
-            "pruner",
-        )
+        why = f"is not allowed with {objective}, since it compares other figures: choose {' or '.join(fit)}."
+        raise Refused("pruner", name, why)

@@ -89,20 +89,20 @@ UNKNOWN: dict[str, Any] = {
 def _short(study: Study | Unreadable) -> dict[str, Any]:
     if isinstance(study, Unreadable):
         raise study
-    facts, best, counts = study.specification, study.best(), study.counts()
+    best, counts = study.best(), study.counts()
     if best is not None and not isinstance(best.metrics, dict):
         raise Unreadable(f"trial {best.number} is complete and has no figures")
     short = {
         "study": study.name,
         "state": study.shown_state(counts),
         "why": study.why,
-        "technique": facts["technique"],
-        "corpus": facts["corpus"]["name"],
-        "model": facts["model"],
-        "sampler": facts["sampler"],
-        "objective": facts["objective"],
-        "seed": facts["seed"],
-        "budget": study.budget,
+        "technique": study.spec.technique,
+        "corpus": study.facts.corpus.name,
+        "model": study.spec.model,
+        "sampler": study.spec.sampler,
+        "objective": study.spec.objective,
+        "seed": study.spec.seed,
+        "budget": study.spec.trials,
         "created_at": study.created_at,
         "trials": counts,
         "best": best.plain() if best else None,

@@ -1,17 +1,16 @@
 """What a bundle's record of a study must be. Whoever wrote it, a database that has taken it in can be read."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import inspect
 
 from tuner import names
 from tuner.ngram import Line
-from tuner.numbers import ANY, FAILURES, INDEX, SECONDS, TIMES, WHOLE, Numbers
-from tuner.space import Space
+from tuner.numbers import ANY, INDEX, SECONDS, TIMES, WHOLE, Numbers
 from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
-from tuner.studies.spec import ADDED, IDENTITY, OBJECTIVES, Rules, completed
+from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.spec import Definition
 from tuner.studies.study import STUDY_STATES
 from tuner.studies.trials import SOURCE, SOURCES, STATES
 
@@ -34,12 +33,6 @@ RANGES: Mapping[str, Numbers] = {
     "created_at": TIMES, "started_at": TIMES, "ended_at": TIMES, "seconds": SECONDS, "budget": INDEX, "number": INDEX,
     "trial": INDEX, "epoch": Numbers(1, INDEX.high), "losses": INDEX, "seed": WHOLE, "pid": INDEX, "active_units": INDEX,
 }  # fmt: skip
-RULES: Mapping[str, Callable[[Any], bool]] = {
-    "timeout": lambda value: value in SECONDS,
-    "deadline": lambda value: value is None or value in TIMES,
-    "max_failures": lambda value: value in FAILURES,
-    "max_losses": lambda value: value in FAILURES,
-}
 
 
 def refuse(text: str) -> float:
@@ -67,13 +60,12 @@ def judge(content: Mapping[str, Any]) -> None:
             for key, value in row.items():
                 _judge_column(columns[key], value)
     _judge_texts(content)
-    space = _study(study)
+    definition = _study(study)
     trials = [trial["number"] for trial in content["trials"]]
     if trials != list(range(len(trials))):
         raise ValueError("the trials are not numbered from 0 on")
-    names_of = {p.name for p in space.searched(completed(study["specification"])["fixed"])}
     for trial in content["trials"]:
-        _trial(trial, space, names_of, study["specification"]["objective"])
+        _trial(trial, definition)
     epochs = [(epoch["trial"], epoch["epoch"]) for epoch in content["epochs"]]
     if len(set(epochs)) < len(epochs):
         raise ValueError("an epoch of a trial stands there twice")
@@ -83,40 +75,29 @@ def judge(content: Mapping[str, Any]) -> None:
         raise ValueError("epochs or attempts of no trial")
 
 
-def _study(study: Mapping[str, Any]) -> Space:
-    facts, rules = study["specification"], study["rules"]
+def _study(study: Mapping[str, Any]) -> Definition:
     names.check("the study's name", study["name"], names.LONGEST)
-    missing = [key for key in IDENTITY if key not in {**ADDED, **facts}]
-    if missing or facts["objective"] not in OBJECTIVES or study["state"] not in STUDY_STATES:
-        raise ValueError(f"the study {missing}")
-    if not set(rules) <= {f.name for f in fields(Rules)} or not all(RULES[key](value) for key, value in rules.items()):
-        raise ValueError(f"the study's rules {str(rules)[:80]}")
-    if not all(isinstance(facts[key], str) for key in ("technique", "model", "sampler", "pruner") if key in facts):
-        raise ValueError("the study's settings are no texts")
-    corpus = facts["corpus"]
-    if not isinstance(corpus["name"], str) or not all(count in INDEX for count in corpus["sentences"].values()):
+    definition = Definition.of(study["specification"], study["budget"], study["rules"])
+    if study["state"] not in STUDY_STATES:
+        raise ValueError(f"the study's state {study['state']}")
+    corpus, confirms, space = definition.facts.corpus, definition.spec.confirms, definition.facts.space
+    if not isinstance(corpus.name, str) or not all(count in INDEX for count in corpus.sentences.values()):
         raise ValueError("the study's corpus")
-    if corpus["vocabulary"] not in INDEX or not (corpus["entropy"] is None or corpus["entropy"] in ANY):
+    if corpus.vocabulary not in INDEX or not (corpus.entropy is None or corpus.entropy in ANY):
         raise ValueError("the study's corpus")
-    for key in ("min_rate", "stop_when"):
-        if {**ADDED, **facts}[key] not in ANY:
-            raise ValueError(f"the study's {key}")
-    if facts["seed"] not in INDEX or not isinstance(facts["fixed"], dict):
-        raise ValueError("the study's seed or its settings")
-    confirms = facts.get("confirms")
     if confirms is not None and not (isinstance(confirms["study"], str) and confirms["trial"] in INDEX):
         raise ValueError("what the study confirms")
     for split in ("valid", "test"):
-        Line.of_study(facts.get("ngram"), split)
-    space = Space.of(facts["space"])
+        Line.of_study(definition.facts.ngram, split)
     for parameter in space.parameters:
         assert parameter.domain
         if not parameter.accepts(parameter.default):
             raise ValueError(f"the default of {parameter.name}")
-    return space
+    return definition
 
 
-def _trial(trial: Mapping[str, Any], space: Space, searched: set[str], objective: str) -> None:
+def _trial(trial: Mapping[str, Any], definition: Definition) -> None:
+    space, searched = definition.facts.space, {p.name for p in definition.searched}
     called, done = f"trial {trial['number']}", trial["state"] == "complete"
     if trial["state"] not in STATES or trial["attrs"].get(SOURCE, "sampler") not in SOURCES:
         raise ValueError(f"{called}'s state, or a trial's source")
@@ -126,7 +107,11 @@ def _trial(trial: Mapping[str, Any], space: Space, searched: set[str], objective
         if not space[key].accepts(value):
             raise ValueError(f"{called} has {key} = {value}, which is not {space[key].domain}")
     metrics = trial["metrics"]
-    if done and (trial["value"] is None or len(trial["values"] or ()) != len(OBJECTIVES[objective]) or metrics is None):
+    if done and (
+        trial["value"] is None
+        or len(trial["values"] or ()) != len(OBJECTIVES[definition.spec.objective])
+        or metrics is None
+    ):
         raise ValueError(f"{called} is complete and has no figures")
     if not all(value is None or value in ANY for value in trial["values"] or ()):
         raise ValueError(f"{called}'s values")

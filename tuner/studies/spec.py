@@ -1,56 +1,303 @@
-"""What a study shall be."""
+"""What a study is: what people ask it to be, `StudySpec`, and what was found when it was made, `Facts`."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from tuner import __version__
-from tuner.space import Space, Value
+from tuner import __version__, numbers
+from tuner.defaults import PRESETS
+from tuner.errors import Usage
+from tuner.estimators import cutting
+from tuner.samplers import DEFAULT, SAMPLERS
+from tuner.space import Parameter, Space, Value
+from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.pruners import PRUNERS
+from tuner.studies.setting import (
+    Confirmed,
+    Domains,
+    Duration,
+    Moment,
+    Number,
+    Pairs,
+    Setting,
+    Text,
+    Truth,
+    Word,
+    Words,
+    setting,
+    settings_of,
+)
 
-IDENTITY = (
-    "technique", "space", "corpus", "model", "fixed", "sampler", "sampler_options", "min_rate", "pruner", "seed", "objective",
-    "warm_start", "confirms", "first_default",
-)  # fmt: skip
-"""what must agree for a command to go on with a study"""
-ADDED = {
-    "sampler_options": {},
-    "min_rate": 0.0,
-    "pruner": "none",
-    "stop_when": 0.0,
-    "warm_start": None,
-    "confirms": None,
-    "first_default": False,
-    "ngram": None,
-    "planned": {},
-    "untrusted": False,
-}
-"""what a study made before these existed has; untrusted: its sampler is code that a bundle names, which nobody here asked for"""
+RULES = ("timeout", "deadline", "max_failures", "max_losses")
+"""settings that a study's row keeps in a column of their own, so that they can change while it runs"""
+BUDGET = "trials"
+"""the setting that a row keeps as its budget: what a sweep has yet to fill has none"""
 RANDOM = ("infovae", "lagvae")
 """techniques that had random batches when all others had batches by length"""
 UNCUT = ("lstm-vae", "double-lstm", "svae")
 """presets that leave sentences whole"""
 CUT = 3.0
 """standard deviations above the mean, at which others cut a folder's sentences unless told otherwise"""
-OBJECTIVES: dict[str, list[Literal["minimize", "maximize"]]] = {
-    "nll": ["minimize"],
-    "nll,rate": ["minimize", "maximize"],
-    "melbo": ["minimize"],
-}
-"""what a study optimises, and Optuna's directions; MELBO judges models whose prior is their posteriors' mixture (mim)"""
 
 
-def judged(objective: str, min_rate: float, metrics: Mapping[str, Any]) -> list[Any]:
-    """A trial's value of each of a study's objectives, by its metrics: the first with what its rate falls short of the least one,
-    and not a number where the model has none."""
-    lowered, *raised = objective.split(",")
-    least = math.nan if metrics[lowered] is None else float(metrics[lowered])
-    return [least + shortfall(min_rate, metrics["rate"]), *(metrics[key] for key in raised)]
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """What people ask a study to be."""
+
+    technique: str = setting("The technique to train.", Text(100), short="-t", command="tuner techniques")
+    corpus: str = setting(
+        "A corpus's name, or a folder with train.txt, valid.txt, test.txt.",
+        Text(4096), "grammar", short="-c", command="tuner corpora",
+    )  # fmt: skip
+    trials: int = setting("Trials of the study in all.", Number(numbers.TRIALS), 8, role="changeable", short="-n")
+    sampler: str = setting(
+        "What proposes trials.",
+        Word(tuple(SAMPLERS), "module:Class, an Optuna sampler of your own"), DEFAULT, command="tuner samplers",
+    )  # fmt: skip
+    sampler_options: Mapping[str, Value] = setting("Options of the sampler.", Pairs(), {}, flag="--sampler-option")
+    first_default: bool = setting("Trial 0 has the published values, not the sampler's.", Truth(), True, older=False)
+    model: str = setting("Preset of sizes.", Word(PRESETS), "tiny", short="-m")
+    pruner: str = setting("Ends poor trials early; simulated, each costs quality.", Word(tuple(PRUNERS)), "none")
+    min_rate: float = setting(
+        "Penalty: nats by which R falls short of this are added to the NLL.", Number(numbers.NATS), 0.0
+    )
+    objective: str = setting(
+        "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, for mim.",
+        Word(tuple(OBJECTIVES)), "nll", flag="--objectives",
+    )  # fmt: skip
+    nll: str | None = setting(
+        "What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+        Text(20),
+        None,
+        usual="tempered",
+    )
+    stop_when: float = setting(
+        "End when the sampler expects to gain fewer nats (0: never).", Number(numbers.NATS), 0.0, role="changeable"
+    )
+    warm_start: str | None = setting("Begin with the finished trials of this study.", Text(200), None)
+    fixed: Mapping[str, Value] = setting("Hyperparameters and options that all trials have.", Pairs(), {}, flag="--set")
+    space: Space | None = setting("A search space of your own.", Domains(), None, usual="the technique's")
+    seed: int = setting("Every other seed is derived from it.", Number(numbers.INDEX), 0)
+    timeout: float | None = setting(
+        "Time limit of a trial over all its attempts.", Duration(), None, role="changeable", usual="none"
+    )
+    deadline: float | None = setting(
+        "Time after which the study hands out no trial; it can go on.",
+        Moment(), None, role="changeable", usual="none",
+    )  # fmt: skip
+    max_failures: int = setting(
+        "Trials in a row that may fail, diverged ones not counted, before the study stops (0: any).",
+        Number(numbers.FAILURES), 3, role="changeable",
+    )  # fmt: skip
+    max_losses: int = setting(
+        "Workers in a row that a trial may lose before it fails (0: any).",
+        Number(numbers.FAILURES), 20, role="changeable",
+    )  # fmt: skip
+    note: str = setting("What to remember of the study.", Text(), "", role="remark")
+    tags: Sequence[str] = setting("Words to find the study by.", Words(), (), role="remark", flag="--tag")
+    confirms: Mapping[str, Any] | None = setting(
+        "The study and the trial whose configuration is trained again.", Confirmed(), None, flag=""
+    )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "StudySpec":
+        """A specification from values by their names, each checked.
+
+        Raises:
+            Usage: if a name is unknown, a value is not allowed, or the technique is missing.
+        """
+        for key in values:
+            if key not in SETTINGS:
+                raise Usage(f"{key} is no setting of a study: they are {', '.join(ASKED)}.", key)
+        if "technique" not in values:
+            raise Usage("technique is missing: name one.", "technique", command="tuner techniques")
+        return cls(**{key: SETTINGS[key].checked(value) for key, value in values.items()})
+
+    def plain(self) -> dict[str, Any]:
+        """What people may ask for, as JSON values; `of` makes the same of them."""
+        return {key: each.kind.plain(getattr(self, key)) for key, each in ASKED.items()}
+
+    def changes(self) -> dict[str, Any]:
+        """Of these, what is not the default."""
+        usual = {key: each.kind.plain(each.default) for key, each in ASKED.items() if key != "technique"}
+        return {key: value for key, value in self.plain().items() if key not in usual or value != usual[key]}
 
 
-def shortfall(min_rate: float, rate: float | None) -> float:
-    """Nats that a rate falls short of the least one; none is 0."""
-    return max(min_rate - (rate or 0.0), 0.0)
+SETTINGS: dict[str, Setting] = settings_of(fields(StudySpec))
+"""every setting by its name"""
+ASKED = {key: each for key, each in SETTINGS.items() if each.flag}
+"""those that people may give"""
+CHANGEABLE = tuple(key for key, each in SETTINGS.items() if each.role == "changeable")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A study's text as a trainer has read it."""
+
+    name: str
+    """what a trainer opens: a name that it knows, or a folder"""
+    fingerprint: str
+    sentences: Mapping[str, int]
+    """by split"""
+    vocabulary: int
+    """words"""
+    entropy: float | None
+    """nats per sentence, exact, where the corpus is drawn from a grammar"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found when a study was made. No one asks for it, and it does not change."""
+
+    corpus: Corpus
+    space: Space
+    """what is searched: without the values with which a schedule would not end"""
+    batching: str
+    truncation: float
+    """standard deviations above the mean at which sentences are cut; 0: never"""
+    ngram: Mapping[str, Any] | None = None
+    """what counting words is worth (`ngram.Line`)"""
+    planned: Mapping[str, Value] = field(default_factory=dict)
+    """defaults in this plan of training"""
+    observations: Sequence[Mapping[str, Any]] | None = None
+    """what a warm start begins with (`warmstart.observations`)"""
+    version: str = __version__
+    """of the program that made the study"""
+    untrusted: bool = False
+    """whether its sampler is code that a bundle names, which nobody here asked for"""
+
+    @classmethod
+    def of(
+        cls, described: Mapping[str, Any], space: Space, observations: Sequence[Mapping[str, Any]] | None = None
+    ) -> "Facts":
+        """From a trainer's description of the run (`trainer.check`)."""
+        return cls(
+            Corpus(**{key.name: described[key.name] for key in fields(Corpus)}), space, described["batching"],
+            described["truncation"], described.get("ngram"), described.get("planned", {}), observations,
+        )  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """What figures are of, in few words: the corpus; how many words it knows, as all others are read as <unk>; whether its
+        sentences are cut; and its fingerprint, which differs wherever a split, a word or the cutting does.
+
+        That batches were no random samples is said too: it costs every technique more than the techniques differ by.
+        """
+        return ", ".join([self.sentences] + ([] if self.batching == "random" else [f"batches by {self.batching}"]))
+
+    @property
+    def sentences(self) -> str:
+        """The same but for the batches, which change no sentence."""
+        made = [Path(self.corpus.name).name, f"{self.corpus.vocabulary:,} words", cutting(self.truncation)]
+        return ", ".join([*made, f"text {self.corpus.fingerprint[:8]}"])
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What defines a study."""
+
+    spec: StudySpec
+    facts: Facts
+
+    @cached_property
+    def searched(self) -> tuple[Parameter, ...]:
+        """The hyperparameters that the sampler chooses."""
+        return self.facts.space.searched(self.spec.fixed)
+
+    @cached_property
+    def usual(self) -> dict[str, Value]:
+        """Its hyperparameters where none is chosen or set by hand: the defaults in its plan of training."""
+        return {**{p.name: p.default for p in self.facts.space.parameters}, **self.facts.planned}
+
+    @cached_property
+    def fixed(self) -> dict[str, Value]:
+        """The hyperparameters that were set by hand, without the options."""
+        return {key: value for key in self.usual if (value := self.spec.fixed.get(key)) is not None}
+
+    def hyperparameters(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """All hyperparameters of a trial for which these were chosen."""
+        return {**self.usual, **params, **self.fixed}
+
+    def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Of these, what was chosen or set by hand."""
+        return {**self.fixed, **params}
+
+    def stored(self) -> dict[str, Any]:
+        """As a study's row keeps it, without what has a column of its own."""
+        spec, facts = self.spec, self.facts
+        kept = {
+            key: each.kind.plain(getattr(spec, key))
+            for key, each in SETTINGS.items()
+            if key not in (*RULES, BUDGET, "nll")
+        }
+        warm = None if spec.warm_start is None else {"study": spec.warm_start, "observations": facts.observations}
+        found = {**vars(facts), "corpus": asdict(facts.corpus), "space": facts.space.plain(), "ngram": facts.ngram}
+        del found["observations"]
+        return {
+            **kept,
+            **found,
+            "own_space": spec.space is not None,
+            "warm_start": warm,
+            "planned": dict(facts.planned),
+        }
+
+    def rules(self) -> dict[str, Any]:
+        """As a study's row keeps those settings."""
+        return {key: getattr(self.spec, key) for key in RULES}
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any], budget: int, rules: Mapping[str, Any]) -> "Definition":
+        """The inverse of the two, also of what an older program has stored.
+
+        Raises:
+            LookupError, TypeError, ValueError, Usage: if no program of ours has stored it.
+        """
+        kept = completed(stored)
+        if not rules.keys() <= set(RULES):
+            raise ValueError(f"rules {', '.join(rules)}")
+        warm = kept.pop("warm_start") or {"study": None, "observations": None}
+        space, own = Space.of(kept["space"]), kept.pop("own_space", False)
+        corpus = Corpus(**{key.name: kept["corpus"][key.name] for key in fields(Corpus)})
+        facts = Facts(
+            corpus, space, kept["batching"], kept["truncation"], kept.get("ngram"), kept.get("planned", {}), warm["observations"],
+            kept.get("version", ""), kept.get("untrusted", False),
+        )  # fmt: skip
+        asked = {key: kept.get(key, each.older) for key, each in SETTINGS.items() if key not in RULES}
+        asked |= {
+            "corpus": facts.corpus.name,
+            "space": space if own else None,
+            "warm_start": warm["study"],
+            "nll": None,
+        }
+        spec = StudySpec(
+            **{key: held(SETTINGS[key], value) for key, value in {**asked, **rules}.items() if key != BUDGET}
+        )
+        return cls(replace(spec, trials=budget), facts)
+
+    def changed(self, budget: int, rules: Mapping[str, Any]) -> "Definition":
+        """The same with what the columns hold now."""
+        newer = {key: held(SETTINGS[key], value) for key, value in rules.items()}
+        return replace(self, spec=replace(self.spec, trials=budget, **newer))
+
+    def other(self, wanted: "Definition") -> str | None:
+        """The first setting or finding by which that is another study than this one; none if it is the same."""
+        mine, theirs = self.identity, wanted.identity
+        return next((key for key, value in mine.items() if theirs[key] != value), None)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What another study has another value of."""
+        own = {
+            key: getattr(self.spec, key) for key, each in SETTINGS.items() if each.role == "identity" and key != "nll"
+        }
+        return {**own, "technique": self.spec.technique, "space": self.facts.space, "corpus": self.facts.corpus}
+
+
+def held(declared: Setting, value: Any) -> Any:
+    """A stored value as a study holds it; older programs wrote 0 for none."""
+    return declared.checked(value or None if declared.default is None else value)
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,97 +306,15 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     Before batches were random by default, its batches were by length, and the hyperparameters that no sampler chose had the
     defaults of the space that is stored with it: both are fixed for what is trained from now on.
     """
-    facts = {**ADDED, **stored}
-    if facts.get("truncation") is None:
-        usual = 0.0 if facts["model"] in UNCUT else CUT
-        is_whole = facts["corpus"]["name"] == "grammar"  # which is never cut
-        facts["truncation"] = 0.0 if is_whole else float(facts["fixed"].get("truncation", usual))
-    if "batching" in facts:
-        return facts
-    fixed = dict(facts["fixed"])
-    chosen = fixed.pop("random_batches", facts["technique"] in RANDOM)
+    kept = {"warm_start": None, **stored}
+    if kept.get("truncation") is None:
+        usual = 0.0 if kept["model"] in UNCUT else CUT
+        is_whole = kept["corpus"]["name"] == "grammar"  # which is never cut
+        kept["truncation"] = 0.0 if is_whole else float(kept["fixed"].get("truncation", usual))
+    if "batching" in kept:
+        return kept
+    fixed = dict(kept["fixed"])
+    chosen = fixed.pop("random_batches", kept["technique"] in RANDOM)
     batching = "random" if chosen else "length"
-    defaults = {p["name"]: p["default"] for p in facts["space"]["parameters"] if not p["tuned"]}
-    return {**facts, "batching": batching, "fixed": {**defaults, "batching": batching, **fixed}}
-
-
-def usual_of(facts: Mapping[str, Any]) -> dict[str, Value]:
-    """A study's hyperparameters where none is chosen or set by hand: the defaults in its plan of training."""
-    return {**{p["name"]: p["default"] for p in facts["space"]["parameters"]}, **facts["planned"]}
-
-
-def fixed_of(facts: Mapping[str, Any]) -> dict[str, Value]:
-    """The hyperparameters that were set by hand, without the options."""
-    return {key: value for key in usual_of(facts) if (value := facts["fixed"].get(key)) is not None}
-
-
-def hyperparameters_of(facts: Mapping[str, Any], params: Mapping[str, Value]) -> dict[str, Value]:
-    """All hyperparameters of a study's trial for which these were chosen."""
-    return {**usual_of(facts), **params, **fixed_of(facts)}
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What ends a trial or a study early. They may change while it runs."""
-
-    timeout: float = 0.0
-    """seconds that all of a trial's attempts may take together; 0: no limit"""
-    deadline: float | None = None
-    """Unix time at which the study stops"""
-    max_failures: int = 3
-    """trials in a row that may fail, diverged ones not counted, before the study stops itself; 0: no limit"""
-    max_losses: int = 20
-    """workers in a row that a trial may lose without a new epoch before it fails; 0: no limit"""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a study shall be."""
-
-    space: Space
-    corpus: str
-    model: str
-    fixed: Mapping[str, Value]
-    """hyperparameters and options set by hand"""
-    sampler: str
-    seed: int
-    trials: int
-    sampler_options: Mapping[str, Value] = field(default_factory=dict)
-    min_rate: float = 0.0
-    """nats; what a trial's rate falls short of it is added to its NLL, so that a collapsed model does not win (PA's own tool)"""
-    pruner: str = "none"
-    objective: str = "nll"
-    """one of `OBJECTIVES`"""
-    stop_when: float = 0.0
-    """nats; the study ends when the sampler expects to gain less (0: never)"""
-    rules: Rules = field(default_factory=Rules)
-    warm_start: Mapping[str, Any] | None = None
-    """another study's name and its observations (`warmstart.observations`)"""
-    confirms: Mapping[str, Any] | None = None
-    """the study and the trial whose configuration is trained again (`confirmation`)"""
-    first_default: bool = False
-    """whether trial 0 has the technique's published values (`Space.published`), and not a sampler's"""
-
-    def specification(self, corpus: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "technique": self.space.technique,
-            "space": self.space.plain(),
-            "corpus": {key: corpus[key] for key in ("name", "fingerprint", "sentences", "vocabulary", "entropy")},
-            "batching": corpus["batching"],
-            "truncation": corpus["truncation"],
-            "ngram": corpus.get("ngram"),
-            "planned": corpus.get("planned", {}),
-            "model": self.model,
-            "fixed": dict(self.fixed),
-            "sampler": self.sampler,
-            "sampler_options": dict(self.sampler_options),
-            "min_rate": self.min_rate,
-            "pruner": self.pruner,
-            "stop_when": self.stop_when,
-            "warm_start": self.warm_start,
-            "confirms": self.confirms,
-            "first_default": self.first_default,
-            "seed": self.seed,
-            "objective": self.objective,
-            "version": __version__,
-        }
+    defaults = {p["name"]: p["default"] for p in kept["space"]["parameters"] if not p["tuned"]}
+    return {**kept, "batching": batching, "fixed": {**defaults, "batching": batching, **fixed}}

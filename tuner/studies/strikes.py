@@ -22,7 +22,7 @@ def strike(study: Study, number: int, because: str) -> Trial:
     """
     if not because.strip() or len(because) > LONGEST or not because.isprintable():
         raise Usage(
-            f"--because {because[:60]!r} is no reason that can be kept: give up to {LONGEST} printable characters.",
+            f"because = {because[:60]!r} is no reason that can be kept: give up to {LONGEST} printable characters.",
             "because",
         )
 
@@ -34,7 +34,7 @@ def strike(study: Study, number: int, because: str) -> Trial:
         now = study.database.clock(session)
         if row.state == "failed":
             if row.reason == STRUCK and (row.message or "").endswith(f": {because}"):  # the word of it was lost
-                return Trial.of(row, now, study.specification)
+                return Trial.of(row, now, study.definition)
             raise Clash(
                 f"trial {number} of study {study.name!r} has failed already ({row.message}): leave it as it is."
             )
@@ -47,6 +47,6 @@ def strike(study: Study, number: int, because: str) -> Trial:
         row.state, row.reason, row.message, row.told = "failed", STRUCK, message, False
         row.ended_at = row.ended_at or now
         row.revision = revise(session, study.name)
-        return Trial.of(row, now, study.specification)
+        return Trial.of(row, now, study.definition)
 
     return study.database.run(change)

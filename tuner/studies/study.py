@@ -4,27 +4,24 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import and_, case, delete, func, select, update
 
 from tuner import metrics, samplers
 from tuner.errors import Busy, Clash, Fault, Missing, Unreadable, Usage
-from tuner.estimators import text_of
 from tuner.numbers import INDEX, TIMES
 from tuner.process import is_dead
-from tuner.space import Space, Value
+from tuner.space import Parameter, Value
 from tuner.storage import locations
 from tuner.storage.artifacts import FILES, LOG, MANIFEST, SAMPLES, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
-from tuner.studies.spec import OBJECTIVES, Rules, completed, fixed_of, judged
+from tuner.studies.objectives import OBJECTIVES, judged
+from tuner.studies.spec import Definition, Facts, StudySpec
 from tuner.studies.trials import OVER, SOURCE, STATES, Trial, best_of, epoch_of, shown_state
-
-if TYPE_CHECKING:
-    pass
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
@@ -50,39 +47,46 @@ class Study:
         """
         self.database = database
         try:
-            self.name, self.specification = row.name, completed(row.specification)
+            self.name = row.name
             self.created_at, self.store = row.created_at, Store(locations.found(database, row.folder))
+            self.definition = Definition.of(row.specification, row.budget, row.rules)
             self._keep(row)
-            facts = (self.specification, self.created_at, self.budget, self.why, vars(self.rules))
-            json.dumps(facts, allow_nan=False)
-            texts = [self.specification[key] for key in ("technique", "model", "sampler", "objective")]
-            odd = not all(
-                isinstance(text, str) for text in (*texts, self.specification["corpus"]["name"], self.why or "")
-            )
-            if odd or self.created_at not in TIMES or self.budget not in INDEX or self.state not in STUDY_STATES:
+            json.dumps((row.specification, self.created_at, row.budget, self.why, row.rules), allow_nan=False)
+            odd = not all(isinstance(text, str) for text in (self.facts.corpus.name, self.why or ""))
+            if odd or self.created_at not in TIMES or row.budget not in INDEX or self.state not in STUDY_STATES:
                 raise ValueError("a value that no study has")
-            assert self.space is not None
         except ODD as error:
             raise _unreadable(row.name, error) from error
 
     def _keep(self, row: StudyRow) -> None:
-        self.budget, self.state, self.why, self.rules = row.budget, row.state, row.why, Rules(**row.rules)
-        self.revision = row.revision
+        self.definition = self.definition.changed(row.budget, row.rules)
+        self.state, self.why, self.revision = row.state, row.why, row.revision
+
+    @property
+    def spec(self) -> StudySpec:
+        """What it was asked to be."""
+        return self.definition.spec
+
+    @property
+    def facts(self) -> Facts:
+        """What was found when it was made."""
+        return self.definition.facts
+
+    @property
+    def searched(self) -> tuple[Parameter, ...]:
+        """The hyperparameters that its sampler chooses."""
+        return self.definition.searched
 
     def refresh(self) -> "Study":
-        """The study with its budget, state and rules as they are now."""
+        """The study with its budget, rules and state as they are now."""
         self._keep(self.database.read(lambda session: session.get_one(StudyRow, self.name)))
         return self
 
     def shown_state(self, counts: Mapping[str, int] | None = None) -> str:
         """One of `SHOWN_STATES`; counts: its trials by state, where they are known already."""
         known = self.counts() if counts is None else counts
-        spent = sum(known.get(state, 0) for state in OVER) >= self.budget
+        spent = sum(known.get(state, 0) for state in OVER) >= self.spec.trials
         return "finished" if self.state == "active" and spent else self.state
-
-    @property
-    def space(self) -> Space:
-        return Space.of(self.specification["space"])
 
     def run_folder(self, number: int, cache: Path, used: Sequence[str] = FILES) -> Path:
         """A folder with the newest files of a trial, those that will be used checked.
@@ -166,26 +170,25 @@ class Study:
 
     def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
         """What the trainer is given for a trial."""
-        facts = self.specification
         return {
-            "technique": facts["technique"],
-            "corpus": facts["corpus"]["name"],
-            "model": facts["model"],
-            "values": {**facts["fixed"], **params},
-            "fingerprint": facts["corpus"]["fingerprint"],
-            "seed": samplers.derive(facts["seed"], number, "train"),
+            "technique": self.spec.technique,
+            "corpus": self.facts.corpus.name,
+            "model": self.spec.model,
+            "values": {**self.spec.fixed, **params},
+            "fingerprint": self.facts.corpus.fingerprint,
+            "seed": samplers.derive(self.spec.seed, number, "train"),
         }
 
     def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """What a complete trial of these metrics keeps: its value is its NLL (or MELBO), and what its rate falls short of the
         least one."""
-        values = judged(self.specification["objective"], self.specification["min_rate"], metrics)
+        values = judged(self.spec.objective, self.spec.min_rate, metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
     def front(self) -> list[int]:
         """Numbers of the complete trials that none has both a lower value and a higher rate than, from the lowest value on; none
         for one objective. Of equal ones all are in it."""
-        if len(OBJECTIVES[self.specification["objective"]]) == 1:
+        if len(OBJECTIVES[self.spec.objective]) == 1:
             return []
         mine = (TrialRow.study == self.name, TrialRow.state == "complete")
         query = select(TrialRow.number, TrialRow.values).where(*mine).order_by(TrialRow.number)
@@ -213,21 +216,24 @@ class Study:
         Raises:
             Clash: if it must not, or the study is being deleted.
         """
-        if self.specification["untrusted"] and not load_sampler:
-            came = f"study {self.name!r} came in a bundle, and its sampler {self.specification['sampler']} is code"
+        if self.facts.untrusted and not load_sampler:
+            came = f"study {self.name!r} came in a bundle, and its sampler {self.spec.sampler} is code"
             raise Clash(
-                f"{came}: look at it, then have it imported with `tuner resume {self.name} --load-sampler`.",
+                f"{came}: look at it, then have it imported.",
                 public=f"{came}: it can be resumed on the command line alone, where that is asked for.",
+                command=f"tuner resume {self.name} --load-sampler",
             )
 
         def change(session: Any) -> None:
             row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
             if row.state == "deleting":
-                raise Clash(f"study {self.name!r} is being deleted: finish that with `tuner delete {self.name}`.")
+                raise Clash(
+                    f"study {self.name!r} is being deleted: finish that first.", command=f"tuner delete {self.name}"
+                )
             row.state, row.why, row.faults = "active", None, 0
             if row.specification.get("untrusted"):
                 row.specification = {**row.specification, "untrusted": False}
-            self.specification = completed(row.specification)
+                self.definition = replace(self.definition, facts=replace(self.facts, untrusted=False))
             if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
                 row.rules = {**row.rules, "deadline": None}
             revise(session, self.name)
@@ -260,7 +266,8 @@ class Study:
                 )
             if held:
                 raise Clash(
-                    f"study {self.name!r} has trials under way ({_listed(held)}): stop it first, with `tuner stop {self.name}`."
+                    f"study {self.name!r} has trials under way ({_listed(held)}): stop it first.",
+                    command=f"tuner stop {self.name}",
                 )
             session.execute(update(StudyRow).where(StudyRow.name == self.name).values(state="deleting"))
             revise(session, self.name)
@@ -290,7 +297,7 @@ class Study:
 
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
-            return [Trial.of(row, now, self.specification) for row in session.scalars(query)][::-1]
+            return [Trial.of(row, now, self.definition) for row in session.scalars(query)][::-1]
 
         return self.database.read(look)
 
@@ -303,7 +310,7 @@ class Study:
 
         def look(session: Any) -> Trial | None:
             row = session.get(TrialRow, (self.name, number))
-            return None if row is None else Trial.of(row, self.database.clock(session), self.specification)
+            return None if row is None else Trial.of(row, self.database.clock(session), self.definition)
 
         found = self.database.read(look)
         if found is None:
@@ -322,7 +329,7 @@ class Study:
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
             chosen = query if state is None else query.where(shown_state(now) == state)
-            return [Trial.of(row, now, self.specification) for row in session.scalars(chosen)]
+            return [Trial.of(row, now, self.definition) for row in session.scalars(chosen)]
 
         return self.database.read(look)
 
@@ -350,15 +357,14 @@ class Study:
             Usage: if one of them is not searched by this study or out of its domain.
             Clash: if the study is being deleted.
         """
-        searched = self.space.searched(self.specification["fixed"])
-        names = [p.name for p in searched]
+        names = [p.name for p in self.searched]
         for key in params:
             if key not in names:
                 raise Usage(
                     f"{key!r} is not searched by study {self.name!r}: give values of {', '.join(names) or 'nothing'}.",
                     f"params.{key}",
                 )
-        chosen = self.space.checked({**{p.name: p.default for p in searched}, **params}, "params")
+        chosen = self.facts.space.checked({**{p.name: p.default for p in self.searched}, **params}, "params")
 
         def insert(session: Any) -> Trial:
             study = session.get_one(StudyRow, self.name, with_for_update=LOCK)
@@ -368,7 +374,7 @@ class Study:
             mine = select(func.count()).where(TrialRow.study == self.name)
             number = session.execute(mine).scalar_one()
             study.budget = max(study.budget, number + 1)
-            return Trial.of(self.wait(session, number, chosen, {SOURCE: "enqueued"}, now), now, self.specification)
+            return Trial.of(self.wait(session, number, chosen, {SOURCE: "enqueued"}, now), now, self.definition)
 
         return self.database.run(insert)
 
@@ -382,7 +388,7 @@ class Study:
 
     def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
         """The hyperparameters of a trial that were chosen or set by hand."""
-        return {**fixed_of(self.specification), **params}
+        return self.definition.given(params)
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state."""
@@ -404,31 +410,31 @@ class Study:
         mine = (TrialRow.study == self.name, TrialRow.value.is_not(None), TrialRow.state == "complete")
         query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
         row = self.database.read(lambda session: session.scalars(query).first())
-        return None if row is None else Trial.of(row, 0.0, self.specification)
+        return None if row is None else Trial.of(row, 0.0, self.definition)
 
     def plain(self) -> dict[str, Any]:
         """The study, its trials and its best trial as JSON values."""
-        facts, trials = self.specification, self.trials()
+        trials = self.trials()
         best = best_of(trials)
         return {
             "study": self.name,
-            "technique": facts["technique"],
-            "corpus": facts["corpus"]["name"],
-            "text": text_of(facts),
-            "model": facts["model"],
-            "sampler": facts["sampler"],
-            "seed": facts["seed"],
-            "objective": facts["objective"],
-            "min_rate": facts["min_rate"],
-            "pruner": facts["pruner"],
-            "first_default": facts["first_default"],
+            "technique": self.spec.technique,
+            "corpus": self.facts.corpus.name,
+            "text": self.facts.text,
+            "model": self.spec.model,
+            "sampler": self.spec.sampler,
+            "seed": self.spec.seed,
+            "objective": self.spec.objective,
+            "min_rate": self.spec.min_rate,
+            "pruner": self.spec.pruner,
+            "first_default": self.spec.first_default,
             "state": self.shown_state(Counter(trial.state for trial in trials)),
             "why": self.why,
-            "rules": asdict(self.rules),
-            "fixed": facts["fixed"],
-            "budget": self.budget,
-            "entropy": facts["corpus"]["entropy"],
-            "ngram": facts["ngram"],
+            "rules": self.definition.rules(),
+            "fixed": self.spec.fixed,
+            "budget": self.spec.trials,
+            "entropy": self.facts.corpus.entropy,
+            "ngram": self.facts.ngram,
             "trials": [trial.plain() for trial in trials],
             "best": best.plain() if best else None,
             "front": self.front(),

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tuner.errors import Usage
-from tuner.space import Parameter, Space, Value, parse_value
-from tuner.studies.launch import Proposal
+from tuner.space import Parameter, Space, Value, load, parse_value
+from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study
 from tuner.studies.trials import Trial
 
@@ -40,21 +40,26 @@ def narrowed(space: Space, name: str, values: Sequence[Value]) -> Space:
     return replace(space, parameters=others)
 
 
-def proposal(asked: Proposal, name: str, values: Sequence[Value]) -> Proposal:
-    """The study of that sweep: as asked for, the other hyperparameters at their defaults unless they are set.
+def spec(asked: StudySpec, name: str, values: Sequence[Value]) -> StudySpec:
+    """What the study of that sweep is asked to be: the other hyperparameters at their defaults unless they are set.
 
     Raises:
         Usage: if the hyperparameter is set too, or a value is out of its domain.
     """
     if name in asked.fixed:
-        raise Usage(f"--set {name}={asked.fixed[name]} fixes what --over {name} sweeps: leave one out.")
-    defaults = {p.name: p.default for p in asked.space.searched({}) if p.name != name}
-    space = narrowed(asked.space, name, values)
-    return replace(asked, space=space, trials=0, sampler="grid", sampler_options={}, fixed={**defaults, **asked.fixed})
+        raise Usage(
+            f"{name} = {asked.fixed[name]} is fixed, and it is what is swept over: leave one out.", f"fixed.{name}"
+        )
+    space = asked.space or load(asked.technique)
+    defaults = {p.name: p.default for p in space.searched({}) if p.name != name}
+    fixed = {**defaults, **asked.fixed}
+    return replace(
+        asked, space=narrowed(space, name, values), trials=0, sampler="grid", fixed=fixed, first_default=False
+    )
 
 
 def fill(study: Study, name: str, values: Sequence[Value]) -> list[Trial]:
     """Adds a trial for each value that has none yet, in their order; a study that is gone on with has them all."""
     there = [trial.params.get(name) for trial in study.trials()]
-    wanted: list[Mapping[str, Value]] = [study.space.checked({name: value}) for value in values]
+    wanted: list[Mapping[str, Value]] = [study.facts.space.checked({name: value}) for value in values]
     return [study.enqueue(params) for params in wanted if params[name] not in there]

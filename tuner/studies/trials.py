@@ -1,6 +1,5 @@
 """Trials as people and programs see them, made from their rows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,7 @@ from sqlalchemy import and_, case
 from tuner.estimators import notes_of
 from tuner.space import Value
 from tuner.storage.tables import EpochRow, TrialRow
-from tuner.studies.spec import fixed_of, hyperparameters_of
+from tuner.studies.spec import Definition
 
 OVER = ("complete", "failed", "pruned")
 """states that a trial does not leave"""
@@ -61,8 +60,8 @@ class Trial:
         return {key: found[key] for key in [*self.hyperparameters, *found] if key in found}
 
     @classmethod
-    def of(cls, row: TrialRow, now: float, specification: Mapping[str, Any]) -> "Trial":
-        """A trial of a study of that specification, as it is at that time of the database's clock."""
+    def of(cls, row: TrialRow, now: float, definition: Definition) -> "Trial":
+        """A trial of a study of that definition, as it is at that time of the database's clock."""
         is_running = row.state == "running" and row.lease_until > now
         seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
         done = row.state == "complete"
@@ -79,8 +78,8 @@ class Trial:
             message=None if done or is_running else row.message,
             worker=row.worker,
             run=f"{row.study}/{row.number}",
-            fixed=fixed_of(specification),
-            hyperparameters=hyperparameters_of(specification, row.params),
+            fixed=dict(definition.fixed),
+            hyperparameters=definition.hyperparameters(row.params),
             notes=notes_of(row.metrics or {}),
         )
 

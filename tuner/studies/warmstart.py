@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import Usage
-from tuner.estimators import text_of
+from tuner.errors import Refused
 from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.studies import spec
+from tuner.studies.objectives import judged as value_of
 from tuner.studies.study import open_study
 
 FROM_Q = "q"
@@ -28,8 +27,8 @@ def observations(
     objective: str = "nll",
     judged: Mapping[str, Value] | None = None,
     min_rate: float = 0.0,
-) -> dict[str, Any]:
-    """A study's name with the parameters and values of its complete trials, for a new study over `space` to begin with.
+) -> list[dict[str, Any]]:
+    """The parameters and values of a study's complete trials, for a new study over `space` to begin with.
 
     The values are those that the new study would have given them, by the figures that the trials have: its objective, its least
     rate and its estimator need not be the other's.
@@ -38,56 +37,64 @@ def observations(
         judged: what the new study's figures are made by; None: as the other's.
 
     Raises:
-        Usage: if there is no such study, it tunes something else, its trials lack a figure, or none lies in this space.
+        Refused: if there is no such study, it tunes something else, its trials lack a figure, or none lies in this space.
     """
     from optuna.distributions import check_distribution_compatibility
 
     from tuner.samplers.cube import Cube
 
     study = open_study(database, name)
-    fixed = study.specification["fixed"]
-    had = {**fixed, "batching": study.specification["batching"], "text": text_of(study.specification)}
+    fixed = study.spec.fixed
+    had = {**fixed, "batching": study.facts.batching, "text": study.facts.text}
     wanted = had if judged is None else judged
     for key in JUDGED:
         if had.get(key) != wanted.get(key):
-            raise Usage(
-                f"--warm-start {name!r} was judged with {key} = {had.get(key, 'the default')}, not "
-                f"{wanted.get(key, 'the default')}: such figures are not to be ranked together; set the same."
+            raise Refused(
+                "warm_start",
+                repr(name),
+                f"was judged with {key} = {had.get(key, 'the default')}, not "
+                f"{wanted.get(key, 'the default')}: such figures are not to be ranked together; set the same.",
             )
     figure = _figure(name, had, wanted)
-    theirs = {p.name: p.distribution() for p in study.space.searched(fixed)}
+    theirs = {p.name: p.distribution() for p in study.searched}
     if set(theirs) != set(space):
-        raise Usage(
-            f"--warm-start {name!r} tunes {', '.join(sorted(theirs)) or 'nothing'}, not {', '.join(sorted(space)) or 'nothing'}: "
-            "name a study over the same hyperparameters."
+        raise Refused(
+            "warm_start",
+            repr(name),
+            f"tunes {', '.join(sorted(theirs)) or 'nothing'}, not {', '.join(sorted(space)) or 'nothing'}: "
+            "name a study over the same hyperparameters.",
         )
     for key, distribution in space.items():
         try:
             check_distribution_compatibility(theirs[key], distribution)
         except ValueError:
-            raise Usage(
-                f"--warm-start {name!r} has {key} as {theirs[key]}, not {distribution}: name a study over the same domains."
+            raise Refused(
+                "warm_start",
+                repr(name),
+                f"has {key} as {theirs[key]}, not {distribution}: name a study over the same domains.",
             ) from None
     cube = Cube(space)
     found = []
     for trial in study.trials():
         if trial.state == "complete" and trial.metrics is not None and cube.holds(trial.params):
             metrics = {**trial.metrics, "nll": trial.metrics.get(figure)}
-            value = spec.judged(objective, min_rate, metrics)[0]
+            value = value_of(objective, min_rate, metrics)[0]
             if math.isfinite(value):
                 found.append({"params": trial.params, "value": value})
     if not found:
-        raise Usage(
-            f"--warm-start {name!r} has no finished trial in this study's space with what it is judged by: name another study."
+        raise Refused(
+            "warm_start",
+            repr(name),
+            "has no finished trial in this study's space with what it is judged by: name another study.",
         )
-    return {"study": name, "observations": found}
+    return found
 
 
 def _figure(name: str, had: Mapping[str, Value], wanted: Mapping[str, Value]) -> str:
     """Which of the other study's figures is the NLL by the new one's estimator.
 
     Raises:
-        Usage: if none is.
+        Refused: if none is.
     """
     made, needed = had.get("nll", FROM_Q), wanted.get("nll", FROM_Q)
     if needed == "tempered" and made != FROM_Q:
@@ -95,8 +102,10 @@ def _figure(name: str, had: Mapping[str, Value], wanted: Mapping[str, Value]) ->
     for key, default in (("nll", FROM_Q), ("nll_samples", None)):
         theirs, ours = had.get(key, default), wanted.get(key, default)
         if theirs != ours and not (key == "nll" and {theirs, ours} == {FROM_Q, "both"}):
-            raise Usage(
-                f"--warm-start {name!r} was judged with {key} = {theirs or 'the default'}, not {ours or 'the default'}, and its "
-                "trials have no other figure: set the same."
+            raise Refused(
+                "warm_start",
+                repr(name),
+                f"was judged with {key} = {theirs or 'the default'}, not {ours or 'the default'}, and its "
+                "trials have no other figure: set the same.",
             )
     return "nll"

@@ -54,7 +54,7 @@ def of(study: "Study") -> Winner | None:
     best = best_of(trials)
     if best is None or study.front():
         return None if best is None else Winner(best)
-    space = {p.name: p.distribution() for p in study.space.searched(study.specification["fixed"])}
+    space = {p.name: p.distribution() for p in study.searched}
     return among([trial for trial in trials if trial.value is not None], best, space)
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from tuner.storage.tables import EpochRow, TrialRow
+from tuner.studies.objectives import shortfall
 from tuner.studies.pruners import Curve
-from tuner.studies.spec import shortfall
 from tuner.studies.trials import STRUCK
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Curves:
             return list(session.execute(epochs)), list(session.execute(over)), set(session.scalars(void))
 
         found, complete, struck = self.study.database.read(look)
-        least = self.study.specification["min_rate"]
+        least = self.study.spec.min_rate
         for trial, epoch, neg_elbo, rate, _ in found:
             self._figures.setdefault(trial, {})[epoch] = (neg_elbo + shortfall(least, rate), rate)
         self._complete |= {number for number, _ in complete}

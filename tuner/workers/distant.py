@@ -23,7 +23,7 @@ from tuner.metrics import METRICS
 from tuner.space import Value
 from tuner.storage.artifacts import Store
 from tuner.storage.database import PATIENCE, Database
-from tuner.studies.spec import ADDED
+from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study
 from tuner.studies.trials import OVER
 from tuner.trainer import Slot
@@ -86,13 +86,17 @@ class DistantStudy(Study):
     def __init__(self, server: _Server, found: api.Study) -> None:
         self.database, self.name, self.store = server, found["name"], _Nowhere()
         self.created_at = _seconds(found["created_at"])
-        self.specification = {**ADDED, **{key: found[key] for key in ("objective", "min_rate", "pruner")}}
-        self.spec: dict[str, Any] = {}
+        self.asked = StudySpec.of(found["spec"])
+        self.run: dict[str, Any] = {}
         """what the trainer is given for the trial under way"""
+
+    @property
+    def spec(self) -> StudySpec:
+        return self.asked
 
     def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
         del number, params
-        return self.spec
+        return self.run
 
     def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
         return dict(params)
@@ -115,7 +119,7 @@ class DistantAttempts(Attempts):
         work = _said(lambda: self.client.ask(self.held.name, self.worker, self.device))
         if work is None:
             return None
-        self.held.spec = work["specification"]
+        self.held.run = work["specification"]
         self._works = {work["token"]: work}
         return Claim(
             self.held.name, work["number"], work["params"], work["token"], work["attempt"], None, work["seconds"],

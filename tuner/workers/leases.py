@@ -24,7 +24,7 @@ from tuner.process import HOST, is_dead
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies import endings, faults
 from tuner.studies.optuna_bridge import History, record
-from tuner.studies.spec import Rules
+from tuner.studies.spec import SETTINGS
 from tuner.studies.trials import STRUCK
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Attempts:
                 study=self.study.name,
                 trial=row.number,
                 token=token,
-                seed=samplers.derive(self.study.specification["seed"], row.number, "train"),
+                seed=samplers.derive(self.study.spec.seed, row.number, "train"),
                 state="running",
                 worker=self.worker,
                 host=worker.host if worker else HOST,
@@ -237,7 +237,7 @@ class Attempts:
             attempt=session.execute(count).scalar_one() - 1,
             artifacts=row.artifacts,
             seconds=row.seconds,
-            timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout", 0.0),
+            timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout") or 0.0,
         )
 
     def _ask(self, token: str) -> Claim | Found:
@@ -257,7 +257,7 @@ class Attempts:
             self._give_back(token)
             if isinstance(error, DBAPIError) or not isinstance(error, (Exception, SystemExit)):
                 raise
-            sampler = self.study.specification["sampler"]
+            sampler = self.study.spec.sampler
             raise Fault(f"sampler {sampler!r} failed ({faults.sentence(error).rstrip('.')}).") from error
 
         def insert(session: Session) -> Claim | None:
@@ -424,9 +424,9 @@ class Attempts:
         self._end(session, row, "lost", "lost", ABANDONED, now)
         row.abandoned += 1
         row.wait_until = now + faults.pause(row.abandoned - 1)
-        limit = session.get_one(StudyRow, row.study).rules.get("max_losses", Rules.max_losses)
+        limit = session.get_one(StudyRow, row.study).rules.get("max_losses", SETTINGS["max_losses"].older)
         row.state = "failed" if limit and row.abandoned >= limit else "waiting"
-        many = f"{row.abandoned} workers in a row were lost with it before a new epoch (--max-losses {limit})."
+        many = f"{row.abandoned} workers in a row were lost with it before a new epoch (max_losses = {limit})."
         self._left(session, row, "lost", many if row.state == "failed" else ABANDONED, now)
 
     def _left(self, session: Session, row: TrialRow, reason: str, message: str, now: float) -> None:

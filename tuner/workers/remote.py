@@ -90,7 +90,7 @@ def ask(url: str, name: str, worker: str, device: str, token: str | None = None)
     """
     database = _databases.get(url) or _databases.setdefault(url, Database(url, patience=10.0))
     study = open_study(database, name)
-    if study.specification["sampler"] not in SAMPLERS:
+    if study.spec.sampler not in SAMPLERS:
         raise Clash(
             f"study {name!r} has a sampler of its own, and a request imports no code: its workers need the database."
         )
@@ -184,7 +184,7 @@ class _Held:
         row, now = study.database.read(look)
         if row is None:
             raise Missing(f"study {study.name!r} has no trial {number}: ask for one first.")
-        timeout = study.rules.timeout if row.token == token else 0.0
+        timeout = study.spec.timeout or 0.0 if row.token == token else 0.0
         claim = Claim(study.name, number, dict(row.params), token, 0, row.artifacts, row.seconds, timeout)
         return cls(Attempts(study, row.worker or ""), claim, row.seconds + now - (row.started_at or now))
 
@@ -222,13 +222,13 @@ def record(study: Study, number: int, token: str, epochs: Sequence[Mapping[str, 
     flat = [{**{f"objective_{k}": v for k, v in e["objective"].items()}, **e} for e in epochs]
     held.attempts.record(held.claim, flat, patience=0.0)
     if (stop := held.renew()) is None and _is_poor(study, number):
-        return Stop("pruned", f"by {study.specification['pruner']}, after epoch {epochs[-1]['epoch']}.")
+        return Stop("pruned", f"by {study.spec.pruner}, after epoch {epochs[-1]['epoch']}.")
     return stop
 
 
 def _is_poor(study: Study, number: int) -> bool:
     """Whether the study's pruner ends the trial now."""
-    prune = PRUNERS[study.specification["pruner"]]
+    prune = PRUNERS[study.spec.pruner]
     if prune is none:
         return False
     place = (study.database.secret_url, study.name)
@@ -291,7 +291,7 @@ def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, 
         metrics["test"] = {**dict.fromkeys(METRICS), **facts["test"], **own}
     outcome = study.outcome(metrics)
     if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in outcome["values"]):
-        objective = study.specification["objective"]
+        objective = study.spec.objective
         raise Usage(f"metrics lack what study {study.name!r} is judged by: give {objective}.", "metrics")
     attempts.finish(claim, "complete", **outcome, cost=facts["cost"])
     return "complete"
@@ -309,9 +309,9 @@ def _refuse_implausible(figures: Mapping[str, Any], field: str) -> None:
 
 def _refuse_other_estimator(study: Study, told: Mapping[str, Any], field: str, split: str) -> None:
     """Figures of different estimators are not to be ranked together, and a study ranks its own."""
-    fixed = study.specification["fixed"]
-    of = study.specification["corpus"]["sentences"].get(split)
-    wanted: dict[str, tuple[Any, ...]] = {"split": (split,), "proposal": ESTIMATES[fixed.get("nll", "q")]}
+    fixed = study.spec.fixed
+    of = study.facts.corpus.sentences.get(split)
+    wanted: dict[str, tuple[Any, ...]] = {"split": (split,), "proposal": ESTIMATES[str(fixed.get("nll", "q"))]}
     if of is not None:
         chosen = fixed.get("nll_sentences")
         wanted |= {

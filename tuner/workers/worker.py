@@ -352,7 +352,7 @@ class Worker:
     ) -> Fault | None:
         """Ends the attempt as its trainer's last event, or what told the trainer to end, says; returns a fault of its set-up."""
         if end["event"] == "epoch":
-            message = f"by {study.specification['pruner']}, after epoch {end['epoch']} of {end['epochs']}."
+            message = f"by {study.spec.pruner}, after epoch {end['epoch']} of {end['epochs']}."
             files = publishing.all(checkpoint=False)
             attempts.finish(claim, "pruned", reason="pruned", message=message, artifacts=files)
             publishing.tidy(files)
@@ -384,7 +384,7 @@ class Worker:
         return Fault(f"trial {claim.number} stopped: {message}") if reason in SETUP_FAULTS else None
 
     def _is_poor(self, study: Study, number: int) -> bool:
-        prune = PRUNERS[study.specification["pruner"]]
+        prune = PRUNERS[study.spec.pruner]
         if prune is none:
             return False
         curves = {curve.number: curve for curve in self._curves[study.name].follow()}

@@ -1,0 +1,222 @@
+"""What requests are made of: bodies, and the kinds of values in paths and queries."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from tuner import names, numbers
+from tuner.metrics import AXES, METRICS
+from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.setting import REQUIRED, Domains, Duration, Moment, Number, Pairs, Setting, Text, Truth, Word, Words
+from tuner.studies.spec import ASKED
+from tuner.studies.study import SHOWN_STATES
+from tuner.studies.trials import SOURCES, STATES
+from tuner.workers.leases import RETRIES
+
+NAME = rf"^[\w\-][\w.\-]{{0,{names.LONGEST - 1}}}$"
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("a text has no NUL and no half of a surrogate pair")
+    return text
+
+
+Sentence = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
+
+
+def _in(within: numbers.Numbers, **more: Any) -> Any:
+    return Field(ge=within.low, le=within.high, **more)
+
+
+Whole = Annotated[int, _in(numbers.WHOLE)]
+Figure = Annotated[float, _in(numbers.ANY)]
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value not in numbers.WHOLE:  # no float is made of it
+        raise ValueError(f"it must be {numbers.WHOLE}")
+    return value
+
+
+Value = Annotated[bool | Whole | Figure | Sentence, BeforeValidator(_whole)]
+Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
+Values = Annotated[dict[Key, Value], Field(max_length=100)]
+Name = Annotated[str, Field(pattern=NAME)]
+Device = Annotated[str, Field(pattern=r"^[\w\-][\w.:,\-]{0,99}$")]
+Split = Literal["valid", "test"]
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+if TYPE_CHECKING:
+    Metric: TypeAlias = str
+    Axis: TypeAlias = str
+    TrialState: TypeAlias = str
+    Source: TypeAlias = str
+    StudyState: TypeAlias = str
+    Objective: TypeAlias = str
+    Reason: TypeAlias = str
+else:  # a type checker cannot follow what is listed elsewhere
+    Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
+    TrialState, StudyState, Objective = Literal[STATES], Literal[SHOWN_STATES], Literal[tuple(OBJECTIVES)]
+    Source = Literal[SOURCES]
+    Reason = Literal[tuple(RETRIES)]
+
+
+class Body(BaseModel):
+    """A body: unknown fields and numbers that are none are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _limited(declared: Setting) -> Any:
+    """A setting's type in a body; what a body's type cannot say, `StudySpec.of` checks."""
+    kind = declared.kind
+    if isinstance(kind, Number):
+        number: Any = int if kind.within.whole else float
+        return Annotated[number, _in(kind.within)]
+    if isinstance(kind, Word) and not kind.more:
+        return Literal[kind.choices]
+    return {
+        Word: Name, Text: Annotated[str, Field(max_length=getattr(kind, "longest", None))], Truth: bool, Pairs: Values,
+        Words: list[str], Duration: Annotated[float, Field(gt=0, le=numbers.SECONDS.high)],
+        Moment: Annotated[AwareDatetime, Field(strict=False)], Domains: dict[str, Any],
+    }[type(kind)]  # fmt: skip
+
+
+def _field(declared: Setting) -> Any:
+    kind: Any = _limited(declared)
+    said: Any = Annotated[kind if declared.default is not None else kind | None, Field(description=declared.meaning)]
+    return (said, ...) if declared.default is REQUIRED else (said, declared.default)
+
+
+if TYPE_CHECKING:
+
+    class Spec(Body):
+        """What a study is asked to be."""
+
+    class NewStudy(Spec):
+        name: str | None
+
+else:
+    Spec = create_model("Spec", __base__=Body, __doc__="What a study is asked to be; with a name, the body that makes it.",
+                        **{key: _field(each) for key, each in ASKED.items()})  # fmt: skip
+
+    class NewStudy(Spec):
+        """A study to be made. The same body again finds the same study."""
+
+        model_config = ConfigDict(
+            json_schema_extra={"examples": [{"technique": "sfb", "corpus": "grammar", "model": "tiny", "trials": 8}]}
+        )
+
+        name: Annotated[Name | None, Field(description="default: TECHNIQUE-CORPUS-MODEL")] = None
+
+
+class NewTrial(Body):
+    """A configuration to be tried; hyperparameters left out have their defaults."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"params": {"r": 5.0}}]})
+
+    params: Values
+
+
+class Strike(Body):
+    """A request to strike a trial out: its reason is kept with the trial."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the corpus was cut off"}]})
+
+    because: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
+
+
+class Ask(Body):
+    """A worker that cannot reach the database asks for a trial. It keeps its name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"worker": "laptop", "device": "cuda:0"}]})
+
+    worker: Name
+    device: Device = "cpu"
+    token: Annotated[
+        Token | None, Field(description="of your choice, random; with it again, the same trial is answered")
+    ] = None
+
+
+class Renew(Body):
+    """That a trial is still being trained."""
+
+    token: Token
+
+
+class ReportedEpoch(Body):
+    """Validation figures after one epoch."""
+
+    epoch: Annotated[int, Field(ge=1, le=10**6)]
+    distortion: Figure | None = None
+    rate: Figure | None = None
+    neg_elbo: Figure | None = None
+    active_units: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    seconds: Annotated[float, _in(numbers.SECONDS)] | None = None
+    objective: Annotated[dict[Key, Figure | None], Field(max_length=50)] = {}
+
+
+class Epochs(Renew):
+    """A trial's newest epochs; those sent twice replace themselves."""
+
+    epochs: Annotated[list[ReportedEpoch], Field(min_length=1, max_length=1000)]
+
+
+class Certificate(BaseModel):
+    """Bounds of the mean −log P(x) of sentences that the model wrote itself; `gap` is what its estimator is biased by at most."""
+
+    gap: Figure
+    gap_se: Figure | None = None
+    sentences: Whole
+    samples: Whole
+    lower: Figure
+    upper: Figure
+    lower_temper: Figure
+    cut: Whole
+    mean_length: Figure
+    mean_rate: Figure
+    corpus_length: Figure
+    corpus_rate: Figure
+
+
+class Estimate(BaseModel):
+    """The estimator of an NLL: its proposal, draws, own error and bias."""
+
+    proposal: Sentence
+    samples: Annotated[int, Field(ge=0, le=10**9)]
+    temper: Figure | None = None
+    levels: Annotated[dict[Key, Whole], Field(max_length=100)] | None = None
+    error: Figure | None = None
+    bias: Figure | None = None
+    resolved: bool | None = None
+    certificate: Certificate | None = None
+
+
+class Estimator(Estimate):
+    """The estimator of an NLL, and the sentences and the seed that it was made with."""
+
+    sentences: Annotated[int, Field(ge=0, le=10**9)]
+    of: Annotated[int, Field(ge=0, le=10**9)]
+    seed: Whole
+    split: Split = "valid"
+    inputs: Sentence | None = None
+    tempered: Annotated[Estimate | None, Field(description="with `nll` both: what made `nll_tempered`")] = None
+
+
+class Tell(Renew):
+    """How a trial ended."""
+
+    state: Literal["complete", "pruned", "failed"]
+    metrics: Annotated[dict[Metric, Figure | None] | None, Field(description="of a complete trial; NLL is needed")] = (
+        None
+    )
+    test: Annotated[dict[Metric, Figure | None] | None, Field(description="of the test sentences, if evaluated")] = None
+    test_estimator: Estimator | None = None
+    collapsed: bool = False
+    estimator: Estimator | None = None
+    epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
+    tokens_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, _in(numbers.SECONDS)]] = {}
+    reason: Reason | None = None
+    message: Sentence | None = None

@@ -1,0 +1,163 @@
+"""The options of commands that make studies, from the settings that `spec.StudySpec` declares, and a study file's settings."""
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuner.commands.options import bounded, seconds, settings
+from tuner.errors import Refused, Usage
+from tuner.space import read
+from tuner.studies import study_file
+from tuner.studies.setting import REQUIRED, Domains, Duration, Kind, Moment, Number, Pairs, Setting, Truth, Word, Words
+from tuner.studies.spec import ASKED, StudySpec
+
+Given = dict[str, Any]
+"""settings that a command line and its study file name, by their names: what is left out is not there"""
+WRITTEN: dict[type[Kind], str] = {
+    Pairs: "Written key=value; may be repeated.", Words: "May be repeated.", Duration: "Written e.g. 2h.",
+    Moment: "Written e.g. 8h, from now on.", Domains: "A TOML file.",
+}  # fmt: skip
+"""how a kind of value is written on a command line"""
+EXAMPLES = {"fixed": "max_epochs=20", "sampler_options": "samples=20"}
+CONTEXT = "context"
+ARGUMENT = "given"
+"""the parameter of a command that gets them"""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", show_default=False,
+        help="A study file (TOML) with these options by their names; what the command line says comes first.",
+    ),
+]  # fmt: skip
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option for each of these settings, and --config.
+
+    The command's parameter `given` gets those that are named. A file's `name` is among them as `name`.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [p for key, p in signature.parameters.items() if key != ARGUMENT]
+        made = [_parameter(ASKED[name]) for name in names]
+        for name, kind, default in (("config", ConfigOption, None), (CONTEXT, typer.Context, inspect.Parameter.empty)):
+            made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            context: typer.Context = values.pop(CONTEXT)
+            asked = {name: values.pop(name) for name in names}
+            told = {key: value for key, value in asked.items() if _source(context, key) != "DEFAULT"}
+            file = values.pop("config")
+            read_in = {} if file is None else study_file.read(file)
+            command(
+                **values, given=merged(read_in, {name: _converted(ASKED[name], value) for name, value in told.items()})
+            )
+
+        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        run.__signature__ = signature.replace(parameters=[*made, *keyword])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*made, *keyword]}
+        return run
+
+    return decorate
+
+
+def merged(file: Mapping[str, Any], told: Mapping[str, Any]) -> Given:
+    """Settings of a file, and those of the command line, which come first, in tables key by key."""
+    tables = {key: {**file[key], **told[key]} for key in ("fixed", "sampler_options") if key in file and key in told}
+    return {**file, **told, **tables}
+
+
+def specs_of(database: str, every: Iterable[Given], name: str | None = None) -> dict[str, StudySpec]:
+    """What studies shall be, by their names.
+
+    Args:
+        database: that knows corpora by name.
+        every: of each study its settings.
+        name: of a study that is alone.
+    """
+    from tuner.studies import corpora
+    from tuner.studies.launch import name_of
+
+    found = {}
+    for given in every:
+        spec = StudySpec.of(given)
+        source = corpora.named(database, spec.corpus)
+        called = name or name_of(spec.technique, source.name, spec.model)
+        found[called] = replace(spec, corpus=source.place, fixed={**source.values, **spec.fixed})
+    return found
+
+
+def plain_of(given: Given) -> dict[str, Any]:
+    """The settings as JSON values."""
+    return {key: ASKED[key].kind.plain(value) if key in ASKED else value for key, value in given.items()}
+
+
+def said(error: Usage) -> str:
+    """A mistake in the words of the command line: options for settings, and the command that mends it."""
+    text, field = str(error), error.field or ""
+    if isinstance(error, Refused) and field in flags():
+        text = f"{flags()[field]} {error.value} {error.rule}"
+    return text if error.command is None else f"{text.rstrip('.')}: `{error.command}`."
+
+
+def flags() -> dict[str, str]:
+    """The option of each setting, and of a study's name."""
+    return {"name": "--study", **{key: each.flag for key, each in ASKED.items()}}
+
+
+def _parameter(declared: Setting) -> inspect.Parameter:
+    kind, usual = declared.kind, declared.default or None
+    names = [declared.flag, *([declared.short] if declared.short else [])]
+    more: dict[str, Any] = {"help": _help(declared)} | ({"show_default": declared.usual} if declared.usual else {})
+    annotation: Any = str | None
+    option = typer.Option(*names, **more)
+    if isinstance(kind, Number):
+        annotation, option, usual = (
+            int if kind.within.whole else float,
+            bounded(kind.within, *names, **more),
+            declared.default,
+        )
+    elif isinstance(kind, Truth):
+        option = typer.Option(f"{declared.flag}/--no-{declared.flag.removeprefix('--')}", **more)
+        annotation, usual = bool, declared.default
+    elif isinstance(kind, (Pairs, Words)):
+        annotation = list[str] | None
+    elif isinstance(kind, Domains):
+        annotation = Path | None
+    default = inspect.Parameter.empty if declared.default is REQUIRED else usual
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(declared.name, keyword, default=default, annotation=Annotated[annotation, option])
+
+
+def _source(context: typer.Context, name: str) -> str:
+    """Where an option's value comes from; `DEFAULT`: nobody gave it."""
+    source = context.get_parameter_source(name)
+    return "" if source is None else source.name
+
+
+def _help(declared: Setting) -> str:
+    kind, said = declared.kind, [declared.meaning]
+    if isinstance(kind, Word) and not kind.more:
+        said.append(f"One of: {'; '.join(kind.choices)}.")
+    said += [f"See `{declared.command}`."] if declared.command else []
+    return " ".join([*said, *(more for each, more in WRITTEN.items() if isinstance(kind, each))])
+
+
+def _converted(declared: Setting, value: Any) -> Any:
+    """What a command line says, as the setting has it."""
+    if isinstance(declared.kind, Pairs):
+        return settings(value, declared.flag, EXAMPLES[declared.name])
+    if isinstance(declared.kind, Duration):
+        return seconds(value, declared.flag)
+    if isinstance(declared.kind, Moment):
+        return time.time() + seconds(value, declared.flag)
+    return read(value) if isinstance(declared.kind, Domains) else value
