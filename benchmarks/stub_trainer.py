@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 from trainers import forkserver
-
-PREEMPTED = 75
+from trainers.contract import PREEMPTED
 
 
 def say(event: str, **facts: object) -> None:

@@ -12,8 +12,9 @@ import typer
 
 from api.app import create_app
 from api.settings import Settings
+from trainers.contract import PRESETS
 from trainers.latent_space import LatentOptions
-from trainers.options import GROUPS, PRESETS, rule
+from trainers.options import GROUPS, rule
 from tuner import space
 from tuner.commands import online
 from tuner.commands.app import app

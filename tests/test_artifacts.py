@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from trainers.contract import LATEST
 from tuner.errors import Fault, Usage
-from tuner.storage.artifacts import CHECKPOINT, FILES, MANIFEST, Damaged, Store
+from tuner.storage.artifacts import MANIFEST, Damaged, Store
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def work(tmp_path: Path) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "spec.json").write_text("{}")
-    (folder / CHECKPOINT).write_bytes(os.urandom(100_000))
+    (folder / LATEST).write_bytes(os.urandom(100_000))
     (folder / "not ours").write_text("x")
     return folder
 
@@ -51,20 +52,20 @@ def work(tmp_path: Path) -> Path:
 def test_what_was_published_is_fetched_unchanged(store: Store, work: Path, tmp_path: Path) -> None:
     store.publish(work, "0003/a-1")
     store.fetch("0003/a-1", tmp_path / "back")
-    assert {f.name for f in (tmp_path / "back").iterdir()} == {"spec.json", CHECKPOINT}
-    assert (tmp_path / "back" / CHECKPOINT).read_bytes() == (work / CHECKPOINT).read_bytes()
+    assert {f.name for f in (tmp_path / "back").iterdir()} == {"spec.json", LATEST}
+    assert (tmp_path / "back" / LATEST).read_bytes() == (work / LATEST).read_bytes()
 
 
 def test_a_generation_does_not_change_when_the_trainer_goes_on(store: Store, work: Path, tmp_path: Path) -> None:
     store.publish(work, "0003/a-1")
-    before = (work / CHECKPOINT).read_bytes()
+    before = (work / LATEST).read_bytes()
     (work / "next").write_bytes(b"newer")
-    (work / "next").replace(work / CHECKPOINT)  # as trainers write
+    (work / "next").replace(work / LATEST)  # as trainers write
     store.fetch("0003/a-1", tmp_path / "back")
-    assert (tmp_path / "back" / CHECKPOINT).read_bytes() == before
-    (tmp_path / "back" / CHECKPOINT).write_bytes(b"what was fetched is the fetcher's own")
+    assert (tmp_path / "back" / LATEST).read_bytes() == before
+    (tmp_path / "back" / LATEST).write_bytes(b"what was fetched is the fetcher's own")
     store.fetch("0003/a-1", tmp_path / "again")
-    assert (tmp_path / "again" / CHECKPOINT).read_bytes() == before
+    assert (tmp_path / "again" / LATEST).read_bytes() == before
 
 
 def _spoil(store: Store, key: str, content: bytes | None) -> None:
@@ -81,7 +82,7 @@ def _spoil(store: Store, key: str, content: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [(CHECKPOINT, b"bits that have rotted"), (CHECKPOINT, None), (MANIFEST, None), (MANIFEST, b'{"half')],
+    [(LATEST, b"bits that have rotted"), (LATEST, None), (MANIFEST, None), (MANIFEST, b'{"half')],
 )
 def test_a_damaged_generation_is_refused_and_nothing_of_it_left(
     store: Store, work: Path, tmp_path: Path, name: str, content: bytes | None
@@ -112,7 +113,7 @@ def test_older_generations_go_and_others_stay(store: Store, work: Path, tmp_path
 def test_a_folder_with_a_generations_files(store: Store, work: Path, tmp_path: Path) -> None:
     store.publish(work, "0003/a-1")
     folder = store.folder("0003/a-1", tmp_path / "cache")
-    assert (folder / CHECKPOINT).read_bytes() == (work / CHECKPOINT).read_bytes()
+    assert (folder / LATEST).read_bytes() == (work / LATEST).read_bytes()
     assert store.folder("0003/a-1", tmp_path / "cache") == folder
     if not store.local:
         with pytest.raises(Fault, match="cannot be opened"):
@@ -139,10 +140,3 @@ def test_a_full_disk_leaves_nothing_of_the_generation(
 def test_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(Usage, match=r"artifacts 'nonsense://x' cannot be used"):
         Store("nonsense://x")
-
-
-def test_the_files_are_those_that_trainers_write() -> None:
-    from trainers import runs, training
-
-    trainers = {runs.SPEC, runs.VOCABULARY, runs.RESULT, runs.SAMPLES, runs.SENTENCES, training.BEST, training.LATEST}
-    assert set(FILES) == {*trainers, "trainer.log"}

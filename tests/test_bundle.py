@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from stub_study import behave, make, run
 
+from trainers.contract import FILES, LATEST
 from tuner.errors import Fault, Interrupted, Usage
-from tuner.storage.artifacts import CHECKPOINT, FILES, MANIFEST
+from tuner.storage.artifacts import MANIFEST
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies import bundle, queries
@@ -39,7 +40,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         folder = tmp_path / f"weights-{trial.number}"
         folder.mkdir()
         (folder / "best.safetensors").write_bytes(bytes(range(256)) * (trial.number + 1))
-        (folder / CHECKPOINT).write_bytes(b"checkpoint")
+        (folder / LATEST).write_bytes(b"checkpoint")
         generation = f"{trial.number:04d}/again"
         made.store.publish(folder, generation)
         where = {"study": "s", "number": trial.number}
@@ -70,7 +71,7 @@ def test_a_study_comes_out_as_it_went_in(study: Study, tmp_path: Path) -> None:
     for number in range(3):
         weights = there.run_folder(number, tmp_path / "cache") / "best.safetensors"
         assert weights.read_bytes() == bytes(range(256)) * (number + 1)
-        assert not (weights.parent / CHECKPOINT).exists()  # the trial is over
+        assert not (weights.parent / LATEST).exists()  # the trial is over
     assert not list((tmp_path / "elsewhere").glob(".import-*"))
     assert [t.state.name for t in as_optuna(there).trials] == ["COMPLETE", "FAIL", "COMPLETE"]
     ours, theirs = ({t.number: (t.params, t.values) for t in as_optuna(s).trials} for s in (study, there))

@@ -16,11 +16,11 @@ from sqlalchemy import update
 from stub_study import make
 
 from benchmarks.stub_study import CORPUS
+from trainers.contract import SENTENCES
 from tuner import samplers, trainer
 from tuner.analysis import layouts, report
 from tuner.analysis.pareto import Columns, compare
 from tuner.errors import Usage
-from tuner.storage.artifacts import SENTENCES
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies import confirmation, creation, launch

@@ -12,8 +12,8 @@ import typer
 from api_server import DESCRIBED, application
 from fastapi.testclient import TestClient
 
+from trainers import contract, kjv
 from trainers import corpus as trainers_corpus
-from trainers import kjv
 from trainers.corpus import UNK, load
 from trainers.errors import BadInput
 from trainers.options import CorpusOptions
@@ -34,7 +34,7 @@ def folder(path: Path, text: str = SENTENCES) -> Path:
 
 
 def test_the_embedded_names_are_the_trainers() -> None:
-    assert set(corpora.EMBEDDED) == set(trainers_corpus.names())
+    assert set(contract.CORPORA) == set(trainers_corpus.names())
 
 
 def test_a_chapter_is_in_one_split_by_its_number_and_no_verse_is_lost() -> None:

@@ -14,7 +14,7 @@ from test_confirmation import fill, metrics
 
 from benchmarks.stub_study import CORPUS, defined
 from trainers import runs
-from trainers.options import PRESETS
+from trainers.contract import PRESETS
 from trainers.runs import Spec
 from tuner import estimators
 from tuner import metrics as known

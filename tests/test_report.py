@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import insert, update
 from stub_study import make
 
+from trainers.contract import SENTENCES
 from tuner.analysis import ties
 from tuner.commands import render
 from tuner.commands.app import app
-from tuner.storage.artifacts import SENTENCES
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies.study import Study

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from trainers import forkserver, ngram
+from trainers.contract import PREEMPTED
 from trainers.corpus import load
 from trainers.errors import BadInput, Failure
 from trainers.options import CorpusOptions, build
-
-PREEMPTED = 75
 
 
 def report(event: str, facts: dict[str, Any]) -> None:

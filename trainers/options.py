@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar, cast
 
+from trainers.contract import PRESETS
 from trainers.errors import BadInput
 
 LIMITS = ("above", "low", "high")
@@ -278,41 +279,6 @@ class Options:
 
 GROUPS: tuple[Any, ...] = (CorpusOptions, ModelOptions, TrainingOptions, EvaluationOptions)
 OPTION_NAMES = frozenset(spec.name for group in GROUPS for spec in fields(group))
-
-PRESETS: dict[str, dict[str, Value]] = {
-    # `paper` is the defaults: PA, tables 5 and 6.
-    "paper": {},
-    "small": {
-        "d_z": 16, "d_e": 128, "d_h": 128, "d_c": 128, "decoder_layers": 1, "dropout": 0.2, "learning_rate": 2e-3,
-        "max_epochs": 20, "nll_samples": 100, "nll_sentences": 500,
-    },
-    "tiny": {
-        "d_z": 8, "d_e": 64, "d_h": 64, "d_c": 64, "components": 20, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
-        "max_epochs": 12, "nll_samples": 100, "nll_sentences": 500,
-    },
-    # LI appendix A; sizes and batches are their code's for PTB. KR: d_e 100, d_h 400, learning_rate 1, uniform 0.1,
-    # initial_tanh false.
-    "lstm-vae": {
-        "cell": "lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False, "own_embeddings": True,
-        "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01, "truncation": 0.0,
-        "optimizer": "sgd", "learning_rate": 0.5, "plateau": 2, "batch_size": 32, "batching": "length", "clip": 5.0,
-        "weight_decay": False, "patience": 100,
-    },
-    # MI §4.2, §5 and appendix A: what is said there; the rest is lstm-vae's.
-    "double-lstm": {
-        "cell": "double-lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False,
-        "own_embeddings": True, "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01,
-        "truncation": 0.0, "optimizer": "sgd", "learning_rate": 1.0, "decay": 0.96, "polyak": 0.9995, "batch_size": 32,
-        "clip": 5.0, "weight_decay": False,
-    },
-    # LV §4.2, PTB with 16 dimensions; there also d_z 128 and 512.
-    "svae": {
-        "d_z": 16, "d_e": 300, "d_h": 512, "decoder_layers": 1, "bidirectional": False, "reversed": True, "detached": False,
-        "conditioning": "every-step", "tied": False, "dropout": 0.5, "dropout_mask": "step", "dropout_at": "inputs",
-        "truncation": 0.0, "plateau": 2, "plateau_factor": 0.25, "batch_size": 20, "clip": 5.0, "weight_decay": False,
-        "patience": 100,
-    },
-}  # fmt: skip
 
 
 def defaults() -> dict[str, Value]:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from trainers import checkpoint, machine, ngram, objectives, tempered
+from trainers.contract import BEST, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY
 from trainers.corpus import Corpus, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
@@ -27,11 +28,7 @@ from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
 from trainers.precision import require
-from trainers.training import BEST, Report, Training, batches_per_epoch, build_model, choose_device
-
-SPEC, VOCABULARY, SAMPLES, RESULT = "spec.json", "vocabulary.json", "samples.json", "result.json"
-SENTENCES = "sentences.json"
-
+from trainers.training import Report, Training, batches_per_epoch, build_model, choose_device
 
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
     "device",

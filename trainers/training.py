@@ -17,6 +17,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainers import checkpoint
+from trainers.contract import BEST, LATEST
 from trainers.corpus import Corpus, Sentence, batches
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import validate, validation_information
@@ -25,7 +26,6 @@ from trainers.objectives.objective import Objective
 from trainers.options import ModelOptions, TrainingOptions
 from trainers.precision import multiplying, require
 
-BEST, LATEST = "best.safetensors", "latest.safetensors"
 REPORT_SECONDS = 2.0
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": partial(Adam, fused=True), "sgd": SGD}

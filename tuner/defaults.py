@@ -6,5 +6,3 @@ DATABASE = "sqlite:///tuner.db"
 """the study database's address"""
 RUNS = Path("runs")
 """the folder for checkpoints and logs"""
-PRESETS = ("tiny", "small", "paper", "lstm-vae", "double-lstm", "svae")
-"""models by size or paper (`trainers.options`)"""

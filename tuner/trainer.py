@@ -17,7 +17,6 @@ from tuner.forkserver import Forked, ForkServer, is_possible
 from tuner.process import PYTHON
 
 COMMAND = (*PYTHON, "-m", "trainers")
-PREEMPTED = 75
 ENDS = ("done", "failed")
 """events that are a trainer's last"""
 # GOMP_SPINCOUNT: OpenMP's threads wait for each other in a loop, by default for 300,000 rounds, which keeps the thread that they

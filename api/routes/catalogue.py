@@ -10,8 +10,8 @@ from api import schemas, views
 from api.response_cache import Answer
 from api.routes import WorkerName
 from api.service import Service, service_of
+from trainers.contract import PRESETS
 from tuner import __version__, space, trainer
-from tuner.defaults import PRESETS
 from tuner.errors import Usage
 from tuner.metrics import AXES
 from tuner.samplers import DEFAULT, SAMPLERS

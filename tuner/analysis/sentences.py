@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from trainers.contract import SENTENCES
 from tuner.analysis.significance import Run, Sentences, name_of
 from tuner.errors import Usage
-from tuner.storage.artifacts import SENTENCES
 from tuner.studies.study import Study
 
 ONE_SIDED = 1.64

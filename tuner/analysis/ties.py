@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from statistics import covariance
 
-from tuner.storage.artifacts import SENTENCES
+from trainers.contract import SENTENCES
 from tuner.studies.study import Study
 from tuner.studies.trials import Trial
 

@@ -90,13 +90,26 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
 
 
 @app.command(epilog="Example: tuner show sfb-grammar-tiny")
-def show(study: StudyArgument, database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+def show(
+    study: StudyArgument,
+    form: Annotated[
+        str, typer.Option("--format", help="table; or toml, the study file that `tuner launch --config` reads.")
+    ] = "table",
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
     """Show a study: its trials, its best trial, what made its figures."""
     from tuner.commands import render
     from tuner.studies import study as studies
+    from tuner.studies import study_file
 
+    if form not in ("table", "toml"):
+        raise Usage(f"--format {form!r} is unknown: choose table or toml.")
     with opened(database) as there:
         found = studies.open_study(there, study)
+        if form == "toml":
+            print(study_file.write(found), end="")
+            return
         if as_json:
             print_json({**found.plain(), "spec": found.spec.plain()})
             return

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trainers.contract import LOG
 from tuner import numbers
 from tuner.commands.options import (
     AncestralOption,
@@ -29,7 +30,6 @@ from tuner.commands.options import (
 )
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
-from tuner.storage.artifacts import LOG
 
 app = typer.Typer()
 

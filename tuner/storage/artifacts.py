@@ -15,15 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers.contract import FILES
 from tuner.errors import Fault, Usage
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MANIFEST = "manifest.json"
-CHECKPOINT, LOG, SAMPLES, SENTENCES = "latest.safetensors", "trainer.log", "samples.json", "sentences.json"
-FILES = ("spec.json", "vocabulary.json", "best.safetensors", CHECKPOINT, "result.json", SAMPLES, SENTENCES, LOG)
-"""of a run, as `trainers` names them; those that are there are published"""
 
 
 class Damaged(Exception):

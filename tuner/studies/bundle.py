@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from trainers.contract import BEST, FILES, LATEST
 from tuner import __version__, names
 from tuner.errors import Clash, Fault, Usage
 from tuner.samplers import SAMPLERS
 from tuner.storage import locations
-from tuner.storage.artifacts import CHECKPOINT, FILES, MANIFEST, Store
+from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
 from tuner.studies import record
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 RECORD = "study.json"
 ENTRY = re.compile(rf"trials/(\d{{4}}|[1-9]\d{{4,8}})/({'|'.join(map(re.escape, FILES))})")
-WEIGHTS = "best.safetensors"
 CHOICES = ("all", "best", "none")
 """whose weights are packed; all else of a trial is small"""
 DATED = (1980, 1, 1, 0, 0, 0)
@@ -75,8 +75,8 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
             files = {RECORD: _put(archive, RECORD, json.dumps(content, ensure_ascii=False).encode())}
             for trial in content["trials"]:
                 if (generation := places[trial["number"]]) is not None:
-                    leave = set() if trial["state"] == "waiting" else {CHECKPOINT}
-                    leave |= set() if trial["number"] in kept else {WEIGHTS}
+                    leave = set() if trial["state"] == "waiting" else {LATEST}
+                    leave |= set() if trial["number"] in kept else {BEST}
                     for name, data in _files(study.store, generation, leave):
                         entry = f"trials/{trial['number']:04d}/{name}"
                         files[entry] = _put(archive, entry, data)

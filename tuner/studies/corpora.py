@@ -13,15 +13,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from trainers.contract import CORPORA
 from tuner import trainer
 from tuner.errors import Clash, Missing, Usage
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.storage.tables import CorpusRow
 
-EMBEDDED = ("grammar", "ptb", "kjv")
-"""names that a trainer knows; `tests/test_corpora.py` holds them to its own list"""
-RESERVED = (*EMBEDDED, "add", "remove", "describe")
+RESERVED = (*CORPORA, "add", "remove", "describe")
 """commands of `tuner corpora` too"""
 
 
@@ -117,7 +116,7 @@ def registered(database: Database) -> dict[str, Source]:
 def named(url: str, text: str) -> Source:
     """What a command's CORPUS means: a name that trainers know, one that is registered in the database, else a folder, which is
     made absolute so that a study can be gone on with from anywhere. `./NAME` is always the folder."""
-    if text in EMBEDDED:
+    if text in CORPORA:
         return Source(text, text)
     if os.sep not in text and (found := known(url).get(text)) is not None:
         return found

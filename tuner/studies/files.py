@@ -4,10 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainers.contract import FILES
 from tuner import numbers
 from tuner.defaults import RUNS
 from tuner.errors import Usage
-from tuner.storage.artifacts import FILES, MANIFEST, check
+from tuner.storage.artifacts import MANIFEST, check
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainers.contract import PRESETS
 from tuner import __version__, numbers
-from tuner.defaults import PRESETS
 from tuner.errors import Usage
 from tuner.estimators import cutting
 from tuner.samplers import DEFAULT, SAMPLERS
@@ -58,7 +58,7 @@ class StudySpec:
     )  # fmt: skip
     sampler_options: Mapping[str, Value] = setting("Options of the sampler.", Pairs(), {}, flag="--sampler-option")
     first_default: bool = setting("Trial 0 has the published values, not the sampler's.", Truth(), True, older=False)
-    model: str = setting("Preset of sizes.", Word(PRESETS), "tiny", short="-m")
+    model: str = setting("Preset of sizes.", Word(tuple(PRESETS)), "tiny", short="-m")
     pruner: str = setting("Ends poor trials early; simulated, each costs quality.", Word(tuple(PRUNERS)), "none")
     min_rate: float = setting(
         "Penalty: nats by which R falls short of this are added to the NLL.", Number(numbers.NATS), 0.0

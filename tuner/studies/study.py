@@ -10,13 +10,14 @@ from typing import Any
 
 from sqlalchemy import and_, case, delete, func, select, update
 
+from trainers.contract import FILES, LOG, SAMPLES
 from tuner import metrics, samplers
 from tuner.errors import Busy, Clash, Fault, Missing, Unreadable, Usage
 from tuner.numbers import INDEX, TIMES
 from tuner.process import is_dead
 from tuner.space import Parameter, Value
 from tuner.storage import locations
-from tuner.storage.artifacts import FILES, LOG, MANIFEST, SAMPLES, Store
+from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies.objectives import OBJECTIVES, judged

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from trainers.contract import RESULT
 from tuner.errors import Fault
 from tuner.process import is_dead
 from tuner.storage.database import Database
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tuner.workers.leases import Claim
 
 OWNER = "owner"
-RESULT = "result.json"
 """what a trainer writes last; one that finds it in its folder tells it again at once"""
 ROOM = 2**20
 """bytes that a folder must have room for"""

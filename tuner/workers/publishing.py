@@ -4,8 +4,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from trainers.contract import FILES, LATEST, LOG
 from tuner.errors import Fault
-from tuner.storage.artifacts import CHECKPOINT, FILES, LOG, MANIFEST, Store
+from tuner.storage.artifacts import MANIFEST, Store
 from tuner.workers.leases import Attempts, Claim, LeaseLost
 
 PUBLISH_SECONDS = 30.0
@@ -47,7 +48,7 @@ class Publishing:
 
     def again(self) -> None:
         """A newer checkpoint, if there is one."""
-        file = self.work / CHECKPOINT
+        file = self.work / LATEST
         changed = file.stat().st_mtime if file.exists() else 0.0
         if changed > self.newest:
             generation = self._put([name for name in FILES if name != LOG])  # its trainer still writes it
@@ -65,7 +66,7 @@ class Publishing:
         Raises:
             Fault: if the store cannot be written.
         """
-        return self._put([name for name in FILES if checkpoint or name != CHECKPOINT])
+        return self._put([name for name in FILES if checkpoint or name != LATEST])
 
     def tidy(self, generation: str) -> None:
         """Removes the trial's other files; what cannot be removed now goes with the next ones."""

@@ -18,11 +18,12 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from trainers.contract import LOG
 from tuner import __version__
 from tuner.errors import Fault, Interrupted, Unfit, Usage
 from tuner.forkserver import ForkServer
 from tuner.process import HOST, is_dead, is_here, process_mark
-from tuner.storage.artifacts import LOG, Damaged
+from tuner.storage.artifacts import Damaged
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow, WorkerRow
 from tuner.studies import faults
