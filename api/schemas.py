@@ -196,6 +196,58 @@ class Trials(Listed):
     items: list[Trial]
 
 
+class Head(BaseModel):
+    key: str
+    label: str
+    meaning: str
+    unit: str
+    is_text: bool
+    shown: Annotated[bool, Field(description="unless a reader chooses others")]
+
+
+class Table(BaseModel):
+    """Trials by columns; `number` has one entry a trial, each column too."""
+
+    heads: Annotated[list[Head], Field(description="all columns that there are")]
+    number: list[int]
+    columns: dict[str, list[Any]]
+    of: Annotated[int, Field(description="trials of the study")]
+    best: int | None
+    front: list[int]
+
+
+class ComparedRun(BaseModel):
+    run: str
+    study: str
+    number: int
+    state: TrialState
+    note: str
+    seconds: float | None
+
+
+class Setting(BaseModel):
+    name: str
+    values: list[bool | int | float | str | None]
+    differs: bool
+
+
+class ComparedFigure(BaseModel):
+    key: str
+    label: str
+    unit: str
+    goal: Literal["min", "max"]
+    values: list[float | None]
+
+
+class Comparison(BaseModel):
+    """Trials side by side: a value for each of `runs` in every setting and figure."""
+
+    runs: list[ComparedRun]
+    settings: list[Setting]
+    figures: list[ComparedFigure]
+    note: str | None
+
+
 class Attempt(BaseModel):
     attempt: int
     worker: str

@@ -22,7 +22,10 @@ from tuner.studies import changes, corpora, queries
 from tuner.studies import study as studies
 from tuner.studies.corpora import Source
 from tuner.studies.study import Study
+from tuner.studies.table import Table
 
+TABLES = 8
+"""studies whose tables are kept: 20 MB for 10,000 trials"""
 COMPARED = 32
 """studies whose columns are kept: 2 MB for 10,000 trials"""
 CALM = 10.0
@@ -43,6 +46,7 @@ class Service:
         self.staffed = Fresh(lambda: queries.is_staffed(self.database), settings.freshness)
         self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)
         self._columns: OrderedDict[str, tuple[int, Columns]] = OrderedDict()
+        self._tables: OrderedDict[str, Table] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -100,6 +104,17 @@ class Service:
                 if len(self._columns) > COMPARED:
                     self._columns.popitem(last=False)
         return kept
+
+    def table(self, study: Study) -> Table:
+        """All trials of a study by columns, as they are now."""
+        with self._lock:
+            kept = self._tables.pop(study.name, None)
+            if kept is None or kept.study.created_at != study.created_at:
+                kept = Table(study)
+            self._tables[study.name] = kept
+            if len(self._tables) > TABLES:
+                self._tables.popitem(last=False)
+        return kept.follow()
 
     def _changes(self, name: str, after: int) -> tuple[list[Event], int] | None:
         found = changes.changes(self.database, name, after)

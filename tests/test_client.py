@@ -49,7 +49,7 @@ def test_the_client_sees_what_the_database_holds(address: str, key: str, databas
     client = Client(address, key)
     assert sorted(s["name"] for s in client.studies()) == ["empty", "mine", "s", "small"]
     assert client.study("s")["counts"]["complete"] == 12
-    numbers = [t.number for t in client.trials("s", newest_first=True)]
+    numbers = [t.number for t in client.trials("s", order="-number")]
     assert numbers == list(range(12))[::-1]
     assert [e["epoch"] for e in client.epochs("s", 3)] == [1, 2]
     assert client.pareto(["s"], y="nll")["studies"][0]["study"] == "s"

@@ -54,7 +54,7 @@ def study(database: Database, tmp_path: Path) -> Study:
 
 
 def test_the_columns_of_all_tables_are_headed_by_the_declaration(study: Study) -> None:
-    head = [str(column.header) for column in render.trial_table(study.trials(), ()).columns]
+    head = [column.label for column in render.trial_table(study.trials(), ()).columns]
     assert [word for word in head if word in [m.heading for m in SHOWN.values()]] == [
         metric.heading for key, metric in SHOWN.items() if key != "nll"
     ]

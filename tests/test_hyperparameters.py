@@ -65,7 +65,7 @@ def test_what_is_set_by_hand_is_told_wherever_a_trial_is(
     study = open_study(database, "fb-grammar-tiny")
     (row,) = csv.DictReader(io.StringIO(render.export(study, "csv")))
     assert (row["params.r"], "params.max_epochs" in row) == ("5.0", False)  # which is an option
-    heads = [str(column.header) for column in render.trial_table(study.trials(), ()).columns]
+    heads = [column.label for column in render.trial_table(study.trials(), ()).columns]
     assert "r" in heads
     assert paper.rows(database, [], "valid")[0].label == "fb (r 5)"
     (own,) = compare([Columns(study).follow()], "rate", "nll", "valid")["studies"]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.table import Table
 from shell import DEADLINE, command
 from stub_study import make, run
 from typer.testing import CliRunner
@@ -20,6 +19,7 @@ from typer.testing import CliRunner
 from tuner import trainer
 from tuner.commands import render
 from tuner.commands.app import app
+from tuner.commands.tables import Table, console
 from tuner.screen import cell, plain
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
@@ -43,10 +43,10 @@ def test_a_cell_is_no_formula(text: str) -> None:
 
 
 def test_a_table_takes_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    table: Table = render.table("[red]head[/red]", title="[b]:smile:[/]")
-    table.add_row(EVIL)
-    page = render.console()
-    page.print(table)
+    table = Table("[red]head[/red]", title="[b]:smile:[/]")
+    table.add(EVIL)
+    table.print()
+    page = console()
     page.print("a [/data] b :smile:")
     page.print(render.dropped_line([{"word": EVIL, "probability": 1.0}]))
     said = capsys.readouterr().out

@@ -167,9 +167,12 @@ class Client:
         """Makes a trial failed, whatever it was; its figures and the reason stay in the record."""
         return Trial(**self._ask("POST", _path("studies", name, "trials", number, "strike"), {"because": because}))
 
-    def trials(self, name: str, state: str | None = None, newest_first: bool = False) -> Iterator[Trial]:
-        order = "-number" if newest_first else "number"
-        return (Trial(**plain) for plain in self._pages(_path("studies", name, "trials"), state=state, order=order))
+    def trials(
+        self, name: str, state: str | None = None, order: str = "number", where: str | None = None
+    ) -> Iterator[Trial]:
+        """Those that fit a condition, by any column of the table; `-nll`: the highest first."""
+        filters = {"state": state, "order": order, "where": where}
+        return (Trial(**plain) for plain in self._pages(_path("studies", name, "trials"), **filters))
 
     def trial(self, name: str, number: int) -> tuple[Trial, list[dict[str, Any]]]:
         """A trial and its attempts."""

@@ -6,12 +6,16 @@ from fastapi import Path, Query
 
 from api.bodies import NAME
 from api.schemas import Problem
+from tuner.studies.expressions import LONGEST
 
 StudyName = Annotated[str, Path(pattern=NAME, description="The study's name.")]
 WorkerName = Annotated[str, Path(pattern=NAME, description="The worker's name.")]
 TrialNumber = Annotated[int, Path(ge=0, lt=2**31, description="The trial's number, from 0 on.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items at most.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
+Where = Annotated[
+    str | None, Query(max_length=LONGEST, description="A condition on columns of the table, e.g. `r > 5 and rate > 3`.")
+]
 
 _problem: dict[str, Any] = {"content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {

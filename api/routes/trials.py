@@ -2,16 +2,16 @@
 
 import time
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from api import bodies, cursors, schemas, views
 from api.response_cache import Answer, encode
-from api.routes import Cursor, Limit, StudyName, TrialNumber, page
+from api.routes import Cursor, Limit, StudyName, TrialNumber, Where, page
 from api.service import service_of
-from tuner.errors import Missing
+from tuner.errors import Clash, Missing
 from tuner.studies import strikes
 from tuner.studies import study as studies
 from tuner.workers import remote
@@ -25,19 +25,35 @@ def list_trials(
     request: Request,
     name: StudyName,
     state: bodies.TrialState | None = None,
-    order: Annotated[Literal["number", "-number"], Query(description="-number: the newest first")] = "number",
+    where: Where = None,
+    order: Annotated[
+        str,
+        Query(
+            max_length=65, description="A column of the table; -nll: the highest first. Trials without it come last."
+        ),
+    ] = "number",
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """Trials by their numbers."""
+    """Trials by their numbers, or by any column of the study's table, those that fit a condition."""
     place = cursors.read(cursor, int)
     after = None if place is None else place[0]
+    service = service_of(request)
 
     def make(study: studies.Study) -> dict[str, Any]:
-        found = study.trial_page(limit + 1, after, state, order == "-number")
+        if where is None and order in ("number", "-number"):
+            found = study.trial_page(limit + 1, after, state, order == "-number")
+        else:
+            numbers = service.table(study).select(where, order, state)
+            if after is not None and after not in numbers:
+                raise Clash(
+                    f"trial {after}, the last one of the page before, does not fit any more: begin at the first page."
+                )
+            start = 0 if after is None else numbers.index(after) + 1
+            found = study.trials_of(numbers[start : start + limit + 1])
         return page([views.trial(trial) for trial in found], limit, lambda last: cursors.write(last["number"]))
 
-    return service_of(request).of_study("trials", name, (state, order, limit, after), make).response(request)
+    return service.of_study("trials", name, (state, where, order, limit, after), make).response(request)
 
 
 @router.post("/trials", status_code=201, response_model=schemas.Trial)

@@ -9,13 +9,17 @@ from tuner import space as spaces
 from tuner.commands.options import (
     ArtifactsOption,
     BecauseOption,
+    ColumnsOption,
     DatabaseOption,
     FailOption,
     JsonOption,
     OneStudyArgument,
     OriginOption,
     RunsOption,
+    SortOption,
     StudyArgument,
+    TopOption,
+    WhereOption,
     opened,
     print_json,
     say,
@@ -73,20 +77,18 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
     if as_json:
         print_json(found)
         return
-    table = render.table(
-        "study", "state", "technique", "corpus", "model", "sampler", "done", "running", "best NLL", "R", "note"
-    )
+    table = render.study_table()
     for s in found:
         counts, best = s["trials"], s["best"] or {"metrics": {}, "notes": []}
         done = sum(counts.get(state, 0) for state in OVER)
         notes = [s["why"]] if s["why"] else []
         notes += [f"best trial {note}" for note in best["notes"]]
-        table.add_row(
+        table.add(
             s["study"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
             str(counts.get("running", 0)), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")),
             "; ".join(notes),
         )  # fmt: skip
-    render.console().print(table)
+    table.print()
 
 
 @app.command(epilog="Example: tuner show sfb-grammar-tiny")
@@ -127,13 +129,19 @@ def trials(
     every: Annotated[bool, typer.Option("--all", help="Not only the last ones and the best.")] = False,
     fail: FailOption = None,
     because: BecauseOption = None,
+    sort: SortOption = None,
+    top: TopOption = None,
+    where: WhereOption = None,
+    columns: ColumnsOption = None,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """List a study's trials: the last ones and the best, or all (--json lists all). Or strike one out."""
+    """List a study's trials: the last ones and the best, all (as --json does), or those that fit. Or strike one out."""
     from tuner.commands import render
+    from tuner.commands.tables import console
     from tuner.studies import strikes
     from tuner.studies import study as studies
+    from tuner.studies.table import Table
 
     struck = struck_out(study, fail, because)
     with opened(database) as there:
@@ -142,13 +150,22 @@ def trials(
             say(f"trial {made.run} is {made.state}: {made.message}")
             return
         found = studies.open_study(there, str(study))
+        table = Table(found).follow()
+        keys = [table.checked(key.strip(), "--columns") for key in columns.split(",")] if columns else None
+        if as_json or sort or top or where:
+            listed = found.trials_of(table.select(where, sort or "number")[:top])
         if as_json:
-            print_json([t.plain() for t in found.trials()])
+            print_json([t.plain() for t in listed])
             return
-        listed = render.print_trials(found, None if every else render.ROWS)
+        if sort or top or where:
+            render.trial_table(listed, render.marked(found), columns=keys, known=table.heads).print()
+            if not listed:
+                say(f"no trial of {found.name} fits {where}")
+        else:
+            listed = render.print_trials(found, None if every else render.ROWS, columns=keys)
     for note, meaning in render.NOTES.items():
         if any(note in trial.notes for trial in listed):
-            render.console().print(f"\n{meaning}")
+            console().print(f"\n{meaning}")
 
 
 @app.command(

@@ -13,6 +13,7 @@ import typer
 
 from tuner.commands.options import (
     BecauseOption,
+    ColumnsOption,
     FailOption,
     JsonOption,
     LogFormatOption,
@@ -20,9 +21,12 @@ from tuner.commands.options import (
     OneStudyArgument,
     PerGpuOption,
     RunsOption,
+    SortOption,
     StudyArgument,
     StudyNameOption,
     ThreadsOption,
+    TopOption,
+    WhereOption,
     WorkersOption,
     YesOption,
     print_json,
@@ -88,18 +92,16 @@ def list_studies(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
         return
-    rows = render.table(
-        "study", "state", "technique", "corpus", "model", "sampler", "done", "running", "best NLL", "R", "note"
-    )
+    rows = render.study_table()
     for s in found:
         best = s["best"] or {"metrics": {}}
         done = sum(s["counts"][state] for state in OVER)
         note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
-        rows.add_row(
+        rows.add(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
             str(s["counts"]["running"]), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")), note,
         )  # fmt: skip
-    render.console().print(rows)
+    rows.print()
 
 
 @app.command(epilog="Example: tuner show sfb-grammar-tiny --api http://127.0.0.1:8000")
@@ -135,30 +137,49 @@ def trials(
     study: OneStudyArgument = None,
     fail: FailOption = None,
     because: BecauseOption = None,
+    sort: SortOption = None,
+    top: TopOption = None,
+    where: WhereOption = None,
+    columns: ColumnsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List a study's trials: the last ones and the best, or all with --json. Or strike one out."""
+    """List a study's trials: the last ones and the best, all with --json, or those that fit a condition. Or strike one out."""
     client, struck = _client(), struck_out(study, fail, because)
     if struck is not None:
         made = client.strike(*struck)
         say(f"trial {made.run} is {made.state}: {made.message}")
         return
-    name = str(study)
-    if as_json:
-        print_json([trial.plain() for trial in client.trials(name)])
+    name, keys = str(study), [key.strip() for key in columns.split(",")] if columns else None
+    if not (as_json or sort or top or where):
+        _print_trials(client, name, client.study(name), keys)
         return
-    _print_trials(client, name, client.study(name))
+    listed = list(islice(client.trials(name, order=sort or "number", where=where), top))
+    if as_json:
+        print_json([trial.plain() for trial in listed])
+        return
+    _print_table(listed, client.study(name), keys)
 
 
-def _print_trials(client: Any, study: str, found: Any) -> None:
+def _print_table(trials: Sequence[Any], found: Any, columns: Sequence[str] | None) -> None:
+    from tuner.commands import render
+    from tuner.studies.table import heads, hyperparameters_among
+
+    known, best = heads(hyperparameters_among(trials)), found["best"]
+    if odd := [key for key in columns or () if key not in known]:
+        raise Usage(f"--columns {odd[0]!r} is no column of study {found['name']!r}: choose of {', '.join(known)}.")
+    render.trial_table(
+        trials, found["front"] or ([best["number"]] if best else []), columns=columns, known=known
+    ).print()
+
+
+def _print_trials(client: Any, study: str, found: Any, columns: Sequence[str] | None = None) -> None:
     from tuner.commands import render
 
-    last = list(islice(client.trials(study, newest_first=True), render.ROWS))[::-1]
+    last = list(islice(client.trials(study, order="-number"), render.ROWS))[::-1]
     best = found["best"]
     if best is not None and best["number"] not in [trial.number for trial in last]:
         last.insert(0, client.trial(study, best["number"])[0])
-    marked = found["front"] or ([best["number"]] if best else [])
-    render.console().print(render.trial_table(last, marked))
+    _print_table(last, found, columns)
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --trials 8 --api http://127.0.0.1:8000")

@@ -70,6 +70,21 @@ SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which
 OriginOption = Annotated[
     str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
 ]
+SortOption = Annotated[
+    str | None,
+    typer.Option("--sort", metavar="COLUMN", help="In its order; -COLUMN: the highest first.", show_default="number"),
+]
+TopOption = Annotated[
+    int | None, bounded(numbers.COUNT, "--top", metavar="N", help="The first so many.", show_default=False)
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option("--where", metavar="CONDITION", help="Those that fit, e.g. 'r > 5 and rate > 3'.", show_default=False),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="C1,C2,…", help="What is shown of each.", show_default="what the terminal holds"),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 

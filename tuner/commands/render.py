@@ -8,25 +8,25 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.analysis.ties import tied
+from tuner.commands.tables import Column, Table, console
 from tuner.estimators import estimate, estimator_of, notes_of
-from tuner.metrics import FIGURES, METRICS, SHOWN, flat
+from tuner.metrics import AXES, FIGURES, METRICS, flat
 from tuner.metrics import number as number
 from tuner.ngram import Line
-from tuner.screen import cell, plain, styles
+from tuner.screen import cell, plain
 from tuner.storage.database import Database
 from tuner.studies import winner
 from tuner.studies.study import Study, open_study
-from tuner.studies.trials import FIRST, Trial
+from tuner.studies.table import Head, cells, hyperparameters_among
+from tuner.studies.table import heads as heads_of
+from tuner.studies.trials import Trial
 
 if TYPE_CHECKING:
     from tuner.analysis.reproduction import Agreement
 
-PIPE_WIDTH = 200
 ROWS = 50
 """trials in a table unless all are asked for"""
 LISTED = 20
@@ -40,37 +40,13 @@ COLLAPSED = (
     "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
     "or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
+RANKS = {"number": 0, "nll": 0, "rate": 2, "note": 3, "state": 4, "ppl": 5}
+"""columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters"""
 NOTES = {
     "collapsed": COLLAPSED,
     "not resolved": "not resolved: the NLL may be too high by more than 0.1 nats, so it is not to be ranked with others",
 }
 """what qualifies a trial's figures, explained"""
-
-
-class Page(Console):
-    """A console whose texts are texts: no markup, no names of emojis, nothing on which a terminal acts."""
-
-    def render_str(self, text: str, **more: Any) -> Text:
-        return super().render_str(plain(text), **{**more, "markup": False, "emoji": False})
-
-
-def console() -> Console:
-    """Standard output; wide enough for every column when it is no terminal."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Page(file=styles(sys.stdout), width=width, highlight=False, soft_wrap=False)
-
-
-def table(*columns: str | Column, title: str | None = None) -> Table:
-    """An empty table with these columns, without rules; without columns no head either."""
-    return Table(
-        *columns,
-        title=title,
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        show_header=bool(columns),
-    )
 
 
 def duration(seconds: float) -> str:
@@ -87,38 +63,43 @@ def _with_error(metrics: Mapping[str, Any]) -> str:
     return number(metrics["nll"]) + (f" ± {metrics['nll_se']:.2g}" if metrics["nll_se"] is not None else "")
 
 
-def _note(trial: Trial) -> str:
-    notes = [f"{trial.source} values"] if trial.source in FIRST else []
-    if trial.reason and not trial.notes:
-        notes.append(f"{trial.reason}: {trial.message}")
-    return "; ".join([*notes, *trial.notes])
+def trial_table(
+    trials: Sequence[Trial],
+    marked: Collection[int],
+    title: str | None = None,
+    columns: Sequence[str] | None = None,
+    known: Mapping[str, Head] | None = None,
+) -> Table:
+    """A row for each trial, with a star at those marked: the best one, or the front.
 
-
-def trial_table(trials: Sequence[Trial], marked: Collection[int], title: str | None = None) -> Table:
-    """A row for each trial, with a star at those marked: the best one, or the front."""
-    made = table(Column("#", justify="right"), "state", title=title)
-    names = list(dict.fromkeys(name for trial in trials for name in trial.given))
-    for name in names:
-        made.add_column(name, justify="right", style="cyan")
-    for key, metric in SHOWN.items():
-        made.add_column("NLL ± se" if key == "nll" else metric.heading, justify="right")
-    made.add_column("time", justify="right")
-    made.add_column("note", overflow="fold")
+    Args:
+        columns: keys of the columns; those that are shown unless others are chosen, if none.
+        known: all columns; those that these trials have, if not given.
+    """
+    heads = heads_of(hyperparameters_among(trials)) if known is None else known
+    keys = columns or [key for key, head in heads.items() if head.shown]
+    keys = ["number", *(key for key in keys if key != "number")]
+    chosen = [_column(heads[key], rank) for rank, key in enumerate(keys)]
+    made = Table(*chosen, title=title, chosen=bool(columns), remedy="--columns chooses")
     for trial in trials:
-        metrics = trial.metrics or {}
-        figures = [number(metrics.get(key)) for key in SHOWN]
-        if metrics:
-            figures[0] = _with_error(metrics)
-        made.add_row(
-            f"{trial.number}{' *' if trial.number in marked else '  '}",
-            trial.state,
-            *(number(trial.given.get(name)) for name in names),
-            *figures,
-            duration(trial.seconds) if trial.seconds is not None else "–",
-            _note(trial),
-            style="bold" if trial.number in marked else None,
-        )
+        found = cells(trial)
+        made.add(*(_cell(key, found, trial.number in marked) for key in keys), marked=trial.number in marked)
     return made
+
+
+def _column(head: Head, place: int) -> Column:
+    style = "cyan" if head.key not in AXES and not head.is_text and head.key != "number" else ""
+    label = "NLL ± se" if head.key == "nll" else head.label
+    return Column(label, not head.is_text, RANKS.get(head.key, 1 if style else 10 + place), head.key == "note", style)
+
+
+def _cell(key: str, found: Mapping[str, Any], is_marked: bool) -> str:
+    value = found.get(key)
+    if key == "number":
+        return f"{value}{' *' if is_marked else '  '}"
+    if key == "nll" and value is not None:
+        return _with_error(found)
+    return duration(value) if key == "seconds" and value is not None else number(value)
 
 
 def gain(study: Study) -> str | None:
@@ -177,14 +158,31 @@ def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None
     )
 
 
-def print_trials(study: Study, rows: int | None, title: str | None = None) -> list[Trial]:
+def study_table() -> Table:
+    """An empty table of studies."""
+    return Table(
+        "study", Column("state", rank=2), Column("technique", rank=3), Column("corpus", rank=4), Column("model", rank=5),
+        Column("sampler", rank=6), Column("done", rank=1, right=True), Column("running", rank=5, right=True),
+        Column("best NLL", rank=1, right=True), Column("R", rank=2, right=True), Column("note", rank=3, folds=True),
+    )  # fmt: skip
+
+
+def marked(study: Study) -> set[int]:
+    """Numbers of the trials that a table marks: the front, or the best one."""
+    best = study.best()
+    return set(study.front()) or ({best.number} if best else set())
+
+
+def print_trials(
+    study: Study, rows: int | None, title: str | None = None, columns: Sequence[str] | None = None
+) -> list[Trial]:
     """Prints the last so many trials, and the best one wherever it is; returns all."""
-    out, best, front, trials = console(), study.best(), study.front(), study.trials()
+    out, best, trials = console(), study.best(), study.trials()
     last = trials if rows is None else trials[-rows:]
     earlier = [trial for trial in trials[: len(trials) - len(last)] if best is None or trial.number != best.number]
     if best is not None and best.number not in {t.number for t in last}:
         last = [best, *last]
-    out.print(trial_table(last, set(front) or ({best.number} if best else set()), title))
+    trial_table(last, marked(study), title, columns).print()
     if earlier:
         out.print(f"… and {len(earlier):,} earlier trials: `tuner trials {study.name} --all`")
     return trials
@@ -273,14 +271,19 @@ def next_commands(study: Study, database_option: str) -> None:
         print(f"  {command:<{width}}   {meaning}")
 
 
+def _facts() -> Table:
+    """An empty table of names, values and what they mean, without heads."""
+    return Table("", "", Column("", folds=True), chosen=True)
+
+
 def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> None:
     """One run's figures, each with its meaning."""
-    rows = table()
+    rows = _facts()
     for key in METRICS:
         if metrics.get(key) is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
-            rows.add_row(key, number(metrics[key]), FIGURES[key].meaning)
+            rows.add(key, number(metrics[key]), FIGURES[key].meaning)
+    rows.print()
     out = console()
-    out.print(rows)
     out.print(estimate(metrics))
     if entropy is not None:
         out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
@@ -290,11 +293,11 @@ def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> N
 
 def agreement(found: "Agreement") -> None:
     """A run's figures then and now."""
-    rows = table("", "then", "now", "")
+    rows = Table("", "then", "now", "", chosen=True)
     for key, (then, now) in found.figures.items():
-        rows.add_row(key, repr(then), repr(now), "differs" if key in found.differs else "")
+        rows.add(key, repr(then), repr(now), "differs" if key in found.differs else "")
+    rows.print()
     out = console()
-    out.print(rows)
     if found.exact:
         out.print("on the same class of machine: figures must be the same to the last digit")
         return
@@ -307,29 +310,45 @@ def agreement(found: "Agreement") -> None:
     )
 
 
+def comparison(found: Mapping[str, Any], every: bool) -> None:
+    """Trials side by side, each under a letter of its own; every: settings that are the same, too."""
+    letters = [chr(ord("a") + place) for place in range(len(found["runs"]))]
+    named = Table(*("",) * 4, chosen=True)
+    for letter, run in zip(letters, found["runs"], strict=True):
+        named.add(letter, run["run"], run["state"], run["note"])
+    named.print()
+    rows = Table(Column("", folds=True), *(Column(letter, right=True) for letter in letters), title="\n", chosen=True)
+    for setting in found["settings"]:
+        if (every or setting["differs"]) and setting["name"] != "text":
+            rows.add(setting["name"], *map(number, setting["values"]))
+    for one in found["figures"]:
+        rows.add(one["key"], *(duration(v) if one["key"] == "seconds" and v else number(v) for v in one["values"]))
+    rows.print()
+    if found["note"]:
+        console().print(f"note: {found['note']}")
+
+
 def latent_table(found: Mapping[str, Any]) -> None:
     """What a run's codes are worth, each figure with its meaning."""
-    rows = table()
-    rows.add_row("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
-    rows.add_row("bleu_1", number(found["bleu_1"]), "the same, single words only")
+    rows = _facts()
+    rows.add("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
+    rows.add("bleu_1", number(found["bleu_1"]), "the same, single words only")
     for swaps, distortion in found["noisy"].items():
-        rows.add_row(
-            f"noisy {swaps}", number(distortion), f"D of a sentence from the code of it after {swaps} word swaps"
-        )
-    rows.add_row(
+        rows.add(f"noisy {swaps}", number(distortion), f"D of a sentence from the code of it after {swaps} word swaps")
+    rows.add(
         "smoothness", number(found["smoothness"]), "correlation of code distance and word edit distance over pairs"
     )
-    rows.add_row(
+    rows.add(
         "entropy",
         number(found["entropy"]),
         f"of the codes, by nearest neighbours, nats; N(0, I): {number(found['normal_entropy'])}",
     )
     for labelled, accuracy in (found["probes"] or {}).items():
         kind = "a mixture of Gaussians, best match" if labelled == "0" else f"a linear classifier, {labelled} labels"
-        rows.add_row(
+        rows.add(
             f"probe {labelled}", number(accuracy), f"accuracy of {kind}; largest class {number(found['largest_class'])}"
         )
-    console().print(rows)
+    rows.print()
     console().print(f"on {found['sentences']} validation sentences")
 
 

@@ -176,6 +176,25 @@ def pareto(
     _write(out, found, lambda: figures.front(found, out))
 
 
+@app.command(epilog="Example: tuner compare sfb-grammar-tiny/3 mdr-grammar-tiny/5")
+def compare(
+    run: Annotated[list[str], typer.Argument(metavar="STUDY/NUMBER...", help="Two to six trials.", show_default=False)],
+    every: Annotated[bool, typer.Option("--all", help="Settings that are the same, too.")] = False,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show trials side by side: the settings in which they differ, and their figures."""
+    from tuner.analysis import comparison
+    from tuner.commands import render as reports
+
+    with opened(database) as there:
+        found = comparison.of(there, run)
+    if as_json:
+        print_json(found)
+    else:
+        reports.comparison(found, every)
+
+
 @app.command(epilog="Example: tuner sweep --technique mdr --over r=1,2,5,10,20 --corpus ptb --model small")
 @with_settings("technique", "corpus", "model", "nll", "fixed", "space", "seed", "timeout", "note", "tags")
 def sweep(
@@ -238,6 +257,7 @@ def rates(
     from tuner.analysis import rates as targets
     from tuner.analysis.pareto import Columns, check_split
     from tuner.commands import render as reports
+    from tuner.commands.tables import Column, Table
 
     check_split(split)
     with opened(database) as there:
@@ -258,12 +278,12 @@ def rates(
     if out is not None:
         _write(out, plain, lambda: figures.rates(found, out))
         return
-    table = reports.table("", "target", "runs", "PPL", "gap", "target − R")
+    table = Table("", *(Column(label, right=True) for label in ("target", "runs", "PPL", "gap", "target − R")))
     for each in found:
         for point in each.points:
             cells = [layouts.with_sd(point.figures[key]) for key in targets.PANELS]
-            table.add_row(each.label, reports.number(point.target), str(point.runs), *cells)
-    reports.console().print(table)
+            table.add(each.label, reports.number(point.target), str(point.runs), *cells)
+    table.print()
 
 
 def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
@@ -281,15 +301,20 @@ def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
 def _print_front(found: dict[str, Any]) -> None:
     """That of all together, or where there is none each study's own."""
     from tuner.commands import render as reports
+    from tuner.commands.tables import Column, Table
     from tuner.metrics import ESTIMATES
 
     studies = found["studies"]
     places = found["front"] or [(place, index) for place, own in enumerate(studies) for index in own["front"]]
-    table = reports.table("trial", str(found["x"]), str(found["y"]), "hyperparameters", *ESTIMATES, "note")
+    table = Table(
+        "trial", Column(str(found["x"]), right=True), Column(str(found["y"]), right=True),
+        Column("hyperparameters", rank=1, folds=True), *(Column(key, right=True, rank=2) for key in ESTIMATES),
+        Column("note", rank=1, folds=True),
+    )  # fmt: skip
     for place, index in places:
         own = studies[place]
         settings_ = " ".join(f"{key}={reports.number(values[index])}" for key, values in own["params"].items())
-        table.add_row(
+        table.add(
             f"{own['study']}/{own['number'][index]}",
             reports.number(own["x"][index]),
             reports.number(own["y"][index]),
@@ -297,4 +322,4 @@ def _print_front(found: dict[str, Any]) -> None:
             *(reports.number(own[key][index]) for key in ESTIMATES),
             own["notes"][index],
         )
-    reports.console().print(table)
+    table.print()

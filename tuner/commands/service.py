@@ -272,6 +272,7 @@ def workers(
 ) -> None:
     """List the workers: what each does, and when it was last heard of."""
     from tuner.commands import render
+    from tuner.commands.tables import Column, Table
     from tuner.process import HOST, is_here
     from tuner.studies import queries
 
@@ -282,13 +283,13 @@ def workers(
     if as_json:
         print_json(found)
         return
-    table = render.table("worker", "state", "host", "device", "study", "trial", "ended", "seen")
+    table = Table("worker", "state", "host", "device", "study", "trial", "ended", Column("seen", rank=1))
     for w in found:
-        table.add_row(
+        table.add(
             w["name"], w["state"], w["host"], w["device"], w["study"] or "–", render.number(w["trial"]),
             str(w["trials"]), f"{render.duration(w['silent'])} ago",
         )  # fmt: skip
-    render.console().print(table)
+    table.print()
 
 
 @app.command(epilog="Example: tuner stop sfb-grammar-tiny")

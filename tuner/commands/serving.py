@@ -134,7 +134,7 @@ def create(
 @key_app.command(name="list", epilog="Example: tuner key list")
 def list_keys(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
     """List the keys: what each may, and when it was last used."""
-    from tuner.commands import render
+    from tuner.commands.tables import Table
     from tuner.storage import keys
 
     with opened(database) as there:
@@ -142,11 +142,11 @@ def list_keys(database: DatabaseOption = DATABASE, as_json: JsonOption = False) 
     if as_json:
         print_json([vars(key) for key in found])
         return
-    rows = render.table("key", "may", "made", "used", "revoked")
+    rows = Table("key", "may", "made", "used", "revoked")
     for key in found:
         times = [_day(t) for t in (key.created_at, key.used_at, key.revoked_at)]
-        rows.add_row(key.name, "read, write" if key.can_write else "read", *times)
-    render.console().print(rows)
+        rows.add(key.name, "read, write" if key.can_write else "read", *times)
+    rows.print()
 
 
 @key_app.command(epilog="Example: tuner key revoke laptop")

@@ -271,6 +271,7 @@ def dropped(
 ) -> None:
     """Show which words the adversary of adversarial-word-dropout hides: the redder, the likelier."""
     from tuner.commands import render
+    from tuner.commands.tables import console
 
     found = _write(
         "dropped", run, database, {"count": count, "draws": draws, "seed": seed}, json.dumps(sentences or [])
@@ -278,7 +279,7 @@ def dropped(
     if as_json:
         print_json({"run": run, **found})
         return
-    out = render.console()
+    out = console()
     for entry in found["sentences"]:
         for note in entry["notes"]:
             say(f"note: {note}")

@@ -318,6 +318,17 @@ class Study:
             raise Missing(f"study {self.name!r} has no trial {number}: list its trials first.")
         return found
 
+    def trials_of(self, numbers: Sequence[int]) -> list[Trial]:
+        """The trials of these numbers, in this order; one that is not there is left out."""
+        query = select(TrialRow).where(TrialRow.study == self.name, TrialRow.number.in_(numbers))
+
+        def look(session: Any) -> list[Trial]:
+            now = self.database.clock(session)
+            found = {row.number: Trial.of(row, now, self.definition) for row in session.scalars(query)}
+            return [found[number] for number in numbers if number in found]
+
+        return self.database.read(look)
+
     def trial_page(
         self, limit: int, after: int | None = None, state: str | None = None, newest_first: bool = False
     ) -> list[Trial]:

@@ -59,9 +59,20 @@ class Trial:
         found = {**self.params, **self.fixed}
         return {key: found[key] for key in [*self.hyperparameters, *found] if key in found}
 
+    @property
+    def remark(self) -> str:
+        """What its origin, its end and its figures deserve to be said; empty if nothing."""
+        said = [f"{self.source} values"] if self.source in FIRST else []
+        said += [f"{self.reason}: {self.message or ''}".removesuffix(": ")] if self.reason and not self.notes else []
+        return "; ".join([*said, *self.notes])
+
     @classmethod
-    def of(cls, row: TrialRow, now: float, definition: Definition) -> "Trial":
-        """A trial of a study of that definition, as it is at that time of the database's clock."""
+    def of(cls, row: Any, now: float, definition: Definition) -> "Trial":
+        """A trial of a study of that definition, as it is at that time of the database's clock.
+
+        Args:
+            row: a `TrialRow`, or its columns.
+        """
         is_running = row.state == "running" and row.lease_until > now
         seconds = row.seconds + (now - (row.started_at or now) if is_running else 0.0)
         done = row.state == "complete"

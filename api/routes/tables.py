@@ -1,0 +1,58 @@
+"""What tables and plots of many trials are made of, by columns."""
+
+import time
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from api import schemas
+from api.routes import StudyName, Where
+from api.service import service_of
+from tuner.analysis import comparison
+from tuner.studies import study as studies
+
+router = APIRouter(tags=["trials"])
+
+
+@router.get("/studies/{name}/table", response_model=schemas.Table)
+def show_table(
+    request: Request,
+    name: StudyName,
+    column: Annotated[
+        list[str] | None,
+        Query(max_length=100, description="Columns; left out: those that are shown unless others are chosen."),
+    ] = None,
+    where: Where = None,
+) -> Response:
+    """All trials by columns, in the order of their numbers, those that fit a condition; and what columns there are."""
+    service = service_of(request)
+
+    def make(study: studies.Study) -> dict[str, Any]:
+        table, best = service.table(study), study.best()
+        chosen = [key for key, head in table.heads.items() if head.shown] if column is None else column
+        keys = [table.checked(key, "column") for key in dict.fromkeys(chosen)]
+        numbers = table.select(where)
+        return {
+            "heads": [vars(head) for head in table.heads.values()],
+            "number": numbers,
+            "columns": table.values(keys, numbers),
+            "of": len(table.columns["number"]),
+            "best": None if best is None else best.number,
+            "front": study.front(),
+        }
+
+    return service.of_study("table", name, (tuple(column or ()), where), make).response(request)
+
+
+@router.get("/compare", response_model=schemas.Comparison)
+def compare_trials(
+    request: Request,
+    run: Annotated[list[str], Query(min_length=1, max_length=20, description="STUDY/NUMBER, two to six.")],
+) -> Response:
+    """Two to six trials, named STUDY/NUMBER, side by side: their settings, which of them differ, and their figures."""
+    service = service_of(request)
+    version = (*(service.revision(study) for study, _ in comparison.parted(run)), int(time.time()))
+    make = partial(comparison.of, service.database, run)
+    return service.cache.get(("compare", tuple(run)), version, make).response(request)

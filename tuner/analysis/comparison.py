@@ -1,0 +1,85 @@
+"""A few trials side by side: what was set, where they differ, what came of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.errors import Usage
+from tuner.estimators import estimator_of, mixed
+from tuner.metrics import AXES
+from tuner.storage.database import Database
+from tuner.studies.study import Study, open_study
+from tuner.studies.table import cells
+from tuner.studies.trials import Trial
+
+LEAST, MOST = 2, 6
+"""trials that can be looked at side by side"""
+LONGEST_NUMBER = 9
+"""digits"""
+SHARED = ("technique", "model", "objective", "seed")
+"""of a study, that are settings of its trials too"""
+
+
+def parted(runs: Sequence[str]) -> list[tuple[str, int]]:
+    """Studies and numbers of trials named STUDY/NUMBER, each once.
+
+    Raises:
+        Usage: if one is no such name, or there are too few or too many.
+    """
+    found = []
+    for run in dict.fromkeys(runs):
+        study, _, number = run.rpartition("/")
+        if not study or not (number.isascii() and number.isdigit()) or len(number) > LONGEST_NUMBER:
+            raise Usage(f"{run[:100]!r} names no trial: write e.g. sfb-grammar-tiny/3.", "run")
+        found.append((study, int(number)))
+    if not LEAST <= len(found) <= MOST:
+        raise Usage(f"{len(found)} trials are no comparison: name {LEAST} to {MOST} different ones.", "run")
+    return found
+
+
+def of(database: Database, runs: Sequence[str]) -> dict[str, Any]:
+    """Trials side by side, as JSON values: a value for each of them in every setting and figure.
+
+    Raises:
+        Usage: as `parted`.
+        Missing: if there is no such study or trial.
+    """
+    named = parted(runs)
+    studies = {name: open_study(database, name) for name, _ in named}
+    pairs = [(studies[name], studies[name].trial(number)) for name, number in named]
+    settings = [_settings(*pair) for pair in pairs]
+    figures = [{key: cells(trial).get(key) for key in AXES} for _, trial in pairs]
+    made = {
+        trial.run: [estimator_of(trial.metrics, study.facts.text)]
+        for study, trial in pairs
+        if trial.metrics and "estimator" in trial.metrics
+    }
+    return {
+        "runs": [
+            {
+                "run": t.run,
+                "study": study.name,
+                "number": t.number,
+                "state": t.state,
+                "note": t.remark,
+                "seconds": t.seconds,
+            }
+            for study, t in pairs
+        ],
+        "settings": [
+            {"name": name, "values": values, "differs": any(value != values[0] for value in values)}
+            for name in dict.fromkeys(key for each in settings for key in each)
+            for values in [[each.get(name) for each in settings]]
+        ],
+        "figures": [
+            {"key": key, "label": metric.label, "unit": metric.unit, "goal": metric.goal, "values": values}
+            for key, metric in AXES.items()
+            for values in [[each[key] for each in figures]]
+            if any(value is not None for value in values)
+        ],
+        "note": mixed(made),
+    }
+
+
+def _settings(study: Study, trial: Trial) -> dict[str, Any]:
+    shared = {"text": study.facts.text, **{key: getattr(study.spec, key) for key in SHARED}}
+    return {**shared, **trial.hyperparameters, **study.spec.fixed}
