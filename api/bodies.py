@@ -74,10 +74,10 @@ def _limited(declared: Setting) -> Any:
     if isinstance(kind, Number):
         number: Any = int if kind.within.whole else float
         return Annotated[number, _in(kind.within)]
-    if isinstance(kind, Word) and not kind.more:
-        return Literal[kind.choices]
+    if isinstance(kind, Word):
+        return Annotated[Sentence, Field(json_schema_extra={"enum": list(kind.choices)})]
     return {
-        Word: Name, Text: Annotated[str, Field(max_length=getattr(kind, "longest", None))], Truth: bool, Pairs: Values,
+        Text: Annotated[str, Field(max_length=getattr(kind, "longest", None))], Truth: bool, Pairs: Values,
         Words: list[str], Duration: Annotated[float, Field(gt=0, le=numbers.SECONDS.high)],
         Moment: Annotated[AwareDatetime, Field(strict=False)], Domains: dict[str, Any],
     }[type(kind)]  # fmt: skip

@@ -20,15 +20,19 @@ MEDIA = "application/problem+json"
 log = logging.getLogger("tuner.api")
 
 
+CODE = re.compile("`[^`]*`")
+"""in a sentence, where a colon parts nothing"""
+
+
 def body(status: int, detail: str, field: str | None = None) -> bytes:
-    _, colon, remedy = detail.rpartition(": ")
+    colon = CODE.sub(lambda code: "x" * len(code[0]), detail).rfind(": ")
     content = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "field": field,
-        "remedy": remedy if colon else None,
+        "remedy": detail[colon + 2 :] if colon >= 0 else None,
     }
     return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 

@@ -153,24 +153,24 @@ def test_lists(tmp_path: Path) -> None:
 BAD: dict[str, tuple[list[str], str]] = {
     "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of adversarial-word-dropout"),
     "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
-    "pruner": (["launch", "-t", "sfb", "--pruner", "x"], "pruner 'x' is unknown: choose one of none, median"),
+    "pruner": (["launch", "-t", "sfb", "--pruner", "x"], "--pruner 'x' is not allowed: it must be one of none; median"),
     "stop-when": (
         ["launch", "-t", "sfb", "--sampler", "tpe", "--stop-when", "1"],
         "--stop-when 1 needs a sampler that knows",
     ),
     "objectives": (
         ["launch", "-t", "sfb", "--objectives", "x"],
-        "--objectives 'x' is unknown: choose one of nll; nll,rate; melbo",
+        "--objectives 'x' is not allowed: it must be one of nll; nll,rate; melbo",
     ),
     "objectives cmaes": (
         ["launch", "-t", "sfb", "--objectives", "nll,rate", "--sampler", "cmaes"],
-        "sampler 'cmaes' has one objective only",
+        "--sampler cmaes has one objective only",
     ),
     "pruner of stages": (
         ["launch", "-t", "pretrained-fb", "--pruner", "median"],
         "--pruner median is not allowed for pretrained-fb, which trains in 2 stages",
     ),
-    "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1 is not allowed for rnnlm"),
+    "min-rate": (["launch", "-t", "rnnlm", "--min-rate", "1"], "--min-rate 1.0 is not allowed for rnnlm"),
     "sampler option": (
         ["launch", "-t", "sfb", "--sampler-option", "n=3"],
         "sampler 'gp-mcmc' has no option 'n': it has",
@@ -181,7 +181,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "preset": (
         ["launch", "-t", "sfb", "-m", "huge"],
-        "model preset 'huge' is unknown: choose one of paper, small, tiny, lstm-vae",
+        "--model 'huge' is not allowed: it must be one of paper; small; tiny; lstm-vae",
     ),
     "missing corpus": (["launch", "-t", "sfb", "-c", "nowhere"], "nowhere' is no folder"),
     "empty corpus": (["launch", "-t", "sfb", "-c", "empty"], "has no file train.txt"),

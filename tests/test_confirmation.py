@@ -121,9 +121,7 @@ def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
         assert again.spec.trials == runs
     other = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], 2, {"nll_samples": 100})
     definition = launch.prepare("s-confirmed-0", other, lambda: database)
-    refused = (
-        r"another fixed \(nll_samples = 1000, not 100\): go on with it as it was made, or `tuner delete s-confirmed-0`"
-    )
+    refused = r"another fixed \(nll_samples = 1000, not 100\): go on with it as it was made, or delete it first"
     with pytest.raises(Usage, match=refused):
         creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")
     with pytest.raises(Usage, match="exists with another"):

@@ -192,7 +192,7 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
         new = {"technique": "sfb", "trials": 1, "sampler": "random", "corpus": "mine"}
         made = client.post("/v1/studies", json=new)
         assert (made.status_code, made.json()["name"], made.json()["corpus"]) == (201, "sfb-mine-tiny", "mine")
-        assert made.json()["fixed"] == {"labels": True, "nll": "tempered"}
+        assert made.json()["spec"]["fixed"] == {"labels": True, "nll": "tempered"}
         assert str(tmp_path) not in made.text
         assert study.open_study(database, "sfb-mine-tiny").facts.corpus.name == str(place)
         for path in (str(place), "./mine", "../place", f"file://{place}", "place", "MINE"):

@@ -154,7 +154,7 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
     expect(page.get_by_label("Trials")).to_be_focused()
     expect(page.get_by_label("Trials")).to_have_attribute("aria-invalid", "true")
 
-    expect(page.get_by_label("Begin with the published values")).to_be_checked()
+    expect(page.get_by_label("First default")).to_be_checked()
     page.get_by_label("Trials").fill("200")
     page.get_by_label("Sampler", exact=True).select_option("random")
     page.locator("[data-key='fixed.gamma']").get_by_label("fix", exact=True).check()

@@ -201,7 +201,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
 WORK: Any = {"number": 0, "token": "0" * 32}
 SAFE: dict[str, Callable[[Client], object]] = {
     "study": lambda c: c.study("s"),
-    "create": lambda c: c.create("sfb", 3),
+    "create": lambda c: c.create(technique="sfb", trials=3),
     "stop": lambda c: c.stop("s"),
     "ask": lambda c: c.ask("s", "w"),
     "report": lambda c: c.report("s", WORK, [{"epoch": 1}]),

@@ -90,7 +90,7 @@ def test_a_meaning_stands_alone() -> None:
         ("trials", 0, "a whole number from 1 to 100,000"),
         ("trials", True, "a whole number from 1 to 100,000"),
         ("min_rate", float("nan"), "a number from 0.0 to"),
-        ("model", "huge", "one of tiny; small; paper"),
+        ("model", "huge", "one of paper; small; tiny"),
         ("first_default", 1, "true or false"),
         ("fixed", {"r": [1]}, "each with a text, a number or a truth value"),
         ("fixed", {str(n): n for n in range(101)}, "a table of at most 100 names"),

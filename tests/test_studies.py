@@ -104,7 +104,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
         patched.setattr(optuna, "delete_study", lambda **_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             study.delete()
-    with pytest.raises(Usage, match="study 's' is being deleted: finish that with `tuner delete s`"):
+    with pytest.raises(Usage, match="study 's' is being deleted: finish that first"):
         make(9)
     study.delete()
     assert not Path(study.store.address).exists()

@@ -340,7 +340,7 @@ def test_a_trial_waits_longer_for_each_worker_that_it_loses_and_fails_after_many
     assert states(study) == ["failed" if limit else "waiting"]
     if limit:
         assert len(attempts_of(database)) == limit
-        assert study.trials()[0].message == "5 workers in a row were lost with it before a new epoch (--max-losses 5)."
+        assert study.trials()[0].message == "5 workers in a row were lost with it before a new epoch (max_losses = 5)."
 
 
 def test_after_the_database_was_away_those_who_live_come_first(database: Database, make: Make) -> None:

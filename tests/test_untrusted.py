@@ -48,8 +48,9 @@ def study(tmp_path: Path, imported: Path) -> Study:
 
 
 def test_a_bundles_sampler_is_imported_only_after_it_was_asked_for(study: Study, imported: Path) -> None:
-    with pytest.raises(Clash, match="`tuner resume s --load-sampler`"):
+    with pytest.raises(Clash, match="look at it, then have it imported") as caught:
         study.resume()
+    assert caught.value.command == "tuner resume s --load-sampler"
     place = ("--workers", "0", "--database", study.database.secret_url)
     with pytest.raises(Clash, match="came in a bundle"):
         app(["resume", "s", *place], standalone_mode=False)

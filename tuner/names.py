@@ -1,6 +1,6 @@
 """Names that people give to studies, workers and keys: rows, folders and files are called after them."""
 
-from tuner.errors import Usage
+from tuner.errors import Refused
 
 BYTES = 100
 """of a name in UTF-8; a file's name has 255, for it and for what is added: `-confirmed-12`, `.log`, a token"""
@@ -8,17 +8,14 @@ LONGEST = 128
 """bytes of a study's name with what a confirmation adds"""
 
 
-def check(flag: str, name: str, longest: int = BYTES) -> None:
+def check(field: str, name: str, longest: int = BYTES) -> None:
     """Refuses what cannot be a name.
 
     Args:
-        flag: that gives it.
+        field: that gives it.
         longest: bytes that it may have.
     """
     if not all(c.isalnum() or c in "-_." for c in name) or name[:1] in ("", "-", ".") or len(name.encode()) > longest:
         shown = name if len(name) <= longest else f"{name[:longest]}…"
-        raise Usage(
-            f"{flag} {shown!r} is not allowed: a name has letters, digits, '-', '_' and '.', neither '-' nor '.' first, "
-            f"and at most {longest} bytes.",
-            "name",
-        )
+        rule = f"letters, digits, '-', '_' and '.', neither '-' nor '.' first, and at most {longest} bytes"
+        raise Refused(field, repr(shown), f"is not allowed: a name has {rule}.")

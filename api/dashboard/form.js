@@ -57,7 +57,7 @@ export async function show(main, query, signal) {
     return row;
   }
   const own = offer.settings.filter((setting) => setting.key !== "technique");
-  const isBasic = (setting) => setting.role === "identity" && !TABLES.has(setting.kind);
+  const isBasic = (setting) => setting.key === "trials" || (setting.role === "identity" && !TABLES.has(setting.kind));
   const name = field("name", "Name", input("text", "", { spellcheck: "false" }), "empty: made from the technique, the corpus and the model");
   name.setting = "name";
   name.read = () => name.querySelector("input").value.trim() || undefined;

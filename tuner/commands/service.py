@@ -215,7 +215,7 @@ def join(
     from tuner.workers.worker import Worker
 
     if name is not None:
-        names.check("--name", name)
+        names.check("worker", name)
     places = local.slots(*place)
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")

@@ -110,8 +110,8 @@ def said(error: Usage) -> str:
 
 
 def flags() -> dict[str, str]:
-    """The option of each setting, and of a study's name."""
-    return {"name": "--study", **{key: each.flag for key, each in ASKED.items()}}
+    """The option of each setting, and of a study's and a worker's name."""
+    return {"name": "--study", "worker": "--name", **{key: each.flag for key, each in ASKED.items()}}
 
 
 def _parameter(declared: Setting) -> inspect.Parameter:

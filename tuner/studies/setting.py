@@ -39,6 +39,14 @@ class Kind:
         """A held value as JSON has it."""
         return value
 
+    def kept(self, value: Any) -> Any:
+        """A value of a study's row as a study holds it. What another program could choose from may be less by now, or more.
+
+        Raises:
+            ValueError: if no program of ours has written it.
+        """
+        return self.checked(value)
+
 
 @dataclass(frozen=True)
 class Number(Kind):
@@ -70,6 +78,11 @@ class Word(Kind):
     def checked(self, value: Any) -> Any:
         if not isinstance(value, str) or (value not in self.choices and not self.more):
             raise ValueError(self.rule)
+        return text(value)
+
+    def kept(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError("a text")
         return text(value)
 
 
@@ -230,16 +243,19 @@ class Setting:
         """Its name for people, e.g. `Sampler options`."""
         return self.name.replace("_", " ").capitalize()
 
-    def checked(self, value: Any) -> Any:
+    def checked(self, value: Any, is_stored: bool = False) -> Any:
         """The value as a study holds it; None is the default where that is None.
+
+        Args:
+            is_stored: it is a row's, where older programs wrote 0 for none.
 
         Raises:
             Refused: if it is not allowed.
         """
-        if value is None and self.default is None:
+        if self.default is None and (value is None or (is_stored and not value)):
             return None
         try:
-            return self.kind.checked(value)
+            return self.kind.kept(value) if is_stored else self.kind.checked(value)
         except ValueError as error:
             shown = repr(value)
             shown = shown if len(shown) <= 80 else f"{shown[:77]}…"

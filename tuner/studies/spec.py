@@ -272,13 +272,17 @@ class Definition:
             "nll": None,
         }
         spec = StudySpec(
-            **{key: held(SETTINGS[key], value) for key, value in {**asked, **rules}.items() if key != BUDGET}
+            **{
+                key: SETTINGS[key].checked(value, is_stored=True)
+                for key, value in {**asked, **rules}.items()
+                if key != BUDGET
+            }
         )
         return cls(replace(spec, trials=budget), facts)
 
     def changed(self, budget: int, rules: Mapping[str, Any]) -> "Definition":
         """The same with what the columns hold now."""
-        newer = {key: held(SETTINGS[key], value) for key, value in rules.items()}
+        newer = {key: SETTINGS[key].checked(value, is_stored=True) for key, value in rules.items()}
         return replace(self, spec=replace(self.spec, trials=budget, **newer))
 
     def other(self, wanted: "Definition") -> str | None:
@@ -293,11 +297,6 @@ class Definition:
             key: getattr(self.spec, key) for key, each in SETTINGS.items() if each.role == "identity" and key != "nll"
         }
         return {**own, "technique": self.spec.technique, "space": self.facts.space, "corpus": self.facts.corpus}
-
-
-def held(declared: Setting, value: Any) -> Any:
-    """A stored value as a study holds it; older programs wrote 0 for none."""
-    return declared.checked(value or None if declared.default is None else value)
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
