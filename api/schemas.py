@@ -248,6 +248,40 @@ class Comparison(BaseModel):
     note: str | None
 
 
+class History(BaseModel):
+    """A study's trials by number: each one's value, and the least up to it."""
+
+    number: list[int]
+    state: list[TrialState]
+    value: list[float | None]
+    note: list[str]
+    best: list[float | None]
+    judged: Annotated[str, Field(description="what the value is")]
+    entropy: Annotated[float | None, Field(description="of the corpus, where it is known")]
+    ngram: Annotated[float | None, Field(description="the NLL of an n-gram model of the same text")]
+
+
+class Means(BaseModel):
+    """Complete trials by number: the mean of a process through all values, and the lowest mean up to each."""
+
+    number: list[int]
+    mean: list[float]
+    best: list[float | None]
+    noise: Annotated[float | None, Field(description="its standard deviation; null where none is inferred")]
+
+
+class Curves(BaseModel):
+    """Learning curves: of each trial in `number` a list of epochs, seconds and values."""
+
+    figure: str
+    figures: Annotated[list[str], Field(description="all that have curves")]
+    every: Annotated[int, Field(description="of so many epochs one is told")]
+    number: list[int]
+    epoch: list[list[int]]
+    seconds: list[list[float | None]]
+    value: list[list[float | None]]
+
+
 class Attempt(BaseModel):
     attempt: int
     worker: str
@@ -289,7 +323,9 @@ class Samples(BaseModel):
 class Front(BaseModel):
     study: str
     technique: str
+    confirms: Annotated[str | None, Field(description="the study that this one confirms")]
     estimators: list[str]
+    made: Annotated[list[int], Field(description="of each trial, the same number for the same estimators")]
     number: list[int]
     x: list[float]
     y: list[float]
@@ -301,6 +337,11 @@ class Front(BaseModel):
     front: list[int]
 
 
+class Level(BaseModel):
+    label: str
+    value: float
+
+
 class Pareto(BaseModel):
     x: Axis
     y: Axis
@@ -310,6 +351,7 @@ class Pareto(BaseModel):
     studies: list[Front]
     front: list[tuple[int, int]]
     note: str | None
+    levels: Annotated[list[Level], Field(description="lines across y: exact entropy, n-gram model, RNNLM")]
 
 
 class Line(BaseModel):
@@ -318,14 +360,15 @@ class Line(BaseModel):
     label: str
     studies: list[str]
     estimators: list[str]
+    joined: Annotated[bool, Field(description="whether its runs differ in one hyperparameter at most")]
     target: list[float]
     runs: list[int]
     ppl: list[float | None]
     ppl_sd: list[float | None]
     acc_gap: list[float | None]
     acc_gap_sd: list[float | None]
-    shortfall: list[float | None]
-    shortfall_sd: list[float | None]
+    rate_error: list[float | None]
+    rate_error_sd: list[float | None]
 
 
 class Rates(BaseModel):

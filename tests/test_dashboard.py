@@ -253,7 +253,7 @@ def test_pareto(page: Page, world: World) -> None:
     expect(plot).to_have_attribute("data-drawn", "40")
     assert state_of(page)["study"] == ["steered"]
     page.get_by_label("Split").select_option("test")
-    expect(page.get_by_text("No trial of these studies has both figures on the test split")).to_be_visible()
+    expect(page.get_by_text("No confirmation of these studies has both figures on the test split")).to_be_visible()
     page.go_back()
     expect(plot).to_have_attribute("data-drawn", "40")
 
@@ -322,17 +322,9 @@ def test_studies_are_filtered_by_their_address(page: Page, world: World) -> None
     expect(table.get_by_role("button", name="Stop weighted")).to_be_visible()
 
 
-def test_study_page_plots_and_pages(page: Page, world: World) -> None:
-    big = made(world.database, world.folder, "paged", "fb", 120)
+def test_study_page_plots(page: Page, world: World) -> None:
+    big = made(world.database, world.folder, "big", "fb", 120)
     world.open(page, f"view=study&study={big.name}")
-    rows = page.locator("section[aria-labelledby=trials-title] tbody tr")
-    expect(rows).to_have_count(50)
-    page.get_by_role("button", name="Older").click()
-    expect(rows.first).to_contain_text("69")
-    page.get_by_role("button", name="Older").click()
-    expect(rows).to_have_count(20)
-    page.get_by_role("button", name="Newer").click()
-    expect(rows.first).to_contain_text("69")
     drawn = page.locator(".effects .plot[data-drawn]")
     expect(drawn).to_have_count(3)
     page.get_by_label("Metric", exact=True).select_option("rate")

@@ -17,7 +17,7 @@ from benchmarks.browser import Server
 from tuner.storage.database import Database
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
-PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "shortfall"}
+PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "rate_error"}
 DRAWN = """
 () => {
   const graph = document.querySelector("figure .plot > div");
@@ -129,7 +129,7 @@ def test_lines_are_chosen_kept_in_the_address_and_saved(page: Page, address: str
         page.get_by_role("button", name="CSV").click()
     download.value.save_as(tmp_path / "rates.csv")
     rows = list(csv.DictReader((tmp_path / "rates.csv").read_text().splitlines()))
-    assert {(row["target"], row["ppl"], row["shortfall"]) for row in rows} == {("5", "91", "0.5")}
+    assert {(row["target"], row["ppl"], row["rate_error"]) for row in rows} == {("5", "91", "-0.5")}
     with page.expect_download() as download:
         page.get_by_role("button", name="PNG").click()
     download.value.save_as(tmp_path / "rates.png")
@@ -157,6 +157,18 @@ def test_different_estimators_are_named(page: Page, address: str, view: str) -> 
     if view == "pareto":
         page.locator("input[value=mdr]").check()
         expect(heading).to_contain_text("The front: ")
+
+
+def test_the_front_names_its_good_corner_and_what_lies_beyond(page: Page, address: str) -> None:
+    shown(page, address, "view=pareto&study=mdr&study=fb")
+    texts = page.locator(".plot.large .annotation text")
+    expect(texts.filter(has_text="better ↘")).to_be_attached()
+    expect(page.get_by_text("Exact entropy")).to_contain_text("below the plot")
+    page.get_by_label("x", exact=True).select_option("distortion")
+    expect(texts.filter(has_text="better ↙")).to_be_attached()
+    page.get_by_label("x", exact=True).select_option("rate")
+    page.get_by_label("Split").select_option("test")  # whose figures the confirmation of a ticked study has
+    expect(page.locator("section[aria-labelledby=chosen-title] tbody a")).to_have_text(["mdr-confirmed-0/0"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,5 +1,6 @@
 """Fronts against their definition, tried point by point, and as they are served from a database."""
 
+import json
 import math
 import random
 from pathlib import Path
@@ -8,12 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 from stub_study import make
+from test_confirmation import confirmed, fill, metrics
 
-from tuner.analysis import pareto
+from benchmarks.stub_study import CORPUS, defined
+from tuner import space
+from tuner.analysis import figures, levels, pareto
 from tuner.analysis.pareto import Columns
+from tuner.commands.app import app
 from tuner.metrics import AXES, METRICS, Goal, front
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow, revise
+from tuner.studies import creation
 from tuner.studies.study import Study
 
 GOALS: tuple[Goal, ...] = ("min", "max")
@@ -113,3 +119,65 @@ def test_the_splits_are_kept_apart(database: Database, tmp_path: Path) -> None:
     columns = Columns(study).follow()
     found = pareto.compare([columns], "rate", "nll", "test")["studies"][0]
     assert (found["number"], found["y"]) == ([5, 6, 7, 8], [7.0] * 4)
+
+
+def test_figures_of_different_estimators_are_never_joined(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 4, "mixed")
+    few = {**metrics(0.0)["estimator"], "samples": 10}
+    fill(
+        study,
+        metrics(100.0, 1.0),
+        metrics(90.0, 2.0, estimator=few),
+        metrics(95.0, 3.0, estimator=few),
+        metrics(99.0, 0.5),
+    )
+    columns = Columns(study).follow()
+    own = pareto.compare([columns], "rate", "ppl", "valid")["studies"][0]
+    assert (own["made"], own["front"]) == ([0, 1, 1, 0], [3, 0, 1, 2])
+    bounds = pareto.compare([columns], "rate", "distortion", "valid")["studies"][0]  # no estimates
+    assert (set(bounds["made"]), bounds["front"]) == ({0}, [2])
+
+
+def test_lines_that_a_front_is_held_against(database: Database, tmp_path: Path) -> None:
+    study, baseline = make(database, tmp_path, 2, "a"), make(database, tmp_path, 2, "b", space=space.load("rnnlm"))
+    fill(study, metrics(100.0))
+    fill(baseline, metrics(98.0), metrics(97.0))
+    columns = [Columns(study).follow()]
+    heights = {level["label"]: level["value"] for level in levels.of(database, columns, "nll", "valid")}
+    assert heights == {"exact entropy": 15.0, "RNNLM": 97.0}
+    tokens = {level["label"]: level["value"] for level in levels.of(database, columns, "ppl", "valid")}
+    assert tokens == pytest.approx({"exact entropy": math.exp(15 / 20), "RNNLM": math.exp(97 / 20)})
+    assert levels.of(database, columns, "rate", "valid") == []
+    other = creation.go_on(database, "other", defined(1, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
+    assert levels.of(database, [*columns, Columns(other).follow()], "nll", "valid") == []  # of several texts
+
+
+def test_the_drawing_keeps_texts_apart_and_its_scale(database: Database, tmp_path: Path) -> None:
+    fill(make(database, tmp_path, 7, "a"), *(metrics(100.0 + n, 1.0 + n) for n in range(6)), metrics(900.0, 8.0))
+    other = creation.go_on(database, "other", defined(2, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
+    fill(other, metrics(50.0, 1.0), metrics(51.0, 2.0))
+    app(
+        ["pareto", "--y", "nll", "--out", str(tmp_path / "f.svg"), "--database", database.secret_url],
+        standalone_mode=False,
+    )
+    drawn = (tmp_path / "f.svg").read_text()
+    for said in (
+        "grammar, 5 words, uncut, text f",
+        "grammar, 6 words, uncut, text f",
+        "↘ better",
+        "NLL [nats per sentence]",
+    ):
+        assert f"<!-- {said} -->" in drawn
+    assert "<!-- 800 -->" not in drawn  # one far trial does not take the scale
+    assert figures.near([1.0, 2.0, 3.0, 4.0, 5.0, 99.0]) == pytest.approx((0.84, 5.16))
+    assert figures.near([1.0, 2.0, 98.0, 99.0]) == pytest.approx((-2.92, 102.92))
+
+
+def test_the_test_split_finds_the_confirmations_of_the_named_studies(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 2, "a")
+    fill(study, metrics(100.0), metrics(99.0))
+    fill(confirmed(database, study, tmp_path), metrics(98.0, test=metrics(97.0, 4.0, split="test")))
+    place = ["--split", "test", "--database", database.secret_url]
+    app(["pareto", "a", "--out", str(tmp_path / "f.json"), *place], standalone_mode=False)
+    (own,) = json.loads((tmp_path / "f.json").read_text())["studies"]
+    assert (own["study"], own["confirms"], own["x"]) == ("a-confirmed-1", "a", [4.0])

@@ -6,14 +6,18 @@ from statistics import mean, stdev
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
+from tuner import space
 from tuner.analysis import figures, rates
 from tuner.analysis.pareto import Columns
 from tuner.commands.app import app
 from tuner.errors import Missing, Usage
 from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
+from tuner.studies import confirmation
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def database(tmp_path: Path) -> Database:
 
 
 def found(database: Database, names: list[str], split: str) -> list[rates.Series]:
-    sources = rates.sources(database, names, split)
+    sources = confirmation.sources(database, names, split)
     return rates.series([(one, [Columns(each).follow() for each in own]) for one, own in sources], split)
 
 
@@ -49,8 +53,8 @@ def test_runs_of_one_target_are_one_point_with_their_mean_and_deviation(database
     )
     assert [(p.target, p.runs) for p in series.points] == [(0.3, 2), (5.0, 1), (20.0, 1)]
     assert series.points[0].figures["ppl"] == (mean([100, 104]), stdev([100, 104]))
-    assert series.points[0].figures["shortfall"] == pytest.approx((mean([0.05, -0.1]), stdev([0.05, -0.1])))
-    assert series.points[2].figures == {"ppl": (95.0, None), "acc_gap": None, "shortfall": (2.0, None)}
+    assert series.points[0].figures["rate_error"] == pytest.approx((mean([-0.05, 0.1]), stdev([-0.05, 0.1])))
+    assert series.points[2].figures == {"ppl": (95.0, None), "acc_gap": None, "rate_error": (-2.0, None)}
     plain = series.plain()
     assert (plain["target"], plain["acc_gap"], plain["ppl_sd"][1:]) == (
         [0.3, 5.0, 20.0],
@@ -102,3 +106,15 @@ def test_the_figure_is_drawn_alike_each_time(database: Database, tmp_path: Path)
     with pytest.raises(Usage, match="is no kind of file that can be drawn"):
         figures.rates(drawn, tmp_path / "one.gif")
     assert json.dumps(rates.plain(drawn, "valid"))
+
+
+def test_a_sweep_is_a_line_and_a_search_is_points(database: Database, tmp_path: Path) -> None:
+    search = make(database, tmp_path, 2, name="search", space=space.load("sfb"))
+    fill(search, held(1.0, 1.0, 90.0), held(5.0, 5.0, 91.0))
+    (joined,) = found(database, ["search"], "valid")
+    assert joined.joined  # `fill` varies r alone
+    changed = update(TrialRow).where(TrialRow.number == 1).values(params={"r": 6.0, "alpha": 0.5})
+    database.run(lambda session: session.execute(changed))
+    (apart,) = found(database, ["search"], "valid")
+    assert not apart.joined
+    assert apart.plain()["joined"] is False

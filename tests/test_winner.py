@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from stub_study import SQLITE, Make
 
+from tuner.analysis import history
 from tuner.studies import confirmation, winner
 from tuner.studies.study import Study
 from tuner.workers.leases import Attempts
@@ -31,6 +32,7 @@ def test_without_noise_the_winner_is_the_best_and_nothing_is_said(make: Make) ->
     assert found is not None
     assert best is not None
     assert (found.trial.number, found.noise, found.said) == (best.number, None, None)
+    assert history.smoothed(study.database.secret_url, study.name)["noise"] is None
 
 
 def test_a_lucky_value_does_not_win_over_what_its_neighbours_say(make: Make) -> None:
@@ -52,6 +54,10 @@ def test_a_lucky_value_does_not_win_over_what_its_neighbours_say(make: Make) -> 
     said: list[str] = []
     assert [t.number for t in confirmation.chosen(study, None, front=False, say=said.append)] == [unlucky.trial.number]
     assert f"the winner is trial {unlucky.trial.number}" in said[0]
+    drawn = history.smoothed(study.database.secret_url, study.name)
+    assert drawn["noise"] == unlucky.noise
+    assert drawn["number"][drawn["mean"].index(drawn["best"][-1])] == unlucky.trial.number
+    assert drawn["best"] == sorted(drawn["best"], reverse=True)
 
 
 def test_a_few_trials_or_one_configuration_show_no_noise(make: Make) -> None:

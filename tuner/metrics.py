@@ -60,7 +60,7 @@ FIGURES: dict[str, Metric] = {
         beside=True,
         latent=True,
     ),
-    "ppl": Metric("PPL", "", "min", "perplexity per token, end token included", estimated=True, shown=True),
+    "ppl": Metric("PPL", "per token", "min", "perplexity per token, end token included", estimated=True, shown=True),
     "ppl_no_end": Metric(
         "PPL without ends",
         "",

@@ -20,7 +20,7 @@ TYPES = {
     ".png": "image/png",
 }
 PLOTLY = "plotly.js"
-PLOTTED = ("pareto", "rates", "study", "trial")
+PLOTTED = ("compare", "pareto", "rates", "study", "trial")
 """views with plots: a browser fetches the plotting script beside the page's own"""
 
 

@@ -1,6 +1,7 @@
 /** The page: which view the address names, and what stands around every view. */
 
 import { newKey, Problem } from "./api.js";
+import * as compare from "./compare.js";
 import { announce, empty, fill, h } from "./dom.js";
 import * as form from "./form.js";
 import * as pareto from "./pareto.js";
@@ -13,7 +14,7 @@ import * as workers from "./workers.js";
 import "./route.js";
 
 /** A view is `title(query)` and `show(main, query, signal)`, which fills `main` and stops what it began when the signal says so. */
-const VIEWS = { studies, study, trial, pareto, rates, workers, new: form };
+const VIEWS = { studies, study, trial, compare, pareto, rates, workers, new: form };
 
 const main = document.getElementById("main");
 let current = new AbortController();

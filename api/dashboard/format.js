@@ -46,3 +46,6 @@ export const settings = (params) => Object.entries(params).filter(([, value]) =>
 
 /** A metric as it heads a column or an axis. */
 export const titled = (metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label);
+
+/** An NLL with its standard error. */
+export const withError = (metrics) => (metrics?.nll_se != null ? `${number(metrics.nll)} ± ${metrics.nll_se.toPrecision(2)}` : number(metrics?.nll));

@@ -6,7 +6,7 @@ import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
 import { saveAs } from "./figure.js";
 import { count, number, titled } from "./format.js";
 import { chosenAtFirst, picker } from "./picker.js";
-import { around, axis, image, library, look, plain, plot, scaled, swatch } from "./plot.js";
+import { around, axis, farFrom, image, levelLines, library, look, plain, plot, reaching, scaled, swatch } from "./plot.js";
 import { address, go, note } from "./route.js";
 import { table } from "./table.js";
 import { colour } from "./theme.js";
@@ -15,6 +15,8 @@ const ROWS = 200; // of the table
 const TOOLS = [["select", "Box"], ["lasso", "Lasso"], ["zoom", "Zoom"], ["pan", "Pan"]];
 const ESTIMATES = ["temper", "error", "bias"]; // how sure a tempered estimate is
 const DOTS = 5000; // points from which markers are smaller
+const CORNERS = { "max max": ["↗", 1, 1], "max min": ["↘", 1, 0], "min max": ["↖", 0, 1], "min min": ["↙", 0, 0] };
+const HELPS = 5; // times that an axis's highest figure is its lowest, from which a logarithmic scale shows more
 
 export const title = () => "Pareto";
 
@@ -26,6 +28,7 @@ export const title = () => "Pareto";
  * @property {string} y
  * @property {string} split
  * @property {string[]} log axes on a logarithmic scale
+ * @property {string} far "shown" where the scale holds the few that lie far from all others, too
  * @property {string} tool
  * @property {number[]|null} zoom x from, x to, y from, y to, in the axes' own coordinates
  * @property {import("./brush.js").Brush} brush
@@ -34,7 +37,7 @@ export const title = () => "Pareto";
 /** @returns {State} */
 const stateOf = (query) => ({
   study: query.getAll("study"), x: query.get("x") ?? "rate", y: query.get("y") ?? "ppl", split: query.get("split") ?? "valid",
-  log: query.getAll("log"), tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom"), { count: 4 }), brush: brushOf(query),
+  log: query.getAll("log"), far: query.get("far") ?? "", tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom"), { count: 4 }), brush: brushOf(query),
 });
 
 /** The same as an address holds it. */
@@ -55,7 +58,7 @@ export async function show(main, query, signal) {
   if (!studies.length) return fill(main, empty("No study yet. ", h("a", { href: address({ view: "new" }) }, "Make the first one"), "."));
 
   /** @type {any} the server's answer */
-  let found = { studies: [], front: [], x_goal: "max", y_goal: "min", note: null };
+  let found = { studies: [], front: [], x_goal: "max", y_goal: "min", note: null, levels: [] };
   const looks = () => {
     const techniques = [...new Set(found.studies.map((study) => study.technique))];
     return found.studies.map((study, place) => look(place, techniques.indexOf(study.technique)));
@@ -66,6 +69,7 @@ export async function show(main, query, signal) {
   const tip = h("div", { class: "tip", hidden: true });
   const hint = h("p", { class: "empty", hidden: true });
   const warning = h("p", { class: "notice", hidden: true });
+  const beyond = h("p", { class: "note" });
   const isLog = (which) => state.log.includes(which);
   const total = () => found.studies.reduce((sum, study) => sum + study.number.length, 0);
 
@@ -76,20 +80,46 @@ export async function show(main, query, signal) {
     const data = found.studies.map((study, place) => ({
       type: "scatter", mode: "markers", name: plain(found.note ? `${study.study}: ${study.estimators.join(", ")}` : study.study), x: study.x, y: study.y, hoverinfo: "none", meta: place, look: styles[place],
       marker: { symbol: styles[place].symbol, color: colour(styles[place].colour), size, opacity: size > 5 ? 0.8 : 0.6 },
-      selectedpoints: chosen?.[place],
+      selectedpoints: chosen?.[place], edge: !state.zoom,
     }));
     const line = (points, style) => ({ type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", x: points.map(([x]) => x), y: points.map(([, y]) => y), line: { shape: found.x_goal === "max" ? "vh" : "hv", ...style } });
-    found.studies.forEach((study, place) => data.push(line(study.front.map((at) => [study.x[at], study.y[at]]), { color: colour(styles[place].colour), width: 1.5 })));
+    found.studies.forEach((study, place) => {
+      for (const kind of new Set(study.made)) // figures of different estimators are not joined
+        data.push(line(study.front.filter((at) => study.made[at] === kind).map((at) => [study.x[at], study.y[at]]), { color: colour(styles[place].colour), width: 1.5 }));
+    });
     if (found.studies.length > 1 && !found.note)
       data.push({ ...line(found.front.map(([study, at]) => [found.studies[study].x[at], found.studies[study].y[at]]), { color: colour("--ink"), width: 1.5, dash: "dot" }), name: "front of all", showlegend: true });
     const dotted = { color: colour("--ink"), width: 1, dash: "dot" };
     const shapes = everything ? [] : outline(state.brush, extent, { xref: "x", yref: "y", line: dotted, fillcolor: "rgba(128, 128, 128, 0.1)" });
-    const scale = (which, place) => scaled(state.zoom && !everything ? state.zoom.slice(place, place + 2) : around(found.studies.flatMap((study) => study[which]), isLog(which)), isLog(which));
+    const ranges = { x: rangeOf("x"), y: rangeOf("y") };
+    if (state.zoom && !everything) Object.assign(ranges, { x: state.zoom.slice(0, 2), y: state.zoom.slice(2) });
+    const levels = levelLines(found.levels, ranges.y, isLog("y"));
+    const [arrow, right, top] = CORNERS[`${found.x_goal} ${found.y_goal}`];
+    const corner = { xref: "paper", yref: "paper", x: right, y: top, xanchor: right ? "right" : "left", yanchor: top ? "top" : "bottom", showarrow: false, xshift: right ? -6 : 6, yshift: top ? -4 : 4, text: `better ${arrow}`, font: { size: 13, color: colour("--complete") } };
     return { data, layout: {
-      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes,
-      xaxis: axis(label(state.x), scale("x", 0)), yaxis: axis(label(state.y), scale("y", 2)),
+      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes: [...levels.shapes, ...shapes], annotations: [corner, ...levels.annotations],
+      xaxis: axis(label(state.x), scaled(ranges.x, isLog("x"))), yaxis: axis(label(state.y), scaled(ranges.y, isLog("y"))),
     } };
   }
+
+  const figuresOf = (which) => found.studies.flatMap((study) => study[which]);
+  const isFar = (which) => (state.far ? () => false : farFrom(figuresOf(which), isLog(which)));
+  /** The scale of an axis: without the few that lie far from all others, and with the lines that are near. */
+  function rangeOf(which) {
+    const away = isFar(which);
+    const range = around(figuresOf(which).filter((value) => !away(value)), isLog(which));
+    return which === "y" ? reaching(range, found.levels.map(({ value }) => value), isLog(which)) : range;
+  }
+  /** What lies beyond the scale, and what would show it. */
+  function tellBeyond() {
+    const [x, y] = [isFar("x"), isFar("y")];
+    const far = found.studies.reduce((sum, study) => sum + study.number.filter((_, at) => x(study.x[at]) || y(study.y[at])).length, 0);
+    const [low, high] = extent("y");
+    const offer = !isLog("y") && low > 0 && high > HELPS * low;
+    fill(beyond, far > 0 && !state.zoom && [`${count(far, "trial")} beyond the scale, marked △ at its edge. `, h("button", { type: "button", onclick: () => wide("shown") }, "Show all")], state.far && h("button", { type: "button", onclick: () => wide("") }, "Leave out the far ones"),
+      offer && [" ", h("button", { type: "button", onclick: () => { logs.y.checked = true; logs.y.dispatchEvent(new Event("change")); } }, `Log ${known[state.y]?.label ?? state.y}`)], " ", levelLines(found.levels, rangeOf("y"), isLog("y")).beyond);
+  }
+  const wide = (far) => { Object.assign(state, { far, zoom: null }); keep(true); return redraw(); };
 
   function extent(which) {
     let low = Infinity;
@@ -137,8 +167,9 @@ export async function show(main, query, signal) {
     const any = total() > 0;
     hint.hidden = any;
     hint.textContent = !state.study.length ? "Choose a study." : state.split === "test"
-      ? "No trial of these studies has both figures on the test split: `tuner confirm` makes them." : "No complete trial has both figures yet.";
-    canvas.hidden = !any;
+      ? "No confirmation of these studies has both figures on the test split: `tuner confirm` makes them." : "No complete trial has both figures yet.";
+    canvas.hidden = beyond.hidden = !any;
+    tellBeyond();
     for (const [which, box] of Object.entries(logs)) box.disabled = !isLog(which) && extent(which)[0] <= 0;
     warning.hidden = !found.note;
     warning.textContent = `Note: ${found.note}.`;
@@ -155,7 +186,7 @@ export async function show(main, query, signal) {
   }
   const asked = ({ study, x, y, split }) => address({ study, x, y, split }).replace("/?", "/v1/pareto?");
   const fetched = async () => {
-    if (!state.study.length) { found = { ...found, studies: [], front: [], note: null }; return; }
+    if (!state.study.length) { found = { ...found, studies: [], front: [], note: null, levels: [] }; return; }
     const wanted = asked(state);
     const answer = await get(wanted, signal);
     if (wanted === asked(state)) found = answer; // else a later choice has its own under way
@@ -234,14 +265,14 @@ export async function show(main, query, signal) {
   const refresh = paced(async () => { await fetched(); await redraw(); }, signal);
   const studiesPicker = picker({
     studies, fits: () => true, chosen: () => state.study, choose, changed: refresh,
-    looks: () => Object.fromEntries(looks().map((style, place) => [found.studies[place].study, style])),
+    looks: () => Object.fromEntries(looks().flatMap((style, place) => [found.studies[place].confirms, found.studies[place].study].filter(Boolean).map((name) => [name, style]))),
     note: "A line is a study's front; the dotted one is the front of all shown, if one estimator made their figures.",
   }, signal);
 
   const bar = h("div", { class: "row controls" }, labelled("x", axisChoice("x")), labelled("y", axisChoice("y")), labelled("Split", split),
     h("label", { class: "check" }, logs.x, "log x"), h("label", { class: "check" }, logs.y, "log y"));
   const bar2 = h("div", { class: "row controls" }, tools, clear, whole, saveAs(() => `pareto-${state.x}-${state.y}`, (format) => image(build(1200, true), format), () => pointRows(found)));
-  fill(main, h("div", { class: "beside" }, studiesPicker.element, h("div", { class: "stage" }, bar, bar2, hint, warning, canvas, byFigures, tip)), below);
+  fill(main, h("div", { class: "beside" }, studiesPicker.element, h("div", { class: "stage" }, bar, bar2, hint, warning, canvas, beyond, byFigures, tip)), below);
   addEventListener("keydown", ({ key }) => { if (key === "Escape" && isBrushed()) brush(NONE); }, { signal });
 
   await fetched();

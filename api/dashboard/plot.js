@@ -18,6 +18,7 @@ const SHAPES = [ // the same in a box of 12 by 12, for lists
 const COLOURS = 8;
 const BOX = 12; // of SHAPES
 const FAINT = 0.22; // of what is not selected
+const ARROW = 5; // half an arrow's size
 
 let loading = null;
 /** The plotting library. */
@@ -79,6 +80,40 @@ export function around(values, isLog) {
   return [low - air, high + air];
 }
 
+const FAR = 3; // times the spread of the middle half of the values, beyond its ends
+const FEW = 0.1; // share of the values that may lie beyond a scale
+/** Whether a value is one of the few that lie so far away that they would take the scale from all others. */
+export function farFrom(values, isLog) {
+  const known = values.filter((value) => value !== null && (!isLog || value > 0)).map((value) => (isLog ? Math.log10(value) : value)).sort((a, b) => a - b);
+  const [low, high] = [known[Math.floor(known.length / 4)], known[Math.ceil((3 * known.length) / 4) - 1]];
+  const reach = FAR * (high - low);
+  const isFar = (value) => value !== null && (!isLog || value > 0) && Math.abs((isLog ? Math.log10(value) : value) - (low + high) / 2) > reach + (high - low) / 2;
+  const far = values.filter(isFar).length;
+  return reach > 0 && far > 0 && far <= Math.max(1, FEW * known.length) ? isFar : () => false;
+}
+
+/** A range that also reaches those of these levels for which it need not grow by more than a half. */
+export function reaching([low, high], levels, isLog) {
+  const room = 0.5 * (high - low);
+  const near = levels.map((level) => (isLog ? Math.log10(level) : level)).filter((level) => level > low - room && level < high + room);
+  const air = 0.04 * (high - low);
+  return [Math.min(low, ...near.map((level) => level - air)), Math.max(high, ...near.map((level) => level + air))];
+}
+
+/** Named horizontal lines, as Plotly's shapes and annotations, and in words those that lie beyond the range. */
+export function levelLines(levels, [low, high], isLog) {
+  const at = ({ value }) => (isLog ? Math.log10(value) : value);
+  const inside = levels.filter((level) => at(level) >= low && at(level) <= high);
+  return {
+    shapes: inside.map(({ value }) => ({ type: "line", layer: "below", xref: "paper", yref: "y", x0: 0, x1: 1, y0: value, y1: value, line: { color: colour("--muted"), width: 1, dash: "dash" } })),
+    annotations: inside.map((level) => ({ xref: "paper", yref: "y", x: 1, xanchor: "right", y: at(level), yanchor: "bottom", showarrow: false, text: plain(`${level.label} ${number(level.value)}`), font: { size: 11, color: colour("--muted") } })),
+    beyond: levels.filter((level) => !inside.includes(level)).map((level) => `${level.label} ${number(level.value)}, ${at(level) > high ? "above" : "below"} the plot. `).map((text) => text[0].toUpperCase() + text.slice(1)),
+  };
+}
+
+/** What an axis of whole numbers has beside its range: none between them is named. */
+export const counted = (most) => (most > 6 ? { nticks: 7, tickformat: "d" } : { dtick: 1, tickformat: "d" });
+
 const LOG_TICKS = Array.from({ length: 16 }, (_, place) => 10 ** (place - 8)).flatMap((decade) => [decade, 2 * decade, 5 * decade]);
 /** An axis over this range. On a logarithmic one Plotly writes bare digits between the decades, so over more than one its ticks are ours. */
 export function scaled(range, isLog) {
@@ -93,7 +128,8 @@ export function scaled(range, isLog) {
  * @param {HTMLElement} element
  * @param {(width: number) => {data: object[], layout: object}} build traces of mode "markers" have a `look` as well
  * @param {AbortSignal} signal ends it
- * @returns {Promise<{graph: HTMLElement, draw: () => Promise<void>}>} Plotly's element, and what draws it again
+ * @returns {Promise<{graph: HTMLElement, draw: () => Promise<void>, repaint: () => void}>} Plotly's element, what draws all of it
+ *   again, and what paints curves and points alone anew
  */
 export async function plot(element, build, signal) {
   const Plotly = await library();
@@ -101,11 +137,13 @@ export async function plot(element, build, signal) {
   const graph = h("div");
   const canvas = h("canvas", { "aria-hidden": "true" });
   element.replaceChildren(graph, canvas);
-  let points = [];
-  const repaint = () => paint(graph, canvas, points);
+  let [points, strokes] = [[], []];
+  const repaint = () => paint(graph, canvas, points, strokes);
+  const restroke = () => { strokes = build(element.clientWidth).strokes; repaint(); };
   const draw = async () => {
     if (signal.aborted || !element.clientWidth) return;
-    const { data, layout } = build(element.clientWidth);
+    const { data, layout, strokes: wanted } = build(element.clientWidth);
+    strokes = wanted ?? [];
     points = data.filter((trace) => trace.mode === "markers");
     const bare = data.map((trace) => (trace.mode === "markers" ? { ...trace, mode: "none", hoveron: "points", selectedpoints: undefined } : trace));
     const isNew = !graph.on;
@@ -123,11 +161,14 @@ export async function plot(element, build, signal) {
   addEventListener("theme", draw, { signal });
   signal.addEventListener("abort", () => { observer.disconnect(); Plotly.purge(graph); });
   await draw();
-  return { graph, draw };
+  return { graph, draw, repaint: restroke };
 }
 
-/** Paints the points where Plotly's axes have them now. */
-function paint(graph, canvas, traces) {
+/**
+ * Paints curves and points where Plotly's axes have them now. A trace with `edge` has its points beyond the scale painted at its edge,
+ * as arrows.
+ */
+function paint(graph, canvas, traces, strokes) {
   const full = graph._fullLayout;
   const ratio = devicePixelRatio;
   canvas.width = full.width * ratio;
@@ -135,6 +176,7 @@ function paint(graph, canvas, traces) {
   canvas.style.width = `${full.width}px`;
   canvas.style.height = `${full.height}px`;
   const pen = canvas.getContext("2d");
+  if (strokes.length) paintStrokes(pen, full, strokes, ratio);
   for (const trace of traces) {
     const [across, up] = [trace.xaxis ?? "x", trace.yaxis ?? "y"].map((id) => full[`${id[0]}axis${id.slice(1)}`]);
     const { size, opacity } = trace.marker;
@@ -142,7 +184,8 @@ function paint(graph, canvas, traces) {
     const half = stamp.width / ratio / 2;
     const put = (at) => {
       const [x, y] = [across.d2p(trace.x[at]), up.d2p(trace.y[at])];
-      if (Number.isFinite(x) && Number.isFinite(y)) pen.drawImage(stamp, across._offset + x - half, up._offset + y - half, 2 * half, 2 * half);
+      if (trace.edge && (x < 0 || x > across._length || y < 0 || y > up._length)) arrow(pen, across, up, x, y, colour(trace.look.colour));
+      else if (Number.isFinite(x) && Number.isFinite(y)) pen.drawImage(stamp, across._offset + x - half, up._offset + y - half, 2 * half, 2 * half);
     };
     pen.save();
     pen.scale(ratio, ratio);
@@ -155,6 +198,49 @@ function paint(graph, canvas, traces) {
     trace.selectedpoints?.forEach(put);
     pen.restore();
   }
+}
+
+/** An arrow at the edge, towards a point that lies beyond it. */
+function arrow(pen, across, up, x, y, tint) {
+  const inside = (value, length) => Math.min(length - ARROW, Math.max(ARROW, value));
+  const [left, top] = [inside(x, across._length), inside(y, up._length)];
+  pen.save();
+  pen.translate(across._offset + left, up._offset + top);
+  pen.rotate(y < 0 ? 0 : y > up._length ? Math.PI : x < 0 ? -Math.PI / 2 : Math.PI / 2);
+  pen.beginPath();
+  pen.moveTo(0, -ARROW);
+  pen.lineTo(ARROW, ARROW);
+  pen.lineTo(-ARROW, ARROW);
+  pen.closePath();
+  pen.lineWidth = 1.5;
+  pen.strokeStyle = tint;
+  pen.stroke();
+  pen.restore();
+}
+
+/** Curves: each has `x`, `y`, a `colour` of theme.css, `width` and `opacity`. */
+function paintStrokes(pen, { xaxis, yaxis }, strokes, ratio) {
+  pen.save();
+  pen.scale(ratio, ratio);
+  pen.beginPath();
+  pen.rect(xaxis._offset, yaxis._offset, xaxis._length, yaxis._length);
+  pen.clip();
+  pen.lineJoin = "round";
+  for (const stroke of strokes) {
+    pen.beginPath();
+    let isOn = false;
+    stroke.x.forEach((value, at) => {
+      const [x, y] = [xaxis._offset + xaxis.d2p(value), yaxis._offset + yaxis.d2p(stroke.y[at])];
+      if (!Number.isFinite(x) || !Number.isFinite(y) || value === null || stroke.y[at] === null) { isOn = false; return; }
+      if (isOn) pen.lineTo(x, y); else pen.moveTo(x, y);
+      isOn = true;
+    });
+    pen.globalAlpha = stroke.opacity;
+    pen.lineWidth = stroke.width;
+    pen.strokeStyle = colour(stroke.colour);
+    pen.stroke();
+  }
+  pen.restore();
 }
 
 /** One marker, painted once to be stamped. */

@@ -1,4 +1,4 @@
-/** Perplexity, accuracy gap and what the rate falls short, against the rate that was asked for. */
+/** Perplexity, accuracy gap and reached minus wanted rate, against the rate that was asked for. */
 
 import { all, get, paced } from "./api.js";
 import { empty, fill, h, labelled, select } from "./dom.js";
@@ -51,13 +51,13 @@ export async function show(main, query, signal) {
       const at = panel ? panel + 1 : "";
       layout[`xaxis${at}`] = axis("target rate [nats]", { nticks: 7 });
       layout[`yaxis${at}`] = axis(label, { nticks: 6 });
-      if (key === "shortfall") layout.shapes.push({ type: "line", layer: "below", xref: `x${at} domain`, yref: `y${at}`, x0: 0, x1: 1, y0: 0, y1: 0, line: { color: colour("--edge"), width: 1 } });
+      if (key === "rate_error") layout.shapes.push({ type: "line", layer: "below", xref: `x${at} domain`, yref: `y${at}`, x0: 0, x1: 1, y0: 0, y1: 0, line: { color: colour("--edge"), width: 1 } });
       return found.series.map((line, place) => {
         const tint = colour(styleOf(place).colour);
         const deviations = line[`${key}_sd`];
         return {
           type: "scatter", mode: "lines+markers", name: plain(named(line)), showlegend: panel === 0, x: line.target, y: line[key], xaxis: `x${at}`, yaxis: `y${at}`,
-          line: { color: tint, width: 1.5 }, marker: { symbol: styleOf(place).symbol, size: 8, color: tint },
+          line: { color: tint, width: line.joined ? 1.5 : 0 }, marker: { symbol: styleOf(place).symbol, size: 8, color: tint },
           error_y: { type: "data", array: deviations.map((value) => value ?? NaN), visible: deviations.some((value) => value !== null), color: tint, thickness: 1, width: 3 },
           customdata: line.target.map((_, one) => withDeviation(line[key][one], deviations[one])),
           hovertemplate: `${plain(line.label)}<br>target %{x}: %{customdata}<extra></extra>`,
@@ -96,7 +96,7 @@ export async function show(main, query, signal) {
   const studiesPicker = picker({
     studies, fits: holdsRate, chosen: () => state.study, choose: (names) => change({ study: names }), changed: paced(update, signal),
     looks: () => Object.fromEntries(found.series.flatMap((line, place) => line.studies.map((name) => [name, styleOf(place)]))),
-    note: "Studies whose technique holds a target rate. On the test split a line is a study's confirmations.",
+    note: "Studies whose technique holds a target rate. A sweep's points are joined; a search varies more than one hyperparameter, so its trials are points. On the test split a line is a study's confirmations.",
   }, signal);
   const split = select({ onchange: ({ target }) => change({ split: target.value }) }, [["valid", "validation"], "test"], state.split);
   const bar = h("div", { class: "row controls" }, labelled("Split", split),

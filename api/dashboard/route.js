@@ -21,6 +21,19 @@ export function note(state, asStep) {
   history[asStep ? "pushState" : "replaceState"](null, "", wanted);
 }
 
+/**
+ * What the address holds of a view whose sections share it.
+ * @param {URLSearchParams} query
+ * @returns {{one: (name: string) => string, all: (name: string) => string[], put: (changes: object, asStep: boolean) => void}}
+ */
+export function kept(query) {
+  const state = Object.fromEntries([...new Set(query.keys())].map((name) => [name, query.getAll(name)]));
+  return { one: (name) => state[name]?.[0] ?? "", all: (name) => state[name] ?? [], put: (changes, asStep) => {
+    for (const [name, value] of Object.entries(changes)) state[name] = [value].flat().filter((one) => one != null && one !== "");
+    note(state, asStep);
+  } };
+}
+
 addEventListener("popstate", () => dispatchEvent(new Event("route")));
 
 document.addEventListener("click", (event) => {

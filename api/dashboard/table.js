@@ -9,6 +9,7 @@ import { number } from "./format.js";
  * @property {(row: any) => any} value a text, a figure or an element
  * @property {boolean} [figure] aligned as a figure
  * @property {string} [title] what the label means
+ * @property {any} [head] what heads it, where that is no text
  */
 
 /**
@@ -22,7 +23,7 @@ export function table(caption, columns, rows, classOf = () => null) {
   return h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 },
     h("table", {},
       h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.figure && "figure", title: column.title }, column.label)))),
+      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.figure && "figure", title: column.title }, column.head ?? column.label)))),
       h("tbody", {}, rows.map((row) => tableRow(columns, row, classOf(row))))));
 }
 

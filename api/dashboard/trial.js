@@ -3,10 +3,9 @@
 import { all, follow, get, options, paced, Problem, send, studyPath, text } from "./api.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
-import { duration, moment, number } from "./format.js";
-import { axis, library, plot } from "./plot.js";
+import { duration, moment, number, withError } from "./format.js";
+import { axis, counted, library, plot } from "./plot.js";
 import { address } from "./route.js";
-import { remark, withError } from "./study.js";
 import { facts, table } from "./table.js";
 import { colour } from "./theme.js";
 
@@ -56,6 +55,10 @@ export async function show(main, query, signal) {
     deleted: () => announce(`${name} was deleted`),
   }, signal).catch((error) => announce(error.message));
 }
+
+/** What a trial's origin and end deserve to be said. */
+const remark = (trial) => [["published", "default"].includes(trial.source) && `${trial.source} values`,
+  !trial.notes.length && trial.reason && `${trial.reason}: ${trial.message ?? ""}`, ...trial.notes].filter(Boolean).join("; ");
 
 const ATTEMPT = [
   { label: "Attempt", figure: true, value: (row) => row.attempt },
@@ -117,7 +120,7 @@ function courseOf(path, evaluated, signal) {
     const layout = { height: 30 + 200 * down, grid: { rows: down, columns: across, pattern: "independent", xgap: 0.2, ygap: 0.35 } };
     const data = found.map(([key, label, value], place) => {
       const at = place ? place + 1 : "";
-      layout[`xaxis${at}`] = axis("epoch", rows.length > 6 ? { nticks: 6, tickformat: "d" } : { dtick: 1 });
+      layout[`xaxis${at}`] = axis("epoch", counted(rows.length));
       layout[`yaxis${at}`] = axis(label, { nticks: 5 });
       return {
         type: "scatter", mode: rows.length > 40 ? "lines" : "lines+markers", x: rows.map((row) => row.epoch), y: rows.map((row) => (typeof value(row) === "number" ? Number(value(row).toPrecision(9)) : null)) /* rounding is no course */, xaxis: `x${at}`, yaxis: `y${at}`,

@@ -13,11 +13,11 @@ from api import bodies, cursors, schemas, views
 from api.response_cache import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
-from tuner.analysis import importance, pareto, rates
+from tuner.analysis import importance, levels, pareto, rates
 from tuner.commands import render
 from tuner.errors import Busy, Refused
 from tuner.samplers import SAMPLERS
-from tuner.studies import launch, queries
+from tuner.studies import confirmation, launch, queries
 from tuner.studies.spec import StudySpec
 from tuner.studies.study import ODD, Study
 
@@ -25,6 +25,8 @@ router = APIRouter(tags=["studies"])
 HANDED_BACK_SECONDS = 20.0
 """for which the deletion of a study waits for its trials: a worker hears of a study's end within ten, then saves"""
 LOOK_SECONDS = 0.5
+LEVELS_SECONDS = 10.0
+"""for which the lines beside a front are believed: baselines hardly change"""
 Compared = Annotated[list[bodies.Name], Query(min_length=1, max_length=20, description="One or more.")]
 
 
@@ -168,10 +170,20 @@ def show_pareto(
     unless a metric is an estimate and the studies' estimators differ: then `note` says so."""
     service = service_of(request)
     names = list(dict.fromkeys(study))
+    if split == "test":  # which only the confirmations of the named studies have
+        found = [own.name for _, each in confirmation.sources(service.database, names, split) for own in each]
+        names = list(dict.fromkeys(found))
     columns = [service.columns(name) for name in names]
-    version = tuple((own.study.created_at, own.seen, len(own.numbers)) for own in columns)
+    version = (
+        *((own.study.created_at, own.seen, len(own.numbers)) for own in columns),
+        int(time.time() / LEVELS_SECONDS),
+    )
     name = ("pareto", tuple(names), x, y, split)
-    return service.cache.get(name, version, lambda: pareto.compare(columns, x, y, split)).response(request)
+
+    def make() -> dict[str, Any]:
+        return {**pareto.compare(columns, x, y, split), "levels": levels.of(service.database, columns, y, split)}
+
+    return service.cache.get(name, version, make).response(request)
 
 
 @router.get("/rates", response_model=schemas.Rates, tags=["rates"])
@@ -180,7 +192,7 @@ def show_rates(request: Request, study: Compared, split: bodies.Split = "valid")
     by columns; on the test split by the studies' confirmations."""
     service = service_of(request)
     names = list(dict.fromkeys(study))
-    sources = rates.sources(service.database, names, split)
+    sources = confirmation.sources(service.database, names, split)
     found = [(one, [service.columns(each.name) for each in runs]) for one, runs in sources]
     version = tuple((one.name, own.study.created_at, own.seen) for one, each in found for own in each)
 

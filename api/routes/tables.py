@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api import schemas
 from api.routes import StudyName, Where
 from api.service import service_of
-from tuner.analysis import comparison
+from tuner.analysis import comparison, curves, history
 from tuner.studies import study as studies
 
 router = APIRouter(tags=["trials"])
@@ -31,7 +31,8 @@ def show_table(
 
     def make(study: studies.Study) -> dict[str, Any]:
         table, best = service.table(study), study.best()
-        chosen = [key for key, head in table.heads.items() if head.shown] if column is None else column
+        shown = [key for key, head in table.heads.items() if head.shown]
+        chosen = [*shown, "nll_se"] if column is None else column
         keys = [table.checked(key, "column") for key in dict.fromkeys(chosen)]
         numbers = table.select(where)
         return {
@@ -56,3 +57,40 @@ def compare_trials(
     version = (*(service.revision(study) for study, _ in comparison.parted(run)), int(time.time()))
     make = partial(comparison.of, service.database, run)
     return service.cache.get(("compare", tuple(run)), version, make).response(request)
+
+
+@router.get("/studies/{name}/history", response_model=schemas.History)
+def show_history(request: Request, name: StudyName) -> Response:
+    """Every trial's value by its number, the least so far, and the lines that it is to be held against."""
+    service = service_of(request)
+    return service.of_study("history", name, None, lambda s: history.of(s, service.table(s))).response(request)
+
+
+@router.get("/studies/{name}/means", response_model=schemas.Means)
+def show_means(request: Request, name: StudyName) -> Response:
+    """Where the values are noisy: each complete trial's mean by a process through all of them, and the lowest so far."""
+    service = service_of(request)
+
+    def make() -> dict[str, Any]:
+        return service.processes.do(history.smoothed, service.settings.database, name)
+
+    columns = service.columns(name)
+    return service.cache.get(("means", name), (columns.seen, len(columns.numbers)), make).response(request)
+
+
+@router.get("/studies/{name}/curves", response_model=schemas.Curves)
+def show_curves(
+    request: Request,
+    name: StudyName,
+    figure: Annotated[
+        str, Query(max_length=64, description="neg_elbo, rate, …, or a technique's own quantity.")
+    ] = "neg_elbo",
+    where: Where = None,
+) -> Response:
+    """One validation figure's learning curves of all trials that fit a condition; of very many epochs every nth."""
+    service = service_of(request)
+
+    def make(study: studies.Study) -> dict[str, Any]:
+        return curves.of(study, figure, None if where is None else service.table(study).select(where))
+
+    return service.of_study("curves", name, (figure, where), make).response(request)

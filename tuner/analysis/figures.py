@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart"""
 MARKERS = "osD^vPX*<>"
+LETTERS_PER_INCH = 15
+"""of small print"""
 KINDS = (".svg", ".png", ".pdf")
 UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -34,8 +36,9 @@ def check(out: Path) -> None:
         raise Usage("figures need Matplotlib: pip install 'text-vae-tuner[plots]', or write .json.") from error
 
 
-def front(found: dict[str, Any], out: Path) -> None:
-    """Trials of studies in the plane of two figures (`pareto.compare`), each study's front as a step line.
+def fronts(panels: Sequence[dict[str, Any]], out: Path) -> None:
+    """Trials of studies in the plane of two figures (`pareto.compare`, and its `text` and `levels`), each study's front as a step
+    line: a panel for each text, since figures of different ones share no axis.
 
     Raises:
         Usage: as `check`.
@@ -43,33 +46,80 @@ def front(found: dict[str, Any], out: Path) -> None:
     check(out)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.add_subplot()
+    shown = [panel for panel in panels if any(study["number"] for study in panel["studies"])]
+    figure = Figure(figsize=(6.4 * len(shown), 4.8), layout="constrained")
+    marks: dict[str, None] = {}
+    for axes, found in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        marks |= dict.fromkeys(note for own in found["studies"] for note in own["notes"] if note)
+        _front(axes, found)
+        if len(shown) > 1:
+            axes.set_title(found["text"], fontsize="small")
+    notes = [found["note"] and f"note: {found['note']}" for found in shown]
+    _explain(figure, [f"hollow: {', or '.join(marks)}" if marks else None, *dict.fromkeys(notes)])
+    _save(figure, out)
+
+
+def _front(axes: Any, found: dict[str, Any]) -> None:
     where: Literal["pre", "post"] = "pre" if found["x_goal"] == "max" else "post"
     for place, study in enumerate(found["studies"]):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        named = _named(study["study"], study["estimators"], found["note"])
         for marked in (False, True):
             points = [i for i, notes in enumerate(study["notes"]) if bool(notes) is marked]
             axes.scatter(
                 [study["x"][i] for i in points], [study["y"][i] for i in points], s=18, marker=marker, alpha=0.7,
                 facecolor="none" if marked else colour, edgecolor=colour, linewidths=float(marked),
-                label=None if marked else named,
+                label=None if marked else study["study"],
             )  # fmt: skip
-        best = study["front"]
-        axes.step([study["x"][i] for i in best], [study["y"][i] for i in best], where=where, color=colour, linewidth=1)
+        for kind in sorted(set(study["made"])):
+            best = [i for i in study["front"] if study["made"][i] == kind]
+            axes.step(
+                [study["x"][i] for i in best], [study["y"][i] for i in best], where=where, color=colour, linewidth=1
+            )
     for label, key in ((axes.set_xlabel, "x"), (axes.set_ylabel, "y")):
         label(AXES[found[key]].titled)
-    if marks := dict.fromkeys(note for own in found["studies"] for note in own["notes"] if note):
-        axes.set_title(f"hollow: {', or '.join(marks)}", fontsize="small", loc="left")
-    if len(found["studies"]) <= 2 * len(MARKERS):
-        axes.legend(frameon=False, fontsize="small")
+    for limit, key in ((axes.set_xlim, "x"), (axes.set_ylim, "y")):
+        limit(*near([value for study in found["studies"] for value in study[key]]))
+    low, high = axes.get_ylim()
+    for level in found["levels"]:
+        if low <= level["value"] <= high:
+            axes.axhline(level["value"], color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+            axes.annotate(
+                level["label"], (1, level["value"]), xycoords=("axes fraction", "data"), fontsize="x-small", ha="right"
+            )
+    _edges(axes, found)
+    arrows = {("max", "max"): "↗", ("max", "min"): "↘", ("min", "max"): "↖", ("min", "min"): "↙"}
+    axes.set_title(f"{arrows[found['x_goal'], found['y_goal']]} better", fontsize="small", loc="right")
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, out)
+
+
+def near(values: Sequence[float], far: float = 3.0, few: float = 0.1) -> tuple[float, float]:
+    """A range with some air around the values, but for a few that lie further from the others than `far` times the spread of
+    their middle half: at most a share of `few`, or one."""
+    known = sorted(values)
+    low, high = known[len(known) // 4], known[-(-3 * len(known) // 4) - 1]
+    kept = [value for value in known if low - far * (high - low) <= value <= high + far * (high - low)]
+    if high == low or len(known) - len(kept) > max(1, few * len(known)):
+        kept = known
+    air = 0.04 * (kept[-1] - kept[0]) or 0.04 * abs(kept[0]) or 1.0
+    return kept[0] - air, kept[-1] + air
+
+
+def _edges(axes: Any, found: dict[str, Any]) -> None:
+    """Marks at the edge for the points beyond it."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    for place, study in enumerate(found["studies"]):
+        for x, y in zip(study["x"], study["y"], strict=True):
+            if left <= x <= right and bottom <= y <= top:
+                continue
+            marker = "^" if y > top else "v" if y < bottom else "<" if x < left else ">"
+            at = min(max(x, left), right), min(max(y, bottom), top)
+            axes.plot(
+                *at, marker=marker, color=COLOURS[place % len(COLOURS)], fillstyle="none", clip_on=False, zorder=3
+            )
 
 
 def rates(found: Sequence[Series], out: Path) -> None:
-    """Perplexity, accuracy gap and what the rate falls short, each against the target rate: the paper's figures 2 and 3.
+    """Perplexity, accuracy gap and the reached minus the wanted rate, each against the target rate: the paper's figures 2 and 3.
 
     Raises:
         Usage: as `check`.
@@ -87,20 +137,33 @@ def rates(found: Sequence[Series], out: Path) -> None:
                 [mean for _, mean, _ in points],
                 [math.nan if sd is None else sd for _, _, sd in points] if any(sd for _, _, sd in points) else None,
                 color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
-                label=_named(series.label, series.estimators, note), markersize=4, linewidth=1, capsize=2,
+                label=series.label,
+                markersize=4, linewidth=float(series.joined), elinewidth=1, capsize=2,
             )  # fmt: skip
-        if key == "shortfall":
+        if key == "rate_error":
             axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axes.set_xlabel("target rate [nats]")
         axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize="small")
+    _explain(figure, [note and f"note: {note}"])
     _save(figure, out)
 
 
-def _named(name: str, estimators: Sequence[str], note: str | None) -> str:
-    """As the legend has it: with its estimator where that differs from another's."""
-    return f"{name}: {', '.join(estimators)}" if note else name
+def _explain(figure: "Figure", said: Sequence[str | None]) -> None:
+    """The legend above the axes, where it covers no point, and below them what is to be known of the figures."""
+    import textwrap
+
+    room = int(figure.get_figwidth() * LETTERS_PER_INCH)
+    entries = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if 0 < len(entries) <= 2 * len(MARKERS):
+        across = max(1, room // (max(map(len, entries)) + 6))
+        place: dict[str, Any] = {"loc": "outside upper left", "ncols": across, "frameon": False, "fontsize": "small"}
+        figure.legend(list(entries.values()), list(entries), **place)
+    lines = [line for one in said if one for line in textwrap.wrap(one, room)]
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize="x-small", x=0.01, ha="left")
 
 
 def _save(figure: "Figure", out: Path) -> None:

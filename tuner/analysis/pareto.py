@@ -87,8 +87,7 @@ class Columns:
         """The trials that have both figures of that split."""
         xs, ys = self.figures[split][x], self.figures[split][y]
         rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
-        made = self.made(rows, split, AXES[x], AXES[y])
-        return Points(self, split, rows, [xs[row] for row in rows], [ys[row] for row in rows], made)
+        return Points(self, split, rows, [xs[row] for row in rows], [ys[row] for row in rows], (AXES[x], AXES[y]))
 
     def made(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[str]:
         """What made these figures of these trials, or the NLL if none is an estimate; some may have taken more draws."""
@@ -96,15 +95,24 @@ class Columns:
         kinds = [self.estimators[split, beside] for beside in besides]
         return list(filter(None, dict.fromkeys(kind[row] for kind in kinds for row in rows)))
 
+    def kinds(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[int]:
+        """What made these figures of each of these trials, as a number; all the same if none is an estimate."""
+        besides = sorted({metric.beside for metric in metrics if metric.estimated})
+        made = [tuple(self.estimators[split, beside][row] for beside in besides) for row in rows]
+        known = {kind: place for place, kind in enumerate(dict.fromkeys(made))}
+        return [known[kind] for kind in made]
+
 
 class Points:
     """Trials of one study in the plane of two figures."""
 
     def __init__(
-        self, columns: Columns, split: str, rows: list[int], xs: list[float], ys: list[float], estimators: list[str]
+        self, columns: Columns, split: str, rows: list[int], xs: list[float], ys: list[float], metrics: Sequence[Metric]
     ) -> None:
         self.columns, self.split, self.rows = columns, split, rows
-        self.xs, self.ys, self.estimators = xs, ys, estimators
+        self.xs, self.ys, self.estimators = xs, ys, columns.made(rows, split, *metrics)
+        self.kinds = columns.kinds(rows, split, *metrics)
+        """of each trial, a number for what made its figures: the same one for the same estimators"""
 
     def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
         """As JSON values, with the study's own front."""
@@ -114,15 +122,26 @@ class Points:
         return {
             "study": columns.study.name,
             "technique": columns.study.spec.technique,
+            "confirms": (columns.study.spec.confirms or {}).get("study"),
             "estimators": self.estimators,
+            "made": self.kinds,
             "number": [columns.numbers[row] for row in rows],
             "x": self.xs,
             "y": self.ys,
             "params": {**fixed, **{name: [values[row] for row in rows] for name, values in columns.params.items()}},
             **{key: [_known(figures[key][row]) for row in rows] for key in ESTIMATES},
             "notes": [notes[row] for row in rows],
-            "front": front(self.xs, self.ys, x_goal, y_goal),
+            "front": self.front(x_goal, y_goal),
         }
+
+    def front(self, x_goal: Goal, y_goal: Goal) -> list[int]:
+        """Of the trials of each kind by itself, as figures of different estimators are not to be ranked together."""
+        found = []
+        for kind in sorted(set(self.kinds)):
+            rows = [row for row, own in enumerate(self.kinds) if own == kind]
+            kept = front([self.xs[row] for row in rows], [self.ys[row] for row in rows], x_goal, y_goal)
+            found += [rows[index] for index in kept]
+        return found
 
 
 def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str, Any]:

@@ -1,27 +1,21 @@
 """Figures against the rate that was asked for: the paper's figures 2 and 3, for techniques that hold one.
 
-The panels: the perplexity, the accuracy gap, and what the reached rate falls short of the target. Figure 2 compares techniques,
-figure 3 posteriors and priors.
+The panels: the perplexity, the accuracy gap, and the reached minus the wanted rate. Figure 2 compares techniques, figure 3
+posteriors and priors. The points of a sweep are a line; a search varies more than one hyperparameter, and its trials are points.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from tuner.analysis.pareto import Columns
 from tuner.estimators import mixed
 from tuner.metrics import AXES
-from tuner.storage.database import Database
-from tuner.studies.confirmation import tuned
-from tuner.studies.queries import all_studies
 from tuner.studies.study import Study
 
-PANELS = {
-    **{key: AXES[key].titled for key in ("ppl", "acc_gap")},
-    "shortfall": "target − reached rate [nats]",
-}
+PANELS = {key: AXES[key].titled for key in ("ppl", "acc_gap", "rate_error")}
 COMPONENTS = {"posterior": "gaussian", "prior": "normal"}
 """options that figure 3 compares, and what a model has unless told otherwise"""
 
@@ -43,6 +37,8 @@ class Series:
     studies: list[str]
     points: list[Point]
     estimators: list[str]
+    joined: bool = True
+    """whether its runs differ in one hyperparameter at most, so that a line between them means something"""
 
     def plain(self) -> dict[str, Any]:
         """As JSON values, a list for each column."""
@@ -50,24 +46,13 @@ class Series:
         for key in PANELS:
             found = [p.figures[key] or (None, None) for p in self.points]
             columns[key], columns[f"{key}_sd"] = [mean for mean, _ in found], [sd for _, sd in found]
-        return {"label": self.label, "studies": self.studies, "estimators": self.estimators, **columns}
-
-
-def sources(database: Database, names: list[str], split: str) -> list[tuple[Study, list[Study]]]:
-    """Each of these studies (or all) with those whose runs are its points: itself, or its confirmations where the split is theirs
-    alone.
-
-    Raises:
-        Missing: if a study is unknown.
-    """
-    studies = tuned(database, names)
-    if split == "valid":
-        return [(study, [study]) for study in studies]
-    confirmed: dict[str, list[Study]] = {}
-    for one in all_studies(database):
-        if confirms := one.spec.confirms:
-            confirmed.setdefault(confirms["study"], []).append(one)
-    return [(study, [study] if study.spec.confirms else confirmed.get(study.name, [])) for study in studies]
+        return {
+            "label": self.label,
+            "studies": self.studies,
+            "estimators": self.estimators,
+            "joined": self.joined,
+            **columns,
+        }
 
 
 def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list[Series]:
@@ -75,10 +60,7 @@ def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list
     made = [(study, _series(study, columns, split)) for study, columns in found]
     held = [(study, one) for study, one in made if one.points]
     labels = [one.label for _, one in held]
-    return [
-        one if labels.count(one.label) == 1 else Series(study.name, one.studies, one.points, one.estimators)
-        for study, one in held
-    ]
+    return [one if labels.count(one.label) == 1 else replace(one, label=study.name) for study, one in held]
 
 
 def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
@@ -105,14 +87,24 @@ def _series(study: Study, every: Sequence[Columns], split: str) -> Series:
                 target = round(run["rate"] - run["rate_error"], 9)
             by_target.setdefault(target, []).append(run)
     points = [_point(target, runs) for target, runs in sorted(by_target.items())]
-    return Series(_label(study), [columns.study.name for columns in every], points, list(dict.fromkeys(estimators)))
+    names = [columns.study.name for columns in every]
+    return Series(_label(study), names, points, list(dict.fromkeys(estimators)), len(_varied(every)) <= 1)
+
+
+def _varied(every: Sequence[Columns]) -> list[str]:
+    """The hyperparameters in which the complete trials of these columns differ."""
+    values: dict[str, set[Any]] = {}
+    for columns in every:
+        confirmed = (columns.study.spec.confirms or {}).get("params", {})
+        for name, column in {**{key: [value] for key, value in confirmed.items()}, **columns.params}.items():
+            values.setdefault(name, set()).update(column)
+    return [name for name, found in values.items() if len(found) > 1]
 
 
 def _point(target: float, runs: Sequence[dict[str, float]]) -> Point:
     figures: dict[str, tuple[float, float | None] | None] = {}
     for key in PANELS:
-        values = [-run["rate_error"] if key == "shortfall" else run[key] for run in runs]
-        known = [value for value in values if math.isfinite(value)]
+        known = [run[key] for run in runs if math.isfinite(run[key])]
         figures[key] = (fmean(known), stdev(known) if len(known) > 1 else None) if known else None
     return Point(target, len(runs), figures)
 

@@ -317,7 +317,7 @@ def comparison(found: Mapping[str, Any], every: bool) -> None:
     for letter, run in zip(letters, found["runs"], strict=True):
         named.add(letter, run["run"], run["state"], run["note"])
     named.print()
-    rows = Table(Column("", folds=True), *(Column(letter, right=True) for letter in letters), title="\n", chosen=True)
+    rows = Table(Column("", folds=True), *(Column(letter, right=True) for letter in letters), title=" ", chosen=True)
     for setting in found["settings"]:
         if (every or setting["differs"]) and setting["name"] != "text":
             rows.add(setting["name"], *map(number, setting["values"]))

@@ -150,7 +150,7 @@ def pareto(
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Print or draw the Pareto front of studies' trials, of rate against perplexity or any two figures."""
-    from tuner.analysis import figures
+    from tuner.analysis import figures, levels
     from tuner.analysis.pareto import SPLITS, Columns, compare
     from tuner.metrics import AXES
     from tuner.studies import confirmation
@@ -159,11 +159,16 @@ def pareto(
         if value not in known:
             raise Usage(f"{flag} {value!r} is unknown: choose one of {', '.join(known)}.")
     with opened(database) as there:
-        if study or split == "valid":
-            chosen = confirmation.tuned(there, study or [])
-        else:
-            chosen = [s for each in confirmation.confirmations(there).values() for s in each]
-        found = compare([Columns(s).follow() for s in chosen], x, y, split)
+        chosen = [own for _, each in confirmation.sources(there, study or [], split) for own in each]
+        columns = [Columns(own).follow() for own in chosen]
+        found = {**compare(columns, x, y, split), "levels": levels.of(there, columns, y, split)}
+        by_text: dict[str, list[Columns]] = {}
+        for own in columns:
+            by_text.setdefault(own.study.facts.text, []).append(own)
+        panels = [
+            {**compare(each, x, y, split), "text": text, "levels": levels.of(there, each, y, split)}
+            for text, each in by_text.items()
+        ]
     if not any(own["number"] for own in found["studies"]):
         raise Usage(
             f"no complete trial of {', '.join(study or []) or 'any study'} has both {x} and {y} of the {split} split."
@@ -173,7 +178,7 @@ def pareto(
     if out is None:
         _print_front(found)
         return
-    _write(out, found, lambda: figures.front(found, out))
+    _write(out, found, lambda: figures.fronts(panels, out))
 
 
 @app.command(epilog="Example: tuner compare sfb-grammar-tiny/3 mdr-grammar-tiny/5")
@@ -249,19 +254,20 @@ def rates(
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Print or draw PPL, accuracy gap and target minus reached rate against the target rate: the paper's figures 2 and 3.
+    """Print or draw PPL, accuracy gap and reached minus wanted rate against the target rate: the paper's figures 2 and 3.
 
-    `tuner sweep` makes the trials. A line a study, named by its technique, posterior and prior; mean ± sd over runs of a target.
+    `tuner sweep` makes the trials. A line a sweep, points for a search, named by technique, posterior and prior; mean ± sd.
     """
     from tuner.analysis import figures, layouts
     from tuner.analysis import rates as targets
     from tuner.analysis.pareto import Columns, check_split
     from tuner.commands import render as reports
     from tuner.commands.tables import Column, Table
+    from tuner.studies import confirmation
 
     check_split(split)
     with opened(database) as there:
-        runs = targets.sources(there, study or [], split)
+        runs = confirmation.sources(there, study or [], split)
         found = targets.series([(one, [Columns(each).follow() for each in own]) for one, own in runs], split)
     if not found:
         remedy = (
@@ -278,7 +284,7 @@ def rates(
     if out is not None:
         _write(out, plain, lambda: figures.rates(found, out))
         return
-    table = Table("", *(Column(label, right=True) for label in ("target", "runs", "PPL", "gap", "target − R")))
+    table = Table("", *(Column(label, right=True) for label in ("target", "runs", "PPL", "gap", "R − r")))
     for each in found:
         for point in each.points:
             cells = [layouts.with_sd(point.figures[key]) for key in targets.PANELS]

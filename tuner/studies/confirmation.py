@@ -101,3 +101,17 @@ def tuned(database: Database, names: list[str]) -> list[Study]:
     if names:
         return [open_study(database, name) for name in names]
     return [study for study in all_studies(database) if not study.spec.confirms]
+
+
+def sources(database: Database, names: list[str], split: str) -> list[tuple[Study, list[Study]]]:
+    """Each of these studies (or all) with those whose runs are its points: itself, or its confirmations where the split is theirs
+    alone.
+
+    Raises:
+        Missing: if a study is unknown.
+    """
+    studies = tuned(database, names)
+    if split == "valid":
+        return [(study, [study]) for study in studies]
+    confirmed = confirmations(database)
+    return [(study, [study] if study.spec.confirms else confirmed.get(study.name, [])) for study in studies]

@@ -74,6 +74,19 @@ def among(trials: Sequence[Trial], best: Trial, space: "dict[str, BaseDistributi
 def lowest_mean(x: "Array", values: "Array") -> tuple[int, float, float] | None:
     """Which of observations at points x [n, d] has the lowest mean, the noise's standard deviation and that mean; None if there
     are too few or no noise is inferred."""
+    from tuner.samplers.observations import thinned, winsorised
+
+    found = means(x, values)
+    if found is None:
+        return None
+    kept = thinned(winsorised(values), MOST)
+    lowest = kept[np.argmin(found[0][kept])]
+    return int(lowest), found[1], float(found[0][lowest])
+
+
+def means(x: "Array", values: "Array") -> tuple["Array", float] | None:
+    """The mean at each of observations at points x [n, d] of a process through them, and the noise's standard deviation; None if
+    there are too few or no noise is inferred."""
     from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
     from tuner.samplers.observations import standardised, thinned, winsorised
 
@@ -86,6 +99,5 @@ def lowest_mean(x: "Array", values: "Array") -> tuple[int, float, float] | None:
     noise = math.exp(theta[1])
     if noise < NOISY:
         return None
-    means = Processes.fit(theta[None], x[kept], y).predict(x[kept])[0][0, :, 0]
-    lowest = int(np.argmin(means))
-    return int(kept[lowest]), math.sqrt(noise) * unit, float(means[lowest] * unit + values[kept].mean())
+    found = Processes.fit(theta[None], x[kept], y).predict(x)[0][0, :, 0]
+    return found * unit + values[kept].mean(), math.sqrt(noise) * unit

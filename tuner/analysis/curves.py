@@ -1,0 +1,57 @@
+"""Learning curves of many trials: one validation figure by epoch and by seconds, all trials together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+
+from tuner.errors import Usage
+from tuner.storage.tables import EpochRow
+from tuner.studies.study import Study
+
+FIGURES = ("neg_elbo", "distortion", "rate", "active_units")
+"""of every technique; its own quantities (β, a multiplier) come after them"""
+POINTS = 60_000
+"""of all curves together; of longer ones every nth epoch is told"""
+LOOKED_AT = 50
+"""epochs that are asked which quantities a technique has"""
+
+
+def of(study: Study, figure: str, numbers: Sequence[int] | None = None) -> dict[str, Any]:
+    """One figure's curve of each trial, by columns: `number`, and for each of them a list of `epoch`, `seconds` (since the
+    trial's start) and `value`.
+
+    Args:
+        figure: one of `FIGURES`, or of the technique's own quantities.
+        numbers: of these trials alone.
+
+    Raises:
+        Usage: if the technique has no such figure.
+    """
+    first = select(EpochRow.objective).where(EpochRow.study == study.name).order_by(EpochRow.trial, EpochRow.epoch)
+    size = select(func.count()).select_from(EpochRow).where(EpochRow.study == study.name)
+    objectives, count = study.database.read(
+        lambda session: (session.scalars(first.limit(LOOKED_AT)).all(), session.execute(size).scalar_one())
+    )
+    figures = [*FIGURES, *dict.fromkeys(key for each in objectives for key in each)]
+    if figure not in figures:
+        raise Usage(
+            f"figure {figure!r} has no curve in study {study.name!r}: choose of {', '.join(figures)}.", "figure"
+        )
+    value = getattr(EpochRow, figure) if figure in FIGURES else EpochRow.objective[figure].as_float()
+    every = -(-count // POINTS) or 1
+    query = select(EpochRow.trial, EpochRow.epoch, EpochRow.seconds, value)
+    query = query.where(EpochRow.study == study.name, (EpochRow.epoch - 1) % every == 0)
+    rows = study.database.read(lambda s: s.execute(query.order_by(EpochRow.trial, EpochRow.epoch)).all())
+    wanted = None if numbers is None else set(numbers)
+    found: dict[str, list[Any]] = {"number": [], "epoch": [], "seconds": [], "value": []}
+    for trial, epoch, seconds, figure_ in rows:
+        if wanted is not None and trial not in wanted:
+            continue
+        if not found["number"] or found["number"][-1] != trial:
+            found["number"].append(trial)
+            for key in ("epoch", "seconds", "value"):
+                found[key].append([])
+        for key, each in (("epoch", epoch), ("seconds", seconds), ("value", figure_)):
+            found[key][-1].append(each)
+    return {"figure": figure, "figures": figures, "every": every, **found}

@@ -1,0 +1,72 @@
+"""The course of a search: each trial's value, and the best one so far."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tuner.errors import Usage
+from tuner.ngram import Line
+from tuner.samplers.cube import Cube
+from tuner.storage.database import Database
+from tuner.studies import winner
+from tuner.studies.study import Study, open_study
+from tuner.studies.table import Table
+
+COLUMNS = ("number", "state", "value", "note")
+SAID = {"melbo": "MELBO", "nll": "NLL"}
+
+
+def of(study: Study, table: Table) -> dict[str, Any]:
+    """Every trial by its number, what it was judged by, and the least value so far; the lines that it is to be held against.
+
+    Args:
+        table: the study's, as it is now.
+    """
+    spec, facts = study.spec, study.facts
+    columns = table.values(COLUMNS, table.select())
+    judged = SAID.get(spec.objective, "NLL")
+    line = None if judged == "MELBO" else Line.of_study(facts.ngram, "valid")
+    return {
+        **columns,
+        "best": _least(columns["value"]),
+        "judged": judged + (f" + max({spec.min_rate:g} − R, 0)" if spec.min_rate else ""),
+        "entropy": facts.corpus.entropy,
+        "ngram": None if line is None else line.nll,
+    }
+
+
+def smoothed(url: str, name: str) -> dict[str, Any]:
+    """Where noise is inferred: of each complete trial, the mean of a process through all of them, the lowest mean so far, and the
+    noise's standard deviation; `noise` is None where none is.
+
+    Raises:
+        Usage: if the values are of two objectives, of which no process is the mean.
+    """
+    database = Database(url, patience=10.0)
+    try:
+        study = open_study(database, name)
+        if study.front():
+            raise Usage(f"study {name!r} has two objectives: there is no mean of its values.")
+        cube = Cube({p.name: p.distribution() for p in study.searched})
+        trials = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+    finally:
+        database.close()
+    nothing: dict[str, Any] = {"number": [], "mean": [], "best": [], "noise": None}
+    if len(trials) < winner.LEAST or not cube.parts:
+        return nothing
+    found = winner.means(np.array([cube.encode(t.params) for t in trials]), np.array([t.value for t in trials]))
+    if found is None:
+        return nothing
+    means = [float(mean) for mean in found[0]]
+    return {"number": [t.number for t in trials], "mean": means, "best": _least(means), "noise": found[1]}
+
+
+def _least(values: Sequence[float | None]) -> list[float | None]:
+    """The least one up to each place; none before the first."""
+    least, found = math.inf, []
+    for value in values:
+        least = least if value is None else min(least, value)
+        found.append(least if math.isfinite(least) else None)
+    return found
