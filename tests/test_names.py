@@ -58,7 +58,7 @@ def test_a_worker_and_a_key_have_such_names_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
     database = Database(url, create=True)
     for name in ("../up", "x" * 101, "-w", ""):
-        with pytest.raises(Usage, match="--name .* is not allowed"):
+        with pytest.raises(Usage, match="worker = .* is not allowed"):
             app(["worker", f"--name={name}", "--database", url, "--exit-when-idle"], standalone_mode=False)
     for name in ("", "-k", "x" * 101, "a\x1b"):
         with pytest.raises(Usage, match="key name .* is not allowed"):

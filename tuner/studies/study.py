@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +233,7 @@ class Study:
             row.state, row.why, row.faults = "active", None, 0
             if row.specification.get("untrusted"):
                 row.specification = {**row.specification, "untrusted": False}
-                self.definition = replace(self.definition, facts=replace(self.facts, untrusted=False))
+            self.definition = Definition.of(row.specification, row.budget, row.rules)
             if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
                 row.rules = {**row.rules, "deadline": None}
             revise(session, self.name)
