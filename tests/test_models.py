@@ -11,7 +11,8 @@ from conftest import LENGTHS, SMALL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.decoder import TokenNLL
+from trainers import objectives
+from trainers.decoder import LongTokenNLL, TokenNLL
 from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import ModelOptions, Options
@@ -216,6 +217,36 @@ def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monke
         loss_of(lambda s, w, b: TokenNLL.apply(s, w, b, targets, torch.float64, spare)),
         loss_of(lambda s, w, b: F.cross_entropy(F.linear(s, w, b), targets, reduction="none")),
     )
+
+
+def test_a_long_batchs_logits_are_not_kept_and_its_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (10, 40)})
+    for scale in (3, 300):  # the latter's powers are beyond what 32 bits can hold
+        states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * scale for shape in ((23, 5), (37, 5), (37,)))
+        targets, shares = torch.randint(37, (23,)), torch.randn(23, dtype=torch.float64)
+        found = []
+        for kind, more in ((LongTokenNLL, ()), (TokenNLL, ([],))):
+            leaves = [leaf.clone().requires_grad_() for leaf in (states, weight, bias)]
+            (kind.apply(*leaves, targets, torch.float64, *more) * shares).sum().backward()
+            found.append([leaf.grad for leaf in leaves])
+        torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("technique", ["vanilla", "mdr", "infovae", "adversarial-word-dropout"])
+def test_the_bound_of_a_batchs_tokens_changes_no_gradient(technique: str) -> None:
+    """Dropout is drawn alike, and losses of a whole batch, such as a constraint on its mean rate, are of the whole batch."""
+    found = []
+    for tokens in (0, 1):
+        torch.manual_seed(0)
+        objective = objectives.create(technique, {})
+        model = SenVAE(11, replace(SMALL, dropout=0.3), LENGTHS).double()
+        objective.grow(model)
+        model.decoder.batch_tokens = tokens
+        torch.manual_seed(1)
+        loss = objective.double().loss(objective.measure(model, Batch.of(SENTENCES, CPU)))
+        loss.backward()
+        found.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    torch.testing.assert_close(*found)
 
 
 def test_two_losses_at_once_do_not_share_memory() -> None:

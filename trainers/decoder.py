@@ -24,6 +24,8 @@ from trainers.recurrent import Packing
 
 BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
 """states and words whose logits are computed at once: what a processor's cache holds, and what keeps a GPU busy"""
+KEPT_LOGITS = {"cpu": 1 << 28, "cuda": 1 << 31}
+"""bytes of a batch's logits that are kept for the backward pass unless `batch_tokens` says how many"""
 LOG2_E = math.log2(math.e)
 LEAST_SUM = 1e-30
 """Σ exp(logit) below which too much of it may have been lost to underflow"""
@@ -269,15 +271,62 @@ class TokenNLL(torch.autograd.Function):
         if ctx.shares is None:
             raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
         shares, ctx.shares = ctx.shares, None
-        scale, kind = gradient / total, words.dtype
-        by_states = product(words[:, :-1].t(), shares.t()).t()[: len(states)].to(states.dtype) * scale[:, None]
-        by_states -= gradient[:, None] * weight[targets]
-        by_weight = product(shares, padded((states * scale[:, None]).to(kind)).t()).to(states.dtype)
-        by_weight.index_add_(0, targets, states * -gradient[:, None])
-        by_bias = (shares[:, : len(states)] @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
+        found = _gradients(shares, total, states, weight, words, targets, gradient)
         ctx.spare[:] = [ctx.buffer]
         ctx.buffer = None
-        return by_states, by_weight, by_bias, None, None, None
+        return *found, None, None, None
+
+
+class LongTokenNLL(torch.autograd.Function):
+    """`TokenNLL` of more tokens than memory has logits for: none is kept, backward computes them again, some states at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype) -> Tensor:
+        """states [n, d], targets [n] → [n]."""
+        words = _with_bias(weight, bias).to(kind)
+        ctx.save_for_backward(states, weight, words, targets)
+        return _token_nll(states, weight, bias, words, targets)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """gradient [n] of the loss by each target's."""
+        states, weight, words, targets = ctx.saved_tensors
+        rows, by_states = BLOCK[states.device.type][0], []
+        by_weight, by_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
+        buffer = words.new_empty(len(words) * len(padded(states[:rows])))
+        for part, target, given in zip(states.split(rows), targets.split(rows), gradient.split(rows), strict=True):
+            read = _powers_of_two(part).to(words.dtype)
+            shares = buffer[: len(words) * len(read)].view(len(words), len(read))
+            total, _ = _exponentials(words, read, states.dtype, shares)
+            found = _gradients(shares, total[: len(part)], part, weight, words, target, given)
+            by_states.append(found[0])
+            by_weight += found[1]
+            by_bias += found[2]
+        return torch.cat(by_states), by_weight, by_bias, None, None
+
+
+def _gradients(
+    shares: Tensor, total: Tensor, states: Tensor, weight: Tensor, words: Tensor, targets: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by states [n, d], weight [V, d] and bias [V], from shares [V, ≥ n] whose sums are `total` [n]."""
+    scale, kind = gradient / total, words.dtype
+    by_states = product(words[:, :-1].t(), shares.t()).t()[: len(states)].to(states.dtype) * scale[:, None]
+    by_states -= gradient[:, None] * weight[targets]
+    by_weight = product(shares, padded((states * scale[:, None]).to(kind)).t()).to(states.dtype)
+    by_weight.index_add_(0, targets, states * -gradient[:, None])
+    by_bias = (shares[:, : len(states)] @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
+    return by_states, by_weight, by_bias
+
+
+def _token_nll(states: Tensor, weight: Tensor, bias: Tensor, words: Tensor, targets: Tensor) -> Tensor:
+    """−log P of each target [n] from states [n, d], some at a time; words: as by `_with_bias`."""
+    rows, found = BLOCK[states.device.type][0], []
+    for part, target in zip(states.split(rows), targets.split(rows), strict=True):
+        total, highest = _exponentials(words, _powers_of_two(part).to(words.dtype), states.dtype)
+        log_sum = (total.log2() + highest)[: len(part)] / LOG2_E
+        found.append(log_sum - (weight[target] * part).sum(-1) - bias[target])
+    return torch.cat(found)
 
 
 def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
@@ -328,6 +377,8 @@ class Decoder(nn.Module):
         self.output = nn.Linear(options.d_e if options.tied else options.d_h, vocabulary)
         if options.tied:
             self.output.weight = self.embedding.weight
+        self.batch_tokens = 0
+        """as `TrainingOptions` has it"""
         self._spare: list[Tensor] = []
         """a buffer for a batch's logits"""
 
@@ -395,17 +446,20 @@ class Decoder(nn.Module):
     def _token_nll(self, states: Tensor, targets: Tensor) -> Tensor:
         """−log P of each target [n] from states [n, ·]."""
         weight, bias = self.output.weight, self.output.bias
-        if torch.is_grad_enabled():
-            kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
-            nll: Tensor = TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
-            return nll
-        words = _with_bias(weight, bias)
-        rows, found = BLOCK[states.device.type][0], []
-        for part, target in zip(states.split(rows), targets.split(rows), strict=True):
-            total, highest = _exponentials(words, _powers_of_two(part), states.dtype)
-            log_sum = (total.log2() + highest)[: len(part)] / LOG2_E
-            found.append(log_sum - (weight[target] * part).sum(-1) - bias[target])
-        return torch.cat(found)
+        if not torch.is_grad_enabled():
+            return _token_nll(states, weight, bias, _with_bias(weight, bias), targets)
+        kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
+        nll: Tensor
+        if len(states) > self._most(kind):
+            nll = LongTokenNLL.apply(states, weight, bias, targets, kind)  # type: ignore[no-untyped-call]
+        else:
+            nll = TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
+        return nll
+
+    def _most(self, kind: torch.dtype) -> int:
+        """Tokens whose logits of that kind are kept for backward."""
+        weight = self.output.weight
+        return self.batch_tokens or KEPT_LOGITS[weight.device.type] // (len(weight) * kind.itemsize)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """One word on: words [B] → logits [B, V] of the next word and the new state; without dropout."""
@@ -417,5 +471,6 @@ class Decoder(nn.Module):
     def correct(self, batch: Batch, state: State) -> tuple[int, int]:
         """Next words guessed right given the true prefix, and all words."""
         targets = batch.packing.pack(batch.tokens)
-        guesses = self.output(self.states(batch, state)).argmax(-1)
+        states, rows = self.states(batch, state), BLOCK[targets.device.type][0]
+        guesses = torch.cat([self.output(part).argmax(-1) for part in states.split(rows)])
         return int((guesses == targets).sum()), len(targets)
