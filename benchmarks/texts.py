@@ -21,6 +21,8 @@ import numpy as np
 from benchmarks.speed import machine
 from tuner.trainer import Slot, Trainer, ask, fork_server
 
+ENOUGH = 3
+"""words of progress in evaluation, by which its memory has been seen; all of it would take an hour"""
 HELD_OUT = 200
 """validation sentences, and test sentences"""
 
@@ -57,7 +59,7 @@ def peak(trainer: Trainer) -> float:
 
 
 def trial(folder: Path, run: Path, values: dict[str, Any], whole: bool) -> dict[str, float]:
-    """A trial of a forked trainer: seconds until it trains, its memory then and at its end, or soon after."""
+    """A trial of a forked trainer: seconds until it trains, its memory then, and in the end or soon after."""
     spec = {"technique": "vanilla", "corpus": str(folder), "model": "tiny", "values": values, "seed": 0}
     with closing(fork_server()) as server:
         with Trainer("corpus", "grammar", "{}", server=server) as first:  # by then the server has loaded PyTorch
@@ -65,14 +67,17 @@ def trial(folder: Path, run: Path, values: dict[str, Any], whole: bool) -> dict[
         started = time.perf_counter()
         with Trainer("train", json.dumps(spec), run, slot=Slot(threads=1), server=server) as trainer:
             found: dict[str, float] = {}
+            evaluated = 0
             for event in trainer.events():
                 if event["event"] == "started":
                     found = {"seconds_to_start": time.perf_counter() - started, "gib_at_start": peak(trainer)}
                 if event["event"] in ("progress", "epoch"):
                     found["gib"] = peak(trainer)
-                    found["tokens_per_second"] = event.get("tokens_per_second", 0.0)
-                    if not whole:
-                        break
+                    evaluated += event.get("phase") == "evaluation"
+                if event["event"] == "epoch":
+                    found |= {"gib_of_training": found["gib"], "tokens_per_second": event["tokens_per_second"]}
+                if evaluated == ENOUGH or (not whole and "gib" in found):
+                    break
     return found
 
 
