@@ -22,6 +22,7 @@ from tuner.commands.app import app
 from tuner.errors import Clash, Missing, Usage
 from tuner.space import Value
 from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow
 from tuner.studies import corpora, study
 
 LABELS: dict[str, Value] = {"labels": "last"}
@@ -195,13 +196,35 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
         new = {"technique": "sfb", "trials": 1, "sampler": "random", "corpus": "mine"}
         made = client.post("/v1/studies", json=new)
         assert (made.status_code, made.json()["name"], made.json()["corpus"]) == (201, "sfb-mine-tiny", "mine")
-        assert made.json()["fixed"] == {"labels": "last", "nll": "tempered"}
+        assert made.json()["spec"]["fixed"] == {"labels": "last", "nll": "tempered"}
         assert str(tmp_path) not in made.text
         assert study.open_study(database, "sfb-mine-tiny").facts.corpus.name == str(place)
         for path in (str(place), "./mine", "../place", f"file://{place}", "place", "MINE"):
             refused = client.post("/v1/studies", json={**new, "corpus": path, "name": "x"})
             assert (refused.status_code, refused.json().get("field")) == (422, "corpus"), path
         assert opened == [str(place)]
+
+
+def test_a_study_made_with_labels_before_they_could_stand_first_goes_on(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row says `labels: true`; so may a person and a program."""
+    monkeypatch.setattr(trainer, "check", lambda *_: DESCRIBED)
+    new = {"technique": "sfb", "trials": 1, "sampler": "random", "corpus": "mine", "name": "old"}
+    with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
+        monkeypatch.setattr(trainer, "ask", lambda *_: {**DESCRIBED, "classes": 2})
+        corpora.add(database, "mine", folder(tmp_path / "mine"), LABELS)
+        assert client.post("/v1/studies", json=new).status_code == 201
+
+        def older(session: Any) -> None:
+            row = session.get(StudyRow, "old")
+            row.specification = {**row.specification, "fixed": {**row.specification["fixed"], "labels": True}}
+
+        database.run(older)
+        assert study.open_study(database, "old").spec.fixed["labels"] == "last"
+        for fixed in ({}, {"labels": True}, {"labels": "last"}):
+            assert client.post("/v1/studies", json={**new, "fixed": fixed}).status_code == 200
+        assert client.post("/v1/studies", json={**new, "fixed": {"labels": "first"}}).status_code == 409
 
 
 def _moved(folder: Path) -> Any:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers import objectives
-from trainers.decoder import LongTokenNLL, TokenNLL
 from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import ModelOptions, Options
 from trainers.recurrent import Packing
+from trainers.token_nll import LongTokenNLL, TokenNLL
 
 SENTENCES = [np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 10, 5, 2])]
 CPU = torch.device("cpu")
@@ -196,7 +196,7 @@ def test_nll_equals_a_loop_over_words(tied: bool, grad: bool) -> None:
 
 
 def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (10, 40)})  # the least block, of 16 words
+    monkeypatch.setattr("trainers.token_nll.BLOCK", {"cpu": (10, 40)})  # the least block, of 16 words
     torch.manual_seed(0)
     states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * 3 for shape in ((23, 5), (37, 5), (37,)))
     targets, shares, spare = torch.randint(37, (23,)), torch.randn(23, dtype=torch.float64), []
@@ -220,7 +220,7 @@ def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monke
 
 
 def test_a_long_batchs_logits_are_not_kept_and_its_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (10, 40)})
+    monkeypatch.setattr("trainers.token_nll.BLOCK", {"cpu": (10, 40)})
     for scale in (3, 300):  # the latter's powers are beyond what 32 bits can hold
         states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * scale for shape in ((23, 5), (37, 5), (37,)))
         targets, shares = torch.randint(37, (23,)), torch.randn(23, dtype=torch.float64)
@@ -269,7 +269,7 @@ def test_small_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     model = RNNLM(11, SMALL).double()
     with torch.no_grad():
         whole = model(Batch.of(SENTENCES, CPU)).distortion
-        monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (5, 3)})
+        monkeypatch.setattr("trainers.token_nll.BLOCK", {"cpu": (5, 3)})
         assert model(Batch.of(SENTENCES, CPU)).distortion.tolist() == pytest.approx(whole.tolist(), rel=1e-12)
 
 
