@@ -312,16 +312,11 @@ class Decoder(nn.Module):
             return token_nll.token_nll(states, weight, bias, token_nll.with_bias(weight, bias), targets)
         kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
         nll: Tensor
-        if len(states) > self._most(kind):
+        if len(states) > (self.batch_tokens or token_nll.kept_tokens(weight)):
             nll = token_nll.LongTokenNLL.apply(states, weight, bias, targets, kind)  # type: ignore[no-untyped-call]
         else:
             nll = token_nll.TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
         return nll
-
-    def _most(self, kind: torch.dtype) -> int:
-        """Tokens whose logits of that kind are kept for backward."""
-        weight = self.output.weight
-        return self.batch_tokens or token_nll.KEPT_LOGITS[weight.device.type] // (len(weight) * kind.itemsize)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """One word on: words [B] → logits [B, V] of the next word and the new state; without dropout."""

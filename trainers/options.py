@@ -259,7 +259,7 @@ class TrainingOptions:
     batch_tokens: int = option(
         0,
         "tokens of a step whose logits are kept for the backward pass; a longer batch's are computed twice, a few at a time: the "
-        "same gradient in far less memory, a little slower (0: as many as 256 MiB hold, 2 GiB on a GPU)",
+        "same gradient in far less memory, at up to twice the time (0: as many as 512 MiB hold, 2 GiB on a GPU)",
         low=0,
         high=MILLIONS,
     )

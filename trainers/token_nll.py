@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.products import padded, product
+from trainers.products import ROWS, padded, product
 
 BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
 """states and words whose logits are computed at once: what a processor's cache holds, and what keeps a GPU busy"""
-KEPT_LOGITS = {"cpu": 1 << 28, "cuda": 1 << 31}
+KEPT_LOGITS = {"cpu": 1 << 29, "cuda": 1 << 31}
 """bytes of a batch's logits that are kept for the backward pass unless `batch_tokens` says how many"""
 LOG2_E = math.log2(math.e)
 LEAST_SUM = 1e-30
@@ -81,7 +81,7 @@ class LongTokenNLL(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """gradient [n] of the loss by each target's."""
         states, weight, words, targets = ctx.saved_tensors
-        rows, by_states = BLOCK[states.device.type][0], []
+        rows, by_states = min(BLOCK[states.device.type][0], max(kept_tokens(words) // 2, ROWS)), []
         by_weight, by_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
         buffer = words.new_empty(len(words) * len(padded(states[:rows])))
         for part, target, given in zip(states.split(rows), targets.split(rows), gradient.split(rows), strict=True):
@@ -93,6 +93,11 @@ class LongTokenNLL(torch.autograd.Function):
             by_weight += found[1]
             by_bias += found[2]
         return torch.cat(by_states), by_weight, by_bias, None, None
+
+
+def kept_tokens(words: Tensor) -> int:
+    """Tokens whose logits are held at once, for words [V, ·] of that kind."""
+    return max(KEPT_LOGITS[words.device.type] // (len(words) * words.element_size()), ROWS)
 
 
 def _gradients(
