@@ -48,9 +48,9 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
     corpora = {}
     for pair in parsed.corpus:
         name, equals, folder = pair.partition("=")
-        if not (name and equals and Path(folder).is_dir()):
+        if not (name and equals and Path(folder).exists()):
             raise Usage(
-                f"--corpus {pair!r} is not NAME=DIR with a folder that is there: write e.g. --corpus ptb2=texts/ptb."
+                f"--corpus {pair!r} is not NAME=DIR with a folder or a file that is there: write e.g. --corpus ptb2=texts/ptb."
             )
         corpora[name] = folder
     settings = Settings(

@@ -22,7 +22,15 @@ from tuner import trainer
 from tuner.storage.database import Database
 
 ROOT = Path(__file__).parent.parent
-DESCRIBED = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
+DESCRIBED = {
+    **CORPUS,
+    "divided_into": "words",
+    "latent": True,
+    "stages": 1,
+    "limits": {},
+    "planned": {},
+    "warnings": [],
+}
 
 
 def application(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> FastAPI:

@@ -5,8 +5,12 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("TUNER_DATABASE", None)
 os.environ.pop("TUNER_RUNS", None)
+os.environ.pop("TUNER_CACHE_GB", None)
 
+import atexit
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +28,8 @@ from tuner.storage.database import Database
 from tuner.workers import watch
 
 torch.set_num_threads(1)
+os.environ["TUNER_CACHE"] = tempfile.mkdtemp(prefix="tuner-test-cache-")
+atexit.register(shutil.rmtree, os.environ["TUNER_CACHE"], ignore_errors=True)
 
 PATIENCE = 30_000
 """milliseconds for a page; on a busy machine a worker takes seconds to start"""

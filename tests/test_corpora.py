@@ -20,9 +20,12 @@ from trainers.options import CorpusOptions
 from tuner import trainer
 from tuner.commands.app import app
 from tuner.errors import Clash, Missing, Usage
+from tuner.space import Value
 from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow
 from tuner.studies import corpora, study
 
+LABELS: dict[str, Value] = {"labels": "last"}
 SENTENCES = "the cat sat\tanimal\na dog ran\tanimal\nit rained\tweather\n"
 
 
@@ -102,17 +105,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 def test_a_folder_is_registered_once_under_a_name(database: Database, tmp_path: Path, asked: list[Any]) -> None:
     mine = folder(tmp_path / "mine")
-    corpora.add(database, "mine", mine, labels=True)
-    corpora.add(database, "mine", mine, labels=True)  # the same again changes nothing
-    corpora.add(database, "a.b-2", tmp_path, labels=False)
-    assert asked[0] == ("corpus", str(mine), '{"labels": true}')
+    corpora.add(database, "mine", mine, LABELS)
+    corpora.add(database, "mine", mine, LABELS)  # the same again changes nothing
+    corpora.add(database, "a.b-2", tmp_path, {})
+    assert asked[0] == ("corpus", str(mine), '{"labels": "last"}')
     assert corpora.registered(database) == {
         "a.b-2": corpora.Source("a.b-2", str(tmp_path)),
-        "mine": corpora.Source("mine", str(mine), labels=True),
+        "mine": corpora.Source("mine", str(mine), (("labels", "last"),)),
     }
-    for other, labels in ((tmp_path, True), (mine, False)):
-        with pytest.raises(Clash, match=f"corpus 'mine' is the folder {mine} with labels: take another name"):
-            corpora.add(database, "mine", other, labels)
+    for other, values in ((tmp_path, LABELS), (mine, {})):
+        with pytest.raises(Clash, match=f"corpus 'mine' is {mine}, labels=last: take another name"):
+            corpora.add(database, "mine", other, values)
+    corpora.add(database, "mine", mine, {"labels": True})  # as an older program called it
     corpora.remove(database, "mine")
     assert list(corpora.registered(database)) == ["a.b-2"]
     with pytest.raises(Missing, match="no corpus named 'mine' is registered"):
@@ -123,7 +127,7 @@ def test_a_folder_is_registered_once_under_a_name(database: Database, tmp_path: 
 def test_what_cannot_name_a_corpus_is_refused(tmp_path: Path, asked: list[Any], name: str) -> None:
     database = Database(f"sqlite:///{tmp_path}/t.db", create=True)
     with pytest.raises(Usage, match="is not allowed: give up to 100 letters") as refused:
-        corpora.add(database, name, tmp_path, labels=False)
+        corpora.add(database, name, tmp_path, {})
     assert refused.value.field == "name"
     assert not asked
     database.close()
@@ -137,9 +141,9 @@ def test_a_commands_corpus_is_a_known_name_then_a_registered_one_then_a_folder(
     assert corpora.named(url, "mine") == corpora.Source("mine", str(tmp_path / "mine"))  # there is no database yet
     assert not (tmp_path / "t.db").exists()
     database = Database(url, create=True)
-    corpora.add(database, "mine", tmp_path / "elsewhere", labels=True)
+    corpora.add(database, "mine", tmp_path / "elsewhere", LABELS)
     database.close()
-    assert corpora.named(url, "mine") == corpora.Source("mine", str(tmp_path / "elsewhere"), labels=True)
+    assert corpora.named(url, "mine") == corpora.Source("mine", str(tmp_path / "elsewhere"), (("labels", "last"),))
     assert corpora.named(url, "./mine") == corpora.Source("mine", str(tmp_path / "mine"))
     assert corpora.named(url, "kjv") == corpora.Source("kjv", "kjv")
 
@@ -157,10 +161,10 @@ def test_the_commands_add_describe_list_and_remove(
 
     assert f"corpus mine is {mine}: 1 train sentences, 5 words, 2 classes" in run("add", "mine", "text", "--labels").err
     assert json.loads(run("mine", "--json").out)["classes"] == 2
-    assert asked[-1] == ("corpus", str(mine), '{"labels": true}', "--ngrams")
+    assert asked[-1] == ("corpus", str(mine), '{"labels": "last"}', "--ngrams")
     run("describe", "mine", "--set", "min_count=2")
-    assert asked[-1] == ("corpus", str(mine), '{"labels": true, "min_count": 2}', "--ngrams")
-    assert {"name": "mine", "description": f"{mine}, with labels"} in json.loads(run("--json").out)
+    assert asked[-1] == ("corpus", str(mine), '{"labels": "last", "min_count": 2}', "--ngrams")
+    assert {"name": "mine", "description": f"{mine}, labels=last"} in json.loads(run("--json").out)
     with pytest.raises(Usage, match="gone' is no folder"):
         run("add", "other", "gone")
     run("remove", "mine")
@@ -173,8 +177,8 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
     place = folder(tmp_path / "place")
     with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
         assert "mine" not in client.get("/v1/options").json()["corpora"]
-        corpora.add(database, "mine", place, labels=True)
-        corpora.add(database, "lost", tmp_path, labels=False)
+        corpora.add(database, "mine", place, LABELS)
+        corpora.add(database, "lost", tmp_path, {})
         database.run(lambda s: s.execute(_moved(tmp_path)))
         opened: list[str] = []
 
@@ -188,17 +192,39 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
         names = [item["name"] for item in client.get("/v1/corpora").json()["items"]]
         assert "mine" in names
         assert "lost" not in names  # its folder has gone
-        assert ("corpus", str(place), '{"labels": true}') in asked
+        assert ("corpus", str(place), '{"labels": "last"}') in asked
         new = {"technique": "sfb", "trials": 1, "sampler": "random", "corpus": "mine"}
         made = client.post("/v1/studies", json=new)
         assert (made.status_code, made.json()["name"], made.json()["corpus"]) == (201, "sfb-mine-tiny", "mine")
-        assert made.json()["spec"]["fixed"] == {"labels": True, "nll": "tempered"}
+        assert made.json()["spec"]["fixed"] == {"labels": "last", "nll": "tempered"}
         assert str(tmp_path) not in made.text
         assert study.open_study(database, "sfb-mine-tiny").facts.corpus.name == str(place)
         for path in (str(place), "./mine", "../place", f"file://{place}", "place", "MINE"):
             refused = client.post("/v1/studies", json={**new, "corpus": path, "name": "x"})
             assert (refused.status_code, refused.json().get("field")) == (422, "corpus"), path
         assert opened == [str(place)]
+
+
+def test_a_study_made_with_labels_before_they_could_stand_first_goes_on(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row says `labels: true`; so may a person and a program."""
+    monkeypatch.setattr(trainer, "check", lambda *_: DESCRIBED)
+    new = {"technique": "sfb", "trials": 1, "sampler": "random", "corpus": "mine", "name": "old"}
+    with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
+        monkeypatch.setattr(trainer, "ask", lambda *_: {**DESCRIBED, "classes": 2})
+        corpora.add(database, "mine", folder(tmp_path / "mine"), LABELS)
+        assert client.post("/v1/studies", json=new).status_code == 201
+
+        def older(session: Any) -> None:
+            row = session.get(StudyRow, "old")
+            row.specification = {**row.specification, "fixed": {**row.specification["fixed"], "labels": True}}
+
+        database.run(older)
+        assert study.open_study(database, "old").spec.fixed["labels"] == "last"
+        for fixed in ({}, {"labels": True}, {"labels": "last"}):
+            assert client.post("/v1/studies", json={**new, "fixed": fixed}).status_code == 200
+        assert client.post("/v1/studies", json={**new, "fixed": {"labels": "first"}}).status_code == 409
 
 
 def _moved(folder: Path) -> Any:

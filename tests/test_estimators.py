@@ -239,6 +239,8 @@ def test_whatever_samples_or_sentences_decide_is_an_estimate() -> None:
         "ppl",
         "ppl_tempered",
         "ppl_no_end",
+        "bits_per_char",
+        "bits_per_byte",
         "melbo",
         "ppl_melbo",
     }

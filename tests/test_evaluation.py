@@ -175,7 +175,7 @@ def test_a_language_model_is_evaluated_exactly() -> None:
     assert found.estimator["proposal"] == "exact"
     assert {key for key, value in found.plain().items() if value is None} == {
         key for key, metric in FIGURES.items() if metric.latent
-    }
+    } | {"bits_per_char", "bits_per_byte"}  # which a run adds, whose text is known
 
 
 class Place(nn.Module):

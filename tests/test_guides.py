@@ -112,7 +112,7 @@ def test_own_corpus(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     follow("own-corpus", place, here)
     said = capfd.readouterr().out
     assert "6 labels" in said  # what the probe was told
-    assert re.search(r"^rivers +\S+/rivers, with labels$", said, re.MULTILINE)
+    assert re.search(r"^rivers +\S+/rivers, labels=last$", said, re.MULTILINE)
     assert re.search(r"^vocabulary +8,?216$", said, re.MULTILINE)
 
 

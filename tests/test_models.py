@@ -11,11 +11,12 @@ from conftest import LENGTHS, SMALL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.decoder import TokenNLL
+from trainers import objectives
 from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import ModelOptions, Options
 from trainers.recurrent import Packing
+from trainers.token_nll import LongTokenNLL, TokenNLL
 
 SENTENCES = [np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 10, 5, 2])]
 CPU = torch.device("cpu")
@@ -195,7 +196,7 @@ def test_nll_equals_a_loop_over_words(tied: bool, grad: bool) -> None:
 
 
 def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (10, 40)})  # the least block, of 16 words
+    monkeypatch.setattr("trainers.token_nll.BLOCK", {"cpu": (10, 40)})  # the least block, of 16 words
     torch.manual_seed(0)
     states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * 3 for shape in ((23, 5), (37, 5), (37,)))
     targets, shares, spare = torch.randint(37, (23,)), torch.randn(23, dtype=torch.float64), []
@@ -218,6 +219,36 @@ def test_the_loss_and_its_gradients_are_cross_entropys_whatever_the_chunks(monke
     )
 
 
+def test_a_long_batchs_logits_are_not_kept_and_its_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.token_nll.BLOCK", {"cpu": (10, 40)})
+    for scale in (3, 300):  # the latter's powers are beyond what 32 bits can hold
+        states, weight, bias = (torch.randn(*shape, dtype=torch.float64) * scale for shape in ((23, 5), (37, 5), (37,)))
+        targets, shares = torch.randint(37, (23,)), torch.randn(23, dtype=torch.float64)
+        found = []
+        for kind, more in ((LongTokenNLL, ()), (TokenNLL, ([],))):
+            leaves = [leaf.clone().requires_grad_() for leaf in (states, weight, bias)]
+            (kind.apply(*leaves, targets, torch.float64, *more) * shares).sum().backward()
+            found.append([leaf.grad for leaf in leaves])
+        torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("technique", ["vanilla", "mdr", "infovae", "adversarial-word-dropout"])
+def test_the_bound_of_a_batchs_tokens_changes_no_gradient(technique: str) -> None:
+    """Dropout is drawn alike, and losses of a whole batch, such as a constraint on its mean rate, are of the whole batch."""
+    found = []
+    for tokens in (0, 1):
+        torch.manual_seed(0)
+        objective = objectives.create(technique, {})
+        model = SenVAE(11, replace(SMALL, dropout=0.3), LENGTHS).double()
+        objective.grow(model)
+        model.decoder.batch_tokens = tokens
+        torch.manual_seed(1)
+        loss = objective.double().loss(objective.measure(model, Batch.of(SENTENCES, CPU)))
+        loss.backward()
+        found.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    torch.testing.assert_close(*found)
+
+
 def test_two_losses_at_once_do_not_share_memory() -> None:
     weight, bias, spare = torch.randn(7, 3, requires_grad=True), torch.zeros(7), [torch.empty(1000)]
     first, second = torch.randn(4, 3), torch.randn(6, 3)
@@ -238,7 +269,7 @@ def test_small_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     model = RNNLM(11, SMALL).double()
     with torch.no_grad():
         whole = model(Batch.of(SENTENCES, CPU)).distortion
-        monkeypatch.setattr("trainers.decoder.BLOCK", {"cpu": (5, 3)})
+        monkeypatch.setattr("trainers.token_nll.BLOCK", {"cpu": (5, 3)})
         assert model(Batch.of(SENTENCES, CPU)).distortion.tolist() == pytest.approx(whole.tolist(), rel=1e-12)
 
 

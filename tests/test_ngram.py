@@ -16,6 +16,7 @@ from trainers import ngram
 from trainers.corpus import BOS, EOS, UNK, Corpus, Vocabulary, load
 from trainers.ngram import ORDERS, NGrams
 from trainers.options import CorpusOptions
+from trainers.tokens import Words
 
 Text = list[list[str]]
 WORDS = [*ascii_lowercase, *map("".join, product("xyz", ascii_lowercase))]
@@ -37,7 +38,7 @@ def drawn(sentences: int, seed: int = 0) -> Text:
 
 
 def fitted(text: Text) -> tuple[NGrams, Vocabulary]:
-    vocabulary = Vocabulary.of(text, 1)
+    vocabulary = Vocabulary.of(Counter(word for sentence in text for word in sentence), 1, Words())
     return NGrams([vocabulary.encode(s) for s in text], len(vocabulary)), vocabulary
 
 

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from trainers import corpus as corpora
 from trainers import objectives, runs
 from trainers.corpus import batches
-from trainers.decoder import TokenNLL
 from trainers.errors import BadInput
 from trainers.models import Batch, Output, SentenceModel, SenVAE
 from trainers.options import ModelOptions, Options
 from trainers.precision import multiplying
+from trainers.token_nll import TokenNLL
 from trainers.training import Training, build_model
 
 CPU = torch.device("cpu")

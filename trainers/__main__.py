@@ -15,14 +15,15 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from trainers import forkserver, ngram
+from trainers import corpus_cache, forkserver, ngram
 from trainers.contract import PREEMPTED
 from trainers.corpus import load
 from trainers.errors import BadInput, Failure
-from trainers.options import CorpusOptions, build
+from trainers.options import CorpusOptions, build, renewed
 
 
 def report(event: str, facts: dict[str, Any]) -> None:
@@ -57,9 +58,17 @@ def _line() -> str:
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
-        corpus = load(arguments.name, build(CorpusOptions, json.loads(arguments.options)))
+        values = renewed(json.loads(arguments.options))
+        own = [spec.name for spec in fields(CorpusOptions)]
+        unknown = sorted(set(values) - set(own))
+        if unknown:
+            raise BadInput(f"{unknown[0]!r} is no option of a corpus: it has {', '.join(own)}.")
+        corpus = load(arguments.name, build(CorpusOptions, values))
         counted = {"repeated": ngram.repeated(corpus), "ngrams": ngram.lines(corpus)} if arguments.ngrams else {}
         report("done", {**corpus.describe(), **counted})
+        return
+    if arguments.command == "cache":
+        report("done", {**({"cleared": corpus_cache.cleared()} if arguments.clear else {}), **corpus_cache.described()})
         return
     import torch
 
@@ -132,6 +141,7 @@ def main() -> int:
     for name, positional in {
         "check": ("spec", "corners"),
         "corpus": ("name", "options"),
+        "cache": (),
         "train": ("spec", "folder"),
         "evaluate": ("folder", "options"),
         "sample": ("folder", "options"),
@@ -148,6 +158,8 @@ def main() -> int:
             command.add_argument(argument, type=Path if argument == "folder" else str)
         if name == "corpus":
             command.add_argument("--ngrams", action="store_true", help="what counting its words is worth too")
+        if name == "cache":
+            command.add_argument("--clear", action="store_true", help="remove every encoded corpus")
         if name == "evaluate":
             command.add_argument("--seed", type=int)
     arguments = parser.parse_args()

@@ -3,13 +3,15 @@
 It is the one module of this package that `tuner` imports.
 """
 
-SPEC, VOCABULARY, RESULT = "spec.json", "vocabulary.json", "result.json"
+SPEC, VOCABULARY, MODEL, RESULT = "spec.json", "vocabulary.json", "sentencepiece.model", "result.json"
 BEST, LATEST = "best.safetensors", "latest.safetensors"
 SAMPLES, SENTENCES, LOG = "samples.json", "sentences.json", "trainer.log"
-FILES = (SPEC, VOCABULARY, BEST, LATEST, RESULT, SAMPLES, SENTENCES, LOG)
+FILES = (SPEC, VOCABULARY, MODEL, BEST, LATEST, RESULT, SAMPLES, SENTENCES, LOG)
 """what a run's folder holds; `trainer.log` is written by whoever starts the trainer"""
 CORPORA = ("grammar", "ptb", "kjv")
 """texts that a trainer knows by name"""
+FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
+"""values of options as older programs wrote them, with what each is called now"""
 PREEMPTED = 75
 """exit code of a trainer that was stopped in order, and goes on from its checkpoint"""
 PRESETS: dict[str, dict[str, float | int | str | bool]] = {

@@ -1,77 +1,52 @@
-"""Corpora: readers, the vocabulary, and batches of sentences. Needs no torch."""
+"""Corpora by name: from files or made here to sentences of token indices. Needs no torch."""
 
-import hashlib
 import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
+from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trainers import kjv
+from trainers import corpus_cache, kjv, tokens
+from trainers.encoding import Encoder, mapped
 from trainers.errors import BadInput
+from trainers.folders import SPLITS, Texts, find
 from trainers.grammar import topic_grammar, topic_of
-from trainers.options import CorpusOptions
+from trainers.lines import Block
+from trainers.options import WORDS, CorpusOptions
+from trainers.vocabulary import (
+    BOS,
+    EOS,
+    PAD,
+    SPECIALS,
+    UNK,
+    Sentence,
+    Sentences,
+    Vocabulary,
+    batches,
+    lengths_of,
+)
 
-SPLITS = ("train", "valid", "test")
-PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
-SPECIALS = (PAD, BOS, EOS, UNK)
+__all__ = [
+    "BOS", "EOS", "PAD", "SPECIALS", "SPLITS", "UNK", "Corpus", "Sentence", "Sentences", "Vocabulary", "batches", "lengths_of",
+    "load", "names",
+]  # fmt: skip
+
 GRAMMAR_SIZE = 4000
 GRAMMAR_HELD_OUT = 1000
-
-Sentence = NDArray[np.int32]
-"""word indices [n], the end token last, no start token"""
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Words by index: the four special tokens, then training words from most to least frequent."""
-
-    words: tuple[str, ...]
-
-    @classmethod
-    def of(cls, sentences: Sequence[Sequence[str]], min_count: int) -> "Vocabulary":
-        counts = Counter(word for sentence in sentences for word in sentence)
-        kept = sorted(
-            (w for w, c in counts.items() if c >= min_count and w not in SPECIALS), key=lambda w: (-counts[w], w)
-        )
-        return cls((*SPECIALS, *kept))
-
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {word: index for index, word in enumerate(self.words)}
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def __contains__(self, word: str) -> bool:
-        return word in self._index
-
-    def encode(self, words: Sequence[str]) -> Sentence:
-        index = self._index
-        unk = index[UNK]
-        reserved = (index[PAD], index[BOS], index[EOS])
-        ids = [index.get(word, unk) for word in words]
-        return np.array([unk if i in reserved else i for i in ids] + [index[EOS]], dtype=np.int32)
-
-    def decode(self, ids: Sequence[int]) -> list[str]:
-        """The words up to the end token."""
-        words = []
-        for i in ids:
-            if self.words[i] == EOS:
-                break
-            words.append(self.words[i])
-        return words
+HELD_OUT_SHARE = 20
+"""one of so many sentences goes to each split that has no file"""
+HASH_KEY = b"text-vae-tuner split 0"
+"""the seed of which sentences those are"""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Three splits as word indices.
+    """Three splits as token indices.
 
     labels: each split's sentences' labels, where it has them, for probing classifiers; no model sees them.
     entropy: nats per sentence, where the source's true entropy is known; `exact_nll`: the mean −log P of each split's own
@@ -80,209 +55,235 @@ class Corpus:
 
     name: str
     vocabulary: Vocabulary
-    splits: dict[str, list[Sentence]]
-    fingerprint: str
-    unknown: dict[str, int]
-    cut: dict[str, int]
-    skipped: dict[str, int]
-    truncation: float
-    """as `CorpusOptions` has it; 0 where sentences are never cut"""
-    tabs: int = 0
-    """lines with a tab that was read as a space"""
-    labels: dict[str, list[str]] | None = None
-    entropy: float | None = None
-    exact_nll: dict[str, float] | None = None
+    splits: Mapping[str, Sentences]
+    facts: Mapping[str, Any]
+    """what `Encoder.finish` has found"""
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.facts["fingerprint"])
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Tokens of each split that are <unk>."""
+        found: Mapping[str, int] = self.facts["unknown"]
+        return found
+
+    @property
+    def cut(self) -> Mapping[str, int]:
+        """Sentences of each split that were cut."""
+        found: Mapping[str, int] = self.facts["cut"]
+        return found
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Empty records of each split."""
+        found: Mapping[str, int] = self.facts["skipped"]
+        return found
+
+    @property
+    def truncation(self) -> float:
+        """As `CorpusOptions` has it; 0 where sentences are never cut."""
+        return float(self.facts["truncation"])
+
+    @property
+    def labels(self) -> dict[str, list[str]] | None:
+        names = self.facts["labels"]
+        if names is None:
+            return None
+        each = {split: sentences.classes for split, sentences in self.splits.items()}
+        return {split: [names[i] for i in classes.tolist()] for split, classes in each.items() if classes is not None}
+
+    @property
+    def entropy(self) -> float | None:
+        found: float | None = self.facts.get("entropy")
+        return found
+
+    @property
+    def exact_nll(self) -> Mapping[str, float] | None:
+        found: Mapping[str, float] | None = self.facts.get("exact_nll")
+        return found
 
     @property
     def lengths(self) -> tuple[float, float]:
         """Mean and standard deviation of the training sentences' tokens."""
-        counts = np.array([len(s) for s in self.splits["train"]])
+        counts = self.splits["train"].lengths
         return float(counts.mean()), float(counts.std())
+
+    def warnings(self) -> list[str]:
+        """What a reader of this corpus's figures must know."""
+        return list(self.facts["warnings"])
 
     def describe(self) -> dict[str, object]:
         """Name, sizes and fingerprint as plain values."""
-        tokens = {split: sum(len(s) for s in self.splits[split]) for split in SPLITS}
         mean, sd = self.lengths
+        held = {split: self.splits[split] for split in SPLITS}
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
+            "divided_into": self.facts["tokens"],
             "vocabulary": len(self.vocabulary),
-            "sentences": {split: len(self.splits[split]) for split in SPLITS},
-            "tokens": tokens,
+            "sentences": {split: len(each) for split, each in held.items()},
+            "tokens": {split: len(each.tokens) for split, each in held.items()},
+            "characters": {split: int(each.characters.sum(dtype="int64")) for split, each in held.items()},
             "mean_length": mean,
             "sd_length": sd,
-            "longest": max(len(s) for s in self.splits["train"]),
-            "unknown_tokens": self.unknown,
+            "longest": int(self.splits["train"].lengths.max()),
+            "unknown_tokens": dict(self.unknown),
             "truncation": self.truncation,
-            "cut_sentences": self.cut,
-            "empty_lines": self.skipped,
-            "classes": len({label for each in self.labels.values() for label in each}) if self.labels else None,
+            "cut_sentences": dict(self.cut),
+            "empty_lines": dict(self.skipped),
+            "classes": None if self.facts["labels"] is None else len(self.facts["labels"]),
             "entropy": self.entropy,
             "exact_nll": self.exact_nll,
             "warnings": self.warnings(),
         }
 
-    def warnings(self) -> list[str]:
-        """What a reader of this corpus's figures must know."""
-        said = []
-        unknown = self.unknown["valid"] + self.unknown["test"]
-        if unknown and not self.unknown["train"]:
-            said.append(
-                f"{unknown} validation and test tokens are not in the training text, which has no <unk> to learn from: "
-                "their likelihood is arbitrary; set min_count=2 so that rare training words become <unk>."
-            )
-        if self.tabs:
-            said.append(
-                f"{self.tabs} lines hold a tab, read as a space: if a label follows it, set labels=true, or it is a word of the "
-                "sentence."
-            )
-        for split, noun in (("valid", "validation"), ("test", "test")):
-            if self.cut[split]:
-                longest = max(map(len, self.splits[split]))
-                said.append(
-                    f"{self.cut[split]} of {len(self.splits[split])} {noun} sentences are cut to {longest} tokens, as in "
-                    "Pelsmaeker & Aziz's paper alone; truncation=0 keeps them whole."
-                )
-        return said
+
+Records = Callable[[str], Iterator[tuple[str, Block]]]
+"""a split's records, each block with its file's name"""
+Notes = Callable[[Encoder], list[str]]
+"""what there is to say of an encoded corpus besides its warnings"""
 
 
-@dataclass
-class _Lines:
-    """A file's sentences, one a line, words split at white space; their labels; how many lines were empty or held a tab."""
+def _mapped(name: str) -> Callable[[Path], Corpus]:
+    def read(folder: Path) -> Corpus:
+        facts, words, model, splits = mapped(folder)
+        return Corpus(name, Vocabulary(words, tokens.tokens_of(facts["tokens"], model)), splits, facts)
 
-    sentences: list[list[str]]
-    labels: list[str]
-    empty: int = 0
-    tabs: int = 0
+    return read
 
 
-def _read(file: Path, labelled: bool) -> _Lines:
-    found = _Lines([], [])
-    try:
-        with file.open(encoding="utf-8-sig") as lines:  # some editors put a byte-order mark first
-            for number, line in enumerate(lines, 1):
-                text, tab, label = line.rpartition("\t") if labelled else (line, "", "")
-                if labelled and not (tab and label.strip()) and line.strip():
-                    raise BadInput(
-                        f"corpus file {file}, line {number} has no label: labels=true wants one after a tab."
-                    )
-                words = text.split()
-                if not words:
-                    found.empty += 1
-                    continue
-                found.sentences.append(words)
-                found.labels.append(label.strip())
-                found.tabs += "\t" in text
-    except UnicodeDecodeError as error:
-        raise BadInput(f"corpus file {file} is not UTF-8 text (byte {error.start}): convert it to UTF-8.") from error
-    except OSError as error:
-        raise BadInput(f"corpus file {file} cannot be read: {error.strerror}.") from error
-    if not found.sentences:
-        raise BadInput(f"corpus file {file} holds no sentence: it must have one sentence a line.")
-    return found
+def _encode(
+    place: Callable[[str], str], records: Records, options: CorpusOptions, cut: bool = True, notes: Notes = lambda _: []
+) -> Callable[[Path], None]:
+    """What writes a corpus into a folder; place: where a split's sentences are, in words."""
+
+    def build(folder: Path) -> None:
+        count = tokens.pieces_of(options.tokens)
+        if count:
+            divided: tokens.Tokens = tokens.train(count, _texts(records("train"), options.corpus_size))
+        else:
+            divided = tokens.tokens_of(options.tokens)
+        encoder = Encoder(folder, options, divided)
+        for split in SPLITS:
+            encoder.read(split, records(split), options.corpus_size if split == "train" else 0)
+            if not encoder.splits[split].sentences:
+                raise BadInput(f"{place(split)} holds no sentence: it must have one sentence a line.")
+        encoder.finish(cut, notes)
+
+    return build
 
 
-def find(folder: Path, split: str) -> Path:
-    """The file of a split: `train.txt`, or `train` with any other ending or none.
-
-    Raises:
-        BadInput: if there is none, or more than one.
-    """
-    if (folder / f"{split}.txt").is_file():
-        return folder / f"{split}.txt"
-    found = sorted(p for p in folder.iterdir() if p.is_file() and p.stem == split)
-    if len(found) == 1:
-        return found[0]
-    wrong = f"has {len(found)} files named {split}" if found else f"has no file {split}.txt"
-    raise BadInput(f"corpus folder {folder} {wrong}: it must hold train.txt, valid.txt and test.txt.")
+def _texts(records: Iterator[tuple[str, Block]], most: int) -> Iterator[str]:
+    """The first texts with single spaces, without the empty ones."""
+    every = (" ".join(text.split()) for _, block in records for text in block.texts)
+    for number, text in enumerate(filter(None, every), 1):
+        yield text
+        if number == most:
+            return
 
 
-def _fingerprint(texts: dict[str, list[list[str]]], options: CorpusOptions) -> str:
-    digest = hashlib.sha256(repr((options.min_count, options.truncation)).encode())
-    for split in SPLITS:
-        digest.update(split.encode())
-        for sentence in texts[split]:
-            digest.update((" ".join(sentence) + "\n").encode())
-    return digest.hexdigest()[:16]
+def _side(text: str) -> int:
+    """A number below `HELD_OUT_SHARE` that is the same for all copies of a sentence."""
+    plain = " ".join(text.split()).encode("utf-8", "replace")
+    return int.from_bytes(blake2b(plain, digest_size=8, key=HASH_KEY).digest()) % HELD_OUT_SHARE
+
+
+class _Divided:
+    """The records of files, where splits without a file are taken out of the training text."""
+
+    def __init__(self, texts: Texts, options: CorpusOptions) -> None:
+        self.texts, self.options = texts, options
+        self.owners = dict(enumerate(texts.missing))
+        """the split of each of the first sides; the others are of the training text"""
+
+    def __call__(self, split: str) -> Iterator[tuple[str, Block]]:
+        source = split if split in self.texts.files else "train"
+        for file, block in self.texts.read(source, self.options):
+            is_whole = source == split and (split != "train" or not self.owners)
+            yield str(file), block if is_whole else self._part(split, block)
+
+    def _part(self, split: str, block: Block) -> Block:
+        """A training block with the texts of other splits left empty."""
+        own = [self.owners.get(_side(text), "train") == split for text in block.texts]
+        texts = [text if is_own else "" for text, is_own in zip(block.texts, own, strict=True)]
+        others = sum(bool(text.strip()) and not is_own for text, is_own in zip(block.texts, own, strict=True))
+        return replace(block, texts=texts, tabs=sum("\t" in text for text in texts), others=others)
+
+    def place(self, split: str) -> str:
+        """Where a split's sentences are, in words."""
+        files = self.texts.files
+        return f"corpus file {files[split][0]}" if split in files else f"the part of {files['train'][0]} for {split}"
+
+    def notes(self, encoder: Encoder) -> list[str]:
+        """How splits without files were made, with their sizes."""
+        if not self.owners:
+            return []
+        sizes = ", ".join(f"{encoder.splits[split].sentences:,} {split}" for split in SPLITS)
+        return [
+            f"no file is named {' or '.join(self.owners.values())}: one training sentence in {HELD_OUT_SHARE} is taken for each, "
+            f"by a hash of its text, so that copies stay together ({sizes} sentences)."
+        ]
 
 
 def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
-    """Reads train, valid and test text files: one sentence a line, words divided by white space, a label after a tab if asked.
-
-    Sentences are cut at mean + `truncation` sd of the training sentences' token counts (PA, appendix A); the end token stays.
-    """
-    if not folder.is_dir():
+    """Reads the texts of a folder or a file (`trainers.folders`), once on this machine (`trainers.corpus_cache`)."""
+    if not folder.exists():
         raise BadInput(
             f"corpus {name!r} is no folder: name one with train.txt, valid.txt and test.txt, or one of {', '.join(names())}."
         )
-    read = {split: _read(find(folder, split), options.labels) for split in SPLITS}
-    if options.corpus_size:
-        first = read["train"]
-        first.sentences, first.labels = first.sentences[: options.corpus_size], first.labels[: options.corpus_size]
-    texts = {split: lines.sentences for split, lines in read.items()}
-    made = _corpus(name, texts, options, _limit(texts, options), {split: lines.empty for split, lines in read.items()})
-    labels = {split: lines.labels for split, lines in read.items()} if options.labels else None
-    return replace(made, labels=labels, tabs=0 if options.labels else sum(lines.tabs for lines in read.values()))
+    texts = find(folder)
+    records = _Divided(texts, options)
+    asked = (astuple(options), tokens.version() if tokens.pieces_of(options.tokens) else "", texts.missing)
+    build = _encode(records.place, records, options, notes=records.notes)
+    return corpus_cache.encoded(list(chain.from_iterable(texts.files.values())), asked, build, _mapped(name))
 
 
-def _limit(texts: dict[str, list[list[str]]], options: CorpusOptions) -> int | None:
-    """Tokens of a sentence at most, or none."""
-    lengths = np.array([len(s) + 1 for s in texts["train"]])
-    return math.floor(lengths.mean() + options.truncation * lengths.std()) if options.truncation else None
+def _one_block(texts: list[str], labels: list[str]) -> Iterator[tuple[str, Block]]:
+    yield "the text", Block(texts, labels, 1)
 
 
 def kjv_corpus(name: str, options: CorpusOptions) -> Corpus:
-    """The King James Bible (`trainers.kjv`). Words that its training text has once are <unk> in it, so that the models learn
-    what an unknown word is; sentences are cut as a folder's are."""
+    """The King James Bible (`trainers.kjv`). As words, those that its training text has once are <unk> in it, so that the models
+    learn what an unknown word is; sentences are cut as a folder's are."""
     texts: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     labels: dict[str, list[str]] = {split: [] for split in SPLITS}
     for split, words, label in kjv.verses():
         texts[split].append(words)
         labels[split].append(label)
-    seen = Counter(word for words in texts["train"] for word in words)
-    texts["train"] = [[word if seen[word] > 1 else UNK for word in words] for words in texts["train"]]
-    if options.corpus_size:
-        texts["train"], labels["train"] = texts["train"][: options.corpus_size], labels["train"][: options.corpus_size]
-    made = _corpus(name, texts, options, _limit(texts, options), dict.fromkeys(SPLITS, 0))
-    return replace(made, labels=labels)
+    if options.tokens == WORDS:
+        seen = Counter(word for words in texts["train"] for word in words)
+        texts["train"] = [[word if seen[word] > 1 else UNK for word in words] for words in texts["train"]]
+    build = _encode(
+        lambda split: f"kjv {split}",
+        lambda split: _one_block([" ".join(words) for words in texts[split]], labels[split]),
+        options,
+    )
+    return corpus_cache.temporary(build, _mapped(name))
 
 
 def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
     """Draws the topic grammar's sentences (always the same for a size); never cuts them, so its entropy stays exact.
 
-    Where min_count or a small corpus_size leaves words unknown, the entropy of what is left is not known.
+    Where min_count or a small corpus_size leaves tokens unknown, the entropy of what is left is not known.
     """
     grammar = topic_grammar()
     sizes = {"train": options.corpus_size or GRAMMAR_SIZE, "valid": GRAMMAR_HELD_OUT, "test": GRAMMAR_HELD_OUT}
-    texts: dict[str, list[list[str]]] = {}
-    exact_nll = {}
+    drawn: dict[str, list[tuple[list[str], float]]] = {}
     for split in SPLITS:
         generator = random.Random(f"grammar {split}")
-        drawn = [grammar.sample(generator) for _ in range(sizes[split])]
-        texts[split] = [words for words, _ in drawn]
-        exact_nll[split] = -math.fsum(log_p for _, log_p in drawn) / len(drawn)
-    made = _corpus(name, texts, options, None, dict.fromkeys(SPLITS, 0))
-    made = replace(made, labels={split: [topic_of(words) for words in texts[split]] for split in SPLITS})
-    if any(made.unknown.values()):  # words merged into <unk> are another, simpler source
+        drawn[split] = [grammar.sample(generator) for _ in range(sizes[split])]
+    exact_nll = {split: -math.fsum(log_p for _, log_p in each) / len(each) for split, each in drawn.items()}
+
+    def records(split: str) -> Iterator[tuple[str, Block]]:
+        words = [words for words, _ in drawn[split]]
+        return _one_block([" ".join(each) for each in words], [topic_of(each) for each in words])
+
+    made = corpus_cache.temporary(_encode(lambda split: f"grammar {split}", records, options, cut=False), _mapped(name))
+    if any(made.unknown.values()):  # tokens merged into <unk> are another, simpler source
         return made
-    return replace(made, entropy=grammar.entropy, exact_nll=exact_nll)
-
-
-def _corpus(
-    name: str,
-    texts: dict[str, list[list[str]]],
-    options: CorpusOptions,
-    limit: int | None,
-    skipped: dict[str, int],
-) -> Corpus:
-    vocabulary = Vocabulary.of(texts["train"], options.min_count)
-    cut = {split: sum(limit is not None and len(s) + 1 > limit for s in texts[split]) for split in SPLITS}
-    words = None if limit is None else max(limit - 1, 1)
-    splits = {split: [vocabulary.encode(s[:words]) for s in texts[split]] for split in SPLITS}
-    unk = SPECIALS.index(UNK)
-    unknown = {split: int(sum((s == unk).sum() for s in splits[split])) for split in SPLITS}
-    truncation = options.truncation if limit is not None else 0.0
-    return Corpus(name, vocabulary, splits, _fingerprint(texts, options), unknown, cut, skipped, truncation)
+    return replace(made, facts={**made.facts, "entropy": grammar.entropy, "exact_nll": exact_nll})
 
 
 def _ptb(name: str, options: CorpusOptions) -> Corpus:
@@ -307,30 +308,11 @@ def names() -> list[str]:
 
 
 def load(name: str, options: CorpusOptions) -> Corpus:
-    """A named corpus, or the folder of that path.
+    """A named corpus, or the folder or file of that path.
 
     Raises:
-        BadInput: if there is no such corpus, or a file is missing, empty or not UTF-8.
+        BadInput: if there is no such corpus, or a file is missing, empty or not UTF-8, or shows that it is misread.
     """
     if name in CORPORA:
         return CORPORA[name][1](name, options)
     return folder_corpus(name, Path(name), options)
-
-
-def batches(
-    sentences: Sequence[Sentence], size: int, seed: int | None, by_length: bool = True
-) -> Iterator[NDArray[np.int64]]:
-    """Indices of each batch's sentences, every sentence exactly once.
-
-    By length, sentences are ordered by length, ties at random, and cut into consecutive batches, which come in random order.
-    Without a seed both orders are fixed by length and position. Not by length, a batch is a random sample of all sentences.
-    """
-    lengths = np.array([len(s) for s in sentences])
-    generator = np.random.default_rng(seed)
-    ties = np.arange(len(sentences)) if seed is None else generator.permutation(len(sentences))
-    order = np.lexsort((ties, lengths)) if by_length else ties
-    starts = np.arange(0, len(sentences), size)
-    if seed is not None:
-        generator.shuffle(starts)
-    for start in starts:
-        yield order[start : start + size]

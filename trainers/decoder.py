@@ -4,29 +4,22 @@ B: sentences; T: longest sentence's tokens; N: tokens of all sentences; S: sampl
 L: layers of the state.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers import recurrent
+from trainers import recurrent, token_nll
 from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
-from trainers.products import padded, product
+from trainers.products import product
 from trainers.recurrent import Packing
 
-BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
-"""states and words whose logits are computed at once: what a processor's cache holds, and what keeps a GPU busy"""
-LOG2_E = math.log2(math.e)
-LEAST_SUM = 1e-30
-"""Σ exp(logit) below which too much of it may have been lost to underflow"""
 PAD_INDEX, BOS_INDEX, EOS_INDEX, UNK_INDEX = (SPECIALS.index(word) for word in (PAD, BOS, EOS, UNK))
 
 
@@ -230,88 +223,6 @@ CELLS: dict[str, Callable[[int, ModelOptions], Cell]] = {
 }
 
 
-class TokenNLL(torch.autograd.Function):
-    """−log softmax(W·s + b) of each target, in one buffer of exp(logit) that both passes read.
-
-    PyTorch's own loss holds three buffers of logits, and each of more than 32 MB goes back to the system after the step, to be
-    cleared again for the next. Nothing is divided by Σ exp there: the gradient's products take unscaled shares, and their small
-    factors and results are scaled instead. Logits are computed by words, that product being a sixth faster than by states, and in
-    blocks that stay in a processor's cache. They are powers of 2, of which it makes many times as many a second as of e.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype, spare: list[Tensor]
-    ) -> Tensor:
-        """states [n, d], targets [n] → [n].
-
-        Args:
-            kind: what products multiply and the buffer holds; sums are as exact as `states`.
-            spare: buffers that no graph needs any more; backward puts its own there.
-        """
-        words, read = _with_bias(weight, bias).to(kind), _powers_of_two(states).to(kind)
-        size = len(words) * len(read)
-        buffer = spare.pop() if spare else states.new_empty(0, dtype=kind)
-        if buffer.numel() < size or (buffer.dtype, buffer.device) != (kind, states.device):
-            buffer = states.new_empty(size, dtype=kind)
-        shares = buffer[:size].view(len(words), len(read))
-        total, highest = _exponentials(words, read, states.dtype, shares)
-        ctx.save_for_backward(states, weight, words, targets, total[: len(states)])
-        ctx.shares, ctx.buffer, ctx.spare = shares, buffer, spare
-        found: Tensor = (total.log2() + highest)[: len(states)] / LOG2_E
-        return found - (weight[targets] * states).sum(-1) - bias[targets]
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        """gradient [n] of the loss by each target's."""
-        states, weight, words, targets, total = ctx.saved_tensors
-        if ctx.shares is None:
-            raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
-        shares, ctx.shares = ctx.shares, None
-        scale, kind = gradient / total, words.dtype
-        by_states = product(words[:, :-1].t(), shares.t()).t()[: len(states)].to(states.dtype) * scale[:, None]
-        by_states -= gradient[:, None] * weight[targets]
-        by_weight = product(shares, padded((states * scale[:, None]).to(kind)).t()).to(states.dtype)
-        by_weight.index_add_(0, targets, states * -gradient[:, None])
-        by_bias = (shares[:, : len(states)] @ scale.to(kind)).to(states.dtype).index_add_(0, targets, -gradient)
-        ctx.spare[:] = [ctx.buffer]
-        ctx.buffer = None
-        return by_states, by_weight, by_bias, None, None, None
-
-
-def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
-    """The words' matrix with the bias as one more unit, which spares a pass over the logits: [V, d + 1]."""
-    return torch.cat([weight, bias[:, None]], dim=1)
-
-
-def _powers_of_two(states: Tensor) -> Tensor:
-    """States [n, d] for `_with_bias`, scaled so that 2^logit is what e^logit was, and rows of zeros: [≥ n, d + 1]."""
-    return padded(F.pad(states, (0, 1), value=1.0).mul_(LOG2_E))
-
-
-def _exponentials(
-    words: Tensor, read: Tensor, exact: torch.dtype, out: Tensor | None = None
-) -> tuple[Tensor, Tensor | float]:
-    """Σ 2^(logit − highest) over the words, and `highest`, of each state: words [V, d + 1], read [n, d + 1] → [n].
-
-    `highest` is 0 but where the sum then leaves the range of 32 bits. The powers go to `out` [V, n], if it is given.
-    """
-    rows, columns = BLOCK[words.device.type]
-    size = min(max(rows * columns // max(len(read), 1), 16), len(words))
-    kept = read.new_empty(size, len(read)) if out is None else out
-    total = read.new_zeros(len(read), dtype=exact)
-    for place in range(0, len(words), size):
-        block = words[place : place + size]
-        part = kept[: len(block)] if out is None else kept[place : place + size]
-        total += torch.exp2(product(block, read, spare=part), out=part).sum(0, dtype=exact)
-    if bool(((total > LEAST_SUM) & total.isfinite()).all()):
-        return total, 0.0
-    logits = product(words, read)
-    highest = logits.amax(0)
-    return torch.exp2(logits.sub_(highest), out=logits if out is None else out).sum(0, dtype=exact), highest.to(exact)
-
-
 class Decoder(nn.Module):
     """The generator P(x|z)."""
 
@@ -328,6 +239,8 @@ class Decoder(nn.Module):
         self.output = nn.Linear(options.d_e if options.tied else options.d_h, vocabulary)
         if options.tied:
             self.output.weight = self.embedding.weight
+        self.batch_tokens = 0
+        """as `TrainingOptions` has it"""
         self._spare: list[Tensor] = []
         """a buffer for a batch's logits"""
 
@@ -376,8 +289,8 @@ class Decoder(nn.Module):
         <unk> in each input, 0 or 1 but differentiable.
         """
         packing = batch.packing
-        token_nll = self._token_nll(self.states(batch, state, inputs, masked), packing.pack(batch.tokens))
-        return token_nll.new_zeros(len(batch.tokens)).index_add(0, packing.sentence, token_nll)
+        each = self._token_nll(self.states(batch, state, inputs, masked), packing.pack(batch.tokens))
+        return each.new_zeros(len(batch.tokens)).index_add(0, packing.sentence, each)
 
     @torch.no_grad()
     def of_samples(self, batch: Batch, state: State) -> Tensor:
@@ -389,23 +302,21 @@ class Decoder(nn.Module):
             out = out.unflatten(0, (state.averaged, -1)).mean(0)
         states = self.to_embedding(out)  # [S, N, ·]
         targets = packing.pack(batch.tokens).repeat(len(states))
-        token_nll = self._token_nll(states.flatten(0, 1), targets).view(len(states), -1)
-        return token_nll.new_zeros(len(states), len(batch.tokens)).index_add(1, packing.sentence, token_nll)
+        each = self._token_nll(states.flatten(0, 1), targets).view(len(states), -1)
+        return each.new_zeros(len(states), len(batch.tokens)).index_add(1, packing.sentence, each)
 
     def _token_nll(self, states: Tensor, targets: Tensor) -> Tensor:
         """−log P of each target [n] from states [n, ·]."""
         weight, bias = self.output.weight, self.output.bias
-        if torch.is_grad_enabled():
-            kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
-            nll: Tensor = TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
-            return nll
-        words = _with_bias(weight, bias)
-        rows, found = BLOCK[states.device.type][0], []
-        for part, target in zip(states.split(rows), targets.split(rows), strict=True):
-            total, highest = _exponentials(words, _powers_of_two(part), states.dtype)
-            log_sum = (total.log2() + highest)[: len(part)] / LOG2_E
-            found.append(log_sum - (weight[target] * part).sum(-1) - bias[target])
-        return torch.cat(found)
+        if not torch.is_grad_enabled():
+            return token_nll.token_nll(states, weight, bias, token_nll.with_bias(weight, bias), targets)
+        kind = torch.bfloat16 if self.precision == "bfloat16" else states.dtype
+        nll: Tensor
+        if len(states) > (self.batch_tokens or token_nll.kept_tokens(weight)):
+            nll = token_nll.LongTokenNLL.apply(states, weight, bias, targets, kind)  # type: ignore[no-untyped-call]
+        else:
+            nll = token_nll.TokenNLL.apply(states, weight, bias, targets, kind, self._spare)  # type: ignore[no-untyped-call]
+        return nll
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """One word on: words [B] → logits [B, V] of the next word and the new state; without dropout."""
@@ -417,5 +328,6 @@ class Decoder(nn.Module):
     def correct(self, batch: Batch, state: State) -> tuple[int, int]:
         """Next words guessed right given the true prefix, and all words."""
         targets = batch.packing.pack(batch.tokens)
-        guesses = self.output(self.states(batch, state)).argmax(-1)
+        states, rows = self.states(batch, state), token_nll.BLOCK[targets.device.type][0]
+        guesses = torch.cat([self.output(part).argmax(-1) for part in states.split(rows)])
         return int((guesses == targets).sum()), len(targets)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ LATENT_FIGURES = (
 
 
 Facts = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,10 @@ class Metrics:
     """the tempered estimate beside the one from q, with nll=both; what made it is `estimator["tempered"]`"""
     ppl_tempered: float | None = None
     """exp(Σ of it / Σ tokens)"""
+    bits_per_char: float | None = None
+    """Σ NLL / Σ characters in bits, each sentence's end counted as one: compares texts whatever their tokens are"""
+    bits_per_byte: float | None = None
+    """Σ NLL / Σ bytes (UTF-8) likewise"""
     paper_elbo: float | None = None
     """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
     each: tuple[float, ...] = ()
@@ -119,7 +124,7 @@ class Metrics:
         return figures | ({} if self.latent else dict.fromkeys(LATENT_FIGURES))
 
 
-def subset(sentences: Sequence[Sentence], count: int) -> list[Sentence]:
+def subset(sentences: Sequence[T], count: int) -> list[T]:
     """`count` sentences in a fixed random choice (0: all)."""
     if not count or count >= len(sentences):
         return list(sentences)

@@ -29,21 +29,24 @@ def gallery(
     """
     latent = isinstance(model, SenVAE)
     options = GenerationOptions(count=count, decoding="greedy" if latent else "ancestral", seed=seed)
-    index = neighbours.Neighbours([vocabulary.decode(s.tolist()) for s in corpus.splits["train"][:SEARCHED]])
+    index = neighbours.Neighbours([vocabulary.text(s.tolist()).split() for s in corpus.splits["train"][:SEARCHED]])
+    text_of = vocabulary.tokens.text
     samples = []
     for written in generation.sample(model, vocabulary, options):
-        nearest = index.nearest(written.words)
-        samples.append({"text": " ".join(written.words), "neighbour": " ".join(nearest.sentence), "ter": nearest.ter})
+        text = text_of(written.words)
+        nearest = index.nearest(text.split())
+        samples.append({"text": text, "neighbour": " ".join(nearest.sentence), "ter": nearest.ter})
     if not isinstance(model, SenVAE):
         return {"samples": samples, "homotopy": [], "reconstructions": [], "dropped": []}
     line = generation.interpolate(model, vocabulary, None, replace(options, count=HOMOTOPY))
-    homotopy = [{"weight": n / (HOMOTOPY - 1), "text": " ".join(words)} for n, words in enumerate(line)]
+    homotopy = [{"weight": n / (HOMOTOPY - 1), "text": text_of(words)} for n, words in enumerate(line)]
     valid = corpus.splits["valid"]
     chosen = random.Random(seed).sample(valid, min(RECONSTRUCTIONS, len(valid)))
-    sources = [vocabulary.decode(sentence.tolist()) for sentence in chosen]
+    sources = [vocabulary.text(sentence.tolist()) for sentence in chosen]
+    made = map(text_of, generation.reconstruct(model, vocabulary, chosen, options))
     reconstructions = [
-        {"source": " ".join(source), "text": " ".join(words), "ter": neighbours.ter(words, source)}
-        for source, words in zip(sources, generation.reconstruct(model, vocabulary, chosen, options), strict=True)
+        {"source": source, "text": text, "ter": neighbours.ter(text.split(), source.split())}
+        for source, text in zip(sources, made, strict=True)
     ]
     dropped = hidden(model, objective, vocabulary, chosen, options.draws, seed) or []
     return {"samples": samples, "homotopy": homotopy, "reconstructions": reconstructions, "dropped": dropped}

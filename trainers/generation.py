@@ -34,7 +34,7 @@ class GenerationOptions:
     spread: float = option(
         1.0, "factor on a posterior's standard deviation where its samples are the codes (LV's perturbed: 10)", low=0
     )
-    length: int = option(100, "words at most", low=1)
+    length: int = option(100, "words (or what the sentences are divided into) at most", low=1)
     draws: int = option(200, "draws that a word's dropout probability is estimated from", low=1)
     seed: int = option(0, "seed of codes and words", low=0)
 

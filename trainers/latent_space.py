@@ -128,8 +128,8 @@ def measure(
         raise BadInput(f"sentences = {len(valid)} is too few: the entropy needs more than nearest = {options.nearest}.")
     longest = max(len(s) for s in corpus.splits["train"])
     greedy = GenerationOptions(length=longest, seed=options.seed)
-    made = reconstruct(model, vocabulary, valid, greedy)
-    sources = [vocabulary.decode(sentence.tolist()) for sentence in valid]
+    made = [vocabulary.tokens.text(tokens).split() for tokens in reconstruct(model, vocabulary, valid, greedy)]
+    sources = [vocabulary.text(sentence.tolist()).split() for sentence in valid]
     found: dict[str, Any] = {"sentences": len(valid), "bleu": bleu(made, sources, 4), "bleu_1": bleu(made, sources, 1)}
     done("bleu")
     found["noisy"] = {}

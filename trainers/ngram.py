@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.corpus import BOS, SPECIALS, Corpus, Sentence
+from trainers.corpus import BOS, SPECIALS, Corpus, Sentence, Sentences, lengths_of
 
 ORDERS = (1, 2, 3, 4)
 TRAINING_TOKENS = 4_000_000
@@ -167,21 +167,27 @@ class NGrams:
 
 def of(corpus: Corpus) -> tuple[NGrams, int]:
     """The models of a corpus's training text, and how many of its sentences they have counted (`TRAINING_TOKENS`)."""
-    sentences = corpus.splits["train"]
-    share = TRAINING_TOKENS / sum(len(s) for s in sentences)
+    sentences: Sequence[Sentence] = corpus.splits["train"]
+    share = TRAINING_TOKENS / int(lengths_of(sentences).sum())
     if share < 1:
         kept = max(int(share * len(sentences)), 1)
-        sentences = [sentences[i] for i in np.arange(kept) * len(sentences) // kept]
+        sentences = [sentences[i] for i in (np.arange(kept) * len(sentences) // kept).tolist()]
     return NGrams(sentences, len(corpus.vocabulary)), len(sentences)
 
 
 def _figures(models: NGrams, sentences: Sequence[Sentence], of: int) -> list[dict[str, Any]]:
-    """Of each order: mean −log P(x) in nats and exp(Σ −log P(x) / Σ tokens), end tokens included, of so many sentences."""
-    tokens = sum(len(s) for s in sentences)
+    """Of each order: mean −log P(x) in nats and exp(Σ −log P(x) / Σ tokens), end tokens included, of so many sentences; in bits
+    by character where their texts are known."""
+    tokens = int(lengths_of(sentences).sum())
+
+    def bits(nll: float) -> dict[str, float]:
+        return {"bits_per_char": sentences.bits(nll)[0]} if isinstance(sentences, Sentences) else {}
+
     return [
         {
             "nll": float(nll.mean()),
             "ppl": math.exp(nll.sum() / tokens),
+            **bits(float(nll.mean())),
             "sentences": len(sentences),
             "of": of,
         }
@@ -196,8 +202,10 @@ def lines(corpus: Corpus, judged: Mapping[str, Sequence[Sentence]] | None = None
         judged: the validation and the test sentences that the figures are of; all unless given.
     """
     models, counted = of(corpus)
-    judged = judged or {split: corpus.splits[split] for split in HELD_OUT}
-    figures = {split: _figures(models, each, len(corpus.splits[split])) for split, each in judged.items()}
+    judged = judged or corpus.splits
+    figures = {
+        split: _figures(models, each, len(corpus.splits[split])) for split, each in judged.items() if split in HELD_OUT
+    }
     best = min(ORDERS, key=lambda order: figures["valid"][order - 1]["nll"])
     return {
         "best": best,

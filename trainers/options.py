@@ -4,17 +4,20 @@ Keys form one flat name space (`--set key=value`): an option and a technique's h
 test holds. The CLI's help, the validation and docs/reference/options.md are all made from these declarations.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar, cast
 
-from trainers.contract import PRESETS
+from trainers.contract import FORMERLY, PRESETS
 from trainers.errors import BadInput
 
 LIMITS = ("above", "low", "high")
 LARGEST, LARGEST_WHOLE = 1e300, 2**53
 """of numbers: their differences are finite, and every reader of JSON keeps them"""
 PRECISIONS = ("float32", "tf32", "bfloat16")
+WORDS = "words"
+"""tokens unless asked otherwise, as in the papers"""
 T = TypeVar("T")
 Value = float | int | str | bool
 MILLIONS, UNITS, LAYERS, GALLERY = 10_000_000, 65_536, 64, 10_000
@@ -29,11 +32,23 @@ def option(
     high: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] = (),
+    form: tuple[str, str] | None = None,
 ) -> Any:
-    """A dataclass field that knows its meaning and its rule: low ≤ value ≤ high, value > above, or one of `choices`."""
+    """A dataclass field that knows its meaning and its rule: low ≤ value ≤ high, value > above, one of `choices`, or of a form.
+
+    Args:
+        form: a regular expression that the whole text matches, and what it allows in words.
+    """
     return field(
         default=default,
-        metadata={"meaning": meaning, "low": low, "high": high, "above": above, "choices": choices},
+        metadata={
+            "meaning": meaning,
+            "low": low,
+            "high": high,
+            "above": above,
+            "choices": choices,
+            "form": form,
+        },
     )
 
 
@@ -42,6 +57,8 @@ def rule(spec: Field[Any]) -> str:
     meta = spec.metadata
     if meta["choices"]:
         return "one of " + ", ".join(meta["choices"])
+    if meta["form"]:
+        return str(meta["form"][1])
     noun = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[cast(type, spec.type)]
     said = {
         key: f"{value:,}" if isinstance(value, int) else f"{value:g}"
@@ -69,6 +86,8 @@ def _fits(spec: Field[Any], value: Value) -> bool:
         return False
     if meta["choices"]:
         return value in meta["choices"]
+    if meta["form"]:
+        return re.fullmatch(meta["form"][0], cast(str, value)) is not None
     if isinstance(value, (str, bool)):
         return True
     return (
@@ -76,6 +95,26 @@ def _fits(spec: Field[Any], value: Value) -> bool:
         and (meta["high"] is None or value <= meta["high"])
         and (meta["above"] is None or value > meta["above"])
     )
+
+
+def _today(spec: Field[Any], value: Value) -> Value:
+    """A field's value in today's words; a free text may look like a number (the column `1`)."""
+    meta = spec.metadata
+    if isinstance(value, bool):
+        return FORMERLY.get(spec.name, {}).get(value, value)
+    is_free = spec.type is str and not (meta["choices"] or meta["form"])
+    return str(value) if is_free and isinstance(value, int) else value
+
+
+def renewed(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Settings as an older program wrote them, in today's words.
+
+    Batches were by length before they were random by default, and `labels` was true or false.
+    """
+    today = {key: _today(SPECS[key], value) if key in SPECS else value for key, value in values.items()}
+    if "random_batches" in today:
+        today["batching"] = "random" if today.pop("random_batches") else "length"
+    return today
 
 
 def build(kind: type[T], values: Mapping[str, Value]) -> T:
@@ -88,7 +127,7 @@ def build(kind: type[T], values: Mapping[str, Value]) -> T:
     for spec in fields(cast(Any, kind)):
         if spec.name not in values:
             continue
-        value = values[spec.name]
+        value = _today(spec, values[spec.name])
         if not _fits(spec, value):
             raise BadInput(f"{spec.name} = {value!r} is not allowed: {spec.name} must be {rule(spec)}.")
         checked[spec.name] = float(value) if spec.type is float else value
@@ -107,9 +146,32 @@ class CorpusOptions:
     truncation: float = option(
         3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0
     )
-    labels: bool = option(
-        False, "each line of a folder is a sentence, a tab and the sentence's label, which only probes read"
+    tokens: str = option(
+        WORDS,
+        "what a sentence is divided into: words at white space; characters; or pieces of a SentencePiece model that is trained "
+        "on the training text alone",
+        form=(
+            r"words|characters|sentencepiece:[1-9]\d{0,5}",
+            "words, characters, or sentencepiece:N with N pieces, e.g. sentencepiece:4000",
+        ),
     )
+    labels: str = option(
+        "none",
+        "where each line of a text has its sentence's label, which only probes read: after its last tab, or before its first",
+        choices=("none", "last", "first"),
+    )
+    text: str = option(
+        "",
+        "a table's column that has the sentences, by name, or by number where it has no header (empty: found if plain)",
+    )
+    label: str = option("", "a table's column that has the labels, likewise (empty: none)")
+
+    def __post_init__(self) -> None:
+        if self.labels != "none" and (self.text or self.label):
+            raise BadInput(
+                f"labels = {self.labels!r} is not allowed with text or label: labels is of lines of text, those two name columns "
+                "of a table; leave one out."
+            )
 
 
 @dataclass(frozen=True)
@@ -194,6 +256,13 @@ class TrainingOptions:
         high=0.99999,
     )
     batch_size: int = option(64, "sentences per step", low=1, high=UNITS)
+    batch_tokens: int = option(
+        0,
+        "tokens of a step whose logits are kept for the backward pass; a longer batch's are computed twice, a few at a time: the "
+        "same gradient in far less memory, at up to twice the time (0: as many as 512 MiB hold, 2 GiB on a GPU)",
+        low=0,
+        high=MILLIONS,
+    )
     batching: str = option(
         "random",
         "what a batch is: a random sample of the text, or sentences of near-equal length, which train worse (LI's and KR's code)",
@@ -278,7 +347,8 @@ class Options:
 
 
 GROUPS: tuple[Any, ...] = (CorpusOptions, ModelOptions, TrainingOptions, EvaluationOptions)
-OPTION_NAMES = frozenset(spec.name for group in GROUPS for spec in fields(group))
+SPECS: dict[str, Field[Any]] = {spec.name: spec for group in GROUPS for spec in fields(group)}
+OPTION_NAMES = frozenset(SPECS)
 
 
 def defaults() -> dict[str, Value]:

@@ -1,7 +1,8 @@
 """A run: its specification, its folder, and its life from specification to metrics.
 
 RUN/spec.json          what was asked, with every option's value
-RUN/vocabulary.json    words by index
+RUN/vocabulary.json    tokens by index
+RUN/sentencepiece.model what divides texts into them, where `tokens` says so
 RUN/latest.safetensors all that training needs to go on
 RUN/best.safetensors   the best epoch's weights
 RUN/samples.json       what its model writes
@@ -20,14 +21,24 @@ from typing import Any
 import torch
 
 from trainers import checkpoint, machine, ngram, objectives, tempered
-from trainers.contract import BEST, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY
-from trainers.corpus import Corpus, Vocabulary, load
+from trainers.contract import BEST, MODEL, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY
+from trainers.corpus import Corpus, Sentences, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
 from trainers.models import SentenceModel
 from trainers.objectives.objective import Objective
-from trainers.options import OPTION_NAMES, CorpusOptions, EvaluationOptions, ModelOptions, Options, Value, build
+from trainers.options import (
+    OPTION_NAMES,
+    CorpusOptions,
+    EvaluationOptions,
+    ModelOptions,
+    Options,
+    Value,
+    build,
+    renewed,
+)
 from trainers.precision import require
+from trainers.tokens import Tokens, pieces_of, tokens_of
 from trainers.training import Report, Training, batches_per_epoch, build_model, choose_device
 
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
@@ -54,11 +65,7 @@ class Spec:
     def parse(cls, content: Mapping[str, Any]) -> "Spec":
         try:
             spec = cls(**content)
-            if "random_batches" in spec.values:  # what the option was before batches were random by default
-                values = {key: value for key, value in spec.values.items() if key != "random_batches"}
-                chosen = "random" if spec.values["random_batches"] else "length"
-                return replace(spec, values={**values, "batching": chosen})
-            return spec
+            return replace(spec, values=renewed(spec.values))
         except TypeError as error:
             raise BadInput(f"the run's specification is not valid: {error}.") from error
 
@@ -102,7 +109,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     corpus = load(spec.corpus, options.corpus)
     objective.plan(batches_per_epoch(corpus, options.training), options.training.max_epochs)
     warnings = [*corpus.warnings(), *filter(None, [objective.warning()])]
-    judged = {split: subset(corpus.splits[split], options.evaluation.nll_sentences) for split in ngram.HELD_OUT}
+    judged = {split: _chosen(corpus.splits[split], options.evaluation) for split in ngram.HELD_OUT}
     return {
         **corpus.describe(),
         "latent": objective.latent,
@@ -133,10 +140,10 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     if (folder / SPEC).exists():
         known = _read_json(folder / SPEC)
         _same_text(known, corpus)
-        earlier = known["spec"]
-        if earlier != asdict(spec):
+        earlier = Spec.parse(known["spec"])
+        if earlier != spec:
             raise BadInput(
-                f"folder {folder} holds another run ({earlier['technique']}, {earlier['values']}): name another folder."
+                f"folder {folder} holds another run ({earlier.technique}, {earlier.values}): name another folder."
             )
         if (folder / RESULT).exists():
             found: dict[str, Any] = _read_json(folder / RESULT)
@@ -146,6 +153,8 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     model = build_model(objective, len(corpus.vocabulary), options.model, corpus.lengths)
     training = Training(model, objective, corpus, options.training, spec.seed, folder, report, stop)
     checkpoint.write_json(folder / VOCABULARY, corpus.vocabulary.words)
+    if corpus.vocabulary.tokens.model:
+        checkpoint.write(folder / MODEL, corpus.vocabulary.tokens.model)
     checkpoint.write_json(
         folder / SPEC,
         {
@@ -187,7 +196,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         asked = options.evaluation if split == "valid" else replace(options.evaluation, certify=0)
         found = evaluate(model, corpus.splits[split], asked, spec.seed, evaluating, split)
         each[split] = _each(found, corpus, split, options.evaluation)
-        return _against(found, objective.target_rate, corpus.entropy).plain()
+        return _against(_in_bits(found, corpus.splits[split], asked), objective.target_rate, corpus.entropy).plain()
 
     metrics = evaluated("valid")
     if options.evaluation.test:
@@ -257,6 +266,17 @@ def _each(metrics: Metrics, corpus: Corpus, split: str, options: EvaluationOptio
     }
 
 
+def _in_bits(metrics: Metrics, sentences: Sentences, options: EvaluationOptions) -> Metrics:
+    """The metrics with the NLL in bits by character and by byte of the evaluated sentences, each with its end counted as one."""
+    per_char, per_byte = _chosen(sentences, options).bits(metrics.nll)
+    return replace(metrics, bits_per_char=per_char, bits_per_byte=per_byte)
+
+
+def _chosen(sentences: Sentences, options: EvaluationOptions) -> Sentences:
+    """The sentences that are evaluated."""
+    return sentences.chosen(subset(range(len(sentences)), options.nll_sentences))
+
+
 def _against(metrics: Metrics, target_rate: float | None, entropy: float | None) -> Metrics:
     """The metrics with those that need to know what was wanted or what is true."""
     if not metrics.latent:
@@ -298,6 +318,15 @@ def _same_text(known: Mapping[str, Any], corpus: Corpus) -> None:
         )
 
 
+def _tokens(folder: Path, options: CorpusOptions) -> Tokens:
+    """How the run's texts are divided."""
+    try:
+        model = (folder / MODEL).read_bytes() if pieces_of(options.tokens) else b""
+    except OSError as error:
+        raise BadInput(f"{folder} holds no run of {options.tokens}: it has no {MODEL}.") from error
+    return tokens_of(options.tokens, model)
+
+
 def open_run(folder: Path) -> Run:
     """The model of a run with its best epoch's weights.
 
@@ -307,7 +336,7 @@ def open_run(folder: Path) -> Run:
     known = _read_json(folder / SPEC)
     spec, corpus = Spec.parse(known["spec"]), known["corpus"]
     hyperparameters, options = spec.split()
-    vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)))
+    vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)), _tokens(folder, options.corpus))
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(vocabulary), options.model, (corpus["mean_length"], corpus["sd_length"]))
     checkpoint.load_weights(folder / BEST, model, objective)
@@ -345,4 +374,5 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
         run.spec.seed if seed is None else seed,
         lambda done, of: report("progress", {"phase": "evaluation", "done": done, "of": of}),
     )
+    metrics = _in_bits(metrics, corpus.splits["valid"], options)
     return _against(metrics, run.objective.target_rate, corpus.entropy)

@@ -33,19 +33,19 @@ def _latent(run: Run, action: str) -> SenVAE:
 
 
 def read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
-    """A sentence as the run's word indices, and what there is to say about it.
+    """A sentence as the run's token indices, and what there is to say about it.
 
     Raises:
         BadInput: if it has no word.
     """
-    words, notes, longest = text.split(), [], int(run.corpus["longest"])
+    words, notes, longest = run.vocabulary.split(text), [], int(run.corpus["longest"])
     if not words:
         raise BadInput("the sentence is empty: give at least one word.")
     unknown = [word for word in words if word not in run.vocabulary or word in SPECIALS[:-1]]
     if unknown:
         notes.append(f"not in the vocabulary, read as <unk>: {', '.join(dict.fromkeys(unknown))}")
     if len(words) >= longest:
-        notes.append(f"cut to {longest - 1} words, the longest that the model was trained on")
+        notes.append(f"cut to {longest - 1} {run.vocabulary.tokens.noun}, the longest that the model was trained on")
         words = words[: longest - 1]
     return run.vocabulary.encode(words), notes
 
@@ -54,7 +54,7 @@ def _validation_texts(run: Run, folder: Path, options: GenerationOptions) -> lis
     """`count` validation sentences drawn at random."""
     valid = corpus_of(run, folder).splits["valid"]
     chosen = random.Random(options.seed).sample(valid, min(options.count, len(valid)))
-    return [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in chosen]
+    return [run.vocabulary.text(sentence.tolist()) for sentence in chosen]
 
 
 def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -65,10 +65,11 @@ def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
         _latent(run, "sampling from posteriors")
     valid = corpus_of(run, folder).splits["valid"] if options.source == "posterior" else []
     written = generation.sample(run.model, run.vocabulary, options, valid)
-    sentences: list[dict[str, Any]] = [{"sentence": " ".join(w.words)} for w in written]
+    text = run.vocabulary.tokens.text
+    sentences: list[dict[str, Any]] = [{"sentence": text(w.words)} for w in written]
     for entry, one in zip(sentences, written, strict=True):
         if one.source is not None:
-            entry["source"] = " ".join(one.source)
+            entry["source"] = text(one.source)
     return {"sentences": sentences, "distinct": len({entry["sentence"] for entry in sentences})}
 
 
@@ -85,10 +86,11 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
     made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
     sentences = []
     for words, (sentence, notes) in zip(made, read, strict=True):
-        source = run.vocabulary.decode(sentence.tolist())  # as the model read it
-        cut = [f"what it writes has no end within {options.length} words"] if len(words) == options.length else []
-        rate = neighbours.ter(words, source)
-        sentences.append({"source": " ".join(source), "sentence": " ".join(words), "ter": rate, "notes": notes + cut})
+        source, text = run.vocabulary.text(sentence.tolist()), run.vocabulary.tokens.text(words)  # as the model read it
+        noun = run.vocabulary.tokens.noun
+        cut = [f"what it writes has no end within {options.length} {noun}"] if len(words) == options.length else []
+        rate = neighbours.ter(text.split(), source.split())
+        sentences.append({"source": source, "sentence": text, "ter": rate, "notes": notes + cut})
     return {"sentences": sentences}
 
 
@@ -102,14 +104,18 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
     if not ends and options.source == "posterior":
         valid = random.Random(options.seed).choices(corpus_of(run, folder).splits["valid"], k=2)
-        ends = [" ".join(run.vocabulary.decode(sentence.tolist())) for sentence in valid]
+        ends = [run.vocabulary.text(sentence.tolist()) for sentence in valid]
     if len(ends) not in (0, 2):
         raise BadInput(f"interpolate has {len(ends)} sentence: give two, or none for codes of the prior.")
     read = [read_sentence(run, text) for text in ends]
     pair = (read[0][0], read[1][0]) if read else None
     made = generation.interpolate(model, run.vocabulary, pair, options)
     notes = [f"{end}: {note}" for end, (_, said) in zip(("first", "last"), read, strict=False) for note in said]
-    return {"ends": list(ends), "sentences": [{"sentence": " ".join(words)} for words in made], "notes": notes}
+    return {
+        "ends": list(ends),
+        "sentences": [{"sentence": run.vocabulary.tokens.text(words)} for words in made],
+        "notes": notes,
+    }
 
 
 def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) ->
     run = open_run(folder)
     corpus = corpus_of(run, folder)
     found = sample_run(folder, values)
-    index = neighbours.Neighbours([corpus.vocabulary.decode(s.tolist()) for s in corpus.splits["train"]])
+    index = neighbours.Neighbours([corpus.vocabulary.text(s.tolist()).split() for s in corpus.splits["train"]])
     for done, entry in enumerate(found["sentences"], 1):
         nearest = index.nearest(entry["sentence"].split())
         entry |= {"neighbour": " ".join(nearest.sentence), "ter": nearest.ter}

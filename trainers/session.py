@@ -59,7 +59,7 @@ class Session:
         if z.shape[1] != self.width or not bool(z.isfinite().all()):
             raise BadInput(f"codes of {z.shape[1]} numbers are not this run's: give [n, {self.width}] finite numbers.")
         written = generation.decode(self.run.model, z, options, self._generator(seed))
-        return {"sentences": [" ".join(self.run.vocabulary.decode(ids)) for ids in written]}
+        return {"sentences": [self.run.vocabulary.text(ids) for ids in written]}
 
     def prior(self, count: int, seed: int) -> Facts:
         model, options = self._latent("prior"), self._options(count, False, 1, seed)
@@ -68,7 +68,7 @@ class Session:
     def sample(self, count: int, ancestral: bool, length: int, seed: int) -> Facts:
         options = self._options(count, ancestral, length, seed)
         written = generation.sample(self.run.model, self.run.vocabulary, options)
-        return {"sentences": [" ".join(one.words) for one in written]}
+        return {"sentences": [self.run.vocabulary.tokens.text(one.words) for one in written]}
 
     def log_likelihood(self, sentences: list[str], samples: int, seed: int) -> Facts:
         read, notes = self._read(sentences)

@@ -123,6 +123,7 @@ class Training:
         self.batches_per_epoch = batches_per_epoch(corpus, options)
         objective.plan(self.batches_per_epoch, options.max_epochs)
         self.model = model.to(self.device)
+        model.decoder.batch_tokens = options.batch_tokens
         self.objective = objective.to(self.device)
         self.corpus, self.options, self.seed, self.folder = corpus, options, seed, folder
         self.report, self.stop = report, stop

@@ -68,6 +68,22 @@ FIGURES: dict[str, Metric] = {
         "perplexity per word: the same likelihood, end tokens not counted",
         estimated=True,
     ),
+    "bits_per_char": Metric(
+        "bits per character",
+        "",
+        "min",
+        "the NLL in bits by character, each sentence's end counted as one: compares texts whatever their tokens are",
+        estimated=True,
+        short="bits/char",
+    ),
+    "bits_per_byte": Metric(
+        "bits per byte",
+        "",
+        "min",
+        "the NLL in bits by byte of UTF-8, each sentence's end counted as one",
+        estimated=True,
+        short="bits/byte",
+    ),
     "ppl_elbo": Metric(
         "PPL by ELBO", "", "min", "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise", latent=True
     ),

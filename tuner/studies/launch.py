@@ -16,7 +16,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
 from tuner.studies import creation, pruners, warmstart
 from tuner.studies.objectives import OBJECTIVES
-from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec
+from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec, today
 
 Say = Callable[[str], None]
 DIGITS = 9
@@ -66,7 +66,7 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
             f"space is of technique {own.technique!r}, not of {spec.technique!r}: give one of the same.", "space"
         )
     _judge(spec)
-    fixed = own.checked({**spec.fixed, **judged_by(spec.nll, spec.fixed)})
+    fixed = own.checked({**today(spec.fixed), **judged_by(spec.nll, spec.fixed)})
     names.check("name", name, names.LONGEST if spec.confirms else names.BYTES)
     run = {"technique": spec.technique, "corpus": spec.corpus, "model": spec.model, "values": fixed, "seed": spec.seed}
     say(f"checking {spec.technique} on {spec.corpus} …")

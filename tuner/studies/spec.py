@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trainers.contract import PRESETS
+from trainers.contract import FORMERLY, PRESETS
 from tuner import __version__, numbers
 from tuner.errors import Usage
 from tuner.estimators import cutting
@@ -48,7 +48,7 @@ class StudySpec:
 
     technique: str = setting("The technique to train.", Text(100), short="-t", command="tuner techniques")
     corpus: str = setting(
-        "A corpus's name, or a folder with train.txt, valid.txt, test.txt.",
+        "A corpus's name, or a folder with train, valid and test; or one file.",
         Text(4096), "grammar", short="-c", command="tuner corpora",
     )  # fmt: skip
     trials: int = setting("Trials of the study in all.", Number(numbers.TRIALS), 8, role="changeable", short="-n")
@@ -299,6 +299,14 @@ class Definition:
         return {**own, "technique": self.spec.technique, "space": self.facts.space, "corpus": self.facts.corpus}
 
 
+def today(fixed: Mapping[str, Value]) -> dict[str, Value]:
+    """Options as an older program wrote them, in today's words."""
+    return {
+        key: FORMERLY.get(key, {}).get(value, value) if isinstance(value, bool) else value
+        for key, value in fixed.items()
+    }
+
+
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A specification as it was stored, with what a study made by an older program had without saying so.
 
@@ -306,6 +314,7 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     defaults of the space that is stored with it: both are fixed for what is trained from now on.
     """
     kept = {"warm_start": None, **stored}
+    kept["fixed"] = today(kept["fixed"])
     if kept.get("truncation") is None:
         usual = 0.0 if kept["model"] in UNCUT else CUT
         is_whole = kept["corpus"]["name"] == "grammar"  # which is never cut

@@ -1,0 +1,231 @@
+"""What a corpus shows that would spoil its figures: refused where no figure would mean anything, else said with numbers."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.errors import BadInput
+from trainers.lines import Block
+from trainers.options import WORDS, CorpusOptions
+from trainers.vocabulary import UNK
+
+Whole = NDArray[np.int64]
+
+KINDS = {
+    "control characters": re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]"),
+    "zero-width characters or soft hyphens": re.compile(
+        r"[\u00ad\u200b\u200e\u200f\u2060]|(?<=[A-Za-z])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z])"
+    ),
+    "byte-order marks": re.compile(r"\ufeff"),
+    "replacement characters, which stand for letters that were lost,": re.compile(r"\ufffd"),
+}
+"""what no sentence holds; a NUL is refused where a file is read, and joiners are letters of some scripts"""
+ODD = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u2060\ufeff\ufffd]")
+"""all of them, and joiners"""
+LONGEST = 10_000
+"""words of a line at most"""
+UNKNOWN_SHARE = 0.1
+"""of held-out tokens, above which figures are mostly of <unk>"""
+SHORT = 3.0
+"""tokens of a sentence, end token left out: a mean below is no text of sentences"""
+CLASSES_SHARE = 0.5
+"""classes by sentences, from which on labels are no classes"""
+FEW = 20
+"""sentences, below which shares tell nothing"""
+UNKNOWN_LIKE = re.compile(r"[<\[({@_|]*(?:unk|UNK|oov|OOV|unknown|UNKNOWN)[>\])}@_|]*")
+"""what other programs write for an unknown word"""
+UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+"""scripts that put no space between words, as their letters' names begin"""
+WORD_LETTERS = 6.0
+"""letters of a word, from which on a word of such a script is a sentence"""
+RARER = "set min_count=2 so that rare training {} become <unk>"
+UNKNOWN_WORDS = {each: (noun, RARER.format(noun)) for each, noun in ((WORDS, "tokens"), ("characters", "characters"))}
+OTHER_SIDE = {"last": "first", "first": "last"}
+HELD_OUT = {"valid": "validation", "test": "test"}
+
+
+def _is_unknown_like(word: str) -> bool:
+    found = UNKNOWN_LIKE.fullmatch(word) is not None
+    return found and word != UNK and (not word.islower() or not word.isalpha())
+
+
+class Oddities:
+    """What the texts hold that no sentence does, counted while they are read."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+        self.seen: dict[str, tuple[int, str]] = {}
+        """lines by kind, and where the first is"""
+
+    def look(self, file: str, block: Block) -> None:
+        """Takes in some records.
+
+        Raises:
+            BadInput: if one is far too long for a sentence.
+        """
+        together = "\n".join(block.texts)
+        if ODD.search(together):
+            for number, text in enumerate(block.texts, block.first):
+                for kind, pattern in KINDS.items():
+                    if pattern.search(text):
+                        count, place = self.seen.get(kind, (0, f"line {number} of {file}"))
+                        self.seen[kind] = (count + 1, place)
+        for number, text in enumerate(block.texts, block.first):
+            if len(text) > 2 * LONGEST and (words := len(text.split())) > LONGEST:
+                raise BadInput(
+                    f"line {number} of {file} has {words:,} words: write one sentence a line, or one document of at most "
+                    f"{LONGEST:,} words."
+                )
+
+    def warnings(self) -> list[str]:
+        return [
+            f"{count:,} {'line holds' if count == 1 else 'lines hold'} {kind}, the first is {place}: remove them, or they are "
+            "parts of words."
+            for kind, (count, place) in self.seen.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What both passes have found."""
+
+    names: list[str]
+    """types in the order of their first appearance"""
+    counts: Mapping[str, Whole]
+    """of each type, by split"""
+    lengths: Mapping[str, NDArray[np.int32]]
+    """tokens of each sentence before it is cut, end token left out"""
+    tabs: Mapping[str, int]
+    unknown: Mapping[str, int]
+    cut: Mapping[str, int]
+    limit: int | None
+    classes: Mapping[str, list[int]]
+    labels: list[str]
+
+    def warnings(self, options: CorpusOptions) -> list[str]:
+        """What a reader of this corpus's figures must know.
+
+        Raises:
+            BadInput: if the corpus has been misread so that its figures would mean nothing.
+        """
+        if options.tokens == WORDS:
+            self._check_script()
+        if self.labels:
+            self._check_labels(options)
+        found = [
+            self._tabs(),
+            *self._unknown(options),
+            self._unknown_like() if options.tokens == WORDS else None,
+            self._short() if options.tokens == WORDS else None,
+            *(self._cut(split, noun) for split, noun in HELD_OUT.items()),
+        ]
+        return [said for said in found if said]
+
+    def _check_script(self) -> None:
+        """Refuses text without spaces, which as words is a sentence a word."""
+        counts = self.counts["train"]
+        most = np.argsort(-counts, kind="stable")[:2000]
+        letters = native = words = 0
+        for place in most.tolist():
+            name, count = self.names[place], int(counts[place])
+            own = [letter for letter in name if letter.isalpha()]
+            words += count * bool(own)
+            letters += count * len(own)
+            native += count * sum(unicodedata.name(letter, "").startswith(UNSEGMENTED) for letter in own)
+        if letters and native > 0.5 * letters and letters / words >= WORD_LETTERS:
+            raise BadInput(
+                f"the training text has no spaces between its words ({native / letters:.0%} of its letters are of a script "
+                f"without them, and what stands between spaces has {letters / words:.1f} letters): set tokens=characters, or "
+                "tokens=sentencepiece:4000 for pieces of words."
+            )
+
+    def _check_labels(self, options: CorpusOptions) -> None:
+        """Refuses labels that are sentences, or that are no classes."""
+        sentences = len(self.lengths["train"])
+        distinct = len(set(self.classes["train"]))
+        mean = float(self.lengths["train"].mean())
+        label_words = np.array([len(label.split()) for label in self.labels])
+        label_mean = float(label_words[np.array(self.classes["train"])].mean())
+        if options.labels != "none" and options.tokens == WORDS and mean < 1.5 and label_mean >= 2:
+            other = OTHER_SIDE[options.labels]
+            raise BadInput(
+                f"labels = {options.labels!r} reads sentences of {mean:.1f} words and labels of {label_mean:.1f}: the label "
+                f"seems to stand {other} in each line; set labels={other}."
+            )
+        if sentences >= FEW and distinct > CLASSES_SHARE * sentences:
+            other = (
+                f"set labels={OTHER_SIDE[options.labels]} if they stand there"
+                if options.labels in OTHER_SIDE
+                else "read another column"
+            )
+            raise BadInput(
+                f"the {sentences:,} training sentences have {distinct:,} different labels: labels that hardly repeat are no "
+                f"classes; {other}, or leave the labels out."
+            )
+
+    def _tabs(self) -> str | None:
+        total = sum(self.tabs.values())
+        if not total or self.labels:
+            return None
+        return (
+            f"{total:,} {'line holds' if total == 1 else 'lines hold'} a tab, read as a space: if a label stands before or after "
+            "it, set labels=first or labels=last, or it is a word of the sentence."
+        )
+
+    def _unknown(self, options: CorpusOptions) -> list[str]:
+        """What is said of tokens that the vocabulary lacks."""
+        said = []
+        noun, rarer = UNKNOWN_WORDS.get(options.tokens, ("pieces", "a larger training text would have them"))
+        unknown = sum(self.unknown[split] for split in HELD_OUT)
+        if unknown and not self.unknown["train"]:
+            said.append(
+                f"{unknown:,} validation and test {noun} are not in the training text, which has no <unk> to learn from: "
+                f"their likelihood is arbitrary; {rarer}."
+            )
+        for split, name in {"train": "training", **HELD_OUT}.items():
+            tokens = int(self._kept(split).sum())
+            share = self.unknown[split] / tokens
+            if share > UNKNOWN_SHARE:
+                said.append(
+                    f"{share:.0%} of the {name} {noun} ({self.unknown[split]:,} of {tokens:,}) are <unk>: a low perplexity "
+                    "says little where so much is one word; more text, a lower min_count or tokens=sentencepiece:4000 leaves "
+                    "fewer."
+                )
+        return said
+
+    def _kept(self, split: str) -> NDArray[np.int32]:
+        lengths = self.lengths[split]
+        return lengths if self.limit is None else np.minimum(lengths, max(self.limit - 1, 1))
+
+    def _unknown_like(self) -> str | None:
+        found = {name: int(self.counts["train"][i]) for i, name in enumerate(self.names) if _is_unknown_like(name)}
+        found = {name: count for name, count in found.items() if count}
+        if not found:
+            return None
+        most = sorted(found, key=lambda name: -found[name])[:3]
+        return (
+            f"the training text has {', '.join(f'{name} ({found[name]:,})' for name in most)}, which seems to stand for an "
+            f"unknown word but is read as any other: write {UNK} for it, or words that are unknown have two names."
+        )
+
+    def _short(self) -> str | None:
+        mean = float(self.lengths["train"].mean())
+        if mean >= SHORT:
+            return None
+        return (
+            f"the training sentences have {mean:.1f} words on average: is a sentence a line, are its words divided by spaces, "
+            "and is the column the right one?"
+        )
+
+    def _cut(self, split: str, noun: str) -> str | None:
+        if not self.cut[split]:
+            return None
+        longest = int(self._kept(split).max()) + 1
+        return (
+            f"{self.cut[split]} of {len(self.lengths[split])} {noun} sentences are cut to {longest} tokens, as in "
+            "Pelsmaeker & Aziz's paper alone; truncation=0 keeps them whole."
+        )
