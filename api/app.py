@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from api import dashboard, problems
 from api.middleware import Guard
 from api.process_pool import THREADS
-from api.routes import PROBLEMS, catalogue, events, health, studies, tables, trials
+from api.routes import PROBLEMS, catalogue, events, files, health, studies, tables, trials
 from api.service import Service
 from api.settings import Settings
 from tuner import __version__
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.handle(app)
     # What it requires is checked by the guard, before any route; here it is told.
     key: Any = Depends(HTTPBearer(auto_error=False, description="A key of `tuner key create`."))
-    for module in (catalogue, studies, trials, tables, events):
+    for module in (catalogue, studies, trials, tables, files, events):
         app.include_router(module.router, prefix="/v1", responses=PROBLEMS, dependencies=[key])
     app.include_router(health.router, responses=PROBLEMS)
     dashboard.mount(app)

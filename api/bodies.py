@@ -7,11 +7,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from tuner import names, numbers
 from tuner.metrics import AXES, METRICS
 from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.queries import LISTED_STATES
 from tuner.studies.setting import REQUIRED, Domains, Duration, Moment, Number, Pairs, Setting, Text, Truth, Word, Words
 from tuner.studies.spec import ASKED
-from tuner.studies.study import SHOWN_STATES
 from tuner.studies.trials import SOURCES, STATES
-from tuner.workers.leases import RETRIES
+from tuner.workers.claims import GENERATION, RETRIES, TOKEN
 
 NAME = rf"^[\w\-][\w.\-]{{0,{names.LONGEST - 1}}}$"
 
@@ -45,7 +45,7 @@ Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]
 Device = Annotated[str, Field(pattern=r"^[\w\-][\w.:,\-]{0,99}$")]
 Split = Literal["valid", "test"]
-Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Token = Annotated[str, Field(pattern=TOKEN)]
 
 if TYPE_CHECKING:
     Metric: TypeAlias = str
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     Reason: TypeAlias = str
 else:  # a type checker cannot follow what is listed elsewhere
     Metric, Axis = Literal[METRICS], Literal[tuple(AXES)]
-    TrialState, StudyState, Objective = Literal[STATES], Literal[SHOWN_STATES], Literal[tuple(OBJECTIVES)]
+    TrialState, StudyState, Objective = Literal[STATES], Literal[LISTED_STATES], Literal[tuple(OBJECTIVES)]
     Source = Literal[SOURCES]
     Reason = Literal[tuple(RETRIES)]
 
@@ -220,3 +220,6 @@ class Tell(Renew):
     seconds: dict[Literal["set_up", "training", "evaluation"], Annotated[float, _in(numbers.SECONDS)]] = {}
     reason: Reason | None = None
     message: Sentence | None = None
+    files: Annotated[
+        str | None, Field(pattern=GENERATION, description="a closed generation, published with the end")
+    ] = None

@@ -1,6 +1,7 @@
 """What every request passes before any route: its Host, Origin, size, rate and key; and the headers of every response."""
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -42,7 +43,10 @@ CLIENTS = 10_000
 WRONG_KEY_COST = 10
 """requests that one with a wrong key counts for"""
 BODY_SECONDS = 30.0
-"""in which a request's body must have come"""
+"""in which a request's body must have come, a file's for each so many bytes:"""
+SLOWEST_BYTES = 2**20
+FILE = re.compile(r"/v1/studies/[^/]+/trials/\d+/files/[^/]+/[^/]+")
+"""where workers send files, which are larger than all else"""
 FAILED = "the server has failed at this request, and its log says how: report it."
 
 
@@ -132,7 +136,7 @@ class Guard:
             return
         CUSTOMER.set(Customer(scope["state"]["client"], receive))
         try:
-            await self.app(scope, self._limited(receive), respond)
+            await self.app(scope, self._limited(receive, self._most(scope), headers), respond)
         except Exception:
             if not begun:  # else the client sees it cut off
                 await problem(500, FAILED)(scope, receive, respond)
@@ -151,13 +155,15 @@ class Guard:
         if scope["method"] not in SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return problem(403, "the request was made by another site's page: use this server's own.")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.settings.body_bytes:
-            return problem(413, self._too_large)
+        most = self._most(scope)
+        if not length.isdecimal() or int(length) > most:
+            return problem(413, _too_large(most))
         return None
 
-    @property
-    def _too_large(self) -> str:
-        return f"the body is larger than {self.settings.body_bytes} bytes: send less at a time."
+    def _most(self, scope: Scope) -> int:
+        """Bytes that the request's body may have."""
+        is_file = scope["method"] == "PUT" and FILE.fullmatch(scope["path"])
+        return self.settings.uploads.file if is_file else self.settings.body_bytes
 
     async def _unwelcome(self, scope: Scope, headers: Headers) -> Response | None:
         """A request too many, without a key that is needed, or with one that may not do this.
@@ -210,9 +216,10 @@ class Guard:
         known = self.guarded.known()
         return await run_in_threadpool(self.guarded.get) if known is None else known
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, most: int, headers: Headers) -> Receive:
         """The body as it comes, no further than the limits of size and time."""
-        seen, whole, until = 0, False, time.monotonic() + BODY_SECONDS
+        seconds = BODY_SECONDS * (1 + int(headers.get("content-length", "0")) // SLOWEST_BYTES)
+        seen, whole, until = 0, False, time.monotonic() + seconds
 
         async def limited() -> MutableMapping[str, object]:
             nonlocal seen, whole
@@ -221,15 +228,19 @@ class Guard:
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
-                    408, f"the body has not come within {BODY_SECONDS:g} s: send it at once.", {"Connection": "close"}
+                    408, f"the body has not come within {seconds:g} s: send it at once.", {"Connection": "close"}
                 ) from error
             seen += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if seen > self.settings.body_bytes:
-                raise HTTPException(413, self._too_large)
+            if seen > most:
+                raise HTTPException(413, _too_large(most))
             return message
 
         return limited
+
+
+def _too_large(most: int) -> str:
+    return f"the body is larger than {most} bytes: send less at a time."
 
 
 def too_many(wait: float) -> Response:

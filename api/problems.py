@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.process_pool import Left
-from tuner.errors import Busy, Clash, Fault, Missing, Usage
-from tuner.workers.leases import LeaseLost
+from tuner.errors import Busy, Clash, Fault, Missing, StoreFault, Usage
+from tuner.workers.claims import LeaseLost
 
 MEDIA = "application/problem+json"
 log = logging.getLogger("tuner.api")
@@ -81,6 +81,11 @@ def handle(app: FastAPI) -> None:
     def _(_: Request, error: Exception) -> Response:
         log.error("%s", error)
         return problem(503, "the server cannot do this now, and its log says why: try again later.", **later(30))
+
+    @app.exception_handler(StoreFault)
+    def _(_: Request, error: Exception) -> Response:
+        log.error("%s", error)
+        return problem(507, FOLDERS.sub("", str(error)))
 
     @app.exception_handler(Busy)
     def _(_: Request, error: Busy) -> Response:

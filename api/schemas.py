@@ -136,7 +136,7 @@ class Summary(BaseModel):
     counts: dict[str, int]
     best: Best | None
     estimator: str | None
-    created_at: datetime
+    created_at: Annotated[datetime | None, Field(description="null where a study's row cannot be read")]
     revision: int
     waiting_for_workers: bool
 
@@ -418,6 +418,7 @@ class Claimed(BaseModel):
     specification: dict[str, Any]
     timeout: Annotated[float | None, Field(description="seconds that all of the trial's attempts may take together")]
     seconds: Annotated[float, Field(description="of these, spent by earlier attempts")]
+    files: Annotated[str | None, Field(description="the generation of its newest files, to go on from")]
 
 
 class Renewed(BaseModel):

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from tuner.studies.corpora import Source, embedded
+from tuner.workers.uploads import Limits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 OWN_PROXIES = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -37,6 +38,8 @@ class Settings:
     freshness: float = 0.1
     """seconds for which what others have changed in the database may be answered from memory"""
     body_bytes: int = 2**20
+    uploads: Limits = field(default_factory=Limits)
+    """of the files that workers over HTTP send"""
     streams: int = 512
     """open at a time in this process"""
     streams_each: int = 64

@@ -1,14 +1,17 @@
 """Studies, trials and workers as the JSON values of the contract."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from api.response_cache import time_of
 from tuner.estimators import estimate, estimator_of
+from tuner.numbers import TIMES
 from tuner.space import Parameter, Space
+from tuner.studies.queries import UNREADABLE
 from tuner.studies.setting import REQUIRED, Number, Setting, Word
 from tuner.studies.study import Study
-from tuner.studies.trials import OVER, Trial
+from tuner.studies.trials import OVER, STATES, Trial
 
 BEST = ("number", "value", "params", "given", "metrics", "notes")
 """what a study's summary tells of its best trial"""
@@ -71,6 +74,15 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "revision": study.revision,
         "waiting_for_workers": study.state == "active" and unfinished and not staffed,
     }
+
+
+def unreadable(name: str, why: str, revision: int, created_at: float = math.inf) -> dict[str, Any]:
+    """The same of a study whose record in the database nobody of ours has written."""
+    return {
+        "name": name, "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0,
+        "state": UNREADABLE, "why": why, "budget": 0, "counts": dict.fromkeys(STATES, 0), "best": None, "estimator": None,
+        "created_at": time_of(created_at) if created_at in TIMES else None, "revision": revision, "waiting_for_workers": False,
+    }  # fmt: skip
 
 
 def _estimator(trial: Trial, text: str) -> str | None:

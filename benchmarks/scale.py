@@ -29,7 +29,8 @@ from tuner.storage.database import Database
 from tuner.studies import creation
 from tuner.studies import study as studies
 from tuner.workers import leases
-from tuner.workers.leases import Attempts, Claim, LeaseLost
+from tuner.workers.claims import Claim, LeaseLost
+from tuner.workers.leases import Attempts
 
 EPOCHS = 3
 

@@ -42,7 +42,7 @@ from tuner.studies import creation
 from tuner.studies import faults as own_faults
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
-from tuner.workers import leases, watch, worker
+from tuner.workers import broker, leases, watch
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 LEASE, BEAT, ASK = 4.0, 0.5, 5.0
@@ -187,7 +187,7 @@ def work(url: str, name: str, folder: str) -> None:
     changes: list[tuple[Any, str, Any]] = [
         (trainer, "COMMAND", (sys.executable, str(STUB))),
         (leases, "LEASE_SECONDS", LEASE),
-        (worker, "LEASE_SECONDS", LEASE),
+        (broker, "LEASE_SECONDS", LEASE),
         (watch, "LEASE_SECONDS", LEASE),
         (watch, "BEAT_SECONDS", BEAT),
         (own_faults, "LONGEST_SECONDS", LEASE),

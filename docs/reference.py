@@ -234,7 +234,8 @@ def rest() -> str:
             if rows:
                 text.append(table(("parameter", "in", "type", "default", "meaning"), rows))
             if "requestBody" in route:
-                text.append(f"Body: {_type(route['requestBody']['content']['application/json']['schema'])}\n")
+                (body,) = route["requestBody"]["content"].values()
+                text.append(f"Body: {_type(body['schema'])}\n")
             for code, answer in route["responses"].items():
                 kinds = [
                     _type(content.get("schema", {}))

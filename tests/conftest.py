@@ -11,8 +11,10 @@ import atexit
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stub_study
@@ -81,6 +83,36 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make(database: Database, tmp_path: Path) -> Make:
     return lambda trials=3, name="s", **changes: stub_study.make(database, tmp_path, trials, name, **changes)
+
+
+@pytest.fixture
+def address(
+    request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Of a server in this process; a parameter changes its settings."""
+    import uvicorn
+    from api_server import application
+
+    from api.process import bound
+    from tuner.workers import distant, remote
+
+    monkeypatch.setattr(distant, "AGAIN_SECONDS", 0.05)
+    listening, changes = bound("127.0.0.1", 0), getattr(request, "param", {})
+    app, one_at_a_time = application(database, tmp_path, monkeypatch, **changes), threading.Lock()
+
+    def do(work: Callable[..., Any], *args: Any) -> Any:
+        with one_at_a_time:  # as each of the real one's processes
+            return work(*args)
+
+    monkeypatch.setattr(app.state.service.processes, "do", do)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    while remote._databases:
+        remote._databases.popitem()[1].close()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from tuner.storage.tables import AttemptRow, TrialRow
 from tuner.studies import creation
 from tuner.studies.study import Study
 from tuner.trainer import Slot
-from tuner.workers.leases import Claim
+from tuner.workers.broker import DatabaseBroker
+from tuner.workers.claims import Claim
 from tuner.workers.worker import Listen, Worker
 
 Make = Callable[..., Study]
@@ -35,7 +36,8 @@ def deaf(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
 
 def run(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
     """Has one worker train the study to its end."""
-    with Worker(study.database, name, Path(study.store.address).parent / "work", listen, slot) as worker:
+    broker, work = DatabaseBroker(study.database, name), Path(study.store.address).parent / "work"
+    with Worker(broker, work, listen, slot) as worker:
         worker.run(study)
 
 

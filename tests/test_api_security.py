@@ -20,6 +20,7 @@ from api.app import create_app
 from api.middleware import FORWARDED, HEADERS, RateLimiter
 from api.process import settings_of
 from api.settings import Settings
+from trainers.contract import LOG
 from tuner.errors import Clash, Missing, Usage
 from tuner.storage import keys
 from tuner.storage.database import Database
@@ -48,10 +49,14 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+PLACE = {"name": "s", "number": 0, "generation": "00000000-1", "file": LOG}
+"""what the parts of a route's path are"""
+
+
 def calls(client: TestClient) -> list[tuple[str, str]]:
     """Every method and path of the document, of study s and its trial 0."""
     paths = client.app.openapi()["paths"]  # type: ignore[attr-defined]
-    return [(method.upper(), path.format(name="s", number=0)) for path, methods in paths.items() for method in methods]
+    return [(method.upper(), path.format(**PLACE)) for path, methods in paths.items() for method in methods]
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -116,12 +121,11 @@ def test_without_a_key_nothing(database: Database, tmp_path: Path, open_: Open) 
 
 def test_every_route_of_the_application_is_behind_the_guard(open_: Open) -> None:
     client = open_(host="192.0.2.1")
-    names = {"name": "s", "number": "0"}
     free = {"/healthz", "/readyz", "/", "/assets/{name}"}
     for route in client.app.routes:  # type: ignore[attr-defined]
         if isinstance(route, APIRoute) and route.path not in free:
             for method in route.methods:
-                assert client.request(method, route.path.format(**names)).status_code == 401, route.path
+                assert client.request(method, route.path.format(**PLACE)).status_code == 401, route.path
 
 
 def test_a_revoked_key_ends_at_once_and_opens_no_door(database: Database, open_: Open) -> None:

@@ -1,6 +1,7 @@
 """Trials' files: whole or not at all, checked, cleaned up; in a folder and in a real S3 server (moto's)."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -66,6 +67,35 @@ def test_a_generation_does_not_change_when_the_trainer_goes_on(store: Store, wor
     (tmp_path / "back" / LATEST).write_bytes(b"what was fetched is the fetcher's own")
     store.fetch("0003/a-1", tmp_path / "again")
     assert (tmp_path / "again" / LATEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("mebibytes", [0, 1, 60])  # an object store takes the last in parts
+def test_a_file_that_comes_in_pieces_is_there_once_it_is_committed(store: Store, mebibytes: int) -> None:
+    piece = os.urandom(2**20)
+    for ending in ("discard", "commit"):
+        writing = store.writing("0003/a-1/x")
+        for _ in range(mebibytes):
+            writing.write(piece)
+        assert store.read("0003/a-1/x") is None
+        assert store.sizes("0003/a-1") == {}
+        getattr(writing, ending)()
+        assert (store.read("0003/a-1/x") is None) == (ending == "discard")
+    assert store.sizes("0003/a-1") == {"x": mebibytes * 2**20}
+    assert hashlib.sha256(b"".join(store.blocks("0003/a-1/x"))).digest() == writing.sha256
+    if store.local:
+        assert [file.name for file in Path(store.address, "0003", "a-1").iterdir()] == ["x"]
+
+
+def test_what_another_program_has_written_meanwhile_is_seen(store: Store) -> None:
+    other = Store(store.address)
+    if not store.local:
+        other.files = type(store.files)(skip_instance_cache=True)
+    for number, name in enumerate("ab"):
+        assert len(store.sizes("0003/a-1")) == number
+        other.write(f"0003/a-1/{name}", bytes(number + 1))
+        other.write(f"0003/b-{number}/{name}", b"x")
+        assert store.sizes("0003/a-1")[name] == number + 1
+        assert set(store._list("0003")) == {"a-1", *(f"b-{n}" for n in range(number + 1))}
 
 
 def _spoil(store: Store, key: str, content: bytes | None) -> None:

@@ -15,7 +15,9 @@ from tuner.storage.tables import EpochRow, StudyRow, TrialRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.workers import leases as attempts_module
-from tuner.workers.leases import Attempts, LeaseLost
+from tuner.workers.broker import DatabaseBroker
+from tuner.workers.claims import LeaseLost
+from tuner.workers.leases import Attempts
 from tuner.workers.worker import Worker
 
 
@@ -65,11 +67,11 @@ def test_a_word_that_was_lost_with_the_connection_may_be_said_again(database: Da
 def test_who_comes_back_under_its_name_gets_its_trial_at_once(database: Database, make: Make, tmp_path: Path) -> None:
     study = make(3)
     for number in range(2):  # two workers that will die
-        with Worker(database, f"w{number}", tmp_path, deaf):
+        with Worker(DatabaseBroker(database, f"w{number}"), tmp_path, deaf):
             claim = Attempts(study, f"w{number}").claim()
             assert claim is not None
             assert claim.number == number
-    with Worker(database, "w1", tmp_path, deaf):
+    with Worker(DatabaseBroker(database, "w1"), tmp_path, deaf):
         claim = Attempts(study, "w1").claim()
         assert claim is not None
         assert (claim.number, claim.attempt) == (1, 1)
@@ -78,9 +80,31 @@ def test_who_comes_back_under_its_name_gets_its_trial_at_once(database: Database
         assert fresh.number == 2  # w0's lease still holds
 
 
+def test_what_a_worker_that_comes_back_had_held_ended_when_it_came(
+    database: Database, make: Make, tmp_path: Path
+) -> None:
+    study = make(1)
+    with Worker(DatabaseBroker(database, "w"), tmp_path, deaf):
+        assert Attempts(study, "w").claim() is not None
+    began = time.time()
+    with Worker(DatabaseBroker(database, "w"), tmp_path, deaf):
+        (attempt,) = study.attempts(0)
+        assert (attempt["state"], attempt["reason"]) == ("lost", "lost")
+        assert began - 1.0 <= attempt["ended_at"] <= time.time() + 1.0
+        trial = study.trial(0)
+        assert (trial.state, trial.seconds) == (
+            "waiting",
+            pytest.approx(attempt["ended_at"] - attempt["started_at"], abs=0.01),
+        )
+        assert all(w["seen_at"] >= began - 1.0 for w in queries.workers(database))
+        again = Attempts(study, "w").claim()
+    assert again is not None
+    assert again.attempt == 1
+
+
 def test_a_dead_worker_of_this_machine_is_not_waited_for(database: Database, make: Make, tmp_path: Path) -> None:
     study = make(1)
-    with Worker(database, "w", tmp_path, deaf):
+    with Worker(DatabaseBroker(database, "w"), tmp_path, deaf):
         claim = Attempts(study, "w").claim()
         database.run(lambda s: s.execute(update(WorkerRow).values(process=f"{2**22 + 1}:1:{PLACE}")))
         assert [w["state"] for w in queries.workers(database)] == ["lost"]

@@ -20,7 +20,7 @@ from tuner.studies import changes as revisions
 from tuner.studies.bundle import RECORD, pack, unpack
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
-from tuner.workers.leases import Claim
+from tuner.workers.claims import Claim
 
 Change = Callable[[dict[str, bytes]], object]
 pytestmark = pytest.mark.usefixtures("stub")

@@ -20,6 +20,7 @@ from tuner import space
 from tuner.storage import keys
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
+from tuner.studies import queries
 from tuner.studies import study as studies
 
 LEAST_CONTRAST = 4.5  # WCAG AA
@@ -195,6 +196,20 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Studies")
     expect(page.get_by_role("link", name="steered")).to_be_visible()
     expect(page.get_by_role("link", name="mine")).to_have_count(0)
+
+
+def test_a_study_that_cannot_be_read_is_shown_and_can_be_deleted(page: Page, own_world: World) -> None:
+    rotten = update(StudyRow).where(StudyRow.name == "weighted").values(rules={"x": 1})
+    own_world.database.run(lambda session: session.execute(rotten))
+    own_world.open(page)
+    row = page.locator("tr", has_text="weighted")
+    expect(row).to_contain_text("unreadable study 'weighted' is none that this program has written")
+    expect(row.get_by_role("link")).to_have_count(0)
+    expect(page.get_by_role("link", name="steered")).to_be_visible()
+    row.get_by_role("button", name="Delete weighted").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("tr", has_text="weighted")).to_have_count(0)
+    assert [study.name for study in queries.all_studies(own_world.database)] == ["steered"]
 
 
 def test_pareto(page: Page, world: World) -> None:

@@ -1,39 +1,33 @@
-"""The worker over HTTP does what a worker of the database does: the tests of that one are done again with a server between."""
+"""The worker over HTTP, where it is not as one of the database; what is the same for both is in test_worker.py."""
 
-import threading
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-import test_worker
-import uvicorn
-from api_server import application
-from sqlalchemy import update
-from stub_study import SQLITE, Make, attempts_of, behave, deaf, expire, states
-from test_worker import (  # noqa: F401 - the contract: whatever is not about files, which stay with such a worker
-    test_a_pruned_trial_is_over_and_its_trainer_ended,
-    test_a_study_whose_trials_all_crash_stops_itself_and_says_why,
-    test_a_trainer_that_eats_memory_meets_its_limit,
-    test_a_trainer_without_a_word_counts_as_lost,
-    test_a_trial_that_gets_no_further_fails_after_so_many_tries,
-    test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed,
-    test_workers_at_once_share_one_budget,
-)
+import shell
+from api_server import ROOT, server
+from sqlalchemy import select, update
+from stub_study import SQLITE, Make, attempts_of, behave, deaf, expire, starts, states
 
-from api.process import bound
 from tuner.client import Client
-from tuner.errors import Fault, Interrupted
+from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
-from tuner.storage.tables import StudyRow
+from tuner.storage.tables import TrialRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
 from tuner.trainer import Slot
-from tuner.workers import distant, leases, remote
-from tuner.workers.distant import DistantWorker
-from tuner.workers.leases import Attempts, Claim
+from tuner.workers import distant
+from tuner.workers.broker import DatabaseBroker
+from tuner.workers.claims import Claim
+from tuner.workers.distant import ServerBroker
+from tuner.workers.leases import Attempts
 from tuner.workers.worker import Listen, Worker
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -41,42 +35,19 @@ Run = Callable[..., None]
 
 
 @pytest.fixture
-def address(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Of a server in this process."""
-    listening = bound("127.0.0.1", 0)
-    app, one_at_a_time = application(database, tmp_path, monkeypatch), threading.Lock()
-
-    def do(work: Callable[..., Any], *args: Any) -> Any:
-        with one_at_a_time:  # as each of the real one's processes
-            return work(*args)
-
-    monkeypatch.setattr(app.state.service.processes, "do", do)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    while remote._databases:
-        remote._databases.popitem()[1].close()
-
-
-@pytest.fixture(autouse=True)
-def run(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Has one worker train a study to its end, in the tests of the contract too."""
-    monkeypatch.setattr(distant, "IDLE_SECONDS", 0.05)
+def run(address: str, tmp_path: Path) -> Run:
+    """Has one worker train a study to its end."""
 
     def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
-        with DistantWorker(Client(address), name, tmp_path / "work", listen, slot) as worker:
+        with Worker(ServerBroker(Client(address), name), tmp_path / "work", listen, slot) as worker:
             worker.run(study)
 
-    monkeypatch.setattr(test_worker, "run", train)
     return train
 
 
 def test_a_trial_says_the_same_as_a_local_workers(database: Database, make: Make, run: Run) -> None:
     local, far = make(2, fixed={"test": True}), make(2, "far", fixed={"test": True})
-    with Worker(database, "here", Path(far.store.address).parent / "here", deaf) as here:
+    with Worker(DatabaseBroker(database, "here"), Path(far.store.address).parent / "here", deaf) as here:
         here.run(local)
     run(far)
     for mine, other in zip(local.trials(), far.trials(), strict=True):
@@ -84,79 +55,6 @@ def test_a_trial_says_the_same_as_a_local_workers(database: Database, make: Make
             assert getattr(mine, key) == getattr(other, key), key
         assert local.epoch_page(mine.number, 9) == far.epoch_page(mine.number, 9)
     assert [t.state.name for t in as_optuna(far).trials] == ["COMPLETE"] * 2
-
-
-@pytest.mark.parametrize("reason", ["nan", "crash", "null", "garbage", "half"])
-def test_a_trials_own_failure_is_recorded(make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
-    behave(monkeypatch, t1=reason)
-    study = make()
-    run(study)
-    assert states(study) == ["complete", "failed", "complete"]
-    assert study.trials()[1].reason == {"nan": "nan", "null": "nan"}.get(reason, "error")
-
-
-def test_who_is_interrupted_hands_its_trial_back(
-    database: Database, make: Make, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    behave(monkeypatch, t1="wait")
-    study = make()
-
-    def interrupt(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
-        del facts
-        if event == "epoch" and claim.number == 1:
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        run(study, interrupt)
-    assert states(study) == ["complete", "waiting"]
-    behave(monkeypatch)
-    run(study)
-    assert states(study) == ["complete"] * 3
-    assert [(a.trial, a.state, a.host) for a in attempts_of(database)][1:3] == [
-        (1, "interrupted", "http"),
-        (1, "finished", "http"),
-    ]
-    assert {w["name"]: w["state"] for w in queries.workers(database)} == {"w": "gone"}
-
-
-@pytest.mark.parametrize("way", ["stop", "deadline"])
-def test_a_stopped_study_is_handed_back(
-    database: Database, make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    behave(monkeypatch, t1="wait")
-    study = make()
-
-    def listen(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
-        del facts
-        if event == "epoch" and claim.number == 1 and way == "stop":
-            study.end("stopped", "stopped by the user")
-        elif event == "epoch" and claim.number == 1:
-            rules = {"deadline": time.time() - 1}
-            database.run(lambda s: s.execute(update(StudyRow).values(rules=rules)))
-
-    run(study, listen)  # returns
-    assert states(study) == ["complete", "waiting"]
-    assert study.refresh().state == "stopped"
-    behave(monkeypatch)
-    study.resume()
-    run(study)
-    assert states(study) == ["complete"] * 3
-
-
-@SQLITE
-def test_a_lease_is_kept_while_the_trainer_says_nothing(make: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 4.0)
-    behave(monkeypatch, t0="sleep 6")
-    study = make(1)
-    thread = threading.Thread(target=run, args=(study,))
-    thread.start()
-    while not study.trials():
-        thread.join(0.05)
-    other = Attempts(study, "other")
-    while thread.is_alive():
-        assert other.claim() is None
-        thread.join(0.2)
-    assert states(study) == ["complete"]
 
 
 def test_who_has_lost_its_trial_goes_on_with_another(
@@ -182,11 +80,11 @@ def test_a_server_that_is_away_is_waited_for_and_no_result_is_lost(
     study, failed = make(2), []
     original = Client._answer
 
-    def answer(client: Client, method: str, path: str, body: Any) -> Any:
+    def answer(client: Client, method: str, path: str, *more: Any) -> Any:
         if path.endswith(("tell", "epochs")) and failed.count(path) < 3:
             failed.append(path)
             raise Fault("the server is away.")
-        return original(client, method, path, body)
+        return original(client, method, path, *more)
 
     monkeypatch.setattr(Client, "_answer", answer)
     run(study)
@@ -213,7 +111,7 @@ def test_all_studies_are_served_until_nothing_is_left(
     database: Database, make: Make, address: str, tmp_path: Path
 ) -> None:
     several = [make(2, name) for name in ("a", "b", "left alone")]
-    with DistantWorker(Client(address), "w", tmp_path / "work", deaf) as worker:
+    with Worker(ServerBroker(Client(address), "w"), tmp_path / "work", deaf) as worker:
         worker.serve(("a", "b"), wait=False)
     assert [states(study) for study in several] == [["complete"] * 2] * 2 + [[]]
 
@@ -229,3 +127,71 @@ def test_the_command_joins_a_server(
     online.app(["worker", "--exit-when-idle", "--runs", str(tmp_path / "runs"), "--name", "far"], standalone_mode=False)
     assert states(study) == ["complete"] * 2
     assert [w["name"] for w in queries.workers(database)] == ["far"]
+
+
+@SQLITE
+def test_a_name_in_use_is_refused_and_one_that_falls_silent_is_waited_for(
+    database: Database, make: Make, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distant, "ENTER_SECONDS", 0.01)
+    make(1)
+    client, mine = Client(address), update(WorkerRow).where(WorkerRow.name == "w")
+    assert client.ask("s", "w") is not None
+
+    def speak(sentence: str) -> None:
+        assert "worker 'w' was at work just now" in sentence
+        database.run(lambda s: s.execute(mine.values(seen_at=WorkerRow.seen_at + 0.1)))
+
+    with pytest.raises(Usage, match="worker 'w' is at work for .*another --name"):
+        Worker(ServerBroker(client, "w"), tmp_path, deaf, warn=speak).__enter__()
+
+    def fall_silent(_: str) -> None:
+        database.run(lambda s: s.execute(mine.values(seen_at=1.0)))
+
+    with Worker(ServerBroker(client, "w"), tmp_path, deaf, warn=fall_silent):
+        pass
+
+
+@SQLITE
+@pytest.mark.parametrize(("killed", "heir"), [("server", "database"), ("database", "server"), ("server", "server")])
+def test_a_killed_workers_trial_goes_on_from_its_checkpoint_with_a_worker_of_the_other_kind(
+    url: str, address: str, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    killed: str, heir: str,
+) -> None:  # fmt: skip
+    behave(monkeypatch, t0="wait once")
+    study, places = make(1), {"server": address, "database": url}
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("stub_worker.py")),
+        places[killed],
+        "one",
+        str(tmp_path / "a"),
+    ]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        while database.read(lambda s: s.scalar(select(TrialRow.artifacts))) is None:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    expire(database)
+    brokers = {"server": ServerBroker(Client(address), "two"), "database": DatabaseBroker(database, "two")}
+    with Worker(brokers[heir], tmp_path / "b", deaf) as worker:
+        worker.run(study)
+    assert (states(study), starts(study, 0)) == (["complete"], "xx")
+    assert [(a.worker, a.state) for a in attempts_of(database)] == [("one", "lost"), ("two", "finished")]
+
+
+@SQLITE
+def test_what_people_read_of_a_trial_is_there_when_it_was_trained_over_http(url: str, tmp_path: Path) -> None:
+    settings = [part for key in (*shell.QUICK, "max_epochs=1") for part in ("--set", key)]
+    at = ("--database", url)
+    shell.run("launch", "-t", "sfb", "-n", "1", "--study", "s", "--workers", "0", *settings, *at, cwd=tmp_path)
+    with server(url, tmp_path) as (address, _):
+        far = tmp_path / "far"
+        far.mkdir()
+        shell.run("worker", "--api", address, "--exit-when-idle", cwd=far)
+        assert {"samples", "homotopy", "reconstructions"} <= Client(address).samples("s", 0).keys()
+        assert httpx.get(f"{address}/v1/studies/s/trials/0/log").status_code == 200
+        assert list((far / "runs" / "work").iterdir()) == []
+    assert len(shell.run("sample", "s/0", "--count", "3", *at, cwd=tmp_path).stdout.splitlines()) == 3
+    for reading in (["log", "s/0"], ["export", "s"], ["show", "s"], ["evaluate", "s/0"]):
+        shell.run(*reading, *at, cwd=tmp_path)

@@ -1,6 +1,7 @@
 """A row that no program of ours has written, however it came there, takes no other study with it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from api_server import application
 from fastapi.testclient import TestClient
 from shell import run as command
 from sqlalchemy import text
-from stub_study import Make, run
+from stub_study import SQLITE, Make, run
 
 from tuner.errors import Unreadable
 from tuner.storage.database import Database
-from tuner.studies import queries
+from tuner.studies import changes, queries
 from tuner.studies import study as studies
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -61,7 +62,7 @@ def spoil(database: Database, table: str, change: str) -> None:
         connection.execute(text(f"UPDATE {table} SET {change} WHERE {key} = 'bad'"))
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@SQLITE
 @pytest.mark.parametrize(("table", "change"), ALL)
 def test_the_lists_and_the_others_stay(
     table: str, change: str, make: Make, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,12 +73,47 @@ def test_the_lists_and_the_others_stay(
     assert {"first", "last"} <= {found["study"] for found in queries.overview(database)}
     json.dumps(queries.overview(database), allow_nan=False)
     with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
-        answer = client.get("/v1/studies?limit=2")
-        assert answer.status_code == 200
-        assert [each["name"] for each in answer.json()["items"]][:1] == ["last"]
+        listed = [each for found in pages(client) for each in found]
+        assert sorted((each["name"], each["name"] == "bad" or each["state"]) for each in listed) == [
+            ("bad", True), ("first", "finished"), ("last", "finished"),
+        ]  # fmt: skip
+        assert all(each["why"] for each in listed if each["state"] == "unreadable")
+        for state in queries.LISTED_STATES:
+            assert {s["state"] for s in client.get(f"/v1/studies?state={state}").json()["items"]} <= {
+                state,
+                "unreadable",
+            }
+        assert client.get("/v1/studies?technique=sfb&state=finished").json()["items"][0]["name"] == "last"
         assert client.get("/v1/studies/first").status_code == 200
-    studies.open_to_delete(database, "bad").delete()
+        assert client.delete("/v1/studies/bad").status_code == 204
     assert [study.name for study in queries.all_studies(database)] == ["first", "last"]
+
+
+def pages(client: TestClient) -> Iterator[list[dict[str, Any]]]:
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = client.get(f"/v1/studies?limit=1{cursor and f'&cursor={cursor}'}")
+        assert answer.status_code == 200
+        yield answer.json()["items"]
+        cursor = answer.json()["next"]
+
+
+@SQLITE
+@pytest.mark.parametrize(("table", "change"), [ALL[0], ALL[8], ALL[-5]])
+def test_its_events_say_that_it_is_unreadable_and_the_others_go_on(
+    table: str, change: str, make: Make, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bad", "good"):
+        run(make(1, name))
+    spoil(database, table, change)
+    service = application(database, tmp_path, monkeypatch).state.service
+    told = service._summary_or_none("bad")
+    assert (told["name"], told["state"]) == ("bad", "unreadable")
+    assert service._summary_or_none("good")["state"] == "finished"
+    ((_, event),), until = service._changes("bad", 0)
+    assert b'"unreadable"' in event
+    assert until == changes.current(database)["bad"]
+    assert service._changes("good", 0)[1] == changes.current(database)["good"]
 
 
 @pytest.mark.parametrize("change", [ROWS["rules"], ROWS["no specification"], ROWS["a time"], ROWS["a state"]])
@@ -86,7 +122,10 @@ def test_of_either_database(change: str, make: Make, database: Database) -> None
         make(1, name)
     spoil(database, "tuner_studies", change)
     assert [study.name for study in queries.all_studies(database)] == ["first", "last"]
-    assert sorted(study.name for study in queries.page(database, 2)) == ["first", "last"]
+    assert sorted(study.name for study in queries.page(database, 3)) == ["bad", "first", "last"]
+    assert [study.name for study in queries.page(database, 3, state="unreadable")] == ["bad"]
+    assert len(queries.page(database, 3, state="active")) == 2
+    assert len(queries.page(database, 3, technique="sfb")) >= 2
     with pytest.raises(
         Unreadable, match=r"study 'bad' is none that this program has written .* `tuner delete bad` removes it"
     ):

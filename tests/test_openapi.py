@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi import checks
 
 from benchmarks.large import fill
+from trainers.contract import LOG
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
 from tuner.workers.leases import Attempts
@@ -60,7 +61,12 @@ def test_every_answer_is_in_its_schema(client: TestClient) -> None:
             nonlocal tried
             tried += 1
             if tried % 2:  # what is there, for half of what is tried
-                known = {"name": "small" if tried % 4 == 1 else "s", "number": 0}
+                known = {
+                    "name": "small" if tried % 4 == 1 else "s",
+                    "number": 0,
+                    "generation": "00000000-1",
+                    "file": LOG,
+                }
                 case.path_parameters = {key: known[key] for key in case.path_parameters or {}}
             asked = case.as_transport_kwargs(base_url="http://127.0.0.1")
             asked.pop("cookies", None)

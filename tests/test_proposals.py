@@ -12,7 +12,8 @@ from tuner import space
 from tuner.space import Space
 from tuner.studies.optuna_bridge import History, as_optuna
 from tuner.studies.study import Study
-from tuner.workers.leases import Attempts, Claim
+from tuner.workers.claims import Claim
+from tuner.workers.leases import Attempts
 
 pytestmark = [pytest.mark.usefixtures("stub"), SQLITE]
 MODELS = ("gp-mcmc", "gp-map", "gp", "tpe", "random", "qmc", "nsga2", "cmaes")

@@ -164,9 +164,22 @@ def test_a_closed_stream_takes_nothing_and_breaks_nothing(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("studies",), ("techniques",), ("techniques", "--json"), ("show", "s"), ("export", "s")]
+    "arguments",
+    [
+        ("studies",),
+        ("techniques",),
+        ("techniques", "--json"),
+        ("show", "s"),
+        ("export", "s"),
+        ("--help",),
+        ("log", "-h"),
+    ],
 )
-def test_a_full_stream_is_said_in_a_sentence(evil: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_stream_is_said_in_a_sentence(
+    evil: Path, arguments: tuple[str, ...], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("wb") as full:
         done = said(arguments, evil, capture_output=False, stdout=full, stderr=subprocess.PIPE)
         assert (done.returncode, done.stderr) == (

@@ -17,8 +17,9 @@ from tuner.storage.database import Database
 from tuner.studies import strikes
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
+from tuner.workers.claims import Claim, LeaseLost
 from tuner.workers.curves import Curves
-from tuner.workers.leases import Attempts, Claim, LeaseLost
+from tuner.workers.leases import Attempts
 
 BECAUSE = "the corpus was cut off"
 

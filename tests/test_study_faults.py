@@ -6,7 +6,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
 from tuner.studies import endings, faults
 from tuner.studies.study import Study, open_study
+from tuner.workers import broker, places, watch, worker
 from tuner.workers import leases as attempts
-from tuner.workers import places, watch, worker
+from tuner.workers.broker import DatabaseBroker
 from tuner.workers.leases import Attempts
 from tuner.workers.worker import Worker
 
@@ -44,6 +44,21 @@ class Leaving(RandomSampler):
         raise SystemExit(3)
 
 
+class Endless(RandomSampler):
+    """One that never comes to a proposal."""
+
+    def sample_independent(self, *_: Any) -> Any:
+        while True:
+            pass
+
+
+class Deaf(RandomSampler):
+    """One that hangs where nothing reaches it."""
+
+    def sample_independent(self, *_: Any) -> Any:
+        threading.Event().wait()
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "FIRST_SECONDS", 0.01)
@@ -58,7 +73,7 @@ def serve(database: Database, tmp_path: Path) -> Callable[[], list[str]]:
 
     def until_idle() -> list[str]:
         said.clear()
-        with Worker(database, "w", tmp_path / "runs" / "work", deaf, warn=said.append) as one:
+        with Worker(DatabaseBroker(database, "w"), tmp_path / "runs" / "work", deaf, warn=said.append) as one:
             one.serve(wait=False)
         return said
 
@@ -107,6 +122,51 @@ def test_a_broken_sampler_breaks_its_study_alone(
     assert all(sentence.startswith("study bad: sampler ") for sentence in said)
 
 
+def thinking() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "thinking"]
+
+
+@SQLITE
+@pytest.mark.parametrize(("sampler", "left"), [("Endless", 0), ("Deaf", 1)])
+def test_a_sampler_that_thinks_for_ever_breaks_its_study_alone(
+    make: Make, serve: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, sampler: str, left: int
+) -> None:
+    monkeypatch.setattr(attempts, "THINK_SECONDS", 0.5)
+    bad = make(8, "bad", sampler=f"test_study_faults:{sampler}")
+    said = serve()
+    assert bad.refresh().state == "broken"
+    assert f"sampler 'test_study_faults:{sampler}' failed (it " in str(bad.why)
+    assert "has thought for longer than 0.5 s" in said[0]
+    assert len(said) == faults.LIMIT
+    monkeypatch.setattr(attempts, "THINK_SECONDS", 60.0)
+    good = make(3, "good")
+    serve()
+    assert states(good) == ["complete"] * 3
+    assert len(thinking()) <= left
+
+
+@SQLITE
+def test_a_worker_can_be_stopped_while_a_sampler_thinks(
+    database: Database, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, begun = make(1, sampler="test_study_faults:Endless"), threading.Event()
+    propose = Attempts._proposal
+
+    def watched(mine: Attempts) -> Any:
+        begun.set()
+        return propose(mine)
+
+    monkeypatch.setattr(Attempts, "_proposal", watched)
+    with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf) as one:
+        thread = threading.Thread(target=one.serve)
+        thread.start()
+        assert begun.wait(60.0)
+        one.stop()
+        thread.join(60.0)
+        assert not thread.is_alive()
+    assert (study.refresh().state, study.why, study.trials()) == ("active", None, [])
+
+
 @SQLITE
 def test_a_store_out_of_reach_is_noticed_before_the_training_and_nothing_is_lost(
     database: Database, make: Make, serve: Callable[[], list[str]]
@@ -115,7 +175,9 @@ def test_a_store_out_of_reach_is_noticed_before_the_training_and_nothing_is_lost
     store = in_the_way(bad)
     heard: list[str] = []
     with Worker(
-        database, "w", store.parent / "work", lambda event, claim, _: heard.append(f"{claim.study} {event}")
+        DatabaseBroker(database, "w"),
+        store.parent / "work",
+        lambda event, claim, _: heard.append(f"{claim.study} {event}"),
     ) as one:
         one.serve(wait=False)
     assert "bad started" not in heard
@@ -142,7 +204,7 @@ def test_a_study_that_waits_says_why_and_is_well_again_by_itself(
         if len(seen) == 3:
             put_back(store)
 
-    with Worker(database, "w", tmp_path / "work", deaf, warn=warn) as one:
+    with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf, warn=warn) as one:
         one.run(study)
     assert [state for state, _ in seen] == ["active"] * 3
     assert str(seen[2][1]).startswith(f"waiting after a fault (3 in a row, {faults.LIMIT} break it): its files cannot")
@@ -164,7 +226,7 @@ def test_a_result_that_cannot_be_published_is_kept_and_not_trained_again(
     def warn(_: str) -> None:
         monkeypatch.setattr(Store, "publish", publish)
 
-    with Worker(database, "w", tmp_path / "work", deaf, warn=warn) as one:
+    with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf, warn=warn) as one:
         one.run(study)
     assert states(study) == ["complete"]
     assert starts(study, 0) == "x"
@@ -183,11 +245,14 @@ def test_a_result_outlives_its_worker_when_the_database_is_gone(
         patched.setattr(Attempts, "finish", gone)
         patched.setattr(Attempts, "fail", gone)
         patched.setattr(Worker, "_check", gone)
-        with pytest.raises(Fault, match="is gone"), Worker(database, "w", tmp_path / "work", deaf) as one:
+        with (
+            pytest.raises(Fault, match="is gone"),
+            Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf) as one,
+        ):
             one.run(study)
     assert len(list((tmp_path / "work").glob("s-0000-*/result.json"))) == 1
     database.run(lambda s: s.execute(update(TrialRow).values(lease_until=0.0)))
-    with Worker(database, "another", tmp_path / "work", deaf) as one:
+    with Worker(DatabaseBroker(database, "another"), tmp_path / "work", deaf) as one:
         one.run(study)
     assert (states(study), starts(study, 0)) == (["complete"], "x")
     assert list((tmp_path / "work").iterdir()) == []
@@ -198,13 +263,13 @@ def test_a_kept_result_whose_trial_is_over_is_swept(database: Database, make: Ma
     study = make(1)
     claim = Attempts(study, "w").claim()
     assert claim is not None
-    place = places.Places(tmp_path / "work").take(study, claim, "")
+    place = places.Places(tmp_path / "work").take(places.Owner("", "s", study.created_at, claim.number), claim.token)
     (place.folder / places.RESULT).write_text("{}")
-    with Worker(database, "w", tmp_path / "work", deaf):
+    with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf):
         assert place.folder.exists()
-    with Worker(database, "w", tmp_path / "work", deaf) as one:
+    with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf) as one:
         study.delete()
-        one.places.sweep(partial(places.is_awaited, database))
+        one.places.sweep(one.broker.is_awaited)
         assert not place.folder.exists()
 
 
@@ -256,7 +321,7 @@ def test_a_study_deleted_while_it_is_looked_at_is_no_fault(
 
         with monkeypatch.context() as patched:
             if step == "open":
-                patched.setattr(worker, "open_study", deleting(open_study))
+                patched.setattr(broker, "open_study", deleting(open_study))
             elif step == "claim":
                 patched.setattr(Attempts, "_take", deleting(Attempts._take))
             else:
@@ -284,7 +349,7 @@ def test_a_worker_whose_own_folder_is_gone_ends_and_blames_no_study(
     study = make(2)
     (tmp_path / "work").write_text("no folder")
     with pytest.raises(Fault, match=r"the folder .*work of this worker cannot be written"):  # noqa: SIM117
-        with Worker(database, "w", tmp_path / "work", deaf) as one:
+        with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf) as one:
             one.serve()
     assert (study.refresh().state, study.why) == ("active", None)
     assert states(study) == ["waiting"]
@@ -361,7 +426,7 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
     url: str, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A backup holds SQLite's file for longer than a lease, as two workers finish."""
-    for module in (attempts, watch, worker):
+    for module in (attempts, watch, broker):
         monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(database_module, "SLOW_SECONDS", 0.5)
@@ -375,7 +440,7 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
             under_way.release()
 
     def work(name: str) -> None:
-        with Worker(database, name, tmp_path / "work", listen) as one:
+        with Worker(DatabaseBroker(database, name), tmp_path / "work", listen) as one:
             one.run(open_study(database, "s"))
 
     threads = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(2)]
@@ -410,7 +475,7 @@ def test_a_database_whose_file_is_deleted_ends_its_workers_and_says_so(
             file.unlink()
 
     with pytest.raises(Fault, match=r"the file of database .* was deleted while it was in use: put it back"):  # noqa: SIM117
-        with Worker(database, "w", tmp_path / "work", listen) as one:
+        with Worker(DatabaseBroker(database, "w"), tmp_path / "work", listen) as one:
             if not busy:
                 file.rename(tmp_path / "elsewhere")
             one.serve()

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
-from stub_study import Make, attempts_of, behave, deaf, expire, run, starts, states
+from stub_study import Make, attempts_of, behave, deaf, expire, starts, states
 
+from tuner.client import Client
 from tuner.errors import Interrupted, Usage
 from tuner.process import HOST, PLACE, is_dead, is_here, process_mark
 from tuner.storage.database import Database
@@ -21,12 +23,15 @@ from tuner.storage.tables import StudyRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies import study as studies
 from tuner.studies.pruners import PRUNERS
+from tuner.studies.study import Study
 from tuner.trainer import Slot
+from tuner.workers import broker, publishing, watch
 from tuner.workers import leases as attempts_module
-from tuner.workers import publishing, watch
-from tuner.workers import worker as worker_module
-from tuner.workers.leases import Attempts, Claim
-from tuner.workers.worker import Worker
+from tuner.workers.broker import DatabaseBroker
+from tuner.workers.claims import Broker, Claim
+from tuner.workers.distant import ServerBroker
+from tuner.workers.leases import Attempts
+from tuner.workers.worker import Listen, Worker
 
 
 class Died(BaseException):
@@ -34,9 +39,40 @@ class Died(BaseException):
 
 
 pytestmark = pytest.mark.usefixtures("stub")
+LOCAL = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""for what concerns the workers of a database alone"""
+Run = Callable[..., None]
 
 
-def test_workers_at_once_share_one_budget(database: Database, make: Make) -> None:
+@pytest.fixture(params=["sqlite", "postgresql", "server"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, of each kind; with `server`, workers reach a server before it and not the database."""
+    if request.param == "postgresql":
+        created: str = request.getfixturevalue("postgres").create()
+        return created
+    return f"sqlite:///{tmp_path}/t.db"
+
+
+@pytest.fixture
+def broker_of(request: pytest.FixtureRequest, database: Database) -> Callable[[str], Broker]:
+    """What a worker of a name has of the studies."""
+    if request.node.callspec.params["url"] == "server":
+        return partial(ServerBroker, Client(request.getfixturevalue("address")))
+    return partial(DatabaseBroker, database)
+
+
+@pytest.fixture
+def run(broker_of: Callable[[str], Broker]) -> Run:
+    """Has one worker train a study to its end."""
+
+    def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
+        with Worker(broker_of(name), Path(study.store.address).parent / "work", listen, slot) as worker:
+            worker.run(study)
+
+    return train
+
+
+def test_workers_at_once_share_one_budget(run: Run, database: Database, make: Make) -> None:
     study = make(trials=10)
     threads = [threading.Thread(target=run, args=(study, deaf, f"w{n}")) for n in range(3)]
     for thread in threads:
@@ -51,7 +87,7 @@ def test_workers_at_once_share_one_budget(database: Database, make: Make) -> Non
 
 @pytest.mark.parametrize("reason", ["nan", "crash", "null", "garbage", "half"])
 def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
-    make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     behave(monkeypatch, t1=reason)
     study = make()
@@ -72,7 +108,7 @@ def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
 
 
 def test_a_killed_trainer_is_tried_again_with_its_checkpoint(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave(monkeypatch, t1="die once")
     study = make()
@@ -89,7 +125,7 @@ def test_a_killed_trainer_is_tried_again_with_its_checkpoint(
 
 @pytest.mark.parametrize(("behaviour", "reason", "tries"), [("die", "lost", 3), ("oom", "oom", 2)])
 def test_a_trial_that_gets_no_further_fails_after_so_many_tries(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, behaviour: str, reason: str, tries: int
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, behaviour: str, reason: str, tries: int
 ) -> None:
     behave(monkeypatch, t0=behaviour)
     study = make(2)
@@ -99,7 +135,9 @@ def test_a_trial_that_gets_no_further_fails_after_so_many_tries(
     assert [a.trial for a in attempts_of(database)] == [0] * tries + [1]
 
 
-def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     behave(monkeypatch, all="crash")
     study = make(9)
     run(study)
@@ -117,7 +155,7 @@ def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(make: Make, mo
 
 
 def test_an_interrupted_worker_hands_its_trial_back(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave(monkeypatch, t1="wait once")
     study = make()
@@ -141,7 +179,7 @@ def test_an_interrupted_worker_hands_its_trial_back(
 
 @pytest.mark.parametrize("way", ["stop", "deadline"])
 def test_a_stopped_study_hands_back_what_is_under_way_and_can_go_on(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, way: str
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     behave(monkeypatch, t1="wait once")
     study = make()
@@ -167,7 +205,7 @@ def test_a_stopped_study_hands_back_what_is_under_way_and_can_go_on(
 
 
 def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "STOP_SECONDS", 0.3)
     behave(monkeypatch, t0="hang")
@@ -177,7 +215,7 @@ def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
     assert study.trials()[0].message == "it took longer than its 1 s."
 
 
-def test_a_trainer_without_a_word_counts_as_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_without_a_word_counts_as_lost(run: Run, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "STOP_SECONDS", 0.1)
     monkeypatch.setattr(watch, "SILENCE_SECONDS", 1.0)
     behave(monkeypatch, t0="hang")
@@ -187,7 +225,7 @@ def test_a_trainer_without_a_word_counts_as_lost(make: Make, monkeypatch: pytest
     assert study.trials()[0].message == "its trainer said nothing for 1 s."
 
 
-def test_a_trainer_that_eats_memory_meets_its_limit(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_that_eats_memory_meets_its_limit(run: Run, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(monkeypatch, t0="eat memory")
     study = make(2)
     run(study, slot=Slot(memory=2**29))
@@ -195,9 +233,9 @@ def test_a_trainer_that_eats_memory_meets_its_limit(make: Make, monkeypatch: pyt
 
 
 def test_a_lease_is_kept_while_the_trainer_is_silent(
-    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 2.0)
     behave(monkeypatch, t0="sleep 3")
     study = make(1)
     thread = threading.Thread(target=run, args=(study,))
@@ -211,14 +249,15 @@ def test_a_lease_is_kept_while_the_trainer_is_silent(
     assert states(study) == ["complete"]
 
 
+@LOCAL
 def test_a_name_in_use_is_refused(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "ENTER_SECONDS", 0.01)
+    monkeypatch.setattr(broker, "ENTER_SECONDS", 0.01)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        with Worker(database, "w", tmp_path, deaf):
+        with Worker(DatabaseBroker(database, "w"), tmp_path, deaf):
             mark = process_mark(process.pid)
             database.run(lambda s: s.execute(update(WorkerRow).values(process=mark)))
             with pytest.raises(Usage, match=f"worker 'w' is at work on {HOST} .*another --name"):
-                Worker(database, "w", tmp_path, deaf).__enter__()
+                Worker(DatabaseBroker(database, "w"), tmp_path, deaf).__enter__()
             elsewhere = {"host": "elsewhere", "process": f"{process.pid}:1:another"}
             database.run(lambda s: s.execute(update(WorkerRow).values(elsewhere)))
 
@@ -227,12 +266,12 @@ def test_a_name_in_use_is_refused(database: Database, tmp_path: Path, monkeypatc
                 database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=WorkerRow.seen_at + 0.1)))
 
             with pytest.raises(Usage, match="worker 'w' is at work on elsewhere"):
-                Worker(database, "w", tmp_path, deaf, warn=speak).__enter__()
+                Worker(DatabaseBroker(database, "w"), tmp_path, deaf, warn=speak).__enter__()
 
             def fall_silent(sentence: str) -> None:
                 database.run(lambda s: s.execute(update(WorkerRow).values(seen_at=1.0)))
 
-            Worker(database, "w", tmp_path, deaf, warn=fall_silent).__enter__()
+            Worker(DatabaseBroker(database, "w"), tmp_path, deaf, warn=fall_silent).__enter__()
         process.communicate(b"\n")
 
 
@@ -246,6 +285,7 @@ def test_a_process_number_used_again_is_another_process() -> None:
         assert not is_dead(elsewhere)
 
 
+@LOCAL
 def test_what_a_killed_worker_of_this_machine_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
     live, dead = process_mark(os.getpid()), f"{2**22 + 1}:1"
     facts = {"study": "s", "created_at": 1.0, "trial": 0}
@@ -256,15 +296,15 @@ def test_what_a_killed_worker_of_this_machine_left_in_its_folder_is_swept(databa
     (tmp_path / "s-0000-old").mkdir()
     (tmp_path / "s-0000-old" / "owner").write_text(f"{HOST} {dead}")  # as an older program wrote it
     os.utime(tmp_path / "s-0000-forgotten" / "owner", (1.0, 1.0))
-    with Worker(database, "w", tmp_path, deaf):
+    with Worker(DatabaseBroker(database, "w"), tmp_path, deaf):
         left = {f.name.removeprefix("s-0000-") for f in tmp_path.iterdir() if f.name.startswith("s-")}
     assert left == {"live", "elsewhere", "old"}
 
 
 def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_name(
-    database: Database, make: Make, tmp_path: Path
+    run: Run, database: Database, make: Make, tmp_path: Path
 ) -> None:
-    with Worker(database, "w", tmp_path / "work", deaf) as worker:
+    with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf) as worker:
         for seed, trials in ((0, 2), (1, 3)):
             study = make(trials, seed=seed, sampler="gp-map")
             worker.serve(wait=False)
@@ -277,7 +317,7 @@ def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_nam
 
 
 def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "PUBLISH_SECONDS", 0.0)
     behave(monkeypatch, t0="wait once")
@@ -295,7 +335,7 @@ def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
 
 
 def test_a_damaged_checkpoint_costs_the_progress_and_no_more(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave(monkeypatch, t0="wait once")
     study, heard = make(1), []
@@ -316,7 +356,7 @@ def test_a_damaged_checkpoint_costs_the_progress_and_no_more(
     assert "is not what was published: it is trained from its beginning" in str(warned)
 
 
-def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pruned_trial_is_over_and_its_trainer_ended(run: Run, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(monkeypatch, t4="poor")
     study = make(6, pruner="hyperband")
     heard: list[str] = []
@@ -328,7 +368,9 @@ def test_a_pruned_trial_is_over_and_its_trainer_ended(make: Make, monkeypatch: p
     assert heard.count("pruned") == 1
 
 
-def test_a_trial_is_not_judged_before_its_schedule_has_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_is_not_judged_before_its_schedule_has_ended(
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     behave(monkeypatch, t4="late")
     study = make(5, pruner="median")
     monkeypatch.setitem(PRUNERS, "median", lambda mine, _: mine.epochs[-1][0] == 2)
@@ -337,7 +379,7 @@ def test_a_trial_is_not_judged_before_its_schedule_has_ended(make: Make, monkeyp
 
 
 def test_a_rate_that_is_no_number_is_a_diverged_trial_of_two_objectives(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave(monkeypatch, t1="no rate")
     study = make(3, objective="nll,rate")

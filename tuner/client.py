@@ -6,17 +6,21 @@ with Client("http://127.0.0.1:8000") as client:
         print(kind, data)
 """
 
+import base64
+import hashlib
 import http.client
 import json
 import os
 import random
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Literal, TypedDict
 from urllib.parse import quote, urlencode, urlsplit
 
-from tuner.errors import Busy, Clash, Fault, Missing, Usage
+from tuner.errors import Busy, Clash, Fault, Missing, StoreFault, Usage
 from tuner.numbers import PORTS
 from tuner.studies.trials import Trial
 
@@ -29,6 +33,10 @@ BROKEN_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 """before a request is made again, where the server says nothing; doubled up to `RETRY_LIMIT` each time"""
 RETRY_LIMIT = 20.0
+BLOCK = 2**18
+"""bytes of a file that are in memory at a time"""
+LEASE = "Lease"
+"""the header that holds a trial's token, where no body does"""
 ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
 
 
@@ -57,7 +65,7 @@ class Summary(TypedDict):
     counts: dict[str, int]
     best: Best | None
     estimator: str | None
-    created_at: str
+    created_at: str | None
     revision: int
     waiting_for_workers: bool
 
@@ -84,6 +92,19 @@ class Work(TypedDict):
     specification: dict[str, Any]
     timeout: float | None
     seconds: float
+    files: str | None
+
+
+class FileFacts(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class Files(TypedDict):
+    """A trial's newest files by name."""
+
+    generation: str
+    files: dict[str, FileFacts]
 
 
 class Stop(TypedDict):
@@ -99,6 +120,27 @@ class _Lost(Fault):
 
 class _Unreachable(_Lost):
     """A request that has not reached the server."""
+
+
+def _json(response: http.client.HTTPResponse) -> Any:
+    content = response.read()
+    return json.loads(content) if content else None
+
+
+def _save(response: http.client.HTTPResponse, target: Path) -> FileFacts:
+    """Writes what comes to a file, whole or not at all."""
+    digest, half = hashlib.sha256(), target.with_name(f".{target.name}.half")
+    with half.open("wb") as opened:
+        while block := response.read(BLOCK):
+            digest.update(block)
+            opened.write(block)
+        size = opened.tell()
+    expected = int(response.headers["Content-Length"])
+    if size != expected:
+        half.unlink()
+        raise http.client.IncompleteRead(b"", expected - size)
+    half.replace(target)
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 class Client:
@@ -220,6 +262,42 @@ class Client:
         found: str = self._ask("POST", path, {"token": work["token"], "state": state, **facts})["state"]
         return found
 
+    def files(self, name: str, work: Work) -> Files | None:
+        """The newest files that were published of the trial; none if there are none."""
+        path = _path("studies", name, "trials", work["number"], "files")
+        found: Files | None = self._ask("GET", path, headers={LEASE: work["token"]})
+        return found
+
+    def fetch_file(self, name: str, work: Work, generation: str, file: str, target: Path) -> FileFacts:
+        """Writes one of them to `target`; returns what came."""
+        path = _path("studies", name, "trials", work["number"], "files", generation, file)
+        came: FileFacts = self._ask("GET", path, headers={LEASE: work["token"]}, read=lambda body: _save(body, target))
+        return came
+
+    def send_file(self, name: str, work: Work, generation: str, file: Path) -> FileFacts:
+        """Sends a file of a new generation, named by the token's first eight digits and a number: TOKEN8-N."""
+        path = _path("studies", name, "trials", work["number"], "files", generation, file.name)
+        with file.open("rb") as opened:
+            digest, size = hashlib.file_digest(opened, "sha256"), opened.tell()
+            sum_ = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+            headers = {LEASE: work["token"], "Content-Digest": sum_, "Content-Length": str(size)}
+            self._ask("PUT", path, opened, headers={**headers, "Content-Type": "application/octet-stream"})
+        return {"bytes": size, "sha256": digest.hexdigest()}
+
+    def close_files(self, name: str, work: Work, generation: str, files: Mapping[str, FileFacts]) -> None:
+        """Says that all files of a generation have been sent; with none, only tries whether the study's store can be written."""
+        path = _path("studies", name, "trials", work["number"], "files", generation)
+        self._ask("POST", path, {"token": work["token"], "files": dict(files)})
+
+    def publish(self, name: str, work: Work, generation: str) -> None:
+        """Makes a generation that is whole the trial's newest."""
+        path = _path("studies", name, "trials", work["number"], "files")
+        self._ask("POST", path, {"token": work["token"], "generation": generation})
+
+    def workers(self) -> Iterator[dict[str, Any]]:
+        """Who is at work, the newest word first."""
+        return self._pages("workers")
+
     def leave(self, worker: str) -> None:
         """Says that a worker has gone, for those who look at the list of workers."""
         self._ask("DELETE", _path("workers", worker))
@@ -229,7 +307,7 @@ class Client:
         last = since
         while True:
             query = "" if last is None else f"?since={last}"
-            connection, response = self._open("GET", f"{_path('studies', name, 'events')}{query}", None)
+            connection, response = self._open("GET", f"{_path('studies', name, 'events')}{query}")
             kind = ""
             try:
                 for line in response:
@@ -256,17 +334,27 @@ class Client:
                 return
             query["cursor"] = found["next"]
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, once: bool = False) -> Any:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | IO[bytes] | None = None,
+        once: bool = False,
+        headers: Mapping[str, str] | None = None,
+        read: Callable[[http.client.HTTPResponse], Any] = _json,
+    ) -> Any:
         """An answer's content.
 
         Args:
+            body: what is sent as JSON, or a file whose length is in the headers.
             once: it must not be done twice, so that one whose answer is lost is not asked again.
+            read: reads the content.
         """
         began, wait, tried = time.monotonic(), RETRY_SECONDS, False
         while True:
             spent = time.monotonic() - began
             try:
-                return self._answer(method, path, body)
+                return self._answer(method, path, body, headers or {}, read)
             except Busy as busy:
                 pause = max(busy.after, random.uniform(0.5, 1.0) * wait)
                 if spent + pause > min(BUSY_SECONDS, self.seconds):
@@ -284,25 +372,39 @@ class Client:
             time.sleep(pause)
             wait = min(2 * wait, RETRY_LIMIT)
 
-    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        connection, response = self._open(method, path, body)
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | IO[bytes] | None,
+        headers: Mapping[str, str],
+        read: Callable[[http.client.HTTPResponse], Any],
+    ) -> Any:
+        connection, response = self._open(method, path, body, headers)
         try:
-            content = response.read()
+            return read(response)
         except (OSError, http.client.HTTPException) as error:
             raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         finally:
             connection.close()
-        return json.loads(content) if content else None
 
     def _open(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | IO[bytes] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **(more or {})}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        content = None
-        if body is not None:
+        content: str | IO[bytes] | None
+        if isinstance(body, Mapping):
             content, headers["Content-Type"] = json.dumps(body, allow_nan=False), "application/json"
+        else:
+            content = body
+            if body is not None:
+                body.seek(0)
         connection = self._kind(self._place, timeout=self.seconds)
         try:
             connection.connect()
@@ -312,7 +414,8 @@ class Client:
                 f"the server at {self.url} cannot be reached ({error}): is `tuner serve` running?"
             ) from error
         try:
-            connection.request(method, f"{self._root}/v1/{path}", content, headers)
+            with suppress(ConnectionError):  # a file that is refused is not read to its end
+                connection.request(method, f"{self._root}/v1/{path}", content, headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -329,7 +432,7 @@ class Client:
         if response.status in (429, 503) and (after := response.headers.get("Retry-After", "")).isdecimal():
             raise Busy(detail, float(after))
         if response.status >= 500:
-            raise Fault(detail)
+            raise (StoreFault if response.status == 507 else Fault)(detail)
         raise ERRORS.get(response.status, Usage)(detail, field)
 
 

@@ -39,7 +39,8 @@ class Missing(Usage):
 class Unreadable(Usage):
     """A study's row in the database is not one that this program writes."""
 
-    name = ""
+    name, created_at = "", 0.0
+    """the study's, as far as its row can be read"""
 
 
 class Clash(Usage):
@@ -60,6 +61,10 @@ class Busy(Fault):
     def __init__(self, message: str, after: float = 2.0) -> None:
         super().__init__(message)
         self.after = after
+
+
+class StoreFault(Fault):
+    """A study's files cannot be written, or read."""
 
 
 class Exhausted(Fault):

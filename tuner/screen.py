@@ -39,6 +39,8 @@ class Screen:
 
     def __init__(self, stream: TextIO, needed: bool, styled: bool = False) -> None:
         self._stream, self._needed, self._styled = stream, needed, styled
+        self._failed: list[Exception] = []
+        """what a write has raised: a library may have swallowed it"""
 
     def write(self, text: str) -> int:
         self._do("write", text if self._styled else plain(text))
@@ -47,6 +49,15 @@ class Screen:
     def flush(self) -> None:
         self._do("flush")
 
+    def end(self) -> None:
+        """
+        Raises:
+            Fault, BrokenPipeError: if not all could be written, whoever has swallowed that.
+        """
+        self.flush()
+        if self._failed:
+            raise self._failed[0]
+
     def _do(self, what: str, *arguments: str) -> None:
         try:
             getattr(self._stream, what)(*arguments)
@@ -54,14 +65,19 @@ class Screen:
             number = self._stream.fileno()
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # for what is left of it
             if isinstance(error, BrokenPipeError):  # `tuner … | head`
+                self._failed.append(error)
                 raise
             if self._needed:
-                raise Fault(f"standard output cannot be written ({error.strerror}).") from error
+                fault = Fault(f"standard output cannot be written ({error.strerror}).")
+                self._failed.append(fault)
+                raise fault from error
 
     @property
     def styles(self) -> "Screen":
         """The same stream, for what is our own."""
-        return Screen(self._stream, self._needed, styled=True)
+        styled = Screen(self._stream, self._needed, styled=True)
+        styled._failed = self._failed
+        return styled
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -85,6 +101,16 @@ def take() -> None:
         stream = getattr(sys, name)
         stream.reconfigure(errors="replace")
         setattr(sys, name, Screen(stream, needed=name == "stdout"))
+
+
+def end() -> None:
+    """Writes what is left of standard output.
+
+    Raises:
+        Fault, BrokenPipeError: if not all of it could be.
+    """
+    if isinstance(sys.stdout, Screen):
+        sys.stdout.end()
 
 
 def check_texts(arguments: list[str]) -> None:

@@ -1,13 +1,14 @@
 /** All studies, live. */
 
 import { follow, get, options, send, studyPath } from "./api.js";
-import { announce, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
+import { announce, confirmed, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
 import { count, number } from "./format.js";
 import { address, go } from "./route.js";
 import { table, tableRow } from "./table.js";
 import { howTo } from "./workers.js";
 
 const PAGE = 100;
+const UNREADABLE = "unreadable";
 const DONE = ["complete", "pruned", "failed"];
 
 export const title = () => "Studies";
@@ -23,7 +24,7 @@ export async function show(main, query, signal) {
     canWrite && h("a", { class: "button main", href: address({ view: "new" }) }, "New study"));
 
   const columns = [
-    { label: "Study", value: (s) => h("a", { href: address({ view: "study", study: s.name }) }, s.name) },
+    { label: "Study", value: (s) => (s.state === UNREADABLE ? s.name : h("a", { href: address({ view: "study", study: s.name }) }, s.name)) },
     { label: "State", value: (s) => stateCell(s) },
     { label: "Technique", value: (s) => s.technique },
     { label: "Corpus", value: (s) => s.corpus },
@@ -32,7 +33,7 @@ export async function show(main, query, signal) {
     { label: "R", figure: true, title: "rate of the best trial, nats per sentence", value: (s) => s.best?.metrics?.rate },
     { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => s.best?.metrics?.ppl },
     { label: "Best", value: (s) => s.best && h("a", { href: address({ view: "trial", study: s.name, trial: s.best.number }) }, `trial ${s.best.number}`) },
-    ...(canWrite ? [{ label: "", value: (s) => startStop(s, put) }] : []),
+    ...(canWrite ? [{ label: "", value: (s) => (s.state === UNREADABLE ? deletion(s, () => drop(s)) : startStop(s, put)) }] : []),
   ];
   const rows = new Map();
   let body = null;
@@ -49,6 +50,12 @@ export async function show(main, query, signal) {
     if (!known) { if (!body) draw(); body.prepend(row); }
     rows.set(study.name, { study, row });
     return note();
+  }
+
+  function drop({ name }) {
+    rows.get(name)?.row.remove();
+    rows.delete(name);
+    note();
   }
 
   function draw() {
@@ -87,13 +94,32 @@ export async function show(main, query, signal) {
   follow("/v1/events", {
     open: () => { if (!first) load(null).catch(() => {}); first = false; },
     study: put,
-    deleted: ({ name }) => { rows.get(name)?.row.remove(); rows.delete(name); note(); },
+    deleted: drop,
   }, signal).catch((error) => announce(error.message));
 }
 
 const doneOf = (study) => DONE.reduce((sum, state) => sum + (study.counts[state] ?? 0), 0);
 
-const stateCell = (study) => [stateOf(study.state), study.waiting_for_workers && h("span", { class: "muted" }, " waits for a worker")];
+const stateCell = (study) => [stateOf(study.state), study.waiting_for_workers && h("span", { class: "muted" }, " waits for a worker"),
+  study.state === UNREADABLE && h("span", { class: "muted" }, ` ${study.why}`)];
+
+const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);
+
+/** The button that deletes a study, once that is confirmed; `done` is called then. */
+export function deletion(study, done) {
+  const press = async ({ target }) => {
+    const lost = study.state === UNREADABLE ? "Its trials and their checkpoints" : `Its ${count(sum(study.counts), "trial")} and their checkpoints`;
+    if (!(await confirmed(`Delete ${study.name}?`, `${lost} go for good.`, "Delete"))) return;
+    try {
+      await send("DELETE", studyPath(study.name));
+      announce(`${study.name} was deleted`);
+      done();
+    } catch (error) {
+      target.after(h("p", { class: "wrong", role: "alert" }, error.message));
+    }
+  };
+  return h("button", { type: "button", class: "danger", onclick: press, "aria-label": `Delete ${study.name}` }, "Delete");
+}
 
 /** How far a study is, as a bar of its trials' states. */
 export function progress(study) {

@@ -1,14 +1,14 @@
 /** One study: its best trial, its trials, and what the hyperparameters do. */
 
-import { follow, get, options, paced, send, studyPath } from "./api.js";
+import { follow, get, options, paced, studyPath } from "./api.js";
 import { curvesOf } from "./curves.js";
-import { announce, confirmed, empty, fill, h, renew, stateOf } from "./dom.js";
+import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { effectsOf } from "./effects.js";
-import { count, domain, moment, number, settings, withError } from "./format.js";
+import { domain, moment, number, settings, withError } from "./format.js";
 import { historyOf } from "./history.js";
 import { library } from "./plot.js";
 import { address, go, kept } from "./route.js";
-import { progress, startStop } from "./studies.js";
+import { deletion, progress, startStop } from "./studies.js";
 import { facts } from "./table.js";
 import { trialList } from "./trials.js";
 import { howTo } from "./workers.js";
@@ -55,24 +55,12 @@ export async function show(main, query, signal) {
 
 function summary(study, canWrite, put) {
   const { best } = study;
-  const remove = async () => {
-    if (!(await confirmed(`Delete ${study.name}?`, `Its ${count(sum(study.counts), "trial")} and their checkpoints go for good.`, "Delete"))) return;
-    try {
-      await send("DELETE", studyPath(study.name));
-      go({ view: "studies" });
-    } catch (error) {
-      announce(error.message);
-      trouble.textContent = error.message;
-    }
-  };
-  const trouble = h("p", { class: "wrong", role: "alert" });
   return [
     h("p", { class: "lead" }, stateOf(study.state), study.why && ` (${study.why})`, " · ", study.technique, " on ", study.corpus, " · model ", study.model,
       " · sampler ", study.sampler, " · seed ", study.seed, " · objective ", study.objective),
     h("div", { class: "row controls" }, progress(study), canWrite && startStop(study, put),
-      canWrite && h("button", { type: "button", class: "danger", onclick: remove }, "Delete"),
+      canWrite && deletion(study, () => go({ view: "studies" })),
       h("a", { class: "button", href: address({ view: "pareto", study: study.name }) }, "Pareto front")),
-    trouble,
     study.waiting_for_workers && h("div", { class: "notice" }, h("strong", {}, "Waiting for a worker. "), howTo()),
     best ? h("div", { class: "best" },
       h("h2", {}, "Best: ", h("a", { href: address({ view: "trial", study: study.name, trial: best.number }) }, `trial ${best.number}`)),
@@ -108,4 +96,3 @@ function againstNGrams({ ngram, best, objective }) {
   return h("div", { class: "notice" }, h("strong", {}, "Worse than counting words. "), `${said}; the best trial is ${apart} worse: give it more epochs, more text or a larger model before techniques are compared.`);
 }
 
-const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);

@@ -15,7 +15,7 @@ from tuner import __version__, space, trainer
 from tuner.errors import Usage
 from tuner.metrics import AXES
 from tuner.samplers import DEFAULT, SAMPLERS
-from tuner.studies import queries, study
+from tuner.studies import queries
 from tuner.studies.corpora import Source
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.pruners import PRUNERS
@@ -36,7 +36,7 @@ def options(request: Request) -> Response:
         "pruners": list(PRUNERS),
         "models": list(PRESETS),
         "objectives": list(OBJECTIVES),
-        "states": list(study.SHOWN_STATES),
+        "states": list(queries.LISTED_STATES),
         "trial_states": list(STATES),
         "metrics": [{"key": key, **vars(metric)} for key, metric in AXES.items()],
         "corpora": list(service.corpora),

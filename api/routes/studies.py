@@ -19,7 +19,7 @@ from tuner.errors import Busy, Refused
 from tuner.samplers import SAMPLERS
 from tuner.studies import confirmation, launch, queries
 from tuner.studies.spec import StudySpec
-from tuner.studies.study import ODD, Study
+from tuner.studies.study import Study, open_to_delete
 
 router = APIRouter(tags=["studies"])
 HANDED_BACK_SECONDS = 20.0
@@ -38,22 +38,16 @@ def list_studies(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Studies in short, the newest first."""
+    """Studies in short, the newest first. One whose row nobody of ours has written is `unreadable`: it can be deleted."""
     service = service_of(request)
     place = cursors.read(cursor, float, str)
     after = None if place is None else (place[0], place[1])
     staffed, known = service.is_staffed, service.revisions.get()
 
-    def summary(study: Study) -> dict[str, Any] | None:
-        try:
-            return service.summary(study, staffed)
-        except ODD:  # a row that nobody of ours has written takes no other with it
-            return None
-
     def make() -> dict[str, Any]:
         found = queries.page(service.database, limit + 1, after, technique, state)
         listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
-        return {**listed, "items": [each for study in listed["items"] if (each := summary(study)) is not None]}
+        return {**listed, "items": [service.listed(study, staffed) for study in listed["items"]]}
 
     version = (hash(frozenset(known.items())), staffed, int(time.time()))
     return service.cache.get(("studies", technique, state, limit, after), version, make).response(request)
@@ -97,7 +91,7 @@ async def delete_study(request: Request, name: StudyName) -> Response:
     """Remove a study with its trials and files. Of one that was just stopped the trials under way are waited for, for some
     seconds; an active one must have none."""
     service = service_of(request)
-    study = await run_in_threadpool(service.study, name)
+    study = await run_in_threadpool(open_to_delete, service.database, name)
     until = time.monotonic() + HANDED_BACK_SECONDS
     while True:
         try:

@@ -15,6 +15,7 @@ from tuner.errors import Clash, Missing
 from tuner.studies import strikes
 from tuner.studies import study as studies
 from tuner.workers import remote
+from tuner.workers.held import Stop
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
 LOG_BYTES = 65_536
@@ -147,7 +148,7 @@ def renew(request: Request, name: StudyName, number: TrialNumber, told: bodies.R
     return _renewed(remote.renew(service_of(request).study(name), number, told.token))
 
 
-def _renewed(stop: remote.Stop | None) -> Response:
+def _renewed(stop: Stop | None) -> Response:
     content = {"stop": stop and stop.message, "reason": stop and stop.reason}
     return Response(encode(content), media_type="application/json")
 

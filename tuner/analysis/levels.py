@@ -9,6 +9,7 @@ from tuner.analysis.pareto import Columns
 from tuner.ngram import Line
 from tuner.storage.database import Database
 from tuner.studies import queries
+from tuner.studies.study import Study
 
 PER_TOKEN = {"ppl": "nll", "ppl_tempered": "nll_tempered", "ppl_elbo": "neg_elbo"}
 """figures of tokens, and those of sentences that they are made of"""
@@ -50,7 +51,8 @@ def _height(nats: float | None, tokens: float | None, is_ppl: bool) -> float | N
 
 def _baseline(database: Database, text: str, key: str, split: str) -> float | None:
     """The RNNLM's figure on that text: its best trial's, or the mean over its confirmations' on test sentences."""
-    studies = [s for s in queries.page(database, STUDIES, None, BASELINE) if s.facts.text == text]
+    found = queries.page(database, STUDIES, None, BASELINE)
+    studies = [study for study in found if isinstance(study, Study) and study.facts.text == text]
     if split == "valid":
         bests = [best.metrics[key] for study in studies if (best := study.best()) is not None and best.metrics]
         return min(bests, default=None)

@@ -81,7 +81,7 @@ def _run() -> None:
         else:
             online.run(server, arguments)
     finally:
-        sys.stdout.flush()  # not at the interpreter's end, which has no sentence for a full disk
+        screen.end()  # not at the interpreter's end, which has no sentence for a full disk
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -6,6 +6,7 @@ They mirror those of a database that is at hand. Only these commands go over the
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
@@ -216,20 +217,16 @@ def worker(
 ) -> None:
     """Train trials of the server's studies on this machine, which need not reach the database.
 
-    A corpus that is a folder must lie here where it lies there. The trials' files stay here and go with their training.
+    A corpus that is a folder must lie here where it lies there. The trials' files go to the server, which keeps them.
     """
     from tuner.commands.service import join
-    from tuner.workers.distant import DistantWorker
+    from tuner.workers.distant import ServerBroker
 
     client = _client()
     for each in study or ():
         client.study(each)
     place = (workers, workers_per_gpu, trainer_memory, threads)
-
-    def kind(_: object, *more: Any) -> DistantWorker:
-        return DistantWorker(client, *more)
-
-    join(None, study or (), name, place, exit_when_idle, runs, log_format, kind)
+    join(partial(ServerBroker, client), study or (), name, place, exit_when_idle, runs, log_format)
 
 
 @app.command(epilog="Example: tuner stop sfb-grammar-tiny --api http://127.0.0.1:8000")

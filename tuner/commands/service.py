@@ -1,14 +1,12 @@
 """Commands that run the service: workers, and a study's start, stop and end."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,14 +29,15 @@ from tuner.commands.options import (
     print_json,
     say,
 )
+from tuner.commands.worker_log import WorkerLog
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Busy, Fault, Interrupted, Usage
 from tuner.process import PYTHON
 
 if TYPE_CHECKING:
     from tuner.studies.study import Study
+    from tuner.workers.claims import Broker, Claim
     from tuner.workers.engines import Staff
-    from tuner.workers.leases import Claim
     from tuner.workers.worker import Worker
 
 HANDED_BACK_SECONDS = 120.0
@@ -59,6 +58,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     from tuner.commands.progress import Progress
     from tuner.studies.trials import OVER
     from tuner.workers import local
+    from tuner.workers.broker import DatabaseBroker
 
     if staff.workers == 0:
         say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
@@ -80,7 +80,8 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
             def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
                 progress(event, claim.number, facts)
 
-            local.run(study.database, None, places, runs / "work", listen, lambda worker: worker.run(study), say)
+            broker = partial(DatabaseBroker, study.database)
+            local.run(broker, None, places, runs / "work", listen, lambda worker: worker.run(study), say)
     except Interrupted:
         counts = study.counts()
         finished = sum(counts.get(state, 0) for state in OVER)
@@ -185,81 +186,47 @@ def worker(
     """
     from tuner.storage.database import PATIENCE
     from tuner.studies.study import open_study
+    from tuner.workers.broker import DatabaseBroker
 
     with opened(database, patience=PATIENCE) as there:
         for each in study or ():
             open_study(there, each)
         place = (workers, workers_per_gpu, trainer_memory, threads)
-        join(there, study or (), name, place, exit_when_idle, runs, log_format)
+        join(partial(DatabaseBroker, there), study or (), name, place, exit_when_idle, runs, log_format)
 
 
 def join(
-    database: Any,
+    broker: "Callable[[str], Broker]",
     studies: Sequence[str],
     name: str | None,
     place: tuple[int | None, int | None, float, int | None],
     exit_when_idle: bool,
     runs: Path,
     log_format: str,
-    kind: "Callable[..., Worker] | None" = None,
 ) -> None:
     """Has this machine's workers serve studies until they are told to stop, and tells what they do.
 
     Args:
-        database: of the studies; what `kind` makes of it.
+        broker: of the worker of a name.
         place: workers, workers a GPU, GiB of a trainer, its threads.
-        kind: makes a worker; default: one of the database.
     """
     from tuner import names
     from tuner.workers import local
-    from tuner.workers.worker import Worker
 
     if name is not None:
         names.check("worker", name)
     places = local.slots(*place)
     if not places:
         raise Usage("--workers 0 would do nothing: give 1 or more.")
-    one_at_a_time = threading.Lock()
+    log = WorkerLog(log_format == "json")
 
-    def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
-        with one_at_a_time:
-            say(log_line(event, claim, facts, log_format == "json"))
-
-    def serve(worker: Worker) -> None:
+    def serve(worker: "Worker") -> None:
         worker.serve(studies, wait=not exit_when_idle)
 
-    def warn(sentence: str) -> None:
-        with one_at_a_time:
-            say(line({"event": "warning", "message": sentence}, log_format == "json"))
-
     try:
-        local.run(database, name, places, runs / "work", listen, serve, warn, kind or Worker)
+        local.run(broker, name, places, runs / "work", log.hear, serve, log.warn)
     except Interrupted as interrupted:
         say(f"tuner: {interrupted.why[1]} What was under way is handed back.")
-
-
-def log_line(event: str, claim: "Claim", facts: Mapping[str, Any], as_json: bool) -> str:
-    """One event of an attempt: when, which study, trial and attempt, what."""
-    shown = {key: value for key, value in facts.items() if key not in ("event", "metrics")}
-    if event == "complete" and "metrics" in facts:
-        shown = {key: facts["metrics"][key] for key in ("nll", "ppl", "rate")}
-    about = {"event": event, "study": claim.study, "trial": claim.number, "attempt": claim.attempt}
-    return line({**about, **shown}, as_json)
-
-
-def line(facts: Mapping[str, Any], as_json: bool) -> str:
-    """A line of a worker's log, with the time."""
-    dated = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
-    if as_json:
-        return json.dumps(dated, ensure_ascii=False, default=str)
-    return " ".join(f"{key}={_logged(value)}" for key, value in dated.items())
-
-
-def _logged(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n') else text
 
 
 @app.command(epilog="Example: tuner workers")

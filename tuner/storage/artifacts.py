@@ -9,11 +9,12 @@ its trial can publish what it likes, and no one reads it.
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trainers.contract import FILES
 from tuner.errors import Fault, Usage
@@ -21,6 +22,8 @@ from tuner.errors import Fault, Usage
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+BLOCK = 2**20
+"""bytes of a file that are in memory at a time"""
 MANIFEST = "manifest.json"
 
 
@@ -74,11 +77,15 @@ class Store:
                     self._put(folder / name, f"{generation}/{name}")
                     copy = folder / name if not self.local else Path(self.address, generation, name)
                     manifest[name] = {"sha256": _digest(copy), "bytes": copy.stat().st_size}
-            self.write(f"{generation}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+            self.close(generation, manifest)
         except BaseException:
             with suppress(OSError):
                 self.delete(generation)
             raise
+
+    def close(self, generation: str, manifest: Mapping[str, Any]) -> None:
+        """Says what the files of a generation are, with which it is whole."""
+        self.write(f"{generation}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
 
     def fetch(self, generation: str, folder: Path) -> None:
         """Puts a generation's files into `folder`.
@@ -87,18 +94,40 @@ class Store:
             Damaged: if one is missing or is not what was published; the folder is left without them.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        with emptied(folder):
+            try:
+                for name, facts in self.manifest(generation).items():
+                    self._get(f"{generation}/{name}", folder / name)
+                    if _digest(folder / name) != facts["sha256"]:
+                        raise Damaged(f"{self.address}/{generation}/{name} is not what was published")
+            except FileNotFoundError as error:
+                raise Damaged(f"{self.address}/{generation} is not whole ({error})") from error
+
+    def manifest(self, generation: str) -> dict[str, dict[str, Any]]:
+        """The files of a generation by name: bytes and sha256 of each.
+
+        Raises:
+            Damaged: if there is no such generation, or it is not whole.
+        """
         try:
-            manifest = json.loads(self._read(f"{generation}/{MANIFEST}"))
-            for name, facts in manifest.items():
-                self._get(f"{generation}/{name}", folder / name)
-                if _digest(folder / name) != facts["sha256"]:
-                    raise Damaged(f"{self.address}/{generation}/{name} is not what was published")
+            found: dict[str, dict[str, Any]] = json.loads(self._read(f"{generation}/{MANIFEST}"))
         except (FileNotFoundError, ValueError) as error:
-            _empty(folder)
             raise Damaged(f"{self.address}/{generation} is not whole ({error})") from error
-        except Damaged:
-            _empty(folder)
-            raise
+        return found
+
+    def probe(self, generation: str, newest: str | None) -> None:
+        """Tries whether a generation could be published.
+
+        Args:
+            newest: the trial's newest generation, if it has one.
+
+        Raises:
+            OSError: if none could be, or the folder that has the newest one is gone.
+        """
+        if newest is not None and not self.is_there():
+            raise FileNotFoundError("it is gone")
+        self.write(f"{generation}/{MANIFEST}", b"{}")
+        self.delete(generation)
 
     def read(self, path: str) -> bytes | None:
         """A published file's content; none if there is none."""
@@ -139,25 +168,37 @@ class Store:
             with suppress(FileNotFoundError), _reached():
                 self.files.rm(f"{self.root}/{path}".rstrip("/"), recursive=True)
 
-    def keep(self, trial: str, generation: str) -> None:
+    def keep(self, trial: str, *generations: str) -> None:
         """Removes a trial's other generations."""
         for other in self._list(trial):
-            if f"{trial}/{other}" != generation:
+            if f"{trial}/{other}" not in generations:
                 with suppress(OSError):
                     self.delete(f"{trial}/{other}")
+
+    def sizes(self, generation: str) -> dict[str, int]:
+        """Bytes of the files that are there of a generation, be it whole or not; of a file on its way nothing."""
+        if self.local:
+            here = Path(self.address, generation)
+            there = here.iterdir() if here.is_dir() else ()
+            return {file.name: file.stat().st_size for file in there if not file.name.startswith(".")}
+        return {name: int(facts["size"]) for name, facts in self._listed(generation).items()}
 
     def _list(self, path: str) -> Iterable[str]:
         if self.local:
             here = Path(self.address, path)
             return [entry.name for entry in here.iterdir()] if here.is_dir() else []
+        return self._listed(path)
+
+    def _listed(self, path: str) -> dict[str, dict[str, Any]]:
+        """What is in a place of a store of objects now, by name: other programs write there too."""
+        place = f"{self.root}/{path}"
         try:
             with _reached():
-                return [
-                    str(found).rstrip("/").rpartition("/")[2]
-                    for found in self.files.ls(f"{self.root}/{path}", detail=False)
-                ]
+                self.files.invalidate_cache(place)
+                found = self.files.ls(place, detail=True)
         except FileNotFoundError:
-            return []
+            return {}
+        return {str(facts["name"]).rstrip("/").rpartition("/")[2]: facts for facts in found}
 
     def _put(self, file: Path, key: str) -> None:
         if not self.local:
@@ -177,6 +218,26 @@ class Store:
         else:
             with _reached():
                 self.files.get_file(f"{self.root}/{key}", str(file))
+
+    def writing(self, key: str) -> "Writing":
+        """A file that is to be written piece by piece."""
+        return Writing(self, key)
+
+    def blocks(self, key: str) -> Iterator[bytes]:
+        """A file's content, piece by piece.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        with _reached(), self._opened(key) as opened:
+            while block := opened.read(BLOCK):
+                yield block
+
+    def _opened(self, key: str) -> IO[bytes]:
+        if self.local:
+            return Path(self.address, key).open("rb")
+        found: IO[bytes] = self.files.open(f"{self.root}/{key}")
+        return found
 
     def is_there(self) -> bool:
         """Whether the study's folder exists; a store of objects has no folders."""
@@ -207,6 +268,67 @@ class Store:
         with _reached():
             content: bytes = self.files.cat_file(f"{self.root}/{key}")
         return content
+
+
+class Writing:
+    """A file of a store that comes piece by piece: there when it is committed, and not before.
+
+    Raises:
+        OSError: with each call, if the store cannot be written.
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._digest, self.size = hashlib.sha256(), 0
+        self._target: Path | None = None
+        if store.local:
+            self._target = Path(store.address, key)
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._half = self._target.with_name(f".{self._target.name}.half-{secrets.token_hex(4)}")
+            self._file: Any = self._half.open("wb")
+        else:
+            with _reached():
+                self._file = store.files.open(f"{store.root}/{key}", "wb", autocommit=False)
+
+    @property
+    def sha256(self) -> bytes:
+        """Of what has come."""
+        return self._digest.digest()
+
+    def write(self, block: bytes) -> None:
+        self._digest.update(block)
+        self.size += len(block)
+        with _reached():
+            self._file.write(block)
+
+    def commit(self) -> None:
+        with _reached():
+            if self._target is None:
+                self._file.close()
+                self._file.commit()
+                return
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._half.replace(self._target)
+
+    def discard(self) -> None:
+        """Leaves nothing of it."""
+        with suppress(OSError), _reached():
+            if self._target is None:
+                self._file.discard()
+            else:
+                self._file.close()
+                self._half.unlink(missing_ok=True)
+
+
+@contextmanager
+def emptied(folder: Path) -> Iterator[None]:
+    """Leaves none of a run's files in a folder if they cannot all be fetched."""
+    try:
+        yield
+    except BaseException:
+        _empty(folder)
+        raise
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from tuner.studies.trials import Trial, epoch_of
 def current(database: Database) -> dict[str, int]:
     """Every study's revision."""
     query = select(StudyRow.name, StudyRow.revision)
-    return {row[0]: row[1] for row in database.read(lambda session: session.execute(query).all())}
+    found = database.read(lambda session: session.execute(query).all())
+    return {name: revision for name, revision in found if isinstance(revision, int)}
 
 
 def of(database: Database, name: str) -> int:

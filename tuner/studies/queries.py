@@ -1,12 +1,13 @@
 """What a database holds: its studies, by pages or in short, its workers, and their numbers."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import case, func, select, tuple_
 
 from tuner.errors import Unreadable
 from tuner.process import is_dead
@@ -15,6 +16,9 @@ from tuner.storage.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 from tuner.studies.study import ODD, SHOWN_STATES, Study, open_study, shown_study_state
 from tuner.studies.trials import STATES, shown_state
 
+UNREADABLE = "unreadable"
+LISTED_STATES = (*SHOWN_STATES, UNREADABLE)
+"""what a study in a list can be: its state as shown, or that its row is none of ours"""
 SILENT_SECONDS = 60.0
 """as long as a lease: a worker without a word for longer is lost"""
 
@@ -32,15 +36,19 @@ def _each(database: Database, query: Any) -> list[Study | Unreadable]:
     try:
         rows = database.read(lambda session: session.scalars(query).all())
     except ODD:  # a column of one row is no JSON: each by itself
-        names = database.read(lambda session: session.scalars(query.with_only_columns(StudyRow.name)).all())
-        return [_caught(open_study, database, name) for name in names]
-    return [_caught(Study, database, row) for row in rows]
+        found = query.with_only_columns(StudyRow.name, StudyRow.created_at)
+        names = database.read(lambda session: session.execute(found).all())
+        return [_caught(open_study, database, name, at) for name, at in names]
+    return [_caught(Study, database, row, row.created_at) for row in rows]
 
 
-def _caught(make: Callable[[Database, Any], Study], database: Database, of: Any) -> Study | Unreadable:
+def _caught(
+    make: Callable[[Database, Any], Study], database: Database, of: Any, created_at: object
+) -> Study | Unreadable:
     try:
         return make(database, of)
     except Unreadable as error:
+        error.created_at = created_at if isinstance(created_at, float) else math.inf  # as texts come after numbers
         return error
 
 
@@ -50,22 +58,32 @@ def page(
     after: tuple[float, str] | None = None,
     technique: str | None = None,
     state: str | None = None,
-) -> list[Study]:
-    """Up to `limit` studies, the newest first, after one of a creation time and name."""
+) -> list[Study | Unreadable]:
+    """Up to `limit` studies, the newest first, after one of a creation time and name.
+
+    Args:
+        state: one of `LISTED_STATES`; None: any.
+    """
     query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc())
     if technique is not None:
-        query = query.where(StudyRow.specification["technique"].as_string() == technique)
-    if state is not None:
+        query = query.where(_technique(database) == technique)
+    if state is not None and state != UNREADABLE:
         query = query.where(shown_study_state() == state)
     if after is not None:
         query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
     rows = limit
     while True:
         found = _each(database, query.limit(rows))
-        kept = [each for each in found if isinstance(each, Study)]
+        kept = [each for each in found if state is None or isinstance(each, Study) == (state != UNREADABLE)]
         if len(kept) >= limit or len(found) < rows:
             return kept[:limit]
         rows *= 2
+
+
+def _technique(database: Database) -> Any:
+    """A study's technique, in SQL; none where the specification is no JSON, which SQLite keeps and will not look into."""
+    named = StudyRow.specification["technique"].as_string()
+    return case((func.json_valid(StudyRow.specification) == 1, named)) if database.sqlite else named
 
 
 def overview(database: Database) -> list[dict[str, Any]]:
@@ -80,7 +98,7 @@ def overview(database: Database) -> list[dict[str, Any]]:
 
 
 UNKNOWN: dict[str, Any] = {
-    "state": "unreadable", "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0, "budget": 0,
+    "state": UNREADABLE, "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0, "budget": 0,
     "created_at": 0.0, "trials": {}, "best": None,
 }  # fmt: skip
 """what is said of a study that cannot be read"""

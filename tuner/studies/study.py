@@ -488,7 +488,8 @@ def open_to_delete(database: Database, name: str) -> Study:
 def _unreadable(name: str, error: Exception) -> Unreadable:
     why = str(error)[:100] or type(error).__name__
     found = Unreadable(
-        f"study {name!r} is none that this program has written ({why}): `tuner delete {name}` removes it."
+        f"study {name!r} is none that this program has written ({why}): `tuner delete {name}` removes it.",
+        public=f"study {name!r} is none that this program has written ({why}): delete it.",
     )
     found.name = name
     return found

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from tuner.storage.tables import EpochRow, TrialRow
 from tuner.studies.objectives import shortfall
-from tuner.studies.pruners import Curve
+from tuner.studies.pruners import PRUNERS, Curve, none
 from tuner.studies.trials import STRUCK
 
 if TYPE_CHECKING:
@@ -50,3 +50,12 @@ class Curves:
         self._epochs_seen = max([self._epochs_seen, *(row[-1] for row in found)])
         self._trials_seen = max([self._trials_seen, *(row[-1] for row in complete)])
         return [self._curves[number] for number in sorted(self._curves) if number not in struck]
+
+    def is_poor(self, number: int) -> bool:
+        """Whether the study's pruner ends a trial as it is now."""
+        prune = PRUNERS[self.study.spec.pruner]
+        if prune is none:
+            return False
+        curves = {curve.number: curve for curve in self.follow()}
+        mine = curves.pop(number, None)
+        return mine is not None and prune(mine, list(curves.values()))

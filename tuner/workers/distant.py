@@ -1,7 +1,5 @@
-"""A worker that reaches a server's REST API and not the database: `tuner worker --api URL`.
-
-It is `worker.Worker` with the API in the place of the database: what it claims, renews, records and ends goes over `tuner.client`
-under the same leases. Its files stay on its machine, so a trial that it loses begins anew, and there are no samples of it.
+"""A worker that reaches a server's REST API and not the database, `tuner worker --api URL`: the server's twins of what a worker
+needs (`claims.py`). Claims, renewals, figures, files and ends go over `tuner.client`, under the same leases as all others'.
 """
 
 import math
@@ -10,26 +8,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DBAPIError
-
+from trainers.contract import FILES
 from tuner import client as api
 from tuner.client import Client, Work
-from tuner.errors import Clash, Fault, Interrupted, Missing, Usage
-from tuner.forkserver import ForkServer
+from tuner.errors import Clash, Fault, Missing, StoreFault, Usage
 from tuner.metrics import METRICS
-from tuner.space import Value
-from tuner.storage.artifacts import Store
-from tuner.storage.database import PATIENCE, Database
+from tuner.storage.artifacts import Damaged, emptied
+from tuner.storage.database import PATIENCE
+from tuner.studies.objectives import judged
 from tuner.studies.spec import StudySpec
-from tuner.studies.study import Study
 from tuner.studies.trials import OVER
-from tuner.trainer import Slot
-from tuner.workers.leases import Attempts, Claim, LeaseLost
+from tuner.workers.claims import Away, Claim, LeaseLost
 from tuner.workers.places import Owner
-from tuner.workers.worker import IDLE_SECONDS, Listen, Worker
 
 R = TypeVar("R")
 EPOCHS = 1000
@@ -38,96 +32,107 @@ FIGURES = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds")
 ESTIMATED = "estimator"
 QUICK_SECONDS = 15.0
 """that a lease's renewal may take: a hung server is none"""
+ENTER_SECONDS = 1.0
+"""between looks at another worker of one's name that may have gone"""
+TICK = 0.002
+"""seconds between which the API's times, which have milliseconds, are the same"""
+AGAIN_SECONDS = 2.0
+"""between tries to tell a server that is away"""
 
 
-class Away(DBAPIError):
-    """The server has gone, or is too busy: to a worker what it is that a database has gone, and caught where that is."""
+class ServerFiles:
+    """A trial's files in its study's store, which the server reads and writes."""
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(None, None, fault)
-        self.fault = fault
-
-
-class _Nowhere(Store):
-    """No store: what would be published stays in the worker's folder, and goes with it."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def publish(self, folder: Path, generation: str, names: Sequence[str] = ()) -> None:
-        """Nothing."""
-
-    def keep(self, trial: str, generation: str) -> None:
-        """Nothing."""
-
-    def delete(self, path: str = "") -> None:
-        """Nothing."""
-
-    def write(self, key: str, content: bytes) -> None:
-        """Nothing."""
-
-    def is_there(self) -> bool:
-        return True
-
-
-class _Server(Database):
-    """In the place of a database: no connection is held."""
-
-    def __init__(self, client: Client) -> None:
-        self.url = client.url
-
-    def rest(self) -> None:
-        """Nothing."""
-
-
-class DistantStudy(Study):
-    """A study as far as its worker needs it."""
-
-    def __init__(self, server: _Server, found: api.Study) -> None:
-        self.database, self.name, self.store = server, found["name"], _Nowhere()
-        self.created_at = _seconds(found["created_at"])
-        self.asked = StudySpec.of(found["spec"])
-        self.run: dict[str, Any] = {}
-        """what the trainer is given for the trial under way"""
+    def __init__(self, client: Client, claim: Claim, work: Work) -> None:
+        self.client, self.claim, self.work = client, claim, work
 
     @property
-    def spec(self) -> StudySpec:
-        return self.asked
+    def address(self) -> str:
+        return f"{self.client.url} for study {self.claim.study!r}"
 
-    def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
-        del number, params
-        return self.run
+    def probe(self, generation: str, newest: str | None) -> None:
+        del newest  # the server knows it
+        self._sent(lambda: self.client.close_files(self.claim.study, self.work, _short(generation), {}))
 
-    def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        return dict(params)
+    def publish(self, folder: Path, generation: str, names: Sequence[str]) -> None:
+        study, there = self.claim.study, [folder / name for name in names if (folder / name).exists()]
+        send = partial(self.client.send_file, study, self.work, _short(generation))
+        found = {file.name: self._sent(partial(send, file)) for file in there}
+        self._sent(lambda: self.client.close_files(study, self.work, _short(generation), found))
+
+    def _sent(self, send: Callable[[], R]) -> R:
+        try:
+            return _held(send)
+        except StoreFault as fault:
+            raise OSError(str(fault)) from fault
+
+    def fetch(self, generation: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with emptied(folder):
+            found = _held(lambda: self.client.files(self.claim.study, self.work))
+            if found is None or found["generation"] != _short(generation):
+                raise Damaged(f"the server does not have {generation} any more")
+            for name in found["files"].keys() & set(FILES):
+                self._fetch(name, found, folder / name)
+
+    def _fetch(self, name: str, found: api.Files, target: Path) -> None:
+        study, generation = self.claim.study, found["generation"]
+        try:
+            came = _said(lambda: self.client.fetch_file(study, self.work, generation, name, target))
+        except Missing as missing:
+            raise Damaged(str(missing)) from missing
+        except Clash as clash:
+            raise LeaseLost(str(clash)) from clash
+        if came != found["files"][name]:
+            raise Damaged(f"{self.claim.folder}/{generation}/{name} is not what was published")
 
 
-class DistantAttempts(Attempts):
-    """The attempts of one study over the API, as one worker makes them."""
+class ServerLeases:
+    """One study's trials over the API."""
 
-    def __init__(self, study: DistantStudy, worker: str, device: str, client: Client) -> None:
-        self.study, self.worker, self.database = study, worker, study.database
-        self.device, self.client = device, client
+    def __init__(self, client: Client, found: api.Study, worker: str, device: str) -> None:
+        self.client, self.worker, self.device = client, worker, device
         self.quick = client.within(QUICK_SECONDS)
-        self.held = study
-        self.poor: set[int] = set()
-        """trials that the study's pruner ends"""
+        self.study_name, self.created_at = found["name"], _seconds(found["created_at"])
+        self.spec = StudySpec.of(found["spec"])
+        self._fixed = {p["name"]: self.spec.fixed[p["name"]] for p in found["space"] if p["name"] in self.spec.fixed}
+        self._poor: set[str] = set()
+        """the token of a trial that the study's pruner ends"""
         self._works: dict[str, Work] = {}
 
-    def claim(self, over: threading.Event | None = None, own: str | None = None) -> Claim | None:
-        del over, own  # an ask has a token of its own, and the server says when it has waited for long
-        work = _said(lambda: self.client.ask(self.held.name, self.worker, self.device))
+    def claim(self, over: threading.Event | None = None) -> Claim | None:
+        del over  # the server says soon when it has waited for long
+        work = _said(lambda: self.client.ask(self.study_name, self.worker, self.device))
         if work is None:
             return None
-        self.held.run = work["specification"]
         self._works = {work["token"]: work}
+        number, files = work["number"], work["files"]
         return Claim(
-            self.held.name, work["number"], work["params"], work["token"], work["attempt"], None, work["seconds"],
-            work["timeout"] or 0.0,
-        )  # fmt: skip
+            study=self.study_name,
+            number=number,
+            params=work["params"],
+            token=work["token"],
+            attempt=work["attempt"],
+            artifacts=None if files is None else f"{number:04d}/{files}",
+            seconds=work["seconds"],
+            timeout=work["timeout"] or 0.0,
+            spec=work["specification"],
+            given={**self._fixed, **work["params"]},
+        )
+
+    @property
+    def pruner(self) -> str:
+        return self.spec.pruner
+
+    def files(self, claim: Claim) -> ServerFiles:
+        return ServerFiles(self.client, claim, self._works[claim.token])
+
+    def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        values = judged(self.spec.objective, self.spec.min_rate, metrics)
+        return {"value": values[0], "values": values, "metrics": metrics}
 
     def renew(self, claim: Claim) -> str | None:
-        return self._heard(claim, lambda work: self.quick.renew(claim.study, work), 0.0)
+        return self._heard(claim, lambda work: self.quick.renew(claim.study, work), 0.0)["stop"]
 
     def record(self, claim: Claim, epochs: Sequence[Mapping[str, Any]], patience: float | None = None) -> None:
         plain = [_epoch(figures) for figures in epochs]
@@ -139,17 +144,23 @@ class DistantAttempts(Attempts):
                 self._report(claim, [{"epoch": epoch["epoch"]} for epoch in part], patience)
 
     def _report(self, claim: Claim, epochs: Sequence[Mapping[str, Any]], patience: float | None) -> None:
-        self._heard(claim, lambda work: self.quick.report(claim.study, work, epochs), patience)
+        told = self._heard(claim, lambda work: self.quick.report(claim.study, work, epochs), patience)
+        self._poor = {claim.token} if told["reason"] == "pruned" else set()
 
-    def publish(self, claim: Claim, generation: str) -> None:
-        """Nothing: the files stay here."""
+    def is_poor(self, claim: Claim) -> bool:
+        return claim.token in self._poor
+
+    def publish(self, claim: Claim, generation: str, patience: float | None = None) -> None:
+        work = self._works[claim.token]
+        _patiently(lambda: self.client.publish(claim.study, work, _short(generation)), patience)
 
     def finish(self, claim: Claim, state: str, **found: Any) -> None:
+        files: dict[str, Any] = {"files": _short(found["artifacts"])} if found.get("artifacts") else {}
         if state == "pruned":
-            self._told(claim, "pruned", message=found["message"])
+            self._told(claim, "pruned", message=found["message"], **files)
             return
         metrics, cost = found["metrics"], found["cost"]
-        facts: dict[str, Any] = {"metrics": _plain(metrics), "collapsed": metrics["collapsed"], **cost}
+        facts: dict[str, Any] = {"metrics": _plain(metrics), "collapsed": metrics["collapsed"], **cost, **files}
         facts[ESTIMATED] = metrics[ESTIMATED]
         if (test := metrics.get("test")) is not None:
             facts |= {"test": _plain(test), f"test_{ESTIMATED}": test[ESTIMATED]}
@@ -162,99 +173,85 @@ class DistantAttempts(Attempts):
     def fail(
         self, claim: Claim, reason: str, message: str, artifacts: str | None = None, patience: float | None = None
     ) -> bool:
-        del artifacts  # they stay here
-        return self._told(claim, "failed", patience, reason=reason, message=message[:2000]) == "failed"
+        files: dict[str, Any] = {"files": _short(artifacts)} if artifacts else {}
+        return self._told(claim, "failed", patience, reason=reason, message=message[:2000], **files) == "failed"
+
+    def rest(self) -> None:
+        """Each request has a connection of its own."""
 
     def _told(self, claim: Claim, state: Any, patience: float | None = None, **facts: Any) -> str:
         work = self._works[claim.token]
         return _patiently(lambda: self.client.tell(claim.study, work, state, **facts), patience)
 
-    def _heard(self, claim: Claim, tell: Callable[[Work], api.Stop], patience: float | None) -> str | None:
-        told = _patiently(lambda: tell(self._works[claim.token]), patience)
-        if told["reason"] == "pruned":
-            self.poor.add(claim.number)
-            return None
-        return told["stop"]
+    def _heard(self, claim: Claim, tell: Callable[[Work], api.Stop], patience: float | None) -> api.Stop:
+        return _patiently(lambda: tell(self._works[claim.token]), patience)
 
 
-class DistantWorker(Worker):
-    """Trains trials of a server's studies, one at a time.
+class ServerBroker:
+    """As the worker of that name sees the server.
 
     Args:
-        name: unique among all workers of the server; work, listen, slot, server: as of `Worker`.
+        name: unique among all workers of the server.
     """
 
-    def __init__(
-        self, client: Client, name: str, work: Path, listen: Listen, slot: Slot | None = None,
-        server: ForkServer | None = None, warn: Callable[[str], None] = lambda _: None,
-    ) -> None:  # fmt: skip
-        self.client, self.there = client, _Server(client)
-        super().__init__(self.there, name, work, listen, slot, server, warn)
+    def __init__(self, client: Client, name: str) -> None:
+        self.client, self.name, self._device = client, name, "cpu"
 
-    def __enter__(self) -> "DistantWorker":
-        self.places.sweep(self._is_awaited)
-        return self
+    def enter(self, device: str, pause: Callable[[float], None], say: Callable[[str], None]) -> None:
+        self._device, seen = device, None
+        while (there := self._namesake()) is not None:
+            if seen is None:
+                say(f"worker {self.name!r} was at work just now: waiting until it is known to be gone.")
+            elif seen != there["seen_at"]:
+                raise Usage(f"worker {self.name!r} is at work for {self.client.url}: give this one another --name.")
+            seen = there["seen_at"]
+            pause(ENTER_SECONDS)
 
-    def __exit__(self, *_: object) -> None:
+    def _namesake(self) -> dict[str, Any] | None:
+        """Another worker of this one's name that may be at work."""
+        found = _said(lambda: list(self.client.workers()))
+        return next((w for w in found if w["name"] == self.name and w["state"] not in ("gone", "lost")), None)
+
+    def leave(self) -> None:
         with suppress(Fault, Usage):  # it is lost within a minute then
             self.client.within(QUICK_SECONDS).leave(self.name)
-        if self._own_server is not None:
-            self._own_server.close()
 
-    def _active(self, names: Sequence[str]) -> list[str]:
+    def active(self, names: Sequence[str]) -> list[str]:
         found = sorted(self._listed(names), key=lambda study: study["counts"]["running"])
-        self._waits.keep([study["name"] for study in found])
-        return [study["name"] for study in found if self._waits.is_over(study["name"])]
+        return [study["name"] for study in found]
 
-    def _count(self, names: Sequence[str], states: Sequence[str]) -> int:
+    def count(self, names: Sequence[str], states: Sequence[str]) -> int:
         return sum(study["counts"][state] for study in self._listed(names) for state in states)
 
     def _listed(self, names: Sequence[str]) -> list[api.Summary]:
-        """Studies that hand out trials; a server that has gone is waited for, as long as a database would be."""
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                found = list(self.client.studies(state="active"))
-            except Fault:
-                if time.monotonic() > until:
-                    raise
-            else:
-                return [study for study in found if not names or study["name"] in names]
-            if self._over.wait(IDLE_SECONDS):
-                raise Interrupted(*self._why)
+        found = _said(lambda: list(self.client.studies(state="active")))
+        return [study for study in found if not names or study["name"] in names]
 
-    def _open(self, name: str) -> Study:
-        return DistantStudy(self.there, self.client.study(name))
+    def open(self, study: str) -> ServerLeases:
+        return ServerLeases(self.client, _said(lambda: self.client.study(study)), self.name, self._device)
 
-    def _is_awaited(self, owner: Owner) -> bool:
+    def is_awaited(self, owner: Owner) -> bool:
         try:
             study, (trial, _) = self.client.study(owner.study), self.client.trial(owner.study, owner.trial)
         except Missing:
             return False
         except Fault:  # nobody knows now
             return True
-        return _seconds(study["created_at"]) == owner.created_at and trial.state not in OVER
+        return abs(_seconds(study["created_at"]) - owner.created_at) < TICK and trial.state not in OVER
 
-    def _check(self) -> None:
-        self._listed(())
-        self.places.check()
-
-    def _put_off(self, name: str, message: str) -> None:
-        self._say(f"study {name}: {message} It is tried again in {self._waits.extend(name):.0f} s.")
-
-    def _train_next(self, study: Study) -> bool:
-        assert isinstance(study, DistantStudy)
-        attempts = self._attempts[study.name] = DistantAttempts(study, self.name, self.slot.name, self.client)
-        claim = attempts.claim(self._over)
-        if claim is None:
+    def blame(self, study: str, message: str) -> bool:
+        """The server has counted it, with the ask that failed or the trial that was handed back."""
+        del message
+        try:
+            return _said(lambda: self.client.study(study))["state"] == "active"
+        except Missing:
             return False
-        self.run_trial(study, attempts, claim)
-        return True
 
-    def _is_poor(self, study: Study, number: int) -> bool:
-        attempts = self._attempts[study.name]
-        assert isinstance(attempts, DistantAttempts)
-        return number in attempts.poor
+    def check(self) -> None:
+        self._listed(())
+
+    def rest(self) -> None:
+        """Each request has a connection of its own."""
 
 
 def _said(ask: Callable[[], R]) -> R:
@@ -265,35 +262,49 @@ def _said(ask: Callable[[], R]) -> R:
     """
     try:
         return ask()
+    except StoreFault:
+        raise
     except Fault as fault:
-        raise Away(fault) from fault
+        raise Away(str(fault)) from fault
+
+
+def _held(ask: Callable[[], R]) -> R:
+    """An answer to what only the holder of a trial may say.
+
+    Raises:
+        Away: as above.
+        LeaseLost: if the trial is another worker's now, or gone with its study.
+    """
+    try:
+        return _said(ask)
+    except (Clash, Missing) as error:
+        raise LeaseLost(str(error)) from error
 
 
 def _patiently(tell: Callable[[], R], patience: float | None) -> R:
-    """An answer to what only the holder of a trial may say, which is said again while the server is away: a result is not lost.
+    """The same, said again while the server is away: a result is not lost.
 
     Args:
         patience: seconds; None: a worker's.
-
-    Raises:
-        Away: if the server is away for longer.
-        LeaseLost: if the trial is another worker's now, or gone with its study.
     """
     until = time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         try:
-            return _said(tell)
-        except (Clash, Missing) as error:
-            raise LeaseLost(str(error)) from error
+            return _held(tell)
         except Away:
             if time.monotonic() >= until:
                 raise
-        time.sleep(IDLE_SECONDS)
+        time.sleep(AGAIN_SECONDS)
 
 
-def _seconds(moment: str) -> float:
+def _short(generation: str) -> str:
+    """A generation's name without its trial's folder."""
+    return generation.rpartition("/")[2]
+
+
+def _seconds(moment: str | None) -> float:
     """Unix seconds of a time as the API writes it."""
-    return datetime.fromisoformat(moment).timestamp()
+    return 0.0 if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
 def _epoch(figures: Mapping[str, Any]) -> dict[str, Any]:

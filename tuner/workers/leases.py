@@ -5,12 +5,13 @@ worker that has lost its lease and wakes up later is refused. A trial whose atte
 worker that asks, with its newest files.
 """
 
+import math
 import random
 import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -19,37 +20,27 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.errors import Fault
+from tuner.errors import Fault, Interrupted
 from tuner.process import HOST, is_dead
+from tuner.storage.artifacts import Store
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies import endings, faults
 from tuner.studies.optuna_bridge import History, record
-from tuner.studies.spec import SETTINGS
-from tuner.studies.trials import STRUCK
+from tuner.workers import ends
+from tuner.workers.claims import RETRIES, Claim, LeaseLost
+from tuner.workers.curves import Curves
+from tuner.workers.thinking import Thinking
 
 if TYPE_CHECKING:
     from tuner.studies.study import Study
 
 LEASE_SECONDS = 60.0
 ASK_SECONDS = 60.0
-"""for which one worker may keep the others from asking: the longest that a sampler may think"""
+"""for which one worker may keep the others from asking"""
+THINK_SECONDS = 90.0
+"""after which a sampler is given up: a fault of its study. Less than what a server gives to a request's work"""
 RECORD_SECONDS = 5.0
 """at most so often Optuna's tables are brought up while trials are asked for"""
-RETRIES: dict[str, int | None] = {
-    "nan": 0,  # the same seed diverges again
-    "error": 0,
-    "timeout": 0,
-    "oom": 1,  # a neighbour on the card may have had the memory
-    "lost": 2,  # killed or hung: a machine's fault until it happens again and again; a lost worker is counted apart
-    "preempted": None,
-    "user": None,
-    "disk": None,
-    "input": None,
-}
-"""how often in a row a trial is tried again after an attempt that ended so and saw no new epoch; None: without limit"""
-SETUP_FAULTS = ("disk", "input")
-"""reasons that would end every trial of the study here: it waits (`tuner.studies.faults`)"""
-ABANDONED = "its worker ended without a word, or stood still."
 RENEWAL_SECONDS = 15.0
 """after the database was away, in which workers that live have renewed their leases again"""
 
@@ -66,33 +57,6 @@ class Found(Enum):
     NOTHING = auto()
 
 
-class LeaseLost(Exception):
-    """The trial belongs to another worker now."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to train a trial."""
-
-    study: str
-    number: int
-    params: dict[str, Any]
-    token: str
-    attempt: int
-    """how many attempts there were before"""
-    artifacts: str | None
-    """its newest files"""
-    seconds: float
-    """spent by earlier attempts"""
-    timeout: float
-    """seconds that all attempts together may take; 0: no limit"""
-
-    @property
-    def folder(self) -> str:
-        """Where in the study's store the trial's files are."""
-        return f"{self.number:04d}"
-
-
 class Attempts:
     """The attempts of one study, as the worker of that name sees them."""
 
@@ -100,20 +64,52 @@ class Attempts:
         self.study, self.worker, self.database = study, worker, study.database
         self._history: History | None = None
         self._looked_at = time.monotonic()
+        self._thinking, self._curves = Thinking(), Curves(study)
 
-    def claim(self, over: threading.Event | None = None, own: str | None = None) -> Claim | None:
+    @property
+    def study_name(self) -> str:
+        return self.study.name
+
+    @property
+    def created_at(self) -> float:
+        return self.study.created_at
+
+    @property
+    def pruner(self) -> str:
+        return self.study.spec.pruner
+
+    def files(self, claim: Claim) -> Store:
+        del claim  # one store holds those of all trials
+        return self.study.store
+
+    def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        return self.study.outcome(metrics)
+
+    def rest(self) -> None:
+        self.database.rest()
+
+    def is_poor(self, claim: Claim) -> bool:
+        return self._curves.is_poor(claim.number)
+
+    def claim(
+        self, over: threading.Event | None = None, own: str | None = None, patience: float = math.inf
+    ) -> Claim | None:
         """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent, it is
-        stopped, or `over` is set while another worker is asked first.
+        stopped, `over` is set, or another worker has asked for longer than that.
 
         Args:
             own: a token that nobody else knows; who claims with it twice gets the same trial.
+            patience: seconds for which another worker is waited for that asks first.
+
+        Raises:
+            Fault: if the sampler fails, or thinks for too long.
         """
         over, wait, began = over or threading.Event(), 0.01, time.monotonic()
-        while not over.is_set():
+        while not over.is_set() and time.monotonic() - began < patience:
             token, gone = own or secrets.token_hex(16), self._gone()
             found = self.database.run(lambda session: self._take(session, token, gone))  # noqa: B023 - done before the next
             if found is Found.RIGHT:
-                found = self._ask(token)
+                found = self._ask(token, over)
             if isinstance(found, Claim):
                 return found
             if found is Found.NOTHING:
@@ -123,7 +119,7 @@ class Attempts:
             while busy and not over.wait(wait * random.uniform(0.5, 1.5)):
                 # The longer the queue, the longer each has waited, so that a thousand who look do not slow down who asks.
                 wait = min(1.5 * wait, max(0.5, 0.25 * (time.monotonic() - began)))
-                busy = self._is_asking()
+                busy = self._is_asking() and time.monotonic() - began < patience
         return None
 
     def _is_asking(self) -> bool:
@@ -157,7 +153,7 @@ class Attempts:
         row = session.scalars(query).first()
         if row is not None:
             if row.state == "running":
-                self._abandon(session, row, now)
+                ends.abandon(session, row, now)
             is_ready = row.state == "waiting" and row.wait_until <= now
             return self._begin(session, row, token, now) if is_ready else Found.AGAIN
         # Not waited for: many who queued for the row would keep whoever asks, and every epoch's report, from it.
@@ -238,20 +234,18 @@ class Attempts:
             artifacts=row.artifacts,
             seconds=row.seconds,
             timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout") or 0.0,
+            spec=self.study.run_spec(row.number, row.params),
+            given=self.study.given(row.params),
         )
 
-    def _ask(self, token: str) -> Claim | Found:
+    def _ask(self, token: str, over: threading.Event) -> Claim | Found:
         """A new trial, if the study needs one and no other worker has the right to ask now. Gives the right back."""
         try:
-            if self._history is None:
-                self._history = History(self.study)
-            number = self._history.update()
-            if (why := endings.of(self.study, self._history)) is not None:
-                if not self._history.has_open:  # who trains one looks again when it is over
-                    self.study.end("satisfied", why)
-                self._give_back(token)
-                return Found.NOTHING
-            params, notes, study_notes = self._history.ask(number)
+            asked = self._thinking.do(self._proposal, THINK_SECONDS, over)
+        except Interrupted:
+            self._history = None
+            self._give_back(token)
+            return Found.NOTHING
         except BaseException as error:
             self._history = None
             self._give_back(token)
@@ -259,6 +253,12 @@ class Attempts:
                 raise
             sampler = self.study.spec.sampler
             raise Fault(f"sampler {sampler!r} failed ({faults.sentence(error).rstrip('.')}).") from error
+        if isinstance(asked, str) or asked is None:
+            if asked is not None:
+                self.study.end("satisfied", asked)
+            self._give_back(token)
+            return Found.NOTHING
+        number, params, notes, study_notes = asked
 
         def insert(session: Session) -> Claim | None:
             there = session.get(TrialRow, (self.study.name, number))
@@ -289,6 +289,15 @@ class Attempts:
             if self._record_is_due():
                 record(self.study)
         return claim or Found.AGAIN
+
+    def _proposal(self) -> tuple[int, dict[str, Any], dict[str, Any], dict[str, Any]] | str | None:
+        """The number of the next trial, its parameters, and the sampler's notes about it and about the study; or why the study is
+        over; None if whoever trains its last trial will look again."""
+        history = self._history = self._history or History(self.study)
+        number = history.update()
+        if (why := endings.of(self.study, history)) is not None:
+            return None if history.has_open else why
+        return number, *history.ask(number)
 
     def _give_back(self, token: str) -> None:
         mine = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
@@ -352,13 +361,25 @@ class Attempts:
 
         self.database.run(keep, patience)
 
-    def publish(self, claim: Claim, generation: str) -> None:
-        """Makes a generation of files the trial's newest.
+    def publish(self, claim: Claim, generation: str, patience: float | None = None) -> None:
+        """Makes a generation of files the trial's newest, and removes the others.
 
         Raises:
-            LeaseLost: as above.
+            LeaseLost: as above; this one is removed then.
         """
-        self.database.run(lambda session: self._change(session, claim, artifacts=generation))
+        try:
+            self.database.run(lambda session: self._change(session, claim, artifacts=generation), patience)
+        except LeaseLost:
+            with suppress(OSError):
+                self.study.store.delete(generation)
+            raise
+        self._tidy(claim, generation)
+
+    def _tidy(self, claim: Claim, generation: str | None) -> None:
+        """Removes a trial's other files; what cannot be removed now goes with the next ones."""
+        if generation is not None:
+            with suppress(OSError):
+                self.study.store.keep(claim.folder, generation)
 
     def finish(self, claim: Claim, state: str, **found: Any) -> None:
         """Ends the trial: it is complete or pruned, with what it found.
@@ -370,7 +391,7 @@ class Attempts:
         def end(session: Session) -> None:
             if (row := self._held(session, claim, "finished")) is not None:
                 now = self.database.clock(session)
-                self._end(session, row, "finished", found.get("reason"), found.get("message"), now)
+                ends.end(session, row, "finished", found.get("reason"), found.get("message"), now)
                 row.state, row.ended_at = state, now
                 for key, value in found.items():
                     setattr(row, key, value)
@@ -378,6 +399,7 @@ class Attempts:
                 row.revision = revise(session, claim.study)
 
         self.database.run(end)
+        self._tidy(claim, found.get("artifacts"))
 
     def fail(
         self, claim: Claim, reason: str, message: str, artifacts: str | None = None, patience: float | None = None
@@ -393,12 +415,14 @@ class Attempts:
         def end(session: Session) -> bool:
             row = self._held(session, claim, ended)
             if row is not None:
-                self._close(session, row, ended, reason, message, self.database.clock(session))
+                ends.close(session, row, ended, reason, message, self.database.clock(session))
                 row.artifacts = artifacts or row.artifacts
                 return row.state == "failed"
             return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
 
-        return self.database.run(end, patience)
+        failed = self.database.run(end, patience)
+        self._tidy(claim, artifacts)
+        return failed
 
     def _held(self, session: Session, claim: Claim, ended: str) -> TrialRow | None:
         """The claim's trial, locked; None if its attempt has ended so already: the word of it was lost with the connection."""
@@ -410,55 +434,3 @@ class Attempts:
         if attempt is None or attempt.state != ended:
             raise LeaseLost(f"trial {claim.number} of study {claim.study!r} has gone to another worker.")
         return None
-
-    def _close(self, session: Session, row: TrialRow, ended: str, reason: str, message: str, now: float) -> None:
-        """Ends a trial's attempt without a result, and the trial itself when it may not be tried again."""
-        self._end(session, row, ended, reason, message, now)
-        retries = RETRIES[reason]
-        row.losses += retries is not None
-        row.state = "waiting" if retries is None or row.losses <= retries else "failed"
-        self._left(session, row, reason, message, now)
-
-    def _abandon(self, session: Session, row: TrialRow, now: float) -> None:
-        """Ends an attempt whose worker is lost: not the trial's fault, which waits, longer each time, and fails after many."""
-        self._end(session, row, "lost", "lost", ABANDONED, now)
-        row.abandoned += 1
-        row.wait_until = now + faults.pause(row.abandoned - 1)
-        limit = session.get_one(StudyRow, row.study).rules.get("max_losses", SETTINGS["max_losses"].older)
-        row.state = "failed" if limit and row.abandoned >= limit else "waiting"
-        many = f"{row.abandoned} workers in a row were lost with it before a new epoch (max_losses = {limit})."
-        self._left(session, row, "lost", many if row.state == "failed" else ABANDONED, now)
-
-    def _left(self, session: Session, row: TrialRow, reason: str, message: str, now: float) -> None:
-        """What a trial says that is left without a result, and what follows for its study if it has failed."""
-        row.reason, row.message = reason, message
-        if row.state == "failed":
-            row.ended_at = now
-            faults.clear(session, row.study)
-            self._stop_if_broken(session, row)
-        row.revision = revise(session, row.study)
-
-    def _end(
-        self, session: Session, row: TrialRow, state: str, reason: str | None, message: str | None, now: float
-    ) -> None:
-        if state != "finished":  # a worker that stood still is not known to have worked longer than its lease
-            now = min(now, row.lease_until)
-        ending = {"state": state, "reason": reason, "message": message, "ended_at": now}
-        session.execute(update(AttemptRow).where(AttemptRow.token == row.token).values(**ending))
-        idle = {"state": "idle", "study": None, "trial": None, "trials": WorkerRow.trials + 1, "seen_at": now}
-        session.execute(
-            update(WorkerRow).where(WorkerRow.name == row.worker, WorkerRow.state == "training").values(**idle)
-        )
-        row.seconds += max(now - (row.started_at or now), 0.0)
-        row.token, row.lease_until = None, 0.0
-
-    def _stop_if_broken(self, session: Session, row: TrialRow) -> None:
-        """Stops a study of which so many trials in a row have failed; a diverged trial is a result and no fault."""
-        study = session.get_one(StudyRow, self.study.name)
-        limit = study.rules.get("max_failures", 0)
-        session.flush()
-        over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at.is_not(None))
-        last = session.scalars(over.order_by(TrialRow.ended_at.desc(), TrialRow.number.desc()).limit(limit)).all()
-        if limit and len(last) == limit and all(t.state == "failed" and t.reason not in ("nan", STRUCK) for t in last):
-            study.state = "broken"
-            study.why = f"{limit} trials in a row failed, the last (trial {row.number}) because {row.message}"

@@ -9,8 +9,8 @@ from pathlib import Path
 from tuner import processors
 from tuner.errors import Interrupted, Usage
 from tuner.process import HOST, PLACE
-from tuner.storage.database import Database
 from tuner.trainer import Slot, fork_server
+from tuner.workers.claims import Broker
 from tuner.workers.worker import Listen, Worker
 
 GIB = 2**30
@@ -75,21 +75,20 @@ def idle(places: Sequence[Slot], left: int) -> str | None:
 
 
 def run(
-    database: Database,
+    broker: Callable[[str], Broker],
     name: str | None,
     places: Sequence[Slot],
     work: Path,
     listen: Listen,
     job: Callable[[Worker], None],
     warn: Callable[[str], None] = lambda _: None,
-    kind: Callable[..., Worker] = Worker,
 ) -> None:
     """Has a worker for each place do the job; returns when all have.
 
     Args:
+        broker: of the worker of a name.
         name: theirs, with a number if there are several; None: the machine's, the process's and its place's.
         warn: hears sentences about what is no trial's.
-        kind: makes a worker.
 
     Raises:
         Interrupted: after all have handed back what they had, if this process is told to stop.
@@ -98,7 +97,7 @@ def run(
     base = name or f"{HOST}-{os.getpid()}-{PLACE[:4]}".rstrip("-")
     server = fork_server()
     workers = [
-        kind(database, base if len(places) == 1 else f"{base}-{n}", work, listen, place, server, warn)
+        Worker(broker(base if len(places) == 1 else f"{base}-{n}"), work, listen, place, server, warn)
         for n, place in enumerate(places)
     ]
     failures: list[BaseException] = []

@@ -7,20 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from sqlalchemy import select
 
 from trainers.contract import RESULT
 from tuner.errors import Fault
 from tuner.process import is_dead
-from tuner.storage.database import Database
-from tuner.storage.tables import StudyRow, TrialRow
-from tuner.studies.trials import OVER
-
-if TYPE_CHECKING:
-    from tuner.studies.study import Study
-    from tuner.workers.leases import Claim
 
 OWNER = "owner"
 """what a trainer writes last; one that finds it in its folder tells it again at once"""
@@ -87,16 +77,18 @@ class Places:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def take(self, study: "Study", claim: "Claim", process: str) -> Place:
+    def take(self, owner: Owner, token: str) -> Place:
         """A place for an attempt: an earlier one's if that has left a result, else an empty one.
+
+        Args:
+            token: the attempt's.
 
         Raises:
             OSError: if it cannot be made.
         """
-        owner = Owner(process, study.name, study.created_at, claim.number)
-        folder = self.folder / f"{study.name[:LONGEST_NAME]}-{claim.folder}-{claim.token[:8]}"
+        folder = self.folder / f"{owner.study[:LONGEST_NAME]}-{owner.trial:04d}-{token[:8]}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        for sign in self.folder.glob(f"*-{claim.folder}-*/{OWNER}"):
+        for sign in self.folder.glob(f"*-{owner.trial:04d}-*/{OWNER}"):
             left = Owner.read(sign)
             same = left is not None and (left.study, left.created_at, left.trial) == (
                 owner.study,
@@ -139,14 +131,6 @@ class Places:
                 finished = owner is not None and Place(sign.parent, owner).is_finished
                 if not (finished and owner is not None and is_awaited(owner)):
                     shutil.rmtree(sign.parent, ignore_errors=True)
-
-
-def is_awaited(database: Database, owner: Owner) -> bool:
-    """Whether the trial of a place is there and not over."""
-    mine = (StudyRow.name == owner.study, StudyRow.created_at == owner.created_at, TrialRow.number == owner.trial)
-    query = select(TrialRow.state).join(StudyRow, StudyRow.name == TrialRow.study).where(*mine)
-    state = database.read(lambda session: session.execute(query).scalar())
-    return state is not None and state not in OVER
 
 
 def _sign(folder: Path, owner: Owner) -> None:

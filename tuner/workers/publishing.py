@@ -1,16 +1,21 @@
-"""What of a trial's files is in the study's store, as the worker that trains it sees it."""
+"""What of a trial's files is published, as the worker that trains it sees it."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from trainers.contract import FILES, LATEST, LOG
 from tuner.errors import Fault
-from tuner.storage.artifacts import MANIFEST, Store
-from tuner.workers.leases import Attempts, Claim, LeaseLost
+from tuner.storage.database import PATIENCE
+from tuner.workers.claims import Away, Claim, Leases
 
 PUBLISH_SECONDS = 30.0
 """at most so often a trial's checkpoint is published"""
+SHARE = 0.1
+"""of the time that sending checkpoints may take, where the way is slow"""
+AGAIN_SECONDS = 2.0
+"""between tries to send a result to a server that is away"""
 
 
 class Publishing:
@@ -18,12 +23,14 @@ class Publishing:
 
     Args:
         work: the folder that its trainer writes in.
+        wait: waits so many seconds; returns whether the worker is told to stop.
     """
 
-    def __init__(self, store: Store, attempts: Attempts, claim: Claim, work: Path) -> None:
-        self.store, self.attempts, self.claim, self.work = store, attempts, claim, work
+    def __init__(self, leases: Leases, claim: Claim, work: Path, wait: Callable[[float], bool]) -> None:
+        self.leases, self.claim, self.work, self.wait = leases, claim, work, wait
+        self.files = leases.files(claim)
         self.count, self.newest = 0, 0.0
-        self.at = time.monotonic()
+        self.due = time.monotonic() + PUBLISH_SECONDS
 
     def check(self) -> None:
         """Tries the store, before hours of training depend on it.
@@ -32,19 +39,18 @@ class Publishing:
             Fault: if it cannot be written, or the trial's earlier files are gone with it.
         """
         try:
-            if self.claim.artifacts is not None and not self.store.is_there():
-                raise FileNotFoundError("it is gone")
-            self.store.write(f"{self._next()}/{MANIFEST}", b"{}")
-            self.store.delete(self._generation)
+            self.files.probe(self._next(), self.claim.artifacts)
         except OSError as error:
             raise self._fault(error) from error
 
     def now_and_then(self) -> None:
         """A newer checkpoint, not too often; a store that cannot be written costs nothing but that."""
-        if time.monotonic() - self.at > PUBLISH_SECONDS:
-            self.at = time.monotonic()
+        began = time.monotonic()
+        if began > self.due:
             with suppress(Fault, OSError):
                 self.again()
+            now = time.monotonic()
+            self.due = now + max(PUBLISH_SECONDS, (now - began) / SHARE)
 
     def again(self) -> None:
         """A newer checkpoint, if there is one."""
@@ -52,12 +58,7 @@ class Publishing:
         changed = file.stat().st_mtime if file.exists() else 0.0
         if changed > self.newest:
             generation = self._put([name for name in FILES if name != LOG])  # its trainer still writes it
-            try:
-                self.attempts.publish(self.claim, generation)
-            except LeaseLost:
-                self.store.delete(generation)
-                raise
-            self.tidy(generation)
+            self.leases.publish(self.claim, generation, patience=0.0)
             self.newest = changed
 
     def all(self, checkpoint: bool) -> str:
@@ -66,28 +67,25 @@ class Publishing:
         Raises:
             Fault: if the store cannot be written.
         """
-        return self._put([name for name in FILES if checkpoint or name != LATEST])
-
-    def tidy(self, generation: str) -> None:
-        """Removes the trial's other files; what cannot be removed now goes with the next ones."""
-        with suppress(OSError):
-            self.store.keep(self.claim.folder, generation)
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._put([name for name in FILES if checkpoint or name != LATEST])
+            except Away:
+                if self.wait(AGAIN_SECONDS) or time.monotonic() > until:
+                    raise
 
     def _next(self) -> str:
         self.count += 1
-        return self._generation
-
-    @property
-    def _generation(self) -> str:
         return f"{self.claim.folder}/{self.claim.token[:8]}-{self.count}"
 
     def _put(self, names: list[str]) -> str:
         generation = self._next()
         try:
-            self.store.publish(self.work, generation, names)
+            self.files.publish(self.work, generation, names)
         except OSError as error:
             raise self._fault(error) from error
         return generation
 
     def _fault(self, error: OSError) -> Fault:
-        return Fault(f"its files cannot be written to {self.store.address} ({error.strerror or error}).")
+        return Fault(f"its files cannot be written to {self.files.address} ({error.strerror or error}).")

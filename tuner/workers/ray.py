@@ -10,6 +10,7 @@ import logging
 import secrets
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from tuner.studies.study import Study, open_study
 from tuner.studies.trials import OVER, Trial
 from tuner.trainer import Slot
 from tuner.workers import local
+from tuner.workers.broker import DatabaseBroker
 from tuner.workers.engines import Staff
 from tuner.workers.worker import Worker
 
@@ -28,7 +30,7 @@ Tell = Callable[[str, int, Mapping[str, Any]], None]
 Follower = Callable[[Study, int], Tell]
 
 if TYPE_CHECKING:
-    from tuner.workers.leases import Claim
+    from tuner.workers.claims import Claim
 
 POLL_SECONDS = 1.0
 
@@ -46,7 +48,8 @@ def _task(url: str, name: str, runs: str, memory: int, threads: int) -> None:
     def job(each: Worker) -> None:
         each.run(study)
 
-    local.run(database, worker, [Slot("ray", {}, memory, threads)], Path(runs) / "work", deaf, job)
+    broker = partial(DatabaseBroker, database)
+    local.run(broker, worker, [Slot("ray", {}, memory, threads)], Path(runs) / "work", deaf, job)
 
 
 def run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) -> None:

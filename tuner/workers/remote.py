@@ -1,6 +1,5 @@
-"""Workers that reach the API and not the database: they ask, report and tell over HTTP under the same leases as all others.
-
-Such a worker trains with `python -m trainers` on its own machine. Its files stay there, so a trial that it loses begins anew.
+"""The server's side of workers that reach the API and not the database: they ask, report and tell over HTTP under the same leases
+as all others. Their trials' files are in `uploads.py`.
 """
 
 import math
@@ -20,11 +19,11 @@ from tuner.samplers import SAMPLERS
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow, WorkerRow
 from tuner.studies import faults
-from tuner.studies.pruners import PRUNERS, none
 from tuner.studies.study import Study, open_study
-from tuner.trainer import STOP_SECONDS
+from tuner.workers.claims import RETRIES, SETUP_FAULTS
 from tuner.workers.curves import Curves
-from tuner.workers.leases import LEASE_SECONDS, RETRIES, Attempts, Claim, LeaseLost
+from tuner.workers.held import Held, Stop
+from tuner.workers.leases import LEASE_SECONDS, Attempts
 
 HOST = "http"
 """such a worker's, in the list of workers"""
@@ -66,15 +65,8 @@ class Work:
     """seconds that all of its attempts together may take"""
     seconds: float
     """of these, spent by earlier ones"""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Why a training must end now."""
-
-    reason: str
-    """pruned, or one of `attempts.RETRIES` with which the attempt is to be told as failed"""
-    message: str
+    files: str | None
+    """the generation of the trial's newest files"""
 
 
 def ask(url: str, name: str, worker: str, device: str, token: str | None = None) -> Work | None:
@@ -104,28 +96,23 @@ def ask(url: str, name: str, worker: str, device: str, token: str | None = None)
     _attempts[url, name, worker] = kept
     if len(_attempts) > KEPT:
         _attempts.popitem(last=False)
-    over = threading.Event()
-    timer = threading.Timer(ASK_SECONDS, over.set)
-    timer.start()
     try:
-        claim = kept.claim(over, token)
+        claim = kept.claim(own=token, patience=ASK_SECONDS)
     except Fault as fault:
         faults.tell(database, name, faults.sentence(fault))
         raise Busy(f"study {name!r} waits: {fault}", faults.LONGEST_SECONDS) from fault
-    finally:
-        timer.cancel()
     if claim is None:
         return None
-    spec = study.run_spec(claim.number, claim.params)
     return Work(
         claim.number,
         claim.params,
         claim.token,
         claim.attempt,
         LEASE_SECONDS,
-        spec,
+        claim.spec,
         claim.timeout or None,
         claim.seconds,
+        None if claim.artifacts is None else claim.artifacts.rpartition("/")[2],
     )
 
 
@@ -167,48 +154,6 @@ def _enter(database: Database, session: Session, worker: str, device: str) -> No
             row.state = "idle"
 
 
-@dataclass(frozen=True)
-class _Held:
-    """What a token gives the right to."""
-
-    attempts: Attempts
-    claim: Claim
-    spent: float
-    """seconds, by this attempt too"""
-
-    @classmethod
-    def of(cls, study: Study, number: int, token: str) -> "_Held":
-        def look(session: Session) -> tuple[TrialRow | None, float]:
-            return session.get(TrialRow, (study.name, number)), study.database.clock(session)
-
-        row, now = study.database.read(look)
-        if row is None:
-            raise Missing(f"study {study.name!r} has no trial {number}: ask for one first.")
-        timeout = study.spec.timeout or 0.0 if row.token == token else 0.0
-        claim = Claim(study.name, number, dict(row.params), token, 0, row.artifacts, row.seconds, timeout)
-        return cls(Attempts(study, row.worker or ""), claim, row.seconds + now - (row.started_at or now))
-
-    def late(self) -> Stop | None:
-        """That the trial has taken longer than it may; one whose worker does not end it is taken from it.
-
-        Raises:
-            LeaseLost: if it was.
-        """
-        if not self.claim.timeout or self.spent <= self.claim.timeout:
-            return None
-        stop = Stop("timeout", f"it took longer than its {self.claim.timeout:g} s.")
-        if self.spent > self.claim.timeout + STOP_SECONDS:
-            self.attempts.fail(self.claim, stop.reason, stop.message)
-            raise LeaseLost(f"trial {self.claim.number} of study {self.claim.study!r} is over: {stop.message}")
-        return stop
-
-    def renew(self) -> Stop | None:
-        if (stop := self.late()) is not None:
-            return stop
-        told = self.attempts.renew(self.claim)
-        return None if told is None else Stop("user", told)
-
-
 def record(study: Study, number: int, token: str, epochs: Sequence[Mapping[str, Any]]) -> Stop | None:
     """Keeps epochs and renews the lease; returns why the training must end now, if it must.
 
@@ -218,7 +163,7 @@ def record(study: Study, number: int, token: str, epochs: Sequence[Mapping[str, 
     """
     for place, epoch in enumerate(epochs):
         _refuse_implausible(epoch, f"epochs.{place}")
-    held = _Held.of(study, number, token)
+    held = Held.of(study, number, token)
     flat = [{**{f"objective_{k}": v for k, v in e["objective"].items()}, **e} for e in epochs]
     held.attempts.record(held.claim, flat, patience=0.0)
     if (stop := held.renew()) is None and _is_poor(study, number):
@@ -228,9 +173,6 @@ def record(study: Study, number: int, token: str, epochs: Sequence[Mapping[str, 
 
 def _is_poor(study: Study, number: int) -> bool:
     """Whether the study's pruner ends the trial now."""
-    prune = PRUNERS[study.spec.pruner]
-    if prune is none:
-        return False
     place = (study.database.secret_url, study.name)
     with _following:
         kept = _curves.pop(place, None)
@@ -239,37 +181,41 @@ def _is_poor(study: Study, number: int) -> bool:
         _curves[place] = kept
         if len(_curves) > KEPT:
             _curves.popitem(last=False)
-        curves = {curve.number: curve for curve in kept.follow()}
-    mine = curves.pop(number, None)
-    return mine is not None and prune(mine, list(curves.values()))
+        return kept.is_poor(number)
 
 
 def renew(study: Study, number: int, token: str) -> Stop | None:
     """Renews the lease; as above."""
-    return _Held.of(study, number, token).renew()
+    return Held.of(study, number, token).renew()
 
 
 def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, Any]) -> str:
     """Ends a trial's attempt; returns the trial's state.
 
     Args:
-        facts: metrics, collapsed, estimator and cost of a complete trial; reason and message of another.
+        facts: metrics, collapsed, estimator and cost of a complete trial; reason and message of another; `files`, the generation
+            that is published with it.
 
     Raises:
         Usage: if a complete trial has no NLL, or figures that cannot be or are not by the study's estimator; or a failed one no
-            reason.
+            reason; or its files are not whole.
         LeaseLost: as above.
     """
-    held = _Held.of(study, number, token)
+    held = Held.of(study, number, token)
     attempts, claim = held.attempts, held.claim
     message = facts["message"] or "its worker gave no reason."
+    files = None if facts["files"] is None else held.closed(facts["files"])
     if state == "failed":
         if facts["reason"] is None:
             raise Usage(f"reason is missing: a failed trial has one of {', '.join(RETRIES)}.", "reason")
-        return "failed" if attempts.fail(claim, facts["reason"], message) else "waiting"
+        failed = attempts.fail(claim, facts["reason"], message, files)
+        if facts["reason"] in SETUP_FAULTS:
+            faults.tell(study.database, study.name, message)
+        return "failed" if failed else "waiting"
     held.late()
+    kept = {} if files is None else {"artifacts": files}
     if state == "pruned":
-        attempts.finish(claim, "pruned", reason="pruned", message=message)
+        attempts.finish(claim, "pruned", reason="pruned", message=message, **kept)
         return "pruned"
     metrics = {**dict.fromkeys(METRICS), **(facts["metrics"] or {})}
     if metrics["nll"] is None or facts["estimator"] is None:
@@ -293,7 +239,7 @@ def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, 
     if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in outcome["values"]):
         objective = study.spec.objective
         raise Usage(f"metrics lack what study {study.name!r} is judged by: give {objective}.", "metrics")
-    attempts.finish(claim, "complete", **outcome, cost=facts["cost"])
+    attempts.finish(claim, "complete", **outcome, cost=facts["cost"], **kept)
     return "complete"
 
 

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tuner.errors import Fault
 from tuner.trainer import STOP_SECONDS, Trainer
-from tuner.workers.leases import LEASE_SECONDS, Attempts, Claim, LeaseLost
+from tuner.workers.claims import Away, Claim, LeaseLost, Leases
+from tuner.workers.leases import LEASE_SECONDS
 
 BEAT_SECONDS = 10.0
 """between renewals of a lease, which is also how soon a worker hears that its study was stopped"""
@@ -28,8 +29,8 @@ class Watch:
         sign: a file that is touched at each renewal, so that others see that its folder is in use.
     """
 
-    def __init__(self, attempts: Attempts, claim: Claim, is_over: Callable[[], bool], sign: Path) -> None:
-        self.attempts, self.claim, self.is_over, self.sign = attempts, claim, is_over, sign
+    def __init__(self, leases: Leases, claim: Claim, is_over: Callable[[], bool], sign: Path) -> None:
+        self.leases, self.claim, self.is_over, self.sign = leases, claim, is_over, sign
         self.started = self.heard_at = time.monotonic()
         self.why: tuple[str, str] | None = None
         self.trainer: Trainer | None = None
@@ -57,8 +58,8 @@ class Watch:
                 self.look()
             else:  # what it leaves is still to be saved and published
                 with suppress(LeaseLost, Fault, DBAPIError):
-                    self.attempts.renew(self.claim)
-            self.attempts.database.rest()
+                    self.leases.renew(self.claim)
+            self.leases.rest()
             self.end_if_due()
 
     def end_if_due(self) -> None:
@@ -82,12 +83,12 @@ class Watch:
             with suppress(OSError):
                 os.utime(self.sign)
             try:
-                told = self.attempts.renew(self.claim)
+                told = self.leases.renew(self.claim)
             except LeaseLost as lost:
                 self.why = ("lost", str(lost))
+            except (DBAPIError, Away):
+                pass  # the database has gone: so has every other worker's way to take the trial
             except Fault as fault:  # the database's file has been deleted
                 self.why = ("disk", str(fault))
-            except DBAPIError:
-                pass  # the database has gone: so has every other worker's way to take the trial
             else:
                 self.why = None if told is None else ("user", f"{told}.")

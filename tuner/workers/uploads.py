@@ -1,0 +1,154 @@
+"""The server's side of trials' files that workers over HTTP send: written to their study's store, and read from it, in pieces.
+
+A generation comes file by file, is closed, and then published; each step names the lease. It is bounded, as are the generations
+that a trial has at a time: the newest one, and the one that comes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.errors import Clash, Missing, Usage
+from tuner.storage.artifacts import Damaged, Writing
+from tuner.studies.study import Study
+from tuner.workers.held import Held, stored
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes that a worker may send."""
+
+    file: int = 2 * 2**30
+    generation: int = 4 * 2**30
+
+
+class Incoming:
+    """A file on its way."""
+
+    def __init__(self, files: "TrialFiles", key: str, sha256: bytes) -> None:
+        self._files, self._key, self._sha256 = files, key, sha256
+        with stored():
+            self._writing: Writing = files.store.writing(key)
+
+    def write(self, block: bytes) -> None:
+        with stored():
+            self._writing.write(block)
+
+    def end(self) -> None:
+        """
+        Raises:
+            Usage: if it is not what was promised.
+            LeaseLost: if the trial has gone to another worker meanwhile.
+        """
+        if self._writing.sha256 != self._sha256:
+            raise Usage("the content is not what Content-Digest says: send the file again, as it is.", "content-digest")
+        self._files.confirm()
+        with stored():
+            self._writing.commit()
+
+    def discard(self) -> None:
+        self._writing.discard()
+
+
+class TrialFiles:
+    """A trial's files, for whoever holds it.
+
+    Raises:
+        Missing: if there is no such trial.
+        LeaseLost: if the token is not the trial's.
+        StoreFault: with each call, if the study's store cannot be reached.
+    """
+
+    def __init__(self, study: Study, number: int, token: str, limits: Limits) -> None:
+        self.study, self.number, self.token, self.limits = study, number, token, limits
+        self.store, self.held = study.store, self.confirm()
+        self.newest = self.held.claim.artifacts
+
+    def confirm(self) -> Held:
+        """The trial, still held by that token."""
+        held = Held.of(self.study, self.number, self.token)
+        held.confirm()
+        return held
+
+    def _place(self, generation: str) -> str:
+        place = self.held.place(generation)
+        if place == self.newest:
+            raise Clash(f"generation {generation} is published, and is not changed any more: send a new one.")
+        return place
+
+    def receive(self, generation: str, file: str, size: int, sha256: bytes) -> Incoming:
+        """A place for a file that comes.
+
+        Raises:
+            Usage: if it is too large, or its generation becomes so.
+            Clash: if its generation is published.
+        """
+        place = self._place(generation)
+        with stored():
+            if self.newest is not None and not self.store.is_there():
+                raise FileNotFoundError("they are gone")
+            self.store.keep(self.held.claim.folder, place, *([self.newest] if self.newest else ()))
+            others = sum(found for name, found in self.store.sizes(place).items() if name != file)
+        if size > self.limits.file or size + others > self.limits.generation:
+            raise Usage(
+                f"file {file} has {size} bytes, which is too large: a file may have {self.limits.file}, those of one "
+                f"generation {self.limits.generation} in all.",
+                "content-length",
+            )
+        return Incoming(self, f"{place}/{file}", sha256)
+
+    def close(self, generation: str, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Says that a generation is whole; with no files, only tries whether the store can be written.
+
+        Raises:
+            Usage: if one of its files has not come.
+            Clash: as above.
+        """
+        place = self._place(generation)
+        with stored():
+            if not files:
+                self.store.probe(place, self.newest)
+                return
+            there = self.store.sizes(place)
+        for name, facts in files.items():
+            if there.get(name) != facts["bytes"]:
+                raise Usage(
+                    f"files.{name} has not come whole: send it before the generation is closed.", f"files.{name}"
+                )
+        with stored():
+            self.store.close(place, files)
+
+    def publish(self, generation: str) -> None:
+        """Makes a generation the newest.
+
+        Raises:
+            Usage: if it is not whole.
+        """
+        self.held.attempts.publish(self.held.claim, self.held.closed(generation))
+
+    def shown(self) -> dict[str, Any] | None:
+        """The newest generation and its files; none if nothing whole was published."""
+        if self.newest is None:
+            return None
+        with stored():
+            if not self.store.is_there():
+                raise FileNotFoundError("they are gone")
+            try:
+                return {"generation": self.newest.rpartition("/")[2], "files": self.store.manifest(self.newest)}
+            except Damaged:
+                return None
+
+    def read(self, generation: str, file: str) -> tuple[int, Iterator[bytes]]:
+        """Bytes of one of the newest files, and its content.
+
+        Raises:
+            Missing: if it is not there.
+        """
+        with stored():
+            if self.newest is None or self.newest.rpartition("/")[2] != generation:
+                size = None
+            else:
+                size = self.store.sizes(self.newest).get(file)
+        if size is None:
+            raise Missing(f"generation {generation} of the trial has no {file}: list its files first.")
+        return size, self.store.blocks(f"{self.newest}/{file}")
