@@ -11,6 +11,7 @@ RUN/result.json        the metrics, when the run is done
 """
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ from trainers.options import (
 )
 from trainers.precision import require
 from trainers.tokens import Tokens, pieces_of, tokens_of
-from trainers.training import Report, Training, batches_per_epoch, build_model, choose_device
+from trainers.training import Progress, Report, Training, batches_per_epoch, build_model, choose_device
 
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
     "device",
@@ -130,24 +131,46 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         BadInput: if the spec cannot run, or the folder holds another run.
         Failure: nan, disk, preempted.
     """
-    hyperparameters, options = spec.split()
-    started = time.perf_counter()
-    corpus = load(spec.corpus, options.corpus)
+    clock = [time.perf_counter()]
+    corpus = _read(spec)
+    if (finished := _finished(spec, folder, corpus)) is not None:
+        return finished
+    training = _begun(spec, folder, corpus, report, stop)
+    clock.append(time.perf_counter())
+    progress = training.run()
+    clock.append(time.perf_counter())
+    metrics = _evaluated(spec, folder, training, progress, report)
+    clock.append(time.perf_counter())
+    return _written(spec, folder, training, progress, metrics, clock)
+
+
+def _read(spec: Spec) -> Corpus:
+    """The run's text, which must be what the study was made for."""
+    corpus = load(spec.corpus, spec.split()[1].corpus)
     if spec.fingerprint not in ("", corpus.fingerprint):
         raise BadInput(
             f"corpus {spec.corpus} has changed since the study was made: put the text back, or start another study."
         )
-    if (folder / SPEC).exists():
-        known = _read_json(folder / SPEC)
-        _same_text(known, corpus)
-        earlier = Spec.parse(known["spec"])
-        if earlier != spec:
-            raise BadInput(
-                f"folder {folder} holds another run ({earlier.technique}, {earlier.values}): name another folder."
-            )
-        if (folder / RESULT).exists():
-            found: dict[str, Any] = _read_json(folder / RESULT)
-            return found
+    return corpus
+
+
+def _finished(spec: Spec, folder: Path, corpus: Corpus) -> dict[str, Any] | None:
+    """What the folder's run found, if it has ended; the folder must hold no other run."""
+    if not (folder / SPEC).exists():
+        return None
+    known = _read_json(folder / SPEC)
+    _same_text(known, corpus)
+    earlier = Spec.parse(known["spec"])
+    if earlier != spec:
+        raise BadInput(
+            f"folder {folder} holds another run ({earlier.technique}, {earlier.values}): name another folder."
+        )
+    return _read_json(folder / RESULT) if (folder / RESULT).exists() else None
+
+
+def _begun(spec: Spec, folder: Path, corpus: Corpus, report: Report, stop: Callable[[], bool]) -> Training:
+    """The training, at its start or where it was; the folder then says what defines the run."""
+    hyperparameters, options = spec.split()
     torch.manual_seed(spec.seed)
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(corpus.vocabulary), options.model, corpus.lengths)
@@ -155,53 +178,55 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     checkpoint.write_json(folder / VOCABULARY, corpus.vocabulary.words)
     if corpus.vocabulary.tokens.model:
         checkpoint.write(folder / MODEL, corpus.vocabulary.tokens.model)
-    checkpoint.write_json(
-        folder / SPEC,
-        {
-            "spec": asdict(spec),
-            "options": options.flat(),
-            "hyperparameters": asdict(objective.hyperparameters),
-            "corpus": corpus.describe(),
-            "versions": machine.versions(),
-            "hardware": machine.hardware(choose_device(options.training.device)),
-            "command": machine.command(spec.technique, spec.corpus, spec.model, spec.seed, spec.values),
-        },
-    )
     facts = {
-        "sentences": len(corpus.splits["train"]),
-        "epochs": options.training.max_epochs * objective.stages,
-        "warnings": corpus.warnings(),
+        "spec": asdict(spec),
+        "options": options.flat(),
+        "hyperparameters": asdict(objective.hyperparameters),
+        "corpus": corpus.describe(),
+        "versions": machine.versions(),
+        "hardware": machine.hardware(choose_device(options.training.device)),
+        "command": machine.command(spec.technique, spec.corpus, spec.model, spec.seed, spec.values),
     }
-    report("started", facts)
-    loaded = time.perf_counter()
-    progress = training.run()
-    trained = time.perf_counter()
+    checkpoint.write_json(folder / SPEC, facts)
+    sentences, epochs = len(corpus.splits["train"]), options.training.max_epochs * objective.stages
+    report("started", {"sentences": sentences, "epochs": epochs, "warnings": corpus.warnings()})
+    return training
 
-    def evaluating(done: int, of: int) -> None:
-        report(
-            "progress",
-            {
-                "phase": "evaluation",
-                "done": done,
-                "of": of,
-                "epoch": progress.epoch,
-                "epochs": options.training.max_epochs * objective.stages,
-            },
-        )
 
+def _evaluated(spec: Spec, folder: Path, training: Training, progress: Progress, report: Report) -> dict[str, Any]:
+    """The best epoch's figures on the validation sentences, and on the test sentences if they are asked for; what is known of
+    every sentence is written beside."""
+    options, corpus, objective = spec.split()[1], training.corpus, training.objective
+    epochs = {"epoch": progress.epoch, "epochs": options.training.max_epochs * objective.stages}
     each: dict[str, object] = {}
 
-    def evaluated(split: str) -> dict[str, object]:
+    def evaluating(done: int, of: int) -> None:
+        report("progress", {"phase": "evaluation", "done": done, "of": of, **epochs})
+
+    def of(split: str) -> dict[str, Any]:
         # a certificate is of the model and its estimator: it holds for all splits
         asked = options.evaluation if split == "valid" else replace(options.evaluation, certify=0)
-        found = evaluate(model, corpus.splits[split], asked, spec.seed, evaluating, split)
+        found = evaluate(training.model, corpus.splits[split], asked, spec.seed, evaluating, split)
         each[split] = _each(found, corpus, split, options.evaluation)
         return _against(_in_bits(found, corpus.splits[split], asked), objective.target_rate, corpus.entropy).plain()
 
-    metrics = evaluated("valid")
+    metrics = of("valid")
     if options.evaluation.test:
-        metrics["test"] = evaluated("test")
+        metrics["test"] = of("test")
     checkpoint.write_json(folder / SENTENCES, each)
+    return metrics
+
+
+def _written(
+    spec: Spec, folder: Path, training: Training, progress: Progress, metrics: dict[str, Any], clock: Sequence[float]
+) -> dict[str, Any]:
+    """What the run has found, in its folder; before it what the model writes, so that a run with a result is whole.
+
+    Args:
+        clock: when the run was begun, set up, trained and evaluated, in seconds.
+    """
+    options, corpus, model, objective = spec.split()[1], training.corpus, training.model, training.objective
+    spent = [later - earlier for earlier, later in itertools.pairwise(clock)]
     result = {
         "run": str(folder),
         "technique": spec.technique,
@@ -213,11 +238,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
         "best_epoch": progress.best_epoch,
         "tokens_per_second": progress.tokens / progress.seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": {
-            "set_up": loaded - started,
-            "training": trained - loaded,
-            "evaluation": time.perf_counter() - trained,
-        },
+        "seconds": dict(zip(("set_up", "training", "evaluation"), spent, strict=True)),
         "entropy": corpus.entropy,
         "checkpoint": str(folder / BEST),
     }
