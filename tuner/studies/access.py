@@ -1,0 +1,142 @@
+"""One door to studies: those of a database that is at hand, and those of a server (`client.Client`)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuner.defaults import RUNS
+from tuner.errors import Unreadable
+from tuner.space import Value
+from tuner.storage.database import Database
+from tuner.studies import answers, corpora, creation, launch, queries, strikes
+from tuner.studies.spec import StudySpec
+from tuner.studies.study import ODD, open_study, open_to_delete
+from tuner.studies.study import Study as Record
+from tuner.studies.table import Table
+from tuner.studies.trials import Trial
+
+PAGE = 500
+"""studies, trials or epochs that are read at a time"""
+
+
+class Studies(Protocol):
+    """Studies, wherever they are. Every call raises `Missing` if there is no study or trial of that name or number."""
+
+    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[answers.Summary]:
+        """Those that there are, the newest first."""
+
+    def study(self, name: str) -> answers.Study:
+        """One of them."""
+
+    def create(self, **settings: Any) -> answers.Study:
+        """Makes a study, or finds the same one; settings: of `StudySpec` as JSON values, and `name`."""
+
+    def start(self, name: str) -> answers.Study:
+        """Hands out its trials again."""
+
+    def stop(self, name: str) -> answers.Study:
+        """Hands out no more of them, if it is active."""
+
+    def delete(self, name: str) -> None:
+        """Removes it with its trials and files; raises `Busy` while trials are being handed back."""
+
+    def trials(
+        self, name: str, state: str | None = None, order: str = "number", where: str | None = None
+    ) -> Iterator[Trial]:
+        """Its trials, by a column of its table or against it (`-nll`), that fit a condition."""
+
+    def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
+        """A trial and its attempts."""
+
+    def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
+        """A trial's figures by epoch."""
+
+    def enqueue(self, name: str, params: Mapping[str, Value]) -> Trial:
+        """Makes a trial of these hyperparameters, which comes next."""
+
+    def strike(self, name: str, number: int, because: str) -> Trial:
+        """Makes a trial failed, whatever it was."""
+
+
+class DatabaseStudies:
+    """The studies of a database.
+
+    Args:
+        runs, artifacts: where files of new ones go: as of `creation.go_on`.
+        say: hears what a person should know though it is no mistake.
+    """
+
+    def __init__(
+        self, database: Database, runs: Path = RUNS, artifacts: str | None = None, say: launch.Say = lambda _: None
+    ) -> None:
+        self.database, self.runs, self.artifacts, self.say = database, runs, artifacts, say
+
+    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[answers.Summary]:
+        staffed, after = queries.is_staffed(self.database), None
+        while found := queries.page(self.database, PAGE, after, technique, state):
+            yield from (self._listed(each, staffed) for each in found)
+            after = found[-1].created_at, found[-1].name
+
+    def _listed(self, found: Record | Unreadable, staffed: bool) -> answers.Summary:
+        """One that cannot be read takes no other with it."""
+        try:
+            if isinstance(found, Unreadable):
+                raise found
+            return answers.summary(found, found.facts.corpus.name, staffed)
+        except ODD as error:
+            return answers.unreadable(found.name, str(error), 0, found.created_at)
+
+    def study(self, name: str) -> answers.Study:
+        return self._told(open_study(self.database, name))
+
+    def _told(self, found: Record) -> answers.Study:
+        return answers.study(found, found.facts.corpus.name, queries.is_staffed(self.database))
+
+    def create(self, **settings: Any) -> answers.Study:
+        name = settings.pop("name", None)
+        asked = StudySpec.of(settings)
+        source = corpora.named(self.database.secret_url, asked.corpus)
+        called = name or launch.name_of(asked.technique, source.name, asked.model)
+        spec = replace(asked, corpus=source.place, fixed={**source.values, **asked.fixed})
+        definition = launch.prepare(called, spec, lambda: self.database, self.say)
+        return self._told(creation.go_on(self.database, called, definition, self.runs, self.artifacts))
+
+    def start(self, name: str) -> answers.Study:
+        found = open_study(self.database, name)
+        found.resume()
+        return self._told(found)
+
+    def stop(self, name: str) -> answers.Study:
+        found = open_study(self.database, name)
+        if found.shown_state() == "active":
+            found.end("stopped", "stopped by the user")
+        return self._told(found)
+
+    def delete(self, name: str) -> None:
+        open_to_delete(self.database, name).delete()
+
+    def trials(
+        self, name: str, state: str | None = None, order: str = "number", where: str | None = None
+    ) -> Iterator[Trial]:
+        found = open_study(self.database, name)
+        numbers = Table(found).follow().select(where, order, state)
+        for first in range(0, len(numbers), PAGE):
+            yield from found.trials_of(numbers[first : first + PAGE])
+
+    def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
+        found = open_study(self.database, name)
+        return found.trial(number), [answers.attempt(each) for each in found.attempts(number)]
+
+    def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
+        found, after = open_study(self.database, name), 0
+        found.trial(number)
+        while page := found.epoch_page(number, PAGE, after):
+            yield from page
+            after = page[-1]["epoch"]
+
+    def enqueue(self, name: str, params: Mapping[str, Value]) -> Trial:
+        return open_study(self.database, name).enqueue(params)
+
+    def strike(self, name: str, number: int, because: str) -> Trial:
+        return strikes.strike(open_study(self.database, name), number, because)
