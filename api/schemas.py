@@ -39,6 +39,7 @@ class Hyperparameter(BaseModel):
     meaning: str
     unit: str
     tuned: bool
+    domain: Annotated[str, Field(description="in words")]
 
 
 class Technique(BaseModel):
@@ -167,6 +168,9 @@ class NGram(BaseModel):
 class Study(Summary):
     spec: Spec
     space: Annotated[list[Hyperparameter], Field(description="what is searched, without values that cannot work")]
+    text: Annotated[str, Field(description="what figures are of: corpus, words known, cutting, fingerprint")]
+    sentences: Annotated[dict[str, int], Field(description="of the corpus, by split")]
+    vocabulary: Annotated[int, Field(description="words that the corpus's training text has")]
     entropy: float | None
     ngram: Annotated[
         NGram | None, Field(description="what counting words is worth; of a study of an older program null")

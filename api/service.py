@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.requests import Request
 
-from api import views
 from api.events import Event, Feed, event, events_of
 from api.process_pool import ProcessPool
 from api.prometheus import Measures
@@ -18,7 +17,7 @@ from api.settings import Settings
 from tuner.analysis.pareto import Columns
 from tuner.errors import Missing, Unreadable
 from tuner.storage.database import Database
-from tuner.studies import changes, corpora, queries
+from tuner.studies import answers, changes, corpora, queries
 from tuner.studies import study as studies
 from tuner.studies.corpora import Source
 from tuner.studies.study import ODD, Study
@@ -69,10 +68,10 @@ class Service:
         version = (self.revision(name), int(time.time()))
         return self.cache.get((kind, name, arguments), version, lambda: make(self.study(name)))
 
-    def summary(self, study: Study, staffed: bool) -> dict[str, Any]:
-        return views.summary(study, self.corpus(study), staffed)
+    def summary(self, study: Study, staffed: bool) -> answers.Summary:
+        return answers.summary(study, self.corpus(study), staffed)
 
-    def listed(self, study: Study | Unreadable, staffed: bool) -> dict[str, Any]:
+    def listed(self, study: Study | Unreadable, staffed: bool) -> answers.Summary:
         """The same in a list of studies, where one that cannot be read takes no other with it."""
         try:
             if isinstance(study, Unreadable):
@@ -81,7 +80,7 @@ class Service:
         except ODD as error:
             revision = self.revisions.get().get(study.name, 0)
             said = getattr(error, "public", None) or "a record of one of its trials cannot be read: delete the study."
-            return views.unreadable(study.name, said, revision, study.created_at)
+            return answers.unreadable(study.name, said, revision, study.created_at)
 
     @property
     def corpora(self) -> dict[str, Source]:
@@ -132,19 +131,19 @@ class Service:
             found = changes.changes(self.database, name, after)
             if found is None:
                 return None
-            return events_of(found, self.summary(found.study, self.is_staffed)), found.until
+            return events_of(found, dict(self.summary(found.study, self.is_staffed))), found.until
         except ODD:
             told, until = self._summary_or_none(name), changes.current(self.database).get(name, after)
             return None if told is None else ([(until, event("study", told, until))], until)
 
     def _summary_or_none(self, name: str) -> dict[str, Any] | None:
         try:
-            return self.listed(self.study(name), self.is_staffed)
+            return dict(self.listed(self.study(name), self.is_staffed))
         except Missing:
             return None
         except Unreadable as error:
             error.name = name
-            return self.listed(error, self.is_staffed)
+            return dict(self.listed(error, self.is_staffed))
 
     def close(self) -> None:
         self.processes.close()

@@ -16,7 +16,6 @@ from trainers.contract import PRESETS
 from trainers.latent_space import LatentOptions
 from trainers.options import GROUPS, rule
 from tuner import space
-from tuner.commands import online
 from tuner.commands.app import app
 from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.samplers import SAMPLERS
@@ -58,24 +57,22 @@ def _usage(name: str, command: Any) -> str:
 def commands() -> str:
     """Every command with its arguments and options."""
     text = [MADE, "# Commands\n"]
-    text.append("As `--help` tells them. The second part is what `tuner --api URL` does over the REST API.\n")
-    for title, prefix, root in (("On a database", "tuner", app), ("Over the API", "tuner --api URL", online.app)):
-        text.append(f"## {title}\n")
-        for name, command in _leaves(prefix, typer.main.get_command(root)):
-            text.append(f"### {name}\n\n`{_usage(name, command)}`\n\n{inspect.cleandoc(command.help)}\n")
-            rows = []
-            for p in command.params:
-                flags = (
-                    ", ".join(f"`{flag}`" for flag in [*p.opts, *p.secondary_opts])
-                    if p.param_type_name == "option"
-                    else f"`{p.metavar or p.name}`"
-                )
-                variable = f" (`{p.envvar}`)" if getattr(p, "envvar", None) else ""
-                rows.append((flags, _default(p), (p.help or "") + variable))
-            if rows:
-                text.append(table(("argument or option", "default", "meaning"), rows))
-            if command.epilog:
-                text.append(f"{command.epilog.replace('Example: ', 'Example: `', 1)}`\n")
+    text.append("As `--help` tells them. A command with `--api` is also one about a server's studies.\n")
+    for name, command in _leaves("tuner", typer.main.get_command(app)):
+        text.append(f"### {name}\n\n`{_usage(name, command)}`\n\n{inspect.cleandoc(command.help)}\n")
+        rows = []
+        for p in command.params:
+            flags = (
+                ", ".join(f"`{flag}`" for flag in [*p.opts, *p.secondary_opts])
+                if p.param_type_name == "option"
+                else f"`{p.metavar or p.name}`"
+            )
+            variable = f" (`{p.envvar}`)" if getattr(p, "envvar", None) else ""
+            rows.append((flags, _default(p), (p.help or "") + variable))
+        if rows:
+            text.append(table(("argument or option", "default", "meaning"), rows))
+        if command.epilog:
+            text.append(f"{command.epilog.replace('Example: ', 'Example: `', 1)}`\n")
     return "\n".join(text)
 
 

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import select, update
 
 from benchmarks.stub_study import defined
+from tuner.commands import render
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow
-from tuner.studies import creation
+from tuner.studies import answers, creation
 from tuner.studies.study import Study
 from tuner.trainer import Slot
 from tuner.workers.broker import DatabaseBroker
@@ -45,6 +46,11 @@ def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
     """What the stub does in trial n (`tn`), or in all (`all`)."""
     named = {"*" if key == "all" else key.removeprefix("t"): value for key, value in behaviours.items()}
     monkeypatch.setenv("STUB", json.dumps(named))
+
+
+def gain_of(study: Study) -> str | None:
+    """What is said of the best trial beside the published values."""
+    return render.gain(answers.study(study, "grammar", False), study.trials(), study)
 
 
 def states(study: Study) -> list[str]:

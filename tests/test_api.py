@@ -19,8 +19,9 @@ from benchmarks.large import fill
 from tuner.commands.app import app
 from tuner.metrics import METRICS
 from tuner.storage.database import Database
-from tuner.studies import launch, queries
+from tuner.studies import answers, launch
 from tuner.studies import study as studies
+from tuner.studies.access import DatabaseStudies
 from tuner.workers.leases import Attempts
 
 NEW = {"technique": "sfb", "trials": 3, "name": "n", "sampler": "random"}
@@ -355,8 +356,8 @@ def test_a_study_whose_budget_is_spent_is_finished_everywhere(
     assert (listed("active"), listed("finished")) == (["other"], ["s"])
     assert client.get("/v1/studies/s").json()["state"] == "finished"
     assert 'tuner_studies{state="finished"} 1.0' in client.get("/metrics").text
-    assert {s["study"]: s["state"] for s in queries.overview(database)} == {"s": "finished", "other": "active"}
-    assert study.plain()["state"] == "finished"
+    assert {s["name"]: s["state"] for s in DatabaseStudies(database).studies()} == {"s": "finished", "other": "active"}
+    assert answers.whole(study)["state"] == "finished"
     assert client.post("/v1/studies/s/stop").json()["state"] == "finished"
     app(["stop", "s", "--database", database.secret_url], standalone_mode=False)
     assert "study s is not active: it is finished" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tuner.errors import Fault, Interrupted, Usage
 from tuner.storage.artifacts import MANIFEST
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
-from tuner.studies import bundle, queries
+from tuner.studies import answers, bundle, queries
 from tuner.studies import changes as revisions
 from tuner.studies.bundle import RECORD, pack, unpack
 from tuner.studies.optuna_bridge import as_optuna
@@ -50,7 +50,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 def shown(study: Study) -> dict[str, Any]:
     """All that a reader sees."""
-    plain = study.plain()
+    plain = answers.whole(study)
     trials = [t.number for t in study.trials()]
     return {
         **plain,

@@ -26,7 +26,7 @@ def test_a_winner_is_confirmed_and_printed_as_the_papers_table(tmp_path: Path) -
         run("pareto", "s", "--out", name, cwd=tmp_path)
         assert (tmp_path / name).stat().st_size > 300
     (front,) = json.loads((tmp_path / "front.json").read_text())["studies"]
-    assert front["study"] == "s"
+    assert front["name"] == "s"
     assert "s/" in run("pareto", cwd=tmp_path).stdout
     assert "is no kind of file" in run("pareto", "--out", "front.gif", cwd=tmp_path, code=2).stderr
     assert "--format 'word' is unknown" in run("report", "--format", "word", cwd=tmp_path, code=2).stderr
@@ -47,7 +47,7 @@ def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
     assert "tuner confirm s " in again.stdout
     assert "exact entropy" in again.stdout
 
-    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout)[0]["study"] == "s"
+    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout)[0]["name"] == "s"
     assert "2/2" in run("studies", cwd=tmp_path).stdout
     assert json.loads(run("show", "s", "--json", cwd=tmp_path).stdout)["trials"] == study["trials"]
     assert "S = 3 from q" in run("show", "s", cwd=tmp_path).stdout
@@ -129,7 +129,7 @@ def test_own_text_and_own_search_space(tmp_path: Path) -> None:
             cwd=tmp_path,
         ).stdout
     )
-    assert study["study"] == "beta-text-tiny"
+    assert study["name"] == "beta-text-tiny"
     assert study["corpus"] == str(folder)
     for trial in study["trials"]:
         assert 0.01 <= trial["params"]["beta"] <= 0.02

@@ -24,6 +24,7 @@ from tuner.storage.database import SCHEMA, VERSION_TABLE, Database
 from tuner.storage.tables import Base
 from tuner.studies import changes, queries
 from tuner.studies import study as studies
+from tuner.studies.access import DatabaseStudies
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import open_study
 from tuner.workers.curves import Curves
@@ -202,7 +203,7 @@ def test_who_may_not_write_a_quiet_database_reads_it(closed: Callable[[bool], Pa
     file = closed(whole)
     before = sorted(file.parent.iterdir()), file.read_bytes()
     database = Database(f"sqlite:///{file}")
-    assert [found["study"] for found in queries.overview(database)] == ["s"]
+    assert [found["name"] for found in DatabaseStudies(database).studies()] == ["s"]
     assert open_study(database, "s").trials() == []
     with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
         open_study(database, "s").end("stopped", "no")
@@ -237,7 +238,7 @@ def test_a_command_that_reads_does_not_write(tmp_path: Path) -> None:
     Database(url, create=True).close()
     before = (tmp_path / "t.db").stat().st_mtime_ns, (tmp_path / "t.db").read_bytes()
     database = Database(url)
-    queries.overview(database)
+    list(DatabaseStudies(database).studies())
     database.close()
     assert ((tmp_path / "t.db").stat().st_mtime_ns, (tmp_path / "t.db").read_bytes()) == before
 

@@ -23,6 +23,7 @@ from tuner.commands import render
 from tuner.commands.app import app
 from tuner.metrics import AXES, ESTIMATES, FIGURES, SHOWN
 from tuner.storage.database import Database
+from tuner.studies import answers
 from tuner.studies.study import Study
 
 LEVELS = {"16": 40, "64": 40, "1024": 40, "4096": 24}
@@ -72,7 +73,7 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
 ) -> None:
     wanted = [[], ["not resolved"], ["collapsed"]]
     assert [trial.notes for trial in study.trials()] == wanted
-    assert [trial["notes"] for trial in study.plain()["trials"]] == wanted
+    assert [trial["notes"] for trial in answers.whole(study)["trials"]] == wanted
     rows = list(csv.DictReader(io.StringIO(render.export(study, "csv"))))
     assert [row["notes"] for row in rows] == ["", "not resolved", "collapsed"]
     assert [(row["estimator.temper"], row["estimator.error"], row["estimator.bias"]) for row in rows[:2]] == [
@@ -80,7 +81,9 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
         ("0.25", "0.0625", "0.375"),
     ]
     assert rows[1]["estimator.levels.4096"] == "24"
-    assert rows[1]["estimator"] == estimators.estimator_of(study.trials()[1].metrics or {}, study.plain()["text"])
+    assert rows[1]["estimator"] == estimators.estimator_of(
+        study.trials()[1].metrics or {}, answers.whole(study)["text"]
+    )
     app(["trials", "s", "--database", study.database.secret_url], standalone_mode=False)
     said = capsys.readouterr().out
     assert render.NOTES["not resolved"] in said.replace("\n", " ")

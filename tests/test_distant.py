@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from stub_study import SQLITE, Make, attempts_of, behave, deaf, expire, starts, states
 
 from tuner.client import Client
+from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow, WorkerRow
@@ -120,11 +121,9 @@ def test_all_studies_are_served_until_nothing_is_left(
 def test_the_command_joins_a_server(
     database: Database, make: Make, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuner.commands import online
-
-    monkeypatch.setenv("TUNER_API", address)
     study = make(2)
-    online.app(["worker", "--exit-when-idle", "--runs", str(tmp_path / "runs"), "--name", "far"], standalone_mode=False)
+    command = ["worker", "--api", address, "--exit-when-idle", "--runs", str(tmp_path / "runs"), "--name", "far"]
+    app(command, standalone_mode=False)
     assert states(study) == ["complete"] * 2
     assert [w["name"] for w in queries.workers(database)] == ["far"]
 

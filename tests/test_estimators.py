@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from stub_study import make
+from stub_study import gain_of, make
 from test_confirmation import fill, metrics
 
 from benchmarks.stub_study import CORPUS, defined
@@ -21,7 +21,6 @@ from tuner import metrics as known
 from tuner.analysis import layouts
 from tuner.analysis import report as paper
 from tuner.analysis.pareto import Columns, compare
-from tuner.commands import render
 from tuner.commands.app import app
 from tuner.estimators import cutting
 from tuner.storage.database import Database
@@ -195,7 +194,7 @@ def test_the_best_trial_is_not_compared_with_the_published_values_by_another_est
     study.definition = replace(study.definition, spec=replace(study.spec, first_default=True))
     fill(study, metrics(90.0, estimator={**TEMPERED, "levels": {"4096": 24}}), metrics(80.0, estimator=TEMPERED))
     gained = "by another estimator than the best's: the two are not to be compared"
-    assert render.gain(study) == f"trial 0 has the sampler values: NLL 90.00, {gained}"
+    assert gain_of(study) == f"trial 0 has the sampler values: NLL 90.00, {gained}"
 
 
 def test_rates_and_summaries_name_what_made_them(client: TestClient) -> None:

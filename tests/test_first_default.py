@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from sqlalchemy import update
-from stub_study import SQLITE, STUB, Make, expire, run
+from stub_study import SQLITE, STUB, Make, expire, gain_of, run
 from test_samplers import QUICK
 
 from benchmarks.stub_study import CORPUS
@@ -24,8 +24,8 @@ from tuner.errors import Usage
 from tuner.samplers import START
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
+from tuner.studies import answers, warmstart
 from tuner.studies import study as studies
-from tuner.studies import warmstart
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
 from tuner.workers.leases import Attempts
@@ -186,7 +186,7 @@ def test_nothing_that_is_enqueued_takes_its_place(make: Make) -> None:
     assert [(t.number, t.state, t.source) for t in study.trials()] == [(0, "waiting", "published")]
     added = study.enqueue({"r": 3.0})
     assert (added.number, added.source) == (1, "enqueued")
-    assert [t["source"] for t in study.plain()["trials"]] == ["published", "enqueued"]
+    assert [t["source"] for t in answers.whole(study)["trials"]] == ["published", "enqueued"]
 
 
 def test_a_study_from_before_it_existed_goes_on_without(database: Database, make: Make) -> None:
@@ -261,7 +261,7 @@ def test_a_summary_says_what_was_gained(
         assert Attempts(study, f"w{number}").claim() is not None
     for number, facts in enumerate(ends):
         ended(database, number, **facts)
-    found = render.gain(study)
+    found = gain_of(study)
     if said is None:
         assert found is None
     else:
@@ -280,7 +280,7 @@ def test_the_front_of_two_objectives_has_it_or_not(database: Database, make: Mak
         database.run(
             lambda s, n=number, v=values: s.execute(update(TrialRow).where(TrialRow.number == n).values(values=v))
         )
-    assert render.gain(study) == "trial 0 has the published values: NLL 15.00, R 1; it is not on the front"
+    assert gain_of(study) == "trial 0 has the published values: NLL 15.00, R 1; it is not on the front"
 
 
 @pytest.mark.usefixtures("stub")

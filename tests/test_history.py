@@ -5,6 +5,7 @@ from stub_study import SQLITE, Make, behave, run, states
 
 from tuner.errors import Usage
 from tuner.storage.database import Database
+from tuner.studies import answers
 from tuner.studies import study as studies
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.workers import leases as attempts_module
@@ -75,7 +76,7 @@ def test_two_objectives_are_told_to_optuna_and_shown_as_a_front(
     assert set(study.front()) == set(range(6))  # each buys its rate
     plain = optuna.load_study(study_name="s", storage=database.storage)
     assert [d.name for d in plain.directions] == ["MINIMIZE", "MAXIMIZE"]
-    assert {t.number for t in plain.best_trials} == set(study.plain()["front"])
-    assert study.plain()["best"]["value"] == min(t.value for t in trials if t.value is not None)
+    assert {t.number for t in plain.best_trials} == set(answers.whole(study)["front"])
+    assert answers.whole(study)["best"]["value"] == min(t.value for t in trials if t.value is not None)
     with pytest.raises(Usage, match="exists with another objective"):
         make(6, sampler=sampler, sampler_options=options)

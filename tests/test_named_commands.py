@@ -13,7 +13,6 @@ from test_readme import check_command
 
 from api.app import create_app
 from api.settings import Settings
-from tuner.commands import online
 from tuner.commands.app import app
 
 ROOT = Path(__file__).parent.parent
@@ -84,9 +83,8 @@ def options_of(command: Any) -> set[str]:
 
 
 def test_an_option_that_a_message_names_is_one_of_some_command() -> None:
-    known = options_of(typer.main.get_command(app)) | options_of(typer.main.get_command(online.app))
+    known = options_of(typer.main.get_command(app))
     known |= {
-        "--api",
         "--help",
         "--supervised",
         "--logdir",

@@ -27,7 +27,7 @@ from tuner.analysis import report as paper
 from tuner.commands import render
 from tuner.ngram import Line
 from tuner.storage.database import Database
-from tuner.studies import bundle, creation
+from tuner.studies import answers, bundle, creation
 from tuner.studies.study import Study
 
 FIGURES = {"nll": 100.0, "ppl": 150.0, "sentences": 40, "of": 40}
@@ -96,7 +96,7 @@ def test_nothing_is_compared_that_cannot_be() -> None:
 
 def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Database, tmp_path: Path) -> None:
     old = make(database, tmp_path)
-    assert (old.facts.ngram, old.plain()["ngram"]) == (None, None)
+    assert (old.facts.ngram, answers.whole(old)["ngram"]) == (None, None)
     again = creation.go_on(database, "s", defined(5, described={**CORPUS, "ngram": KEPT}), tmp_path / "runs")
     assert (again.spec.trials, again.facts.ngram) == (5, None)
     fill(old, metrics(100.0))

@@ -16,6 +16,7 @@ from tuner.errors import Unreadable
 from tuner.storage.database import Database
 from tuner.studies import changes, queries
 from tuner.studies import study as studies
+from tuner.studies.access import DatabaseStudies
 
 pytestmark = pytest.mark.usefixtures("stub")
 SPECIFICATION: dict[str, Any] = {
@@ -70,8 +71,8 @@ def test_the_lists_and_the_others_stay(
     for name in ("first", "bad", "last"):
         run(make(1, name))
     spoil(database, table, change)
-    assert {"first", "last"} <= {found["study"] for found in queries.overview(database)}
-    json.dumps(queries.overview(database), allow_nan=False)
+    assert {"first", "last"} <= {found["name"] for found in DatabaseStudies(database).studies()}
+    json.dumps(list(DatabaseStudies(database).studies()), allow_nan=False)
     with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
         listed = [each for found in pages(client) for each in found]
         assert sorted((each["name"], each["name"] == "bad" or each["state"]) for each in listed) == [
@@ -130,7 +131,7 @@ def test_of_either_database(change: str, make: Make, database: Database) -> None
         Unreadable, match=r"study 'bad' is none that this program has written .* `tuner delete bad` removes it"
     ):
         studies.open_study(database, "bad")
-    assert [found["study"] for found in queries.overview(database) if found["state"] == "unreadable"] == ["bad"]
+    assert [found["name"] for found in DatabaseStudies(database).studies() if found["state"] == "unreadable"] == ["bad"]
 
 
 def test_the_commands_say_it_and_delete_it(tmp_path: Path) -> None:
@@ -146,4 +147,4 @@ def test_the_commands_say_it_and_delete_it(tmp_path: Path) -> None:
     assert "first" in listed
     assert "`tuner delete bad` removes it" in command("show", "bad", cwd=tmp_path, code=2).stderr
     command("delete", "bad", "--yes", cwd=tmp_path)
-    assert [each["study"] for each in json.loads(command("studies", "--json", cwd=tmp_path).stdout)] == ["first"]
+    assert [each["name"] for each in json.loads(command("studies", "--json", cwd=tmp_path).stdout)] == ["first"]

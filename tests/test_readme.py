@@ -10,7 +10,6 @@ import pytest
 import typer
 
 from trainers.options import GROUPS, rule
-from tuner.commands import online
 from tuner.commands.app import app
 
 ROOT = Path(__file__).parent.parent
@@ -45,13 +44,13 @@ def test_readme_command_exists_with_its_options(line: str) -> None:
 def check_command(line: str) -> None:
     """That a command line's command exists with its options."""
     words = shlex.split(line)[1:]
-    command: Any = typer.main.get_command(online.app if online.FLAG in words else app)
+    command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
         if hasattr(command, "default") and (not words or words[0] not in command.commands):
             words = [command.default, *words]
         assert words[0] in command.commands, line
         command, words = command.commands[words[0]], words[1:]
-    known = {opt for parameter in command.params for opt in parameter.opts} | {"--help", online.FLAG}
+    known = {opt for parameter in command.params for opt in parameter.opts} | {"--help"}
     for word in words:
         if word.startswith("-"):
             assert word.split("=")[0] in known, f"{word} in: {line}"

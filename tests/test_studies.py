@@ -14,8 +14,9 @@ from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
-from tuner.studies import creation, queries
+from tuner.studies import answers, creation
 from tuner.studies import study as studies
+from tuner.studies.access import DatabaseStudies
 from tuner.studies.pruners import PRUNERS, Curve
 from tuner.studies.study import open_study
 from tuner.studies.trials import best_of
@@ -108,7 +109,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
         make(9)
     study.delete()
     assert not Path(study.store.address).exists()
-    assert [s["study"] for s in queries.overview(database)] == ["other"]
+    assert [s["name"] for s in DatabaseStudies(database).studies()] == ["other"]
     assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
     assert {a.study for a in attempts_of(database)} == {"other"}
     run(make(1))
@@ -117,7 +118,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
 def test_plain_study_has_the_promised_keys(make: Make) -> None:
     study = make(2)
     run(study)
-    plain = json.loads(json.dumps(study.plain(), allow_nan=False))
+    plain = json.loads(json.dumps(answers.whole(study), allow_nan=False))
     assert {"study", "technique", "corpus", "sampler", "trials", "best", "state", "rules"} <= set(plain)
     assert {"number", "state", "params", "value", "metrics", "seconds", "reason"} <= set(plain["trials"][0])
     assert set(METRICS) <= set(plain["best"]["metrics"])

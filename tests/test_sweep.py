@@ -60,9 +60,9 @@ def params(study: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def test_a_sweep_has_a_trial_for_each_value_in_order_and_no_more(tuner: Command) -> None:
     again = ("sweep", "--technique", "sfb", "--json", "--set", "gamma=1.1", "--over")
     found = tuner(*again, "r=5,1,20,5.0")
-    assert (found["study"], found["budget"]) == ("sfb-grammar-tiny-over-r", 3)
+    assert (found["name"], found["budget"]) == ("sfb-grammar-tiny-over-r", 3)
     assert params(found) == [("complete", {"r": 5.0}), ("complete", {"r": 1.0}), ("complete", {"r": 20.0})]
-    assert found["fixed"] == {"gamma": 1.1, "alpha": 0.01, "epsilon": 1.0, "nll": "tempered"}
+    assert found["spec"]["fixed"] == {"gamma": 1.1, "alpha": 0.01, "epsilon": 1.0, "nll": "tempered"}
     same, more = tuner(*again, "r=1,5,20"), tuner(*again, "r=10,5")
     assert same["trials"] == found["trials"]
     assert (more["trials"][:3], params(more)[3:]) == (found["trials"], [("complete", {"r": 10.0})])
@@ -83,7 +83,7 @@ def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
 def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None:
     found = tuner("sweep", "-t", "mdr", "--over", "d_z=2,4", "--nll", "q500", "--json")
     assert params(found) == [("complete", {"d_z": 2}), ("complete", {"d_z": 4})]
-    assert found["fixed"] == {"r": 5.0, "nll_samples": 500}
+    assert found["spec"]["fixed"] == {"r": 5.0, "nll_samples": 500}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_cannot_be_swept_is_said(over: str, fixed: dict[str, Any], said: st
 def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command) -> None:
     asked = ("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--json")
     found = tuner(*asked)
-    assert [(s["study"], len(s["trials"])) for s in found["studies"]] == [
+    assert [(s["name"], len(s["trials"])) for s in found["studies"]] == [
         ("mdr-grammar-tiny", 2),
         ("sfb-grammar-tiny", 2),
     ]

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from tuner.errors import Busy, Clash, Fault, Missing, StoreFault, Usage
 from tuner.numbers import PORTS
+from tuner.studies import answers
 from tuner.studies.trials import Trial
 
 SECONDS = 180.0
@@ -38,47 +39,6 @@ BLOCK = 2**18
 LEASE = "Lease"
 """the header that holds a trial's token, where no body does"""
 ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
-
-
-class Best(TypedDict):
-    number: int
-    value: float
-    params: dict[str, Any]
-    given: dict[str, Any]
-    metrics: dict[str, Any] | None
-    notes: list[str]
-
-
-class Summary(TypedDict):
-    """A study in short."""
-
-    name: str
-    technique: str
-    corpus: str
-    model: str
-    sampler: str
-    objective: str
-    seed: int
-    state: str
-    why: str | None
-    budget: int
-    counts: dict[str, int]
-    best: Best | None
-    estimator: str | None
-    created_at: str | None
-    revision: int
-    waiting_for_workers: bool
-
-
-class Study(Summary):
-    """A study with what defines it."""
-
-    spec: dict[str, Any]
-    """settings of `spec.StudySpec` by name, as JSON values"""
-    space: list[dict[str, Any]]
-    entropy: float | None
-    ngram: dict[str, Any] | None
-    front: list[int]
 
 
 class Work(TypedDict):
@@ -177,29 +137,29 @@ class Client:
     def __exit__(self, *_: object) -> None:
         """Nothing to close: each call has a connection of its own."""
 
-    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[Summary]:
+    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[answers.Summary]:
         """The newest first."""
         return self._pages("studies", technique=technique, state=state)
 
-    def study(self, name: str) -> Study:
-        found: Study = self._ask("GET", _path("studies", name))
+    def study(self, name: str) -> answers.Study:
+        found: answers.Study = self._ask("GET", _path("studies", name))
         return found
 
-    def create(self, **settings: Any) -> Study:
+    def create(self, **settings: Any) -> answers.Study:
         """Makes a study, or finds the same one.
 
         Args:
             settings: those of `spec.StudySpec`, technique at least, as JSON values; and name.
         """
-        made: Study = self._ask("POST", "studies", settings)
+        made: answers.Study = self._ask("POST", "studies", settings)
         return made
 
-    def start(self, name: str) -> Study:
-        found: Study = self._ask("POST", _path("studies", name, "start"))
+    def start(self, name: str) -> answers.Study:
+        found: answers.Study = self._ask("POST", _path("studies", name, "start"))
         return found
 
-    def stop(self, name: str) -> Study:
-        found: Study = self._ask("POST", _path("studies", name, "stop"))
+    def stop(self, name: str) -> answers.Study:
+        found: answers.Study = self._ask("POST", _path("studies", name, "stop"))
         return found
 
     def delete(self, name: str) -> None:
@@ -216,7 +176,7 @@ class Client:
         filters = {"state": state, "order": order, "where": where}
         return (Trial(**plain) for plain in self._pages(_path("studies", name, "trials"), **filters))
 
-    def trial(self, name: str, number: int) -> tuple[Trial, list[dict[str, Any]]]:
+    def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
         """A trial and its attempts."""
         found = self._ask("GET", _path("studies", name, "trials", number))
         attempts = found.pop("attempts")

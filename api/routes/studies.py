@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api import bodies, cursors, schemas, views
+from api import bodies, cursors, schemas
 from api.response_cache import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
@@ -17,7 +17,7 @@ from tuner.analysis import importance, levels, pareto, rates
 from tuner.commands import render
 from tuner.errors import Busy, Refused
 from tuner.samplers import SAMPLERS
-from tuner.studies import confirmation, launch, queries
+from tuner.studies import answers, confirmation, launch, queries
 from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study, open_to_delete
 
@@ -82,7 +82,7 @@ def show_study(request: Request, name: StudyName) -> Response:
     """A study with its best trial, its front and what defines it."""
     service = service_of(request)
     staffed = service.is_staffed
-    answer = service.of_study("study", name, staffed, lambda s: views.study(s, service.corpus(s), staffed))
+    answer = service.of_study("study", name, staffed, lambda s: answers.study(s, service.corpus(s), staffed))
     return answer.response(request)
 
 
@@ -123,7 +123,7 @@ def stop_study(request: Request, name: StudyName) -> Response:
 
 
 def _shown(service: Service, study: Study, status: int = 200) -> Response:
-    content = views.study(study, service.corpus(study), service.is_staffed)
+    content = answers.study(study, service.corpus(study), service.is_staffed)
     return Response(encode(content), status, media_type="application/json")
 
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from api import bodies, cursors, schemas, views
+from api import bodies, cursors, schemas
 from api.response_cache import Answer, encode
 from api.routes import Cursor, Limit, StudyName, TrialNumber, Where, page
 from api.service import service_of
 from tuner.errors import Clash, Missing
-from tuner.studies import strikes
+from tuner.studies import answers, strikes
 from tuner.studies import study as studies
 from tuner.workers import remote
 from tuner.workers.held import Stop
@@ -52,7 +52,7 @@ def list_trials(
                 )
             start = 0 if after is None else numbers.index(after) + 1
             found = study.trials_of(numbers[start : start + limit + 1])
-        return page([views.trial(trial) for trial in found], limit, lambda last: cursors.write(last["number"]))
+        return page([trial.plain() for trial in found], limit, lambda last: cursors.write(last["number"]))
 
     return service.of_study("trials", name, (state, where, order, limit, after), make).response(request)
 
@@ -62,7 +62,7 @@ def enqueue_trial(request: Request, name: StudyName, new: bodies.NewTrial) -> Re
     """Have a configuration tried next. A study whose budget is spent gets one more trial."""
     made = service_of(request).study(name).enqueue(new.params)
     place = {"Location": f"/v1/studies/{name}/trials/{made.number}"}
-    return Response(encode(views.trial(made)), 201, place, "application/json")
+    return Response(encode(made.plain()), 201, place, "application/json")
 
 
 @router.get("/trials/{number}", response_model=schemas.TrialWithAttempts)
@@ -70,7 +70,7 @@ def show_trial(request: Request, name: StudyName, number: TrialNumber) -> Respon
     """A trial and its attempts."""
 
     def make(study: studies.Study) -> dict[str, Any]:
-        return views.trial(study.trial(number), study.attempts(number))
+        return answers.trial(study.trial(number), [answers.attempt(each) for each in study.attempts(number)])
 
     return service_of(request).of_study("trial", name, number, make).response(request)
 
@@ -114,7 +114,7 @@ def show_log(request: Request, name: StudyName, number: TrialNumber) -> Response
 def strike_trial(request: Request, name: StudyName, number: TrialNumber, told: bodies.Strike) -> Response:
     """Strike a trial out: it counts as failed and for nothing; its figures and the reason stay in the record."""
     made = strikes.strike(service_of(request).study(name), number, told.because)
-    return Response(encode(views.trial(made)), media_type="application/json")
+    return Response(encode(made.plain()), media_type="application/json")
 
 
 @router.post(

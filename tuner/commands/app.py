@@ -7,12 +7,12 @@ from typing import NoReturn
 import typer
 
 from tuner import processors, screen
-from tuner.commands import online
 from tuner.commands.inspection import app as inspection
 from tuner.commands.options import overwrite
 from tuner.commands.results import app as results
 from tuner.commands.service import app as service
 from tuner.commands.serving import app as serving
+from tuner.commands.studies import app as studies
 from tuner.commands.study_options import said
 from tuner.commands.texts import app as reading
 from tuner.commands.train import app as training
@@ -26,9 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    epilog="Example: tuner launch --technique sfb   (studies of a server: tuner --api URL --help)",
+    epilog="Example: tuner launch --technique sfb",
 )
 app.add_typer(training)
+app.add_typer(studies)
 app.add_typer(inspection)
 app.add_typer(service)
 app.add_typer(serving)
@@ -75,11 +76,7 @@ def main() -> None:
 def _run() -> None:
     try:
         screen.check_texts(sys.argv[1:])
-        server, arguments = online.address_in(sys.argv[1:])
-        if server is None:
-            app()
-        else:
-            online.run(server, arguments)
+        app()
     finally:
         screen.end()  # not at the interpreter's end, which has no sentence for a full disk
 

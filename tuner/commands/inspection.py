@@ -8,22 +8,14 @@ import typer
 from tuner import space as spaces
 from tuner.commands.options import (
     ArtifactsOption,
-    BecauseOption,
-    ColumnsOption,
     DatabaseOption,
-    FailOption,
     JsonOption,
-    OneStudyArgument,
     OriginOption,
     RunsOption,
-    SortOption,
     StudyArgument,
-    TopOption,
-    WhereOption,
     opened,
     print_json,
     say,
-    struck_out,
 )
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
@@ -63,109 +55,6 @@ def samplers(as_json: JsonOption = False) -> None:
         notes = (" (default)" if name == DEFAULT_SAMPLER else "") + (f" [{entry.extra}]" if entry.extra else "")
         print(f"{name:<13} {entry.summary}{notes}")
     print("module:Class  an Optuna sampler of your own")
-
-
-@app.command(name="studies", epilog="Example: tuner studies --json")
-def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
-    """List the studies of the database."""
-    from tuner.commands import render
-    from tuner.studies import queries
-    from tuner.studies.trials import OVER
-
-    with opened(database) as there:
-        found = queries.overview(there)
-    if as_json:
-        print_json(found)
-        return
-    table = render.study_table()
-    for s in found:
-        counts, best = s["trials"], s["best"] or {"metrics": {}, "notes": []}
-        done = sum(counts.get(state, 0) for state in OVER)
-        notes = [s["why"]] if s["why"] else []
-        notes += [f"best trial {note}" for note in best["notes"]]
-        table.add(
-            s["study"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
-            str(counts.get("running", 0)), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")),
-            "; ".join(notes),
-        )  # fmt: skip
-    table.print()
-
-
-@app.command(epilog="Example: tuner show sfb-grammar-tiny")
-def show(
-    study: StudyArgument,
-    form: Annotated[
-        str, typer.Option("--format", help="table; or toml, the study file that `tuner launch --config` reads.")
-    ] = "table",
-    database: DatabaseOption = DATABASE,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a study: its trials, its best trial, what made its figures."""
-    from tuner.commands import render
-    from tuner.studies import study as studies
-    from tuner.studies import study_file
-
-    if form not in ("table", "toml"):
-        raise Usage(f"--format {form!r} is unknown: choose table or toml.")
-    with opened(database) as there:
-        found = studies.open_study(there, study)
-        if form == "toml":
-            print(study_file.write(found), end="")
-            return
-        if as_json:
-            print_json({**found.plain(), "spec": found.spec.plain()})
-            return
-        sizes = ", ".join(f"{count:,} {split}" for split, count in found.facts.corpus.sentences.items())
-        fixed = ", ".join(f"{key}={value}" for key, value in found.spec.fixed.items()) or "nothing"
-        searched = ", ".join(f"{p.name} in {p.domain}" for p in found.searched) or "nothing"
-        print(f"corpus    {found.facts.corpus.name} ({sizes} sentences, {found.facts.corpus.vocabulary:,} words)")
-        print(f"searched  {searched}\nset       {fixed}\nruns in   {found.store.address}\n")
-        render.summary(found)
-
-
-@app.command(epilog="Example: tuner trials sfb-grammar-tiny --json")
-def trials(
-    study: OneStudyArgument = None,
-    every: Annotated[bool, typer.Option("--all", help="Not only the last ones and the best.")] = False,
-    fail: FailOption = None,
-    because: BecauseOption = None,
-    sort: SortOption = None,
-    top: TopOption = None,
-    where: WhereOption = None,
-    columns: ColumnsOption = None,
-    database: DatabaseOption = DATABASE,
-    as_json: JsonOption = False,
-) -> None:
-    """List a study's trials: the last ones and the best, all (as --json does), or those that fit. Or strike one out."""
-    from tuner.commands import render
-    from tuner.commands.tables import console
-    from tuner.studies import strikes
-    from tuner.studies import study as studies
-    from tuner.studies.table import Table
-
-    struck = struck_out(study, fail, because)
-    with opened(database) as there:
-        if struck is not None:
-            made = strikes.strike(studies.open_study(there, struck[0]), struck[1], struck[2])
-            say(f"trial {made.run} is {made.state}: {made.message}")
-            return
-        found = studies.open_study(there, str(study))
-        table = Table(found).follow()
-        keys = [table.checked(key.strip(), "--columns") for key in columns.split(",")] if columns else None
-        if as_json or sort or top or where:
-            listed = found.trials_of(table.select(where, sort or "number")[:top])
-        if as_json:
-            print_json([t.plain() for t in listed])
-            return
-        if sort or top or where:
-            render.trial_table(listed, render.marked(found), columns=keys, known=table.heads).print()
-            if not listed:
-                say(f"no trial of {found.name} fits {where}")
-        else:
-            listed = render.print_trials(found, None if every else render.ROWS, columns=keys)
-    for note, meaning in render.NOTES.items():
-        if any(note in trial.notes for trial in listed):
-            console().print(f"\n{meaning}")
 
 
 @app.command(

@@ -34,6 +34,13 @@ def bounded(within: Numbers, *flags: str, **more: Any) -> Any:
 DatabaseOption = Annotated[
     str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
 ]
+ApiOption = Annotated[
+    str | None,
+    typer.Option(
+        "--api", metavar="URL", envvar="TUNER_API", show_default=False,
+        help="A server (`tuner serve`) in the database's place; TUNER_API_KEY holds its key.",
+    ),
+]  # fmt: skip
 RunsOption = Annotated[
     Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
 ]

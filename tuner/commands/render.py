@@ -18,7 +18,7 @@ from tuner.metrics import number as number
 from tuner.ngram import Line
 from tuner.screen import cell, plain
 from tuner.storage.database import Database
-from tuner.studies import winner
+from tuner.studies import answers, winner
 from tuner.studies.study import Study, open_study
 from tuner.studies.table import Head, cells, hyperparameters_among
 from tuner.studies.table import heads as heads_of
@@ -102,21 +102,24 @@ def _cell(key: str, found: Mapping[str, Any], is_marked: bool) -> str:
     return duration(value) if key == "seconds" and value is not None else number(value)
 
 
-def gain(study: Study) -> str | None:
+def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = None) -> str | None:
     """What the best trial gained over the published values, which trial 0 has; none if there is nothing to compare.
 
     Both must be complete; nothing is compared unless the same estimator judged them.
     By value, as they are ranked: a least rate counts.
+
+    Args:
+        study: whose files are at hand; without them two estimates count as made apart.
     """
-    best = study.best()
-    first = study.trial(0) if study.spec.first_default and best is not None else None
+    best, spec = _best(found, trials), found["spec"]
+    first = next((trial for trial in trials if trial.number == 0), None) if spec["first_default"] else None
     if best is None or first is None or first.value is None or best.value is None:
         return None
     assert first.metrics is not None
     assert best.metrics is not None
-    front = study.front()
-    judged = "MELBO" if study.spec.objective == "melbo" else "NLL"
-    judged += f" + max({study.spec.min_rate:g} − R, 0)" if study.spec.min_rate else ""
+    front = found["front"]
+    judged = "MELBO" if spec["objective"] == "melbo" else "NLL"
+    judged += f" + max({spec['min_rate']:g} − R, 0)" if spec["min_rate"] else ""
     said = f"trial 0 has the {first.source} values: {judged} {number(first.value)}"
     if front:
         return f"{said}, R {number(first.metrics['rate'])}; it is {'' if 0 in front else 'not '}on the front"
@@ -127,9 +130,9 @@ def gain(study: Study) -> str | None:
     lower = first.value - best.value
     said += f"; the best is {lower:.2f} lower" if lower >= 0.01 else "; the best is less than 0.01 lower"
     unresolved = [t for t in (first, best) if (t.metrics or {})["estimator"].get("resolved") is False]
-    if study.spec.objective == "nll" and tied(best, [first], study):
+    if spec["objective"] == "nll" and tied(best, [first], study):
         said += ", within the estimates' errors"
-    elif study.spec.objective == "nll" and unresolved:
+    elif spec["objective"] == "nll" and unresolved:
         said += f", but the estimate of trial {' and '.join(str(t.number) for t in unresolved)} is not resolved"
     return said
 
@@ -167,37 +170,47 @@ def study_table() -> Table:
     )  # fmt: skip
 
 
-def marked(study: Study) -> set[int]:
+def marked(found: answers.Study) -> set[int]:
     """Numbers of the trials that a table marks: the front, or the best one."""
-    best = study.best()
-    return set(study.front()) or ({best.number} if best else set())
+    return set(found["front"]) or ({found["best"]["number"]} if found["best"] else set())
+
+
+def _best(found: answers.Study, trials: Sequence[Trial]) -> Trial | None:
+    number_ = found["best"]["number"] if found["best"] else None
+    return next((trial for trial in trials if trial.number == number_), None)
 
 
 def print_trials(
-    study: Study, rows: int | None, title: str | None = None, columns: Sequence[str] | None = None
-) -> list[Trial]:
-    """Prints the last so many trials, and the best one wherever it is; returns all."""
-    out, best, trials = console(), study.best(), study.trials()
-    last = trials if rows is None else trials[-rows:]
-    earlier = [trial for trial in trials[: len(trials) - len(last)] if best is None or trial.number != best.number]
+    found: answers.Study, trials: Sequence[Trial], title: str | None = None, columns: Sequence[str] | None = None
+) -> None:
+    """Prints the last trials, and the best one wherever it is."""
+    best, last = _best(found, trials), list(trials[-ROWS:])
     if best is not None and best.number not in {t.number for t in last}:
         last = [best, *last]
-    trial_table(last, marked(study), title, columns).print()
-    if earlier:
-        out.print(f"… and {len(earlier):,} earlier trials: `tuner trials {study.name} --all`")
-    return trials
+    trial_table(last, marked(found), title, columns).print()
+    if len(last) < len(trials):
+        console().print(f"… and {len(trials) - len(last):,} earlier trials: `tuner trials {found['name']} --all`")
 
 
 def summary(study: Study) -> None:
-    """A study's trials, its best, what to know about the figures and what to do next."""
+    """A study of a database: as `shown`."""
+    shown(answers.study(study, study.facts.corpus.name, False), study.trials(), study)
+
+
+def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = None) -> None:
+    """A study's trials, its best, what to know about the figures and what to do next.
+
+    Args:
+        study: whose files are at hand; without them two estimates count as made apart.
+    """
+    spec, out, best, front = found["spec"], console(), _best(found, trials), found["front"]
     title = (
-        f"{study.name}: {study.spec.technique} on {study.facts.corpus.name}, model {study.spec.model}, "
-        f"sampler {study.spec.sampler}, seed {study.spec.seed}"
+        f"{found['name']}: {found['technique']} on {found['corpus']}, model {found['model']}, "
+        f"sampler {found['sampler']}, seed {found['seed']}"
     )
-    out, best, front = console(), study.best(), study.front()
-    trials = print_trials(study, ROWS, title)
-    if study.state != "active":
-        out.print(f"\nthe study is {study.state}" + (f": {study.why}" if study.why else ""))
+    print_trials(found, trials, title)
+    if found["state"] not in ("active", "finished"):
+        out.print(f"\nthe study is {found['state']}" + (f": {found['why']}" if found["why"] else ""))
     if best is None:
         out.print("\nno trial is complete yet")
         return
@@ -210,26 +223,26 @@ def summary(study: Study) -> None:
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimate(best.metrics))
-    equal = [] if front or study.spec.objective != "nll" else tied(best, trials, study)
+    equal = [] if front or spec["objective"] != "nll" else tied(best, trials, study)
     if equal:
         out.print(f"{_listed(equal)} may be as good: the difference is within the estimates' errors")
-    if (found := winner.of(study)) is not None and found.said:
-        out.print(f"{found.said}; `tuner confirm` takes it")
-    if (gained := gain(study)) is not None:
+    if study is not None and (won := winner.of(study)) is not None and won.said:
+        out.print(f"{won.said}; `tuner confirm` takes it")
+    if (gained := gain(found, trials, study)) is not None:
         out.print(gained)
-    if study.spec.min_rate:
-        out.print(f"ranked by NLL + max({study.spec.min_rate:g} − R, 0)")
-    if study.facts.corpus.entropy is not None:
+    if spec["min_rate"]:
+        out.print(f"ranked by NLL + max({spec['min_rate']:g} − R, 0)")
+    if found["entropy"] is not None:
         out.print(
-            f"the corpus's exact entropy is {number(study.facts.corpus.entropy)} nats per sentence: "
+            f"the corpus's exact entropy is {number(found['entropy'])} nats per sentence: "
             "no model's expected NLL is lower"
         )
-    if (counted := against_ngram(study.facts.ngram, best.metrics, study.spec.objective)) is not None:
+    if (counted := against_ngram(found["ngram"], best.metrics, spec["objective"])) is not None:
         out.print(counted)
     _print_costs([trial.cost for trial in trials if trial.cost])
     for note, meaning in NOTES.items():
-        if marked := [trial.number for trial in trials if note in trial.notes]:
-            out.print(f"{_listed(marked)} {meaning}")
+        if noted := [trial.number for trial in trials if note in trial.notes]:
+            out.print(f"{_listed(noted)} {meaning}")
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -368,7 +381,7 @@ def dropped_line(words: Sequence[Mapping[str, Any]]) -> Text:
 def export(study: Study, form: str) -> str:
     """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`), figure, and what qualifies it."""
     if form == "json":
-        return json.dumps(study.plain(), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(answers.whole(study), indent=1, ensure_ascii=False) + "\n"
     text, trials = study.facts.text, study.trials()
     found = [flat(trial.metrics or {}) for trial in trials]
     names = list(dict.fromkeys(name for trial in trials for name in trial.hyperparameters))

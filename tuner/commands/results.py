@@ -225,7 +225,7 @@ def sweep(
     """
     from tuner.commands import render as reports
     from tuner.storage.database import PATIENCE
-    from tuner.studies import creation, launch
+    from tuner.studies import answers, creation, launch
     from tuner.studies import sweep as sweeps
     from tuner.workers.engines import Staff
 
@@ -241,7 +241,7 @@ def sweep(
         sweeps.fill(current, swept, values)
         work_in_turn([current.refresh()], staff, database, runs)
         if as_json:
-            print_json(current.plain())
+            print_json(answers.whole(current))
         elif workers != 0:
             reports.summary(current)
             print(f"\nnext:\n  tuner rates {current.name} --out figure2.svg   where the technique holds a rate")

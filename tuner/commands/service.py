@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -14,6 +12,7 @@ import typer
 
 from tuner.commands.options import (
     AddressOption,
+    ApiOption,
     DatabaseOption,
     EngineOption,
     JsonOption,
@@ -24,14 +23,14 @@ from tuner.commands.options import (
     StudyArgument,
     ThreadsOption,
     WorkersOption,
-    YesOption,
     opened,
     print_json,
     say,
 )
+from tuner.commands.studies import server
 from tuner.commands.worker_log import WorkerLog
 from tuner.defaults import DATABASE, RUNS
-from tuner.errors import Busy, Fault, Interrupted, Usage
+from tuner.errors import Fault, Interrupted, Usage
 from tuner.process import PYTHON
 
 if TYPE_CHECKING:
@@ -39,10 +38,6 @@ if TYPE_CHECKING:
     from tuner.workers.claims import Broker, Claim
     from tuner.workers.engines import Staff
     from tuner.workers.worker import Worker
-
-HANDED_BACK_SECONDS = 120.0
-"""for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
-LOOK_SECONDS = 0.2
 
 app = typer.Typer()
 database_app = typer.Typer(help="The study database.", no_args_is_help=True)
@@ -162,6 +157,7 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
 
 @app.command(epilog="Example: tuner worker --database postgresql://tuner@host/tuner --name box3")
 def worker(
+    context: typer.Context,
     study: Annotated[
         list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
     ] = None,
@@ -177,21 +173,32 @@ def worker(
         bool, typer.Option("--exit-when-idle", help="End when no trial is left, instead of waiting for studies.")
     ] = False,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
     runs: RunsOption = RUNS,
     log_format: LogFormatOption = "text",
 ) -> None:
-    """Join the workers of a database: train trials of its studies, and wait for more.
+    """Join the workers of a database, or of a server (--api): train trials of its studies, and wait for more.
 
-    Ctrl-C, SIGTERM as a preempted machine gets it, or SIGHUP saves the trial under way and hands it back.
+    Ctrl-C, SIGTERM as a preempted machine gets it, or SIGHUP saves the trial under way and hands it back. A worker of a server
+    need not reach the database; a corpus that is a folder must lie here where it lies there.
     """
     from tuner.storage.database import PATIENCE
     from tuner.studies.study import open_study
     from tuner.workers.broker import DatabaseBroker
 
+    place = (workers, workers_per_gpu, trainer_memory, threads)
+    if server(context, api):
+        from tuner.client import Client
+        from tuner.workers.distant import ServerBroker
+
+        client = Client(api)
+        for each in study or ():
+            client.study(each)
+        join(partial(ServerBroker, client), study or (), name, place, exit_when_idle, runs, log_format)
+        return
     with opened(database, patience=PATIENCE) as there:
         for each in study or ():
             open_study(there, each)
-        place = (workers, workers_per_gpu, trainer_memory, threads)
         join(partial(DatabaseBroker, there), study or (), name, place, exit_when_idle, runs, log_format)
 
 
@@ -259,24 +266,9 @@ def workers(
     table.print()
 
 
-@app.command(epilog="Example: tuner stop sfb-grammar-tiny")
-def stop(study: StudyArgument, database: DatabaseOption = DATABASE) -> None:
-    """Stop a study: no trial begins, and those under way are handed back with their checkpoints within seconds."""
-    from tuner.studies.study import open_study
-
-    with opened(database) as there:
-        found = open_study(there, study)
-        state = found.shown_state()
-        if state != "active":
-            say(f"study {study} is not active: it is {state}" + (f" ({found.why})" if found.why else ""))
-            return
-        found.end("stopped", "stopped by the user")
-        running = found.counts().get("running", 0)
-    say(f"study {study} is stopped" + (f"; {running} trials are being handed back" if running else ""))
-
-
 @app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
 def resume(
+    context: typer.Context,
     study: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)],
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
@@ -288,17 +280,28 @@ def resume(
         bool, typer.Option("--load-sampler", help="A sampler module:Class that came with a bundle may be imported.")
     ] = False,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
     runs: RunsOption = RUNS,
 ) -> None:
     """Go on with a study that was stopped or interrupted, or with several, one after another.
 
-    --workers 0 leaves them to the workers that wait.
+    --workers 0 leaves them to the workers that wait, as a server (--api) does.
     """
     from tuner.commands import render
     from tuner.storage.database import PATIENCE
     from tuner.studies.study import open_study
     from tuner.workers.engines import Staff
 
+    if server(context, api):
+        from tuner.client import Client
+
+        for name in dict.fromkeys(study):
+            there_is = Client(api).start(name)
+            say(
+                f"study {name} is {there_is['state']}"
+                + (" and waits for workers" if there_is["waiting_for_workers"] else "")
+            )
+        return
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check()
     with opened(database, patience=PATIENCE) as there:
@@ -315,37 +318,6 @@ def resume(
             render.summary(found)
     if broken:
         raise Fault(" ".join(broken))
-
-
-@app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
-def delete(
-    study: StudyArgument,
-    yes: YesOption = False,
-    database: DatabaseOption = DATABASE,
-) -> None:
-    """Delete a study with its trials, checkpoints and logs."""
-    from tuner.studies.study import open_to_delete
-
-    with opened(database) as there:
-        found = open_to_delete(there, study)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
-            count = sum(found.counts().values())
-            typer.confirm(f"Delete study {study} with {count} trials and {found.store.address}?", abort=True)
-        until, told = time.monotonic() + HANDED_BACK_SECONDS, False
-        while True:
-            try:
-                found.delete()
-                break
-            except Busy:
-                if time.monotonic() > until:
-                    raise
-            if not told:
-                say(f"waiting until the trials of study {study} that were under way are handed back …")
-            told = True
-            time.sleep(LOOK_SECONDS)
-    say(f"study {study} is deleted")
 
 
 @app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")

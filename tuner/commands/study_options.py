@@ -48,12 +48,14 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         signature = inspect.signature(command)
         own = [p for key, p in signature.parameters.items() if key != ARGUMENT]
         made = [_parameter(ASKED[name]) for name in names]
-        for name, kind, default in (("config", ConfigOption, None), (CONTEXT, typer.Context, inspect.Parameter.empty)):
-            made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
+        more = {"config": (ConfigOption, None), CONTEXT: (typer.Context, inspect.Parameter.empty)}
+        for name, (kind, default) in more.items():
+            if name not in signature.parameters:
+                made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            context: typer.Context = values.pop(CONTEXT)
+            context: typer.Context = values[CONTEXT] if CONTEXT in signature.parameters else values.pop(CONTEXT)
             asked = {name: values.pop(name) for name in names}
             told = {key: value for key, value in asked.items() if _source(context, key) != "DEFAULT"}
             file = values.pop("config")

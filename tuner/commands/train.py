@@ -1,7 +1,7 @@
 """Commands that train: the trials of studies, or one model without a study."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ import typer
 from tuner import space as spaces
 from tuner.commands.options import (
     AddressOption,
+    ApiOption,
     ArtifactsOption,
     DatabaseOption,
     EngineOption,
@@ -26,7 +27,8 @@ from tuner.commands.options import (
     say,
 )
 from tuner.commands.service import work, work_detached, work_in_turn
-from tuner.commands.study_options import Given, specs_of, with_settings
+from tuner.commands.studies import server
+from tuner.commands.study_options import Given, plain_of, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 from tuner.studies.spec import ASKED, StudySpec
@@ -35,12 +37,18 @@ if TYPE_CHECKING:
     from tuner.analysis.report import Row
     from tuner.studies.study import Study
 
+HERE = (
+    "workers", "workers_per_gpu", "trainer_memory", "threads", "engine", "address", "detach", "runs", "artifacts", "database",
+)  # fmt: skip
+"""options that say where this machine trains"""
+
 app = typer.Typer()
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
 @with_settings(*(key for key in ASKED if key != "technique"))
 def launch(
+    context: typer.Context,
     given: Given,
     technique: Annotated[
         list[str] | None,
@@ -58,6 +66,7 @@ def launch(
     address: AddressOption = "auto",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
     as_json: JsonOption = False,
@@ -65,7 +74,7 @@ def launch(
     """Tune a technique: create a study, or go on with it, and train its trials.
 
     Several techniques, or --all, have a study each of the same budget, one after another, and a table at the end.
-    Ctrl-C stops in order; the same command goes on where it stopped.
+    Ctrl-C stops in order; the same command goes on where it stopped. On a server (--api) its own workers train.
     """
     from tuner.commands import render
     from tuner.storage.artifacts import Store
@@ -79,6 +88,9 @@ def launch(
     alone = {"--study": name, "--space": given.get("space"), "--warm-start": given.get("warm_start")}
     if len(names) > 1 and (told := [flag for flag, value in alone.items() if value]):
         raise Usage(f"{told[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique.")
+    if server(context, api):
+        _launch_there(context, api, [{**given, "technique": each} for each in names], name, as_json)
+        return
     specs = specs_of(database, [{**given, "technique": each} for each in names], name)
     with ExitStack() as stack:
         prepared = launches.prepare_all(specs, lambda: stack.enter_context(opened(database)), say, skip=every)
@@ -117,6 +129,27 @@ def _techniques(named: list[str] | None, every: bool) -> list[str]:
     return spaces.techniques() if every else list(dict.fromkeys(named or ()))
 
 
+def _launch_there(
+    context: typer.Context, api: str | None, every: Sequence[Given], name: str | None, as_json: bool
+) -> None:
+    """Makes studies on a server, whose workers train them."""
+    from tuner.client import Client
+
+    for key in HERE:
+        source = context.get_parameter_source(key)
+        if source is not None and source.name == "COMMANDLINE":
+            flag = f"--{key.replace('_', '-')}"
+            raise Usage(f"{flag} is of this machine, and the server's workers train: leave it out with --api.")
+    client = Client(api)
+    made = [client.create(**plain_of(given), **({"name": name} if name else {})) for given in every]
+    if as_json:
+        print_json(made[0] if len(made) == 1 else {"studies": made})
+        return
+    for each in made:
+        waits = "; it waits for workers (`tuner serve --with-workers`, `tuner worker`)"
+        say(f"study {each['name']} is {each['state']}{waits if each['waiting_for_workers'] else ''}")
+
+
 def _comparison(made: "list[Study]") -> "list[Row]":
     """Their best trials, if any; one study is compared with none."""
     from tuner.analysis import report as paper
@@ -126,20 +159,25 @@ def _comparison(made: "list[Study]") -> "list[Row]":
 
 
 def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
+    from tuner.studies import answers
+
     if len(made) == 1:
-        return made[0].plain()
-    return {"studies": [study.plain() for study in made], "comparison": [row.plain() for row in rows]}
+        return answers.whole(made[0])
+    return {"studies": [answers.whole(study) for study in made], "comparison": [row.plain() for row in rows]}
 
 
 def _print_comparison(made: "list[Study]") -> None:
     from tuner.analysis import layouts
     from tuner.commands import render
+    from tuner.studies import answers
 
     rows = _comparison(made)
     if rows:
         print(layouts.table(rows))
     for study in made:
-        if (gained := render.gain(study)) is not None:
+        if (
+            gained := render.gain(answers.study(study, study.facts.corpus.name, False), study.trials(), study)
+        ) is not None:
             print(f"{study.name}: {gained}")
     print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))
     print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")

@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
-from tuner.errors import Unreadable
 from tuner.estimators import estimate, estimator_of
 from tuner.numbers import TIMES
 from tuner.space import Parameter
+from tuner.studies.queries import UNREADABLE
 from tuner.studies.setting import time_of
 from tuner.studies.study import Study as Record
 from tuner.studies.trials import OVER, STATES, Trial
 
-UNREADABLE = "unreadable"
-"""state of a study whose row nobody of ours has written"""
 BEST = ("number", "value", "params", "given", "metrics", "notes")
 """what a summary tells of a study's best trial"""
 
@@ -115,12 +113,17 @@ def study(found: Record, corpus: str, staffed: bool) -> Study:
     }  # fmt: skip
 
 
+def whole(found: Record, staffed: bool = False) -> dict[str, Any]:
+    """A study of a database with all its trials: what commands print of it."""
+    return {**study(found, found.facts.corpus.name, staffed), "trials": [each.plain() for each in found.trials()]}
+
+
 def hyperparameter(p: Parameter) -> dict[str, Any]:
     """A hyperparameter with its domain."""
     return {
         "name": p.name, "kind": p.type, "low": p.low, "high": p.high, "log": p.log, "step": p.step,
         "choices": list(p.choices), "default": p.default, "optimum": p.paper, "meaning": p.meaning, "unit": p.unit,
-        "tuned": p.tuned,
+        "tuned": p.tuned, "domain": p.domain,
     }  # fmt: skip
 
 
@@ -132,13 +135,12 @@ def trial(found: Trial, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 def attempt(plain: dict[str, Any]) -> Attempt:
     """One of `Study.attempts`, its times as texts."""
-    found: Attempt = {**plain, **{key: time_of(plain[key]) for key in ("started_at", "ended_at") if plain[key] is not None}}  # type: ignore[typeddict-item]
-    return found
+    dated = {key: time_of(plain[key]) for key in ("started_at", "ended_at") if plain[key] is not None}
+    return cast(Attempt, {**plain, **dated})
 
 
 def _best(best: Trial) -> Best:
-    found: Best = {key: getattr(best, key) for key in BEST}  # type: ignore[assignment]
-    return found
+    return cast(Best, {key: getattr(best, key) for key in BEST})
 
 
 def _estimator(trial: Trial, text: str) -> str | None:

@@ -1,6 +1,5 @@
 """What a database holds: its studies, by pages or in short, its workers, and their numbers."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -84,49 +83,6 @@ def _technique(database: Database) -> Any:
     """A study's technique, in SQL; none where the specification is no JSON, which SQLite keeps and will not look into."""
     named = StudyRow.specification["technique"].as_string()
     return case((func.json_valid(StudyRow.specification) == 1, named)) if database.sqlite else named
-
-
-def overview(database: Database) -> list[dict[str, Any]]:
-    """Every study in short: what it is, its trials by state, its best one."""
-    found = []
-    for study in _each(database, _OLDEST):
-        try:
-            found.append(_short(study))
-        except ODD as error:
-            found.append({**UNKNOWN, "study": study.name, "why": str(error)})
-    return found
-
-
-UNKNOWN: dict[str, Any] = {
-    "state": UNREADABLE, "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0, "budget": 0,
-    "created_at": 0.0, "trials": {}, "best": None,
-}  # fmt: skip
-"""what is said of a study that cannot be read"""
-
-
-def _short(study: Study | Unreadable) -> dict[str, Any]:
-    if isinstance(study, Unreadable):
-        raise study
-    best, counts = study.best(), study.counts()
-    if best is not None and not isinstance(best.metrics, dict):
-        raise Unreadable(f"trial {best.number} is complete and has no figures")
-    short = {
-        "study": study.name,
-        "state": study.shown_state(counts),
-        "why": study.why,
-        "technique": study.spec.technique,
-        "corpus": study.facts.corpus.name,
-        "model": study.spec.model,
-        "sampler": study.spec.sampler,
-        "objective": study.spec.objective,
-        "seed": study.spec.seed,
-        "budget": study.spec.trials,
-        "created_at": study.created_at,
-        "trials": counts,
-        "best": best.plain() if best else None,
-    }
-    json.dumps(short, allow_nan=False)
-    return short
 
 
 def workers(database: Database) -> list[dict[str, Any]]:

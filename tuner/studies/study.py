@@ -1,7 +1,6 @@
 """Studies: create, go on with, inspect, end."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies.objectives import OBJECTIVES, judged
 from tuner.studies.spec import Definition, Facts, StudySpec
-from tuner.studies.trials import OVER, SOURCE, STATES, Trial, best_of, epoch_of, shown_state
+from tuner.studies.trials import OVER, SOURCE, STATES, Trial, epoch_of, shown_state
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
@@ -422,34 +421,6 @@ class Study:
         query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
         row = self.database.read(lambda session: session.scalars(query).first())
         return None if row is None else Trial.of(row, 0.0, self.definition)
-
-    def plain(self) -> dict[str, Any]:
-        """The study, its trials and its best trial as JSON values."""
-        trials = self.trials()
-        best = best_of(trials)
-        return {
-            "study": self.name,
-            "technique": self.spec.technique,
-            "corpus": self.facts.corpus.name,
-            "text": self.facts.text,
-            "model": self.spec.model,
-            "sampler": self.spec.sampler,
-            "seed": self.spec.seed,
-            "objective": self.spec.objective,
-            "min_rate": self.spec.min_rate,
-            "pruner": self.spec.pruner,
-            "first_default": self.spec.first_default,
-            "state": self.shown_state(Counter(trial.state for trial in trials)),
-            "why": self.why,
-            "rules": self.definition.rules(),
-            "fixed": self.spec.fixed,
-            "budget": self.spec.trials,
-            "entropy": self.facts.corpus.entropy,
-            "ngram": self.facts.ngram,
-            "trials": [trial.plain() for trial in trials],
-            "best": best.plain() if best else None,
-            "front": self.front(),
-        }
 
 
 def open_study(database: Database, name: str) -> Study:

@@ -19,6 +19,7 @@ from tuner.errors import Clash, Fault, Missing, StoreFault, Usage
 from tuner.metrics import METRICS
 from tuner.storage.artifacts import Damaged, emptied
 from tuner.storage.database import PATIENCE
+from tuner.studies import answers
 from tuner.studies.objectives import judged
 from tuner.studies.spec import StudySpec
 from tuner.studies.trials import OVER
@@ -90,7 +91,7 @@ class ServerFiles:
 class ServerLeases:
     """One study's trials over the API."""
 
-    def __init__(self, client: Client, found: api.Study, worker: str, device: str) -> None:
+    def __init__(self, client: Client, found: answers.Study, worker: str, device: str) -> None:
         self.client, self.worker, self.device = client, worker, device
         self.quick = client.within(QUICK_SECONDS)
         self.study_name, self.created_at = found["name"], _seconds(found["created_at"])
@@ -223,7 +224,7 @@ class ServerBroker:
     def count(self, names: Sequence[str], states: Sequence[str]) -> int:
         return sum(study["counts"][state] for study in self._listed(names) for state in states)
 
-    def _listed(self, names: Sequence[str]) -> list[api.Summary]:
+    def _listed(self, names: Sequence[str]) -> list[answers.Summary]:
         found = _said(lambda: list(self.client.studies(state="active")))
         return [study for study in found if not names or study["name"] in names]
 

@@ -1,0 +1,225 @@
+"""Commands about studies, of a database that is at hand or of a server: list, show, stop, delete."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.commands.options import (
+    ApiOption,
+    BecauseOption,
+    ColumnsOption,
+    DatabaseOption,
+    FailOption,
+    JsonOption,
+    OneStudyArgument,
+    SortOption,
+    StudyArgument,
+    TopOption,
+    WhereOption,
+    YesOption,
+    opened,
+    print_json,
+    say,
+    struck_out,
+)
+from tuner.defaults import DATABASE
+from tuner.errors import Busy, Usage
+
+if TYPE_CHECKING:
+    from tuner.studies.access import Studies
+
+HANDED_BACK_SECONDS = 120.0
+"""for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
+LOOK_SECONDS = 0.2
+
+app = typer.Typer()
+
+
+@contextmanager
+def reached(context: typer.Context, database: str, api: str | None) -> "Iterator[Studies]":
+    """The studies of a server, if one is named, or else of the database.
+
+    A database on the command line comes before a server in the environment.
+    """
+    if server(context, api):
+        from tuner.client import Client
+
+        yield Client(api)
+        return
+    from tuner.studies.access import DatabaseStudies
+
+    with opened(database) as there:
+        yield DatabaseStudies(there, say=say)
+
+
+def server(context: typer.Context, api: str | None) -> str | None:
+    """The server that a command is about."""
+    sources = [context.get_parameter_source(name) for name in ("api", "database")]
+    api_from, database_from = ("" if source is None else source.name for source in sources)
+    return None if api_from == "ENVIRONMENT" and database_from == "COMMANDLINE" else api
+
+
+@app.command(name="studies", epilog="Example: tuner studies --json")
+def list_studies(
+    context: typer.Context, database: DatabaseOption = DATABASE, api: ApiOption = None, as_json: JsonOption = False
+) -> None:
+    """List the studies, the newest first."""
+    from tuner.commands import render
+    from tuner.studies.trials import OVER
+
+    with reached(context, database, api) as studies:
+        found = list(studies.studies())
+    if as_json:
+        print_json(found)
+        return
+    table = render.study_table()
+    for s in found:
+        best = s["best"]
+        notes = [s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")]
+        notes += [f"best trial {note}" for note in best["notes"]] if best else []
+        figures = (best["metrics"] if best else None) or {}
+        done = sum(s["counts"][state] for state in OVER)
+        table.add(
+            s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
+            str(s["counts"]["running"]), *(render.number(figures.get(key)) for key in ("nll", "rate")),
+            "; ".join(filter(None, notes)),
+        )  # fmt: skip
+    table.print()
+
+
+@app.command(epilog="Example: tuner show sfb-grammar-tiny")
+def show(
+    context: typer.Context,
+    study: StudyArgument,
+    form: Annotated[
+        str, typer.Option("--format", help="table; or toml, the study file that `tuner launch --config` reads.")
+    ] = "table",
+    database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a study: its trials, its best trial, what made its figures."""
+    from tuner.commands import render
+    from tuner.studies import study_file
+    from tuner.studies.access import DatabaseStudies
+    from tuner.studies.study import open_study
+
+    if form not in ("table", "toml"):
+        raise Usage(f"--format {form!r} is unknown: choose table or toml.")
+    with reached(context, database, api) as studies:
+        found = studies.study(study)
+        if form == "toml":
+            print(study_file.write(study, found["spec"]), end="")
+            return
+        trials = list(studies.trials(study))
+        if as_json:
+            print_json({**found, "trials": [trial.plain() for trial in trials]})
+            return
+        here = open_study(studies.database, study) if isinstance(studies, DatabaseStudies) else None
+        sizes = ", ".join(f"{count:,} {split}" for split, count in found["sentences"].items())
+        fixed = ", ".join(f"{key}={value}" for key, value in found["spec"]["fixed"].items()) or "nothing"
+        print(f"corpus    {found['corpus']} ({sizes} sentences, {found['vocabulary']:,} words)")
+        print(f"searched  {_searched(found['space'], found['spec']['fixed'])}\nset       {fixed}")
+        print(f"runs in   {here.store.address if here is not None else 'the server'}\n")
+        render.shown(found, trials, here)
+
+
+def _searched(space: list[dict[str, object]], fixed: dict[str, object]) -> str:
+    searched = [p for p in space if p["tuned"] and p["name"] not in fixed]
+    return ", ".join(f"{p['name']} in {p['domain']}" for p in searched) or "nothing"
+
+
+@app.command(epilog="Example: tuner trials sfb-grammar-tiny --json")
+def trials(
+    context: typer.Context,
+    study: OneStudyArgument = None,
+    every: Annotated[bool, typer.Option("--all", help="Not only the last ones and the best.")] = False,
+    fail: FailOption = None,
+    because: BecauseOption = None,
+    sort: SortOption = None,
+    top: TopOption = None,
+    where: WhereOption = None,
+    columns: ColumnsOption = None,
+    database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's trials: the last ones and the best, all (as --json does), or those that fit. Or strike one out."""
+    from tuner.commands import render
+    from tuner.commands.tables import console
+    from tuner.studies.table import heads, hyperparameters_among
+
+    struck = struck_out(study, fail, because)
+    with reached(context, database, api) as studies:
+        if struck is not None:
+            made = studies.strike(*struck)
+            say(f"trial {made.run} is {made.state}: {made.message}")
+            return
+        name = str(study)
+        listed = list(islice(studies.trials(name, order=sort or "number", where=where), top))
+        if as_json:
+            print_json([trial.plain() for trial in listed])
+            return
+        found = studies.study(name)
+    known = heads(hyperparameters_among(listed))
+    keys = [key.strip() for key in columns.split(",")] if columns else None
+    if odd := [key for key in keys or () if key not in known]:
+        raise Usage(f"--columns {odd[0]!r} is no column of study {name!r}: choose of {', '.join(known)}.")
+    if every or sort or top or where:
+        render.trial_table(listed, render.marked(found), columns=keys, known=known).print()
+        if not listed and where:
+            say(f"no trial of {name} fits {where}")
+    else:
+        render.print_trials(found, listed, columns=keys)
+    for note, meaning in render.NOTES.items():
+        if any(note in trial.notes for trial in listed):
+            console().print(f"\n{meaning}")
+
+
+@app.command(epilog="Example: tuner stop sfb-grammar-tiny")
+def stop(
+    context: typer.Context, study: StudyArgument, database: DatabaseOption = DATABASE, api: ApiOption = None
+) -> None:
+    """Stop a study: no trial begins, and those under way are handed back with their checkpoints within seconds."""
+    with reached(context, database, api) as studies:
+        before = studies.study(study)
+        if before["state"] != "active":
+            why = f" ({before['why']})" if before["why"] else ""
+            say(f"study {study} is not active: it is {before['state']}{why}")
+            return
+        running = studies.stop(study)["counts"]["running"]
+    say(f"study {study} is stopped" + (f"; {running} trials are being handed back" if running else ""))
+
+
+@app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
+def delete(
+    context: typer.Context,
+    study: StudyArgument,
+    yes: YesOption = False,
+    database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
+) -> None:
+    """Delete a study with its trials, checkpoints and logs."""
+    with reached(context, database, api) as studies:
+        if not yes:
+            if not sys.stdin.isatty():
+                raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
+            typer.confirm(f"Delete study {study} with its trials and files?", abort=True)
+        until, told = time.monotonic() + HANDED_BACK_SECONDS, False
+        while True:
+            try:
+                studies.delete(study)
+                break
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+            if not told:
+                say(f"waiting until the trials of study {study} that were under way are handed back …")
+            told = True
+            time.sleep(LOOK_SECONDS)
+    say(f"study {study} is deleted")
