@@ -96,6 +96,7 @@ def main() -> int:
         metrics["rate"] = None
     metrics |= {"ppl_no_end": 2.1, "ppl_elbo": 2.2, "mi": 0.0, "mi_he": 0.0, "rate_error": None, "mi_lower": None}
     metrics |= {"nll_tempered": None, "ppl_tempered": None, "paper_elbo": None, "melbo": 1.0, "ppl_melbo": 2.3}
+    metrics |= {"bits_per_char": None, "bits_per_byte": None}
     metrics |= {"target_rate": None, "acc_gap": 0.0, "collapsed": True, "estimator": estimator}
     if spec["values"].get("test"):
         metrics["test"] = {**metrics, "estimator": {**estimator, "split": "test"}}
