@@ -20,7 +20,7 @@ from tuner.studies import answers
 from tuner.studies.access import DatabaseStudies, Studies
 from tuner.studies.study import Study
 
-pytestmark = [SQLITE, pytest.mark.usefixtures("stub")]
+pytestmark = pytest.mark.usefixtures("stub")
 
 
 class InProcess(Client):
@@ -30,7 +30,7 @@ class InProcess(Client):
         super().__init__("http://127.0.0.1")
         self.there = there
 
-    def _answer(self, method: str, path: str, body: Any) -> Any:
+    def _answer(self, method: str, path: str, body: Any = None, *more: Any) -> Any:
         answer = self.there.request(method, f"/v1/{path}", json=body)
         if answer.status_code >= 400:
             found = answer.json()
@@ -40,7 +40,7 @@ class InProcess(Client):
 
 @pytest.fixture
 def study(database: Database, tmp_path: Path) -> Study:
-    made = make(database, tmp_path, 4)
+    made = make(database, tmp_path, 5)
     fill(made, metrics(101.0), metrics(99.0, rate=7.0), metrics(100.0), None)
     return made
 
@@ -53,6 +53,7 @@ def studies(
         yield DatabaseStudies(study.database) if request.param == "database" else InProcess(there)
 
 
+@SQLITE
 def test_a_study_and_its_trials(studies: Studies, study: Study) -> None:
     found = studies.study("s")
     assert found == json.loads(json.dumps(answers.study(study, "grammar", False)))
@@ -68,6 +69,7 @@ def test_a_study_and_its_trials(studies: Studies, study: Study) -> None:
     assert list(studies.epochs("s", 1)) == study.epoch_page(1, 10)
 
 
+@SQLITE
 def test_what_is_asked_of_it_is_done(studies: Studies, study: Study) -> None:
     assert studies.stop("s")["state"] == "stopped"
     assert studies.stop("s")["why"] == "stopped by the user"
@@ -79,6 +81,7 @@ def test_what_is_asked_of_it_is_done(studies: Studies, study: Study) -> None:
     assert list(studies.studies()) == []
 
 
+@SQLITE
 def test_a_study_is_made_once(studies: Studies) -> None:
     asked = {
         "technique": "sfb",
@@ -101,6 +104,7 @@ def test_a_study_is_made_once(studies: Studies) -> None:
     assert clash.value.field == "sampler"
 
 
+@SQLITE
 def test_what_is_not_there_or_not_allowed(studies: Studies) -> None:
     for ask in (
         lambda: studies.study("nix"), lambda: studies.stop("nix"), lambda: studies.delete("nix"),

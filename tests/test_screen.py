@@ -230,12 +230,12 @@ def test_a_folder_whose_name_is_no_text_is_said(tmp_path: Path) -> None:
     assert made.returncode in (1, 2)
 
 
-LONG = {"x": "é" * 300_000, "corpus_size": 50}
+LONG = {"text": "é" * 300_000, "corpus_size": 50}
 
 
 def test_a_long_text_reaches_the_trainer() -> None:
     assert trainer.ask("corpus", "grammar", json.dumps(LONG))["sentences"]["train"] == 50
-    assert trainer.ask("corpus", "grammar", json.dumps({"x": "y" * (LONGEST - 9)}))["sentences"]["train"] == 4000
+    assert trainer.ask("corpus", "grammar", json.dumps({"text": "y" * (LONGEST - 12)}))["sentences"]["train"] == 4000
 
 
 def test_a_long_text_reaches_a_forked_trainer_which_ends_with_its_parent() -> None:

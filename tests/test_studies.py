@@ -119,7 +119,7 @@ def test_plain_study_has_the_promised_keys(make: Make) -> None:
     study = make(2)
     run(study)
     plain = json.loads(json.dumps(answers.whole(study), allow_nan=False))
-    assert {"study", "technique", "corpus", "sampler", "trials", "best", "state", "rules"} <= set(plain)
+    assert {"name", "technique", "corpus", "sampler", "trials", "best", "state", "spec"} <= set(plain)
     assert {"number", "state", "params", "value", "metrics", "seconds", "reason"} <= set(plain["trials"][0])
     assert set(METRICS) <= set(plain["best"]["metrics"])
 
