@@ -147,7 +147,10 @@ def test_lists(tmp_path: Path) -> None:
     described = run("corpora", "grammar", cwd=tmp_path).stdout
     assert "entropy" in described
     assert "in training text valid 11 (1.1%)  test 18 (1.8%)" in described
-    assert "order 4  valid NLL 19.04 PPL 10.48   test NLL 18.96 PPL 10.46   best on valid" in described
+    assert (
+        "order 4  valid NLL 19.04 PPL 10.48 bits/char 0.707   test NLL 18.96 PPL 10.46 bits/char 0.707   best on valid"
+        in described
+    )
 
 
 BAD: dict[str, tuple[list[str], str]] = {

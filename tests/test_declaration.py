@@ -108,7 +108,7 @@ def test_a_front_says_what_qualifies_its_trials(
     app(["pareto", "--y", "nll", "--database", study.database.secret_url], standalone_mode=False)
     table = capsys.readouterr().out
     assert re.search(r"s/1 .* 0\.25 +0\.0625 +0\.375 +not resolved", table)
-    figures.fronts([found], tmp_path / "front.svg")
+    figures.fronts([{**found, "text": "grammar", "levels": []}], tmp_path / "front.svg")
     assert "hollow: not resolved, or collapsed" in (tmp_path / "front.svg").read_text()
     errors = compare([Columns(study).follow()], "error", "bias", "valid")["studies"][0]
     assert errors["y"] == own["bias"]
