@@ -66,6 +66,8 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "budget": study.spec.trials,
         "counts": counts,
         "best": None if best is None else {k: getattr(best, k) for k in BEST},
+        "note": study.spec.note,
+        "tags": list(study.spec.tags),
         "estimator": None if best is None else _estimator(best, study.facts.text),
         "created_at": time_of(study.created_at),
         "revision": study.revision,

@@ -56,6 +56,8 @@ class Summary(TypedDict):
     budget: int
     counts: dict[str, int]
     best: Best | None
+    note: str
+    tags: list[str]
     estimator: str | None
     created_at: str
     revision: int
@@ -135,9 +137,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         """Nothing to close: each call has a connection of its own."""
 
-    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[Summary]:
+    def studies(
+        self, technique: str | None = None, state: str | None = None, tag: str | None = None
+    ) -> Iterator[Summary]:
         """The newest first."""
-        return self._pages("studies", technique=technique, state=state)
+        return self._pages("studies", technique=technique, state=state, tag=tag)
 
     def study(self, name: str) -> Study:
         found: Study = self._ask("GET", _path("studies", name))
@@ -158,6 +162,11 @@ class Client:
 
     def stop(self, name: str) -> Study:
         found: Study = self._ask("POST", _path("studies", name, "stop"))
+        return found
+
+    def change(self, name: str, **settings: Any) -> Study:
+        """Other values for what may change of a study: its changeable settings, note and tags."""
+        found: Study = self._ask("PATCH", _path("studies", name), settings)
         return found
 
     def delete(self, name: str) -> None:

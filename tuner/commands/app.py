@@ -10,6 +10,7 @@ from tuner import processors, screen
 from tuner.commands import online
 from tuner.commands.inspection import app as inspection
 from tuner.commands.options import overwrite
+from tuner.commands.records import app as records
 from tuner.commands.results import app as results
 from tuner.commands.service import app as service
 from tuner.commands.serving import app as serving
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(training)
 app.add_typer(inspection)
 app.add_typer(service)
+app.add_typer(records)
 app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)

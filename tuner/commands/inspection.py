@@ -17,7 +17,9 @@ from tuner.commands.options import (
     OriginOption,
     RunsOption,
     SortOption,
+    StateOption,
     StudyArgument,
+    TagOption,
     TopOption,
     WhereOption,
     opened,
@@ -66,14 +68,20 @@ def samplers(as_json: JsonOption = False) -> None:
 
 
 @app.command(name="studies", epilog="Example: tuner studies --json")
-def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+def list_studies(
+    state: StateOption = None, tag: TagOption = None, database: DatabaseOption = DATABASE, as_json: JsonOption = False
+) -> None:
     """List the studies of the database."""
     from tuner.commands import render
     from tuner.studies import queries
+    from tuner.studies.study import SHOWN_STATES
     from tuner.studies.trials import OVER
 
+    if state not in (None, *SHOWN_STATES):
+        raise Usage(f"--state {state!r} is unknown: choose one of {', '.join(SHOWN_STATES)}.")
     with opened(database) as there:
-        found = queries.overview(there)
+        every = queries.overview(there)
+    found = [s for s in every if state in (None, s["state"]) and (tag is None or tag in s["tags"])]
     if as_json:
         print_json(found)
         return
@@ -110,7 +118,7 @@ def show(
     with opened(database) as there:
         found = studies.open_study(there, study)
         if form == "toml":
-            print(study_file.write(found), end="")
+            print(study_file.write(found.name, found.spec), end="")
             return
         if as_json:
             print_json({**found.plain(), "spec": found.spec.plain()})

@@ -21,9 +21,12 @@ from tuner.commands.options import (
     OneStudyArgument,
     PerGpuOption,
     RunsOption,
+    SomeStudiesArgument,
     SortOption,
+    StateOption,
     StudyArgument,
     StudyNameOption,
+    TagOption,
     ThreadsOption,
     TopOption,
     WhereOption,
@@ -33,13 +36,13 @@ from tuner.commands.options import (
     say,
     struck_out,
 )
-from tuner.commands.study_options import Given, plain_of, with_settings
+from tuner.commands.study_options import Given, described, plain_of, with_settings
 from tuner.defaults import RUNS
 from tuner.errors import Usage
-from tuner.studies.spec import ASKED
+from tuner.studies.spec import ASKED, OPEN
 
 FLAG, VARIABLE = "--api", "TUNER_API"
-COMMANDS = ("studies", "show", "trials", "launch", "stop", "resume", "delete")
+COMMANDS = ("studies", "show", "trials", "launch", "change", "stop", "resume", "delete")
 
 app = typer.Typer(
     help="Studies of a server, over its REST API. TUNER_API_KEY holds the key.",
@@ -83,12 +86,12 @@ def _client() -> Any:
 
 
 @app.command(name="studies", epilog="Example: tuner studies --api http://127.0.0.1:8000 --json")
-def list_studies(as_json: JsonOption = False) -> None:
+def list_studies(state: StateOption = None, tag: TagOption = None, as_json: JsonOption = False) -> None:
     """List the server's studies, the newest first."""
     from tuner.commands import render
     from tuner.studies.trials import OVER
 
-    found = list(_client().studies())
+    found = list(_client().studies(state=state, tag=tag))
     if as_json:
         print_json(found)
         return
@@ -246,12 +249,24 @@ def resume(study: StudyArgument) -> None:
     say(f"study {study} is {found['state']}" + (" and waits for workers" if found["waiting_for_workers"] else ""))
 
 
+@app.command(epilog="Example: tuner change sfb-grammar-tiny --trials 40 --tag night --api http://127.0.0.1:8000")
+@with_settings(*OPEN, usual="as it is", file=False)
+def change(given: Given, study: StudyArgument) -> None:
+    """Change a study's budget, rules, note or tags; what is not named stays as it is.
+
+    --timeout none and --deadline none lift a limit, --note "" and --tag "" remove a remark.
+    """
+    found = _client().change(study, **plain_of(given))
+    say(f"study {study} is {found['state']}, with {described(found['spec'], given)}")
+
+
 @app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes --api http://127.0.0.1:8000")
-def delete(study: StudyArgument, yes: YesOption = False) -> None:
-    """Delete a study with its trials and files."""
+def delete(studies: SomeStudiesArgument, yes: YesOption = False) -> None:
+    """Delete studies with their trials and files."""
     if not yes:
         if not sys.stdin.isatty():
-            raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
-        typer.confirm(f"Delete study {study} with its trials and files?", abort=True)
-    _client().delete(study)
-    say(f"study {study} is deleted")
+            raise Usage(f"deleting study {studies[0]!r} cannot be undone: say --yes.")
+        typer.confirm(f"Delete study {', '.join(studies)} with its trials and files?", abort=True)
+    for study in dict.fromkeys(studies):
+        _client().delete(study)
+        say(f"study {study} is deleted")

@@ -3,9 +3,7 @@
 import json
 import os
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -23,16 +21,16 @@ from tuner.commands.options import (
     MemoryOption,
     PerGpuOption,
     RunsOption,
+    SomeStudiesArgument,
     StudyArgument,
     ThreadsOption,
     WorkersOption,
-    YesOption,
     opened,
     print_json,
     say,
 )
 from tuner.defaults import DATABASE, RUNS
-from tuner.errors import Busy, Fault, Interrupted, Usage
+from tuner.errors import Fault, Interrupted, Usage
 from tuner.process import PYTHON
 
 if TYPE_CHECKING:
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
     from tuner.workers.leases import Claim
     from tuner.workers.worker import Worker
 
-HANDED_BACK_SECONDS = 120.0
-"""for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
-LOOK_SECONDS = 0.2
 
 app = typer.Typer()
 database_app = typer.Typer(help="The study database.", no_args_is_help=True)
@@ -310,7 +305,7 @@ def stop(study: StudyArgument, database: DatabaseOption = DATABASE) -> None:
 
 @app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
 def resume(
-    study: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)],
+    study: SomeStudiesArgument,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
@@ -348,54 +343,6 @@ def resume(
             render.summary(found)
     if broken:
         raise Fault(" ".join(broken))
-
-
-@app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
-def delete(
-    study: StudyArgument,
-    yes: YesOption = False,
-    database: DatabaseOption = DATABASE,
-) -> None:
-    """Delete a study with its trials, checkpoints and logs."""
-    from tuner.studies.study import open_to_delete
-
-    with opened(database) as there:
-        found = open_to_delete(there, study)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
-            count = sum(found.counts().values())
-            typer.confirm(f"Delete study {study} with {count} trials and {found.store.address}?", abort=True)
-        until, told = time.monotonic() + HANDED_BACK_SECONDS, False
-        while True:
-            try:
-                found.delete()
-                break
-            except Busy:
-                if time.monotonic() > until:
-                    raise
-            if not told:
-                say(f"waiting until the trials of study {study} that were under way are handed back …")
-            told = True
-            time.sleep(LOOK_SECONDS)
-    say(f"study {study} is deleted")
-
-
-@app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")
-def relocate(
-    study: StudyArgument,
-    place: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
-    ],
-    database: DatabaseOption = DATABASE,
-) -> None:
-    """Say where a study's files are, when they were moved without their database."""
-    from tuner.studies.study import open_study
-
-    with opened(database) as there:
-        found = open_study(there, study)
-        found.relocate(place)
-    say(f"the files of study {study} are in {found.store.address}")
 
 
 @database_app.command(epilog="Example: tuner database upgrade --database postgresql://tuner@host/tuner")

@@ -50,6 +50,7 @@ def page(
     after: tuple[float, str] | None = None,
     technique: str | None = None,
     state: str | None = None,
+    tag: str | None = None,
 ) -> list[Study]:
     """Up to `limit` studies, the newest first, after one of a creation time and name."""
     query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc())
@@ -57,12 +58,14 @@ def page(
         query = query.where(StudyRow.specification["technique"].as_string() == technique)
     if state is not None:
         query = query.where(shown_study_state() == state)
+    if tag is not None:  # whatever has it, and what looks like it in a database that does not tell a from A
+        query = query.where(StudyRow.specification["tags"].as_string().contains(json.dumps(tag), autoescape=True))
     if after is not None:
         query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
     rows = limit
     while True:
         found = _each(database, query.limit(rows))
-        kept = [each for each in found if isinstance(each, Study)]
+        kept = [each for each in found if isinstance(each, Study) and (tag is None or tag in each.spec.tags)]
         if len(kept) >= limit or len(found) < rows:
             return kept[:limit]
         rows *= 2
@@ -81,7 +84,7 @@ def overview(database: Database) -> list[dict[str, Any]]:
 
 UNKNOWN: dict[str, Any] = {
     "state": "unreadable", "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0, "budget": 0,
-    "created_at": 0.0, "trials": {}, "best": None,
+    "note": "", "tags": [], "created_at": 0.0, "trials": {}, "best": None,
 }  # fmt: skip
 """what is said of a study that cannot be read"""
 
@@ -103,6 +106,8 @@ def _short(study: Study | Unreadable) -> dict[str, Any]:
         "objective": study.spec.objective,
         "seed": study.spec.seed,
         "budget": study.spec.trials,
+        "note": study.spec.note,
+        "tags": list(study.spec.tags),
         "created_at": study.created_at,
         "trials": counts,
         "best": best.plain() if best else None,

@@ -2,15 +2,12 @@
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tomli_w
 
 from tuner.errors import Usage
-from tuner.studies.spec import ASKED
-
-if TYPE_CHECKING:
-    from tuner.studies.study import Study
+from tuner.studies.spec import ASKED, StudySpec
 
 NAME = "name"
 
@@ -40,12 +37,12 @@ def read(file: Path) -> dict[str, Any]:
     return found
 
 
-def write(study: "Study") -> str:
-    """The file from which `tuner launch --config` makes the same study, or goes on with it.
+def write(name: str | None, spec: StudySpec) -> str:
+    """The file from which `tuner launch --config` makes that study, or goes on with it.
 
     Settings at their defaults are left out.
     """
-    changes = {key: value for key, value in study.spec.changes().items() if value is not None}
+    changes = {key: value for key, value in spec.changes().items() if value is not None}
     tables = {key: value for key, value in changes.items() if isinstance(value, dict)}
     plain = {key: value for key, value in changes.items() if key not in tables}
-    return tomli_w.dumps({NAME: study.name, **plain, **tables})
+    return tomli_w.dumps({**({NAME: name} if name else {}), **plain, **tables})
