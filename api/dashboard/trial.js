@@ -1,6 +1,7 @@
 /** One trial: its course, its figures, and what its model writes. */
 
 import { all, follow, get, options, paced, Problem, send, studyPath, text } from "./api.js";
+import { trialOf } from "./changes.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
 import { duration, moment, number, withError } from "./format.js";
@@ -28,6 +29,7 @@ export async function show(main, query, signal) {
   const writing = h("section", { class: "writing", "aria-labelledby": "writing-title" });
   const log = logOf(path, signal);
   const out = strikeOut(path);
+  const again = canWrite && study.space.length > 0 && trialOf(study, "Try values near these", trial.hyperparameters).element;
   const around = h("nav", { class: "row", "aria-label": "Trials" }, h("a", { href: address({ view: "study", study: name }) }, name),
     wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
     wanted + 1 < Object.values(study.counts).reduce((sum, amount) => sum + amount, 0) && h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
@@ -38,7 +40,7 @@ export async function show(main, query, signal) {
     renew(attempts, h("h2", { id: "attempts-title" }, "Attempts"), now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet."));
   };
   put(trial);
-  fill(main, around, head, course.element, writing, figures, attempts, log, out);
+  fill(main, around, head, course.element, writing, figures, attempts, log, again, out);
   await course.load();
   await showWriting(writing, trial, path, signal);
 
