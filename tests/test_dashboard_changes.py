@@ -16,7 +16,10 @@ from tuner.studies import study as studies
 from tuner.studies.amendment import amend
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
-HOSTILE = "<img src=x onerror=owned=1> [a](javascript:owned=1) [good](https://example.org/x) **bold** *it* `co<b>de`\n\n- one\n- two"
+HOSTILE = """<img src=x onerror=owned=1> [a](javascript:owned=1) [good](https://example.org/x) **bold** *it* `co<b>de`
+
+- one
+- two"""
 
 
 class World:
