@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 from seeded import figures, made
+from shell import run as shell
 
 from benchmarks.browser import Server
 from tuner.storage.database import Database
@@ -173,3 +174,32 @@ def test_several_studies_are_found_by_tag_and_deleted(page: Page, world: World) 
     expect(page.get_by_text("No study matches this filter.")).to_be_visible()
     world.open(page, urlencode({"view": "studies"}))
     assert sorted(table.locator("tbody tr td:first-child > a").all_inner_texts()) == ["mine", "three"]
+
+
+def test_a_trial_fits_a_phone_in_three_screens_and_names_its_collapse(page: Page, world: World) -> None:
+    params, metrics = figures("sfb", 0)
+    made(world.database, world.folder, "flat", "sfb", 2, metrics={**metrics, "collapsed": True}, params=params)
+    page.set_viewport_size({"width": 390, "height": 800})
+    world.open(page, "view=trial&study=flat&trial=0")
+    page.wait_for_selector("[data-drawn]")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 3 * 800
+    expect(page.locator(".lead")).to_contain_text("collapsed")
+    for heading in ("Hyperparameters", "Figures", "What it writes", "Attempts"):
+        section = page.locator("details.fold", has=page.get_by_role("heading", name=heading, exact=True))
+        assert not section.evaluate("details => details.open")
+        section.locator("summary").first.click()
+        assert section.evaluate("details => details.open")
+    expect(page.get_by_role("region", name="Figures", exact=True)).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate(AUDIT, 4.5) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 900})
+    world.open(page, "view=trial&study=flat&trial=0")
+    expect(page.get_by_role("region", name="Figures", exact=True)).to_be_visible()
+    world.open(page)
+    row = page.get_by_role("region", name="Studies").locator("tbody tr", has_text="flat")
+    expect(row).to_contain_text("collapsed")
+    for command in (["studies"], ["studies", "--api", world.server.address]):
+        where = [] if "--api" in command else ["--database", world.database.secret_url]
+        assert "best trial collapsed" in shell(*command, *where, cwd=world.folder).stdout

@@ -97,12 +97,14 @@ def list_studies(state: StateOption = None, tag: TagOption = None, as_json: Json
         return
     rows = render.study_table()
     for s in found:
-        best = s["best"] or {"metrics": {}}
+        best = s["best"] or {"metrics": {}, "notes": []}
         done = sum(s["counts"][state] for state in OVER)
-        note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
+        said = [s["why"]] if s["why"] else ["waits for workers"] if s["waiting_for_workers"] else []
+        said += [f"best trial {note}" for note in best["notes"]]
         rows.add(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
-            str(s["counts"]["running"]), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")), note,
+            str(s["counts"]["running"]), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")),
+            "; ".join(said),
         )  # fmt: skip
     rows.print()
 
