@@ -9,7 +9,7 @@ from tuner.metrics import AXES, METRICS
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.queries import LISTED_STATES
 from tuner.studies.setting import REQUIRED, Domains, Duration, Moment, Number, Pairs, Setting, Text, Truth, Word, Words
-from tuner.studies.spec import ASKED
+from tuner.studies.spec import ASKED, OPEN
 from tuner.studies.trials import SOURCES, STATES
 from tuner.workers.claims import GENERATION, RETRIES, TOKEN
 
@@ -89,6 +89,12 @@ def _field(declared: Setting) -> Any:
     return (said, ...) if declared.default is REQUIRED else (said, declared.default)
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """What is left out has no value."""
+    for each in schema["properties"].values():
+        each.pop("default", None)
+
+
 if TYPE_CHECKING:
 
     class Spec(Body):
@@ -96,6 +102,9 @@ if TYPE_CHECKING:
 
     class NewStudy(Spec):
         name: str | None
+
+    class Changes(Body):
+        """Other values for what may change of a study."""
 
 else:
     Spec = create_model("Spec", __base__=Body, __doc__="What a study is asked to be; with a name, the body that makes it.",
@@ -109,6 +118,14 @@ else:
         )
 
         name: Annotated[Name | None, Field(description="default: TECHNIQUE-CORPUS-MODEL")] = None
+
+    class _Changes(Body):
+        model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    Changes = create_model(
+        "Changes", __base__=_Changes, __doc__="Other values for what may change of a study; what is left out stays.",
+        **{key: _field(each) for key, each in OPEN.items()},
+    )  # fmt: skip
 
 
 class NewTrial(Body):

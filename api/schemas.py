@@ -136,6 +136,8 @@ class Summary(BaseModel):
     budget: int
     counts: dict[str, int]
     best: Best | None
+    note: Annotated[str, Field(description="what people say of it: plain text, or simple Markdown")]
+    tags: list[str]
     estimator: str | None
     created_at: Annotated[datetime | None, Field(description="null where a study's row cannot be read")]
     revision: int
@@ -176,6 +178,13 @@ class Study(Summary):
         NGram | None, Field(description="what counting words is worth; of a study of an older program null")
     ]
     front: list[int]
+
+
+class Written(BaseModel):
+    """What makes the same study elsewhere."""
+
+    command: Annotated[str, Field(description="that makes it; where no option can say a setting, it names the file")]
+    file: Annotated[str, Field(description="TOML, which `tuner launch --config` reads")]
 
 
 class Trial(BaseModel):

@@ -3,7 +3,7 @@
 for technique in mdr fb sfb; do tuner sweep -t $technique --over r=1,2,4,6,9 --set max_epochs=8; done
 tuner launch -t sfb -n 6 --set max_epochs=12
 tuner launch -t beta -n 6 --set max_epochs=8
-tuner confirm mdr-grammar-tiny-over-r --runs 2 --set nll_samples=200
+tuner confirm mdr-grammar-tiny-over-r --seeds 2 --set nll_samples=200
 tuner launch -t mdr -n 6 --set max_epochs=8 --detach
 """
 

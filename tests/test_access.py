@@ -71,6 +71,9 @@ def test_a_study_and_its_trials(studies: Studies, study: Study) -> None:
 
 @SQLITE
 def test_what_is_asked_of_it_is_done(studies: Studies, study: Study) -> None:
+    assert studies.change("s", trials=9, tags=["night"])["budget"] == 9
+    assert [each["name"] for each in studies.studies(tag="night")] == ["s"]
+    assert list(studies.studies(tag="day")) == []
     assert studies.stop("s")["state"] == "stopped"
     assert studies.stop("s")["why"] == "stopped by the user"
     assert studies.start("s")["state"] in ("active", "finished")

@@ -13,7 +13,7 @@ from shell import QUICK, figures, launch, run
 def test_a_winner_is_confirmed_and_printed_as_the_papers_table(tmp_path: Path) -> None:
     run(*launch(), cwd=tmp_path)
     quick = ("--set", "nll_samples=3", "--set", "nll_sentences=40")
-    found = json.loads(run("confirm", "s", "--runs", "2", *quick, "--set", "certify=5", "--json", cwd=tmp_path).stdout)
+    found = json.loads(run("confirm", "s", "--seeds", "2", *quick, "--set", "certify=5", "--json", cwd=tmp_path).stdout)
     (valid,), (test,) = found["valid"], found["test"]
     assert (valid["runs"], test["runs"], valid["confirmed"]) == (2, 2, True)
     assert valid["figures"]["nll"]["sd"] > 0

@@ -80,9 +80,9 @@ def test_a_confirmation_says_what_it_trains(
 ) -> None:
     study = make(database, tmp_path, 1, name="s", fixed={"alpha": 0.02, "gamma": 1.25, "epsilon": 0.75})
     fill(study, metrics(99.0), r=6.0)
-    folder = ("--runs-folder", str(tmp_path / "runs"))
+    folder = ("--runs", str(tmp_path / "runs"))
     app(
-        ["confirm", "s", "--runs", "1", *folder, "--workers", "1", "--database", database.secret_url],
+        ["confirm", "s", "--seeds", "1", *folder, "--workers", "1", "--database", database.secret_url],
         standalone_mode=False,
     )
     shown = capsys.readouterr()

@@ -22,7 +22,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 QUOTED = re.compile(r"`(tuner(?: [^`]+)?)`")
 ON_PAGE = re.compile(r"""["'`>](tuner (?:\$\{[^}]*\}|[^"'`<])+)["'`<]""")
 MODULE = re.compile(r"python3? -m ((?:benchmarks|trainers|api|tuner)[\w.]*)([^`\n]*)")
-ROUTE = re.compile(r"\b(GET|POST|PUT|DELETE)`? `?(/(?:v1|healthz|readyz|metrics)[\w/{}.-]*)")
+ROUTE = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE)`? `?(/(?:v1|healthz|readyz|metrics)[\w/{}.-]*)")
 
 
 def texts(file: Path) -> Iterator[str]:

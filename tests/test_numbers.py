@@ -70,7 +70,7 @@ COMMANDS: dict[str, tuple[str, Numbers]] = {
     "launch -t fb --max-failures": ("max-failures", numbers.FAILURES),
     "launch -t fb --workers": ("workers", numbers.PROCESSES),
     "launch -t fb --threads": ("threads", numbers.SOME),
-    "confirm s --runs": ("runs", numbers.RUNS),
+    "confirm s --seeds": ("seeds", numbers.RUNS),
     "confirm s --trial": ("trial", INDEX),
     "sample s/0 --count": ("count", numbers.COUNT),
     "reconstruct s/0 --spread": ("spread", numbers.FACTOR),

@@ -48,6 +48,8 @@ def check_command(line: str) -> None:
     while hasattr(command, "commands"):
         if hasattr(command, "default") and (not words or words[0] not in command.commands):
             words = [command.default, *words]
+        if words[0].startswith("-"):
+            break
         assert words[0] in command.commands, line
         command, words = command.commands[words[0]], words[1:]
     known = {opt for parameter in command.params for opt in parameter.opts} | {"--help"}

@@ -122,7 +122,7 @@ def test_several_winners_are_confirmed_in_one_go_or_none_is(tuner: Command, tmp_
         tuner("confirm", *both, "nothing")
     database = Database(f"sqlite:///{tmp_path}/t.db")
     assert len(queries.all_studies(database)) == 2
-    found = tuner("confirm", *both, "--runs", "2", "--json")
+    found = tuner("confirm", *both, "--seeds", "2", "--json")
     for split in ("valid", "test"):
         assert [(row["technique"], row["runs"], row["confirmed"]) for row in found[split]] == [
             ("mdr", 2, True),

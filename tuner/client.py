@@ -137,9 +137,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         """Nothing to close: each call has a connection of its own."""
 
-    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[answers.Summary]:
+    def studies(
+        self, technique: str | None = None, state: str | None = None, tag: str | None = None
+    ) -> Iterator[answers.Summary]:
         """The newest first."""
-        return self._pages("studies", technique=technique, state=state)
+        return self._pages("studies", technique=technique, state=state, tag=tag)
 
     def study(self, name: str) -> answers.Study:
         found: answers.Study = self._ask("GET", _path("studies", name))
@@ -160,6 +162,11 @@ class Client:
 
     def stop(self, name: str) -> answers.Study:
         found: answers.Study = self._ask("POST", _path("studies", name, "stop"))
+        return found
+
+    def change(self, name: str, **settings: Any) -> answers.Study:
+        """Other values for what may change of a study: its changeable settings, note and tags."""
+        found: answers.Study = self._ask("PATCH", _path("studies", name), settings)
         return found
 
     def delete(self, name: str) -> None:

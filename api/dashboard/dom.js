@@ -82,6 +82,21 @@ export function labelled(label, control) {
 /** What is shown where there is nothing to show. */
 export const empty = (...children) => h("p", { class: "empty" }, ...children);
 
+/** A text with a button that copies it. */
+export function copied(label, content) {
+  const shown = h("pre", { tabindex: 0, "aria-label": label }, content);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(content);
+    } catch { // pages without TLS have no clipboard
+      getSelection().selectAllChildren(shown);
+      document.execCommand("copy");
+    }
+    announce("Copied.");
+  };
+  return h("div", { class: "copied" }, shown, h("button", { type: "button", onclick: copy, "aria-label": `Copy ${label}` }, "Copy"));
+}
+
 /** Asks before something that cannot be undone. */
 export function confirmed(title, detail, action) {
   return new Promise((resolve) => {

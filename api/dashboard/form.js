@@ -1,78 +1,68 @@
-/** A new study, from the techniques' search spaces. */
+/** A new study, from the techniques' search spaces or from another study, and the command and the file that make the same. */
 
-import { all, options, send } from "./api.js";
-import { announce, empty, fill, h, select } from "./dom.js";
-import { domain, number } from "./format.js";
+import { all, get, options, paced, send, studyPath } from "./api.js";
+import { complain, controlOf, field, forgive, hintOf, input, typed, valueOf } from "./controls.js";
+import { announce, copied, empty, fill, h, select } from "./dom.js";
 import { go, note } from "./route.js";
 
 export const title = () => "New study";
 
 export async function show(main, query, signal) {
-  const [offer, techniques, corpora] = await Promise.all([options(), all("/v1/techniques", signal), all("/v1/corpora", signal)]);
+  const origin = query.get("from");
+  const [offer, techniques, cloned] = await Promise.all([options(), all("/v1/techniques", signal), origin && get(studyPath(origin), signal)]);
   if (!offer.can_write) return fill(main, empty("This key may only read. A key that may write makes studies: ", h("code", {}, "tuner key create NAME --write"), "."));
+  const spec = cloned?.spec ?? {};
 
-  let serial = 0;
-  /** A control with its label, its hint and a place for what is wrong with it. `key` is the request's. */
-  function field(key, label, control, hint) {
-    const id = `field-${serial++}`;
-    control.id = id;
-    control.name = key;
-    control.setAttribute("aria-describedby", `${id}-hint ${id}-wrong`);
-    return h("div", { class: "field", "data-key": key }, h("label", { for: id }, label), control,
-      h("p", { class: "hint", id: `${id}-hint` }, hint), h("p", { class: "wrong", id: `${id}-wrong`, role: "alert" }));
-  }
-  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space(); } }, techniques.map((one) => one.name), query.get("technique") ?? "sfb");
+  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space({}); } }, techniques.map((one) => one.name), spec.technique ?? query.get("technique") ?? "sfb");
   const about = h("div", { class: "note" });
   const hyperparameters = h("div", { class: "hyperparameters" });
+  const parametersOf = (name) => (techniques.find((one) => one.name === name) ?? techniques[0]).hyperparameters;
 
-  function space() {
+  /** The chosen technique's hyperparameters, some of them fixed. */
+  function space(fixed) {
     const chosen = techniques.find((one) => one.name === technique.value) ?? techniques[0];
     fill(about, h("p", {}, chosen.summary), h("p", {}, h("code", {}, chosen.formula)), h("p", { class: "muted" }, chosen.paper));
     const rows = chosen.hyperparameters.map((parameter) => {
-      const tuned = parameter.tuned ?? true;
-      const value = parameter.kind === "categorical" ? select({}, parameter.choices.map(String), String(parameter.default))
-        : input("number", parameter.default, { step: "any", min: parameter.low, max: parameter.high });
-      const fix = h("input", { type: "checkbox", class: "fix", onchange: () => { value.disabled = !fix.checked; if (fix.checked) value.focus(); } });
-      value.disabled = true;
-      value.setAttribute("aria-label", `${parameter.name}'s fixed value`);
-      const row = field(`fixed.${parameter.name}`, parameter.name, value, [
-        `${parameter.meaning}; ${tuned ? `searched: ${domain(parameter)}` : `${number(parameter.default)} unless fixed; ${domain(parameter)}`}`,
-        parameter.unit && `, ${parameter.unit}`, parameter.optimum != null && `; the paper's optimum ${number(parameter.optimum)}`].filter(Boolean).join(""));
+      const { name } = parameter;
+      const value = valueOf(parameter, fixed[name] ?? parameter.default);
+      const fix = h("input", { type: "checkbox", class: "fix", checked: name in fixed, onchange: () => { value.disabled = !fix.checked; if (fix.checked) value.focus(); } });
+      value.disabled = !fix.checked;
+      value.setAttribute("aria-label", `${name}'s fixed value`);
+      const row = field(`fixed.${name}`, name, value, hintOf(parameter));
       row.insertBefore(h("label", { class: "check" }, fix, "fix"), value);
       row.read = () => (fix.checked ? typed(value.value, parameter) : undefined);
-      row.parameter = parameter.name;
+      row.parameter = name;
       return row;
     });
     fill(hyperparameters, rows.length ? rows : empty("This technique has none: its study repeats one configuration."));
   }
-  space();
+  space(spec.fixed ?? {});
 
-  /** A declared setting's control, which reads its value as the request has it. */
-  function control(setting) {
-    const make = KINDS[setting.choices ? "choice" : setting.kind] ?? KINDS.text;
-    const made = make(setting);
-    const row = field(setting.key, setting.label, made.control, setting.meaning);
-    row.setting = setting.key;
-    row.read = () => made.read(made.control);
-    return row;
-  }
+  /** Of a cloned study's values, those that the hyperparameters above do not have. */
+  const known = new Set(parametersOf(technique.value).map((parameter) => parameter.name));
+  const initial = { ...spec, ...(spec.fixed && { fixed: Object.fromEntries(Object.entries(spec.fixed).filter(([key]) => !known.has(key))) }) };
   const own = offer.settings.filter((setting) => setting.key !== "technique");
   const isBasic = (setting) => setting.key === "trials" || (setting.role === "identity" && !TABLES.has(setting.kind));
-  const name = field("name", "Name", input("text", "", { spellcheck: "false" }), "empty: made from the technique, the corpus and the model");
+  const name = field("name", "Name", input("text", origin ? `${origin}-copy` : "", { spellcheck: "false" }), "empty: made from the technique, the corpus and the model");
   name.setting = "name";
   name.read = () => name.querySelector("input").value.trim() || undefined;
-  const basic = [name, ...own.filter(isBasic).map(control)];
-  const rules = own.filter((setting) => !isBasic(setting)).map(control);
+  const controls = (wanted) => own.filter(wanted).map((setting) => controlOf(setting, initial[setting.key]));
+  const basic = [name, ...controls(isBasic)];
+  const rules = controls((setting) => !isBasic(setting));
 
   const trouble = h("div", { class: "wrong", role: "alert", tabindex: -1 });
   const submit = h("button", { type: "submit", class: "main" }, "Create the study");
   const progress = h("span", { class: "muted", role: "status" });
-  const form = h("form", { novalidate: true, class: "new-study", onsubmit: (event) => { event.preventDefault(); create(); } },
+  const written = h("div");
+  const rewrite = paced(write, signal);
+  const equivalent = h("details", { ontoggle: rewrite }, h("summary", {}, "As a command and as a file"), written);
+  const form = h("form", { novalidate: true, class: "new-study", oninput: rewrite, onsubmit: (event) => { event.preventDefault(); create(); } },
+    cloned && h("p", { class: "note" }, "With the settings of ", h("strong", {}, origin), "."),
     h("fieldset", {}, h("legend", {}, "Technique"), field("technique", "Technique", technique, ""), about),
     h("fieldset", {}, h("legend", {}, "Hyperparameters"), hyperparameters),
     h("fieldset", {}, h("legend", {}, "Study"), h("div", { class: "fields" }, basic)),
     h("details", {}, h("summary", {}, "Rules and other settings"), h("div", { class: "fields" }, rules)),
-    trouble, h("p", { class: "row" }, submit, progress));
+    equivalent, trouble, h("p", { class: "row" }, submit, progress));
   fill(main, form);
 
   function request() {
@@ -83,9 +73,21 @@ export async function show(main, query, signal) {
     return { ...asked, fixed };
   }
 
+  /** The command and the file that make the study that the form now describes. */
+  async function write() {
+    if (!equivalent.open) return;
+    try {
+      const { command, file } = await send("POST", "/v1/study-file", request());
+      fill(written, h("p", { class: "note" }, "The command makes the study on this server, where it may need ", h("code", {}, "TUNER_API_KEY"), "; without ", h("code", {}, "--api"), " in a database of your own. ",
+        h("code", {}, "tuner launch --config study.toml"), " reads the file."),
+      copied("Command", `${command} --api ${location.origin}`), copied("study.toml", file));
+    } catch (error) {
+      if (!signal.aborted) fill(written, h("p", { class: "wrong", role: "alert" }, error.message));
+    }
+  }
+
   async function create() {
-    for (const place of form.querySelectorAll(".wrong")) place.replaceChildren();
-    for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+    forgive(form);
     if (submit.ariaBusy) return;
     submit.ariaBusy = "true";
     fill(progress, "Reading the corpus and trying the settings …");
@@ -94,73 +96,13 @@ export async function show(main, query, signal) {
       announce(`${study.name} was created`);
       go({ view: "study", study: study.name });
     } catch (error) {
-      complain(error);
+      complain(form, trouble, error);
     } finally {
       submit.ariaBusy = null;
       fill(progress);
     }
   }
-
-  /** Shows what is wrong at its field, or above the button where it has none. */
-  function complain(error) {
-    const key = error.field;
-    const row = [...form.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key) ?? [...form.querySelectorAll("[data-key]")].find((one) => key?.startsWith(`${one.dataset.key}.`));
-    const control = row?.querySelector("select, input:not(.fix), textarea");
-    if (!control) { fill(trouble, error.message); trouble.focus(); return; }
-    const details = row.closest("details");
-    if (details) details.open = true;
-    fill(row.querySelector(".wrong"), error.message);
-    control.setAttribute("aria-invalid", "true");
-    (control.disabled ? row.querySelector(".fix") : control).focus();
-  }
   return undefined;
 }
 
 const TABLES = new Set(["pairs", "domains"]);
-const text = (control) => control.value.trim() || undefined;
-const input = (type, value, more = {}) => h("input", { type, value, autocomplete: "off", ...more });
-const lines = (placeholder) => h("textarea", { rows: 2, spellcheck: "false", placeholder });
-
-/** How a kind of value is entered, and read from its control; what is left empty is left out. */
-const KINDS = {
-  choice: (setting) => ({ control: select({}, setting.choices, setting.default ?? setting.choices[0]), read: text }),
-  text: (setting) => ({ control: input("text", setting.default ?? "", { spellcheck: "false" }), read: text }),
-  number: (setting) => ({
-    control: input("number", setting.default, { min: setting.low, max: setting.high, step: setting.whole ? 1 : "any" }),
-    read: (control) => (control.value.trim() === "" ? undefined : Number(control.value)),
-  }),
-  truth: (setting) => ({ control: h("input", { type: "checkbox", checked: setting.default }), read: (control) => control.checked }),
-  duration: () => ({ control: input("number", "", { min: 0, step: "any", placeholder: "seconds" }), read: (control) => (text(control) ? Number(control.value) : undefined) }),
-  moment: () => ({ control: input("datetime-local", ""), read: (control) => (control.value ? new Date(control.value).toISOString() : undefined) }),
-  words: () => ({ control: input("text", "", { placeholder: "one, another" }), read: (control) => text(control)?.split(",").map((one) => one.trim()).filter(Boolean) }),
-  pairs: (setting) => ({ control: lines("name=value"), read: (control) => pairs(setting.key, control.value) }),
-  domains: (setting) => ({ control: lines("JSON"), read: (control) => parsed(setting.key, control.value) }),
-};
-
-/** What is wrong before anything is sent. */
-class Mistake extends Error {
-  constructor(field, message) { super(message); this.field = field; }
-}
-
-const typed = (text, parameter) => (parameter.kind === "categorical" ? parameter.choices.find((choice) => String(choice) === text) : text.trim() === "" ? null : Number(text));
-
-/** A text as JSON; empty is nothing. */
-function parsed(field, text) {
-  if (!text.trim()) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Mistake(field, `This is no JSON (${error.message}).`);
-  }
-}
-
-/** Lines of name=value as an object; values in the type that they look like. */
-function pairs(field, text) {
-  const found = {};
-  for (const line of text.split("\n").map((one) => one.trim()).filter(Boolean)) {
-    const [, name, value] = /^([^=\s]+)\s*=\s*(.*)$/.exec(line) ?? [];
-    if (!name) throw new Mistake(field, `“${line}” is not name=value: write, for example, max_epochs=12.`);
-    found[name] = /^(true|false)$/.test(value) ? value === "true" : value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
-  }
-  return found;
-}

@@ -15,16 +15,21 @@ export const title = () => "Studies";
 
 export async function show(main, query, signal) {
   const { states, technique_names: techniques, can_write: canWrite } = await options();
-  const wanted = { technique: query.get("technique") ?? "", state: query.get("state") ?? "" };
-  const matches = (study) => ["technique", "state"].every((key) => !wanted[key] || study[key] === wanted[key]);
+  const wanted = { technique: query.get("technique") ?? "", state: query.get("state") ?? "", tag: query.get("tag") ?? "" };
+  const matches = (study) => ["technique", "state"].every((key) => !wanted[key] || study[key] === wanted[key]) && (!wanted.tag || study.tags.includes(wanted.tag));
   const choose = (key) => ({ target }) => go({ view: "studies", ...wanted, [key]: target.value });
+  const ticked = new Set();
+  const removal = h("button", { type: "button", class: "danger", hidden: true, onclick: () => remove() });
+  const trouble = h("p", { class: "wrong", role: "alert" });
   const filters = h("div", { class: "row controls" },
     labelled("Technique", select({ onchange: choose("technique") }, [["", "all"], ...techniques], wanted.technique)),
     labelled("State", select({ onchange: choose("state") }, [["", "all"], ...states], wanted.state)),
+    labelled("Tag", h("input", { type: "search", size: 12, maxlength: 40, value: wanted.tag, onchange: choose("tag") })),
+    canWrite && removal,
     canWrite && h("a", { class: "button main", href: address({ view: "new" }) }, "New study"));
 
   const columns = [
-    { label: "Study", value: (s) => (s.state === UNREADABLE ? s.name : h("a", { href: address({ view: "study", study: s.name }) }, s.name)) },
+    { label: "Study", value: (s) => (s.state === UNREADABLE ? s.name : [h("a", { href: address({ view: "study", study: s.name }) }, s.name), tagsOf(s)]) },
     { label: "State", value: (s) => stateCell(s) },
     { label: "Technique", value: (s) => s.technique },
     { label: "Corpus", value: (s) => s.corpus },
@@ -33,7 +38,8 @@ export async function show(main, query, signal) {
     { label: "R", figure: true, title: "rate of the best trial, nats per sentence", value: (s) => s.best?.metrics?.rate },
     { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => s.best?.metrics?.ppl },
     { label: "Best", value: (s) => s.best && h("a", { href: address({ view: "trial", study: s.name, trial: s.best.number }) }, `trial ${s.best.number}`) },
-    ...(canWrite ? [{ label: "", value: (s) => (s.state === UNREADABLE ? deletion(s, () => drop(s)) : startStop(s, put)) }] : []),
+    ...(canWrite ? [{ label: "", value: (s) => (s.state === UNREADABLE ? deletion(s, () => drop(s)) : startStop(s, put)) }, { label: "", head: h("span", { class: "unseen" }, "Chosen"), value: (s) => h("label", { class: "check" },
+      h("input", { type: "checkbox", checked: ticked.has(s.name), "aria-label": `Choose ${s.name}`, onchange: ({ target }) => { ticked[target.checked ? "add" : "delete"](s.name); offer(); } })) }] : []),
   ];
   const rows = new Map();
   let body = null;
@@ -41,6 +47,28 @@ export async function show(main, query, signal) {
   const holder = h("div");
   const more = h("p", {}, h("button", { type: "button", onclick: () => load(next) }, "More studies"));
   const waits = h("div");
+
+  function offer() {
+    removal.hidden = ticked.size === 0;
+    removal.textContent = `Delete ${ticked.size}`;
+  }
+
+  async function remove() {
+    const names = [...ticked];
+    if (!(await confirmed(`Delete ${count(names.length, "study", "studies")}?`, `${names.join(", ")}: all trials and their checkpoints go for good.`, "Delete"))) return;
+    const refused = [];
+    for (const name of names) {
+      try {
+        await send("DELETE", studyPath(name)); // the list hears of it by its events
+        ticked.delete(name);
+      } catch (error) {
+        refused.push(error.message);
+      }
+    }
+    offer();
+    trouble.textContent = refused.join(" ");
+    announce(`${count(names.length - refused.length, "study", "studies")} deleted`);
+  }
 
   function put(study) {
     const known = rows.get(study.name);
@@ -71,7 +99,7 @@ export async function show(main, query, signal) {
     more.hidden = next === null;
     if (rows.size === 0) {
       body = null;
-      fill(holder, wanted.technique || wanted.state ? empty("No study matches this filter.")
+      fill(holder, Object.values(wanted).some(Boolean) ? empty("No study matches this filter.")
         : empty("No study yet. ", canWrite ? h("a", { href: address({ view: "new" }) }, "Make the first one") : "This key may only read", "."));
     }
   }
@@ -89,7 +117,7 @@ export async function show(main, query, signal) {
   }
 
   await load(null);
-  fill(main, filters, waits, holder, more);
+  fill(main, filters, trouble, waits, holder, more);
   let first = true;
   follow("/v1/events", {
     open: () => { if (!first) load(null).catch(() => {}); first = false; },
@@ -120,6 +148,9 @@ export function deletion(study, done) {
   };
   return h("button", { type: "button", class: "danger", onclick: press, "aria-label": `Delete ${study.name}` }, "Delete");
 }
+
+/** A study's tags, each a link to the studies that have it. */
+export const tagsOf = (study) => study.tags?.length > 0 && h("span", { class: "tags" }, study.tags.map((tag) => h("a", { href: address({ view: "studies", tag }) }, tag)));
 
 /** How far a study is, as a bar of its trials' states. */
 export function progress(study) {

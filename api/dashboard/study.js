@@ -1,14 +1,16 @@
 /** One study: its best trial, its trials, and what the hyperparameters do. */
 
 import { follow, get, options, paced, studyPath } from "./api.js";
+import { changeOf, trialOf } from "./changes.js";
 import { curvesOf } from "./curves.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { effectsOf } from "./effects.js";
 import { domain, moment, number, settings, withError } from "./format.js";
 import { historyOf } from "./history.js";
+import { markdown } from "./markdown.js";
 import { library } from "./plot.js";
 import { address, go, kept } from "./route.js";
-import { deletion, progress, startStop } from "./studies.js";
+import { deletion, progress, startStop, tagsOf } from "./studies.js";
 import { facts } from "./table.js";
 import { trialList } from "./trials.js";
 import { howTo } from "./workers.js";
@@ -29,11 +31,13 @@ export async function show(main, query, signal) {
   summarise(study);
 
   const view = kept(query);
-  const trials = trialList(study, metrics, view, () => curves.load(), signal);
+  const attempt = trialOf(study, "Try a configuration");
+  const again = async (number) => attempt.open((await get(`${path}/trials/${number}`, signal)).hyperparameters);
+  const trials = trialList(study, metrics, view, { filtered: () => curves.load(), again: canWrite && again }, signal);
   const curves = curvesOf(study, view, (numbers) => { trials.pick(numbers); trials.element.scrollIntoView(); }, signal);
   const effects = effectsOf(study, metrics, view, signal);
   const plots = [historyOf(study, signal), curves, effects];
-  fill(main, head, trials.element, h("div", { class: "pair" }, plots[0].element, curves.element), effects.element);
+  fill(main, head, canWrite && [changeOf(name, summarise), attempt.element], trials.element, h("div", { class: "pair" }, plots[0].element, curves.element), effects.element);
   await trials.load();
   const redraw = paced(() => Promise.all(plots.map((one) => one.load())), signal);
   for (const one of plots) one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); });
@@ -60,7 +64,9 @@ function summary(study, canWrite, put) {
       " · sampler ", study.sampler, " · seed ", study.seed, " · objective ", study.objective),
     h("div", { class: "row controls" }, progress(study), canWrite && startStop(study, put),
       canWrite && deletion(study, () => go({ view: "studies" })),
+      canWrite && h("a", { class: "button", href: address({ view: "new", from: study.name }) }, "Clone"),
       h("a", { class: "button", href: address({ view: "pareto", study: study.name }) }, "Pareto front")),
+    tagsOf(study), study.note && markdown(study.note),
     study.waiting_for_workers && h("div", { class: "notice" }, h("strong", {}, "Waiting for a worker. "), howTo()),
     best ? h("div", { class: "best" },
       h("h2", {}, "Best: ", h("a", { href: address({ view: "trial", study: study.name, trial: best.number }) }, `trial ${best.number}`)),
@@ -81,7 +87,7 @@ function summary(study, canWrite, put) {
 }
 
 /** What a study was asked to be, but for what its head tells. */
-const asked = ({ technique, corpus, model, sampler, seed, objective, space, trials, ...spec }) => Object.entries(spec)
+const asked = ({ technique, corpus, model, sampler, seed, objective, space, trials, note, tags, ...spec }) => Object.entries(spec)
   .map(([key, value]) => [key.replaceAll("_", " "), value !== null && typeof value === "object" ? settings(value) : value])
   .filter(([, value]) => value !== null && value !== "").map(([key, value]) => [key, number(value)]);
 

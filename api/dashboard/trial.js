@@ -1,6 +1,7 @@
 /** One trial: its course, its figures, and what its model writes. */
 
 import { all, follow, get, options, paced, Problem, send, studyPath, text } from "./api.js";
+import { trialOf } from "./changes.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
 import { duration, moment, number, withError } from "./format.js";
@@ -11,6 +12,11 @@ import { colour } from "./theme.js";
 
 const CURVES = [["distortion", "D, nats"], ["rate", "R, nats"], ["neg_elbo", "−ELBO, nats"], ["ppl", "PPL by the ELBO"]];
 const CELL = 240; // width of a small plot
+const NARROW = 500; // width below which two stand side by side nevertheless
+const wide = matchMedia("(min-width: 801px)"); // on a phone, what is not asked for at first is folded
+
+/** A part of the page under its heading, which folds it. */
+const foldable = (heading, ...children) => h("details", { class: "fold", open: wide.matches }, h("summary", {}, h("h2", {}, heading)), ...children);
 
 export const title = (query) => `Trial ${query.get("trial")} of ${query.get("study")}`;
 
@@ -22,12 +28,13 @@ export async function show(main, query, signal) {
   const [{ metrics, can_write: canWrite }, trial, study] = await Promise.all([options(), get(path, signal), get(studyPath(name), signal)]);
 
   const head = h("section", { "aria-label": "Summary" });
-  const figures = h("section", { "aria-labelledby": "figures-title" });
-  const attempts = h("section", { "aria-labelledby": "attempts-title" });
+  const figures = h("section", { "aria-label": "All figures" });
+  const attempts = h("section", { "aria-label": "All attempts" });
   const course = courseOf(path, trial.metrics ?? study.best?.metrics, signal);
-  const writing = h("section", { class: "writing", "aria-labelledby": "writing-title" });
+  const writing = h("section", { "aria-label": "Its writing" });
   const log = logOf(path, signal);
   const out = strikeOut(path);
+  const again = canWrite && study.space.length > 0 && trialOf(study, "Try values near these", trial.hyperparameters).element;
   const around = h("nav", { class: "row", "aria-label": "Trials" }, h("a", { href: address({ view: "study", study: name }) }, name),
     wanted > 0 && h("a", { href: address({ view: "trial", study: name, trial: wanted - 1 }) }, `← trial ${wanted - 1}`),
     wanted + 1 < Object.values(study.counts).reduce((sum, amount) => sum + amount, 0) && h("a", { href: address({ view: "trial", study: name, trial: wanted + 1 }) }, `trial ${wanted + 1} →`));
@@ -35,10 +42,10 @@ export async function show(main, query, signal) {
     renew(head, summary(now, study));
     out.hidden = !canWrite || now.state === "failed";
     renew(figures, figuresOf(now, metrics));
-    renew(attempts, h("h2", { id: "attempts-title" }, "Attempts"), now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet."));
+    renew(attempts, foldable("Attempts", now.attempts.length ? table("Attempts", ATTEMPT, now.attempts) : empty("None yet.")));
   };
   put(trial);
-  fill(main, around, head, course.element, writing, figures, attempts, log, out);
+  fill(main, around, head, course.element, writing, figures, attempts, log, again, out);
   await course.load();
   await showWriting(writing, trial, path, signal);
 
@@ -77,22 +84,21 @@ function summary(trial, study) {
   return [
     h("p", { class: "lead" }, stateOf(trial.state), ` · ${duration(trial.seconds)}`, trial.worker && ` · ${trial.worker}`, remark(trial) && ` · ${remark(trial)}`),
     metrics && h("div", { class: "best" }, facts([["NLL, nats per sentence", withError(metrics)], ["PPL", number(metrics.ppl)], ["Rate R", number(metrics.rate)], ["Distortion D", number(metrics.distortion)]])),
-    h("h2", {}, "Hyperparameters"),
-    Object.keys(trial.hyperparameters).length ? table("Hyperparameters", [
+    foldable("Hyperparameters", Object.keys(trial.hyperparameters).length ? table("Hyperparameters", [
       { label: "Name", value: ([name]) => name }, { label: "Value", figure: true, value: ([, value]) => value },
       { label: "From", value: ([name]) => (name in trial.params ? "this trial" : name in trial.fixed ? "set by hand" : "default") },
-      { label: "Meaning", value: ([name]) => [spaceOf[name]?.meaning, spaceOf[name]?.unit].filter(Boolean).join(", ") }], Object.entries(trial.hyperparameters)) : empty("The technique has none."),
+      { label: "Meaning", value: ([name]) => [spaceOf[name]?.meaning, spaceOf[name]?.unit].filter(Boolean).join(", ") }], Object.entries(trial.hyperparameters)) : empty("The technique has none.")),
   ];
 }
 
 function figuresOf(trial, metrics) {
   const found = trial.metrics ?? {};
-  return [h("h2", { id: "figures-title" }, "Figures"),
+  return foldable("Figures",
     trial.metrics ? table("Figures", [
       { label: "Metric", value: (row) => row.label }, { label: "Value", figure: true, value: (row) => found[row.key] },
       { label: "Unit", value: (row) => row.unit }, { label: "Meaning", value: (row) => row.meaning }], metrics.filter((metric) => found[metric.key] != null)) : empty("It has not been evaluated."),
     trial.estimate && h("p", { class: "note" }, `${trial.estimate}.`),
-    h("p", { class: "note" }, "More of what it writes: ", h("code", {}, `tuner sample ${trial.run}`), " · ", h("code", {}, `tuner reconstruct ${trial.run}`))];
+    h("p", { class: "note" }, "More of what it writes: ", h("code", {}, `tuner sample ${trial.run}`), " · ", h("code", {}, `tuner reconstruct ${trial.run}`)));
 }
 
 /**
@@ -115,9 +121,9 @@ function courseOf(path, evaluated, signal) {
   const build = (width) => {
     const rows = sorted();
     const found = curves();
-    const down = Math.ceil(found.length / Math.max(1, Math.floor(width / CELL)));
+    const down = Math.ceil(found.length / (width < NARROW ? 2 : Math.floor(width / CELL)));
     const across = Math.ceil(found.length / down);
-    const layout = { height: 30 + 200 * down, grid: { rows: down, columns: across, pattern: "independent", xgap: 0.2, ygap: 0.35 } };
+    const layout = { height: 30 + (width < NARROW ? 150 : 200) * down, grid: { rows: down, columns: across, pattern: "independent", xgap: width < NARROW ? 0.34 : 0.2, ygap: 0.35 } };
     const data = found.map(([key, label, value], place) => {
       const at = place ? place + 1 : "";
       layout[`xaxis${at}`] = axis("epoch", counted(rows.length));
@@ -150,9 +156,9 @@ function courseOf(path, evaluated, signal) {
 
 /** What the model writes: samples beside the training text, a homotopy, reconstructions. */
 async function showWriting(section, trial, path, signal) {
-  const heading = h("h2", { id: "writing-title" }, "What it writes");
+  const put = (...children) => renew(section, foldable("What it writes", h("div", { class: "writing" }, children)));
   if (trial.state !== "complete") {
-    fill(section, heading, empty(trial.state === "failed" || trial.state === "pruned" ? "Only a training that ends well leaves samples." : "To be seen when its training has ended."));
+    put(empty(trial.state === "failed" || trial.state === "pruned" ? "Only a training that ends well leaves samples." : "To be seen when its training has ended."));
     return;
   }
   let found = null;
@@ -160,11 +166,11 @@ async function showWriting(section, trial, path, signal) {
     found = await get(`${path}/samples`, signal);
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 404) throw error;
-    fill(section, heading, empty(error.message));
+    put(empty(error.message));
     return;
   }
   const sentence = (label, key) => ({ label, value: (row) => h("span", { class: "sentence" }, row[key]) });
-  fill(section, heading,
+  put(
     found.samples?.length > 0 && h("div", {}, h("h3", {}, "Samples and their nearest training sentences"),
       table("Samples", [sentence("Sample", "text"), sentence("Nearest training sentence", "neighbour"),
         { label: "TER", figure: true, title: "translation edit rate; 0 is a copy", value: (row) => row.ter }], found.samples)),

@@ -22,10 +22,11 @@ const wanted = (study, columns, where) =>
  * @param {any} study
  * @param {any[]} metrics
  * @param {ReturnType<import("./route.js").kept>} view
- * @param {() => void} filtered is called when another filter holds
+ * @param {{filtered: () => void, again: false | ((number: number) => void)}} hear called when another filter holds; with a trial whose
+ *   values are to be tried again, if they may be
  * @param {AbortSignal} signal
  */
-export function trialList(study, metrics, view, filtered, signal) {
+export function trialList(study, metrics, view, { filtered, again }, signal) {
   /** @type {any} the server's answer */
   let found = { heads: [], number: [], columns: {}, of: 0, best: null, front: [] };
   let picked = null; // numbers of the trials that another section has chosen
@@ -104,6 +105,7 @@ export function trialList(study, metrics, view, filtered, signal) {
 
   // What is done with some.
   const compare = h("button", { type: "button", onclick: () => go({ view: "compare", run: [...ticked].map((one) => `${study.name}/${one}`) }) });
+  const retry = h("button", { type: "button", onclick: () => again([...ticked][0]) }, "Try its values");
   function tick(at, box) {
     if (box.checked && ticked.size === COMPARED) {
       box.checked = false;
@@ -115,6 +117,7 @@ export function trialList(study, metrics, view, filtered, signal) {
   const offer = () => {
     compare.disabled = ticked.size < 2;
     compare.textContent = ticked.size ? `Compare ${ticked.size}` : "Compare";
+    retry.hidden = !again || ticked.size !== 1;
     compare.title = `Tick 2 to ${COMPARED} trials`;
   };
   const asCsv = h("button", { type: "button", onclick: () => {
@@ -132,7 +135,7 @@ export function trialList(study, metrics, view, filtered, signal) {
   const state = select({ onchange: ({ target }) => { view.put({ state: target.value }, true); draw(); } }, [["", "all"], ...STATES], view.one("state"));
   const columns = columnPicker({ heads: () => found.heads, chosen: keys, choose: (chosen) => { view.put({ column: chosen }, true); return load(); } });
   const element = h("section", { "aria-labelledby": "trials-title" }, h("h2", { id: "trials-title" }, "Trials"),
-    h("div", { class: "row controls" }, labelled("Filter", condition), labelled("Search", find), labelled("State", state), columns.element, h("span", { class: "row push" }, compare, asCsv)),
+    h("div", { class: "row controls" }, labelled("Filter", condition), labelled("Search", find), labelled("State", state), columns.element, h("span", { class: "row push" }, retry, compare, asCsv)),
     wrong, chip, said, nothing, list.element);
   offer();
 

@@ -15,9 +15,11 @@ from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
 from tuner.analysis import importance, levels, pareto, rates
 from tuner.commands import render
+from tuner.commands.study_options import command_line
 from tuner.errors import Busy, Refused
 from tuner.samplers import SAMPLERS
-from tuner.studies import answers, confirmation, launch, queries
+from tuner.studies import answers, confirmation, launch, queries, study_file
+from tuner.studies.amendment import amend
 from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study, open_to_delete
 
@@ -35,6 +37,7 @@ def list_studies(
     request: Request,
     technique: Annotated[bodies.Name | None, Query()] = None,
     state: bodies.StudyState | None = None,
+    tag: Annotated[str | None, Query(max_length=40, description="One of its tags.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -45,12 +48,12 @@ def list_studies(
     staffed, known = service.is_staffed, service.revisions.get()
 
     def make() -> dict[str, Any]:
-        found = queries.page(service.database, limit + 1, after, technique, state)
+        found = queries.page(service.database, limit + 1, after, technique, state, tag)
         listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
         return {**listed, "items": [service.listed(study, staffed) for study in listed["items"]]}
 
     version = (hash(frozenset(known.items())), staffed, int(time.time()))
-    return service.cache.get(("studies", technique, state, limit, after), version, make).response(request)
+    return service.cache.get(("studies", technique, state, tag, limit, after), version, make).response(request)
 
 
 @router.post(
@@ -75,6 +78,25 @@ def create_study(request: Request, new: bodies.NewStudy) -> Response:
     response = _shown(service, service.study(called), 201 if made else 200)
     response.headers["Location"] = f"/v1/studies/{called}"
     return response
+
+
+@router.post("/study-file", response_model=schemas.Written)
+def write_study(new: bodies.NewStudy) -> Response:
+    """What makes such a study elsewhere: the command, and the study file. It makes nothing here."""
+    asked = new.model_dump(exclude_unset=True)
+    name = asked.pop("name", None)
+    spec = StudySpec.of(asked)
+    return Response(
+        encode({"command": command_line(name, spec), "file": study_file.write(name, spec)}),
+        media_type="application/json",
+    )
+
+
+@router.patch("/studies/{name}", response_model=schemas.Study)
+def change_study(request: Request, name: StudyName, told: bodies.Changes) -> Response:
+    """Change a study's budget, rules, note or tags. Workers hear of it within seconds."""
+    service = service_of(request)
+    return _shown(service, amend(service.study(name), told.model_dump(exclude_unset=True)))
 
 
 @router.get("/studies/{name}", response_model=schemas.Study)

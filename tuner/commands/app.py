@@ -2,11 +2,12 @@
 
 import signal
 import sys
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from tuner import processors, screen
+from tuner import __version__, processors, screen
 from tuner.commands.inspection import app as inspection
 from tuner.commands.options import overwrite
 from tuner.commands.results import app as results
@@ -19,10 +20,34 @@ from tuner.commands.train import app as training
 from tuner.commands.trained import app as run_commands
 from tuner.errors import Fault, Interrupted, Usage
 
+GROUPS = {
+    "Train": ("launch", "sweep", "confirm", "train", "reproduce"),
+    "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import"),
+    "Results": ("report", "compare", "pareto", "rates"),
+    "One trained run": (
+        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped",
+    ),
+    "What there is": ("techniques", "samplers", "corpora"),
+    "Service": ("serve", "worker", "workers", "key", "database"),
+}  # fmt: skip
+"""the commands, by headings, in the order of the help"""
+
+
+class Grouped(TyperGroup):
+    """Commands under headings."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        del ctx
+        for heading, names in GROUPS.items():
+            with formatter.section(heading):
+                longest = formatter.width - 6 - max(map(len, names))
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(longest)) for name in names])
+
+
 app = typer.Typer(
+    cls=Grouped,
     help="Tunes the techniques against posterior collapse in text VAEs by validation importance-sampled NLL.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -36,6 +61,21 @@ app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)
 app.add_typer(reading, name="corpora")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tuner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 STOPS = {

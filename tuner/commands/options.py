@@ -61,6 +61,9 @@ CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's
 WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and words.")]
 LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Words of a sentence at most.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+SomeStudiesArgument = Annotated[
+    list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)
+]
 OneStudyArgument = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 FailOption = Annotated[
     str | None,
@@ -91,6 +94,10 @@ WhereOption = Annotated[
 ColumnsOption = Annotated[
     str | None,
     typer.Option("--columns", metavar="C1,C2,…", help="What is shown of each.", show_default="what the terminal holds"),
+]
+TagOption = Annotated[str | None, typer.Option("--tag", help="Only studies with this tag.", show_default=False)]
+StateOption = Annotated[
+    str | None, typer.Option("--state", help="Only studies in this state, e.g. active or finished.", show_default=False)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 

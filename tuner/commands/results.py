@@ -42,12 +42,14 @@ OutOption = Annotated[
 ]
 
 
-@app.command(epilog="Example: tuner confirm sfb-grammar-tiny --runs 5")
+@app.command(epilog="Example: tuner confirm sfb-grammar-tiny --seeds 5")
 def confirm(
     study: Annotated[
         list[str], typer.Argument(metavar="STUDY...", help="Studies, one after another.", show_default=False)
     ],
-    runs: Annotated[int, bounded(numbers.RUNS, "--runs", "-n", help="Runs of each configuration.")] = 5,
+    seeds: Annotated[
+        int, bounded(numbers.RUNS, "--seeds", "-n", help="Runs of each configuration, a new seed each.")
+    ] = 5,
     trial: Annotated[
         int | None, bounded(numbers.INDEX, "--trial", help="The trial to confirm.", show_default="the best")
     ] = None,
@@ -60,10 +62,7 @@ def confirm(
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     database: DatabaseOption = DATABASE,
-    folder: Annotated[
-        Path,
-        typer.Option("--runs-folder", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True),
-    ] = RUNS,
+    runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,13 +86,13 @@ def confirm(
     with opened(database, patience=PATIENCE) as there:
         changes = settings(set_, example="nll_samples=5000")
         specs = {
-            confirmation.name_of(found, winner): confirmation.spec(found, winner, runs, changes)
+            confirmation.name_of(found, winner): confirmation.spec(found, winner, seeds, changes)
             for found in [studies.open_study(there, name) for name in dict.fromkeys(study)]
             for winner in confirmation.chosen(found, trial, front, say)
         }
         prepared = launch.prepare_all(specs, lambda: there, lambda _: None, skip=False)
-        made = [creation.go_on(there, name, found, folder, artifacts) for name, found in prepared.items()]
-        broken = work_in_turn(made, staff, database, folder)
+        made = [creation.go_on(there, name, found, runs, artifacts) for name, found in prepared.items()]
+        broken = work_in_turn(made, staff, database, runs)
         if workers == 0:
             return
         ended = [each.name for each in made if each.best() is not None]

@@ -20,7 +20,7 @@ from tuner.commands.options import (
     MemoryOption,
     PerGpuOption,
     RunsOption,
-    StudyArgument,
+    SomeStudiesArgument,
     ThreadsOption,
     WorkersOption,
     opened,
@@ -269,7 +269,7 @@ def workers(
 @app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
 def resume(
     context: typer.Context,
-    study: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)],
+    study: SomeStudiesArgument,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
     trainer_memory: MemoryOption = 0.0,
@@ -318,23 +318,6 @@ def resume(
             render.summary(found)
     if broken:
         raise Fault(" ".join(broken))
-
-
-@app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")
-def relocate(
-    study: StudyArgument,
-    place: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
-    ],
-    database: DatabaseOption = DATABASE,
-) -> None:
-    """Say where a study's files are, when they were moved without their database."""
-    from tuner.studies.study import open_study
-
-    with opened(database) as there:
-        found = open_study(there, study)
-        found.relocate(place)
-    say(f"the files of study {study} are in {found.store.address}")
 
 
 @database_app.command(epilog="Example: tuner database upgrade --database postgresql://tuner@host/tuner")

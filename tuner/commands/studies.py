@@ -1,4 +1,4 @@
-"""Commands about studies, of a database that is at hand or of a server: list, show, stop, delete."""
+"""Commands about studies, of a database that is at hand or of a server: list, show, change, stop, delete."""
 
 import sys
 import time
@@ -17,8 +17,11 @@ from tuner.commands.options import (
     FailOption,
     JsonOption,
     OneStudyArgument,
+    SomeStudiesArgument,
     SortOption,
+    StateOption,
     StudyArgument,
+    TagOption,
     TopOption,
     WhereOption,
     YesOption,
@@ -27,8 +30,10 @@ from tuner.commands.options import (
     say,
     struck_out,
 )
+from tuner.commands.study_options import Given, described, plain_of, with_settings
 from tuner.defaults import DATABASE
 from tuner.errors import Busy, Usage
+from tuner.studies.spec import OPEN
 
 if TYPE_CHECKING:
     from tuner.studies.access import Studies
@@ -66,14 +71,22 @@ def server(context: typer.Context, api: str | None) -> str | None:
 
 @app.command(name="studies", epilog="Example: tuner studies --json")
 def list_studies(
-    context: typer.Context, database: DatabaseOption = DATABASE, api: ApiOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    state: StateOption = None,
+    tag: TagOption = None,
+    database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the studies, the newest first."""
     from tuner.commands import render
+    from tuner.studies.queries import LISTED_STATES
     from tuner.studies.trials import OVER
 
+    if state not in (None, *LISTED_STATES):
+        raise Usage(f"--state {state!r} is unknown: choose one of {', '.join(LISTED_STATES)}.")
     with reached(context, database, api) as studies:
-        found = list(studies.studies())
+        found = list(studies.studies(state=state, tag=tag))
     if as_json:
         print_json(found)
         return
@@ -107,6 +120,7 @@ def show(
     from tuner.commands import render
     from tuner.studies import study_file
     from tuner.studies.access import DatabaseStudies
+    from tuner.studies.spec import StudySpec
     from tuner.studies.study import open_study
 
     if form not in ("table", "toml"):
@@ -114,7 +128,7 @@ def show(
     with reached(context, database, api) as studies:
         found = studies.study(study)
         if form == "toml":
-            print(study_file.write(study, found["spec"]), end="")
+            print(study_file.write(study, StudySpec.of(found["spec"])), end="")
             return
         trials = list(studies.trials(study))
         if as_json:
@@ -196,30 +210,71 @@ def stop(
     say(f"study {study} is stopped" + (f"; {running} trials are being handed back" if running else ""))
 
 
+@app.command(epilog="Example: tuner change sfb-grammar-tiny --trials 40 --tag night")
+@with_settings(*OPEN, usual="as it is", file=False)
+def change(
+    context: typer.Context,
+    given: Given,
+    study: StudyArgument,
+    database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
+) -> None:
+    """Change a study's budget, rules, note or tags; what is not named stays as it is.
+
+    --timeout none and --deadline none lift a limit, --note "" and --tag "" remove a remark.
+    """
+    with reached(context, database, api) as studies:
+        found = studies.change(study, **plain_of(given))
+    say(f"study {study} is {found['state']}, with {described(found['spec'], given)}")
+
+
 @app.command(epilog="Example: tuner delete sfb-grammar-tiny --yes")
 def delete(
     context: typer.Context,
-    study: StudyArgument,
+    names: SomeStudiesArgument,
     yes: YesOption = False,
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,
 ) -> None:
-    """Delete a study with its trials, checkpoints and logs."""
+    """Delete studies with their trials, checkpoints and logs."""
     with reached(context, database, api) as studies:
         if not yes:
             if not sys.stdin.isatty():
-                raise Usage(f"deleting study {study!r} cannot be undone: say --yes.")
-            typer.confirm(f"Delete study {study} with its trials and files?", abort=True)
-        until, told = time.monotonic() + HANDED_BACK_SECONDS, False
-        while True:
-            try:
-                studies.delete(study)
-                break
-            except Busy:
-                if time.monotonic() > until:
-                    raise
-            if not told:
-                say(f"waiting until the trials of study {study} that were under way are handed back …")
-            told = True
-            time.sleep(LOOK_SECONDS)
-    say(f"study {study} is deleted")
+                raise Usage(f"deleting study {names[0]!r} cannot be undone: say --yes.")
+            typer.confirm(f"Delete study {', '.join(names)} with its trials and files?", abort=True)
+        for name in dict.fromkeys(names):
+            _delete(studies, name)
+            say(f"study {name} is deleted")
+
+
+def _delete(studies: "Studies", name: str) -> None:
+    """Deletes a study, once the trials of one that was just stopped have been handed back."""
+    until, told = time.monotonic() + HANDED_BACK_SECONDS, False
+    while True:
+        try:
+            studies.delete(name)
+            return
+        except Busy:
+            if time.monotonic() > until:
+                raise
+        if not told:
+            say(f"waiting until the trials of study {name} that were under way are handed back …")
+        told = True
+        time.sleep(LOOK_SECONDS)
+
+
+@app.command(epilog="Example: tuner relocate sfb-grammar-tiny disk2/sfb-grammar-tiny-3f9a01")
+def relocate(
+    study: StudyArgument,
+    place: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
+    ],
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Say where a study's files are, when they were moved without their database."""
+    from tuner.studies.study import open_study
+
+    with opened(database) as there:
+        found = open_study(there, study)
+        found.relocate(place)
+    say(f"the files of study {study} are in {found.store.address}")

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -38,17 +39,24 @@ ConfigOption = Annotated[
 ]  # fmt: skip
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(
+    *names: str, usual: str | None = None, file: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option for each of these settings, and --config.
 
     The command's parameter `given` gets those that are named. A file's `name` is among them as `name`.
+
+    Args:
+        usual: what holds where an option is not given, if that is not the setting's default.
+        file: without it there is no --config.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
         own = [p for key, p in signature.parameters.items() if key != ARGUMENT]
-        made = [_parameter(ASKED[name]) for name in names]
-        more = {"config": (ConfigOption, None), CONTEXT: (typer.Context, inspect.Parameter.empty)}
+        made = [_parameter(ASKED[name], usual) for name in names]
+        more: dict[str, tuple[Any, Any]] = {"config": (ConfigOption, None)} if file else {}
+        more[CONTEXT] = (typer.Context, inspect.Parameter.empty)
         for name, (kind, default) in more.items():
             if name not in signature.parameters:
                 made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
@@ -58,8 +66,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             context: typer.Context = values[CONTEXT] if CONTEXT in signature.parameters else values.pop(CONTEXT)
             asked = {name: values.pop(name) for name in names}
             told = {key: value for key, value in asked.items() if _source(context, key) != "DEFAULT"}
-            file = values.pop("config")
-            read_in = {} if file is None else study_file.read(file)
+            config = values.pop("config", None)
+            read_in = {} if config is None else study_file.read(config)
             command(
                 **values, given=merged(read_in, {name: _converted(ASKED[name], value) for name, value in told.items()})
             )
@@ -103,6 +111,46 @@ def plain_of(given: Given) -> dict[str, Any]:
     return {key: ASKED[key].kind.plain(value) if key in ASKED else value for key, value in given.items()}
 
 
+def described(spec: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Some settings of a study in words, e.g. `trials 40, tags night, β`."""
+    return ", ".join(f"{key.replace('_', ' ')} {_brief(spec[key])}" for key in keys)
+
+
+def command_line(name: str | None, spec: StudySpec) -> str:
+    """The command that makes that study; where an option cannot say a value, it names a study file (`study_file.write`)."""
+    words = ["tuner", "launch", *(["--study", name] if name else [])]
+    for key, value in spec.changes().items():
+        declared = ASKED[key]
+        said = _said(declared, declared.checked(value))
+        if said is None:
+            return "tuner launch --config study.toml"
+        words += said
+    return shlex.join(words)
+
+
+def _said(declared: Setting, value: Any) -> list[str] | None:
+    """A setting's option with its value; None if `_converted` would not make the same of it."""
+    kind, flag = declared.kind, declared.flag
+    if isinstance(kind, Truth):
+        return [flag if value else f"--no-{flag.removeprefix('--')}"]
+    if isinstance(kind, Moment):
+        return [flag, f"{max(1, round(value - time.time()))}s"]
+    written: Any = f"{value}s" if isinstance(kind, Duration) else value
+    if isinstance(kind, Pairs):
+        written = [f"{key}={str(each).lower() if isinstance(each, bool) else each}" for key, each in value.items()]
+    try:
+        if isinstance(kind, Domains) or repr(declared.checked(_converted(declared, written))) != repr(value):
+            return None
+    except Usage:
+        return None
+    every = written if isinstance(kind, Pairs | Words) else [written]
+    return [part for each in every for part in (flag, str(each))]
+
+
+def _brief(value: Any) -> str:
+    return "none" if value in (None, "", []) else ", ".join(value) if isinstance(value, list) else str(value)
+
+
 def said(error: Usage) -> str:
     """A mistake in the words of the command line: options for settings, and the command that mends it."""
     text, field = str(error), error.field or ""
@@ -116,18 +164,16 @@ def flags() -> dict[str, str]:
     return {"name": "--study", "worker": "--name", **{key: each.flag for key, each in ASKED.items()}}
 
 
-def _parameter(declared: Setting) -> inspect.Parameter:
+def _parameter(declared: Setting, otherwise: str | None = None) -> inspect.Parameter:
     kind, usual = declared.kind, declared.default or None
     names = [declared.flag, *([declared.short] if declared.short else [])]
-    more: dict[str, Any] = {"help": _help(declared)} | ({"show_default": declared.usual} if declared.usual else {})
+    shown = otherwise or declared.usual
+    more: dict[str, Any] = {"help": _help(declared)} | ({"show_default": shown} if shown else {})
     annotation: Any = str | None
     option = typer.Option(*names, **more)
     if isinstance(kind, Number):
-        annotation, option, usual = (
-            int if kind.within.whole else float,
-            bounded(kind.within, *names, **more),
-            declared.default,
-        )
+        annotation = int if kind.within.whole else float
+        option, usual = bounded(kind.within, *names, **more), declared.default
     elif isinstance(kind, Truth):
         option = typer.Option(f"{declared.flag}/--no-{declared.flag.removeprefix('--')}", **more)
         annotation, usual = bool, declared.default
@@ -136,6 +182,8 @@ def _parameter(declared: Setting) -> inspect.Parameter:
     elif isinstance(kind, Domains):
         annotation = Path | None
     default = inspect.Parameter.empty if declared.default is REQUIRED else usual
+    if otherwise is not None:
+        annotation, default = annotation | None, None
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(declared.name, keyword, default=default, annotation=Annotated[annotation, option])
 
@@ -158,8 +206,12 @@ def _converted(declared: Setting, value: Any) -> Any:
     """What a command line says, as the setting has it."""
     if isinstance(declared.kind, Pairs):
         return settings(value, declared.flag, EXAMPLES[declared.name])
+    if isinstance(declared.kind, Duration | Moment) and value == declared.usual:
+        return None
     if isinstance(declared.kind, Duration):
         return seconds(value, declared.flag)
     if isinstance(declared.kind, Moment):
         return time.time() + seconds(value, declared.flag)
+    if isinstance(declared.kind, Words):
+        return [] if value == [""] else value
     return read(value) if isinstance(declared.kind, Domains) else value

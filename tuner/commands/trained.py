@@ -122,15 +122,21 @@ def reproduce(
 
 
 @app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
-def log(run: RunArgument, database: DatabaseOption = DATABASE) -> None:
+def log(run: RunArgument, database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
     """Print what a run's trainer said: warnings, and why it crashed."""
     from tuner.studies.files import run_folder
 
     file = run_folder(run, database, used=()) / LOG
     try:
-        print(file.read_text(encoding="utf-8", errors="replace"), end="")
+        text = file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        raise Usage(f"run {run!r} has no log yet.") from error
+        raise Usage(f"run {run!r} has no log yet: it comes with the end of an attempt.") from error
+    if as_json:
+        print_json({"run": run, "lines": text.splitlines()})
+    elif text:
+        print(text, end="")
+    else:
+        say(f"the trainer of run {run} has said nothing: its log is empty")
 
 
 def _write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tuner.errors import Unreadable
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies import answers, corpora, creation, launch, queries, strikes
+from tuner.studies.amendment import amend
 from tuner.studies.spec import StudySpec
 from tuner.studies.study import ODD, open_study, open_to_delete
 from tuner.studies.study import Study as Record
@@ -23,7 +24,9 @@ PAGE = 500
 class Studies(Protocol):
     """Studies, wherever they are. Every call raises `Missing` if there is no study or trial of that name or number."""
 
-    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[answers.Summary]:
+    def studies(
+        self, technique: str | None = None, state: str | None = None, tag: str | None = None
+    ) -> Iterator[answers.Summary]:
         """Those that there are, the newest first."""
 
     def study(self, name: str) -> answers.Study:
@@ -31,6 +34,9 @@ class Studies(Protocol):
 
     def create(self, **settings: Any) -> answers.Study:
         """Makes a study, or finds the same one; settings: of `StudySpec` as JSON values, and `name`."""
+
+    def change(self, name: str, **settings: Any) -> answers.Study:
+        """Gives changeable settings and remarks other values; what is left out stays."""
 
     def start(self, name: str) -> answers.Study:
         """Hands out its trials again."""
@@ -72,9 +78,11 @@ class DatabaseStudies:
     ) -> None:
         self.database, self.runs, self.artifacts, self.say = database, runs, artifacts, say
 
-    def studies(self, technique: str | None = None, state: str | None = None) -> Iterator[answers.Summary]:
+    def studies(
+        self, technique: str | None = None, state: str | None = None, tag: str | None = None
+    ) -> Iterator[answers.Summary]:
         staffed, after = queries.is_staffed(self.database), None
-        while found := queries.page(self.database, PAGE, after, technique, state):
+        while found := queries.page(self.database, PAGE, after, technique, state, tag):
             yield from (self._listed(each, staffed) for each in found)
             after = found[-1].created_at, found[-1].name
 
@@ -101,6 +109,9 @@ class DatabaseStudies:
         spec = replace(asked, corpus=source.place, fixed={**source.values, **asked.fixed})
         definition = launch.prepare(called, spec, lambda: self.database, self.say)
         return self._told(creation.go_on(self.database, called, definition, self.runs, self.artifacts))
+
+    def change(self, name: str, **settings: Any) -> answers.Study:
+        return self._told(amend(open_study(self.database, name), settings))
 
     def start(self, name: str) -> answers.Study:
         found = open_study(self.database, name)

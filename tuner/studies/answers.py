@@ -42,6 +42,8 @@ class Summary(TypedDict):
     budget: int
     counts: dict[str, int]
     best: Best | None
+    note: str
+    tags: list[str]
     estimator: str | None
     created_at: str | None
     revision: int
@@ -88,6 +90,7 @@ def summary(study: Record, corpus: str, staffed: bool) -> Summary:
         "name": study.name, "technique": spec.technique, "corpus": corpus, "model": spec.model, "sampler": spec.sampler,
         "objective": spec.objective, "seed": spec.seed, "state": study.shown_state(counts), "why": study.why,
         "budget": spec.trials, "counts": counts, "best": None if best is None else _best(best),
+        "note": spec.note, "tags": list(spec.tags),
         "estimator": None if best is None else _estimator(best, study.facts.text), "created_at": time_of(study.created_at),
         "revision": study.revision, "waiting_for_workers": study.state == "active" and unfinished and not staffed,
     }  # fmt: skip
@@ -97,7 +100,8 @@ def unreadable(name: str, why: str, revision: int, created_at: float = math.inf)
     """The same of a study whose row nobody of ours has written."""
     return {
         "name": name, "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0,
-        "state": UNREADABLE, "why": why, "budget": 0, "counts": dict.fromkeys(STATES, 0), "best": None, "estimator": None,
+        "state": UNREADABLE, "why": why, "budget": 0, "counts": dict.fromkeys(STATES, 0), "best": None, "note": "", "tags": [],
+        "estimator": None,
         "created_at": time_of(created_at) if created_at in TIMES else None, "revision": revision, "waiting_for_workers": False,
     }  # fmt: skip
 

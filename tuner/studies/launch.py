@@ -65,7 +65,7 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
         raise Usage(
             f"space is of technique {own.technique!r}, not of {spec.technique!r}: give one of the same.", "space"
         )
-    _judge(spec)
+    judge(spec)
     fixed = own.checked({**today(spec.fixed), **judged_by(spec.nll, spec.fixed)})
     names.check("name", name, names.LONGEST if spec.confirms else names.BYTES)
     run = {"technique": spec.technique, "corpus": spec.corpus, "model": spec.model, "values": fixed, "seed": spec.seed}
@@ -105,8 +105,11 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
     return Definition(replace(spec, fixed=kept, nll=None, first_default=first_default), facts)
 
 
-def _judge(spec: StudySpec) -> None:
-    """Refuses settings that do not go together, whatever is trained."""
+def judge(spec: StudySpec) -> None:
+    """
+    Raises:
+        Usage: if settings do not go together, whatever is trained.
+    """
     several = len(OBJECTIVES[spec.objective]) > 1
     pruners.check(spec.pruner, spec.objective)
     if several and spec.sampler in SAMPLERS and not SAMPLERS[spec.sampler].several:

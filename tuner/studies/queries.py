@@ -1,5 +1,6 @@
 """What a database holds: its studies, by pages or in short, its workers, and their numbers."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def page(
     after: tuple[float, str] | None = None,
     technique: str | None = None,
     state: str | None = None,
+    tag: str | None = None,
 ) -> list[Study | Unreadable]:
     """Up to `limit` studies, the newest first, after one of a creation time and name.
 
@@ -65,23 +67,26 @@ def page(
     """
     query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.name.desc())
     if technique is not None:
-        query = query.where(_technique(database) == technique)
+        query = query.where(_text(database, "technique") == technique)
     if state is not None and state != UNREADABLE:
         query = query.where(shown_study_state() == state)
+    if tag is not None:  # whatever has it, and what looks like it in a database that does not tell a from A
+        query = query.where(_text(database, "tags").contains(json.dumps(tag), autoescape=True))
     if after is not None:
         query = query.where(tuple_(StudyRow.created_at, StudyRow.name) < tuple_(*after))
     rows = limit
     while True:
         found = _each(database, query.limit(rows))
         kept = [each for each in found if state is None or isinstance(each, Study) == (state != UNREADABLE)]
+        kept = [each for each in kept if tag is None or (isinstance(each, Study) and tag in each.spec.tags)]
         if len(kept) >= limit or len(found) < rows:
             return kept[:limit]
         rows *= 2
 
 
-def _technique(database: Database) -> Any:
-    """A study's technique, in SQL; none where the specification is no JSON, which SQLite keeps and will not look into."""
-    named = StudyRow.specification["technique"].as_string()
+def _text(database: Database, key: str) -> Any:
+    """A setting of a study, in SQL; none where the specification is no JSON, which SQLite keeps and will not look into."""
+    named = StudyRow.specification[key].as_string()
     return case((func.json_valid(StudyRow.specification) == 1, named)) if database.sqlite else named
 
 

@@ -129,6 +129,8 @@ SETTINGS: dict[str, Setting] = settings_of(fields(StudySpec))
 """every setting by its name"""
 ASKED = {key: each for key, each in SETTINGS.items() if each.flag}
 """those that people may give"""
+OPEN = {key: each for key, each in ASKED.items() if each.role != "identity"}
+"""those that may change while a study runs: its changeable settings, and what people say of it"""
 CHANGEABLE = tuple(key for key, each in SETTINGS.items() if each.role == "changeable")
 
 

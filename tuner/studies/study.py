@@ -48,7 +48,7 @@ class Study:
         try:
             self.name = row.name
             self.created_at, self.store = row.created_at, Store(locations.found(database, row.folder))
-            self.definition = Definition.of(row.specification, row.budget, row.rules)
+            self._stored: Mapping[str, Any] = {}
             self._keep(row)
             json.dumps((row.specification, self.created_at, row.budget, self.why, row.rules), allow_nan=False)
             odd = not all(isinstance(text, str) for text in (self.facts.corpus.name, self.why or ""))
@@ -58,6 +58,9 @@ class Study:
             raise _unreadable(row.name, error) from error
 
     def _keep(self, row: StudyRow) -> None:
+        if row.specification != self._stored:  # what may change is in it too
+            self._stored = row.specification
+            self.definition = Definition.of(row.specification, row.budget, row.rules)
         self.definition = self.definition.changed(row.budget, row.rules)
         self.state, self.why, self.revision = row.state, row.why, row.revision
 
@@ -77,7 +80,7 @@ class Study:
         return self.definition.searched
 
     def refresh(self) -> "Study":
-        """The study with its budget, rules and state as they are now."""
+        """The study with its settings and its state as they are now."""
         self._keep(self.database.read(lambda session: session.get_one(StudyRow, self.name)))
         return self
 
@@ -232,7 +235,6 @@ class Study:
             row.state, row.why, row.faults = "active", None, 0
             if row.specification.get("untrusted"):
                 row.specification = {**row.specification, "untrusted": False}
-            self.definition = Definition.of(row.specification, row.budget, row.rules)
             if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
                 row.rules = {**row.rules, "deadline": None}
             revise(session, self.name)

@@ -1,7 +1,6 @@
 """Study files: the settings of a study as TOML, which `tuner launch --config` reads and `tuner show --format toml` writes."""
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,13 @@ def read(file: Path) -> dict[str, Any]:
     return found
 
 
-def write(name: str, spec: Mapping[str, Any]) -> str:
-    """The file from which `tuner launch --config` makes the study of that name, or goes on with it.
+def write(name: str | None, spec: StudySpec) -> str:
+    """The file from which `tuner launch --config` makes that study, or goes on with it.
 
     Args:
         spec: its settings as JSON values; those at their defaults are left out.
     """
-    changes = {key: value for key, value in StudySpec.of(spec).changes().items() if value is not None}
+    changes = {key: value for key, value in spec.changes().items() if value is not None}
     tables = {key: value for key, value in changes.items() if isinstance(value, dict)}
     plain = {key: value for key, value in changes.items() if key not in tables}
-    return tomli_w.dumps({NAME: name, **plain, **tables})
+    return tomli_w.dumps({**({NAME: name} if name else {}), **plain, **tables})
