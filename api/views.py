@@ -13,7 +13,7 @@ from tuner.studies.setting import REQUIRED, Number, Setting, Word
 from tuner.studies.study import Study
 from tuner.studies.trials import OVER, STATES, Trial
 
-BEST = ("number", "value", "params", "given", "metrics", "notes")
+BEST = ("number", "value", "params", "given", "metrics", "notes", "by", "noise", "mean", "probability")
 """what a study's summary tells of its best trial"""
 
 
@@ -54,7 +54,8 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         corpus: the name of its corpus here.
         staffed: whether there is any worker.
     """
-    counts, best = study.shown_counts(), study.best()
+    counts, winner = study.shown_counts(), study.winner()
+    best = None if winner is None else winner.plain()
     unfinished = sum(counts[state] for state in OVER) < study.spec.trials
     return {
         "name": study.name,
@@ -68,8 +69,8 @@ def summary(study: Study, corpus: str, staffed: bool) -> dict[str, Any]:
         "why": study.why,
         "budget": study.spec.trials,
         "counts": counts,
-        "best": None if best is None else {k: getattr(best, k) for k in BEST},
-        "estimator": None if best is None else _estimator(best, study.facts.text),
+        "best": None if best is None else {k: best[k] for k in BEST},
+        "estimator": None if winner is None else _estimator(winner.trial, study.facts.text),
         "created_at": time_of(study.created_at),
         "revision": study.revision,
         "waiting_for_workers": study.state == "active" and unfinished and not staffed,

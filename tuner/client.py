@@ -41,6 +41,10 @@ ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
 
 
 class Best(TypedDict):
+    by: str
+    noise: float | None
+    mean: float | None
+    probability: float | None
     number: int
     value: float
     params: dict[str, Any]

@@ -81,7 +81,7 @@ def list_studies(database: DatabaseOption = DATABASE, as_json: JsonOption = Fals
     for s in found:
         counts, best = s["trials"], s["best"] or {"metrics": {}, "notes": []}
         done = sum(counts.get(state, 0) for state in OVER)
-        notes = [s["why"]] if s["why"] else []
+        notes = list(filter(None, [s["why"], render.won(s["best"])]))
         notes += [f"best trial {note}" for note in best["notes"]]
         table.add(
             s["study"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
@@ -163,6 +163,8 @@ def trials(
                 say(f"no trial of {found.name} fits {where}")
         else:
             listed = render.print_trials(found, None if every else render.ROWS, columns=keys)
+            if (winner := found.winner()) is not None:
+                print(f"* best by {winner.by}")
     for note, meaning in render.NOTES.items():
         if any(note in trial.notes for trial in listed):
             console().print(f"\n{meaning}")

@@ -97,10 +97,11 @@ def list_studies(as_json: JsonOption = False) -> None:
     for s in found:
         best = s["best"] or {"metrics": {}}
         done = sum(s["counts"][state] for state in OVER)
-        note = s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")
+        notes = [s["why"] or ("waits for workers" if s["waiting_for_workers"] else ""), render.won(s["best"])]
         rows.add(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
-            str(s["counts"]["running"]), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")), note,
+            str(s["counts"]["running"]), *(render.number(best["metrics"].get(key)) for key in ("nll", "rate")),
+            "; ".join(filter(None, notes)),
         )  # fmt: skip
     rows.print()
 
@@ -124,8 +125,10 @@ def show(study: StudyArgument, as_json: JsonOption = False) -> None:
     print(f"trials    {counts}; {found['budget']} in all\n")
     _print_trials(client, study, found)
     best = found["best"]
+    if best:
+        print(f"\nbest by {best['by']}: trial {best['number']}")
     if best and best["metrics"].get("estimator"):
-        print(f"\n{estimate(best['metrics'])}")
+        print(estimate(best["metrics"]))
         for note in best["notes"]:
             print(render.NOTES[note])
     counted = render.against_ngram(found.get("ngram"), best and best["metrics"], found["objective"])
@@ -152,7 +155,10 @@ def trials(
         return
     name, keys = str(study), [key.strip() for key in columns.split(",")] if columns else None
     if not (as_json or sort or top or where):
-        _print_trials(client, name, client.study(name), keys)
+        found = client.study(name)
+        _print_trials(client, name, found, keys)
+        if found["best"]:
+            print(f"* best by {found['best']['by']}")
         return
     listed = list(islice(client.trials(name, order=sort or "number", where=where), top))
     if as_json:

@@ -87,7 +87,7 @@ def _technique(database: Database) -> Any:
 
 
 def overview(database: Database) -> list[dict[str, Any]]:
-    """Every study in short: what it is, its trials by state, its best one."""
+    """Every study in short: what it is, its trials by state, its best one and by what it is that."""
     found = []
     for study in _each(database, _OLDEST):
         try:
@@ -107,9 +107,9 @@ UNKNOWN: dict[str, Any] = {
 def _short(study: Study | Unreadable) -> dict[str, Any]:
     if isinstance(study, Unreadable):
         raise study
-    best, counts = study.best(), study.counts()
-    if best is not None and not isinstance(best.metrics, dict):
-        raise Unreadable(f"trial {best.number} is complete and has no figures")
+    best, counts = study.winner(), study.counts()
+    if best is not None and not isinstance(best.trial.metrics, dict):
+        raise Unreadable(f"trial {best.trial.number} is complete and has no figures")
     short = {
         "study": study.name,
         "state": study.shown_state(counts),
