@@ -20,7 +20,8 @@ SAID = {"melbo": "MELBO", "nll": "NLL"}
 
 
 def of(study: Study, table: Table) -> dict[str, Any]:
-    """Every trial by its number, what it was judged by, and the least value so far of those that reach the least rate; the lines that it is to be held against.
+    """Every trial by its number, what it was judged by, and the lowest value so far of those that reach the least rate; the lines
+    that it is to be held against.
 
     Args:
         table: the study's, as it is now.
