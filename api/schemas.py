@@ -115,6 +115,18 @@ class Options(BaseModel):
 
 
 class Best(BaseModel):
+    """The trial that `tuner confirm` takes."""
+
+    by: Annotated[str, Field(description="by what it is the best, in a few words: lowest value, lowest mean, …")]
+    noise: Annotated[
+        float | None, Field(description="what another seed changes in the value, inferred (sd, nats); null: nothing")
+    ]
+    mean: Annotated[float | None, Field(description="of a process through all values, there; null without noise")]
+    probability: Annotated[
+        float | None,
+        Field(description="that another seed reaches min_rate; null without one, or for too few trials to tell"),
+    ]
+    said: Annotated[list[str], Field(description="the same in sentences; none for the lowest value")]
     number: int
     value: float
     params: dict[str, Any]

@@ -83,9 +83,9 @@ def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -
     won = list(best)
     for n in CHECKPOINTS:
         among = np.flatnonzero(finite[:n])
-        found = winner.lowest_mean(np.array(points)[among], np.array(seen)[among]) if n <= evaluations else None
-        if found is not None:
-            won[n - 1] = real[among[found[0]]] - task.minimum
+        if n <= evaluations and len(among) >= winner.LEAST:
+            found = winner.judged(np.array(points)[among], np.array(seen)[among])
+            won[n - 1] = real[among[found.number]] - task.minimum
     return {
         "sampler": sampler,
         "problem": problem,

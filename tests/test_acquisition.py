@@ -8,7 +8,7 @@ import torch
 from botorch.acquisition import LogExpectedImprovement
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.samplers.acquisition import LogEHVI, LogEI, front, highest, log_h
+from tuner.samplers.acquisition import MARGIN, LogEHVI, LogEI, LogHolds, Product, front, highest, log_h
 from tuner.samplers.botorch_mcmc import batched
 from tuner.samplers.cube import Cube
 from tuner.samplers.gp import Processes, prior_mode
@@ -70,6 +70,27 @@ def test_gradient_agrees_with_finite_differences() -> None:
         assert value == pytest.approx(found(z[None])[0])
         numeric = [(found((z + 1e-6 * e)[None])[0] - found((z - 1e-6 * e)[None])[0]) / 2e-6 for e in np.eye(2)]
         np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-3)
+
+
+def test_a_constraint_holds_as_often_as_nine_in_ten_draws_of_evaluations_do() -> None:
+    z, found = RANDOM.random((4, 2)), LogHolds(Processes.fit(THETAS, X, Y), 0.3)
+    shares = []
+    for s, (mean, variance) in enumerate(zip(*found.processes.predict(z), strict=True)):
+        drawn = mean + np.sqrt(variance)[:, None] * np.random.default_rng(s).standard_normal((4, 100_000))
+        shares.append((drawn + MARGIN * math.exp(THETAS[s, 1] / 2) <= 0.3).mean(1))
+    np.testing.assert_allclose(np.exp(found(z)), np.mean(shares, 0), atol=0.005)
+
+
+def test_a_products_gradient_agrees_with_finite_differences() -> None:
+    found = Product(
+        [acquisition(), LogHolds(Processes.fit(THETAS, X, Y), 0.3), LogHolds(Processes.fit(THETAS, X, -Y), -0.9)]
+    )
+    for z in RANDOM.random((5, 2)):
+        value, gradient = found.with_gradient(z)
+        assert value == pytest.approx(found(z[None])[0], rel=1e-9)
+        shift = 1e-6 * np.eye(2)
+        slopes = (found(z + shift) - found(z - shift)) / 2e-6
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-4, atol=1e-6)
 
 
 def test_the_search_finds_the_maximum_of_a_fine_grid() -> None:

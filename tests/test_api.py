@@ -171,7 +171,8 @@ def test_a_study_is_shown_as_the_service_has_it(client: TestClient, filled: None
     found, study = client.get("/v1/studies/s").json(), studies.open_study(database, "s")
     best = study.best()
     assert best is not None
-    assert found["best"] == {k: getattr(best, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
+    told = {k: getattr(best, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
+    assert found["best"] == {**told, "by": "lowest value", "noise": None, "mean": None, "probability": None}
     assert found["counts"] == {"complete": 30, "failed": 0, "pruned": 0, "running": 0, "waiting": 0}
     assert [p["name"] for p in found["space"]] == [p.name for p in study.facts.space.parameters]
     assert (found["budget"], found["waiting_for_workers"]) == (30, False)

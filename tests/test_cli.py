@@ -169,6 +169,10 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "--objectives", "nll,rate", "--sampler", "cmaes"],
         "--sampler cmaes has one objective only",
     ),
+    "min-rate cmaes": (
+        ["launch", "-t", "sfb", "--min-rate", "1", "--sampler", "cmaes"],
+        "sampler 'cmaes' cannot keep a least rate",
+    ),
     "pruner of stages": (
         ["launch", "-t", "pretrained-fb", "--pruner", "median"],
         "--pruner median is not allowed for pretrained-fb, which trains in 2 stages",

@@ -1,5 +1,6 @@
 """The schema: migrations equal the models, older is upgraded, newer refused, trouble told in one sentence."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -28,6 +29,7 @@ from tuner.studies.access import DatabaseStudies
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import open_study
 from tuner.workers.curves import Curves
+from tuner.workers.leases import Attempts
 
 OLD = Path(__file__).parent / "data" / "schema_0001.sql"
 """a database of version 0001 with four studies, made by that version with the stub trainer"""
@@ -129,6 +131,36 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     assert [t.params for t in record] == [t.params for t in old.trials()]
     assert [t.value for t in record] == [t.value for t in old.trials()]
     database.close()
+
+
+def test_the_migration_of_results_takes_shortfalls_out_of_values_and_back(database: Database, tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    study = make(database, tmp_path, 2, min_rate=3.0)
+    attempts = Attempts(study, "w")
+    for rate in (1.0, 5.0):
+        claim = attempts.claim()
+        assert claim is not None
+        attempts.finish(claim, "complete", **study.outcome({"nll": 7.0, "melbo": None, "rate": rate}))
+    as_optuna(study)
+
+    def values() -> list[tuple[float, list[float]]]:
+        query = sqlalchemy.text('SELECT value, "values" FROM tuner_trials ORDER BY number')
+        with database.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [(value, json.loads(all_) if isinstance(all_, str) else all_) for value, all_ in rows]
+
+    assert values() == [(7.0, [7.0])] * 2
+    for direction, version, first in ((command.downgrade, "0006", 9.0), (command.upgrade, "0007", 7.0)):
+        with database.engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(Path(database_module.__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            direction(config, version)
+        assert values() == [(first, [first]), (7.0, [7.0])]
+    assert as_optuna(study).best_trial.number == 1
+    assert study.winner() is not None
 
 
 def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(

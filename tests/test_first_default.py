@@ -237,7 +237,7 @@ TEMPERED = {"proposal": "tempered q", "temper": 0.1, "levels": {}, "error": 0.01
             [{"nll": 15.62, **TEMPERED, "resolved": False}, {"nll": 15.48, **TEMPERED}],
             "…NLL 15.62; the best is 0.14 lower, but the estimate of trial 0 is not resolved",
         ),
-        ({"min_rate": 2.0}, [{"nll": 15.62}, {"nll": 15.48}], "…NLL + max(2 − R, 0) 15.62; the best is 0.14 lower"),
+        ({"min_rate": 2.0}, [{"nll": 15.62}, {"nll": 15.48}], "…NLL 15.62, R 1; the best is 0.14 lower"),
         (
             {"objective": "melbo"},
             [{"nll": 1.0, "melbo": 12.5}, {"nll": 2.0, "melbo": 12.0}],

@@ -10,11 +10,13 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from tuner import samplers
 from tuner.samplers.acquisition import front
 from tuner.samplers.gp_mcmc import CHAINS, DIAGNOSTICS, GPMCMCSampler
 from tuner.samplers.observations import thinned, winsorised
 
 QUICK: dict[str, Any] = {"samples": 4, "leapfrog": 8, "burn_in": 20}
+LIMITED: dict[str, BaseDistribution] = {"x": FloatDistribution(-3, 3), "y": FloatDistribution(-3, 3)}
 PLANE: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1), "b": FloatDistribution(1e-4, 1, log=True)}
 
 
@@ -377,3 +379,47 @@ def test_two_objectives_fill_a_front_better_than_chance(inference: str) -> None:
 
     chance = area(optuna.samplers.RandomSampler(seed=0))
     assert area(GPMCMCSampler(seed=0, inference=inference, search_space=PLANE, **QUICK)) > chance + 0.1
+
+
+def limited(sampler: str, workers: int = 1) -> optuna.Study:
+    """The bowl's minimum is at (2, …), and x may be 1 at most: what it is over 1 by is told with noise."""
+    draw, made = np.random.default_rng(3), optuna.create_study()
+    while len(made.trials) < 18:
+        asked = []
+        for _ in range(workers):
+            made.sampler = samplers.create(sampler, {"n_startup": 4}, 0, len(made.trials), LIMITED)
+            asked.append(made.ask(LIMITED))
+        for trial in asked:
+            x = trial.params["x"]
+            trial.set_constraint("x", x - 1.0 + 0.1 * float(draw.standard_normal()))
+            made.tell(trial, (x - 2) ** 2 + trial.params["y"] ** 2)
+    return made
+
+
+@pytest.mark.parametrize(("sampler", "workers"), [("gp-map", 1), ("gp-map", 3), ("gp-mcmc", 1)])
+def test_a_constraint_is_kept_with_a_margin_for_its_noise(sampler: str, workers: int) -> None:
+    last = [trial.params["x"] for trial in limited(sampler, workers).trials[10:]]
+    assert 0.5 < np.median(last) < 1.0
+    assert sum(x > 1.1 for x in last) <= 2
+
+
+def test_two_objectives_keep_a_constraint() -> None:
+    made = optuna.create_study(directions=["minimize", "minimize"])
+    while len(made.trials) < 14:
+        made.sampler = samplers.create("gp-map", {"n_startup": 4}, 0, len(made.trials), LIMITED)
+        trial = made.ask(LIMITED)
+        x, y = trial.params["x"], trial.params["y"]
+        trial.set_constraint("x", x - 1.0)
+        made.tell(trial, [(x - 2) ** 2 + y**2, (x - 1.5) ** 2 + (y - 1) ** 2])
+    assert sum(trial.params["x"] > 1.0 for trial in made.trials[6:]) <= 3
+
+
+def test_another_studys_constraints_are_seen_too() -> None:
+    """Its points alone tell where the constraint holds: this study's first proposal keeps it."""
+    earlier = [
+        {"params": {"x": float(x), "y": float(y)}, "value": (x - 2) ** 2 + y**2, "constraints": {"x": x - 1.0}}
+        for x in np.linspace(-3, 3, 7)
+        for y in (-1.0, 1.0)
+    ]
+    made = optuna.create_study(sampler=GPMCMCSampler(search_space=LIMITED, inference="map", earlier=earlier))
+    assert 0.0 < made.ask(LIMITED).params["x"] < 1.05

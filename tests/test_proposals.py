@@ -149,3 +149,41 @@ def test_trials_that_differ_in_their_seed_alone_use_up_nothing(make: Make) -> No
     while (claim := attempts.claim()) is not None:
         end(attempts, claim, 1.0)
     assert len(study.trials()) == 4
+
+
+def reached(study: Study, attempts: Attempts, claim: Claim, rate: float) -> None:
+    """Completes a trial with this rate and an NLL of twice it; not a number diverges."""
+    if math.isnan(rate):
+        attempts.fail(claim, "nan", "it diverged.")
+    else:
+        attempts.finish(claim, "complete", **study.outcome({"nll": 2 * rate, "melbo": None, "rate": rate}))
+
+
+def test_a_least_rate_is_optunas_constraint_in_memory_and_in_its_record(make: Make) -> None:
+    study = make(4, min_rate=3.0)
+    attempts = Attempts(study, "w")
+    claims = [attempts.claim() for _ in range(4)]
+    history = History(study)
+    history.update()  # follows some, and is told of others anew
+    for claim, rate in zip(claims, (2.0, 5.0, math.nan, 4.0), strict=True):
+        reached(study, attempts, claim, rate)  # type: ignore[arg-type]
+        history.update()
+    told = history.storage.get_all_trials(history.id)
+    assert [t.constraints for t in told] == [{"rate": 1.0}, {"rate": -2.0}, {"rate": 1.0}, {"rate": -1.0}]
+    assert [t.values for t in told] == [[4.0], [10.0], [10.0], [8.0]]
+    record = as_optuna(study)
+    assert [t.constraints for t in record.trials] == [{"rate": 1.0}, {"rate": -2.0}, {}, {"rate": -1.0}]
+    assert record.best_trial.number == 3  # the lowest of those that reach it
+
+
+@pytest.mark.parametrize("name", ["gp-map", "gp", "tpe", "nsga2"])
+def test_samplers_keep_a_least_rate_though_the_nll_falls_twice_as_fast(make: Make, name: str) -> None:
+    fixed = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    study = make(20, sampler=name, fixed=fixed, seed=1, min_rate=8.0)
+    attempts = Attempts(study, "w")
+    while (claim := attempts.claim()) is not None:
+        r = float(claim.params["r"])
+        reached(study, attempts, claim, math.nan if r > 28 else r)
+    rates = [t.metrics["rate"] for t in study.trials() if t.metrics]
+    assert sum(rate >= 7.99 for rate in rates[8:]) >= len(rates[8:]) / 2  # without noise the edge is the best
+    assert 8.0 <= study.best().params["r"] < 14  # type: ignore[union-attr, operator]

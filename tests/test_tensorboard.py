@@ -45,7 +45,7 @@ def test_epochs_figures_and_hyperparameters_come_back(database: Database, tmp_pa
     whole = read(place)
     values = {t.number: t.value for t in trials if t.value is not None}
     assert scalars(whole, "study/value") == pytest.approx(values)
-    assert scalars(whole, "study/best")[max(values)] == pytest.approx(min(values.values()))
+    assert scalars(whole, "study/lowest")[max(values)] == pytest.approx(min(values.values()))
     names = {info.name for info in hparams(whole, "_hparams_/experiment").experiment.hparam_infos}
     assert names == {p.name for p in study.facts.space.parameters}
     for trial in trials:

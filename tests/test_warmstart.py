@@ -90,7 +90,7 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
 
 @SQLITE
 def test_anothers_trials_have_the_values_that_this_study_would_give_them(database: Database, make: Make) -> None:
-    """Its penalty, its objective and its estimator, from the figures that are there."""
+    """Its constraint, its objective and its estimator, from the figures that are there."""
     study = make(2, "first", min_rate=6.0, objective="nll,rate", fixed={"nll": "both"})
     attempts = Attempts(study, "w")
     metrics = [
@@ -108,7 +108,9 @@ def test_anothers_trials_have_the_values_that_this_study_would_give_them(databas
         return [each["value"] for each in taken]
 
     assert values() == [100.0, 101.0]
-    assert values(min_rate=4.0) == [101.5, 101.0]
+    assert values(min_rate=4.0) == [100.0, 101.0]
+    kept = warmstart.observations(database, "first", distributions(), min_rate=4.0)["observations"]
+    assert [each["constraints"] for each in kept] == [{"rate": 1.5}, {"rate": -3.0}]
     assert values(judged={}) == [100.0, 101.0]  # the figure from q
     assert values(judged={"nll": "tempered", "nll_samples": 7}) == [98.0, 99.5]  # whose number of samples is its own
-    assert values(objective="melbo", min_rate=3.0) == [90.5]
+    assert values(objective="melbo", min_rate=3.0) == [90.0]

@@ -11,6 +11,7 @@ from tuner.ngram import Line
 from tuner.samplers.cube import Cube
 from tuner.storage.database import Database
 from tuner.studies import winner
+from tuner.studies.objectives import shortfall
 from tuner.studies.study import Study, open_study
 from tuner.studies.table import Table
 
@@ -19,19 +20,24 @@ SAID = {"melbo": "MELBO", "nll": "NLL"}
 
 
 def of(study: Study, table: Table) -> dict[str, Any]:
-    """Every trial by its number, what it was judged by, and the least value so far; the lines that it is to be held against.
+    """Every trial by its number, what it was judged by, and the lowest value so far of those that reach the least rate; the lines
+    that it is to be held against.
 
     Args:
         table: the study's, as it is now.
     """
     spec, facts = study.spec, study.facts
     columns = table.values(COLUMNS, table.select())
+    rates = table.values(("rate",), table.select())["rate"]
+    reached = [
+        v if shortfall(spec.min_rate, rate) == 0 else None for v, rate in zip(columns["value"], rates, strict=True)
+    ]
     judged = SAID.get(spec.objective, "NLL")
     line = None if judged == "MELBO" else Line.of_study(facts.ngram, "valid")
     return {
         **columns,
-        "best": _least(columns["value"]),
-        "judged": judged + (f" + max({spec.min_rate:g} − R, 0)" if spec.min_rate else ""),
+        "best": _least(reached),
+        "judged": judged,
         "entropy": facts.corpus.entropy,
         "ngram": None if line is None else line.nll,
     }

@@ -9,6 +9,7 @@ from tuner import screen
 from tuner.analysis.report import COLUMNS, KEPT, Row
 from tuner.estimators import cutting, sureness
 from tuner.metrics import ESTIMATES, FIGURES
+from tuner.studies.winner import LOWEST
 
 
 def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
@@ -83,6 +84,7 @@ def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
         said.append("figures under different letters are not to be ranked together")
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
+        said += [f"{row.label}: the best by {row.won_by}" for row in found if row.won_by not in ("", LOWEST)]
     return said + _cut(found) + _estimates(found) + _ngrams(found) + _tests(found)
 
 

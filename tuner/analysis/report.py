@@ -55,6 +55,8 @@ class Row:
     """what made the tempered estimates, where these are beside samples from q"""
     notes: tuple[str, ...] = ()
     """what qualifies its figures: collapsed, not resolved"""
+    won_by: str = ""
+    """by what the search's best trial is that; empty for a confirmed row"""
     truncation: float | None = None
     """of its text: at how many sd above the mean sentences are cut; 0: never"""
 
@@ -98,9 +100,10 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
         chosen = not study.spec.confirms and bool(study.searched)
         own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
         found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
-        best = study.best()
-        if not own and best is not None and best.metrics is not None and split == "valid":
-            found.append(_row(study, [best], [best.metrics], split, confirmed=False))
+        winner = None if own or split == "test" else study.winner()
+        if winner is not None and (figures := winner.trial.metrics) is not None:
+            row = _row(study, [winner.trial], [figures], split, confirmed=False)
+            found.append(replace(row, won_by=winner.by))
     if not found:
         remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
         raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")

@@ -83,17 +83,17 @@ def write(study: Study, out: Path | None) -> Path:
 
 
 def _describe(run: Run, study: Study, rows: Iterable[TrialRow], hparams: Any) -> None:
-    """Which hyperparameters and figures there are; the course of the best value over trials."""
+    """Which hyperparameters and figures there are; the course of the lowest value over trials."""
     names = list(study.definition.usual)
     metrics = [hparams.Metric(f"trial/{key}", display_name=metric.label) for key, metric in FIGURES.items()]
     run.add(
         hparams.hparams_config_pb([hparams.HParam(n) for n in names], metrics, study.created_at), 0, study.created_at
     )
-    best = math.inf
+    lowest = math.inf
     for row in rows:
         if row.state == "complete" and row.value is not None:
-            best = min(best, row.value)
-            run.scalars({"study/value": row.value, "study/best": best}, row.number, row.ended_at or row.created_at)
+            lowest = min(lowest, row.value)
+            run.scalars({"study/value": row.value, "study/lowest": lowest}, row.number, row.ended_at or row.created_at)
 
 
 def _trial(run: Run, row: TrialRow, epochs: list[EpochRow]) -> None:

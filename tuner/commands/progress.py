@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands.options import overwrite
 from tuner.commands.render import duration, number
 from tuner.estimators import notes_of
+from tuner.studies.objectives import rank as ranked
 from tuner.studies.trials import OVER
 
 if TYPE_CHECKING:
@@ -34,9 +36,9 @@ class _Trial:
 
 
 class Progress:
-    """Listens to workers and says how far they are: trials done, best so far, each trial's epoch, the time left.
+    """Listens to workers and says how far they are: trials done, the lowest NLL so far, each trial's epoch, the time left.
 
-    value: what ranks a trial of these metrics, the lowest first.
+    rank: what orders trials of these metrics, the lowest first.
     """
 
     def __init__(
@@ -45,9 +47,9 @@ class Progress:
         done: int = 0,
         best: Mapping[str, Any] | None = None,
         workers: int = 1,
-        value: Callable[[Mapping[str, Any]], float] = itemgetter("nll"),
+        rank: Callable[[Mapping[str, Any]], Any] = itemgetter("nll"),
     ) -> None:
-        self.trials, self.done, self.best, self.workers, self.value = trials, done, best, workers, value
+        self.trials, self.done, self.best, self.workers, self.rank = trials, done, best, workers, rank
         self.terminal = sys.stderr.isatty()
         self.spent: list[float] = []
         self.said_at = time.monotonic()
@@ -57,11 +59,10 @@ class Progress:
     @classmethod
     def of(cls, study: "Study", workers: int) -> "Progress":
         """That of a study, which goes on from the trials that it has."""
-        counts, best = study.counts(), study.best()
-        done = sum(counts.get(state, 0) for state in OVER)
-        return cls(
-            study.spec.trials, done, best.metrics if best else None, workers, lambda m: study.outcome(m)["value"]
-        )
+        trials, rank = study.trials(), partial(ranked, study.spec.objective, study.spec.min_rate)
+        found = [trial.metrics for trial in trials if trial.state == "complete" and trial.metrics]
+        done = sum(trial.state in OVER for trial in trials)
+        return cls(study.spec.trials, done, min(found, key=rank, default=None), workers, rank)
 
     def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         """One event of a trial, from any thread."""
@@ -75,12 +76,12 @@ class Progress:
             self._line(f"trial {trial}: {params or 'the defaults'}")
         elif event == "complete":
             metrics, took = facts["metrics"], self._end(trial)
-            self.best = min(self.best or metrics, metrics, key=self.value)
+            self.best = min(self.best or metrics, metrics, key=self.rank)
             word = "".join(f", {note}" for note in notes_of(metrics))
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
                 f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
-                f"{self.done} of {self.trials} done, best NLL {number(self.best['nll'])}{self._left()}"
+                f"{self.done} of {self.trials} done, lowest NLL {number(self.best['nll'])}{self._left()}"
             )
         elif event in ("failed", "pruned"):
             self._end(trial)
@@ -107,7 +108,7 @@ class Progress:
         elif not trial.phase.startswith("epoch"):
             trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
         trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
-        best = f", best NLL {number(self.best['nll'])}" if self.best is not None else ""
+        best = f", lowest NLL {number(self.best['nll'])}" if self.best is not None else ""
         phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
         more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
         text = f"{self.done}/{self.trials} trials{best} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"

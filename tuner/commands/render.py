@@ -18,11 +18,13 @@ from tuner.metrics import number as number
 from tuner.ngram import Line
 from tuner.screen import cell, plain
 from tuner.storage.database import Database
-from tuner.studies import answers, winner
+from tuner.studies import answers
+from tuner.studies.objectives import shortfall
 from tuner.studies.study import Study, open_study
 from tuner.studies.table import Head, cells, hyperparameters_among
 from tuner.studies.table import heads as heads_of
 from tuner.studies.trials import Trial
+from tuner.studies.winner import LOWEST
 
 if TYPE_CHECKING:
     from tuner.analysis.reproduction import Agreement
@@ -106,7 +108,6 @@ def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = No
     """What the best trial gained over the published values, which trial 0 has; none if there is nothing to compare.
 
     Both must be complete; nothing is compared unless the same estimator judged them.
-    By value, as they are ranked: a least rate counts.
 
     Args:
         study: whose files are at hand; without them two estimates count as made apart.
@@ -119,16 +120,17 @@ def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = No
     assert best.metrics is not None
     front = found["front"]
     judged = "MELBO" if spec["objective"] == "melbo" else "NLL"
-    judged += f" + max({spec['min_rate']:g} − R, 0)" if spec["min_rate"] else ""
     said = f"trial 0 has the {first.source} values: {judged} {number(first.value)}"
+    said += f", R {number(first.metrics['rate'])}" if front or spec["min_rate"] else ""
     if front:
-        return f"{said}, R {number(first.metrics['rate'])}; it is {'' if 0 in front else 'not '}on the front"
+        return f"{said}; it is {'' if 0 in front else 'not '}on the front"
     if best.number == 0:
         return f"{said}; it is the best"
     if estimator_of(first.metrics, "") != estimator_of(best.metrics, ""):
         return f"{said}, by another estimator than the best's: the two are not to be compared"
     lower = first.value - best.value
-    said += f"; the best is {lower:.2f} lower" if lower >= 0.01 else "; the best is less than 0.01 lower"
+    apart = f"{abs(lower):.2f}" if abs(lower) >= 0.01 else "less than 0.01"
+    said += f"; the best is {apart} {'lower' if lower >= 0 else 'higher'}"
     unresolved = [t for t in (first, best) if (t.metrics or {})["estimator"].get("resolved") is False]
     if spec["objective"] == "nll" and tied(best, [first], study):
         said += ", within the estimates' errors"
@@ -159,6 +161,11 @@ def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None
         f"warning: {line.said}; the best trial is {apart} worse{unsure}: it has learnt less of the text than counting words "
         "tells; give it more epochs (max_epochs), more text or a larger model before techniques are compared"
     )
+
+
+def won(best: Mapping[str, Any] | None) -> str:
+    """Of a study in a list, by what its best trial is the best, where that is not the lowest value."""
+    return "" if best is None or best["by"] == LOWEST else f"best by {best['by']}"
 
 
 def study_table() -> Table:
@@ -211,7 +218,7 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
     print_trials(found, trials, title)
     if found["state"] not in ("active", "finished"):
         out.print(f"\nthe study is {found['state']}" + (f": {found['why']}" if found["why"] else ""))
-    if best is None:
+    if best is None or found["best"] is None:
         out.print("\nno trial is complete yet")
         return
     assert best.metrics is not None
@@ -219,19 +226,18 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
     if front:
         out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {', '.join(map(str, front))}")
     out.print(
-        f"\nbest: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
+        f"\nbest by {found['best']['by']}: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimate(best.metrics))
-    equal = [] if front or spec["objective"] != "nll" else tied(best, trials, study)
+    rivals = [trial for trial in trials if shortfall(spec["min_rate"], (trial.metrics or {}).get("rate")) == 0]
+    equal = [] if front or spec["objective"] != "nll" else tied(best, rivals, study)
     if equal:
         out.print(f"{_listed(equal)} may be as good: the difference is within the estimates' errors")
-    if study is not None and (won := winner.of(study)) is not None and won.said:
-        out.print(f"{won.said}; `tuner confirm` takes it")
+    for sentence in found["best"]["said"]:
+        out.print(sentence)
     if (gained := gain(found, trials, study)) is not None:
         out.print(gained)
-    if spec["min_rate"]:
-        out.print(f"ranked by NLL + max({spec['min_rate']:g} − R, 0)")
     if found["entropy"] is not None:
         out.print(
             f"the corpus's exact entropy is {number(found['entropy'])} nats per sentence: "

@@ -93,7 +93,7 @@ def list_studies(
     table = render.study_table()
     for s in found:
         best = s["best"]
-        notes = [s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")]
+        notes = [render.won(best), s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")]
         notes += [f"best trial {note}" for note in best["notes"]] if best else []
         figures = (best["metrics"] if best else None) or {}
         done = sum(s["counts"][state] for state in OVER)
@@ -190,6 +190,8 @@ def trials(
             say(f"no trial of {name} fits {where}")
     else:
         render.print_trials(found, listed, columns=keys)
+        if found["best"] and not found["front"]:
+            print(f"* best by {found['best']['by']}")
     for note, meaning in render.NOTES.items():
         if any(note in trial.notes for trial in listed):
             console().print(f"\n{meaning}")

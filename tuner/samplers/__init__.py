@@ -40,6 +40,8 @@ class Entry:
     """its seed is the study's, since it derives each trial's choices itself; otherwise each trial has a seed of its own"""
     extra: str = ""
     """what to install for it"""
+    constrained: bool = True
+    """whether it can keep a least rate; one that does not learn need not"""
     several: bool = True
     """whether it can serve a study of two objectives"""
     evolves: bool = False
@@ -95,6 +97,7 @@ SAMPLERS: dict[str, Entry] = {
         "optuna.samplers:CmaEsSampler",
         {"n_startup_trials": START, "warn_independent_sampling": False},
         extra="text-vae-tuner[samplers]",
+        constrained=False,
         several=False,
     ),
     "nsga2": Entry(

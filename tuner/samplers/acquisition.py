@@ -1,7 +1,9 @@
-"""Expected improvement, averaged over the processes of a posterior, and the search for its highest point.
+"""Expected improvement, averaged over the processes of a posterior, the probability that a constraint holds, and the search for
+the highest point.
 
 EI of one process is σ h(u), u = (best − μ)/σ, h(u) = φ(u) + uΦ(u) (Jones et al. 1998); in logarithms it keeps its gradients where
-EI underflows (Ament et al. 2023). The average is of EI itself, a log-mean-exp, over S processes and their F fantasies.
+EI underflows (Ament et al. 2023). The average is of EI itself, a log-mean-exp, over S processes and their F fantasies. With
+constraints it is multiplied by their probabilities (Schonlau et al. 1998; Gardner et al. 2014).
 """
 
 import math
@@ -22,6 +24,8 @@ LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 ROOT_HALF_PI = math.sqrt(math.pi / 2)
 FAR = -1e3
 """below, 1 + uΦ/φ loses its digits and its asymptote has them all"""
+MARGIN = 1.2815515655446004
+"""standard deviations above its mean, where a tenth of a normal distribution begins"""
 LOCAL_SEARCHES = 5
 ROUNDS = 10
 """moves of one discrete parameter at most"""
@@ -85,6 +89,58 @@ class LogEI:
         by_log_sd = (weight * (1.0 - u * slope)).sum(1) / (2.0 * variance)
         gradient: Array = by_log_sd @ by_variance - np.tensordot(weight * slope / sd, by_mean, 2)
         return total - self.log_count, gradient
+
+
+class LogHolds:
+    """log of the probability that a function is at most `most` nearly everywhere that it is evaluated, averaged over S processes.
+
+    Of evaluations at a point, whose noise is σ, nine in ten are at most `most` where the mean is MARGIN σ below it.
+    """
+
+    def __init__(self, processes: Processes, most: float) -> None:
+        self.processes = processes
+        self.limits = most - MARGIN * np.sqrt(processes.noise)[:, None]  # [S, 1]
+        self.log_count = math.log(processes.alpha[:, 0].size)
+
+    def holds(self, z: Array) -> NDArray[np.bool_]:
+        """Whether it does at points z [m, d] by each process's mean: [S, m, F]."""
+        found: NDArray[np.bool_] = self.processes.predict(z)[0] <= self.limits[:, None]
+        return found
+
+    def __call__(self, z: Array) -> Array:
+        """Of points z [m, d]: [m]."""
+        mean, variance = self.processes.predict(z)
+        terms = log_ndtr((self.limits[:, None] - mean) / np.sqrt(variance)[:, :, None])
+        return _log_sum(terms.transpose(1, 0, 2).reshape(len(z), -1)) - self.log_count
+
+    def with_gradient(self, z: Array) -> tuple[float, Array]:
+        """Of one point z [d], with its gradient [d]."""
+        mean, variance, by_mean, by_variance = self.processes.predict_with_gradient(z)
+        sd = np.sqrt(variance)[:, None]  # [S, 1]
+        u = (self.limits - mean) / sd
+        value = log_ndtr(u)
+        total = float(_log_sum(value.reshape(1, -1))[0])
+        density = np.exp(-0.5 * u * u - LOG_ROOT_2PI - total)  # φ(u) by the sum of all Φ
+        by_sd = (density * u).sum(1) / (2.0 * variance)
+        gradient: Array = -by_sd @ by_variance - np.tensordot(density / sd, by_mean, 2)
+        return total - self.log_count, gradient
+
+
+class Product:
+    """Of acquisitions, each in logarithms."""
+
+    def __init__(self, factors: Sequence[Acquisition]) -> None:
+        self.factors = factors
+
+    def __call__(self, z: Array) -> Array:
+        """Of points z [m, d]: [m]."""
+        found: Array = np.sum([factor(z) for factor in self.factors], axis=0)
+        return found
+
+    def with_gradient(self, z: Array) -> tuple[float, Array]:
+        """Of one point z [d], with its gradient [d]."""
+        values, gradients = zip(*(factor.with_gradient(z) for factor in self.factors), strict=True)
+        return sum(values), np.sum(gradients, axis=0)
 
 
 def _log_sum(terms: Array) -> Array:

@@ -25,8 +25,9 @@ from gpytorch.means import ConstantMean
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tuner.samplers.gp import JITTER, Posterior
-from tuner.samplers.gp_mcmc import GPMCMCSampler, Known, reference
+from tuner.samplers.acquisition import MARGIN
+from tuner.samplers.gp import JITTER
+from tuner.samplers.gp_mcmc import GPMCMCSampler, Known, Outcome, reference
 
 Array = NDArray[np.float64]
 
@@ -75,9 +76,10 @@ def batched(thetas: Array, x: Array, y: Array) -> Ensemble:
     return model
 
 
-def _outcome(place: int) -> Callable[[Tensor], Tensor]:
-    """What of drawn outcomes [..., outcomes] a constraint limits to 0."""
-    return lambda drawn: drawn[..., place]
+def _limited(place: int, limit: Outcome) -> Callable[[Tensor], Tensor]:
+    """What of drawn outcomes [..., outcomes] must be 0 at most for nine in ten evaluations to keep a constraint."""
+    margin = MARGIN * float(np.exp(limit.thetas[:, 1] / 2).mean())
+    return lambda drawn: drawn[..., place] - (limit.most - margin)
 
 
 class Improvement:
@@ -122,13 +124,13 @@ class BoTorchMCMCSampler(GPMCMCSampler):
     def _improvement(self, known: Known, number: int) -> Improvement:
         models = [batched(each.thetas, known.x, each.y) for each in known.objectives]
         own = torch.as_tensor(known.x[: known.own] if known.own else known.x)
-        simple = not (self.noisy or len(known.pending) or known.constraints.shape[1])
+        simple = not (self.noisy or len(known.pending) or known.constraints)
         if len(models) == 1 and simple:
             with torch.no_grad():
                 means = models[0].posterior(own).mean[..., 0]  # [S, n]
             lowest = means.mean(0).min() if known.own else torch.tensor(0.0)
             return Improvement(LogExpectedImprovement(models[0], lowest, maximize=False))
-        limits = [self._limit_of(known, place, number) for place in range(known.constraints.shape[1])]
+        limits = [batched(each.thetas, known.x, each.y) for each in known.constraints]
         count, seed = len(models), int(self._generator(number, "draws").integers(2**31))
         draws = self.draws if count == 1 else -(-self.draws // COARSER)
         shared: dict[str, Any] = {
@@ -136,7 +138,7 @@ class BoTorchMCMCSampler(GPMCMCSampler):
             "X_baseline": own,
             "X_pending": torch.as_tensor(known.pending) if len(known.pending) else None,
             "sampler": SobolQMCNormalSampler(torch.Size([draws]), seed=seed),
-            "constraints": [_outcome(count + i) for i in range(len(limits))] or None,
+            "constraints": [_limited(count + i, each) for i, each in enumerate(known.constraints)] or None,
         }
         with warnings.catch_warnings(), manual_seed(seed):  # it thins its baseline by draws of PyTorch's own
             warnings.simplefilter("ignore")  # BoTorch's about its numerics
@@ -149,9 +151,3 @@ class BoTorchMCMCSampler(GPMCMCSampler):
                     ref_point=torch.as_tensor(-reference(known)), objective=objectives, **shared
                 )
             )
-
-    def _limit_of(self, known: Known, place: int, number: int) -> Ensemble:
-        """The model of a constraint, in a unit that keeps its 0 where it is."""
-        x, values = known.x[: known.own], known.constraints[:, place]
-        scaled = values / (float(np.sqrt((values**2).mean())) or 1.0)
-        return batched(self._hyperparameters(Posterior(x, scaled), number, f"constraint {place}", {})[0], x, scaled)

@@ -1,7 +1,8 @@
 """Bayesian optimisation as in Pelsmaeker & Aziz (2019, table 7; Snoek et al. 2012), as a sampler for any Optuna study.
 
 A Gaussian process with an ARD Matérn 5/2 kernel; amplitude, noise, mean and length-scales marginalised by HMC; expected
-improvement averaged over the samples and over fantasies of what the pending trials will find.
+improvement averaged over the samples and over fantasies of what the pending trials will find. Optuna's constraints
+(`Trial.set_constraint`) have a process each.
 """
 
 import hashlib
@@ -21,12 +22,13 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from tuner.samplers import GIVEN, hmc
-from tuner.samplers.acquisition import Acquisition, LogEHVI, LogEI, front, highest
+from tuner.samplers.acquisition import Acquisition, LogEHVI, LogEI, LogHolds, Product, front, highest
 from tuner.samplers.cube import Cube
 from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
-from tuner.samplers.observations import Observations, standardised, thinned, winsorised
+from tuner.samplers.observations import Observations, squashed, standardised, thinned, winsorised
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Ends = Mapping[str, Sequence[hmc.End]]
 Chains = Mapping[str, Sequence[hmc.Chain]]
 
@@ -35,6 +37,8 @@ DIAGNOSTICS = "gp:diagnostics"
 CHAINS = "gp:chains"
 """the system attribute of a trial that holds where its chains ended, for a later trial's to go on from"""
 CANDIDATES, AROUND_BEST = 1024, 200
+EVEN = math.log(0.5)
+"""a point whose constraints are likelier kept than not may be what is to be improved on"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Outcome:
 
     y: Array  # [n] standardised, to be minimised
     thetas: Array  # [S, d + 3] draws of its process's hyperparameters
+    most: float = math.inf
+    """what it shall be at most, of a constraint"""
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,23 @@ class Known:
     own: int
     """how many points are this study's"""
     pending: Array  # [p, d]
-    constraints: Array  # [own, c]
+    constraints: Sequence[Outcome]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Values as a process sees them."""
+
+    y: Array  # [n] this study's first, then another's
+    unit: float
+    """what a unit of them is worth"""
+    zero: float
+    """where this study's 0 is"""
 
 
 class GPMCMCSampler(BaseSampler):
-    """Proposes where the expected improvement is highest, or for two objectives the expected hypervolume improvement.
+    """Proposes where the expected improvement is highest, or for two objectives the expected hypervolume improvement; with
+    constraints where it is by the probability that nine in ten evaluations keep them.
 
     Args:
         seed: every random choice is made from (seed, trial number), so a sequential study repeats itself, and workers that share
@@ -116,8 +134,8 @@ class GPMCMCSampler(BaseSampler):
             since, by an observation and by standardising anew, so these ends are no more than a start; chains are begun anew
             whenever there are twice the observations since they were, for their mass grows stale. Cheaper, but not the default:
             with few observations a chain can stay for several proposals where all is noise, and one from the mode does not.
-        earlier: finished trials of another study that minimised, each its `params` and its `value`. The model sees them beside
-            this study's, and they count as its quasi-random start.
+        earlier: finished trials of another study that minimised, each its `params`, its `value` and, where this one has
+            constraints, its `constraints`. The model sees them beside this study's, and they count as its quasi-random start.
         fantasies: draws of the pending trials' values, a sample.
         max_observations: beyond, the better half of so many is kept and the rest evenly thinned by number.
     """
@@ -228,25 +246,32 @@ class GPMCMCSampler(BaseSampler):
                     break
         return Memory(space, observations, {})
 
-    def _standard(self, cube: Cube, x: Array, y: Array) -> tuple[Array, Array, float]:
-        """What the model sees, this study's points first, with standardised values, and what a unit of these is worth.
+    def _before(self, cube: Cube, limited: Sequence[str]) -> tuple[Array, Array, Array]:
+        """The other study's points [k, d], values [k] and constraints [k, c] that the model sees."""
+        x = np.array([cube.encode(each["params"]) for each in self.earlier]).reshape(len(self.earlier), cube.d)
+        values = np.array([each["value"] for each in self.earlier])
+        limits = np.array([[each["constraints"][name] for name in limited] for each in self.earlier])
+        kept = thinned(values, self._limit)
+        limits = limits.reshape(len(values), len(limited))
+        return x[kept], winsorised(values)[kept] if len(values) else values, limits[kept]
+
+    @staticmethod
+    def _standard(x: Array, y: Array, before: Array, values: Array) -> Standard:
+        """Values y [n] at this study's points x and another's `values` [k] at `before`, standardised.
 
         Another study's values are standardised by themselves, since its level is another: a larger corpus or model has a lower
         NLL everywhere. This study's are then in the other's unit, and their level is what the other's process has at their
         points. Their own mean and spread would not do: a warm study's first points are all good ones, not average ones.
         """
-        if not self.earlier:
+        if not len(before):
             standard, spread = standardised(y)
-            return x, standard, spread
-        before = np.array([cube.encode(each["params"]) for each in self.earlier])
-        values = winsorised(np.array([each["value"] for each in self.earlier]))
-        kept = thinned(values, self._limit)
-        before, (standard, spread) = before[kept], standardised(values[kept])
+            return Standard(standard, spread, -float(y.mean()) / spread)
+        standard, spread = standardised(values)
         if not len(y):
-            return before, standard, spread
-        theta = mode(Posterior(before, standard), prior_mode(cube.d))
-        level = float(Processes.fit(theta[None], before, standard).predict(x)[0].mean())
-        return np.concatenate([x, before]), np.concatenate([(y - y.mean()) / spread + level, standard]), spread
+            return Standard(standard, spread, -float(values.mean()) / spread)
+        theta = mode(Posterior(before, standard), prior_mode(before.shape[1]))
+        level = float(Processes.fit(theta[None], before, standard).predict(x)[0].mean()) - float(y.mean()) / spread
+        return Standard(np.concatenate([y / spread + level, standard]), spread, level)
 
     @property
     def _limit(self) -> int:
@@ -254,55 +279,85 @@ class GPMCMCSampler(BaseSampler):
         return self.max_observations // (2 if self.earlier else 1)
 
     def _propose(self, cube: Cube, found: Observations, number: int, ends: Ends) -> tuple[Array, Diagnostics, Chains]:
-        """Where the expected improvement is highest, a process for each objective."""
+        """Where the expected improvement is highest, a process for each objective and each constraint."""
         kept = np.unique(np.concatenate([thinned(column, self._limit) for column in found.y.T]))
-        objectives = []
+        own = found.x[kept]
+        names = found.limited or tuple(sorted({name for each in self.earlier for name in each.get("constraints", ())}))
+        before, values, limits = self._before(cube, names)
+        x = np.concatenate([own, before])
         every: dict[str, Sequence[hmc.Chain]] = {}
-        for place, column in enumerate(found.y[kept].T):
-            x, y, unit = self._standard(cube, found.x[kept], column)
-            purpose = "hmc" if found.y.shape[1] == 1 else f"hmc {place}"
-            thetas, chains = self._hyperparameters(Posterior(x, y), number, purpose, ends)
-            objectives.append(Outcome(y, thetas))
+
+        def outcome(standard: Standard, purpose: str, most: float = math.inf) -> Outcome:
+            thetas, chains = self._hyperparameters(Posterior(x, standard.y), number, purpose, ends)
             if chains:
                 every[purpose] = chains
-        known = Known(x, objectives, len(kept), found.pending, found.constraints[kept])
+            return Outcome(standard.y, thetas, most)
+
+        alone = found.y.shape[1] == 1
+        standards = [self._standard(own, column, before, values) for column in found.y[kept].T]
+        objectives = [outcome(each, "hmc" if alone else f"hmc {place}") for place, each in enumerate(standards)]
+        constraints = []
+        for place, name in enumerate(names):
+            mine = found.constraints[kept, place] if found.limited else np.zeros(0)
+            drawn = squashed(np.concatenate([mine, limits[:, place]]))
+            standard = self._standard(own, drawn[: len(mine)], before, drawn[len(mine) :])
+            constraints.append(outcome(standard, f"constraint {name}", standard.zero))
+        known = Known(x, objectives, len(own), found.pending, constraints)
         acquisition = self._improvement(known, number)
-        values = np.stack([outcome.y for outcome in objectives], 1)
-        leaders = x[[int(np.flatnonzero((values == point).all(1))[0]) for point in front(values)]]
+        seen = np.stack([each.y for each in objectives], 1)
+        leaders = x[[int(np.flatnonzero((seen == point).all(1))[0]) for point in front(seen)]]
         point = highest(acquisition, cube, self._candidates(cube, leaders, number), found.taken)
-        gain = math.exp(float(acquisition(point[None])[0])) * unit if len(objectives) == 1 else None
+        gain = math.exp(float(acquisition(point[None])[0])) * standards[0].unit if alone else None
         chains = [chain for each in every.values() for chain in each]
-        facts = self._diagnostics(len(x), len(found.pending), len(thetas), chains, gain)
+        facts = self._diagnostics(len(x), len(found.pending), len(objectives[0].thetas), chains, gain)
         return point, facts, every
 
     def _improvement(self, known: Known, number: int) -> Acquisition:
-        """What is to be highest: for one objective the expected improvement, for two that of the hypervolume.
+        """What is to be highest: for one objective the expected improvement, for two that of the hypervolume, each by the
+        probability that the constraints hold.
 
         Its reference point is the worst value seen of each, and a tenth of the range beyond; fantasies are one a sample there.
         """
         generator = self._generator(number, "fantasies")
         count = self.fantasies if len(known.objectives) == 1 else 1
-        models = [
-            self._conditioned(each.thetas, known.x, each.y, known.pending, count, generator)
-            for each in known.objectives
-        ]
+        models, limits = (
+            [self._conditioned(each.thetas, known.x, each.y, known.pending, count, generator) for each in outcomes]
+            for outcomes in (known.objectives, known.constraints)
+        )
+        factors = [LogHolds(model, each.most) for model, each in zip(limits, known.constraints, strict=True)]
+        own, pending = known.x[: known.own], known.pending
+        keeps = np.ones(len(own), dtype=bool)
+        for factor in factors if len(own) else ():
+            keeps &= factor(own) >= EVEN
+        drawn = [factor.holds(pending) for factor in factors] or [np.ones((1, len(pending), 1), dtype=bool)]
+        kept = np.all(drawn, axis=0)  # [S, p, F]
         if len(models) == 1:
-            return LogEI(models[0], self._incumbent(models[0], known.x[: known.own], known.pending))
-        means = np.concatenate([model.predict(model.x)[0] for model in models], 2)  # [S, n, 2]
-        return LogEHVI(models[0], models[1], [front(each) for each in means], reference(known))
+            return Product([LogEI(models[0], self._incumbent(models[0], own, pending, keeps, kept)), *factors])
+        points = np.concatenate([own, pending])
+        means = np.concatenate([model.predict(points)[0] for model in models], 2)  # [S, own + p, 2]
+        fronts = [
+            front(each[np.concatenate([keeps, mine[:, 0]])])
+            for each, mine in zip(means, np.broadcast_to(kept, (len(means), *kept.shape[1:])), strict=True)
+        ]
+        return Product([LogEHVI(models[0], models[1], fronts, reference(known)), *factors])
 
     @staticmethod
-    def _incumbent(processes: Processes, own: Array, pending: Array) -> Array:
+    def _incumbent(processes: Processes, own: Array, pending: Array, keeps: Flags, kept: Flags) -> Array:
         """What is to be improved on, for each sample and fantasy: [S, F].
 
         The lowest mean, not the lowest value, for under noise that one was lucky; and that of the average over the samples, since
         one that takes everything for noise has a high lowest mean of its own and would drown the others' improvements in its own.
         This study's points alone count, so that another's best is tried here too; while there are none, its average does.
         A pending trial counts by what it finds in the fantasy.
+
+        Args:
+            keeps: which of `own` keep the constraints [n]: only those count, and while none does the highest mean.
+            kept: which of `pending` do, in each fantasy [S, p, F].
         """
-        lowest = processes.predict(own)[0].mean((0, 2)).min() if len(own) else 0.0
-        means = processes.predict(pending)[0] if len(pending) else np.full((len(processes.mean), 1, 1), lowest)
-        best: Array = np.minimum(means.min(1), lowest)
+        means = processes.predict(own)[0].mean((0, 2)) if len(own) else np.zeros(1)
+        lowest = means[keeps].min() if keeps.any() else means.max()
+        found = np.where(kept, processes.predict(pending)[0], np.inf).min(1, initial=np.inf)  # [S, F]
+        best: Array = np.broadcast_to(np.minimum(found, lowest), (len(processes.mean), processes.alpha.shape[2]))
         return best
 
     @staticmethod

@@ -25,6 +25,8 @@ class Observations:
 
     x: Array  # [n, d]
     y: Array  # [n, objectives]
+    limited: tuple[str, ...]
+    """what the constraints are called"""
     constraints: Array  # [n, c] Optuna's: at most 0 where they hold
     pending: Array  # [p, d] points under way
 
@@ -33,26 +35,26 @@ class Observations:
         """Of a study's trials but for the one that is asked for.
 
         Trials that failed, were pruned or found no finite value count as the worst value found, so that they are not repeated.
-        While nothing finite was found they count as under way.
+        While nothing finite was found they count as under way. A constraint that is not known counts as the worst one.
         """
         signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != asked and cube.holds(t.params)]
         over = [t for t in trials if t.state.is_finished()]
-        names = sorted({name for t in over for name in t.constraints})
+        names = tuple(sorted({name for t in over for name in t.constraints}))
         x, y = cls._points(cube, over), np.array([signs * _values(t, len(signs)) for t in over])
         c = np.array([[t.constraints.get(name, np.nan) for name in names] for t in over])
         y, c = y.reshape(len(over), len(signs)), c.reshape(len(over), len(names))
         pending = cls._points(cube, [t for t in trials if not t.state.is_finished()])
         finite = np.isfinite(y).all(1)
         if not finite.any():
-            return cls(x[:0], y[:0], c[:0], np.concatenate([pending, x]))
+            return cls(x[:0], y[:0], names, c[:0], np.concatenate([pending, x]))
         for column in y.T:
             column[finite] = winsorised(column[finite])
             column[~finite] = column[finite].max()
         for column in c.T:
             known = np.isfinite(column)
             column[~known] = column[known].max(initial=0.0)
-        return cls(x, y, c, pending)
+        return cls(x, y, names, c, pending)
 
     @staticmethod
     def _points(cube: Cube, trials: list[FrozenTrial]) -> Array:
@@ -84,6 +86,13 @@ def winsorised(values: Array) -> Array:
         above = values[values > median]
         scale = float(above.min()) - median if len(above) else 0.0
     return np.minimum(values, median + HIGH * scale)
+
+
+def squashed(values: Array) -> Array:
+    """Values [n] of a constraint, those far from 0 drawn towards it, signs kept: what decides is where they cross 0."""
+    scale = float(np.median(np.abs(values))) or 1.0
+    found: Array = np.arcsinh(values / scale)
+    return found
 
 
 def standardised(values: Array) -> tuple[Array, float]:

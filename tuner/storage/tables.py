@@ -57,6 +57,10 @@ class StudyRow(Base):
     asker_until: Mapped[float] = mapped_column(default=0.0)
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
     """counts its changes, from its creation's Unix milliseconds on: a later study of the same name repeats none"""
+    results: Mapped[int] = mapped_column(BigInteger, default=0)
+    """its revision when a trial last became a result, or was struck out as one; 0: never"""
+    winner: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """its best trial by the results of a revision (`tuner.studies.winner`), if someone has asked for it since"""
 
 
 class TrialRow(Base):
@@ -193,13 +197,15 @@ class CorpusRow(Base):
     created_at: Mapped[float]
 
 
-def revise(session: Session, study: str) -> int:
-    """Counts a change of a study, and returns its revision, with which the caller stamps the trial or epochs it changed.
+def revise(session: Session, study: str, results: bool = False) -> int:
+    """Counts a change of a study, one of its results or not, and returns its revision, with which the caller stamps the trial or
+    epochs it changed.
 
     The study's row is locked until the transaction ends, so revisions come in the order of the commits. It is the last row that a
     transaction locks, after trials, attempts and workers; who creates a trial holds it first, and then touches new rows and its
     own worker's only.
     """
     session.flush()
-    counted = update(StudyRow).where(StudyRow.name == study).values(revision=StudyRow.revision + 1)
+    changed = {"revision": StudyRow.revision + 1} | ({"results": StudyRow.revision + 1} if results else {})
+    counted = update(StudyRow).where(StudyRow.name == study).values(**changed)
     return session.execute(counted.returning(StudyRow.revision)).scalar_one()

@@ -11,8 +11,9 @@ from tuner.studies.queries import UNREADABLE
 from tuner.studies.setting import time_of
 from tuner.studies.study import Study as Record
 from tuner.studies.trials import OVER, STATES, Trial
+from tuner.studies.winner import Winner
 
-BEST = ("number", "value", "params", "given", "metrics", "notes")
+BEST = ("number", "value", "params", "given", "metrics", "notes", "by", "noise", "mean", "probability")
 """what a summary tells of a study's best trial"""
 
 
@@ -25,6 +26,11 @@ class Best(TypedDict):
     given: dict[str, Any]
     metrics: dict[str, Any] | None
     notes: list[str]
+    by: str
+    noise: float | None
+    mean: float | None
+    probability: float | None
+    said: list[str]
 
 
 class Summary(TypedDict):
@@ -84,14 +90,14 @@ def summary(study: Record, corpus: str, staffed: bool) -> Summary:
         corpus: the name of its corpus here.
         staffed: whether there is any worker.
     """
-    counts, best, spec = study.shown_counts(), study.best(), study.spec
+    counts, best, spec = study.shown_counts(), study.winner(), study.spec
     unfinished = sum(counts[state] for state in OVER) < spec.trials
     return {
         "name": study.name, "technique": spec.technique, "corpus": corpus, "model": spec.model, "sampler": spec.sampler,
         "objective": spec.objective, "seed": spec.seed, "state": study.shown_state(counts), "why": study.why,
         "budget": spec.trials, "counts": counts, "best": None if best is None else _best(best),
         "note": spec.note, "tags": list(spec.tags),
-        "estimator": None if best is None else _estimator(best, study.facts.text), "created_at": time_of(study.created_at),
+        "estimator": None if best is None else _estimator(best.trial, study.facts.text), "created_at": time_of(study.created_at),
         "revision": study.revision, "waiting_for_workers": study.state == "active" and unfinished and not staffed,
     }  # fmt: skip
 
@@ -143,8 +149,9 @@ def attempt(plain: dict[str, Any]) -> Attempt:
     return cast(Attempt, {**plain, **dated})
 
 
-def _best(best: Trial) -> Best:
-    return cast(Best, {key: getattr(best, key) for key in BEST})
+def _best(best: Winner) -> Best:
+    plain = best.plain()
+    return cast(Best, {**{key: plain[key] for key in BEST}, "said": best.said})
 
 
 def _estimator(trial: Trial, text: str) -> str | None:

@@ -32,7 +32,7 @@ from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
 from tuner.studies import record
-from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.objectives import OBJECTIVES, judged
 from tuner.studies.study import Study, open_study
 from tuner.studies.trials import OVER
 
@@ -231,13 +231,16 @@ def _enter(
     session.flush()
     for trial in content["trials"]:
         revision += 1
-        session.add(TrialRow(study=name, revision=revision, artifacts=generations.get(trial["number"]), **trial))
+        # Older programs' values have in them what a rate falls short of the least one.
+        values = judged(specification["objective"], trial["metrics"]) if trial["state"] == "complete" else None
+        own = {**trial, **({"value": values[0], "values": values} if values else {})}
+        session.add(TrialRow(study=name, revision=revision, artifacts=generations.get(trial["number"]), **own))
     for epoch in content["epochs"]:
         revision += 1
         session.add(EpochRow(study=name, revision=revision, **epoch))
     for attempt in content["attempts"]:
         session.add(AttemptRow(study=name, token=secrets.token_hex(16), **attempt))
-    study.revision = revision
+    study.revision = study.results = revision
 
 
 def _opened(file: Path) -> Bundle:

@@ -10,7 +10,6 @@ from tuner import samplers
 from tuner.errors import Usage
 from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.studies import winner
 from tuner.studies.launch import Say
 from tuner.studies.queries import all_studies
 from tuner.studies.spec import StudySpec
@@ -25,7 +24,7 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
     """The trials to confirm: that of this number, all of the front, or the winner.
 
     Args:
-        say: hears of the noise that was inferred.
+        say: hears by what it won, where that is not the lowest value.
 
     Raises:
         Usage: if there is none, or it is not complete.
@@ -46,11 +45,11 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
                 f"{study.spec.objective}: leave it out."
             )
         return [done[place] for place in study.front()]
-    found = winner.of(study)
+    found = study.winner()
     if found is None:
         raise Usage(f"study {study.name!r} has no complete trial to confirm yet.")
-    if found.said:
-        say(f"{study.name}: {found.said}")
+    for sentence in found.said:
+        say(f"{study.name}: {sentence}")
     return [found.trial]
 
 

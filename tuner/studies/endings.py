@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from tuner.storage.tables import TrialRow
+from tuner.studies.objectives import shortfall
 
 if TYPE_CHECKING:
     from tuner.studies.optuna_bridge import History
@@ -27,11 +28,11 @@ def without_gain(study: "Study", parameters: int) -> str | None:
     """That the sampler expects less than `stop_when` of further trials, if it has said so often enough and was right.
 
     Each of its last proposals must have promised less, and those that are over must have found no more; and there must be enough
-    complete trials for what it says to mean something.
+    complete trials for what it says to mean something. With a least rate, what does not reach it is no find, and one must have.
     """
     from tuner.samplers.gp_mcmc import DIAGNOSTICS
 
-    tolerance = study.spec.stop_when
+    tolerance, least = study.spec.stop_when, study.spec.min_rate
     needed = max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
     mine = TrialRow.study == study.name
     done = (mine, TrialRow.state == "complete")
@@ -40,15 +41,17 @@ def without_gain(study: "Study", parameters: int) -> str | None:
         under_way = session.scalar(select(func.count()).where(mine, TrialRow.state.in_(("waiting", "running"))))
         query = select(TrialRow).where(mine).order_by(TrialRow.number.desc()).limit(needed + under_way)
         rows = list(session.scalars(query))
+        reaching = (TrialRow.metrics["rate"].as_float() >= least,) if least else ()
         before = select(func.min(TrialRow.value)).where(
-            *done, TrialRow.number < min((row.number for row in rows), default=0)
+            *done, *reaching, TrialRow.number < min((row.number for row in rows), default=0)
         )
         count = session.scalar(select(func.count()).where(*done))
         return rows, count, session.scalar(before)
 
     rows, count, before = study.database.read(look)
     gains = [row.attrs.get(DIAGNOSTICS, {}).get("expected_gain") for row in rows]
-    found = [row.value for row in rows if row.state == "complete" and row.value is not None]
+    complete = [row for row in rows if row.state == "complete" and row.value is not None]
+    found = [row.value or 0.0 for row in complete if shortfall(least, (row.metrics or {}).get("rate")) == 0]
     over = sum(row.state not in ("waiting", "running") for row in rows)
     if count < TRIALS_EACH * parameters or over < needed or before is None:
         return None

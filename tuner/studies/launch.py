@@ -115,6 +115,9 @@ def judge(spec: StudySpec) -> None:
     if several and spec.sampler in SAMPLERS and not SAMPLERS[spec.sampler].several:
         remedy = f"for {spec.objective} take {', '.join(MODELS)} or tpe"
         raise Refused("sampler", spec.sampler, f"has one objective only: {remedy}.")
+    if spec.min_rate and spec.sampler in SAMPLERS and not SAMPLERS[spec.sampler].constrained:
+        remedy = f"for min_rate take {', '.join(MODELS)} or tpe"
+        raise Refused("sampler", spec.sampler, f"cannot keep a least rate: {remedy}.")
     for key in ("stop_when", "warm_start"):
         if several and (value := getattr(spec, key)):
             raise Refused(key, value, f"is for one objective: leave it out with {spec.objective}.")

@@ -8,6 +8,7 @@ records locks the study's row in Optuna's tables.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from tuner import samplers
 from tuner.errors import Usage
 from tuner.samplers.cube import Array, Cube
 from tuner.storage.tables import StudyRow, TrialRow
+from tuner.studies.objectives import limits
 from tuner.studies.trials import STRUCK
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ STATES = {
 
 OVER = [ours for ours, optunas in STATES.items() if optunas.is_finished()]
 FACTS = ("metrics", "cost", "reason", "message")
+CONSTRAINT = "constraints"
+"""with a name behind it, Optuna's attribute of a trial for what must be 0 at most"""
 PARTS: tuple[Any, ...] = (
     models.TrialParamModel, models.TrialSystemAttributeModel, models.TrialUserAttributeModel, models.TrialValueModel,
 )  # fmt: skip
@@ -51,21 +55,43 @@ CHUNK = 200
 """trials in one transaction, which keeps other writers waiting"""
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a sampler is told that a trial found."""
+
+    values: list[float]
+    """of each objective"""
+    limits: dict[str, float]
+    """what must be 0 at most, by name: Optuna's constraints"""
+
+
+def _found(row: TrialRow, least: float) -> Told | None:
+    """What a complete trial of a study with this least rate found."""
+    if row.state != "complete" or not row.values:
+        return None
+    return Told(row.values, limits(least, row.metrics or {"rate": 0.0}))
+
+
+def _attributes(told: Told | None) -> dict[str, float]:
+    """Optuna's attributes of a trial that hold its constraints."""
+    return {f"{CONSTRAINT}:{name}": value for name, value in (told.limits if told else {}).items()}
+
+
 class History:
     """The trials of one study in memory, kept up to date between asks.
 
     A diverged trial is told to every sampler as a complete one of the worst value seen, so that none looks there again: Optuna's
-    learn nothing from failed ones. While no trial has a value it is told as failed.
+    learn nothing from failed ones. While no trial has a value it is told as failed. A least rate is told as Optuna's constraint.
     """
 
     def __init__(self, study: "Study") -> None:
         self.study, self.database = study, study.database
         self.distributions, self.directions = _distributions(study), _directions(study)
-        self.cube = Cube(self.distributions)
+        self.cube, self._least = Cube(self.distributions), study.spec.min_rate
         self._begin()
 
-    def _begin(self, told: list[float] | None = None) -> None:
-        """With no trial: Optuna's storage forgets none. Diverged ones will be told as having these values."""
+    def _begin(self, told: Told | None = None) -> None:
+        """With no trial: Optuna's storage forgets none. Diverged ones will be told as having found this."""
         self.storage = InMemoryStorage()
         self.id = self.storage.create_new_study(self.directions, self.study.name)
         self._open: set[int] = set()
@@ -87,13 +113,15 @@ class History:
             self.storage.set_study_system_attr(self.id, key, value)
         known = self.storage.get_n_trials(self.id)
         for row in rows:
-            state, values = self._end_of(row)
+            state, found = self._end_of(row)
             if row.number >= known:
-                self.storage.create_new_trial(self.id, _frozen(row, self.distributions, state, values))
+                self.storage.create_new_trial(self.id, _frozen(row, self.distributions, state, found))
                 if not state.is_finished():
                     self._open.add(row.number)
             elif state.is_finished():
-                self.storage.set_trial_state_values(row.number, state, values)
+                for key, value in _attributes(found).items():
+                    self.storage.set_trial_system_attr(row.number, key, value)
+                self.storage.set_trial_state_values(row.number, state, found.values if found else None)
                 self._open.discard(row.number)
         return self.storage.get_n_trials(self.id)
 
@@ -119,21 +147,24 @@ class History:
         self._struck = count
         return attrs, rows
 
-    def _worst_of(self, rows: Sequence[TrialRow]) -> list[float] | None:
-        """The worst values of each objective among all trials so far and these."""
-        found = [row.values for row in rows if row.state == "complete" and row.values]
+    def _worst_of(self, rows: Sequence[TrialRow]) -> Told | None:
+        """The worst values of each objective, and of each constraint, among all trials so far and these."""
+        found = [told for row in rows if (told := _found(row, self._least)) is not None]
         found += [self._worst] if self._worst else []
         if not found:
             return None
         worst = {StudyDirection.MINIMIZE: max, StudyDirection.MAXIMIZE: min}
-        return [worst[d](values) for d, values in zip(self.directions, zip(*found, strict=True), strict=True)]
+        columns = zip(*(each.values for each in found), strict=True)
+        return Told(
+            [worst[d](values) for d, values in zip(self.directions, columns, strict=True)],
+            {name: max(each.limits[name] for each in found) for name in found[0].limits},
+        )
 
-    def _end_of(self, row: TrialRow) -> tuple[TrialState, list[float] | None]:
-        """A trial's state and values as a sampler is told of them."""
+    def _end_of(self, row: TrialRow) -> tuple[TrialState, Told | None]:
+        """A trial's state and what it found, as a sampler is told of them."""
         if has_diverged(row) and self._told is not None:
             return TrialState.COMPLETE, self._told
-        state = STATES[row.state]
-        return state, row.values if state == TrialState.COMPLETE else None
+        return STATES[row.state], _found(row, self._least)
 
     @property
     def has_open(self) -> bool:
@@ -229,20 +260,20 @@ def has_diverged(row: TrialRow) -> bool:
 
 
 def _frozen(
-    row: TrialRow, distributions: "Mapping[str, BaseDistribution]", state: TrialState, values: Sequence[float] | None
+    row: TrialRow, distributions: "Mapping[str, BaseDistribution]", state: TrialState, told: Told | None
 ) -> FrozenTrial:
     """A trial of ours as Optuna's."""
     return FrozenTrial(
         number=row.number,
         state=state,
         value=None,
-        values=list(values) if values is not None else None,
+        values=list(told.values) if told is not None else None,
         datetime_start=_local(row.created_at),
         datetime_complete=_local(row.ended_at) if state.is_finished() and row.ended_at is not None else None,
         params=row.params,
         distributions={name: distributions[name] for name in row.params},
         user_attrs=_facts(row),
-        system_attrs=row.attrs,
+        system_attrs={**row.attrs, **_attributes(told)},
         intermediate_values={},
         trial_id=row.number,
     )
@@ -303,16 +334,20 @@ def _follow(session: Session, study: "Study") -> int:
     written = [trials[row.number].trial_id for row in rows]
     for part in PARTS:  # of a trial that was under way, or that another program put there
         session.execute(delete(part).where(part.trial_id.in_(written)))
-    distributions = _distributions(study)
+    distributions, least = _distributions(study), study.spec.min_rate
     session.add_all(
-        part for row, identity in zip(rows, written, strict=True) for part in _parts(row, identity, distributions)
+        part
+        for row, identity in zip(rows, written, strict=True)
+        for part in _parts(row, identity, distributions, least)
     )
     for row in rows:
         row.told = row.state in OVER
     return len(rows)
 
 
-def _parts(row: TrialRow, identity: int, distributions: "Mapping[str, BaseDistribution]") -> Iterator[models.BaseModel]:
+def _parts(
+    row: TrialRow, identity: int, distributions: "Mapping[str, BaseDistribution]", least: float
+) -> Iterator[models.BaseModel]:
     """What Optuna's tables keep of a trial beside its number, state and times."""
     for name, value in row.params.items():
         distribution = distributions[name]
@@ -322,10 +357,11 @@ def _parts(row: TrialRow, identity: int, distributions: "Mapping[str, BaseDistri
             param_value=distribution.to_internal_repr(value),
             distribution_json=distribution_to_json(distribution),
         )
-    for key, note in row.attrs.items():
+    found = _found(row, least)
+    for key, note in {**row.attrs, **_attributes(found)}.items():
         yield models.TrialSystemAttributeModel(trial_id=identity, key=key, value_json=json.dumps(note))
     for key, fact in _facts(row).items():
         yield models.TrialUserAttributeModel(trial_id=identity, key=key, value_json=json.dumps(fact))
-    for objective, value in enumerate(row.values or () if row.state == "complete" else ()):
+    for objective, value in enumerate(found.values if found else ()):
         stored, kind = models.TrialValueModel.value_to_stored_repr(value)
         yield models.TrialValueModel(trial_id=identity, objective=objective, value=stored, value_type=kind)

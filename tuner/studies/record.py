@@ -120,6 +120,8 @@ def _trial(trial: Mapping[str, Any], definition: Definition) -> None:
     for key, value in (metrics or {}).items():
         if key not in ("collapsed", "estimator", "test") and not (value is None or value in ANY):
             raise ValueError(f"{called}'s {key}")
+    if done and any(metrics.get(key) is None for key in definition.spec.objective.split(",")):
+        raise ValueError(f"{called} is complete and lacks what its study is judged by")
     for seconds in ((trial["cost"] or {}).get("seconds") or {}).values():
         if seconds not in SECONDS:
             raise ValueError(f"{called}'s seconds")

@@ -61,7 +61,7 @@ class StudySpec:
     model: str = setting("Preset of sizes.", Word(tuple(PRESETS)), "tiny", short="-m")
     pruner: str = setting("Ends poor trials early; simulated, each costs quality.", Word(tuple(PRUNERS)), "none")
     min_rate: float = setting(
-        "Penalty: nats by which R falls short of this are added to the NLL.", Number(numbers.NATS), 0.0
+        "The rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0
     )
     objective: str = setting(
         "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, for mim.",

@@ -46,7 +46,7 @@ def strike(study: Study, number: int, because: str) -> Trial:
             row.token, row.lease_until = None, 0.0
         row.state, row.reason, row.message, row.told = "failed", STRUCK, message, False
         row.ended_at = row.ended_at or now
-        row.revision = revise(session, study.name)
+        row.revision = revise(session, study.name, results=True)
         return Trial.of(row, now, study.definition)
 
     return study.database.run(change)

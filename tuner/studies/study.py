@@ -18,9 +18,11 @@ from tuner.storage import locations
 from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
-from tuner.studies.objectives import OBJECTIVES, judged
+from tuner.studies.objectives import OBJECTIVES, judged, shortfall
 from tuner.studies.spec import Definition, Facts, StudySpec
 from tuner.studies.trials import OVER, SOURCE, STATES, Trial, epoch_of, shown_state
+from tuner.studies.winner import Winner
+from tuner.studies.winner import of as winner_of
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
@@ -182,19 +184,19 @@ class Study:
         }
 
     def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """What a complete trial of these metrics keeps: its value is its NLL (or MELBO), and what its rate falls short of the
-        least one."""
-        values = judged(self.spec.objective, self.spec.min_rate, metrics)
+        """What a complete trial of these metrics keeps: its value is its NLL (or MELBO), whatever its rate."""
+        values = judged(self.spec.objective, metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
     def front(self) -> list[int]:
         """Numbers of the complete trials that none has both a lower value and a higher rate than, from the lowest value on; none
-        for one objective. Of equal ones all are in it."""
+        for one objective. Of equal ones all are in it. Of those that reach the least rate, if one does."""
         if len(OBJECTIVES[self.spec.objective]) == 1:
             return []
         mine = (TrialRow.study == self.name, TrialRow.state == "complete")
         query = select(TrialRow.number, TrialRow.values).where(*mine).order_by(TrialRow.number)
         found = self.database.read(lambda s: s.execute(query).all())
+        found = [row for row in found if shortfall(self.spec.min_rate, row[1][1]) == 0] or found
         kept = metrics.front([v[0] for _, v in found], [v[1] for _, v in found], "min", "max")
         return [found[index][0] for index in kept]
 
@@ -417,12 +419,14 @@ class Study:
 
         return {**dict.fromkeys(STATES, 0), **self.database.read(look)}
 
+    def winner(self) -> Winner | None:
+        """Its best trial, and by what; none if no trial is complete."""
+        return winner_of(self.database, self.name, self.definition)
+
     def best(self) -> Trial | None:
-        """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
-        mine = (TrialRow.study == self.name, TrialRow.value.is_not(None), TrialRow.state == "complete")
-        query = select(TrialRow).where(*mine).order_by(TrialRow.value, TrialRow.number).limit(1)
-        row = self.database.read(lambda session: session.scalars(query).first())
-        return None if row is None else Trial.of(row, 0.0, self.definition)
+        """The winner alone."""
+        found = self.winner()
+        return None if found is None else found.trial
 
 
 def open_study(database: Database, name: str) -> Study:

@@ -108,9 +108,3 @@ def epoch_of(row: EpochRow) -> dict[str, Any]:
     """A trial's figures at one epoch, as JSON values."""
     names = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective")
     return {name: getattr(row, name) for name in names}
-
-
-def best_of(trials: list[Trial]) -> Trial | None:
-    """The complete trial of the lowest value: its NLL, and what its rate falls short of a least one."""
-    done = [t for t in trials if t.value is not None]
-    return min(done, key=lambda t: (t.value, t.number), default=None)

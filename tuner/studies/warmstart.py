@@ -8,6 +8,7 @@ from tuner.errors import Refused
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies.objectives import judged as value_of
+from tuner.studies.objectives import limits
 from tuner.studies.study import open_study
 
 FROM_Q = "q"
@@ -30,8 +31,8 @@ def observations(
 ) -> list[dict[str, Any]]:
     """The parameters and values of a study's complete trials, for a new study over `space` to begin with.
 
-    The values are those that the new study would have given them, by the figures that the trials have: its objective, its least
-    rate and its estimator need not be the other's.
+    The values, and what must be 0 at most, are those that the new study would have given them, by the figures that the trials
+    have: its objective, its least rate and its estimator need not be the other's.
 
     Args:
         judged: what the new study's figures are made by; None: as the other's.
@@ -78,9 +79,9 @@ def observations(
     for trial in study.trials():
         if trial.state == "complete" and trial.metrics is not None and cube.holds(trial.params):
             metrics = {**trial.metrics, "nll": trial.metrics.get(figure)}
-            value = value_of(objective, min_rate, metrics)[0]
+            value, limited = value_of(objective, metrics)[0], limits(min_rate, metrics)
             if math.isfinite(value):
-                found.append({"params": trial.params, "value": value})
+                found.append({"params": trial.params, "value": value, **({"constraints": limited} if limited else {})})
     if not found:
         raise Refused(
             "warm_start",

@@ -1,87 +1,197 @@
-"""The winner of a study: where its values are noisy, the trial of the lowest mean and not of the luckiest value.
+"""The winner of a study: the one place that decides which trial is its best, and says by what.
 
-A process is fitted through the values of all complete trials, whatever sampler proposed them. Without noise its means are the
-values, and the winner is the best trial.
+By value, the lowest. Where noise is inferred by the lowest mean of a process through all values, whatever sampler proposed them,
+and not by the luckiest value. Where a least rate must hold, among those that another seed brings there with a probability of
+`SURE` by a process through all rates; where none is that sure, the likeliest. What was found is kept in the study's row
+until its complete trials change, so that whoever lists studies fits no process.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
 
-from tuner.studies.trials import Trial, best_of
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow, TrialRow
+from tuner.studies.objectives import OBJECTIVES, shortfall
+from tuner.studies.spec import Definition
+from tuner.studies.trials import Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from tuner.samplers.cube import Array
-    from tuner.studies.study import Study
 
 LEAST = 10
 """complete trials below which noise cannot be told from shape"""
+FEW = 5
+"""complete trials from which on a process tells whether another seed reaches a least rate"""
 MOST = 200
-"""trials that the process sees, the better half and the rest thinned evenly"""
+"""trials that a process sees, the better half and the rest thinned evenly"""
 NOISY = 1e-3
 """a noise's variance, as a share of the values', from which on they are called noisy"""
+LOWEST = "lowest value"
+SURE = 0.95
+"""probability by a process that another seed reaches the least rate, from which on a trial may win: of winners that are asked for
+so much, whose own luck has a part in it, at least nine in ten do (docs/samplers.md)"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which trial wins, and by what."""
+
+    number: int
+    noise: float | None = None
+    """the standard deviation, in nats, of what another seed would have given; None where none is inferred"""
+    mean: float | None = None
+    """the process's mean at its hyperparameters, nats; None without noise"""
+    probability: float | None = None
+    """that another seed reaches the least rate; None without one, and where there are too few trials to tell"""
+    reaches: bool = True
+    """whether it reaches the least rate: with a probability of `SURE`, or where there are too few trials, itself"""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The trial that a study would have trained again."""
+    """The best trial of a study, which it would have trained again."""
 
     trial: Trial
-    noise: float | None = None
-    """the standard deviation, in nats, of what another seed would have given; None where none is inferred"""
-    mean: float | None = None
-    """the process's mean at the trial's hyperparameters, nats"""
+    found: Found
+    min_rate: float
 
     @property
-    def said(self) -> str | None:
-        """In a sentence; none without noise."""
-        if self.noise is None:
-            return None
-        return (
-            f"the values are noisy, with a standard deviation inferred as {self.noise:.2g} nats: by the mean of a process "
-            f"through all of them, {self.mean:.2f} there, the winner is trial {self.trial.number}"
-        )
+    def by(self) -> str:
+        """By what it is the best, in a few words."""
+        lowest = LOWEST if self.found.noise is None else "lowest mean"
+        if not self.min_rate:
+            return lowest
+        reach, sure = f"R ≥ {self.min_rate:g}", self.found.probability
+        if self.found.reaches:
+            return f"{lowest} of those that reach {reach}" + ("" if sure is None else f" (p = {sure:.2f})")
+        return f"nearest to {reach}" if sure is None else f"likeliest to reach {reach} (p = {sure:.2f})"
+
+    def plain(self) -> dict[str, Any]:
+        """The trial with what made it win, as JSON values."""
+        facts = asdict(self.found)
+        return {**self.trial.plain(), "by": self.by, **{key: facts[key] for key in ("noise", "mean", "probability")}}
+
+    @property
+    def said(self) -> list[str]:
+        """The same in sentences; none for the lowest value."""
+        found, called, reach = self.found, f"trial {self.trial.number}", f"R ≥ {self.min_rate:g}"
+        said = []
+        if found.noise is not None:
+            said.append(
+                f"the values are noisy, with a standard deviation inferred as {found.noise:.2g} nats: by the mean of a process "
+                f"through all of them, {found.mean:.2f} there, the winner is {called}"
+            )
+        if found.probability is not None:
+            said.append(
+                f"another seed of {called} reaches {reach} with probability {found.probability:.2f}, "
+                "by a process through all rates"
+            )
+        if not found.reaches:
+            asked = "" if found.probability is None else f" with the probability of {SURE:g} that a winner must have"
+            said.append(f"no trial reaches {reach}{asked}: {called} is the nearest to it")
+        return said
 
 
-def of(study: "Study") -> Winner | None:
-    """The winner of a study's complete trials; none if there is none yet."""
-    trials = study.trials()
-    best = best_of(trials)
-    if best is None or study.front():
-        return None if best is None else Winner(best)
-    space = {p.name: p.distribution() for p in study.searched}
-    return among([trial for trial in trials if trial.value is not None], best, space)
+def of(database: Database, name: str, definition: Definition) -> Winner | None:
+    """The winner of the study of that name and definition; none if it has no complete trial.
 
-
-def among(trials: Sequence[Trial], best: Trial, space: "dict[str, BaseDistribution]") -> Winner:
-    """The winner of complete trials over a space, of which `best` has the lowest value."""
-    from tuner.samplers.cube import Cube
-
-    cube = Cube(space)
-    trials = [trial for trial in trials if cube.holds(trial.params)]
-    if not cube.parts:
-        return Winner(best)
-    points = np.array([cube.encode(trial.params) for trial in trials])
-    found = lowest_mean(points, np.array([trial.value for trial in trials]))
-    return Winner(best) if found is None else Winner(trials[found[0]], *found[1:])
-
-
-def lowest_mean(x: "Array", values: "Array") -> tuple[int, float, float] | None:
-    """Which of observations at points x [n, d] has the lowest mean, the noise's standard deviation and that mean; None if there
-    are too few or no noise is inferred."""
-    from tuner.samplers.observations import thinned, winsorised
-
-    found = means(x, values)
-    if found is None:
+    It is what the study's row keeps, or else found anew and kept there.
+    """
+    columns = select(StudyRow.winner, StudyRow.results).where(StudyRow.name == name)
+    kept, results = database.read(lambda session: session.execute(columns).one())
+    if kept is not None and kept["results"] == results:
+        found = Found(**kept["found"])
+    elif (new := _find(database, name, definition)) is None:
         return None
-    kept = thinned(winsorised(values), MOST)
-    lowest = kept[np.argmin(found[0][kept])]
-    return int(lowest), found[1], float(found[0][lowest])
+    else:
+        found = new
+        _keep(database, name, results, found)
+    mine = (TrialRow.study == name, TrialRow.number == found.number)
+    row = database.read(lambda session: session.scalars(select(TrialRow).where(*mine)).one())
+    return Winner(Trial.of(row, 0.0, definition), found, definition.spec.min_rate)
+
+
+def _keep(database: Database, name: str, results: int, found: Found) -> None:
+    """For the next who asks, if no other trial has ended since; a database that cannot be written is no error."""
+    kept = {"results": results, "found": asdict(found)}
+    same = update(StudyRow).where(StudyRow.name == name, StudyRow.results == results, StudyRow.results > 0)
+    with suppress(DBAPIError):
+        database.run(lambda session: session.execute(same.values(winner=kept)), patience=0.0)
+
+
+def _find(database: Database, name: str, definition: Definition) -> Found | None:
+    least = definition.spec.min_rate
+    done = (TrialRow.study == name, TrialRow.state == "complete", TrialRow.value.is_not(None))
+    rate = TrialRow.metrics["rate"].as_float() if least else TrialRow.value
+    query = select(TrialRow.number, TrialRow.value, rate).where(*done).order_by(TrialRow.number)
+    rows = database.read(lambda session: session.execute(query).all())
+    if not rows:
+        return None
+    falls = [shortfall(least, rate) if least else 0.0 for *_, rate in rows]
+    order = sorted(range(len(rows)), key=lambda i: (falls[i], rows[i][1]))
+    first = Found(rows[order[0]][0], reaches=falls[order[0]] == 0)
+    searched = {p.name: p.distribution() for p in definition.searched}
+    if len(rows) < (FEW if least else LEAST) or not searched or len(OBJECTIVES[definition.spec.objective]) > 1:
+        return first
+    ranks = [0.0] * len(rows)
+    for place, i in enumerate(order):
+        ranks[i] = float(place)
+    return _by_process(database, name, [(*rows[i], ranks[i]) for i in range(len(rows))], searched, least) or first
+
+
+def _by_process(
+    database: Database,
+    name: str,
+    rows: Sequence[tuple[int, float, float | None, float]],
+    searched: "dict[str, BaseDistribution]",
+    least: float,
+) -> Found | None:
+    """Of complete trials, each its number, value, rate and rank; None if too few lie in the space to tell."""
+    import numpy as np
+
+    from tuner.samplers.cube import Cube
+    from tuner.samplers.observations import thinned
+
+    cube = Cube(searched)
+    kept = [rows[i] for i in thinned(np.array([rank for *_, rank in rows]), MOST)]
+    chosen = select(TrialRow.number, TrialRow.params).where(
+        TrialRow.study == name, TrialRow.number.in_([number for number, *_ in kept])
+    )
+    found_rows = database.read(lambda session: session.execute(chosen).all())
+    params: dict[int, dict[str, Any]] = {row.number: row.params for row in found_rows}
+    kept = [row for row in kept if cube.holds(params[row[0]])]
+    if len(kept) < (FEW if least else LEAST) or not cube.parts:
+        return None
+    points = np.array([cube.encode(params[number]) for number, *_ in kept])
+    limits = np.array([least - (rate or 0.0) for _, _, rate, _ in kept]) if least else None
+    found = judged(points, np.array([value for _, value, *_ in kept]), limits)
+    return replace(found, number=kept[found.number][0])
+
+
+def judged(x: "Array", values: "Array", limits: "Array | None" = None) -> Found:
+    """Which of observations at points x [n, d] wins; `limits` [n]: a constraint's values, at most 0 where it is kept."""
+    import numpy as np
+
+    smooth = means(x, values)
+    scores = values if smooth is None else smooth[0]
+    kept = np.ones(len(values)) if limits is None else holding(x, limits)
+    sure = kept >= SURE
+    best = int(np.argmin(np.where(sure, scores, np.inf)) if sure.any() else np.argmax(kept))
+    return Found(
+        best,
+        None if smooth is None else smooth[1],
+        None if smooth is None else float(scores[best]),
+        None if limits is None else float(kept[best]),
+        bool(sure.any()),
+    )
 
 
 def means(x: "Array", values: "Array") -> tuple["Array", float] | None:
@@ -101,3 +211,19 @@ def means(x: "Array", values: "Array") -> tuple["Array", float] | None:
         return None
     found = Processes.fit(theta[None], x[kept], y).predict(x)[0][0, :, 0]
     return found * unit + values[kept].mean(), math.sqrt(noise) * unit
+
+
+def holding(x: "Array", limits: "Array") -> "Array":
+    """Probability that another evaluation at each of points x [n, d] keeps a constraint, of values `limits` [n] there: [n]."""
+    import numpy as np
+    from scipy.special import ndtr
+
+    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
+    from tuner.samplers.observations import squashed, standardised
+
+    drawn = squashed(limits)
+    y, unit = standardised(drawn)
+    processes = Processes.fit(mode(Posterior(x, y), prior_mode(x.shape[1]))[None], x, y)
+    means, variances = processes.predict(x)
+    found: Array = ndtr((-drawn.mean() / unit - means[0, :, 0]) / np.sqrt(variances[0] + processes.noise[0]))
+    return found

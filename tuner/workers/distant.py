@@ -129,7 +129,7 @@ class ServerLeases:
         return ServerFiles(self.client, claim, self._works[claim.token])
 
     def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        values = judged(self.spec.objective, self.spec.min_rate, metrics)
+        values = judged(self.spec.objective, metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
     def renew(self, claim: Claim) -> str | None:

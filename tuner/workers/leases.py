@@ -396,7 +396,7 @@ class Attempts:
                 for key, value in found.items():
                     setattr(row, key, value)
                 faults.clear(session, claim.study)
-                row.revision = revise(session, claim.study)
+                row.revision = revise(session, claim.study, results=state == "complete")
 
         self.database.run(end)
         self._tidy(claim, found.get("artifacts"))
