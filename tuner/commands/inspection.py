@@ -12,7 +12,6 @@ from tuner.commands.options import (
     JsonOption,
     OriginOption,
     RunsOption,
-    StudyArgument,
     opened,
     print_json,
     say,
