@@ -65,7 +65,7 @@ def main() -> None:
     for folder in arguments.runs:
         run = open_run(folder)
         assert isinstance(run.model, SenVAE)
-        sentences = subset(corpus_of(run, folder).splits["valid"], arguments.sentences)
+        sentences = subset(corpus_of(run).splits["valid"], arguments.sentences)
         rate = evaluate(run.model, sentences, EvaluationOptions(nll_samples=1), 0).rate
         for name, once, seeds in (("tempered", tempered, arguments.seeds), ("q", from_q, arguments.samples_seeds)):
             made = [once(run.model, sentences, seed) for seed in range(seeds)]

@@ -8,6 +8,9 @@ BEST, LATEST = "best.safetensors", "latest.safetensors"
 SAMPLES, SENTENCES, LOG = "samples.json", "sentences.json", "trainer.log"
 FILES = (SPEC, VOCABULARY, MODEL, BEST, LATEST, RESULT, SAMPLES, SENTENCES, LOG)
 """what a run's folder holds; `trainer.log` is written by whoever starts the trainer"""
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+"""of a model's folder that left its study, beside its vocabulary: what `spec.json` says and the figures, `best.safetensors`, and
+what a reader wants to know"""
 CORPORA = ("grammar", "ptb", "kjv")
 """texts that a trainer knows by name"""
 FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}

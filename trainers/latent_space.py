@@ -176,4 +176,4 @@ def latent_run(folder: Path, values: Mapping[str, Value], report: Report) -> dic
     if unknown:
         raise BadInput(f"{unknown[0]!r} is no option here: there are {', '.join(known)}.")
     options = build(LatentOptions, values)
-    return measure(run.model, run.vocabulary, corpus_of(run, folder), options, report)
+    return measure(run.model, run.vocabulary, corpus_of(run), options, report)

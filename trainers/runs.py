@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from trainers import checkpoint, machine, ngram, objectives, tempered
-from trainers.contract import BEST, MODEL, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY
+from trainers.contract import BEST, CONFIG, MODEL, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY, WEIGHTS
 from trainers.corpus import Corpus, Sentences, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
@@ -159,7 +159,7 @@ def _finished(spec: Spec, folder: Path, corpus: Corpus) -> dict[str, Any] | None
     if not (folder / SPEC).exists():
         return None
     known = _read_json(folder / SPEC)
-    _same_text(known, corpus)
+    _same_text(known["corpus"], corpus)
     earlier = Spec.parse(known["spec"])
     if earlier != spec:
         raise BadInput(
@@ -333,7 +333,7 @@ def _read_json(file: Path) -> Any:
 
 
 def _same_text(known: Mapping[str, Any], corpus: Corpus) -> None:
-    if known["corpus"]["fingerprint"] != corpus.fingerprint:
+    if known["fingerprint"] != corpus.fingerprint:
         raise BadInput(
             f"corpus {corpus.name} has changed since the run was trained: put the text back, or train anew with --out."
         )
@@ -349,30 +349,31 @@ def _tokens(folder: Path, options: CorpusOptions) -> Tokens:
 
 
 def open_run(folder: Path) -> Run:
-    """The model of a run with its best epoch's weights.
+    """The model of a run with its best epoch's weights, from the run's own folder or one that `tuner export --model` wrote.
 
     Raises:
         BadInput: if the folder holds no trained run.
     """
-    known = _read_json(folder / SPEC)
+    record, weights = (CONFIG, WEIGHTS) if (folder / CONFIG).exists() else (SPEC, BEST)
+    known = _read_json(folder / record)
     spec, corpus = Spec.parse(known["spec"]), known["corpus"]
     hyperparameters, options = spec.split()
     vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)), _tokens(folder, options.corpus))
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(vocabulary), options.model, (corpus["mean_length"], corpus["sd_length"]))
-    checkpoint.load_weights(folder / BEST, model, objective)
+    checkpoint.load_weights(folder / weights, model, objective)
     model.to(choose_device("auto")).eval()  # not only where it was trained
     return Run(spec, model, vocabulary, options, objective, corpus)
 
 
-def corpus_of(run: Run, folder: Path) -> Corpus:
-    """The corpus that the run in the folder was trained on.
+def corpus_of(run: Run) -> Corpus:
+    """The corpus that the run was trained on.
 
     Raises:
         BadInput: if its text has changed since.
     """
     corpus = load(run.spec.corpus, run.options.corpus)
-    _same_text(_read_json(folder / SPEC), corpus)
+    _same_text(run.corpus, corpus)
     return corpus
 
 
@@ -387,7 +388,7 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
         raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(changeable)}.")
     options = build(EvaluationOptions, {**changeable, **overrides})
     run.model.decoder.options = build(ModelOptions, {**asdict(run.options.model), **overrides})
-    corpus = corpus_of(run, folder)
+    corpus = corpus_of(run)
     metrics = evaluate(
         run.model,
         corpus.splits["valid"],

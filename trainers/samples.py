@@ -50,9 +50,9 @@ def read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
     return run.vocabulary.encode(words), notes
 
 
-def _validation_texts(run: Run, folder: Path, options: GenerationOptions) -> list[str]:
+def _validation_texts(run: Run, options: GenerationOptions) -> list[str]:
     """`count` validation sentences drawn at random."""
-    valid = corpus_of(run, folder).splits["valid"]
+    valid = corpus_of(run).splits["valid"]
     chosen = random.Random(options.seed).sample(valid, min(options.count, len(valid)))
     return [run.vocabulary.text(sentence.tolist()) for sentence in chosen]
 
@@ -63,7 +63,7 @@ def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
     options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
     if options.source == "posterior":
         _latent(run, "sampling from posteriors")
-    valid = corpus_of(run, folder).splits["valid"] if options.source == "posterior" else []
+    valid = corpus_of(run).splits["valid"] if options.source == "posterior" else []
     written = generation.sample(run.model, run.vocabulary, options, valid)
     text = run.vocabulary.tokens.text
     sentences: list[dict[str, Any]] = [{"sentence": text(w.words)} for w in written]
@@ -81,7 +81,7 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
     run = open_run(folder)
     model = _latent(run, "reconstruct")
     options = _options(values, "count", "decoding", "centre", "spread", "length", "seed")
-    texts = texts or _validation_texts(run, folder, options)
+    texts = texts or _validation_texts(run, options)
     read = [read_sentence(run, text) for text in texts]
     made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
     sentences = []
@@ -103,7 +103,7 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     model = _latent(run, "interpolate")
     options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
     if not ends and options.source == "posterior":
-        valid = random.Random(options.seed).choices(corpus_of(run, folder).splits["valid"], k=2)
+        valid = random.Random(options.seed).choices(corpus_of(run).splits["valid"], k=2)
         ends = [run.vocabulary.text(sentence.tolist()) for sentence in valid]
     if len(ends) not in (0, 2):
         raise BadInput(f"interpolate has {len(ends)} sentence: give two, or none for codes of the prior.")
@@ -123,7 +123,7 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
     adversary hides each from the decoder (MI table 2)."""
     run = open_run(folder)
     options = _options(values, "count", "draws", "seed")
-    texts = texts or _validation_texts(run, folder, options)
+    texts = texts or _validation_texts(run, options)
     read = [read_sentence(run, text) for text in texts]
     shares = hidden(run.model, run.objective, run.vocabulary, [s for s, _ in read], options.draws, options.seed)
     if shares is None:
@@ -138,7 +138,7 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
 def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:
     """Samples, each with its nearest training sentence by TER, and their mean TER: the model's novelty."""
     run = open_run(folder)
-    corpus = corpus_of(run, folder)
+    corpus = corpus_of(run)
     found = sample_run(folder, values)
     index = neighbours.Neighbours([corpus.vocabulary.text(s.tolist()).split() for s in corpus.splits["train"]])
     for done, entry in enumerate(found["sentences"], 1):

@@ -17,7 +17,7 @@ def load(run: str, database: str | None = None) -> "Model":
     ...     model.decode(codes)
 
     Args:
-        run: a trial as STUDY/NUMBER, or a run's folder.
+        run: a trial as STUDY/NUMBER, a run's folder, or a folder that `tuner export --model` wrote, which needs no database.
         database: of the study; the environment's TUNER_DATABASE, or sqlite:///tuner.db, if none is named.
 
     Raises:

@@ -15,6 +15,13 @@ def main() -> None:
         here = os.path.realpath(".")
         if here not in map(os.path.realpath, kept):
             sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]
+    from tuner import installation
+    from tuner.errors import Fault
+
+    try:
+        installation.check()
+    except Fault as error:
+        sys.exit(f"tuner: {error}")
     from tuner.commands.app import main as command
 
     command()

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from tuner.defaults import DATABASE
 from tuner.errors import Fault, Usage
 from tuner.metrics import FIGURES, number
+from tuner.studies.files import recorded, run_folder
 from tuner.trainer import Trainer, answer
 
 Codes = NDArray[np.float32]
@@ -40,14 +41,16 @@ class Model:
         technique: how it was trained.
         d_z: numbers of a sentence's code (of all its codes where a technique has several); 0 for a model without a latent code.
         words: of the vocabulary.
-        spec: what was asked for and what made it: the content of the run's spec.json.
+        spec: what was asked for and what made it: the content of the run's spec.json, or of an exported model's
+            config.json.
         metrics: its evaluation's figures by key (README, "The figures"), or none of a run that is not finished.
     """
 
     def __init__(self, run: str, folder: Path) -> None:
         self.run = run
-        self.spec: dict[str, Any] = _json(folder / "spec.json") or {}
-        self.metrics: dict[str, Any] | None = (_json(folder / "result.json") or {}).get("metrics")
+        self.spec: dict[str, Any]
+        self.metrics: dict[str, Any] | None
+        self.spec, self.metrics = recorded(folder)
         self._trainer = Trainer("serve", folder)
         self._end = weakref.finalize(self, _close, self._trainer)
         self._events: Iterator[dict[str, Any]] = self._trainer.events()
@@ -169,8 +172,6 @@ class Model:
 
 def opened(run: str, database: str | None) -> Model:
     """The model of a run in that database, or the environment's."""
-    from tuner.studies.files import run_folder
-
     return Model(run, run_folder(run, database or os.environ.get("TUNER_DATABASE", DATABASE)))
 
 
@@ -189,11 +190,3 @@ def _close(trainer: Trainer) -> None:
 
 def _listed(sentences: str | Sequence[str]) -> list[str]:
     return [sentences] if isinstance(sentences, str) else list(sentences)
-
-
-def _json(file: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return found

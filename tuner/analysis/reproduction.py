@@ -5,7 +5,6 @@ another one, rounding differs from the first step on, and training spreads that 
 must agree within a share of the NLL.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from tuner.errors import Usage
 from tuner.metrics import METRICS
+from tuner.studies.files import recorded
 
 TOLERANCE = 0.02
 """of the NLL"""
@@ -40,18 +40,14 @@ class Record:
         Raises:
             Usage: if the run is not finished, or is of an older version that recorded no machine.
         """
-        try:
-            known = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise Usage(f"run {run!r} is not finished, so there are no figures to compare with: let it end.") from error
+        known, metrics = recorded(folder)
+        if metrics is None:
+            raise Usage(f"run {run!r} is not finished, so there are no figures to compare with: let it end.")
         hardware = known.get("hardware")
         if hardware is None:
             raise Usage(f"run {run!r} was trained by an older version, which recorded no hardware: train it anew.")
         machine = {key: hardware[key] for key in CLASS} | {"torch": known["versions"]["torch"]}
-        return cls(
-            known["spec"], known["corpus"]["fingerprint"], machine, int(hardware["threads"]), dict(result["metrics"])
-        )
+        return cls(known["spec"], known["corpus"]["fingerprint"], machine, int(hardware["threads"]), metrics)
 
 
 @dataclass(frozen=True)

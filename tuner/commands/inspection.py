@@ -12,7 +12,6 @@ from tuner.commands.options import (
     JsonOption,
     OriginOption,
     RunsOption,
-    StudyArgument,
     opened,
     print_json,
     say,
@@ -61,7 +60,12 @@ def samplers(as_json: JsonOption = False) -> None:
     epilog="Example: tuner export sfb-grammar-tiny --bundle sfb.zip   (tuner import sfb.zip opens it elsewhere)"
 )
 def export(
-    study: StudyArgument,
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="A study's name; with --model a run, as STUDY/NUMBER or a folder.", show_default=False
+        ),
+    ],
     form: Annotated[str, typer.Option("--format", help="csv, json or tensorboard.")] = "csv",
     out: Annotated[
         Path | None,
@@ -71,12 +75,30 @@ def export(
         Path | None, typer.Option("--bundle", help="Instead: all of the study in one file.", show_default=False)
     ] = None,
     weights: Annotated[str, typer.Option("--weights", help="Of a bundle: all, the best trial's, or none.")] = "all",
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", help="Instead: one run's model in a new folder, for `tuner.load` elsewhere.", show_default=False
+        ),
+    ] = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
-    """Write a study's trials as CSV or JSON, its curves for TensorBoard, or all of it into a bundle for `tuner import`."""
+    """Write a study's trials as CSV or JSON, its curves for TensorBoard, or all of it into a bundle for `tuner import`.
+
+    With --model it writes the trained model of a run, STUDY/NUMBER, into a folder that needs no study and no text.
+    """
     from tuner.commands import render
     from tuner.studies import study as studies
 
+    if model is not None:
+        from tuner.studies import model_folder
+        from tuner.studies.files import run_folder
+
+        if bundle is not None:
+            raise Usage(f"--model {model} and --bundle {bundle} exclude each other: leave one out.")
+        model_folder.write(study, run_folder(study, database), model)
+        say(f"wrote {model}; `tuner sample {model}` and tuner.load({str(model)!r}) open it anywhere")
+        return
     if form not in ("csv", "json", "tensorboard"):
         raise Usage(f"--format {form!r} is unknown: choose csv, json or tensorboard.")
     if form == "tensorboard" and bundle is None:  # many files

@@ -31,7 +31,8 @@ class Damaged(Exception):
     """A generation is not what was published."""
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """The SHA-256 sum of a file, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
@@ -76,7 +77,7 @@ class Store:
                 if (folder / name).exists():
                     self._put(folder / name, f"{generation}/{name}")
                     copy = folder / name if not self.local else Path(self.address, generation, name)
-                    manifest[name] = {"sha256": _digest(copy), "bytes": copy.stat().st_size}
+                    manifest[name] = {"sha256": digest(copy), "bytes": copy.stat().st_size}
             self.close(generation, manifest)
         except BaseException:
             with suppress(OSError):
@@ -98,7 +99,7 @@ class Store:
             try:
                 for name, facts in self.manifest(generation).items():
                     self._get(f"{generation}/{name}", folder / name)
-                    if _digest(folder / name) != facts["sha256"]:
+                    if digest(folder / name) != facts["sha256"]:
                         raise Damaged(f"{self.address}/{generation}/{name} is not what was published")
             except FileNotFoundError as error:
                 raise Damaged(f"{self.address}/{generation} is not whole ({error})") from error
@@ -351,7 +352,7 @@ def check(folder: Path, used: Sequence[str] = FILES) -> None:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         for name in manifest.keys() & set(used):
-            if _digest(folder / name) != manifest[name]["sha256"]:
+            if digest(folder / name) != manifest[name]["sha256"]:
                 raise Fault(
                     f"{folder / name} is not what was published, so it is not used: put a copy back, or train again."
                 )

@@ -1,13 +1,15 @@
-"""Where the files of a trained run are."""
+"""Where the files of a trained run are, and what they say of it."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from trainers.contract import FILES
+from trainers.contract import CONFIG, FILES, RESULT, SPEC, WEIGHTS
 from tuner import numbers
 from tuner.defaults import RUNS
-from tuner.errors import Usage
+from tuner.errors import Fault, Usage
 from tuner.storage.artifacts import MANIFEST, check
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
@@ -22,7 +24,7 @@ def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
     """
     if Path(run).is_dir():
         if (Path(run) / MANIFEST).exists():
-            check(Path(run), used)
+            check(Path(run), (*used, CONFIG, WEIGHTS))
         return Path(run)
     study, slash, number = run.rpartition("/")
     if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
@@ -34,3 +36,27 @@ def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
             return open_study(there, study).run_folder(int(number), cache, used)
     finally:
         there.close()
+
+
+def recorded(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What a run's folder says of how it was made, and its figures; none of a run that is not finished.
+
+    Of the run's own folder, or of one that `tuner export --model` wrote.
+
+    Raises:
+        Fault: if what is there is not JSON.
+    """
+    exported = _json(folder / CONFIG)
+    if exported is not None:
+        return exported, exported.get("metrics")
+    return _json(folder / SPEC) or {}, (_json(folder / RESULT) or {}).get("metrics")
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise Fault(f"{file} cannot be read ({error}): put a copy back.") from error
+    return found

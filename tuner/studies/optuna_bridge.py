@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
-from optuna.storages._rdb import models  # its own mapping of its tables; no public name has it
+from optuna.storages._rdb import models  # its own mapping of its tables; CONTRIBUTING says what replaces it
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import delete, func, select
@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from tuner import samplers
 from tuner.errors import Usage
 from tuner.samplers.cube import Array, Cube
-from tuner.storage.tables import StudyRow, TrialRow
+from tuner.storage.tables import EpochRow, StudyRow, TrialRow
 from tuner.studies.objectives import limits
 from tuner.studies.trials import STRUCK
 
@@ -50,7 +50,12 @@ CONSTRAINT = "constraints"
 """with a name behind it, Optuna's attribute of a trial for what must be 0 at most"""
 PARTS: tuple[Any, ...] = (
     models.TrialParamModel, models.TrialSystemAttributeModel, models.TrialUserAttributeModel, models.TrialValueModel,
+    models.TrialIntermediateValueModel,
 )  # fmt: skip
+SETTINGS = ("technique", "model", "sampler", "objective", "min_rate", "pruner", "seed", "fixed")
+"""of a study, that Optuna's tools show beside its name"""
+METRIC_NAMES = "study:metric_names"
+"""where Optuna keeps what its plots call the objectives"""
 CHUNK = 200
 """trials in one transaction, which keeps other writers waiting"""
 
@@ -323,6 +328,7 @@ def _follow(session: Session, study: "Study") -> int:
     entered = [row.number for row in rows if row.number < there]
     query = select(models.TrialModel).where(models.TrialModel.study_id == theirs, models.TrialModel.number.in_(entered))
     trials: dict[Any, Any] = {trial.number: trial for trial in session.scalars(query)}
+    _describe(session, theirs, study)
     new = [row for row in rows if row.number >= there]
     trials |= {row.number: models.TrialModel(study_id=theirs, number=row.number) for row in new}
     for row in rows:
@@ -335,18 +341,46 @@ def _follow(session: Session, study: "Study") -> int:
     for part in PARTS:  # of a trial that was under way, or that another program put there
         session.execute(delete(part).where(part.trial_id.in_(written)))
     distributions, least = _distributions(study), study.spec.min_rate
+    curves = _curves(session, study.name, [row.number for row in rows if row.state in OVER])
     session.add_all(
         part
         for row, identity in zip(rows, written, strict=True)
-        for part in _parts(row, identity, distributions, least)
+        for part in _parts(row, identity, distributions, curves.get(row.number, []), least)
     )
     for row in rows:
         row.told = row.state in OVER
     return len(rows)
 
 
+def _describe(session: Session, identity: int, study: "Study") -> None:
+    """Enters what Optuna's tools show of a study, if nothing is there yet."""
+    theirs = models.StudyUserAttributeModel
+    if session.execute(select(theirs.key).where(theirs.study_id == identity).limit(1)).first() is not None:
+        return
+    stored = study.definition.stored()
+    facts = {key: stored[key] for key in SETTINGS}
+    facts |= {"corpus": stored["corpus"]["name"], "corpus_fingerprint": stored["corpus"]["fingerprint"]}
+    session.add_all(theirs(study_id=identity, key=key, value_json=json.dumps(fact)) for key, fact in facts.items())
+    names = json.dumps(study.spec.objective.split(","))
+    session.add(models.StudySystemAttributeModel(study_id=identity, key=METRIC_NAMES, value_json=names))
+
+
+def _curves(session: Session, study: str, numbers: Sequence[int]) -> dict[int, list[tuple[int, float]]]:
+    """Each of these trials' epochs with their validation −ELBO, where it was a number."""
+    found: dict[int, list[tuple[int, float]]] = {}
+    own = (EpochRow.study == study, EpochRow.trial.in_(numbers), EpochRow.neg_elbo.is_not(None))
+    for epoch in session.scalars(select(EpochRow).where(*own).order_by(EpochRow.epoch)):
+        assert epoch.neg_elbo is not None
+        found.setdefault(epoch.trial, []).append((epoch.epoch, epoch.neg_elbo))
+    return found
+
+
 def _parts(
-    row: TrialRow, identity: int, distributions: "Mapping[str, BaseDistribution]", least: float
+    row: TrialRow,
+    identity: int,
+    distributions: "Mapping[str, BaseDistribution]",
+    curve: Sequence[tuple[int, float]],
+    least: float,
 ) -> Iterator[models.BaseModel]:
     """What Optuna's tables keep of a trial beside its number, state and times."""
     for name, value in row.params.items():
@@ -365,3 +399,8 @@ def _parts(
     for objective, value in enumerate(found.values if found else ()):
         stored, kind = models.TrialValueModel.value_to_stored_repr(value)
         yield models.TrialValueModel(trial_id=identity, objective=objective, value=stored, value_type=kind)
+    for step, value in curve:
+        at, sort = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        yield models.TrialIntermediateValueModel(
+            trial_id=identity, step=step, intermediate_value=at, intermediate_value_type=sort
+        )
