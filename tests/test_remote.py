@@ -19,7 +19,7 @@ from tuner.client import Client
 from tuner.errors import Fault, Missing
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
-from tuner.workers import remote
+from tuner.workers import curves
 
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
 PATH = "/v1/studies/s/trials"
@@ -140,7 +140,7 @@ def test_a_poor_trial_is_told_so(
     client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(database, tmp_path, pruner="median")
-    monkeypatch.setitem(remote.PRUNERS, "median", lambda mine, others: mine.number == 1)
+    monkeypatch.setitem(curves.PRUNERS, "median", lambda mine, others: mine.number == 1)
     works = [ask(client) for _ in range(2)]
     epochs = {"epochs": [{"epoch": 1, "neg_elbo": 3, "rate": 1}]}
     stops = [client.post(f"{PATH}/{work['number']}/epochs", json={"token": work["token"], **epochs}) for work in works]

@@ -26,6 +26,8 @@ FAR = -1e3
 """below, 1 + uΦ/φ loses its digits and its asymptote has them all"""
 MARGIN = 1.2815515655446004
 """standard deviations above its mean, where a tenth of a normal distribution begins"""
+EVERY = 2048
+"""points of a space without continuous coordinates, up to which all are tried"""
 LOCAL_SEARCHES = 5
 ROUNDS = 10
 """moves of one discrete parameter at most"""
@@ -245,8 +247,9 @@ def _climb(acquisition: Acquisition, start: Array, free: NDArray[np.bool_]) -> A
 def highest(acquisition: Acquisition, cube: Cube, candidates: Array, taken: Array) -> Array:
     """The point [d] of highest acquisition that is none of `taken` [n, d].
 
-    Starts from the best of `candidates` [m, d], climbs along continuous coordinates and moves discrete ones, in turn. While a
-    category of the space was never taken, only points with such a one count: what the model thinks of it is its prior alone.
+    Starts from the best of `candidates` [m, d], climbs along continuous coordinates and moves discrete ones, in turn; of a space
+    of few points it tries all. While a category of the space was never taken, only points with such a one count: what the model
+    thinks of it is its prior alone.
     """
     untried = cube.untried(taken)
 
@@ -255,11 +258,15 @@ def highest(acquisition: Acquisition, cube: Cube, candidates: Array, taken: Arra
         nearest: NDArray[np.bool_] = apart.min(axis=1, initial=np.inf) >= SAME
         return nearest & (points[:, untried] > 0).any(1) if untried.any() else nearest
 
-    new = candidates[is_new(candidates)]
+    is_small = cube.size <= EVERY
+    new = cube.every() if is_small else candidates
+    new = new[is_new(new)]
     if not len(new):
         return cube.unused(candidates[0], taken)
     values = acquisition(new)
     best: Array = new[np.argmax(values)]
+    if is_small:
+        return best
     best_value = float(values.max())
     for start in new[np.argsort(-values, kind="stable")[:LOCAL_SEARCHES]]:
         point = _climb(acquisition, start, cube.continuous)

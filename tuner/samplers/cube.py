@@ -158,6 +158,19 @@ class Cube:
                     queue.append(near)
         return point
 
+    def every(self) -> Array:
+        """All points [size, d] of a space without a continuous coordinate."""
+        start = self.snap(np.zeros(self.d))
+        seen, queue, found = {_key(start)}, deque([start]), []
+        while queue:
+            here = queue.popleft()
+            found.append(here)
+            for near in self.neighbours(here):
+                if (key := _key(near)) not in seen:
+                    seen.add(key)
+                    queue.append(near)
+        return np.array(found)
+
     def untried(self, taken: Array) -> NDArray[np.bool_]:
         """Which coordinates [d] are of a category that none of `taken` [n, d] has."""
         categories = np.zeros(self.d, dtype=bool)

@@ -150,7 +150,7 @@ def attempt(plain: dict[str, Any]) -> Attempt:
 
 
 def _best(best: Winner) -> Best:
-    plain = best.plain()
+    plain = {**best.plain(), "given": best.trial.given}
     return cast(Best, {**{key: plain[key] for key in BEST}, "said": best.said})
 
 
