@@ -40,7 +40,17 @@ def test_of_trainers_its_data_alone_are_imported() -> None:
     assert all(isinstance(each, (ast.Assign, ast.AnnAssign, ast.Expr)) for each in contract)
 
 
-FLOORS = {"samplers": 1, "storage": 1, "studies": 2, "client": 3, "run": 3, "workers": 4, "analysis": 4, "commands": 5}
+FLOORS = {
+    "samplers": 1,
+    "storage": 1,
+    "studies": 2,
+    "client": 3,
+    "run": 3,
+    "workers": 4,
+    "analysis": 4,
+    "notebook": 5,
+    "commands": 5,
+}
 """The rooms of `tuner`, and two modules for other programs, by floor: a module imports from its room and from floors below.
 What is not named here is on the ground floor, which all share."""
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tuner.notebook import Study
     from tuner.run import Model
 
 __version__ = "0.1.0"
@@ -26,3 +27,25 @@ def load(run: str, database: str | None = None) -> "Model":
     from tuner.run import opened
 
     return opened(run, database)
+
+
+def study(name: str, database: str | None = None) -> "Study":
+    """A study, for notebooks and scripts: see `tuner.notebook.Study` for what it can show.
+
+    >>> study = tuner.study("sfb-ptb-small")
+    ... study.trials(where="rate > 3")  # a pandas DataFrame
+    ... study.plot_pareto("mdr-ptb-small")  # a Plotly figure
+
+    Args:
+        name: the study's.
+        database: of the study; the environment's TUNER_DATABASE, or sqlite:///tuner.db, if none is named.
+
+    Raises:
+        tuner.errors.Usage: if there is no such study.
+    """
+    import os
+
+    from tuner.defaults import DATABASE
+    from tuner.notebook import Study
+
+    return Study(name, database or os.environ.get("TUNER_DATABASE", DATABASE))

@@ -4,11 +4,12 @@ The model lives in a trainer's process of its own (`python -m trainers serve`), 
 here loads torch, and its memory, a GPU's too, comes back with `close`.
 """
 
+import html
 import json
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tuner.defaults import DATABASE
 from tuner.errors import Fault, Usage
+from tuner.metrics import FIGURES, number
 from tuner.trainer import Trainer, answer
 
 Codes = NDArray[np.float32]
@@ -131,6 +133,13 @@ class Model:
     def __repr__(self) -> str:
         return f"<tuner.Model {self.run}: {self.technique}, d_z {self.d_z}, {self.words:,} words>"
 
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"technique": self.technique, "d_z": self.d_z, "words": f"{self.words:,}"}
+        for key, value in (self.metrics or {}).items():
+            if key in FIGURES and isinstance(value, (int, float)):
+                rows[FIGURES[key].label] = f"{number(value)} {FIGURES[key].unit}".strip()
+        return table_of(self.run, rows)
+
     def _codes(self, found: dict[str, Any]) -> Codes:
         return np.array(found["codes"], dtype=np.float32).reshape(-1, self.d_z)
 
@@ -163,6 +172,12 @@ def opened(run: str, database: str | None) -> Model:
     from tuner.studies.files import run_folder
 
     return Model(run, run_folder(run, database or os.environ.get("TUNER_DATABASE", DATABASE)))
+
+
+def table_of(title: str, rows: Mapping[str, object]) -> str:
+    """A table of names and values as HTML, in which every text is a text."""
+    cells = (f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in rows.items())
+    return f"<table><caption>{html.escape(title)}</caption>{''.join(cells)}</table>"
 
 
 def _close(trainer: Trainer) -> None:
