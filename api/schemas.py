@@ -402,6 +402,22 @@ class Importance(BaseModel):
     items: list[Share]
 
 
+class Timeline(BaseModel):
+    """Attempts to train trials, in the order of their beginnings; times are Unix seconds."""
+
+    trial: list[int]
+    attempt: Annotated[
+        list[int], Field(description="of its trial, from 0 on: those after it repeat it or go on with it")
+    ]
+    worker: list[str]
+    state: list[Literal["running", "finished", "failed", "lost", "interrupted"]]
+    note: list[str]
+    started: list[float]
+    ended: list[float | None]
+    now: Annotated[float, Field(description="the database's time")]
+    of: Annotated[int, Field(description="attempts of the study; of more than 20,000 the newest are told")]
+
+
 class Worker(BaseModel):
     name: str
     host: str
@@ -410,6 +426,7 @@ class Worker(BaseModel):
     study: str | None
     trial: int | None
     trials: int
+    tokens_per_second: Annotated[float | None, Field(description="of the last trial that it has trained to its end")]
     version: str
     started_at: datetime
     seen_at: datetime

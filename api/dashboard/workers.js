@@ -2,11 +2,12 @@
 
 import { all } from "./api.js";
 import { empty, h, renew, stateOf } from "./dom.js";
-import { duration, moment } from "./format.js";
+import { count, duration, moment } from "./format.js";
 import { address } from "./route.js";
 import { table } from "./table.js";
 
 const EVERY = 5000;
+const LONG = 86_400; // seconds after which a lost worker is gone
 
 export const title = () => "Workers";
 
@@ -18,6 +19,7 @@ const COLUMNS = [
   { label: "Trials ended", figure: true, value: (row) => row.trials },
   { label: "Host", value: (row) => row.host },
   { label: "Device", value: (row) => row.device },
+  { label: "Tokens/s", figure: true, title: "trained a second, in the last trial that it has ended", value: (row) => row.tokens_per_second },
   { label: "Version", value: (row) => row.version },
   { label: "Since", value: (row) => moment(row.started_at) },
   { label: "Last word", figure: true, value: (row) => `${duration(row.silent)} ago` },
@@ -26,7 +28,10 @@ const COLUMNS = [
 export async function show(main, _query, signal) {
   const refresh = async () => {
     const rows = await all("/v1/workers", signal);
-    renew(main, rows.length ? table("Workers", COLUMNS, rows) : empty("No worker has ever been here."), howTo());
+    const isGone = (row) => row.state === "gone" || (row.state === "lost" && row.silent > LONG);
+    const [here, gone] = [rows.filter((row) => !isGone(row)), rows.filter(isGone)];
+    renew(main, here.length ? table("Workers", COLUMNS, here) : empty(gone.length ? "No worker is here now." : "No worker has ever been here."), howTo(),
+      gone.length > 0 && h("details", {}, h("summary", {}, `${count(gone.length, "worker")} that ${gone.length === 1 ? "is" : "are"} gone`), table("Workers that are gone", COLUMNS, gone)));
   };
   await refresh();
   const timer = setInterval(() => document.hidden || refresh().catch(() => {}), EVERY);

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api import schemas
 from api.routes import StudyName, Where
 from api.service import service_of
-from tuner.analysis import comparison, curves, history
+from tuner.analysis import comparison, curves, history, timeline
 from tuner.studies import study as studies
 
 router = APIRouter(tags=["trials"])
@@ -76,6 +76,12 @@ def show_means(request: Request, name: StudyName) -> Response:
 
     columns = service.columns(name)
     return service.cache.get(("means", name), (columns.seen, len(columns.numbers)), make).response(request)
+
+
+@router.get("/studies/{name}/timeline", response_model=schemas.Timeline)
+def show_timeline(request: Request, name: StudyName) -> Response:
+    """Which worker trained which trial when: every attempt, those that were lost or repeated too, by columns."""
+    return service_of(request).of_study("timeline", name, None, timeline.of).response(request)
 
 
 @router.get("/studies/{name}/curves", response_model=schemas.Curves)

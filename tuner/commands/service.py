@@ -257,11 +257,12 @@ def workers(
     if as_json:
         print_json(found)
         return
-    table = Table("worker", "state", "host", "device", "study", "trial", "ended", Column("seen", rank=1))
+    heads = ("worker", "state", "host", "device", "study", "trial", "ended")
+    table = Table(*heads, Column("tokens/s", right=True, rank=2), Column("seen", rank=1))
     for w in found:
         table.add(
             w["name"], w["state"], w["host"], w["device"], w["study"] or "–", render.number(w["trial"]),
-            str(w["trials"]), f"{render.duration(w['silent'])} ago",
+            str(w["trials"]), render.number(w["tokens_per_second"]), f"{render.duration(w['silent'])} ago",
         )  # fmt: skip
     table.print()
 

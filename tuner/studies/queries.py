@@ -91,16 +91,24 @@ def _text(database: Database, key: str) -> Any:
 
 
 def workers(database: Database) -> list[dict[str, Any]]:
-    """Who is at work, the newest word first; a worker without a word for long is `lost`."""
+    """Who is at work, the newest word first; a worker without a word for long is `lost`.
+
+    `tokens_per_second` is that of the last trial that it has trained to its end; of one that is gone None.
+    """
+    its = (TrialRow.worker == WorkerRow.name, WorkerRow.state != "gone", TrialRow.cost.is_not(None))
+    spent = select(TrialRow.cost).where(*its).order_by(TrialRow.ended_at.desc()).limit(1).correlate(WorkerRow)
 
     def look(session: Any) -> list[dict[str, Any]]:
         now = database.clock(session)
         found = []
-        for row in session.scalars(select(WorkerRow).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)):
+        every = select(WorkerRow, spent.scalar_subquery()).order_by(WorkerRow.seen_at.desc(), WorkerRow.name)
+        for row, cost in session.execute(every):
             plain = {key: value for key, value in vars(row).items() if not key.startswith("_")}
             silent = now - row.seen_at
             lost = row.state != "gone" and (silent > SILENT_SECONDS or is_dead(row.process))
-            found.append({**plain, "state": "lost" if lost else row.state, "silent": round(silent, 3)})
+            speed = cost.get("tokens_per_second") if isinstance(cost, dict) else None
+            state = "lost" if lost else row.state
+            found.append({**plain, "state": state, "tokens_per_second": speed, "silent": round(silent, 3)})
         return found
 
     return database.read(look)
