@@ -295,6 +295,23 @@ class Means(BaseModel):
     noise: Annotated[float | None, Field(description="its standard deviation; null where none is inferred")]
 
 
+class Surface(BaseModel):
+    """A process through all values over two hyperparameters: `mean` and `sd` have a row for each of `ys`."""
+
+    x: str
+    y: str
+    xs: list[bool | int | float | str]
+    ys: list[bool | int | float | str]
+    mean: list[list[float]]
+    sd: list[list[float]]
+    noise: Annotated[float, Field(description="the standard deviation of what another seed would give, as inferred")]
+    number: list[int]
+    points_x: list[bool | int | float | str]
+    points_y: list[bool | int | float | str]
+    at: Annotated[dict[str, Any], Field(description="what the other hyperparameters are held at: the best trial's")]
+    best: int
+
+
 class Curves(BaseModel):
     """Learning curves: of each trial in `number` a list of epochs, seconds and values."""
 

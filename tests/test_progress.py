@@ -1,5 +1,6 @@
 """What a launch says of its progress."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,68 @@ def test_the_best_so_far_is_the_one_that_the_study_ranks_first(
 def test_one_run_is_its_own_best(capsys: pytest.CaptureFixture[str]) -> None:
     end(Progress(1), 0, nll=15.0, rate=1.0)
     assert "1 of 1 done, lowest NLL 15" in last_line(capsys)
+
+
+class Clock:
+    """Time as a test has it pass."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("tuner.commands.progress.time", made)
+    monkeypatch.setattr("tuner.commands.progress.PIPE_SECONDS", -1.0)  # every line is said
+    return made
+
+
+def seconds_left(line: str) -> float | None:
+    found = re.search(r"(?:about|more than) (?:(\d+) s|(\d+):(\d\d) min|(\d+):(\d\d) h) left", line)
+    if found is None:
+        return None
+    numbers = [int(part or 0) for part in found.groups()]
+    return numbers[0] + 60 * numbers[1] + numbers[2] + 3600 * numbers[3] + 60 * numbers[4]
+
+
+def test_the_time_left_never_grows_and_phases_are_named(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(3)
+    lines = []
+
+    def tell(event: str, trial: int, seconds: float, **facts: object) -> None:
+        clock.now += seconds
+        progress(event, trial, facts)
+        lines.extend(capsys.readouterr().err.splitlines())
+
+    for trial, pace in enumerate((10.0, 30.0, 12.0)):  # the second trial is slower than the first let expect
+        tell("claimed", trial, 1.0, params={})
+        tell("progress", trial, pace / 2, phase="training", epoch=0.5, epochs=4)
+        for epoch in range(1, 5):
+            tell("epoch", trial, pace / 2 if epoch == 1 else pace, epoch=epoch, epochs=4, distortion=10.0, rate=2.0)
+        for part in range(2):
+            for share in range(1, 6):
+                tell("progress", trial, 3.0, phase="evaluation", done=20 * share, of=100, epoch=4, epochs=4)
+                assert f"evaluation{', part 2' if part else ''} {20 * share} %" in lines[-1]
+        metrics = {"nll": 15.0, "ppl": 2.0, "rate": 1.0, "active_units": 8, "collapsed": False}
+        tell("complete", trial, 1.0, metrics=metrics, epochs=4)
+    assert "50 % of the first epoch" in lines[1]
+    told = [left for line in lines if (left := seconds_left(line)) is not None]
+    assert len(told) > 15
+    assert told == sorted(told, reverse=True)
+    assert any("more than" in line for line in lines)
+    assert seconds_left(lines[-1]) is None
+
+
+def test_a_steady_launch_tells_what_is_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(4, workers=1)
+    for trial in range(4):
+        progress("claimed", trial, {"params": {}})
+        clock.now += 60
+        end(progress, trial, nll=15.0, rate=1.0)
+        line = last_line(capsys)
+        assert seconds_left(line) == (None if trial == 3 else 60 * (3 - trial))
+        assert "more than" not in line

@@ -12,6 +12,7 @@ import { library } from "./plot.js";
 import { address, go, kept } from "./route.js";
 import { deletion, progress, startStop, tagsOf } from "./studies.js";
 import { facts } from "./table.js";
+import { surfaceOf } from "./surface.js";
 import { timelineOf } from "./timeline.js";
 import { trialList } from "./trials.js";
 import { howTo } from "./workers.js";
@@ -37,8 +38,8 @@ export async function show(main, query, signal) {
   const trials = trialList(study, metrics, view, { filtered: () => curves.load(), again: canWrite && again }, signal);
   const curves = curvesOf(study, view, (numbers) => { trials.pick(numbers); trials.element.scrollIntoView(); }, signal);
   const effects = effectsOf(study, metrics, view, signal);
-  const plots = [historyOf(study, signal), curves, effects, timelineOf(study, signal)];
-  fill(main, head, canWrite && [changeOf(name, summarise), attempt.element], trials.element, h("div", { class: "pair" }, plots[0].element, curves.element), effects.element, plots[3].element);
+  const plots = [historyOf(study, signal), curves, effects, timelineOf(study, signal), surfaceOf(study, view, signal)];
+  fill(main, head, canWrite && [changeOf(name, summarise), attempt.element], trials.element, h("div", { class: "pair" }, plots[0].element, curves.element), effects.element, plots[4].element, plots[3].element);
   await trials.load();
   const redraw = paced(() => Promise.all(plots.map((one) => one.load())), signal);
   for (const one of plots) one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); });

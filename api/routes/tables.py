@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api import schemas
+from api import bodies, schemas
 from api.routes import StudyName, Where
 from api.service import service_of
-from tuner.analysis import comparison, curves, history, timeline
+from tuner.analysis import comparison, curves, history, surface, timeline
 from tuner.studies import study as studies
 
 router = APIRouter(tags=["trials"])
@@ -76,6 +76,18 @@ def show_means(request: Request, name: StudyName) -> Response:
 
     columns = service.columns(name)
     return service.cache.get(("means", name), (columns.seen, len(columns.numbers)), make).response(request)
+
+
+@router.get("/studies/{name}/surface", response_model=schemas.Surface)
+def show_surface(request: Request, name: StudyName, x: bodies.Key, y: bodies.Key) -> Response:
+    """Mean and uncertainty of a process through all values, over two hyperparameters, the others at the best trial's."""
+    service = service_of(request)
+
+    def make() -> dict[str, Any]:
+        return service.processes.do(surface.of, service.settings.database, name, x, y)
+
+    columns = service.columns(name)
+    return service.cache.get(("surface", name, x, y), (columns.seen, len(columns.numbers)), make).response(request)
 
 
 @router.get("/studies/{name}/timeline", response_model=schemas.Timeline)

@@ -1,5 +1,6 @@
 """Progress on standard error: one line that changes in a terminal, a line now and then in a pipe."""
 
+import math
 import sys
 import threading
 import time
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 PIPE_SECONDS = 15.0
 MIN_SHARE = 0.03
-"""of the first trial, before which its pace says too little about the time left"""
+"""of a phase of the first trial, before which its pace says too little about the time left"""
+LATE = 1.05
+"""times the time left that was told; where more is expected, the line says so"""
 SHOWN = 3
 """trials under way that the line has room for"""
 
@@ -29,10 +32,14 @@ SHOWN = 3
 class _Trial:
     """A trial under way."""
 
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
     phase: str = "starting"
     share: float = 0.0
-    """of its epochs"""
+    """of its epochs; while it is evaluated, of this part of the evaluation"""
+    since: float = field(default_factory=lambda: time.monotonic())
+    """when that began"""
+    parts: int = 0
+    """of its evaluation, begun: an estimator each, and a split each"""
 
 
 class Progress:
@@ -54,6 +61,8 @@ class Progress:
         self.spent: list[float] = []
         self.said_at = time.monotonic()
         self.running: dict[int, _Trial] = {}
+        self.ends = math.inf
+        """the earliest end that was told"""
         self._lock = threading.Lock()
 
     @classmethod
@@ -104,10 +113,11 @@ class Progress:
             figures = f"D {number(facts['distortion'])} R {number(facts['rate'])}"
             trial.phase = f"epoch {facts['epoch']}/{facts['epochs']} {figures}"
         elif facts.get("phase") == "evaluation":
-            trial.phase = f"evaluating {facts['done']:,}/{facts['of']:,}"
+            self._evaluated(trial, facts["done"] / max(facts["of"], 1))
         elif not trial.phase.startswith("epoch"):
             trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
-        trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
+        if not trial.parts:
+            trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
         best = f", lowest NLL {number(self.best['nll'])}" if self.best is not None else ""
         phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
         more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
@@ -117,20 +127,38 @@ class Progress:
         elif time.monotonic() - self.said_at > PIPE_SECONDS:
             self._line(text)
 
+    @staticmethod
+    def _evaluated(trial: _Trial, share: float) -> None:
+        if not trial.parts or share < trial.share:
+            trial.parts, trial.since = trial.parts + 1, time.monotonic()
+        trial.share = share
+        part = f", part {trial.parts}" if trial.parts > 1 else ""
+        trial.phase = f"evaluation{part} {100 * share:.0f} %"
+
     def _left(self) -> str:
-        """The time left: by the trials so far, or before the first is done by the share of the epochs that are."""
+        """The time left in words. It never grows: where more is expected than was told, it is more than that."""
+        now, expected = time.monotonic(), self._expected()
+        if expected is None or expected <= 0:
+            return ""
+        told = self.ends - now
+        self.ends = min(self.ends, now + expected)
+        left = self.ends - now
+        if left < 1 < expected:
+            return ", longer than it seemed"
+        return f", {'more than' if expected > LATE * told else 'about'} {duration(left)} left"
+
+    def _expected(self) -> float | None:
+        """Seconds left: by the trials so far, or before the first is done by the share of its phase that is."""
         now = time.monotonic()
         if self.spent:
             mean = sum(self.spent) / len(self.spent)
             begun = sum(min(now - trial.started, mean) for trial in self.running.values())
-            left = (mean * (self.trials - self.done) - begun) / self.workers
-        else:
-            first = max(self.running.values(), key=lambda trial: trial.share, default=None)
-            if first is None or first.share <= MIN_SHARE:
-                return ""
-            running = now - first.started
-            left = running / first.share * self.trials / self.workers - running
-        return f", about {duration(left)} left" if left > 0 else ""
+            return (mean * (self.trials - self.done) - begun) / self.workers
+        first = max(self.running.values(), key=lambda trial: (trial.parts, trial.share), default=None)
+        if first is None or first.share <= MIN_SHARE:
+            return None
+        running, phase = now - first.started, now - first.since
+        return (running + phase / first.share - phase) * self.trials / self.workers - running
 
     def _line(self, text: str) -> None:
         self.said_at = time.monotonic()

@@ -1,0 +1,78 @@
+"""What a study's values tell of two hyperparameters: the mean and the uncertainty of a process through all of them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tuner.errors import Usage
+from tuner.samplers.cube import Choice, Cube
+from tuner.storage.database import Database
+from tuner.studies import winner
+from tuner.studies.study import open_study
+
+SIDE = 24
+"""values of a number that the surface is told at"""
+
+
+def of(url: str, name: str, x: str, y: str) -> dict[str, Any]:
+    """Over values of the hyperparameters x and y, all others at the best trial's: the process's `mean` and `sd` in the values'
+    unit, a row for each of `ys`; where the trials are, and what the others are held `at`.
+
+    The process is the one by which the samplers of their own choose, its kernel's parameters at their likeliest.
+
+    Raises:
+        Usage: if one is not searched, there are too few trials, or they have two objectives.
+    """
+    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
+    from tuner.samplers.observations import standardised, thinned, winsorised
+
+    database = Database(url, patience=10.0)
+    try:
+        study = open_study(database, name)
+        if study.front():
+            raise Usage(f"study {name!r} has two objectives: there is no one surface of its values.")
+        cube = Cube({p.name: p.distribution() for p in study.searched})
+        trials = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+    finally:
+        database.close()
+    for field, key in (("x", x), ("y", y)):
+        if key not in cube.parts or x == y:
+            known = ", ".join(cube.parts) or "none"
+            raise Usage(
+                f"{field} {key!r} is no hyperparameter for a surface of study {name!r}: choose two of {known}.", field
+            )
+    if len(trials) < winner.LEAST:
+        raise Usage(f"study {name!r} has {len(trials)} complete trials: a surface takes {winner.LEAST}.")
+    points = np.array([cube.encode(trial.params) for trial in trials])
+    values = winsorised(np.array([trial.value for trial in trials], dtype=float))
+    kept = thinned(values, winner.MOST)
+    standard, unit = standardised(values[kept])
+    theta = mode(Posterior(points[kept], standard), prior_mode(points.shape[1]))
+    best = min(trials, key=lambda trial: (trial.value or 0.0, trial.number))
+    xs, ys = (_values(cube, key) for key in (x, y))
+    grid = np.array([cube.encode({**best.params, x: across, y: up}) for up in ys for across in xs])
+    found, variance = Processes.fit(theta[None], points[kept], standard).predict(grid)
+    mean = found[0, :, 0] * unit + values[kept].mean()
+    return {
+        "x": x,
+        "y": y,
+        "xs": xs,
+        "ys": ys,
+        "mean": mean.reshape(len(ys), len(xs)).tolist(),
+        "sd": (np.sqrt(variance[0]) * unit).reshape(len(ys), len(xs)).tolist(),
+        "noise": math.sqrt(math.exp(theta[1])) * unit,
+        "number": [trial.number for trial in trials],
+        "points_x": [trial.params[x] for trial in trials],
+        "points_y": [trial.params[y] for trial in trials],
+        "at": {key: value for key, value in best.params.items() if key not in (x, y)},
+        "best": best.number,
+    }
+
+
+def _values(cube: Cube, name: str) -> list[Any]:
+    """Of a choice all, of a number so many, evenly in its own scale."""
+    part = cube.parts[name]
+    if isinstance(part, Choice):
+        return list(part.distribution.choices)
+    return list(dict.fromkeys(part.decode(np.array([share])) for share in np.linspace(0.0, 1.0, SIDE)))
