@@ -19,7 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from trainers import corpus_cache, forkserver, ngram
+from trainers import corpus_cache, forkserver, ngram, recipes
 from trainers.contract import PREEMPTED
 from trainers.corpus import load
 from trainers.errors import BadInput, Failure
@@ -56,16 +56,25 @@ def _line() -> str:
     return found.decode()
 
 
+def _corpus_options(given: str) -> CorpusOptions:
+    """Options of a corpus from a JSON object."""
+    values = renewed(json.loads(given))
+    own = [spec.name for spec in fields(CorpusOptions)]
+    unknown = sorted(set(values) - set(own))
+    if unknown:
+        raise BadInput(f"{unknown[0]!r} is no option of a corpus: it has {', '.join(own)}.")
+    return build(CorpusOptions, values)
+
+
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
-        values = renewed(json.loads(arguments.options))
-        own = [spec.name for spec in fields(CorpusOptions)]
-        unknown = sorted(set(values) - set(own))
-        if unknown:
-            raise BadInput(f"{unknown[0]!r} is no option of a corpus: it has {', '.join(own)}.")
-        corpus = load(arguments.name, build(CorpusOptions, values))
+        corpus = load(arguments.name, _corpus_options(arguments.options))
         counted = {"repeated": ngram.repeated(corpus), "ngrams": ngram.lines(corpus)} if arguments.ngrams else {}
         report("done", {**corpus.describe(), **counted})
+        return
+    if arguments.command == "recipe":
+        options = _corpus_options(arguments.options)
+        report("done", recipes.make(arguments.name, arguments.folder, Path(arguments.out), options))
         return
     if arguments.command == "cache":
         report("done", {**({"cleared": corpus_cache.cleared()} if arguments.clear else {}), **corpus_cache.described()})
@@ -141,6 +150,7 @@ def main() -> int:
     for name, positional in {
         "check": ("spec", "corners"),
         "corpus": ("name", "options"),
+        "recipe": ("name", "folder", "out", "options"),
         "cache": (),
         "train": ("spec", "folder"),
         "evaluate": ("folder", "options"),

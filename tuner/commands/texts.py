@@ -151,6 +151,40 @@ def add(
         say(f"warning: {warning}")
 
 
+@app.command(epilog="Example: tuner corpora get ptb-mikolov --from path/to/ptb")
+def get(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="ptb-mikolov, ptb-dyer, yahoo, yelp, snli or wikitext.", show_default=False
+        ),
+    ],
+    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Your copy's folder.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A new folder for the texts.", show_default="corpora/NAME")
+    ] = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a corpus of the papers out of your own copy, and say what of it differs from what they print.
+
+    Texts are converted and divided as the papers did. Nothing is downloaded.
+    """
+    from tuner import trainer
+
+    folder = out or Path("corpora") / name
+    found = trainer.ask("recipe", name, source, folder, json.dumps(settings(set_)))
+    if as_json:
+        print_json(found)
+        return
+    for line in found["same"]:
+        print(f"as printed  {line}")
+    for line in found["differs"]:
+        print(f"differs     {line}")
+    labels = " --set labels=last" if found["labels"] else ""
+    say(f"wrote {folder}; give it a name with: tuner corpora add {name} {folder}{labels}")
+
+
 @app.command(epilog="Example: tuner corpora remove mine")
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of a registered folder.", show_default=False)],
