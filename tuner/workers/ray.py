@@ -59,7 +59,7 @@ def run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) ->
         follower: makes of a study and its number of workers what hears how far its trials are.
 
     Raises:
-        Usage: if there is no cluster at the address, or its nodes cannot share the database.
+        Usage: if there is no cluster at the address, or its nodes cannot share the database or the study's files.
         Fault: if a worker met one.
         Interrupted: after the workers have handed back what they had.
     """
@@ -89,6 +89,12 @@ def _run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) -
         if study.database.sqlite and len(nodes) > 1:
             raise Usage(
                 f"--database {study.database.url} is a file, which {len(nodes)} nodes cannot share: use PostgreSQL."
+            )
+        own = study.store.local and Path(study.store.address).resolve().is_relative_to(runs.resolve())
+        if own and len(nodes) > 1:
+            raise Usage(
+                f"study {study.name!r} has its files in {study.store.address}, a folder of this machine, which {len(nodes)} "
+                "nodes cannot share: launch one of another name with --artifacts, a folder that all mount or s3://BUCKET/PREFIX."
             )
         cards = ray.cluster_resources().get("GPU", 0.0)
         share = 1.0 / (staff.per_gpu or 1) if cards else 0.0
