@@ -169,10 +169,11 @@ def test_a_forged_cursor(client: TestClient, filled: None, cursor: str) -> None:
 def test_a_study_is_shown_as_the_service_has_it(client: TestClient, filled: None, database: Database) -> None:
     del filled
     found, study = client.get("/v1/studies/s").json(), studies.open_study(database, "s")
-    best = study.best()
-    assert best is not None
-    told = {k: getattr(best, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
-    assert found["best"] == {**told, "by": "lowest value", "noise": None, "mean": None, "probability": None}
+    winner = study.winner()
+    assert winner is not None
+    told = {k: getattr(winner.trial, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
+    own = {k: getattr(winner.found, k) for k in ("noise", "mean", "probability")}
+    assert found["best"] == {**told, **own, "by": winner.by, "said": winner.said}
     assert found["counts"] == {"complete": 30, "failed": 0, "pruned": 0, "running": 0, "waiting": 0}
     assert [p["name"] for p in found["space"]] == [p.name for p in study.facts.space.parameters]
     assert (found["budget"], found["waiting_for_workers"]) == (30, False)

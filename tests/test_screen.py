@@ -87,6 +87,7 @@ def evil(tmp_path: Path, stub: None) -> Path:
     log = study.run_folder(0, tmp_path) / "trainer.log"
     log.unlink(missing_ok=True)
     log.write_text(STORED)
+    study.winner()  # which is kept in its row from now on
     study.database.close()
     return tmp_path
 
