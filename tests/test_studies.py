@@ -123,16 +123,19 @@ def test_plain_study_has_the_promised_keys(make: Make) -> None:
     assert set(METRICS) <= set(plain["best"]["metrics"])
 
 
-def test_a_least_rate_is_added_to_the_value_and_not_to_the_nll(make: Make) -> None:
+def test_a_least_rate_changes_no_value_and_what_does_not_reach_it_is_said(make: Make) -> None:
     study = make(2, min_rate=2.0)  # the stub's rate is .05
     run(study)
     for trial in study.trials():
         assert trial.metrics is not None
-        assert trial.value == pytest.approx(trial.metrics["nll"] + 1.95)
+        assert trial.value == trial.metrics["nll"]
+    winner = study.winner()
+    assert winner is not None
+    assert winner.by == "nearest to R ≥ 2"
 
 
 @pytest.mark.parametrize(
-    ("objective", "values"), [("nll", [101.5]), ("melbo", [91.5]), ("nll,rate", [101.5, 2.5])], ids=str
+    ("objective", "values"), [("nll", [100.0]), ("melbo", [90.0]), ("nll,rate", [100.0, 2.5])], ids=str
 )
 def test_a_trial_is_judged_by_its_studys_objective(make: Make, objective: str, values: list[float]) -> None:
     study = make(1, objective=objective, min_rate=4.0)
