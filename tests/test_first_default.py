@@ -153,7 +153,7 @@ def test_with_a_warm_start_it_stays_trial_0(database: Database, make: Make) -> N
     drive(make(6, "before", sampler="gp-map"))
     distributions = {p.name: p.distribution() for p in space.load("sfb").searched({})}
     taken = warmstart.observations(database, "before", distributions)
-    warm = make(3, "warm", sampler="gp-map", first_default=True, warm_start=taken)
+    warm = make(3, "warm", sampler="gp-map", first_default=True, warm_start="before", observations=taken)
     assert drive(warm)[0] == PUBLISHED
     seen = [t.system_attrs.get("gp:diagnostics", {}).get("observations") for t in as_optuna(warm).trials]
     assert seen == [None, 7, 8]
@@ -198,11 +198,11 @@ def test_a_study_from_before_it_existed_goes_on_without(database: Database, make
 
     database.run(age)
     assert studies.open_study(database, "s").spec.first_default is False
-    with pytest.raises(Usage, match=r"another first_default \(False, not True\): go on with it by --no-first-default"):
+    with pytest.raises(Usage, match=r"another first_default \(False, not True\): go on with it by first_default = false"):
         make(3, first_default=True)
     assert {t.source for t in make(3).trials()} == set()
     make(3, "new", first_default=True)
-    with pytest.raises(Usage, match=r"another first_default \(True, not False\): go on with it by --first-default"):
+    with pytest.raises(Usage, match=r"another first_default \(True, not False\): go on with it by first_default = true"):
         make(3, "new")
 
 
@@ -318,7 +318,7 @@ def launched(
 
 def first(found: tuple[dict[str, Any], str]) -> tuple[str, dict[str, Any], bool]:
     trial = found[0]["trials"][0]
-    return trial["source"], trial["params"], found[0]["first_default"]
+    return trial["source"], trial["params"], found[0]["spec"]["first_default"]
 
 
 def test_launch_begins_with_what_is_published_unless_told_not_to(launched: Callable[..., Any]) -> None:
