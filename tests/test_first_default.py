@@ -198,11 +198,15 @@ def test_a_study_from_before_it_existed_goes_on_without(database: Database, make
 
     database.run(age)
     assert studies.open_study(database, "s").spec.first_default is False
-    with pytest.raises(Usage, match=r"another first_default \(False, not True\): go on with it by first_default = false"):
+    with pytest.raises(
+        Usage, match=r"another first_default \(False, not True\): go on with it by first_default = false"
+    ):
         make(3, first_default=True)
     assert {t.source for t in make(3).trials()} == set()
     make(3, "new", first_default=True)
-    with pytest.raises(Usage, match=r"another first_default \(True, not False\): go on with it by first_default = true"):
+    with pytest.raises(
+        Usage, match=r"another first_default \(True, not False\): go on with it by first_default = true"
+    ):
         make(3, "new")
 
 

@@ -109,7 +109,10 @@ def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command)
     ]
     best = [s["best"]["metrics"]["nll"] for s in found["studies"]]
     assert [row["figures"]["nll"]["mean"] for row in found["comparison"]] == best
-    assert tuner(*asked) == found  # a finished comparison is printed again
+    again = tuner(*asked)  # a finished comparison is printed again
+    for study in (*found["studies"], *again["studies"]):
+        study.pop("revision")  # which a launch counts
+    assert again == found
     assert "search: the search's best trial" in tuner(*asked[:-1])
 
 

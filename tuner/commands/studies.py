@@ -66,6 +66,8 @@ def server(context: typer.Context, api: str | None) -> str | None:
     """The server that a command is about."""
     sources = [context.get_parameter_source(name) for name in ("api", "database")]
     api_from, database_from = ("" if source is None else source.name for source in sources)
+    if api == "" and api_from == "COMMANDLINE":
+        raise Usage("--api names no server: write e.g. --api http://127.0.0.1:8000.")
     return None if api_from == "ENVIRONMENT" and database_from == "COMMANDLINE" else api
 
 
