@@ -128,6 +128,7 @@ class Best(BaseModel):
     ]
     said: Annotated[list[str], Field(description="the same in sentences; none for the lowest value")]
     number: int
+    run: str
     value: float
     params: dict[str, Any]
     given: Annotated[dict[str, Any], Field(description="the hyperparameters that were chosen or set by hand")]

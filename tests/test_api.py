@@ -171,7 +171,7 @@ def test_a_study_is_shown_as_the_service_has_it(client: TestClient, filled: None
     found, study = client.get("/v1/studies/s").json(), studies.open_study(database, "s")
     winner = study.winner()
     assert winner is not None
-    told = {k: getattr(winner.trial, k) for k in ("number", "value", "params", "given", "metrics", "notes")}
+    told = {k: getattr(winner.trial, k) for k in ("number", "run", "value", "params", "given", "metrics", "notes")}
     own = {k: getattr(winner.found, k) for k in ("noise", "mean", "probability")}
     assert found["best"] == {**told, **own, "by": winner.by, "said": winner.said}
     assert found["counts"] == {"complete": 30, "failed": 0, "pruned": 0, "running": 0, "waiting": 0}

@@ -13,7 +13,7 @@ from tuner.studies.study import Study as Record
 from tuner.studies.trials import OVER, STATES, Trial
 from tuner.studies.winner import Winner
 
-BEST = ("number", "value", "params", "given", "metrics", "notes", "by", "noise", "mean", "probability")
+BEST = ("number", "run", "value", "params", "given", "metrics", "notes", "by", "noise", "mean", "probability")
 """what a summary tells of a study's best trial"""
 
 
@@ -21,6 +21,7 @@ class Best(TypedDict):
     """The best trial of a study."""
 
     number: int
+    run: str
     value: float
     params: dict[str, Any]
     given: dict[str, Any]
