@@ -154,7 +154,7 @@ AXES: dict[str, Metric] = {
         "value",
         NATS,
         "min",
-        "what the study minimises: the NLL and what the rate falls short",
+        "what the study minimises: the NLL, or MELBO",
         estimated=True,
     ),
     "seconds": Metric("time", "s", "min", "seconds that all of a trial's attempts took"),

@@ -17,16 +17,18 @@ export function columnPicker({ heads, chosen, choose }) {
     const focused = items.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.value : null;
     const shown = chosen();
     const known = Object.fromEntries(heads().map((head) => [head.key, head]));
+    // What is shown is asked for anew at each press: the list may not have been drawn again since the one before.
     const move = (key, by) => {
-      const moved = shown.filter((one) => one !== key);
-      moved.splice(shown.indexOf(key) + by, 0, key);
+      const now = chosen();
+      const moved = now.filter((one) => one !== key);
+      moved.splice(now.indexOf(key) + by, 0, key);
       return choose(moved);
     };
     fill(items, [...shown.filter((key) => key in known), ...Object.keys(known).filter((key) => !shown.includes(key))].map((key) => {
       const place = shown.indexOf(key);
       const { label, meaning } = known[key];
       return h("li", {}, h("label", { class: "check", title: meaning }, h("input", { type: "checkbox", value: key, checked: place >= 0, disabled: key === "number", onchange: ({ target }) =>
-        choose(target.checked ? [...shown, key] : shown.filter((one) => one !== key)) }), label === key ? key : `${label} · ${key}`),
+        choose(target.checked ? [...chosen(), key] : chosen().filter((one) => one !== key)) }), label === key ? key : `${label} · ${key}`),
       place > 0 && h("span", {}, h("button", { type: "button", "aria-label": `Move ${label} left`, disabled: place === 1, onclick: () => move(key, -1) }, "↑"),
         h("button", { type: "button", "aria-label": `Move ${label} right`, disabled: place === shown.length - 1, onclick: () => move(key, 1) }, "↓")));
     }));

@@ -1,6 +1,5 @@
 """What a study's values tell of two hyperparameters: the mean and the uncertainty of a process through all of them."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,6 @@ def of(url: str, name: str, x: str, y: str) -> dict[str, Any]:
     Raises:
         Usage: if one is not searched, there are too few trials, or they have two objectives.
     """
-    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
-    from tuner.samplers.observations import standardised, thinned, winsorised
-
     database = Database(url, patience=10.0)
     try:
         study = open_study(database, name)
@@ -34,6 +30,7 @@ def of(url: str, name: str, x: str, y: str) -> dict[str, Any]:
             raise Usage(f"study {name!r} has two objectives: there is no one surface of its values.")
         cube = Cube({p.name: p.distribution() for p in study.searched})
         trials = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+        best = study.best()
     finally:
         database.close()
     for field, key in (("x", x), ("y", y)):
@@ -45,23 +42,19 @@ def of(url: str, name: str, x: str, y: str) -> dict[str, Any]:
     if len(trials) < winner.LEAST:
         raise Usage(f"study {name!r} has {len(trials)} complete trials: a surface takes {winner.LEAST}.")
     points = np.array([cube.encode(trial.params) for trial in trials])
-    values = winsorised(np.array([trial.value for trial in trials], dtype=float))
-    kept = thinned(values, winner.MOST)
-    standard, unit = standardised(values[kept])
-    theta = mode(Posterior(points[kept], standard), prior_mode(points.shape[1]))
-    best = min(trials, key=lambda trial: (trial.value or 0.0, trial.number))
+    assert best is not None
+    process = winner.through(points, np.array([trial.value for trial in trials], dtype=float))
     xs, ys = (_values(cube, key) for key in (x, y))
     grid = np.array([cube.encode({**best.params, x: across, y: up}) for up in ys for across in xs])
-    found, variance = Processes.fit(theta[None], points[kept], standard).predict(grid)
-    mean = found[0, :, 0] * unit + values[kept].mean()
+    mean, deviation = process.predict(grid)
     return {
         "x": x,
         "y": y,
         "xs": xs,
         "ys": ys,
         "mean": mean.reshape(len(ys), len(xs)).tolist(),
-        "sd": (np.sqrt(variance[0]) * unit).reshape(len(ys), len(xs)).tolist(),
-        "noise": math.sqrt(math.exp(theta[1])) * unit,
+        "sd": deviation.reshape(len(ys), len(xs)).tolist(),
+        "noise": process.noise_sd,
         "number": [trial.number for trial in trials],
         "points_x": [trial.params[x] for trial in trials],
         "points_y": [trial.params[y] for trial in trials],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from tuner.samplers.cube import Array
+    from tuner.samplers.gp import Processes
 
 LEAST = 10
 """complete trials below which noise cannot be told from shape"""
@@ -180,37 +181,67 @@ def judged(x: "Array", values: "Array", limits: "Array | None" = None) -> Found:
     """Which of observations at points x [n, d] wins; `limits` [n]: a constraint's values, at most 0 where it is kept."""
     import numpy as np
 
-    smooth = means(x, values)
-    scores = values if smooth is None else smooth[0]
+    smoothed = means(x, values)
+    scores = values if smoothed is None else smoothed[0]
     kept = np.ones(len(values)) if limits is None else holding(x, limits)
     sure = kept >= SURE
     best = int(np.argmin(np.where(sure, scores, np.inf)) if sure.any() else np.argmax(kept))
     return Found(
         best,
-        None if smooth is None else smooth[1],
-        None if smooth is None else float(scores[best]),
+        None if smoothed is None else smoothed[1],
+        None if smoothed is None else float(scores[best]),
         None if limits is None else float(kept[best]),
         bool(sure.any()),
     )
 
 
+@dataclass(frozen=True)
+class Smooth:
+    """A process through observations, its kernel's parameters at their likeliest, in the unit of the values."""
+
+    processes: "Processes"
+    unit: float
+    middle: float
+    noise: float
+    """the noise's variance, as a share of the values'"""
+
+    def predict(self, points: "Array") -> tuple["Array", "Array"]:
+        """Mean and standard deviation of what lies under the noise, at points [m, d]: [m], [m]."""
+        means, variances = self.processes.predict(points)
+        found: Array = means[0, :, 0] * self.unit + self.middle
+        return found, variances[0] ** 0.5 * self.unit
+
+    @property
+    def noise_sd(self) -> float:
+        """The standard deviation of what another seed would have given."""
+        return math.sqrt(self.noise) * self.unit
+
+
+def smooth(x: "Array", values: "Array") -> Smooth:
+    """The process through observations at points x [n, d]."""
+    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
+    from tuner.samplers.observations import standardised
+
+    y, unit = standardised(values)
+    theta = mode(Posterior(x, y), prior_mode(x.shape[1]))
+    return Smooth(Processes.fit(theta[None], x, y), unit, float(values.mean()), math.exp(theta[1]))
+
+
+def through(x: "Array", values: "Array") -> Smooth:
+    """The same of values as trials have them: outliers are cut, and of very many the better half and some others are seen."""
+    from tuner.samplers.observations import thinned, winsorised
+
+    cut = winsorised(values)
+    kept = thinned(cut, MOST)
+    return smooth(x[kept], cut[kept])
+
+
 def means(x: "Array", values: "Array") -> tuple["Array", float] | None:
     """The mean at each of observations at points x [n, d] of a process through them, and the noise's standard deviation; None if
     there are too few or no noise is inferred."""
-    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
-    from tuner.samplers.observations import standardised, thinned, winsorised
-
-    if len(values) < LEAST:
+    if len(values) < LEAST or (found := through(x, values)).noise < NOISY:
         return None
-    values = winsorised(values)
-    kept = thinned(values, MOST)
-    y, unit = standardised(values[kept])
-    theta = mode(Posterior(x[kept], y), prior_mode(x.shape[1]))
-    noise = math.exp(theta[1])
-    if noise < NOISY:
-        return None
-    found = Processes.fit(theta[None], x[kept], y).predict(x)[0][0, :, 0]
-    return found * unit + values[kept].mean(), math.sqrt(noise) * unit
+    return found.predict(x)[0], found.noise_sd
 
 
 def holding(x: "Array", limits: "Array") -> "Array":
@@ -218,12 +249,9 @@ def holding(x: "Array", limits: "Array") -> "Array":
     import numpy as np
     from scipy.special import ndtr
 
-    from tuner.samplers.gp import Posterior, Processes, mode, prior_mode
-    from tuner.samplers.observations import squashed, standardised
+    from tuner.samplers.observations import squashed
 
-    drawn = squashed(limits)
-    y, unit = standardised(drawn)
-    processes = Processes.fit(mode(Posterior(x, y), prior_mode(x.shape[1]))[None], x, y)
-    means, variances = processes.predict(x)
-    found: Array = ndtr((-drawn.mean() / unit - means[0, :, 0]) / np.sqrt(variances[0] + processes.noise[0]))
+    fitted = smooth(x, squashed(limits))
+    means_, deviations = fitted.predict(x)
+    found: Array = ndtr(-means_ / np.sqrt(deviations**2 + fitted.noise_sd**2))
     return found
