@@ -109,7 +109,7 @@ def test_anothers_trials_have_the_values_that_this_study_would_give_them(databas
 
     assert values() == [100.0, 101.0]
     assert values(min_rate=4.0) == [100.0, 101.0]
-    kept = warmstart.observations(database, "first", distributions(), min_rate=4.0)["observations"]
+    kept = warmstart.observations(database, "first", distributions(), min_rate=4.0)
     assert [each["constraints"] for each in kept] == [{"rate": 1.5}, {"rate": -3.0}]
     assert values(judged={}) == [100.0, 101.0]  # the figure from q
     assert values(judged={"nll": "tempered", "nll_samples": 7}) == [98.0, 99.5]  # whose number of samples is its own

@@ -42,7 +42,6 @@ export async function show(main, query, signal) {
   fill(main, head, canWrite && [changeOf(name, summarise), attempt.element], trials.element, h("div", { class: "pair" }, plots[0].element, curves.element), effects.element, plots[4].element, plots[3].element);
   await trials.load();
   const redraw = paced(() => Promise.all(plots.map((one) => one.load())), signal);
-  for (const one of plots) one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); });
   const relist = paced(trials.load, signal);
   let connected = false;
   follow(`${path}/events?since=${study.revision}`, {
@@ -57,6 +56,8 @@ export async function show(main, query, signal) {
     },
     deleted: () => { announce(`${name} was deleted`); go({ view: "studies" }); },
   }, signal).catch((error) => announce(error.message));
+  // After the events: a browser has six connections to a server, and a process that is fitted may hold one for seconds.
+  for (const one of plots) one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); });
 }
 
 function summary(study, canWrite, put) {
