@@ -417,7 +417,7 @@ def test_test_sentences_are_evaluated_only_when_asked_for(tmp_path: Path) -> Non
     assert "test" not in train(spec("mdr"), tmp_path / "plain", silent)["metrics"]
     found = train(spec("mdr", test=True), tmp_path / "confirmed", silent)["metrics"]["test"]
     run = open_run(tmp_path / "confirmed")
-    corpus = corpus_of(run, tmp_path / "confirmed")
+    corpus = corpus_of(run)
     again = evaluate(run.model, corpus.splits["test"], run.options.evaluation, run.spec.seed, split="test")
     assert (found["nll"], found["rate"], found["estimator"]["split"]) == (again.nll, again.rate, "test")
     with pytest.raises(BadInput, match="'test' is no option of evaluation"):
