@@ -1,4 +1,4 @@
-"""What requests are made of: bodies, and the kinds of values in paths and queries."""
+"""The bodies of requests, and the kinds of values in their paths and queries."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -90,7 +90,7 @@ def _field(declared: Setting) -> Any:
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """What is left out has no value."""
+    """A body whose fields without a value are not told."""
     for each in schema["properties"].values():
         each.pop("default", None)
 
@@ -98,7 +98,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 if TYPE_CHECKING:
 
     class Spec(Body):
-        """What a study is asked to be."""
+        """The settings of a study."""
 
     class NewStudy(Spec):
         name: str | None
@@ -107,7 +107,7 @@ if TYPE_CHECKING:
         """Other values for what may change of a study."""
 
 else:
-    Spec = create_model("Spec", __base__=Body, __doc__="What a study is asked to be; with a name, the body that makes it.",
+    Spec = create_model("Spec", __base__=Body, __doc__="The settings of a study. With a name they are the body that makes it.",
                         **{key: _field(each) for key, each in ASKED.items()})  # fmt: skip
 
     class NewStudy(Spec):
@@ -222,7 +222,7 @@ class Estimator(Estimate):
 
 
 class Tell(Renew):
-    """How a trial ended."""
+    """A worker's word that its trial has ended, and how."""
 
     state: Literal["complete", "pruned", "failed"]
     metrics: Annotated[dict[Metric, Figure | None] | None, Field(description="of a complete trial; NLL is needed")] = (

@@ -1,4 +1,4 @@
-"""What requests and answers about a trial's files are made of."""
+"""The bodies of requests and answers about a trial's files."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 

@@ -96,7 +96,7 @@ def client_of(peer: str, forwarded: str, proxies: Sequence[IPv4Network | IPv6Net
 
 
 def came_by_proxy(headers: Mapping[str, str]) -> bool:
-    """Whether a request has a proxy's headers, so that its client may be elsewhere though its peer is this machine."""
+    """True if a request has a proxy's headers: its client may then be elsewhere, though its peer is this machine."""
     return any(name in headers for name in FORWARDED)
 
 

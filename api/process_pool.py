@@ -58,7 +58,7 @@ class Customer:
         return False
 
     def has_left(self) -> bool:
-        """Whether the client has closed its connection. It is asked in the thread that answers the request."""
+        """Tells if the client has closed its connection. It is asked in the thread that answers the request."""
         return anyio.from_thread.run(self._has_left)
 
 

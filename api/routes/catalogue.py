@@ -50,7 +50,7 @@ def options(request: Request) -> Response:
 
 
 def _choices(service: Service) -> dict[str, dict[str, list[str]]]:
-    """What a server narrows settings to: the techniques that it has, and the corpora that it offers."""
+    """The choices that a server narrows settings to: the techniques that it has, and the corpora that it offers."""
     return {"technique": {"choices": space.techniques()}, "corpus": {"choices": list(service.corpora)}}
 
 

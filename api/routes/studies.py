@@ -82,7 +82,7 @@ def create_study(request: Request, new: bodies.NewStudy) -> Response:
 
 @router.post("/study-file", response_model=schemas.Written)
 def write_study(new: bodies.NewStudy) -> Response:
-    """What makes such a study elsewhere: the command, and the study file. It makes nothing here."""
+    """Write the command and the study file that make such a study elsewhere. Nothing is made here."""
     asked = new.model_dump(exclude_unset=True)
     name = asked.pop("name", None)
     spec = StudySpec.of(asked)

@@ -1,4 +1,4 @@
-"""What tables and plots of many trials are made of, by columns."""
+"""Routes of the tables and plots of many trials, by columns."""
 
 import time
 from functools import partial

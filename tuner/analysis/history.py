@@ -1,7 +1,8 @@
 """The course of a search: each trial's value, and the best one so far."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tuner.studies import winner
 from tuner.studies.objectives import shortfall
 from tuner.studies.study import Study, open_study
 from tuner.studies.table import Table
+from tuner.studies.trials import Trial
 
 COLUMNS = ("number", "state", "value", "note")
 SAID = {"melbo": "MELBO", "nll": "NLL"}
@@ -50,23 +52,33 @@ def smoothed(url: str, name: str) -> dict[str, Any]:
     Raises:
         Usage: if the values are of two objectives, of which no process is the mean.
     """
-    database = Database(url, patience=10.0)
-    try:
-        study = open_study(database, name)
-        if study.front():
-            raise Usage(f"study {name!r} has two objectives: there is no mean of its values.")
-        cube = Cube({p.name: p.distribution() for p in study.searched})
-        trials = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
-    finally:
-        database.close()
     nothing: dict[str, Any] = {"number": [], "mean": [], "best": [], "noise": None}
-    if len(trials) < winner.LEAST or not cube.parts:
-        return nothing
-    found = winner.means(np.array([cube.encode(t.params) for t in trials]), np.array([t.value for t in trials]))
+    with observed(url, name) as (_, cube, trials):
+        if len(trials) < winner.LEAST or not cube.parts:
+            return nothing
+        found = winner.means(np.array([cube.encode(t.params) for t in trials]), np.array([t.value for t in trials]))
     if found is None:
         return nothing
     means = [float(mean) for mean in found[0]]
     return {"number": [t.number for t in trials], "mean": means, "best": _least(means), "noise": found[1]}
+
+
+@contextmanager
+def observed(url: str, name: str) -> Iterator[tuple[Study, Cube, list[Trial]]]:
+    """A study with its space and the complete trials in it.
+
+    Raises:
+        Usage: if their values are of two objectives, through which no process goes.
+    """
+    database = Database(url, patience=10.0)
+    try:
+        study = open_study(database, name)
+        if study.front():
+            raise Usage(f"study {name!r} has two objectives: no process goes through its values.")
+        cube = Cube({p.name: p.distribution() for p in study.searched})
+        yield study, cube, [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+    finally:
+        database.close()
 
 
 def _least(values: Sequence[float | None]) -> list[float | None]:

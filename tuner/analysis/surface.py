@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from tuner.analysis.history import observed
 from tuner.errors import Usage
 from tuner.samplers.cube import Choice, Cube
-from tuner.storage.database import Database
 from tuner.studies import winner
-from tuner.studies.study import open_study
 
 SIDE = 24
 """values of a number that the surface is told at"""
@@ -23,16 +22,8 @@ def of(url: str, name: str, x: str, y: str) -> dict[str, Any]:
     Raises:
         Usage: if one is not searched, there are too few trials, or they have two objectives.
     """
-    database = Database(url, patience=10.0)
-    try:
-        study = open_study(database, name)
-        if study.front():
-            raise Usage(f"study {name!r} has two objectives: there is no one surface of its values.")
-        cube = Cube({p.name: p.distribution() for p in study.searched})
-        trials = [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+    with observed(url, name) as (study, cube, trials):
         best = study.best()
-    finally:
-        database.close()
     for field, key in (("x", x), ("y", y)):
         if key not in cube.parts or x == y:
             known = ", ".join(cube.parts) or "none"
