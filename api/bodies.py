@@ -90,7 +90,7 @@ def _field(declared: Setting) -> Any:
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """A body whose fields without a value are not told."""
+    """Takes the defaults out of the schema of a body, of which what is left out stays as it was."""
     for each in schema["properties"].values():
         each.pop("default", None)
 
