@@ -105,6 +105,9 @@ def test_a_study_is_made_once(studies: Studies) -> None:
     with pytest.raises(Clash, match="exists with another sampler") as clash:
         studies.create(**{**asked, "sampler": "tpe"})
     assert clash.value.field == "sampler"
+    with pytest.raises(Clash, match="exists with trials = 3, not 4") as clash:
+        studies.create(**{**asked, "trials": 4})
+    assert clash.value.field == "trials"
 
 
 @SQLITE

@@ -59,7 +59,7 @@ def reached(context: typer.Context, database: str, api: str | None) -> "Iterator
     from tuner.studies.access import DatabaseStudies
 
     with opened(database) as there:
-        yield DatabaseStudies(there, say=say)
+        yield DatabaseStudies(there)
 
 
 def server(context: typer.Context, api: str | None) -> str | None:

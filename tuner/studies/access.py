@@ -9,7 +9,7 @@ from tuner.defaults import RUNS
 from tuner.errors import Unreadable
 from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.studies import answers, corpora, creation, launch, queries, strikes
+from tuner.studies import answers, corpora, launch, queries, strikes
 from tuner.studies.amendment import amend
 from tuner.studies.spec import StudySpec
 from tuner.studies.study import ODD, open_study, open_to_delete
@@ -33,7 +33,11 @@ class Studies(Protocol):
         """One of them."""
 
     def create(self, **settings: Any) -> answers.Study:
-        """Makes a study, or finds the same one; settings: of `StudySpec` as JSON values, and `name`."""
+        """Makes a study, or finds the same one, budget and rules included.
+
+        Args:
+            settings: those of `StudySpec` as JSON values, and `name`.
+        """
 
     def change(self, name: str, **settings: Any) -> answers.Study:
         """Gives changeable settings and remarks other values; what is left out stays."""
@@ -70,13 +74,10 @@ class DatabaseStudies:
 
     Args:
         runs, artifacts: where files of new ones go: as of `creation.go_on`.
-        say: hears what a person should know though it is no mistake.
     """
 
-    def __init__(
-        self, database: Database, runs: Path = RUNS, artifacts: str | None = None, say: launch.Say = lambda _: None
-    ) -> None:
-        self.database, self.runs, self.artifacts, self.say = database, runs, artifacts, say
+    def __init__(self, database: Database, runs: Path = RUNS, artifacts: str | None = None) -> None:
+        self.database, self.runs, self.artifacts = database, runs, artifacts
 
     def studies(
         self, technique: str | None = None, state: str | None = None, tag: str | None = None
@@ -107,8 +108,8 @@ class DatabaseStudies:
         source = corpora.named(self.database.secret_url, asked.corpus)
         called = name or launch.name_of(asked.technique, source.name, asked.model)
         spec = replace(asked, corpus=source.place, fixed={**source.values, **asked.fixed})
-        definition = launch.prepare(called, spec, lambda: self.database, self.say)
-        return self._told(creation.go_on(self.database, called, definition, self.runs, self.artifacts))
+        launch.create(self.database.secret_url, called, spec, self.runs, self.artifacts)
+        return self.study(called)
 
     def change(self, name: str, **settings: Any) -> answers.Study:
         return self._told(amend(open_study(self.database, name), settings))
