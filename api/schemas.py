@@ -2,11 +2,12 @@
 every answer to."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from api.bodies import Axis, Reason, Source, Spec, Split, StudyState, TrialState
+from tuner.metrics import FIGURES
 
 
 class Problem(BaseModel):
@@ -114,6 +115,25 @@ class Options(BaseModel):
     version: str
 
 
+if TYPE_CHECKING:
+
+    class Metrics(BaseModel):
+        """Figures of an evaluation: each of `tuner.metrics.FIGURES`, and what they are of."""
+else:
+    Metrics = create_model(
+        "Metrics",
+        __config__=ConfigDict(extra="allow"),
+        __doc__="Figures of an evaluation by key. A model without a latent code has null where one is needed.",
+        **{key: (float | None, Field(default=None, description=each.meaning)) for key, each in FIGURES.items()},
+        collapsed=(bool, Field(default=False, description="the code tells hardly anything of the sentence")),
+        estimator=(dict[str, Any], Field(default={}, description="what made the NLL")),
+        test=(
+            dict[str, Any] | None,
+            Field(default=None, description="figures of the test sentences, of a confirmation"),
+        ),
+    )
+
+
 class Best(BaseModel):
     """The trial that `tuner confirm` takes."""
 
@@ -132,7 +152,7 @@ class Best(BaseModel):
     value: float
     params: dict[str, Any]
     given: Annotated[dict[str, Any], Field(description="the hyperparameters that were chosen or set by hand")]
-    metrics: dict[str, Any] | None
+    metrics: Metrics | None
     notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
 
 
@@ -155,6 +175,7 @@ class Summary(BaseModel):
     created_at: Annotated[datetime | None, Field(description="null where a study's row cannot be read")]
     revision: int
     waiting_for_workers: bool
+    confirms: Annotated[str | None, Field(description="the study whose trial it confirms")]
 
 
 class Studies(Listed):
@@ -206,7 +227,7 @@ class Trial(BaseModel):
     params: dict[str, Any]
     source: Annotated[Source, Field(description="where its hyperparameters come from")]
     value: float | None
-    metrics: dict[str, Any] | None
+    metrics: Metrics | None
     seconds: float | None
     cost: dict[str, Any] | None
     reason: str | None
@@ -366,6 +387,7 @@ class Samples(BaseModel):
 class Front(BaseModel):
     study: str
     technique: str
+    text: Annotated[str, Field(description="what its figures are of")]
     confirms: Annotated[str | None, Field(description="the study that this one confirms")]
     estimators: list[str]
     made: Annotated[list[int], Field(description="of each trial, the same number for the same estimators")]

@@ -106,7 +106,7 @@ class Service:
             if kept is None or kept.study.created_at != study.created_at:
                 kept = Columns(study)
             kept.follow()
-            if len(kept.numbers) != study.counts().get("complete", 0):  # one was struck out
+            if len(kept.numbers) != study.trials.counts().get("complete", 0):  # one was struck out
                 kept = Columns(study).follow()
             with self._lock:
                 self._columns[name] = study.revision, kept

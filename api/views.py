@@ -1,11 +1,10 @@
-"""What there is to choose from, and workers, as the JSON values of the contract; studies and trials are `answers`'."""
+"""Techniques and settings as the JSON values of the contract; studies, trials and workers are `answers`'."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from tuner.space import Space
 from tuner.studies import answers
-from tuner.studies.setting import REQUIRED, Number, Setting, Word, time_of
+from tuner.studies.setting import REQUIRED, Number, Setting, Word
 
 
 def technique(space: Space) -> dict[str, Any]:
@@ -28,8 +27,3 @@ def setting(declared: Setting) -> dict[str, Any]:
         "choices": list(kind.choices) if isinstance(kind, Word) else None, "low": within and within.low,
         "high": within and within.high, "whole": within and within.whole,
     }  # fmt: skip
-
-
-def worker(found: Mapping[str, Any]) -> dict[str, Any]:
-    dated = {key: time_of(found[key]) for key in ("started_at", "seen_at")}
-    return {key: value for key, value in {**found, **dated}.items() if key != "process"}

@@ -155,7 +155,7 @@ class Others:
         self.broken = []
         if broken:
             self.broken = [self.make("raising", sampler="benchmarks.service:Raising"), self.make("unwritable")]
-            store = Path(self.broken[1].store.address)
+            store = Path(self.broken[1].files.store.address)
             store.rmdir()
             store.write_text("no folder", encoding="utf-8")
 
@@ -232,7 +232,7 @@ def run(
     due = dict.fromkeys(faults.due(), math.inf)
     while any(process.poll() is None for process in crew.processes):
         now = time.monotonic()
-        done = study.counts().get("complete", 0)
+        done = study.trials.counts().get("complete", 0)
         if math.inf in due.values() and done > FIRST * trials:
             due = dict.fromkeys(due, now)  # the first of each kind, however fast the machine is
         for kind in [kind for kind, at in due.items() if now >= at]:

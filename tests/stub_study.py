@@ -37,7 +37,7 @@ def deaf(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
 
 def run(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
     """Has one worker train the study to its end."""
-    broker, work = DatabaseBroker(study.database, name), Path(study.store.address).parent / "work"
+    broker, work = DatabaseBroker(study.database, name), Path(study.files.store.address).parent / "work"
     with Worker(broker, work, listen, slot) as worker:
         worker.run(study)
 
@@ -50,11 +50,11 @@ def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
 
 def gain_of(study: Study) -> str | None:
     """What is said of the best trial beside the published values."""
-    return render.gain(answers.study(study, "grammar", False), study.trials(), study)
+    return render.gain(answers.study(study, "grammar", False), study.trials.all(), study)
 
 
 def states(study: Study) -> list[str]:
-    return [t.state for t in study.trials()]
+    return [t.state for t in study.trials.all()]
 
 
 def attempts_of(database: Database) -> list[AttemptRow]:
@@ -68,6 +68,6 @@ def expire(database: Database) -> None:
 
 def starts(study: Study, number: int) -> str:
     """A letter for each time that a complete trial's training was started."""
-    folder = study.run_folder(number, Path(study.store.address).parent / "cache")
+    folder = study.files.folder(number, Path(study.files.store.address).parent / "cache")
     found: str = json.loads((folder / "result.json").read_text())["starts"]
     return found

@@ -1,5 +1,7 @@
 """One door to studies: what a database's twin and a server's do and answer is the same."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +11,18 @@ import pytest
 from api_server import application
 from fastapi.testclient import TestClient
 from stub_study import SQLITE, make
-from test_confirmation import fill, metrics
+from test_confirmation import confirmed, fill, metrics
 
 from api import schemas
 from tuner import client as clients
+from tuner.analysis.access import Analysis, DatabaseAnalysis
 from tuner.client import Client
 from tuner.errors import Clash, Missing, Usage
 from tuner.storage.database import Database
 from tuner.studies import answers
 from tuner.studies.access import DatabaseStudies, Studies
 from tuner.studies.study import Study
+from tuner.workers.broker import DatabaseBroker
 
 pytestmark = pytest.mark.usefixtures("stub")
 
@@ -30,18 +34,19 @@ class InProcess(Client):
         super().__init__("http://127.0.0.1")
         self.there = there
 
-    def _answer(self, method: str, path: str, body: Any = None, *more: Any) -> Any:
+    def _answer(self, method: str, path: str, body: Any, headers: Any, read: Any) -> Any:
         answer = self.there.request(method, f"/v1/{path}", json=body)
         if answer.status_code >= 400:
             found = answer.json()
             raise clients.ERRORS.get(answer.status_code, Usage)(found["detail"], found["field"])
-        return answer.json() if answer.content else None
+        return read(io.BytesIO(answer.content))
 
 
 @pytest.fixture
 def study(database: Database, tmp_path: Path) -> Study:
     made = make(database, tmp_path, 5)
-    fill(made, metrics(101.0), metrics(99.0, rate=7.0), metrics(100.0), None)
+    held = metrics(101.0, target_rate=5.0, rate_error=0.25)
+    fill(made, held, metrics(99.0, rate=7.0), metrics(100.0), None)
     return made
 
 
@@ -51,6 +56,47 @@ def studies(
 ) -> Iterator[Studies]:
     with TestClient(application(study.database, tmp_path, monkeypatch), "http://127.0.0.1") as there:
         yield DatabaseStudies(study.database) if request.param == "database" else InProcess(there)
+
+
+@pytest.fixture(params=["database", "server"])
+def analysis(
+    request: pytest.FixtureRequest, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Analysis]:
+    confirmed(study.database, study, tmp_path)
+    with TestClient(application(study.database, tmp_path, monkeypatch), "http://127.0.0.1") as there:
+        yield DatabaseAnalysis(study.database) if request.param == "database" else InProcess(there)
+
+
+@SQLITE
+def test_figures_of_studies(analysis: Analysis, study: Study) -> None:
+    front = analysis.pareto([])  # of all, which a confirmation is not
+    assert [(own["study"], own["text"], own["number"]) for own in front["studies"]] == [
+        ("s", study.facts.text, [0, 1, 2])
+    ]
+    assert front == json.loads(json.dumps(analysis.pareto(["s"], "rate", "ppl", "valid")))
+    (line,) = analysis.rates(["s"])["series"]
+    assert (line["studies"], line["target"], line["rate_error"]) == (["s"], [5.0], [0.25])
+    found = analysis.compare(["s/0", "s/1"])
+    assert [run["run"] for run in found["runs"]] == ["s/0", "s/1"]
+    assert next(each["values"] for each in found["figures"] if each["key"] == "nll") == [101.0, 99.0]
+    rows = list(csv.DictReader(io.StringIO(analysis.export("s"))))
+    assert [(row["number"], row["nll"]) for row in rows] == [("0", "101.0"), ("1", "99.0"), ("2", "100.0"), ("3", "")]
+    assert json.loads(analysis.export("s", "json"))["name"] == "s"
+    with pytest.raises(Missing, match="nothere"):
+        analysis.export("nothere")
+    with pytest.raises(Missing, match="nothere"):
+        analysis.pareto(["nothere"])
+
+
+@SQLITE
+def test_workers_and_logs(studies: Studies, study: Study) -> None:
+    assert list(studies.workers()) == []
+    DatabaseBroker(study.database, "w").enter("cpu", lambda _: None, print)
+    (worker,) = studies.workers()
+    assert (worker["name"], worker["state"], worker["seen_at"][-1:]) == ("w", "idle", "Z")
+    assert "process" not in worker
+    with pytest.raises(Missing, match="no log"):
+        studies.log("s", 1)
 
 
 @SQLITE
@@ -64,9 +110,9 @@ def test_a_study_and_its_trials(studies: Studies, study: Study) -> None:
     assert [t.number for t in studies.trials("s")] == [0, 1, 2, 3]
     assert [t.number for t in studies.trials("s", order="-nll", where="nll > 99.5")] == [0, 2]
     assert [t.number for t in studies.trials("s", state="complete")] == [0, 1, 2]
-    assert list(studies.trials("s")) == study.trials()
-    assert studies.trial("s", 1) == (study.trial(1), [])
-    assert list(studies.epochs("s", 1)) == study.epoch_page(1, 10)
+    assert list(studies.trials("s")) == study.trials.all()
+    assert studies.trial("s", 1) == (study.trials.get(1), [])
+    assert list(studies.epochs("s", 1)) == study.trials.epochs(1, 10)
 
 
 @SQLITE
@@ -79,7 +125,7 @@ def test_what_is_asked_of_it_is_done(studies: Studies, study: Study) -> None:
     assert studies.start("s")["state"] in ("active", "finished")
     assert studies.enqueue("s", {"r": 4.0}).params["r"] == 4.0
     assert studies.strike("s", 1, "it was odd").state == "failed"
-    assert study.trial(1).message == "struck out, it was complete: it was odd"
+    assert study.trials.get(1).message == "struck out, it was complete: it was odd"
     studies.delete("s")
     assert list(studies.studies()) == []
 

@@ -94,7 +94,7 @@ def test_a_larger_budget_goes_on_with_a_finished_study(make: Make, stub: None) -
     assert study.refresh().shown_state() == "finished"
     assert amend(study, {"trials": 4}).shown_state() == "active"
     run(study)
-    assert len(study.trials()) == 4
+    assert len(study.trials.all()) == 4
     study.delete()
     with pytest.raises(Missing, match="is gone"):
         amend(study, {"trials": 5})

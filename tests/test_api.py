@@ -179,14 +179,14 @@ def test_a_study_is_shown_as_the_service_has_it(client: TestClient, filled: None
     assert (found["budget"], found["waiting_for_workers"]) == (30, False)
     assert client.get("/v1/studies/small").json()["waiting_for_workers"]
     made = "importance-sampled NLL: S = 100 from q, 500 of 1000 valid sentences, seed 1"
-    shown = {**study.trial(3).plain(), "estimate": made, "attempts": []}
+    shown = {**study.trials.get(3).plain(), "estimate": made, "attempts": []}
     assert client.get("/v1/studies/s/trials/3").json() == shown
 
 
 def test_the_front_is_served_by_columns(client: TestClient, filled: None, database: Database) -> None:
     del filled
     found = client.get("/v1/pareto?study=s&study=small&x=rate&y=nll").json()
-    trials = studies.open_study(database, "s").trials()
+    trials = studies.open_study(database, "s").trials.all()
     mine = found["studies"][0]
     points = {n: (x, y) for n, x, y in zip(mine["number"], mine["x"], mine["y"], strict=True)}
     assert points == {t.number: (t.metrics["rate"], t.metrics["nll"]) for t in trials if t.metrics}
@@ -236,7 +236,7 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     assert client.post(path, json={"params": {"r": 5}}).status_code == 201
     work = client.post("/v1/studies/s/ask", json={"worker": "far", "device": "cuda"}).json()
     assert (work["number"], work["params"]["r"], work["attempt"]) == (0, 5.0, 0)
-    assert work["specification"] == study.run_spec(0, work["params"])
+    assert work["specification"] == study.definition.run_spec(0, work["params"])
     mine = {"token": work["token"]}
     epoch = {"epoch": 1, "neg_elbo": 3.0, "rate": 1.0, "objective": {"beta": 0.5}}
     assert client.post(f"{path}/0/epochs", json={**mine, "epochs": [epoch]}).json() == {"stop": None, "reason": None}
@@ -251,7 +251,7 @@ def test_a_worker_over_http(client: TestClient, database: Database, tmp_path: Pa
     assert client.post(f"{path}/0/tell", json=told).json()["field"] == "metrics"
     assert client.post(f"{path}/0/tell", json={**told, "estimator": ESTIMATOR}).json() == {"state": "complete"}
     assert client.post(f"{path}/0/renew", json=mine).status_code == 409
-    trial = study.trial(0)
+    trial = study.trials.get(0)
     assert (trial.state, trial.value) == ("complete", 12.0)
     assert trial.metrics is not None
     assert set(METRICS) <= set(trial.metrics)
@@ -286,7 +286,7 @@ def test_a_trial_with_files(client: TestClient, database: Database, tmp_path: Pa
     samples = {"samples": [{"text": "<b>", "neighbour": "a", "ter": 1.0}], "homotopy": [], "reconstructions": []}
     (tmp_path / "samples.json").write_text(json.dumps(samples))
     (tmp_path / "trainer.log").write_text("first\n" * 20_000 + "last <script>\n")
-    study.store.publish(tmp_path, "0000/x")
+    study.files.store.publish(tmp_path, "0000/x")
     attempts.finish(claim, "complete", value=1.0, artifacts="0000/x")
     assert client.get("/v1/studies/s/trials/0/samples").json() == samples
     log = client.get("/v1/studies/s/trials/0/log")

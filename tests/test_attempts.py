@@ -60,7 +60,7 @@ def test_a_word_that_was_lost_with_the_connection_may_be_said_again(database: Da
     for _ in range(2):
         attempts.finish(first, "complete", value=1.0, values=[1.0])
     assert [attempts.fail(second, "nan", "diverged") for _ in range(2)] == [True, True]
-    assert [(t.state, t.value) for t in attempts.study.trials()] == [("complete", 1.0), ("failed", None)]
+    assert [(t.state, t.value) for t in attempts.study.trials.all()] == [("complete", 1.0), ("failed", None)]
     assert [a.state for a in attempts_of(database)] == ["finished", "failed"]
 
 
@@ -88,10 +88,10 @@ def test_what_a_worker_that_comes_back_had_held_ended_when_it_came(
         assert Attempts(study, "w").claim() is not None
     began = time.time()
     with Worker(DatabaseBroker(database, "w"), tmp_path, deaf):
-        (attempt,) = study.attempts(0)
+        (attempt,) = study.trials.attempts(0)
         assert (attempt["state"], attempt["reason"]) == ("lost", "lost")
         assert began - 1.0 <= attempt["ended_at"] <= time.time() + 1.0
-        trial = study.trial(0)
+        trial = study.trials.get(0)
         assert (trial.state, trial.seconds) == (
             "waiting",
             pytest.approx(attempt["ended_at"] - attempt["started_at"], abs=0.01),
@@ -147,9 +147,9 @@ def test_a_crash_in_the_middle_of_asking_leaves_no_hole(
         patched.setattr(optuna.trial.Trial, "_suggest", crash)
         with pytest.raises(Died):
             run(study)
-    assert study.trials() == []
+    assert study.trials.all() == []
     run(study)
-    assert [(t.number, t.state) for t in study.trials()] == [(0, "complete"), (1, "complete")]
+    assert [(t.number, t.state) for t in study.trials.all()] == [(0, "complete"), (1, "complete")]
 
 
 def test_a_worker_that_died_while_asking_holds_nobody_up_for_long(
@@ -168,7 +168,7 @@ def test_a_worker_that_waits_for_another_to_ask_can_be_stopped(database: Databas
     database.run(lambda s: s.execute(update(StudyRow).values(asker="slow", asker_until=time.time() + 3600)))
     threading.Timer(0.2, over.set).start()
     assert Attempts(study, "w").claim(over) is None
-    assert study.trials() == []
+    assert study.trials.all() == []
 
 
 def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(
@@ -185,4 +185,4 @@ def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(
 
     monkeypatch.setattr(attempts_module.History, "ask", stolen)
     assert slow.claim() is None
-    assert [t.worker for t in study.trials()] == ["quick"]
+    assert [t.worker for t in study.trials.all()] == ["quick"]

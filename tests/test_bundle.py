@@ -36,13 +36,13 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     behave(monkeypatch, t1="nan")
     made = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 3)
     run(made)
-    for trial in made.trials():
+    for trial in made.trials.all():
         folder = tmp_path / f"weights-{trial.number}"
         folder.mkdir()
         (folder / "best.safetensors").write_bytes(bytes(range(256)) * (trial.number + 1))
         (folder / LATEST).write_bytes(b"checkpoint")
         generation = f"{trial.number:04d}/again"
-        made.store.publish(folder, generation)
+        made.files.store.publish(folder, generation)
         where = {"study": "s", "number": trial.number}
         made.database.run(lambda s: setattr(s.get(TrialRow, where), "artifacts", generation))  # noqa: B023
     return made
@@ -51,12 +51,12 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 def shown(study: Study) -> dict[str, Any]:
     """All that a reader sees."""
     plain = {key: value for key, value in answers.whole(study).items() if key != "revision"}
-    trials = [t.number for t in study.trials()]
+    trials = [t.number for t in study.trials.all()]
     return {
         **plain,
         "definition": study.definition,
-        "epochs": [study.epoch_page(number, 100) for number in trials],
-        "attempts": [study.attempts(number) for number in trials],
+        "epochs": [study.trials.epochs(number, 100) for number in trials],
+        "attempts": [study.trials.attempts(number) for number in trials],
     }
 
 
@@ -67,9 +67,9 @@ def test_a_study_comes_out_as_it_went_in(study: Study, tmp_path: Path) -> None:
     assert (tmp_path / "s.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
     there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")
     assert shown(there) == shown(study)
-    assert there.store.address.startswith(str(tmp_path / "elsewhere"))
+    assert there.files.store.address.startswith(str(tmp_path / "elsewhere"))
     for number in range(3):
-        weights = there.run_folder(number, tmp_path / "cache") / "best.safetensors"
+        weights = there.files.folder(number, tmp_path / "cache") / "best.safetensors"
         assert weights.read_bytes() == bytes(range(256)) * (number + 1)
         assert not (weights.parent / LATEST).exists()  # the trial is over
     assert not list((tmp_path / "elsewhere").glob(".import-*"))
@@ -111,12 +111,12 @@ def test_a_study_under_way_is_packed_as_it_was_saved_and_goes_on_elsewhere(
     there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere", name="t", corpus="somewhere")
     assert (there.name, there.facts.corpus.name, there.state) == ("t", "somewhere", "stopped")
     assert "it came from s.zip; `tuner resume t` goes on" in str(there.why)
-    assert [t.state for t in there.trials()] == ["complete", "waiting"]
+    assert [t.state for t in there.trials.all()] == ["complete", "waiting"]
     there.resume()
     run(there)
-    found = [(t.params, t.value) for t in there.trials()]
-    assert found == [(t.params, t.value) for t in study.trials()]  # the third was proposed here and there alike
-    result = json.loads((there.run_folder(1, tmp_path / "cache") / "result.json").read_text())
+    found = [(t.params, t.value) for t in there.trials.all()]
+    assert found == [(t.params, t.value) for t in study.trials.all()]  # the third was proposed here and there alike
+    result = json.loads((there.files.folder(1, tmp_path / "cache") / "result.json").read_text())
     assert result["starts"] == "xx"  # its checkpoint came with it
 
 
@@ -282,7 +282,7 @@ def test_a_bundle_from_before_first_default_is_read_and_trial_0s_source_comes_al
     run(made)
     pack(made, tmp_path / "s.zip")
     there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")
-    assert [t.source for t in there.trials()] == ["published"]
+    assert [t.source for t in there.trials.all()] == ["published"]
     older = rewritten(tmp_path / "s.zip", record(lambda r: r["study"]["specification"].pop("first_default")), True)
     assert unpack(other(tmp_path, "old"), older, tmp_path / "old").spec.first_default is False
 
@@ -305,18 +305,20 @@ def test_every_byte_of_a_bundle_counts(study: Study, tmp_path: Path) -> None:
         except Usage:
             refused += 1
         else:  # a byte that decides nothing: a time or a system's number in a header
-            assert [t.plain()["metrics"] for t in found.trials()] == [t.plain()["metrics"] for t in study.trials()]
+            assert [t.plain()["metrics"] for t in found.trials.all()] == [
+                t.plain()["metrics"] for t in study.trials.all()
+            ]
     assert refused > 20
     with pytest.raises(Usage, match="does not exist"):
         unpack(database, tmp_path / "nothing.zip", tmp_path / "elsewhere")
 
 
 def test_lost_files_are_said_when_packing(study: Study, tmp_path: Path) -> None:
-    (Path(study.store.address) / "0002" / "again" / "best.safetensors").write_bytes(b"changed")
+    (Path(study.files.store.address) / "0002" / "again" / "best.safetensors").write_bytes(b"changed")
     with pytest.raises(Fault, match="is not what was published"):
         pack(study, tmp_path / "s.zip")
     assert not list(tmp_path.glob("*.zip")) + list(tmp_path.glob(".*.half"))
-    study.store.delete("0002")
+    study.files.store.delete("0002")
     with pytest.raises(Fault, match="0002/again is gone"):
         pack(study, tmp_path / "s.zip")
     with pytest.raises(Fault, match="cannot be written"):

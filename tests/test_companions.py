@@ -32,7 +32,7 @@ def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends
         for companion in companions:
             await_end(companion)
     database = Database(url)
-    assert [trial.state for trial in study.open_study(database, "s").trials()] == ["waiting"]
+    assert [trial.state for trial in study.open_study(database, "s").trials.all()] == ["waiting"]
     assert [(attempt.state, attempt.reason) for attempt in attempts_of(database)] == [("interrupted", "preempted")]
     assert [worker["state"] for worker in queries.workers(database)] == ["gone"]
     database.close()

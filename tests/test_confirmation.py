@@ -230,7 +230,7 @@ def test_a_confirmations_front_is_of_the_split_asked_for(database: Database, tmp
 def keep(study: Study, folder: Path, fingerprint: str, shift: float, **facts: Any) -> None:
     """Gives every trial figures of 50 sentences of its own, the configuration's mean `shift` above 1 … 50."""
     sentences = [float(place) for place in range(1, 51)]
-    for trial in study.trials():
+    for trial in study.trials.all():
         noise = 0.1 * (trial.number - 1)  # whose mean over three runs is 0
         nll = [value + shift + noise + 0.5 * (-1) ** place for place, value in enumerate(sentences)]
         estimator = {**(trial.metrics or {})["estimator"], "seed": trial.number, **facts}
@@ -245,7 +245,7 @@ def keep(study: Study, folder: Path, fingerprint: str, shift: float, **facts: An
         (folder / SENTENCES).unlink(missing_ok=True)  # a published file is a link
         (folder / SENTENCES).write_text(json.dumps({"valid": kept, "test": {**kept, "fingerprint": "t"}}))
         generation = f"{trial.number:04d}/{fingerprint}"
-        study.store.publish(folder, generation, [SENTENCES])
+        study.files.store.publish(folder, generation, [SENTENCES])
         where = (TrialRow.study == study.name, TrialRow.number == trial.number)
         study.database.run(lambda s: s.execute(update(TrialRow).where(*where).values(artifacts=generation)))  # noqa: B023
 

@@ -539,12 +539,12 @@ def test_the_policy_allows_no_code_from_text(page: Page, world: World) -> None:
 
 def test_a_trial_is_struck_out(own_world: World, page: Page) -> None:
     study = studies.open_study(own_world.database, "steered")
-    number = next(trial.number for trial in study.trials() if trial.state == "complete")
+    number = next(trial.number for trial in study.trials.all() if trial.state == "complete")
     own_world.open(page, f"view=trial&study=steered&trial={number}")
     page.get_by_text("Strike this trial out").click()
     page.get_by_label("Because").fill("the corpus was cut off")
     page.get_by_role("button", name="Strike out").click()
     expect(page.locator("section[aria-label=Summary] .state").first).to_have_text("failed")
     expect(page.get_by_text("Strike this trial out")).to_be_hidden()
-    struck = study.trial(number)
+    struck = study.trials.get(number)
     assert (struck.reason, struck.message) == ("struck", "struck out, it was complete: the corpus was cut off")

@@ -148,7 +148,7 @@ def test_a_configuration_is_tried_from_the_study_from_a_row_and_from_a_trial(pag
     page.get_by_role("button", name="Enqueue").click()
     expect(page.get_by_text("Trial 8 waits for a worker.")).to_be_visible()
     assert page.evaluate(AUDIT, 4.5) == []
-    asked = [trial.params for trial in world.study().trials()[6:]]
+    asked = [trial.params for trial in world.study().trials.all()[6:]]
     assert [params["r"] for params in asked] == [7.5, 8.0, 8.0]
     assert asked[1] == asked[2] == {**wanted, "r": 8.0}
     assert world.study().spec.trials == 9

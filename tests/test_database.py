@@ -26,6 +26,7 @@ from tuner.storage.tables import Base
 from tuner.studies import changes, queries
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
+from tuner.studies.objectives import outcome
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import open_study
 from tuner.workers.curves import Curves
@@ -111,25 +112,25 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path, monkeypatch: py
     found = {study.name: study for study in queries.all_studies(database)}
     old = found["old"]
     states = ["complete", "failed", "complete", "complete", "complete", "complete", "waiting"]
-    assert [t.state for t in old.trials()] == states
-    first, second = old.trials()[:2]
+    assert [t.state for t in old.trials.all()] == states
+    first, second = old.trials.all()[:2]
     assert first.value == first.metrics["nll"] == pytest.approx(10 + (first.params["r"] - 6) ** 2)  # type: ignore
     assert (second.reason, second.message) == ("nan", "told to end with nan.")
-    assert all(t.seconds is not None and 0 < t.seconds < 60 for t in old.trials())
+    assert all(t.seconds is not None and 0 < t.seconds < 60 for t in old.trials.all())
     assert (found["ended"].state, "expected to gain" in str(found["ended"].why)) == ("stopped", True)
-    assert [len(t.params) for t in found["two"].trials()] == [4, 4, 4]
-    assert found["two"].trials()[0].metrics is not None
-    assert found["empty"].trials() == []
+    assert [len(t.params) for t in found["two"].trials.all()] == [4, 4, 4]
+    assert found["two"].trials.all()[0].metrics is not None
+    assert found["empty"].trials.all() == []
     assert {c.number: list(c.epochs) for c in Curves(old).follow()} == {n: [(1, 3.0, 2.0)] for n in range(7)}
 
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
-    params = old.trials()[6].params
+    params = old.trials.all()[6].params
     run(old)
-    assert [t.state for t in old.trials()][6] == "complete"
-    assert old.trials()[6].params == params
+    assert [t.state for t in old.trials.all()][6] == "complete"
+    assert old.trials.all()[6].params == params
     record = as_optuna(old).trials
-    assert [t.params for t in record] == [t.params for t in old.trials()]
-    assert [t.value for t in record] == [t.value for t in old.trials()]
+    assert [t.params for t in record] == [t.params for t in old.trials.all()]
+    assert [t.value for t in record] == [t.value for t in old.trials.all()]
     database.close()
 
 
@@ -142,7 +143,7 @@ def test_the_migration_of_results_takes_shortfalls_out_of_values_and_back(databa
     for rate in (1.0, 5.0):
         claim = attempts.claim()
         assert claim is not None
-        attempts.finish(claim, "complete", **study.outcome({"nll": 7.0, "melbo": None, "rate": rate}))
+        attempts.finish(claim, "complete", **outcome(study.spec.objective, {"nll": 7.0, "melbo": None, "rate": rate}))
     as_optuna(study)
 
     def values() -> list[tuple[float, list[float]]]:
@@ -176,7 +177,7 @@ def test_a_database_of_the_second_version_tells_all_it_holds_and_what_comes(
     assert [(number, figures["epoch"]) for _, number, figures in before.epochs] == [(0, 1), (1, 1), (2, 1)]
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     old = studies.open_study(database, "old")
-    old.enqueue({"r": 5})
+    old.trials.enqueue({"r": 5})
     run(old)
     after = changes.changes(database, "old", before.until)
     assert after is not None
@@ -236,7 +237,7 @@ def test_who_may_not_write_a_quiet_database_reads_it(closed: Callable[[bool], Pa
     before = sorted(file.parent.iterdir()), file.read_bytes()
     database = Database(f"sqlite:///{file}")
     assert [found["name"] for found in DatabaseStudies(database).studies()] == ["s"]
-    assert open_study(database, "s").trials() == []
+    assert open_study(database, "s").trials.all() == []
     with pytest.raises(Fault, match=r"readonly.*make it and its folder writable"), database.errors():
         open_study(database, "s").end("stopped", "no")
     database.close()

@@ -16,7 +16,7 @@ from stub_study import make
 from test_confirmation import confirmed, fill, metrics
 
 from tuner import estimators
-from tuner.analysis import figures, layouts
+from tuner.analysis import export, figures, layouts
 from tuner.analysis import report as paper
 from tuner.analysis.pareto import Columns, compare
 from tuner.commands import render
@@ -55,7 +55,7 @@ def study(database: Database, tmp_path: Path) -> Study:
 
 
 def test_the_columns_of_all_tables_are_headed_by_the_declaration(study: Study) -> None:
-    head = [column.label for column in render.trial_table(study.trials(), ()).columns]
+    head = [column.label for column in render.trial_table(study.trials.all(), ()).columns]
     assert [word for word in head if word in [m.heading for m in SHOWN.values()]] == [
         metric.heading for key, metric in SHOWN.items() if key != "nll"
     ]
@@ -72,9 +72,9 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = [[], ["not resolved"], ["collapsed"]]
-    assert [trial.notes for trial in study.trials()] == wanted
+    assert [trial.notes for trial in study.trials.all()] == wanted
     assert [trial["notes"] for trial in answers.whole(study)["trials"]] == wanted
-    rows = list(csv.DictReader(io.StringIO(render.export(study, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(export.trials(study, "csv"))))
     assert [row["notes"] for row in rows] == ["", "not resolved", "collapsed"]
     assert [(row["estimator.temper"], row["estimator.error"], row["estimator.bias"]) for row in rows[:2]] == [
         ("0.25", "0.0625", "0.03125"),
@@ -82,7 +82,7 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
     ]
     assert rows[1]["estimator.levels.4096"] == "24"
     assert rows[1]["estimator"] == estimators.estimator_of(
-        study.trials()[1].metrics or {}, answers.whole(study)["text"]
+        study.trials.all()[1].metrics or {}, answers.whole(study)["text"]
     )
     app(["trials", "s", "--database", study.database.secret_url], standalone_mode=False)
     said = capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_a_trials_notes_are_the_same_wherever_it_is_listed(
     with TestClient(application(study.database, tmp_path, monkeypatch), "http://127.0.0.1") as client:
         assert [trial["notes"] for trial in client.get("/v1/studies/s/trials").json()["items"]] == wanted
         one = client.get("/v1/studies/s/trials/1").json()
-        assert one["estimate"] == estimators.estimate(study.trials()[1].metrics or {})
+        assert one["estimate"] == estimators.estimate(study.trials.all()[1].metrics or {})
         assert one["estimate"].endswith(f"{SURENESS}: not resolved, seed 3")
         assert client.get("/v1/studies/s").json()["best"]["notes"] == ["collapsed"]
         known = {each["key"]: each for each in client.get("/v1/options").json()["metrics"]}
@@ -148,7 +148,7 @@ def test_a_report_says_it_in_every_format(study: Study, database: Database, tmp_
 
 
 def test_the_test_sentences_figures_and_all_that_made_them_are_in_the_csv(study: Study) -> None:
-    runs = confirmed(study.database, study, Path(study.store.address).parent)
+    runs = confirmed(study.database, study, Path(study.files.store.address).parent)
     fill(runs, metrics(99.0, test=metrics(103.0, split="test")))
-    (row,) = csv.DictReader(io.StringIO(render.export(runs, "csv")))
+    (row,) = csv.DictReader(io.StringIO(export.trials(runs, "csv")))
     assert (row["nll"], row["test.nll"], row["test.estimator.split"]) == ("99.0", "103.0", "test")

@@ -43,7 +43,7 @@ def test_several_techniques_are_detached_into_one_process_that_trains_them_in_tu
     await_end(int(told[1]))
     log = (tmp_path / told[2]).read_text()
     database = Database(f"sqlite:///{tmp_path}/tuner.db")
-    (first,), (second,) = (study.trials() for study in queries.all_studies(database))
+    (first,), (second,) = (study.trials.all() for study in queries.all_studies(database))
     database.close()
     assert (first.state, second.state) == ("complete", "complete"), log
     steps = ["study mdr-grammar-tiny: 0 of 1", "trial 0: NLL", "study sfb-grammar-tiny: 0 of 1", "trial 0: NLL"]

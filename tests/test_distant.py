@@ -48,13 +48,13 @@ def run(address: str, tmp_path: Path) -> Run:
 
 def test_a_trial_says_the_same_as_a_local_workers(database: Database, make: Make, run: Run) -> None:
     local, far = make(2, fixed={"test": True}), make(2, "far", fixed={"test": True})
-    with Worker(DatabaseBroker(database, "here"), Path(far.store.address).parent / "here", deaf) as here:
+    with Worker(DatabaseBroker(database, "here"), Path(far.files.store.address).parent / "here", deaf) as here:
         here.run(local)
     run(far)
-    for mine, other in zip(local.trials(), far.trials(), strict=True):
+    for mine, other in zip(local.trials.all(), far.trials.all(), strict=True):
         for key in ("number", "state", "params", "value", "metrics", "cost", "reason", "message", "source"):
             assert getattr(mine, key) == getattr(other, key), key
-        assert local.epoch_page(mine.number, 9) == far.epoch_page(mine.number, 9)
+        assert local.trials.epochs(mine.number, 9) == far.trials.epochs(mine.number, 9)
     assert [t.state.name for t in as_optuna(far).trials] == ["COMPLETE"] * 2
 
 
@@ -90,7 +90,7 @@ def test_a_server_that_is_away_is_waited_for_and_no_result_is_lost(
     monkeypatch.setattr(Client, "_answer", answer)
     run(study)
     assert states(study) == ["complete"] * 2
-    assert [len(study.epoch_page(number, 9)) for number in (0, 1)] == [1, 1]
+    assert [len(study.trials.epochs(number, 9)) for number in (0, 1)] == [1, 1]
     assert len(attempts_of(database)) == 2
     assert len(failed) >= 8
 
@@ -103,7 +103,7 @@ def test_figures_that_the_server_refuses_fail_the_trial(
     heard: list[str] = []
     run(study, lambda event, *_: heard.append(event))
     assert states(study) == ["failed"] * 2
-    assert "its figures were refused: estimator.samples = 1 is not this study's" in str(study.trial(0).message)
+    assert "its figures were refused: estimator.samples = 1 is not this study's" in str(study.trials.get(0).message)
     assert heard.count("lost") == 2
 
 

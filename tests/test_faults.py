@@ -89,4 +89,4 @@ def test_a_clock_that_jumps(database: Database, tmp_path: Path, monkeypatch: pyt
         assert other.number == 1
         assert Attempts(study, "a").renew(held) is None
     Attempts(study, "b").finish(other, "complete", value=2.0, values=[2.0])
-    assert [t.value for t in study.trials() if t.state == "complete"] == [2.0]
+    assert [t.value for t in study.trials.all() if t.state == "complete"] == [2.0]

@@ -18,6 +18,7 @@ from test_samplers import QUICK
 
 from benchmarks.stub_study import CORPUS
 from tuner import samplers, space, trainer
+from tuner.analysis import export
 from tuner.commands import render
 from tuner.commands.app import app
 from tuner.errors import Usage
@@ -50,7 +51,7 @@ def drive(study: Study) -> list[dict[str, Any]]:
         attempts.finish(
             claim, "complete", value=found, values=[found], metrics={"nll": found, "rate": 5.0, "melbo": found}
         )
-    return [t.params for t in study.trials()]
+    return [t.params for t in study.trials.all()]
 
 
 @pytest.mark.parametrize("technique", space.techniques())
@@ -89,12 +90,12 @@ def test_a_sampler_goes_on_from_the_published_values_as_if_told_them(make: Make,
     found = drive(first)
     assert found[0] == PUBLISHED
     assert found == told(True)
-    assert [t.source for t in first.trials()] == ["published", *["sampler"] * 7]
+    assert [t.source for t in first.trials.all()] == ["published", *["sampler"] * 7]
     assert len({json.dumps(params) for params in found}) == 8
     without = make(8, "without", **facts)
     assert drive(without) == told(False)
-    assert without.trials()[0].params != PUBLISHED
-    assert {t.source for t in without.trials()} == {"sampler"}
+    assert without.trials.all()[0].params != PUBLISHED
+    assert {t.source for t in without.trials.all()} == {"sampler"}
 
 
 @SQLITE
@@ -109,7 +110,7 @@ def test_our_samplers_begin_with_all_their_sobol_points_after_it(make: Make, nam
     else:
         for worker in range(claims_at_once):
             assert Attempts(study, f"w{worker}").claim() is not None
-    tried = study.trials()
+    tried = study.trials.all()
     assert [t.params for t in tried[: START + 1]] == [PUBLISHED, *start]
     notes = [t.system_attrs.get("gp:diagnostics") for t in as_optuna(study).trials]
     assert notes[: START + 1] == [None] * (START + 1)  # of the values that were given it makes no proposal
@@ -177,14 +178,14 @@ def test_workers_at_once_get_it_once_and_another_goes_on_with_it(database: Datab
     assert again is not None
     assert (again.number, again.params, again.attempt) == (0, PUBLISHED, 1)
     Attempts(study, "other").fail(again, "preempted", "handed back")
-    assert (study.trials()[0].source, study.trials()[0].state) == ("published", "waiting")
-    assert len(study.trials()) == 5
+    assert (study.trials.all()[0].source, study.trials.all()[0].state) == ("published", "waiting")
+    assert len(study.trials.all()) == 5
 
 
 def test_nothing_that_is_enqueued_takes_its_place(make: Make) -> None:
     study = make(2, first_default=True)
-    assert [(t.number, t.state, t.source) for t in study.trials()] == [(0, "waiting", "published")]
-    added = study.enqueue({"r": 3.0})
+    assert [(t.number, t.state, t.source) for t in study.trials.all()] == [(0, "waiting", "published")]
+    added = study.trials.enqueue({"r": 3.0})
     assert (added.number, added.source) == (1, "enqueued")
     assert [t["source"] for t in answers.whole(study)["trials"]] == ["published", "enqueued"]
 
@@ -202,7 +203,7 @@ def test_a_study_from_before_it_existed_goes_on_without(database: Database, make
         Usage, match=r"another first_default \(False, not True\): go on with it by first_default = false"
     ):
         make(3, first_default=True)
-    assert {t.source for t in make(3).trials()} == set()
+    assert {t.source for t in make(3).trials.all()} == set()
     make(3, "new", first_default=True)
     with pytest.raises(
         Usage, match=r"another first_default \(True, not False\): go on with it by first_default = true"
@@ -297,7 +298,7 @@ def test_tables_and_files_show_it(make: Make, capsys: pytest.CaptureFixture[str]
     (marked,) = [line for line in shown.splitlines() if line.rstrip().endswith("published values; collapsed")]
     assert marked.split()[0] == "0"
     assert "\ntrial 0 has the published values: NLL 10.22; it is the best\n" in shown
-    rows = list(csv.DictReader(io.StringIO(render.export(study, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(export.trials(study, "csv"))))
     assert [row["source"] for row in rows] == ["published", "sampler"]
 
 

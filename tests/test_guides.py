@@ -103,7 +103,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def states(database: str, study: str) -> list[str]:
     opened = Database(database)
-    found = [trial.state for trial in studies.open_study(opened, study).trials()]
+    found = [trial.state for trial in studies.open_study(opened, study).trials.all()]
     opened.close()
     return found
 
@@ -140,7 +140,7 @@ def test_own_sampler(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     follow("own-sampler", place, here)
     opened = Database("sqlite:///tuner.db")
     study = studies.open_study(opened, "halfway")
-    trials = study.trials()
+    trials = study.trials.all()
     opened.close()
     assert study.spec.sampler == "halfway:Halfway"
     assert study.spec.sampler_options == {"share": 0.3}

@@ -24,8 +24,8 @@ def test_optunas_record_catches_up_after_a_crash(make: Make, monkeypatch: pytest
 
     assert optuna.load_study(study_name="s", storage=study.database.storage).trials == []
     found = as_optuna(study).trials
-    assert [(t.number, t.value, t.params) for t in found] == [(t.number, t.value, t.params) for t in study.trials()]
-    assert [t.user_attrs["metrics"] for t in found] == [t.metrics for t in study.trials()]
+    assert [(t.number, t.value, t.params) for t in found] == [(t.number, t.value, t.params) for t in study.trials.all()]
+    assert [t.user_attrs["metrics"] for t in found] == [t.metrics for t in study.trials.all()]
 
 
 def test_a_record_that_has_gone_astray_is_made_anew(make: Make) -> None:
@@ -39,7 +39,7 @@ def test_a_record_that_has_gone_astray_is_made_anew(make: Make) -> None:
     run(make(4))
     found = as_optuna(study).trials
     assert [(t.number, t.state.name, t.params) for t in found] == [
-        (t.number, "COMPLETE", t.params) for t in study.trials()
+        (t.number, "COMPLETE", t.params) for t in study.trials.all()
     ]
 
 
@@ -71,7 +71,7 @@ def test_two_objectives_are_told_to_optuna_and_shown_as_a_front(
     options = {"n_startup": 3, "burn_in": 20, "samples": 3} if sampler == "gp-mcmc" else {}
     study = make(6, objective="nll,rate", sampler=sampler, sampler_options=options)
     run(study)
-    trials = study.trials()
+    trials = study.trials.all()
     assert states(study) == ["complete"] * 6
     assert set(study.front()) == set(range(6))  # each buys its rate
     plain = optuna.load_study(study_name="s", storage=database.storage)

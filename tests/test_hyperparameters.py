@@ -18,6 +18,7 @@ from benchmarks.stub_study import CORPUS, defined
 from trainers import runs
 from trainers.runs import Spec
 from tuner import space, trainer
+from tuner.analysis import export
 from tuner.analysis import report as paper
 from tuner.analysis.pareto import Columns, compare
 from tuner.commands import render
@@ -63,9 +64,9 @@ def test_what_is_set_by_hand_is_told_wherever_a_trial_is(
     (trial,) = json.loads(capsys.readouterr().out)
     assert (trial["params"], trial["fixed"], trial["hyperparameters"]) == ({}, {"r": 5.0}, {"r": 5.0})
     study = open_study(database, "fb-grammar-tiny")
-    (row,) = csv.DictReader(io.StringIO(render.export(study, "csv")))
+    (row,) = csv.DictReader(io.StringIO(export.trials(study, "csv")))
     assert (row["params.r"], "params.max_epochs" in row) == ("5.0", False)  # which is an option
-    heads = [column.label for column in render.trial_table(study.trials(), ()).columns]
+    heads = [column.label for column in render.trial_table(study.trials.all(), ()).columns]
     assert "r" in heads
     assert paper.rows(database, [], "valid")[0].label == "fb (r 5)"
     (own,) = compare([Columns(study).follow()], "rate", "nll", "valid")["studies"]
@@ -89,7 +90,7 @@ def test_a_confirmation_says_what_it_trains(
     assert "the defaults" not in shown.err + shown.out
     assert "trial 0: r=6 alpha=0.02 gamma=1.25 epsilon=0.75\n" in shown.err
     assert "sfb (r 6, alpha 0.02, gamma 1.25, epsilon 0.75)" in shown.out
-    (trial,) = open_study(database, "s-confirmed-0").trials()
+    (trial,) = open_study(database, "s-confirmed-0").trials.all()
     assert (trial.params, trial.fixed) == ({}, {"r": 6.0, "alpha": 0.02, "gamma": 1.25, "epsilon": 0.75})
     assert set(trial.hyperparameters) == {p.name for p in space.load("sfb").parameters} > set(trial.fixed)
 
@@ -100,7 +101,7 @@ def test_defaults_are_those_of_the_plan_of_training(database: Database, tmp_path
         standalone_mode=False,
     )
     study = open_study(database, "mdr-grammar-tiny")
-    (trial,) = study.trials()
+    (trial,) = study.trials.all()
     assert trial.hyperparameters == {**PLANNED, "r": trial.params["r"]}
     assert trial.given == trial.params
     older = {key: value for key, value in study.definition.stored().items() if key != "planned"}

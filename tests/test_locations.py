@@ -29,12 +29,12 @@ def project(folder: Path, whole_path: bool = False) -> Study:
     folder.mkdir()
     study = make(Database(f"sqlite:///{folder}/t.db", create=True), folder, 1)
     run(study)
-    (generation,) = study._published()
-    (Path(study.store.address) / "weights").mkdir()
-    (Path(study.store.address) / "weights" / "best.safetensors").write_bytes(bytes(1000))
-    study.store.publish(Path(study.store.address) / "weights", generation, ("best.safetensors",))
+    (generation,) = study.files._generations()
+    (Path(study.files.store.address) / "weights").mkdir()
+    (Path(study.files.store.address) / "weights" / "best.safetensors").write_bytes(bytes(1000))
+    study.files.store.publish(Path(study.files.store.address) / "weights", generation, ("best.safetensors",))
     if whole_path:
-        row = update(StudyRow).values(folder=study.store.address)
+        row = update(StudyRow).values(folder=study.files.store.address)
         study.database.run(lambda session: session.execute(row))
     study.database.close()
     return study
@@ -50,20 +50,20 @@ def test_a_moved_or_copied_project_has_its_own_files(tmp_path: Path, whole_path:
         (tmp_path / "a").rename(tmp_path / "b")
     database = Database(f"sqlite:///{tmp_path}/b/t.db")
     study = open_study(database, "s")
-    assert Path(study.store.address).is_relative_to(tmp_path / "b")
-    assert study.run_folder(0, tmp_path).is_relative_to(tmp_path / "b")
+    assert Path(study.files.store.address).is_relative_to(tmp_path / "b")
+    assert study.files.folder(0, tmp_path).is_relative_to(tmp_path / "b")
     bundle.pack(study, tmp_path / "s.zip")
-    assert make(database, tmp_path / "b", 1).store.address == study.store.address  # gone on with
+    assert make(database, tmp_path / "b", 1).files.store.address == study.files.store.address  # gone on with
     study.delete()
-    assert not Path(study.store.address).exists()
-    assert Path(before.store.address).exists() == copied
+    assert not Path(study.files.store.address).exists()
+    assert Path(before.files.store.address).exists() == copied
     assert not (tmp_path / "a").exists() or copied
     database.close()
 
 
 def test_files_that_are_gone_are_said_and_named_anew(tmp_path: Path) -> None:
     study = project(tmp_path / "a")
-    Path(study.store.address).rename(tmp_path / "elsewhere")
+    Path(study.files.store.address).rename(tmp_path / "elsewhere")
     url = study.database.url
     for line in (["sample", "s/0"], ["log", "s/0"], ["evaluate", "s/0"]):
         done = CliRunner().invoke(app, [*line, "--database", url])
@@ -71,13 +71,13 @@ def test_files_that_are_gone_are_said_and_named_anew(tmp_path: Path) -> None:
         assert "which is gone: put it back, or say where it is with `tuner relocate s FOLDER`" in str(done.exception)
     with pytest.raises(Fault, match="which is gone"):
         make(study.database, tmp_path / "a", 1)
-    assert not Path(study.store.address).exists()  # nothing is made anew there
+    assert not Path(study.files.store.address).exists()  # nothing is made anew there
     for place in (tmp_path, tmp_path / "nothing", tmp_path / "a"):
         done = CliRunner().invoke(app, ["relocate", "s", str(place), "--database", url])
         assert isinstance(done.exception, Usage), place
     assert CliRunner().invoke(app, ["relocate", "s", str(tmp_path / "elsewhere"), "--database", url]).exit_code == 0
     found = open_study(study.database, "s")
-    assert found.run_folder(0, tmp_path).is_relative_to(tmp_path / "elsewhere")
+    assert found.files.folder(0, tmp_path).is_relative_to(tmp_path / "elsewhere")
     found.delete()
     assert not (tmp_path / "elsewhere").exists()
 
@@ -98,10 +98,10 @@ def test_what_the_database_keeps_of_a_place(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("way", ["study", "folder", "store", "cache"])
 def test_flipped_bits_are_found_when_weights_are_used(way: str, tmp_path: Path) -> None:
     study = project(tmp_path / "a")
-    (generation,) = study._published()
-    store = study.store if way != "cache" else Store(f"memory://{tmp_path.name}")
+    (generation,) = study.files._generations()
+    store = study.files.store if way != "cache" else Store(f"memory://{tmp_path.name}")
     if way == "cache":
-        store.publish(Path(study.store.address, generation), generation)
+        store.publish(Path(study.files.store.address, generation), generation)
         damaged = store.folder(generation, tmp_path / "cache") / "best.safetensors"
     else:
         damaged = Path(store.address, generation, "best.safetensors")

@@ -68,13 +68,13 @@ def test_a_worker_and_a_key_have_such_names_too(tmp_path: Path) -> None:
 
 def test_the_confirmation_of_the_longest_name_can_be_made(make: Make) -> None:
     study = make(2, "x" * names.BYTES)
-    trial = replace(study.enqueue({}), number=2**31 - 1)
+    trial = replace(study.trials.enqueue({}), number=2**31 - 1)
     names.check("name", confirmation.name_of(study, trial), names.LONGEST)
 
 
 def test_delete_takes_what_is_gone_for_gone(make: Make) -> None:
     study, same = make(1), make(1)
-    Path(study.store.address).rmdir()
+    Path(study.files.store.address).rmdir()
     study.delete()
     same.delete()  # another was quicker
     assert queries.all_studies(study.database) == []

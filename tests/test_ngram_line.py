@@ -75,7 +75,7 @@ def test_a_summary_says_how_far_the_best_trial_is_from_it(
 ) -> None:
     fill(study, metrics(nll), metrics(nll + 1))
     cost = {"seconds": {"training": 1.0}, "tokens_per_second": 1.0}
-    best = replace(study.trial(0), cost=cost)
+    best = replace(study.trials.get(0), cost=cost)
     study.best = lambda: best  # type: ignore[method-assign]
     render.summary(study)
     assert said in capsys.readouterr().out.replace("\n", " ")

@@ -102,7 +102,9 @@ def test_its_tools_show_curves_settings_and_the_objectives_name(
     assert (found.user_attrs["seed"], found.user_attrs["corpus"]) == (7, "grammar")
     for trial in found.trials:
         epochs = {
-            row["epoch"]: row["neg_elbo"] for row in study.epoch_page(trial.number, 100) if row["neg_elbo"] is not None
+            row["epoch"]: row["neg_elbo"]
+            for row in study.trials.epochs(trial.number, 100)
+            if row["neg_elbo"] is not None
         }
         assert trial.intermediate_values == epochs
     assert any(trial.intermediate_values for trial in found.trials)

@@ -10,6 +10,7 @@ from test_samplers import QUICK
 
 from tuner import space
 from tuner.space import Space
+from tuner.studies.objectives import outcome
 from tuner.studies.optuna_bridge import History, as_optuna
 from tuner.studies.study import Study
 from tuner.workers.claims import Claim
@@ -68,7 +69,7 @@ def test_a_diverged_trial_is_told_as_the_worst_value_seen(make: Make) -> None:
     end(attempts, third, 7.0)  # type: ignore[arg-type]
     end(attempts, fourth, math.nan)  # type: ignore[arg-type]
     assert heard() == [("COMPLETE", [v]) for v in (3.0, 7.0, 7.0, 7.0)] + [("RUNNING", None)]
-    assert [t.state for t in study.trials()] == ["complete", "failed", "complete", "failed", "running"]
+    assert [t.state for t in study.trials.all()] == ["complete", "failed", "complete", "failed", "running"]
     assert [t.state.name for t in as_optuna(study).trials][1] == "FAIL"  # the record has what happened
 
 
@@ -95,7 +96,7 @@ def test_samplers_leave_a_region_that_diverges(make: Make, name: str) -> None:
     while (claim := attempts.claim()) is not None:
         r = claim.params["r"]
         end(attempts, claim, math.nan if r > 12 else (r - 15) ** 2)
-    states = [t.state for t in study.trials()][5:]
+    states = [t.state for t in study.trials.all()][5:]
     assert states.count("failed") <= 9  # of 15; as failed trials 12 to 13 with gp and tpe
     assert study.best().params["r"] > 9  # type: ignore[union-attr]
 
@@ -148,7 +149,7 @@ def test_trials_that_differ_in_their_seed_alone_use_up_nothing(make: Make) -> No
     attempts = Attempts(study, "w")
     while (claim := attempts.claim()) is not None:
         end(attempts, claim, 1.0)
-    assert len(study.trials()) == 4
+    assert len(study.trials.all()) == 4
 
 
 def reached(study: Study, attempts: Attempts, claim: Claim, rate: float) -> None:
@@ -156,7 +157,9 @@ def reached(study: Study, attempts: Attempts, claim: Claim, rate: float) -> None
     if math.isnan(rate):
         attempts.fail(claim, "nan", "it diverged.")
     else:
-        attempts.finish(claim, "complete", **study.outcome({"nll": 2 * rate, "melbo": None, "rate": rate}))
+        attempts.finish(
+            claim, "complete", **outcome(study.spec.objective, {"nll": 2 * rate, "melbo": None, "rate": rate})
+        )
 
 
 def test_a_least_rate_is_optunas_constraint_in_memory_and_in_its_record(make: Make) -> None:
@@ -184,6 +187,6 @@ def test_samplers_keep_a_least_rate_though_the_nll_falls_twice_as_fast(make: Mak
     while (claim := attempts.claim()) is not None:
         r = float(claim.params["r"])
         reached(study, attempts, claim, math.nan if r > 28 else r)
-    rates = [t.metrics["rate"] for t in study.trials() if t.metrics]
+    rates = [t.metrics["rate"] for t in study.trials.all() if t.metrics]
     assert sum(rate >= 7.99 for rate in rates[8:]) >= len(rates[8:]) / 2  # without noise the edge is the best
     assert 8.0 <= study.best().params["r"] < 14  # type: ignore[union-attr, operator]

@@ -62,7 +62,7 @@ def test_a_trials_time_is_told_and_kept(client: TestClient, database: Database, 
     begun(database, 1000)
     for path, body in (("renew", {}), ("epochs", {"epochs": [{"epoch": 1}]})):
         refused = client.post(f"{PATH}/1/{path}", json={"token": work["token"], **body})
-        assert (refused.status_code, study.trial(1).reason) == (409, "timeout")
+        assert (refused.status_code, study.trials.get(1).reason) == (409, "timeout")
     assert complete(client, work).status_code == 409
     assert [(a.state, a.reason) for a in attempts_of(database)] == [("finished", None), ("failed", "timeout")]
 
@@ -93,7 +93,7 @@ def test_figures_that_cannot_be_or_are_by_another_estimator_are_refused(
     work = ask(client)
     refused = complete(client, work, **changes)
     assert (refused.status_code, refused.json()["field"]) == (422, field)
-    assert study.trial(1).state == "running"
+    assert study.trials.get(1).state == "running"
     assert complete(client, work).status_code == 200
 
 
@@ -117,7 +117,7 @@ def test_an_epoch_that_cannot_be_is_refused(client: TestClient, database: Databa
     epochs = [{"epoch": 1, "neg_elbo": 3.0}, {"epoch": 2, "neg_elbo": -1e300}]
     refused = client.post(f"{PATH}/0/epochs", json={"token": work["token"], "epochs": epochs})
     assert (refused.status_code, refused.json()["field"]) == (422, "epochs.1.neg_elbo")
-    assert study.epoch_page(0, 9) == []
+    assert study.trials.epochs(0, 9) == []
 
 
 def test_who_asks_again_with_a_token_gets_the_same_trial(

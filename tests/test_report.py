@@ -128,14 +128,14 @@ def keep(study: Study, folder: Path, number: int, fingerprint: str, *levels: lis
     (folder / SENTENCES).unlink(missing_ok=True)
     (folder / SENTENCES).write_text(json.dumps({"valid": {"fingerprint": fingerprint, "estimates": [estimate]}}))
     generation = f"{number:04d}/{fingerprint}"
-    study.store.publish(folder, generation, [SENTENCES])
+    study.files.store.publish(folder, generation, [SENTENCES])
     mine = (TrialRow.study == study.name, TrialRow.number == number)
     study.database.run(lambda session: session.execute(update(TrialRow).where(*mine).values(artifacts=generation)))
 
 
 def test_what_two_estimates_share_is_not_in_their_difference(database: Database, tmp_path: Path) -> None:
     study = many(database, tmp_path, 2)
-    best, other = study.trials()
+    best, other = study.trials.all()
     assert ties.tied(best, [other], study) == [1]  # .2 apart, 2 √(.1² + .1²) = .28: nothing is kept
     first, second = np.array([-0.2, 0.16, 0.14, -0.1]), np.array([-0.21, 0.15, 0.15, -0.1])
     few = np.array([0.01, -0.01])

@@ -52,7 +52,7 @@ def test_every_change_is_counted_and_stamped(database: Database, tmp_path: Path)
     look()
     study.resume()
     look()
-    study.enqueue({"r": 3})
+    study.trials.enqueue({"r": 3})
     look()
     assert trials == [[0], [], [0], [0], [0], [0], [], [], [1]]
     assert [a.state for a in attempts_of(database)] == ["lost", "lost", "finished"]
@@ -66,7 +66,7 @@ def test_what_changes_nothing_is_not_counted(database: Database, tmp_path: Path)
     before = study.refresh().revision
     attempts.renew(claim)
     attempts.publish(claim, "0000/x")
-    study.trials()
+    study.trials.all()
     assert study.refresh().revision == before
     study.end("stopped", "enough")
     stopped = study.refresh().revision
@@ -145,7 +145,7 @@ def test_an_enqueued_configuration_is_tried_next_and_grows_a_spent_budget(databa
     first = attempts.claim()
     assert first is not None
     attempts.finish(first, "complete", value=1.0)
-    made = study.enqueue({"r": 7, "alpha": 0.02})
+    made = study.trials.enqueue({"r": 7, "alpha": 0.02})
     defaults = {p.name: p.default for p in study.facts.space.searched({})}
     assert made.params == {**defaults, "r": 7.0, "alpha": 0.02}
     assert (made.number, made.state, study.refresh().spec.trials) == (1, "waiting", 2)
@@ -164,7 +164,7 @@ def test_an_asker_gives_way_to_what_is_enqueued_meanwhile(
 
     def enqueue_first(history: History, number: int) -> Any:
         monkeypatch.setattr(History, "ask", ask)
-        study.enqueue({"r": 2})
+        study.trials.enqueue({"r": 2})
         return ask(history, number)
 
     monkeypatch.setattr(History, "ask", enqueue_first)
@@ -179,7 +179,7 @@ def test_an_asker_gives_way_to_what_is_enqueued_meanwhile(
 def test_what_cannot_be_enqueued(database: Database, tmp_path: Path, params: dict[str, Any], field: str) -> None:
     study = make(database, tmp_path)
     with pytest.raises(Usage) as refused:
-        study.enqueue(params)
+        study.trials.enqueue(params)
     assert refused.value.field == field
 
 
@@ -187,5 +187,5 @@ def test_what_is_being_deleted_takes_nothing(database: Database, tmp_path: Path)
     study = make(database, tmp_path)
     study.end("deleting", "")
     with pytest.raises(Clash, match="is being deleted"):
-        study.enqueue({})
+        study.trials.enqueue({})
     assert database.read(lambda s: s.scalars(select(EpochRow)).all()) == []

@@ -90,7 +90,7 @@ def test_a_detached_study_starts_from_a_folder_of_foreign_modules(place: Path) -
     assert found is not None
     await_end(int(found[1]))
     database = Database(f"sqlite:///{place}/tuner.db")
-    assert [trial.state for trial in open_study(database, "s").trials()] == ["complete"]
+    assert [trial.state for trial in open_study(database, "s").trials.all()] == ["complete"]
     database.close()
     unmarked(place)
 

@@ -84,7 +84,7 @@ def evil(tmp_path: Path, stub: None) -> Path:
             worker.host = worker.device = STORED
 
     study.database.run(spoil)
-    log = study.run_folder(0, tmp_path) / "trainer.log"
+    log = study.files.folder(0, tmp_path) / "trainer.log"
     log.unlink(missing_ok=True)
     log.write_text(STORED)
     study.winner()  # which is kept in its row from now on

@@ -52,7 +52,7 @@ def test_a_struck_trial_counts_for_nothing_and_stays_in_the_record(make: Make) -
     assert made.message == f"struck out, it was complete: {BECAUSE}"
     assert made.metrics is not None
     assert made.metrics["nll"] == 1e-9
-    assert study.attempts(1)[0]["state"] == "finished"
+    assert study.trials.attempts(1)[0]["state"] == "finished"
     best = study.best()
     assert best is not None
     assert (best.number, study.state) == (0, "active")

@@ -17,6 +17,7 @@ from tuner.storage.tables import EpochRow, StudyRow, TrialRow
 from tuner.studies import answers, creation
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
+from tuner.studies.objectives import outcome
 from tuner.studies.pruners import PRUNERS, Curve
 from tuner.studies.study import open_study
 from tuner.workers.curves import Curves
@@ -28,13 +29,13 @@ pytestmark = pytest.mark.usefixtures("stub")
 def test_a_study_runs_to_its_budget_and_no_further(database: Database, make: Make) -> None:
     study = make()
     run(study)
-    found = study.trials()
+    found = study.trials.all()
     assert [(t.number, t.state) for t in found] == [(0, "complete"), (1, "complete"), (2, "complete")]
     assert all(t.value == pytest.approx(10 + (float(t.params["r"]) - 6) ** 2) for t in found)
     assert study.best() == min(found, key=lambda t: t.value or 0)
-    assert study.counts() == {"complete": 3}
+    assert study.trials.counts() == {"complete": 3}
     run(study)
-    assert len(study.trials()) == 3
+    assert len(study.trials.all()) == 3
     run(make(trials=5))
     assert states(study) == ["complete"] * 5
     epochs = database.read(lambda s: s.scalars(select(EpochRow)).all())
@@ -48,7 +49,7 @@ def test_the_same_seed_gives_the_same_trials_with_every_sampler(make: Make, samp
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         study = make(6, name, sampler=sampler, seed=seed)
         run(study)
-        tried.append([t.params for t in study.trials()])
+        tried.append([t.params for t in study.trials.all()])
     assert tried[0] == tried[1] != tried[2]
     assert len({json.dumps(p) for p in tried[0]}) == 6
 
@@ -60,7 +61,7 @@ def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(make: Make, sampler: str
     run(whole)
     run(cut)
     run(make(7, "cut", sampler=sampler))
-    assert [t.params for t in cut.trials()] == [t.params for t in whole.trials()]
+    assert [t.params for t in cut.trials.all()] == [t.params for t in whole.trials.all()]
 
 
 def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make) -> None:
@@ -107,7 +108,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
     with pytest.raises(Usage, match="study 's' is being deleted: finish that first"):
         make(9)
     study.delete()
-    assert not Path(study.store.address).exists()
+    assert not Path(study.files.store.address).exists()
     assert [s["name"] for s in DatabaseStudies(database).studies()] == ["other"]
     assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
     assert {a.study for a in attempts_of(database)} == {"other"}
@@ -126,7 +127,7 @@ def test_plain_study_has_the_promised_keys(make: Make) -> None:
 def test_a_least_rate_changes_no_value_and_what_does_not_reach_it_is_said(make: Make) -> None:
     study = make(2, min_rate=2.0)  # the stub's rate is .05
     run(study)
-    for trial in study.trials():
+    for trial in study.trials.all():
         assert trial.metrics is not None
         assert trial.value == trial.metrics["nll"]
     winner = study.winner()
@@ -139,9 +140,9 @@ def test_a_least_rate_changes_no_value_and_what_does_not_reach_it_is_said(make: 
 )
 def test_a_trial_is_judged_by_its_studys_objective(make: Make, objective: str, values: list[float]) -> None:
     study = make(1, objective=objective, min_rate=4.0)
-    found = study.outcome({"nll": 100.0, "melbo": 90.0, "rate": 2.5})
+    found = outcome(study.spec.objective, {"nll": 100.0, "melbo": 90.0, "rate": 2.5})
     assert (found["value"], found["values"]) == (values[0], values)
-    assert math.isnan(study.outcome({"nll": None, "melbo": None, "rate": 2.5})["value"])
+    assert math.isnan(outcome(study.spec.objective, {"nll": None, "melbo": None, "rate": 2.5})["value"])
 
 
 def test_curves_follow_the_epochs_reported(make: Make) -> None:
@@ -185,24 +186,24 @@ def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -
     facts = {"sampler": "gp-map", "sampler_options": {"n_startup": 2}, "fixed": fixed}
     study = make(12, stop_when=1e6, **facts)
     run(study)
-    assert len(study.trials()) == 5  # the start, and three proposals from which nothing much is expected
+    assert len(study.trials.all()) == 5  # the start, and three proposals from which nothing much is expected
     assert study.refresh().state == "satisfied"
     assert "expected to gain less than 1e+06 nats" in str(study.why)
     assert make(12, stop_when=1e6, **facts).state == "satisfied"
     again = make(7, stop_when=0.0, **facts)
     assert again.state == "active"
     run(again)
-    assert len(again.trials()) == 12
+    assert len(again.trials.all()) == 12
     never = make(6, "never", stop_when=1e-300, **facts)
     run(never)
-    assert len(never.trials()) == 6
+    assert len(never.trials.all()) == 6
 
 
 def test_a_few_hopeless_proposals_are_no_evidence(make: Make) -> None:
     """With four hyperparameters there must be eight in a row, and twenty trials."""
     study = make(24, sampler="gp-map", sampler_options={"n_startup": 4}, stop_when=1e6)
     run(study)
-    assert len(study.trials()) == 20
+    assert len(study.trials.all()) == 20
     assert "from each of its last 8 proposals" in str(study.refresh().why)
 
 
@@ -255,7 +256,7 @@ def test_a_study_made_when_batches_were_by_length_goes_on_as_it_was_made(
     database.run(age)
     study = open_study(database, "old")
     assert study.facts.batching == batching
-    values = study.run_spec(0, {"r": 2.0})["values"]
+    values = study.definition.run_spec(0, {"r": 2.0})["values"]
     assert values["batching"] == batching
     assert "random_batches" not in values
     assert values["beta_0"] == 0.25  # the default of its own space, whatever it is now

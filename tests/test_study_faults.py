@@ -82,7 +82,7 @@ def serve(database: Database, tmp_path: Path) -> Callable[[], list[str]]:
 
 def in_the_way(study: Study) -> Path:
     """Puts a file where the study's store is."""
-    store = Path(study.store.address)
+    store = Path(study.files.store.address)
     store.rename(store.with_name("aside"))
     store.write_text("no folder")
     return store
@@ -164,7 +164,7 @@ def test_a_worker_can_be_stopped_while_a_sampler_thinks(
         one.stop()
         thread.join(60.0)
         assert not thread.is_alive()
-    assert (study.refresh().state, study.why, study.trials()) == ("active", None, [])
+    assert (study.refresh().state, study.why, study.trials.all()) == ("active", None, [])
 
 
 @SQLITE
@@ -405,7 +405,9 @@ def test_a_trial_waits_longer_for_each_worker_that_it_loses_and_fails_after_many
     assert states(study) == ["failed" if limit else "waiting"]
     if limit:
         assert len(attempts_of(database)) == limit
-        assert study.trials()[0].message == "5 workers in a row were lost with it before a new epoch (max_losses = 5)."
+        assert (
+            study.trials.all()[0].message == "5 workers in a row were lost with it before a new epoch (max_losses = 5)."
+        )
 
 
 def test_after_the_database_was_away_those_who_live_come_first(database: Database, make: Make) -> None:

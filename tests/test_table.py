@@ -188,7 +188,7 @@ def test_the_command_chooses(study: Study) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_trials_fit_the_terminal(study: Study, width: int) -> None:
-    lines = [line.plain for line in trial_table(study.trials(), {3}).lines(width)]
+    lines = [line.plain for line in trial_table(study.trials.all(), {3}).lines(width)]
     assert max(map(len, lines)) <= width
     head, left = lines[0].split(), next((line for line in lines if line.startswith("no room for ")), "")
     for n in range(12):  # no digit is cut

@@ -40,7 +40,7 @@ def test_epochs_figures_and_hyperparameters_come_back(database: Database, tmp_pa
     study = studies.open_study(database, "s")
     place = tensorboard.write(study, tmp_path / "out")
     assert place == tmp_path / "out" / "s"
-    trials = study.trials()
+    trials = study.trials.all()
     assert sorted(p.name for p in place.iterdir() if p.is_dir()) == [f"{t.number:04}" for t in trials]
     whole = read(place)
     values = {t.number: t.value for t in trials if t.value is not None}

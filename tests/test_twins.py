@@ -67,11 +67,11 @@ def test_a_claim_tells_all_that_a_training_needs(broker_of: Known, make: Make) -
         "none",
     )
     claim = claimed(leases)
-    (trial,) = study.trials()
+    (trial,) = study.trials.all()
     assert (claim.study, claim.number, claim.attempt, claim.artifacts, claim.seconds) == ("s", 0, 0, None, 0.0)
     assert (claim.params, claim.timeout, claim.folder) == (trial.params, 60.0, "0000")
-    assert claim.spec == study.run_spec(0, trial.params)
-    assert claim.given == study.given(trial.params)
+    assert claim.spec == study.definition.run_spec(0, trial.params)
+    assert claim.given == study.definition.given(trial.params)
     assert claim.given["gamma"] == 1.1
     assert {claimed(leases).number, claim.number} == {0, 1}
     assert leases.claim(threading.Event()) is None
@@ -82,12 +82,12 @@ def test_figures_and_the_end_are_kept(broker_of: Known, make: Make, database: Da
     claim = claimed(leases)
     leases.record(claim, [{"epoch": 1, **EPOCH}, {"epoch": 2, **EPOCH, "rate": None}])
     leases.record(claim, [{"epoch": 1, **EPOCH, "rate": 2.5}])
-    assert [(e["epoch"], e["rate"], e["objective"]) for e in study.epoch_page(0, 9)] == [
+    assert [(e["epoch"], e["rate"], e["objective"]) for e in study.trials.epochs(0, 9)] == [
         (1, 2.5, {"beta": 0.5}), (2, None, {"beta": 0.5}),
     ]  # fmt: skip
     for _ in range(2):  # the word of it may be lost
         complete(leases, claim)
-    (trial,) = study.trials()
+    (trial,) = study.trials.all()
     assert (trial.state, trial.value, trial.cost) == ("complete", 10.0, COST)
     assert trial.metrics is not None
     assert {key: trial.metrics[key] for key in FIGURES} == FIGURES
@@ -96,7 +96,7 @@ def test_figures_and_the_end_are_kept(broker_of: Known, make: Make, database: Da
     claim = claimed(leases)
     assert leases.fail(claim, "preempted", "the machine goes.") is False
     leases.finish(claimed(leases), "pruned", reason="pruned", message="by x.")
-    assert [(t.state, t.reason, t.message) for t in study.trials()][1:] == [
+    assert [(t.state, t.reason, t.message) for t in study.trials.all()][1:] == [
         ("failed", "nan", "it diverged."), ("pruned", "pruned", "by x."),
     ]  # fmt: skip
     assert [a.state for a in attempts_of(database)] == ["finished", "failed", "interrupted", "finished"]
@@ -119,7 +119,7 @@ def test_who_has_lost_its_trial_is_refused_all(broker_of: Known, make: Make, dat
         with pytest.raises(LeaseLost, match="gone to another worker"):
             late()
     assert other.renew(newer) is None
-    assert study.epoch_page(0, 9) == []
+    assert study.trials.epochs(0, 9) == []
     complete(other, newer)
     assert states(study) == ["complete"]
 
@@ -127,16 +127,16 @@ def test_who_has_lost_its_trial_is_refused_all(broker_of: Known, make: Make, dat
 def test_files_are_handed_on(broker_of: Known, make: Make, database: Database, work: Path, tmp_path: Path) -> None:
     study, leases, other = make(1), broker_of("a").open("s"), broker_of("b").open("s")
     claim = claimed(leases)
-    files, place = leases.files(claim), Path(study.store.address, "0000")
+    files, place = leases.files(claim), Path(study.files.store.address, "0000")
     files.probe(f"0000/{claim.token[:8]}-1", None)
     assert not place.exists() or list(place.iterdir()) == []
     for count in (2, 3):
         generation = f"0000/{claim.token[:8]}-{count}"
         files.publish(work, generation, [name for name in FILES if name != LOG])
-        assert study.samples(0) == (None if count == 2 else {"samples": []})
+        assert study.files.samples(0) == (None if count == 2 else {"samples": []})
         leases.publish(claim, generation, patience=0.0)
         assert [folder.name for folder in place.iterdir()] == [generation.partition("/")[2]]
-    assert study.log(0, 99) is None
+    assert study.files.log(0, 99) is None
     expire(database)
     heir = claimed(other)
     assert heir.artifacts == generation
@@ -154,14 +154,14 @@ def test_files_are_handed_on(broker_of: Known, make: Make, database: Database, w
     last = f"0000/{heir.token[:8]}-2"
     taken.publish(work, last, FILES)
     complete(other, heir, artifacts=last)
-    assert study.log(0, 99) == "said\n"
+    assert study.files.log(0, 99) == "said\n"
     assert [folder.name for folder in place.iterdir()] == [last.partition("/")[2]]
 
 
 def test_a_store_out_of_reach_is_an_os_error(broker_of: Known, make: Make, work: Path) -> None:
     study, leases = make(1), broker_of("w").open("s")
     claim = claimed(leases)
-    files, store = leases.files(claim), Path(study.store.address)
+    files, store = leases.files(claim), Path(study.files.store.address)
     store.rename(store.with_name("aside"))
     store.write_text("no folder")
     for fail in (
@@ -210,7 +210,7 @@ def test_studies_that_hand_out_trials_are_known(broker_of: Known, make: Make, da
     assert broker.is_awaited(Owner("", "one", one.created_at, 0))
     assert not broker.is_awaited(Owner("", "one", one.created_at + 9.0, 0))
     assert not broker.is_awaited(Owner("", "gone", one.created_at, 0))
-    assert two.trials() == []
+    assert two.trials.all() == []
     broker.rest()
 
 

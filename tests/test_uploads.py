@@ -67,7 +67,7 @@ def facts(content: bytes = CONTENT) -> dict[str, Any]:
 
 
 def published(study: Study) -> list[str]:
-    place = Path(study.store.address)
+    place = Path(study.files.store.address)
     return sorted(str(file.relative_to(place)) for file in place.rglob("*") if file.is_file())
 
 
@@ -86,10 +86,10 @@ def test_a_generation_comes_file_by_file_and_is_read_by_nobody_before_it_is_whol
     assert put(client, held, SAMPLES, samples).status_code == 204
     for _ in range(2):  # an answer may be lost
         assert client.post(f"{root(held)}/{generation}", json=half).status_code == 204
-        assert study.samples(0) is None
+        assert study.files.samples(0) is None
     for _ in range(2):
         assert client.post(root(held), json=named).status_code in (204, 409)
-    assert study.samples(0) == {"samples": []}
+    assert study.files.samples(0) == {"samples": []}
     assert client.get(root(held), headers=lease).json() == {"generation": generation, "files": half["files"]}
     got = client.get(f"{root(held)}/{generation}/{LATEST}", headers=lease)
     assert (got.content, got.headers["Content-Type"]) == (CONTENT, "application/octet-stream")
@@ -181,7 +181,7 @@ def test_a_store_out_of_reach_is_said_before_and_after(client: TestClient, study
     probe = f"{root(held)}/{held.token[:8]}-1"
     assert client.post(probe, json=empty).status_code == 204
     assert published(study) == []
-    place = Path(study.store.address)
+    place = Path(study.files.store.address)
     place.rename(place.with_name("aside"))
     place.write_text("no folder")
     for answer in (client.post(probe, json=empty), put(client, held, LATEST)):
@@ -228,7 +228,7 @@ def test_a_file_that_breaks_off_leaves_nothing(address: str, study: Study, held:
     for key, value in headers.items():
         connection.putheader(key, value)
     connection.endheaders(bytes(2**19))
-    folder = Path(study.store.address) / "0000"
+    folder = Path(study.files.store.address) / "0000"
     while not list(folder.rglob("*.half-*")):  # it has begun
         pass
     connection.close()
@@ -278,8 +278,8 @@ def test_what_a_distant_worker_publishes_is_as_a_local_one_would(
     leases.publish(claim, generation)
     local = Store(str(tmp_path / "local"))
     local.publish(work, "g", FILES)
-    assert study.store.manifest(generation) == local.manifest("g")
-    folder = study.run_folder(0, tmp_path / "cache")
+    assert study.files.store.manifest(generation) == local.manifest("g")
+    folder = study.files.folder(0, tmp_path / "cache")
     assert (folder / LATEST).read_bytes() == (work / LATEST).read_bytes()
     files.fetch(generation, tmp_path / "back")
     assert {file.name for file in (tmp_path / "back").iterdir()} == {LATEST, "spec.json"}
@@ -309,7 +309,7 @@ def test_the_servers_word_that_its_store_fails_is_told_from_its_absence(
     address: str, study: Study, held: Claim, tmp_path: Path
 ) -> None:
     client, work = sent(address, held, tmp_path)
-    place = Path(study.store.address)
+    place = Path(study.files.store.address)
     place.rename(place.with_name("aside"))
     place.write_text("no folder")
     with pytest.raises(StoreFault, match="cannot be written or read now"):

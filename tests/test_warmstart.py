@@ -12,6 +12,7 @@ from tuner.errors import Usage
 from tuner.storage.database import Database
 from tuner.studies import study as studies
 from tuner.studies import warmstart
+from tuner.studies.objectives import outcome
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.workers.leases import Attempts
 
@@ -28,7 +29,7 @@ def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Databas
     first = make(6, "first", sampler="gp-map")
     run(first)
     taken = warmstart.observations(database, "first", distributions())
-    assert [o["params"] for o in taken] == [t.params for t in first.trials()]
+    assert [o["params"] for o in taken] == [t.params for t in first.trials.all()]
     warm = {"sampler": sampler, "seed": 7, "warm_start": "first", "observations": taken}
     second = make(3, "second", **warm)
     run(second)
@@ -41,7 +42,7 @@ def test_a_study_begins_with_anothers_trials_as_they_were_then(database: Databas
     assert len(studies.open_study(database, "second").facts.observations or ()) == 6
     whole = make(5, "whole", **warm)
     run(whole)
-    assert [t.params for t in second.trials()] == [t.params for t in whole.trials()]
+    assert [t.params for t in second.trials.all()] == [t.params for t in whole.trials.all()]
     with pytest.raises(Usage, match=r"exists with another warm_start \(first, not None\)"):
         make(5, "second", **{**warm, "warm_start": None})
 
@@ -100,7 +101,7 @@ def test_anothers_trials_have_the_values_that_this_study_would_give_them(databas
     for each in metrics:
         claim = attempts.claim()
         assert claim is not None
-        attempts.finish(claim, "complete", **study.outcome(each))
+        attempts.finish(claim, "complete", **outcome(study.spec.objective, each))
 
     def values(**changes: Any) -> list[float]:
         judged = {"batching": "random", "text": study.facts.text, **changes.pop("judged", {"nll": "both"})}

@@ -10,6 +10,7 @@ from stub_study import SQLITE, Make
 
 from tuner.analysis import history
 from tuner.studies import answers, confirmation, strikes, winner
+from tuner.studies.objectives import outcome
 from tuner.studies.study import Study
 from tuner.workers.leases import Attempts
 
@@ -30,7 +31,7 @@ def told(make: Make, value: Callable[[float, int], float], trials: int = 30, **c
 def test_without_noise_the_winner_is_the_best_and_nothing_is_said(make: Make) -> None:
     study = told(make, lambda r, _: 0.01 * (r - 9.0) ** 2)
     found = study.winner()
-    lowest = min(study.trials(), key=lambda t: t.value or 0.0)
+    lowest = min(study.trials.all(), key=lambda t: t.value or 0.0)
     assert found is not None
     assert (found.trial, found.found.noise, found.said, found.by) == (lowest, None, [], "lowest value")
     assert history.smoothed(study.database.secret_url, study.name)["noise"] is None
@@ -46,7 +47,7 @@ def test_a_lucky_value_does_not_win_over_what_its_neighbours_say(make: Make) -> 
     lucks = 14  # a point beside the valley
     study = told(make, value)
     unlucky = study.winner()
-    lowest = min(study.trials(), key=lambda t: t.value or 0.0)
+    lowest = min(study.trials.all(), key=lambda t: t.value or 0.0)
     assert unlucky is not None
     assert lowest.number == lucks
     assert abs(float(lowest.params["r"]) - 9.0) > 5
@@ -68,7 +69,7 @@ def test_a_few_trials_or_one_configuration_show_no_noise(make: Make) -> None:
     assert few.winner().said == []  # type: ignore[union-attr]
     fixed = {**FIXED, "r": 5.0}
     same = told(make, lambda r, number: float(draw[number]), trials=12, name="same", fixed=fixed)
-    lowest = min(same.trials(), key=lambda t: t.value or 0.0)
+    lowest = min(same.trials.all(), key=lambda t: t.value or 0.0)
     assert (same.winner().trial, same.winner().said) == (lowest, [])  # type: ignore[union-attr]
 
 
@@ -85,19 +86,19 @@ def rated(
     while (claim := attempts.claim()) is not None:
         r = float(claim.params["r"])
         metrics = {"nll": r, "melbo": r, "rate": rate(r, claim.number), "collapsed": False, "estimator": {}}
-        attempts.finish(claim, "complete", **study.outcome(metrics))
+        attempts.finish(claim, "complete", **outcome(study.spec.objective, metrics))
     return study
 
 
 def test_a_trials_value_is_its_nll_whatever_its_rate(make: Make) -> None:
     study = rated(make, lambda r, _: r / 2)
-    assert all(t.value == t.params["r"] for t in study.trials())
+    assert all(t.value == t.params["r"] for t in study.trials.all())
 
 
 def test_the_winner_is_not_the_one_that_reached_the_rate_by_luck(make: Make) -> None:
     draw = 0.8 * np.random.default_rng(0).standard_normal(40)
     study = rated(make, lambda r, number: 0.8 * r + float(draw[number]), trials=40)
-    reached = [t for t in study.trials() if t.metrics["rate"] >= 6.0]  # type: ignore[index]
+    reached = [t for t in study.trials.all() if t.metrics["rate"] >= 6.0]  # type: ignore[index]
     luckiest = min(reached, key=lambda t: t.value or 0.0)
     found = study.winner()
     assert found is not None
@@ -124,10 +125,10 @@ def test_where_none_is_sure_to_reach_the_rate_the_likeliest_wins_and_it_is_said(
 
 def test_a_few_trials_are_taken_at_their_word(make: Make) -> None:
     some = rated(make, lambda r, _: r / 2, trials=4, least=3.0)
-    best = min((t for t in some.trials() if t.metrics["rate"] >= 3.0), key=lambda t: t.value or 0.0)  # type: ignore[index]
+    best = min((t for t in some.trials.all() if t.metrics["rate"] >= 3.0), key=lambda t: t.value or 0.0)  # type: ignore[index]
     assert (some.winner().trial, some.winner().by) == (best, "lowest value of those that reach R ≥ 3")  # type: ignore
     none = rated(make, lambda r, _: r / 20, trials=4, least=3.0, name="none")
-    nearest = max(none.trials(), key=lambda t: t.params["r"])
+    nearest = max(none.trials.all(), key=lambda t: t.params["r"])
     assert (none.winner().trial, none.winner().by) == (nearest, "nearest to R ≥ 3")  # type: ignore[union-attr]
     assert none.winner().said == [f"no trial reaches R ≥ 3: trial {nearest.number} is the nearest to it"]  # type: ignore
 

@@ -66,7 +66,7 @@ def run(broker_of: Callable[[str], Broker]) -> Run:
     """Has one worker train a study to its end."""
 
     def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
-        with Worker(broker_of(name), Path(study.store.address).parent / "work", listen, slot) as worker:
+        with Worker(broker_of(name), Path(study.files.store.address).parent / "work", listen, slot) as worker:
             worker.run(study)
 
     return train
@@ -79,7 +79,7 @@ def test_workers_at_once_share_one_budget(run: Run, database: Database, make: Ma
         thread.start()
     for thread in threads:
         thread.join()
-    assert [(t.number, t.state) for t in study.trials()] == [(n, "complete") for n in range(10)]
+    assert [(t.number, t.state) for t in study.trials.all()] == [(n, "complete") for n in range(10)]
     assert sorted(a.trial for a in attempts_of(database)) == list(range(10))
     assert {w["name"]: w["state"] for w in queries.workers(database)} == {"w0": "gone", "w1": "gone", "w2": "gone"}
     assert sum(w["trials"] for w in queries.workers(database)) == 10
@@ -101,9 +101,9 @@ def test_a_trials_own_failure_is_recorded_and_the_study_goes_on(
         "garbage": "ended with code 0",
         "half": "the trainer's result is not whole (KeyError('metrics'))",
     }
-    assert study.trials()[1].reason == named
-    assert said[reason] in str(study.trials()[1].message)
-    log = study.run_folder(1, Path(study.store.address).parent / "cache") / "trainer.log"
+    assert study.trials.all()[1].reason == named
+    assert said[reason] in str(study.trials.all()[1].message)
+    log = study.files.folder(1, Path(study.files.store.address).parent / "cache") / "trainer.log"
     assert ("boom" in log.read_text()) == (reason == "crash")
 
 
@@ -130,7 +130,7 @@ def test_a_trial_that_gets_no_further_fails_after_so_many_tries(
     behave(monkeypatch, t0=behaviour)
     study = make(2)
     run(study)
-    first, second = study.trials()
+    first, second = study.trials.all()
     assert (first.state, first.reason, second.state) == ("failed", reason, "complete")
     assert [a.trial for a in attempts_of(database)] == [0] * tries + [1]
 
@@ -146,7 +146,7 @@ def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(
     assert str(study.why).startswith("3 trials in a row failed, the last (trial 2) because ")
     assert "ValueError: boom" in str(study.why)
     run(study)
-    assert len(study.trials()) == 3
+    assert len(study.trials.all()) == 3
     behave(monkeypatch, all="nan")  # a diverged trial is a result
     study.resume()
     run(study)
@@ -211,8 +211,8 @@ def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
     behave(monkeypatch, t0="hang")
     study = make(2, timeout=1.0)
     run(study)
-    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "timeout"), ("complete", None)]
-    assert study.trials()[0].message == "it took longer than its 1 s."
+    assert [(t.state, t.reason) for t in study.trials.all()] == [("failed", "timeout"), ("complete", None)]
+    assert study.trials.all()[0].message == "it took longer than its 1 s."
 
 
 def test_a_trainer_without_a_word_counts_as_lost(run: Run, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,15 +221,15 @@ def test_a_trainer_without_a_word_counts_as_lost(run: Run, make: Make, monkeypat
     behave(monkeypatch, t0="hang")
     study = make(1)
     run(study)
-    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "lost")]
-    assert study.trials()[0].message == "its trainer said nothing for 1 s."
+    assert [(t.state, t.reason) for t in study.trials.all()] == [("failed", "lost")]
+    assert study.trials.all()[0].message == "its trainer said nothing for 1 s."
 
 
 def test_a_trainer_that_eats_memory_meets_its_limit(run: Run, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(monkeypatch, t0="eat memory")
     study = make(2)
     run(study, slot=Slot(memory=2**29))
-    assert [(t.state, t.reason) for t in study.trials()] == [("failed", "oom"), ("complete", None)]
+    assert [(t.state, t.reason) for t in study.trials.all()] == [("failed", "oom"), ("complete", None)]
 
 
 def test_a_lease_is_kept_while_the_trainer_is_silent(
@@ -240,7 +240,7 @@ def test_a_lease_is_kept_while_the_trainer_is_silent(
     study = make(1)
     thread = threading.Thread(target=run, args=(study,))
     thread.start()
-    while not study.trials():
+    while not study.trials.all():
         thread.join(0.05)
     other = Attempts(study, "other")
     while thread.is_alive():
@@ -309,11 +309,11 @@ def test_a_waiting_worker_does_not_take_a_new_study_for_a_deleted_one_of_its_nam
             study = make(trials, seed=seed, sampler="gp-map")
             worker.serve(wait=False)
             assert states(study) == ["complete"] * trials
-            asked = [t.params for t in study.trials()]
+            asked = [t.params for t in study.trials.all()]
             study.delete()
     fresh = make(3, "fresh", seed=1, sampler="gp-map")
     run(fresh)
-    assert [t.params for t in fresh.trials()] == asked
+    assert [t.params for t in fresh.trials.all()] == asked
 
 
 def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
@@ -346,7 +346,7 @@ def test_a_damaged_checkpoint_costs_the_progress_and_no_more(
 
     with pytest.raises(Interrupted):
         run(study, interrupt)
-    (file,) = Path(study.store.address).glob("0000/*/latest.safetensors")
+    (file,) = Path(study.files.store.address).glob("0000/*/latest.safetensors")
     file.unlink()
     file.write_text("rotten")
     behave(monkeypatch)
@@ -363,7 +363,7 @@ def test_a_pruned_trial_is_over_and_its_trainer_ended(run: Run, make: Make, monk
     monkeypatch.setitem(PRUNERS, "hyperband", lambda mine, _: mine.epochs[-1][0] == 2)
     run(study, lambda event, claim, facts: heard.append(event))
     assert states(study) == ["complete"] * 4 + ["pruned", "complete"]
-    pruned = study.trials()[4]
+    pruned = study.trials.all()[4]
     assert (pruned.reason, pruned.message) == ("pruned", "by hyperband, after epoch 2 of 9.")
     assert heard.count("pruned") == 1
 
@@ -384,4 +384,8 @@ def test_a_rate_that_is_no_number_is_a_diverged_trial_of_two_objectives(
     behave(monkeypatch, t1="no rate")
     study = make(3, objective="nll,rate")
     run(study)
-    assert [(t.state, t.reason) for t in study.trials()] == [("complete", None), ("failed", "nan"), ("complete", None)]
+    assert [(t.state, t.reason) for t in study.trials.all()] == [
+        ("complete", None),
+        ("failed", "nan"),
+        ("complete", None),
+    ]

@@ -87,6 +87,10 @@ def _json(response: http.client.HTTPResponse) -> Any:
     return json.loads(content) if content else None
 
 
+def _text(response: http.client.HTTPResponse) -> str:
+    return response.read().decode()
+
+
 def _save(response: http.client.HTTPResponse, target: Path) -> FileFacts:
     """Writes what comes to a file, whole or not at all."""
     digest, half = hashlib.sha256(), target.with_name(f".{target.name}.half")
@@ -200,9 +204,31 @@ class Client:
         found: dict[str, Any] = self._ask("GET", _path("studies", name, "trials", number, "samples"))
         return found
 
+    def log(self, name: str, number: int) -> str:
+        found: str = self._ask("GET", _path("studies", name, "trials", number, "log"), read=_text)
+        return found
+
     def pareto(self, studies: Sequence[str], x: str = "rate", y: str = "ppl", split: str = "valid") -> dict[str, Any]:
-        query = [*(("study", name) for name in studies), ("x", x), ("y", y), ("split", split)]
-        found: dict[str, Any] = self._ask("GET", f"pareto?{urlencode(query)}")
+        found: dict[str, Any] = self._ask("GET", f"pareto?{self._of(studies, x=x, y=y, split=split)}")
+        return found
+
+    def rates(self, studies: Sequence[str], split: str = "valid") -> dict[str, Any]:
+        found: dict[str, Any] = self._ask("GET", f"rates?{self._of(studies, split=split)}")
+        return found
+
+    def _of(self, studies: Sequence[str], **more: str) -> str:
+        """A query about these studies, or about all that are no confirmation."""
+        names = studies or [each["name"] for each in self.studies() if each["confirms"] is None]
+        return urlencode([*(("study", name) for name in names), *more.items()])
+
+    def compare(self, runs: Sequence[str]) -> dict[str, Any]:
+        """Two to six trials, STUDY/NUMBER each, side by side."""
+        found: dict[str, Any] = self._ask("GET", f"compare?{urlencode([('run', run) for run in runs])}")
+        return found
+
+    def export(self, name: str, form: str = "csv") -> str:
+        """All trials of a study as CSV or JSON."""
+        found: str = self._ask("GET", f"{_path('studies', name, 'export')}?{urlencode({'format': form})}", read=_text)
         return found
 
     def ask(self, name: str, worker: str, device: str = "cpu") -> Work | None:

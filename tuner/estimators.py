@@ -4,9 +4,8 @@ Figures made unlike are not to be ranked together.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
-from tuner.metrics import number, tempered_of
+from tuner.metrics import Estimator, Metrics, number, tempered_of
 
 
 def cutting(truncation: float) -> str:
@@ -14,14 +13,14 @@ def cutting(truncation: float) -> str:
     return f"cut at mean + {truncation:g} sd" if truncation else "uncut"
 
 
-def sentences_of(metrics: Mapping[str, Any], text: str) -> str:
+def sentences_of(metrics: Metrics, text: str) -> str:
     """Which sentences an NLL is of, in few words; text: as by `spec.Facts.text`."""
     facts = metrics["estimator"]
     sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
     return sentences if facts["sentences"] == facts["of"] else f"{facts['sentences']:,} of {sentences}"
 
 
-def estimator_of(metrics: Mapping[str, Any], text: str, beside: bool = False) -> str:
+def estimator_of(metrics: Metrics, text: str, beside: bool = False) -> str:
     """What made an NLL, in few words; text: as by `spec.Facts.text`.
 
     Args:
@@ -34,7 +33,7 @@ def estimator_of(metrics: Mapping[str, Any], text: str, beside: bool = False) ->
     if tempered is None:
         return ""
     if "temper" in tempered:
-        most = max(map(int, tempered.get("levels") or {tempered["samples"]: 0}))
+        most = max(map(int, tempered.get("levels") or [tempered["samples"]]))
         return f"tempered, up to {most:,} draws, {sentences}"
     if facts["proposal"] == "exact":
         return f"exact, {sentences}"
@@ -55,20 +54,20 @@ def mixed(made: Mapping[str, Collection[str]]) -> str | None:
     return f"{together} ({'; '.join(whose)})"
 
 
-def notes_of(metrics: Mapping[str, Any]) -> list[str]:
+def notes_of(metrics: Metrics) -> list[str]:
     """What qualifies a trial's figures, in a word or two each."""
     notes = {"collapsed": metrics.get("collapsed"), "not resolved": tempered_of(metrics).get("resolved") is False}
     return [note for note, holds in notes.items() if holds]
 
 
-def notes_of_runs(every: Sequence[Mapping[str, Any]]) -> list[str]:
+def notes_of_runs(every: Sequence[Metrics]) -> list[str]:
     """The same of a configuration's runs, with how many they are where not all are."""
     notes = [notes_of(metrics) for metrics in every]
     counts = {note: sum(note in each for each in notes) for note in dict.fromkeys(n for each in notes for n in each)}
     return [note if count == len(every) else f"{note} in {count} of {len(every)}" for note, count in counts.items()]
 
 
-def estimate(metrics: Mapping[str, Any]) -> str:
+def estimate(metrics: Metrics) -> str:
     """What made an NLL, and how sure it is, in a sentence."""
     facts = metrics["estimator"]
     sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
@@ -86,20 +85,20 @@ def estimate(metrics: Mapping[str, Any]) -> str:
     return said
 
 
-def _tempered(facts: Mapping[str, Any], sentences: str) -> str:
+def _tempered(facts: Estimator, sentences: str) -> str:
     levels = ", ".join(f"{draws} draws of {count}" for draws, count in (facts.get("levels") or {}).items())
-    return f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; {sureness(facts)}" + (
-        ": not resolved" if facts.get("resolved") is False else ""
-    )
+    sure = sureness(facts.get("error"), facts.get("bias"))
+    doubt = ": not resolved" if facts.get("resolved") is False else ""
+    return f"tempered, λ = {facts['temper']:g}, {levels} of the {sentences}; {sure}{doubt}"
 
 
-def sureness(facts: Mapping[str, Any]) -> str:
+def sureness(error: float | None, bias: float | None) -> str:
     """The own error of a tempered estimate and the bound of its bias."""
-    error = "–" if facts.get("error") is None else f"{facts['error']:.2g}"
-    return f"the estimate's own standard error {error}, its bias at most {number(facts.get('bias'))}"
+    own = "–" if error is None else f"{error:.2g}"
+    return f"the estimate's own standard error {own}, its bias at most {number(bias)}"
 
 
-def _certified(facts: Mapping[str, Any]) -> str:
+def _certified(facts: Estimator) -> str:
     """What an estimator's certificate says, if it has one, and of which sentences."""
     found = facts.get("certificate")
     if found is None:

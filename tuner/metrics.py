@@ -6,7 +6,7 @@ Whatever lists figures (tables, CSV, JSON, LaTeX, the API, the dashboard, docs/r
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
 Goal = Literal["min", "max"]
 
@@ -39,105 +39,199 @@ class Metric:
 
 
 NATS = "nats per sentence"
+
+
+class Figures(TypedDict, total=False):
+    """Figures of an evaluation, each declared here once with all that is said of it; None where a model has none."""
+
+    nll: Annotated[float | None, Metric("NLL", NATS, "min", "−log P(x), nats per sentence", estimated=True, shown=True)]
+    nll_se: Annotated[float | None, Metric("NLL se", NATS, "min", "its standard error over sentences", estimated=True)]
+    nll_tempered: Annotated[
+        float | None,
+        Metric(
+            "NLL tempered",
+            NATS,
+            "min",
+            "the tempered estimate, where both were made: less biased at high rates",
+            estimated=True,
+            beside=True,
+            latent=True,
+        ),
+    ]
+    ppl_tempered: Annotated[
+        float | None,
+        Metric(
+            "PPL tempered",
+            "",
+            "min",
+            "perplexity per token by the tempered estimate",
+            estimated=True,
+            beside=True,
+            latent=True,
+        ),
+    ]
+    ppl: Annotated[
+        float | None,
+        Metric("PPL", "per token", "min", "perplexity per token, end token included", estimated=True, shown=True),
+    ]
+    ppl_no_end: Annotated[
+        float | None,
+        Metric(
+            "PPL without ends",
+            "",
+            "min",
+            "perplexity per word: the same likelihood, end tokens not counted",
+            estimated=True,
+        ),
+    ]
+    bits_per_char: Annotated[
+        float | None,
+        Metric(
+            "bits per character",
+            "",
+            "min",
+            "the NLL in bits by character, each sentence's end counted as one: compares texts whatever their tokens are",
+            estimated=True,
+            short="bits/char",
+        ),
+    ]
+    bits_per_byte: Annotated[
+        float | None,
+        Metric(
+            "bits per byte",
+            "",
+            "min",
+            "the NLL in bits by byte of UTF-8, each sentence's end counted as one",
+            estimated=True,
+            short="bits/byte",
+        ),
+    ]
+    ppl_elbo: Annotated[
+        float | None,
+        Metric("PPL by ELBO", "", "min", "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise", latent=True),
+    ]
+    melbo: Annotated[
+        float | None,
+        Metric(
+            "MELBO",
+            NATS,
+            "min",
+            "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
+            estimated=True,
+            latent=True,
+        ),
+    ]
+    ppl_melbo: Annotated[
+        float | None, Metric("PPL by MELBO", "", "min", "exp(Σ MELBO / Σ tokens)", estimated=True, latent=True)
+    ]
+    rate: Annotated[
+        float | None, Metric("R", NATS, "max", "R = KL(q(z|x) ‖ p(z)), nats per sentence", latent=True, shown=True)
+    ]
+    target_rate: Annotated[
+        float | None, Metric("r", NATS, "max", "r, the rate that the technique was to hold, nats", latent=True)
+    ]
+    rate_error: Annotated[
+        float | None, Metric("R − r", NATS, "min", "R − r, reached minus wanted rate, nats", latent=True)
+    ]
+    distortion: Annotated[
+        float | None, Metric("D", NATS, "min", "D = −E_q log P(x|z), nats per sentence", latent=True, shown=True)
+    ]
+    neg_elbo: Annotated[float | None, Metric("−ELBO", NATS, "min", "D + R", latent=True, shown=True)]
+    paper_elbo: Annotated[
+        float | None,
+        Metric(
+            "ELBO of the paper",
+            NATS,
+            "min",
+            "D + R/L, Kruengkrai's own figure for L codes a sentence: no bound, for comparison with that paper alone",
+            latent=True,
+        ),
+    ]
+    active_units: Annotated[
+        int | None, Metric("AU", "dimensions", "max", "latent dimensions that vary with x", latent=True, shown=True)
+    ]
+    mi: Annotated[
+        float | None,
+        Metric(
+            "MI",
+            "nats",
+            "max",
+            "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
+            latent=True,
+            shown=True,
+        ),
+    ]
+    mi_he: Annotated[
+        float | None,
+        Metric(
+            "MI by He",
+            "nats",
+            "max",
+            "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
+            latent=True,
+        ),
+    ]
+    mi_lower: Annotated[
+        float | None,
+        Metric(
+            "H − D", "nats", "max", "H − D, a lower bound on the mutual information; R is an upper one", latent=True
+        ),
+    ]
+    acc_gap: Annotated[
+        float | None,
+        Metric(
+            "accuracy gap",
+            "points",
+            "max",
+            "next-word accuracy, posterior minus prior sample, points",
+            latent=True,
+            shown=True,
+            short="gap",
+        ),
+    ]
+
+
+class Estimator(TypedDict, total=False):
+    """The origin of an NLL (`trainers.evaluation.Metrics.estimator`)."""
+
+    proposal: str
+    samples: int
+    sentences: int
+    of: int
+    split: str
+    seed: int
+    inputs: str
+    temper: float
+    levels: dict[str, int]
+    error: float | None
+    bias: float | None
+    resolved: bool
+    certificate: dict[str, Any]
+    tempered: "Estimator"
+
+
+class Metrics(Figures, total=False):
+    """An evaluation as the trainer reports it, on the validation sentences."""
+
+    collapsed: bool
+    estimator: Estimator
+    test: "Metrics"
+    """Figures of the test sentences, which confirmations alone have."""
+
+
+class Cost(TypedDict, total=False):
+    """The price of a trial's last attempt."""
+
+    epochs: int
+    tokens_per_second: float
+    seconds: dict[str, float]
+    """Seconds of set-up, training and evaluation."""
+
+
 FIGURES: dict[str, Metric] = {
-    "nll": Metric("NLL", NATS, "min", "−log P(x), nats per sentence", estimated=True, shown=True),
-    "nll_se": Metric("NLL se", NATS, "min", "its standard error over sentences", estimated=True),
-    "nll_tempered": Metric(
-        "NLL tempered",
-        NATS,
-        "min",
-        "the tempered estimate, where both were made: less biased at high rates",
-        estimated=True,
-        beside=True,
-        latent=True,
-    ),
-    "ppl_tempered": Metric(
-        "PPL tempered",
-        "",
-        "min",
-        "perplexity per token by the tempered estimate",
-        estimated=True,
-        beside=True,
-        latent=True,
-    ),
-    "ppl": Metric("PPL", "per token", "min", "perplexity per token, end token included", estimated=True, shown=True),
-    "ppl_no_end": Metric(
-        "PPL without ends",
-        "",
-        "min",
-        "perplexity per word: the same likelihood, end tokens not counted",
-        estimated=True,
-    ),
-    "bits_per_char": Metric(
-        "bits per character",
-        "",
-        "min",
-        "the NLL in bits by character, each sentence's end counted as one: compares texts whatever their tokens are",
-        estimated=True,
-        short="bits/char",
-    ),
-    "bits_per_byte": Metric(
-        "bits per byte",
-        "",
-        "min",
-        "the NLL in bits by byte of UTF-8, each sentence's end counted as one",
-        estimated=True,
-        short="bits/byte",
-    ),
-    "ppl_elbo": Metric(
-        "PPL by ELBO", "", "min", "exp(Σ −ELBO / Σ tokens), above ppl but for the samples' noise", latent=True
-    ),
-    "melbo": Metric(
-        "MELBO",
-        NATS,
-        "min",
-        "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
-        estimated=True,
-        latent=True,
-    ),
-    "ppl_melbo": Metric("PPL by MELBO", "", "min", "exp(Σ MELBO / Σ tokens)", estimated=True, latent=True),
-    "rate": Metric("R", NATS, "max", "R = KL(q(z|x) ‖ p(z)), nats per sentence", latent=True, shown=True),
-    "target_rate": Metric("r", NATS, "max", "r, the rate that the technique was to hold, nats", latent=True),
-    "rate_error": Metric("R − r", NATS, "min", "R − r, reached minus wanted rate, nats", latent=True),
-    "distortion": Metric("D", NATS, "min", "D = −E_q log P(x|z), nats per sentence", latent=True, shown=True),
-    "neg_elbo": Metric("−ELBO", NATS, "min", "D + R", latent=True, shown=True),
-    "paper_elbo": Metric(
-        "ELBO of the paper",
-        NATS,
-        "min",
-        "D + R/L, Kruengkrai's own figure for L codes a sentence: no bound, for comparison with that paper alone",
-        latent=True,
-    ),
-    "active_units": Metric("AU", "dimensions", "max", "latent dimensions that vary with x", latent=True, shown=True),
-    "mi": Metric(
-        "MI",
-        "nats",
-        "max",
-        "mutual information of x and z under q, nats; at most ln of the sentences evaluated",
-        latent=True,
-        shown=True,
-    ),
-    "mi_he": Metric(
-        "MI by He",
-        "nats",
-        "max",
-        "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
-        latent=True,
-    ),
-    "mi_lower": Metric(
-        "H − D", "nats", "max", "H − D, a lower bound on the mutual information; R is an upper one", latent=True
-    ),
-    "acc_gap": Metric(
-        "accuracy gap",
-        "points",
-        "max",
-        "next-word accuracy, posterior minus prior sample, points",
-        latent=True,
-        shown=True,
-        short="gap",
-    ),
+    key: declared.__metadata__[0] for key, declared in get_type_hints(Figures, include_extras=True).items()
 }
-"""of an evaluation"""
+"""Every figure of an evaluation with all that is said of it."""
 METRICS = tuple(FIGURES)
 ESTIMATES: dict[str, Metric] = {
     "temper": Metric("λ", "", "max", "λ of the tempered estimate; 1 is q itself", latent=True),
@@ -163,13 +257,13 @@ AXES: dict[str, Metric] = {
 SHOWN = {key: metric for key, metric in FIGURES.items() if metric.shown}
 
 
-def tempered_of(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+def tempered_of(metrics: Metrics) -> Estimator:
     """What a tempered estimate says of itself: the NLL's, or that of the one beside it; nothing if there is none."""
-    facts: Mapping[str, Any] = metrics.get("estimator") or {}
-    return facts if "temper" in facts else facts.get("tempered") or {}
+    facts = metrics.get("estimator") or Estimator()
+    return facts if "temper" in facts else facts.get("tempered") or Estimator()
 
 
-def figure(metrics: Mapping[str, Any], key: str) -> Any:
+def figure(metrics: Metrics, key: str) -> Any:
     """One of `FIGURES` or `ESTIMATES`; None if there is none."""
     return (tempered_of(metrics) if key in ESTIMATES else metrics).get(key)
 

@@ -198,7 +198,9 @@ class Study:
 
     def _repr_html_(self) -> str:
         with self._opened() as study:
-            counts = ", ".join(f"{count} {state}" for state, count in study.shown_counts().items() if count) or "none"
+            counts = (
+                ", ".join(f"{count} {state}" for state, count in study.trials.shown_counts().items() if count) or "none"
+            )
             best, state = study.best(), study.shown_state()
             rows = {
                 "state": f"{state}, {study.why}" if study.why else state,

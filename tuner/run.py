@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tuner.defaults import DATABASE
 from tuner.errors import Fault, Usage
-from tuner.metrics import FIGURES, number
+from tuner.metrics import FIGURES, Metrics, number
 from tuner.studies.files import recorded, run_folder
 from tuner.trainer import Trainer, answer
 
@@ -49,7 +49,7 @@ class Model:
     def __init__(self, run: str, folder: Path) -> None:
         self.run = run
         self.spec: dict[str, Any]
-        self.metrics: dict[str, Any] | None
+        self.metrics: Metrics | None
         self.spec, self.metrics = recorded(folder)
         self._trainer = Trainer("serve", folder)
         self._end = weakref.finalize(self, _close, self._trainer)

@@ -15,7 +15,7 @@ from tuner import __version__, space, trainer
 from tuner.errors import Usage
 from tuner.metrics import AXES
 from tuner.samplers import DEFAULT, SAMPLERS
-from tuner.studies import queries
+from tuner.studies import answers, queries
 from tuner.studies.corpora import Source
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.pruners import PRUNERS
@@ -89,7 +89,7 @@ def corpora(request: Request) -> Response:
 def workers(request: Request) -> Response:
     """Who is at work, the newest word first. One without a word for a minute is `lost`."""
     found = queries.workers(service_of(request).database)
-    return Answer({"items": [views.worker(w) for w in found], "next": None}).response(request)
+    return Answer({"items": [answers.worker(w) for w in found], "next": None}).response(request)
 
 
 @router.delete("/workers/{name}", status_code=204, tags=["remote workers"])

@@ -13,8 +13,7 @@ from api import bodies, cursors, schemas
 from api.response_cache import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
-from tuner.analysis import importance, levels, pareto, rates
-from tuner.commands import render
+from tuner.analysis import export, importance, levels, pareto, rates
 from tuner.commands.study_options import command_line
 from tuner.errors import Busy, Refused
 from tuner.samplers import SAMPLERS
@@ -156,7 +155,7 @@ def export_study(
     """All trials with their hyperparameters and metrics, as `tuner export` writes them."""
     service = service_of(request)
     service.study(name)
-    text = service.processes.do(render.export_from, service.settings.database, name, form)
+    text = service.processes.do(export.trials_at, service.settings.database, name, form)
     media = {"csv": "text/csv; charset=utf-8", "json": "application/json"}[form]
     return Response(text, media_type=media, headers={"Content-Disposition": f'attachment; filename="study.{form}"'})
 

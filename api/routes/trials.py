@@ -18,7 +18,6 @@ from tuner.workers import remote
 from tuner.workers.held import Stop
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
-LOG_BYTES = 65_536
 
 
 @router.get("/trials", response_model=schemas.Trials)
@@ -43,7 +42,7 @@ def list_trials(
 
     def make(study: studies.Study) -> dict[str, Any]:
         if where is None and order in ("number", "-number"):
-            found = study.trial_page(limit + 1, after, state, order == "-number")
+            found = study.trials.page(limit + 1, after, state, order == "-number")
         else:
             numbers = service.table(study).select(where, order, state)
             if after is not None and after not in numbers:
@@ -51,7 +50,7 @@ def list_trials(
                     f"trial {after}, the last one of the page before, does not fit any more: begin at the first page."
                 )
             start = 0 if after is None else numbers.index(after) + 1
-            found = study.trials_of(numbers[start : start + limit + 1])
+            found = study.trials.get_many(numbers[start : start + limit + 1])
         return page([trial.plain() for trial in found], limit, lambda last: cursors.write(last["number"]))
 
     return service.of_study("trials", name, (state, where, order, limit, after), make).response(request)
@@ -60,7 +59,7 @@ def list_trials(
 @router.post("/trials", status_code=201, response_model=schemas.Trial)
 def enqueue_trial(request: Request, name: StudyName, new: bodies.NewTrial) -> Response:
     """Have a configuration tried next. A study whose budget is spent gets one more trial."""
-    made = service_of(request).study(name).enqueue(new.params)
+    made = service_of(request).study(name).trials.enqueue(new.params)
     place = {"Location": f"/v1/studies/{name}/trials/{made.number}"}
     return Response(encode(made.plain()), 201, place, "application/json")
 
@@ -70,7 +69,9 @@ def show_trial(request: Request, name: StudyName, number: TrialNumber) -> Respon
     """A trial and its attempts."""
 
     def make(study: studies.Study) -> dict[str, Any]:
-        return answers.trial(study.trial(number), [answers.attempt(each) for each in study.attempts(number)])
+        return answers.trial(
+            study.trials.get(number), [answers.attempt(each) for each in study.trials.attempts(number)]
+        )
 
     return service_of(request).of_study("trial", name, number, make).response(request)
 
@@ -84,8 +85,8 @@ def list_epochs(
     after = 0 if place is None else place[0]
 
     def make(study: studies.Study) -> dict[str, Any]:
-        study.trial(number)
-        found = study.epoch_page(number, limit + 1, after)
+        study.trials.get(number)
+        found = study.trials.epochs(number, limit + 1, after)
         return page(found, limit, lambda last: cursors.write(last["epoch"]))
 
     return service_of(request).of_study("epochs", name, (number, limit, after), make).response(request)
@@ -95,7 +96,7 @@ def list_epochs(
 def show_samples(request: Request, name: StudyName, number: TrialNumber) -> Response:
     """What a complete trial's model writes: samples with their nearest training sentences, a homotopy, reconstructions."""
     service = service_of(request)
-    found = service.study(name).samples(number)
+    found = service.study(name).files.samples(number)
     if found is None:
         raise Missing(f"trial {number} of study {name!r} has no samples: they are written when its training ends well.")
     return Answer(found).response(request)
@@ -104,10 +105,7 @@ def show_samples(request: Request, name: StudyName, number: TrialNumber) -> Resp
 @router.get("/trials/{number}/log", response_class=PlainTextResponse)
 def show_log(request: Request, name: StudyName, number: TrialNumber) -> Response:
     """The end of the last attempt's log."""
-    found = service_of(request).study(name).log(number, LOG_BYTES)
-    if found is None:
-        raise Missing(f"trial {number} of study {name!r} has no log: it comes with an attempt's end.")
-    return PlainTextResponse(found)
+    return PlainTextResponse(service_of(request).study(name).files.log(number))
 
 
 @router.post("/trials/{number}/strike", response_model=schemas.Trial)

@@ -45,7 +45,7 @@ def of(database: Database, runs: Sequence[str]) -> dict[str, Any]:
     """
     named = parted(runs)
     studies = {name: open_study(database, name) for name, _ in named}
-    pairs = [(studies[name], studies[name].trial(number)) for name, number in named]
+    pairs = [(studies[name], studies[name].trials.get(number)) for name, number in named]
     settings = [_settings(*pair) for pair in pairs]
     figures = [{key: cells(trial).get(key) for key in AXES} for _, trial in pairs]
     made = {

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuner.analysis.rates import PANELS, Series
 from tuner.errors import Usage
-from tuner.estimators import mixed
 from tuner.metrics import AXES
 
 if TYPE_CHECKING:
@@ -118,8 +116,8 @@ def _edges(axes: Any, found: dict[str, Any]) -> None:
             )
 
 
-def rates(found: Sequence[Series], out: Path) -> None:
-    """Perplexity, accuracy gap and the reached minus the wanted rate, each against the target rate: the paper's figures 2 and 3.
+def rates(found: dict[str, Any], out: Path) -> None:
+    """Draws `rates.plain`: perplexity, accuracy gap, reached minus wanted rate by target rate (the paper's figures 2 and 3).
 
     Raises:
         Usage: as `check`.
@@ -127,18 +125,19 @@ def rates(found: Sequence[Series], out: Path) -> None:
     check(out)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.4 * len(PANELS), 3.1), layout="constrained")
-    note = mixed({series.label: series.estimators for series in found})
-    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for place, series in enumerate(found):
-            points = [(p.target, *figure_) for p in series.points if (figure_ := p.figures[key]) is not None]
+    panels, note = found["panels"], found["note"]
+    figure = Figure(figsize=(3.4 * len(panels), 3.1), layout="constrained")
+    for axes, (key, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for place, line in enumerate(found["series"]):
+            every = zip(line["target"], line[key], line[f"{key}_sd"], strict=True)
+            points = [point for point in every if point[1] is not None]
             axes.errorbar(
                 [target for target, _, _ in points],
                 [mean for _, mean, _ in points],
                 [math.nan if sd is None else sd for _, _, sd in points] if any(sd for _, _, sd in points) else None,
                 color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
-                label=series.label,
-                markersize=4, linewidth=float(series.joined), elinewidth=1, capsize=2,
+                label=line["label"],
+                markersize=4, linewidth=float(line["joined"]), elinewidth=1, capsize=2,
             )  # fmt: skip
         if key == "rate_error":
             axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)

@@ -76,7 +76,7 @@ def observed(url: str, name: str) -> Iterator[tuple[Study, Cube, list[Trial]]]:
         if study.front():
             raise Usage(f"study {name!r} has two objectives: no process goes through its values.")
         cube = Cube({p.name: p.distribution() for p in study.searched})
-        yield study, cube, [t for t in study.trials() if t.value is not None and cube.holds(t.params)]
+        yield study, cube, [t for t in study.trials.all() if t.value is not None and cube.holds(t.params)]
     finally:
         database.close()
 

@@ -105,7 +105,8 @@ def _estimates(found: Sequence[Row]) -> list[str]:
     every = [(row, {key: row.figures.get(key) for key in ESTIMATES}) for row in found]
     known = [(row, {key: value[0] if value else None for key, value in each.items()}) for row, each in every]
     return [
-        f"{row.label}: tempered, λ = {means['temper']:.2g}; {sureness(means)}{''.join(f', {n}' for n in row.notes)}"
+        f"{row.label}: tempered, λ = {means['temper']:.2g}; "
+        + ", ".join([sureness(means["error"], means["bias"]), *row.notes])
         for row, means in known
         if means["temper"] is not None
     ]

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from tuner.analysis.pareto import Columns
+from tuner.metrics import figure
 from tuner.ngram import Line
 from tuner.storage.database import Database
 from tuner.studies import queries
@@ -54,8 +55,8 @@ def _baseline(database: Database, text: str, key: str, split: str) -> float | No
     found = queries.page(database, STUDIES, None, BASELINE)
     studies = [study for study in found if isinstance(study, Study) and study.facts.text == text]
     if split == "valid":
-        bests = [best.metrics[key] for study in studies if (best := study.best()) is not None and best.metrics]
+        bests = [figure(best.metrics, key) for study in studies if (best := study.best()) is not None and best.metrics]
         return min(bests, default=None)
-    tested = [(t.metrics or {}).get("test") for s in studies if s.spec.confirms for t in s.trials()]
-    known = [metrics[key] for metrics in tested if metrics and metrics.get(key) is not None]
+    tested = [(t.metrics or {}).get("test") for s in studies if s.spec.confirms for t in s.trials.all()]
+    known = [value for metrics in tested if metrics and (value := figure(metrics, key)) is not None]
     return fmean(known) if known else None

@@ -12,7 +12,7 @@ from sqlalchemy import Text, cast, select
 
 from tuner.errors import Usage
 from tuner.estimators import estimator_of, mixed, notes_of
-from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metric, figure, front
+from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metric, Metrics, figure, front
 from tuner.storage.tables import TrialRow
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ class Columns:
                 chosen = _read(params)
                 for name, column in self.params.items():
                     column += [found.get(name) for found in chosen]
-                valid, text = _read(metrics), self.study.facts.text
-                for split, figures in (("valid", valid), ("test", [found.get("test") or {} for found in valid])):
+                valid: list[Metrics] = _read(metrics)
+                text = self.study.facts.text
+                for split, figures in (("valid", valid), ("test", [found.get("test") or Metrics() for found in valid])):
                     self._add(self.figures[split], figures)
                     for beside in (False, True):
                         self.estimators[split, beside] += [_estimator(found, text, beside) for found in figures]
@@ -75,7 +76,7 @@ class Columns:
         return self
 
     @staticmethod
-    def _add(columns: dict[str, "array[float]"], found: Sequence[dict[str, Any]]) -> None:
+    def _add(columns: dict[str, "array[float]"], found: Sequence[Metrics]) -> None:
         if any(found):
             for key in (*FIGURES, *ESTIMATES):
                 columns[key].extend([_number(figure(figures, key)) for figures in found])
@@ -122,6 +123,7 @@ class Points:
         return {
             "study": columns.study.name,
             "technique": columns.study.spec.technique,
+            "text": columns.study.facts.text,
             "confirms": (columns.study.spec.confirms or {}).get("study"),
             "estimators": self.estimators,
             "made": self.kinds,
@@ -172,13 +174,13 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     }
 
 
-def _read(texts: Sequence[str | None]) -> list[dict[str, Any]]:
+def _read(texts: Sequence[str | None]) -> list[Any]:
     """JSON objects, by one call: half the time of a call for each."""
-    found: list[dict[str, Any]] = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
+    found: list[Any] = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
     return found
 
 
-def _estimator(metrics: dict[str, Any], text: str, beside: bool) -> str:
+def _estimator(metrics: Metrics, text: str, beside: bool) -> str:
     """One string for all trials that share it."""
     return sys.intern(estimator_of(metrics, text, beside)) if "estimator" in metrics else ""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.analysis.published import printed, unprinted
 from tuner.errors import Usage
 from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of
-from tuner.metrics import ESTIMATES, FIGURES, figure
+from tuner.metrics import ESTIMATES, FIGURES, Metrics, figure
 from tuner.ngram import Line
 from tuner.storage.database import Database
 from tuner.studies.confirmation import confirmations, tuned
@@ -111,21 +111,21 @@ def rows(database: Database, names: list[str], split: str) -> list[Row]:
 
 
 def _confirmed(study: Study, split: str) -> Row | None:
-    done = [trial for trial in study.trials() if trial.state == "complete" and trial.metrics]
+    done = [trial for trial in study.trials.all() if trial.state == "complete" and trial.metrics]
     every = [metrics for trial in done if (metrics := _of_split(trial, split))]
     judged = [trial for trial in done if _of_split(trial, split)]
     return _row(study, judged, every, split, confirmed=True) if every else None
 
 
-def _of_split(trial: Trial, split: str) -> dict[str, Any] | None:
-    metrics = trial.metrics or {}
-    return metrics if split == "valid" else metrics.get(split)
+def _of_split(trial: Trial, split: str) -> Metrics | None:
+    metrics = trial.metrics or Metrics()
+    return metrics if split == "valid" else metrics.get("test")
 
 
 def _row(
     study: Study,
     trials: Sequence[Trial],
-    every: Sequence[dict[str, Any]],
+    every: Sequence[Metrics],
     split: str,
     confirmed: bool,
 ) -> Row:

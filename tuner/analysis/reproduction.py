@@ -5,13 +5,13 @@ another one, rounding differs from the first step on, and training spreads that 
 must agree within a share of the NLL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import Usage
-from tuner.metrics import METRICS
+from tuner.metrics import METRICS, Metrics, figure
 from tuner.studies.files import recorded
 
 TOLERANCE = 0.02
@@ -31,7 +31,7 @@ class Record:
     machine: dict[str, Any]
     """its class: what figures that are to be the same must agree in"""
     threads: int
-    metrics: dict[str, Any]
+    metrics: Metrics
 
     @classmethod
     def read(cls, folder: Path, run: str) -> "Record":
@@ -82,15 +82,15 @@ def compare(then: Record, now: Record, tolerance: float = TOLERANCE) -> Agreemen
     pairs = zip(_figures(then.metrics, known), _figures(now.metrics, known), strict=True)
     figures = {key: (a, b) for (key, a), (_, b) in pairs if (a, b) != (None, None)}
     exact = then.machine == now.machine
-    allowed = tolerance * abs(float(then.metrics["nll"]))
+    allowed = tolerance * abs(float(figure(then.metrics, "nll")))
     differs = [key for key, pair in figures.items() if not (_same(*pair) if exact else _near(key, allowed, *pair))]
     return Agreement(figures, differs, exact, allowed, (then.machine, now.machine))
 
 
-def _figures(metrics: Mapping[str, Any], known: Sequence[str]) -> Iterator[tuple[str, float | None]]:
-    for prefix, found in (("", metrics), ("test.", metrics.get("test") or {})):
+def _figures(metrics: Metrics, known: Sequence[str]) -> Iterator[tuple[str, float | None]]:
+    for prefix, found in (("", metrics), ("test.", metrics.get("test") or Metrics())):
         for key in known:
-            value = found.get(key)
+            value = figure(found, key)
             yield f"{prefix}{key}", None if value != value else value  # NaN, as older versions had of one sentence
 
 

@@ -77,7 +77,7 @@ def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentence
     """
     runs = []
     for number in numbers:
-        content = study.published(number, SENTENCES)
+        content = study.files.read(number, SENTENCES)
         kept = {} if content is None else json.loads(content)
         own = _estimates(kept.get(split, {}))
         if not own:

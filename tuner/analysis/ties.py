@@ -47,7 +47,7 @@ def _stated(trial: Trial) -> tuple[float, float, float] | None:
 
 def _corrections(study: Study, number_: int) -> tuple[str, list[list[float]]]:
     """What a trial's estimate was corrected by at each level, sentence by sentence, and the fingerprint of the sentences."""
-    content = study.published(number_, SENTENCES)
+    content = study.files.read(number_, SENTENCES)
     kept = {} if content is None else json.loads(content).get("valid", {})
     tempered = [each for each in kept.get("estimates", ()) if "corrections" in each]
     return kept.get("fingerprint", ""), [level for each in tempered for level in each["corrections"].values()]

@@ -7,6 +7,7 @@ import typer
 
 from tuner import space as spaces
 from tuner.commands.options import (
+    ApiOption,
     ArtifactsOption,
     DatabaseOption,
     JsonOption,
@@ -16,6 +17,7 @@ from tuner.commands.options import (
     print_json,
     say,
 )
+from tuner.commands.studies import analysed, server
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
@@ -60,6 +62,7 @@ def samplers(as_json: JsonOption = False) -> None:
     epilog="Example: tuner export sfb-grammar-tiny --bundle sfb.zip   (tuner import sfb.zip opens it elsewhere)"
 )
 def export(
+    context: typer.Context,
     study: Annotated[
         str,
         typer.Argument(
@@ -82,14 +85,16 @@ def export(
         ),
     ] = None,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
 ) -> None:
     """Write a study's trials as CSV or JSON, its curves for TensorBoard, or all of it into a bundle for `tuner import`.
 
     With --model it writes the trained model of a run, STUDY/NUMBER, into a folder that needs no study and no text.
     """
-    from tuner.commands import render
     from tuner.studies import study as studies
 
+    if server(context, api) and (model is not None or bundle is not None or form == "tensorboard"):
+        raise Usage("a server gives trials as csv or json: for anything else name its --database.")
     if model is not None:
         from tuner.studies import model_folder
         from tuner.studies.files import run_folder
@@ -108,15 +113,15 @@ def export(
             place = tensorboard.write(studies.open_study(there, study), out)
         say(f"wrote {place}; look at it with: tensorboard --logdir {out}")
         return
-    with opened(database) as there:
-        found = studies.open_study(there, study)
-        if bundle is not None:
-            from tuner.studies import bundle as bundles
+    if bundle is not None:
+        from tuner.studies import bundle as bundles
 
-            size = bundles.pack(found, bundle, weights)
-            say(f"wrote {bundle}, {size / 2**20:.1f} MiB; `tuner import {bundle}` opens it elsewhere")
-            return
-        text = render.export(found, form)
+        with opened(database) as there:
+            size = bundles.pack(studies.open_study(there, study), bundle, weights)
+        say(f"wrote {bundle}, {size / 2**20:.1f} MiB; `tuner import {bundle}` opens it elsewhere")
+        return
+    with analysed(context, database, api) as analysis:
+        text = analysis.export(study, form)
     if out is None:
         print(text, end="")
         return
@@ -145,7 +150,7 @@ def import_(
     with opened(database, create=True) as there:
         source = corpora.named(database, corpus).place if corpus else ""
         found = bundle.unpack(there, file, runs, artifacts, study or "", source)
-        done = sum(found.counts().get(state, 0) for state in OVER)
+        done = sum(found.trials.counts().get(state, 0) for state in OVER)
         say(
             f"study {found.name} is in {there.url}: {done} of {found.spec.trials} trials done; `tuner show {found.name}` has more"
         )

@@ -68,7 +68,7 @@ class Progress:
     @classmethod
     def of(cls, study: "Study", workers: int) -> "Progress":
         """That of a study, which goes on from the trials that it has."""
-        trials, rank = study.trials(), partial(ranked, study.spec.objective, study.spec.min_rate)
+        trials, rank = study.trials.all(), partial(ranked, study.spec.objective, study.spec.min_rate)
         found = [trial.metrics for trial in trials if trial.state == "complete" and trial.metrics]
         done = sum(trial.state in OVER for trial in trials)
         return cls(study.spec.trials, done, min(found, key=rank, default=None), workers, rank)

@@ -1,8 +1,5 @@
 """What a person reads: tables of trials, a run's figures, and plain words about what they mean."""
 
-import csv
-import io
-import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
@@ -13,14 +10,13 @@ from rich.text import Text
 from tuner.analysis.ties import tied
 from tuner.commands.tables import Column, Table, console
 from tuner.estimators import estimate, estimator_of, notes_of
-from tuner.metrics import AXES, FIGURES, METRICS, flat
+from tuner.metrics import AXES, FIGURES, METRICS, Metrics, figure
 from tuner.metrics import number as number
 from tuner.ngram import Line
-from tuner.screen import cell, plain
-from tuner.storage.database import Database
+from tuner.screen import plain
 from tuner.studies import answers
 from tuner.studies.objectives import shortfall
-from tuner.studies.study import Study, open_study
+from tuner.studies.study import Study
 from tuner.studies.table import Head, cells, hyperparameters_among
 from tuner.studies.table import heads as heads_of
 from tuner.studies.trials import Trial
@@ -61,8 +57,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def _with_error(metrics: Mapping[str, Any]) -> str:
-    return number(metrics["nll"]) + (f" ± {metrics['nll_se']:.2g}" if metrics["nll_se"] is not None else "")
+def _with_error(nll: float | None, error: float | None) -> str:
+    return number(nll) + ("" if error is None else f" ± {error:.2g}")
 
 
 def trial_table(
@@ -100,7 +96,7 @@ def _cell(key: str, found: Mapping[str, Any], is_marked: bool) -> str:
     if key == "number":
         return f"{value}{' *' if is_marked else '  '}"
     if key == "nll" and value is not None:
-        return _with_error(found)
+        return _with_error(value, found.get("nll_se"))
     return duration(value) if key == "seconds" and value is not None else number(value)
 
 
@@ -201,7 +197,7 @@ def print_trials(
 
 def summary(study: Study) -> None:
     """A study of a database: as `shown`."""
-    shown(answers.study(study, study.facts.corpus.name, False), study.trials(), study)
+    shown(answers.study(study, study.facts.corpus.name, False), study.trials.all(), study)
 
 
 def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = None) -> None:
@@ -222,11 +218,12 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
         out.print("\nno trial is complete yet")
         return
     assert best.metrics is not None
+    nll = _with_error(best.metrics["nll"], best.metrics.get("nll_se"))
     params = " ".join(f"{key}={number(value)}" for key, value in best.given.items()) or "the defaults"
     if front:
         out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {', '.join(map(str, front))}")
     out.print(
-        f"\nbest by {found['best']['by']}: trial {best.number}, NLL {_with_error(best.metrics)} nats per sentence, "
+        f"\nbest by {found['best']['by']}: trial {best.number}, NLL {nll} nats per sentence, "
         f"PPL {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimate(best.metrics))
@@ -295,12 +292,14 @@ def _facts() -> Table:
     return Table("", "", Column("", folds=True), chosen=True)
 
 
-def metrics_table(metrics: Mapping[str, Any], entropy: float | None = None) -> None:
+def metrics_table(metrics: Metrics, entropy: float | None = None) -> None:
     """One run's figures, each with its meaning."""
     rows = _facts()
     for key in METRICS:
-        if metrics.get(key) is not None:  # what has no meaning here, e.g. R − r of a technique that holds no rate
-            rows.add(key, number(metrics[key]), FIGURES[key].meaning)
+        if (
+            value := figure(metrics, key)
+        ) is not None:  # some have no meaning here: R − r of a technique that holds no rate
+            rows.add(key, number(value), FIGURES[key].meaning)
     rows.print()
     out = console()
     out.print(estimate(metrics))
@@ -382,36 +381,3 @@ def dropped_line(words: Sequence[Mapping[str, Any]]) -> Text:
         line.append(plain(entry["word"]), style)
         line.append("" if sys.stdout.isatty() else f" {share:.2f}")
     return line
-
-
-def export(study: Study, form: str) -> str:
-    """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`), figure, and what qualifies it."""
-    if form == "json":
-        return json.dumps(answers.whole(study), indent=1, ensure_ascii=False) + "\n"
-    text, trials = study.facts.text, study.trials()
-    found = [flat(trial.metrics or {}) for trial in trials]
-    names = list(dict.fromkeys(name for trial in trials for name in trial.hyperparameters))
-    keys = list(dict.fromkeys([*METRICS, "collapsed", *(key for each in found for key in each)]))
-    head = ["number", "state", "source", "value", "seconds", "reason", "message", "run"]
-    sheet = io.StringIO()
-    rows = csv.writer(sheet, lineterminator="\n")
-    rows.writerow([*head, "notes", "estimator", *(f"params.{name}" for name in names), *keys])
-    for trial, figures in zip(trials, found, strict=True):
-        facts, metrics = trial.plain(), trial.metrics or {}
-        made = estimator_of(metrics, text) if "estimator" in metrics else None
-        row = (
-            [*(facts[key] for key in head), "; ".join(trial.notes), made]
-            + [trial.hyperparameters.get(name) for name in names]
-            + [figures.get(key) for key in keys]
-        )
-        rows.writerow(map(cell, row))
-    return sheet.getvalue()
-
-
-def export_from(url: str, name: str, form: str) -> str:
-    """All trials of the study of that name, in the database at that address, as JSON or CSV (`export`)."""
-    database = Database(url, patience=10.0)
-    try:
-        return export(open_study(database, name), form)
-    finally:
-        database.close()

@@ -10,6 +10,7 @@ import typer
 from tuner import numbers
 from tuner.commands.options import (
     AddressOption,
+    ApiOption,
     ArtifactsOption,
     DatabaseOption,
     EngineOption,
@@ -28,6 +29,7 @@ from tuner.commands.options import (
     settings,
 )
 from tuner.commands.service import work_in_turn
+from tuner.commands.studies import analysed
 from tuner.commands.study_options import Given, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
@@ -141,33 +143,31 @@ def report(
 
 @app.command(epilog="Example: tuner pareto sfb-ptb-small mdr-ptb-small --out front.svg")
 def pareto(
+    context: typer.Context,
     study: StudiesArgument = None,
     x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
     y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
     split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
 ) -> None:
     """Print or draw the Pareto front of studies' trials, of rate against perplexity or any two figures."""
-    from tuner.analysis import figures, levels
-    from tuner.analysis.pareto import SPLITS, Columns, compare
+    from tuner.analysis import figures
+    from tuner.analysis.pareto import SPLITS
     from tuner.metrics import AXES
-    from tuner.studies import confirmation
 
     for flag, value, known in (("--x", x, AXES), ("--y", y, AXES), ("--split", split, SPLITS)):
         if value not in known:
             raise Usage(f"{flag} {value!r} is unknown: choose one of {', '.join(known)}.")
-    with opened(database) as there:
-        chosen = [own for _, each in confirmation.sources(there, study or [], split) for own in each]
-        columns = [Columns(own).follow() for own in chosen]
-        found = {**compare(columns, x, y, split), "levels": levels.of(there, columns, y, split)}
-        by_text: dict[str, list[Columns]] = {}
-        for own in columns:
-            by_text.setdefault(own.study.facts.text, []).append(own)
-        panels = [
-            {**compare(each, x, y, split), "text": text, "levels": levels.of(there, each, y, split)}
-            for text, each in by_text.items()
-        ]
+    with analysed(context, database, api) as analysis:
+        found = analysis.pareto(study or [], x, y, split)
+        by_text: dict[str, list[str]] = {}
+        for own in found["studies"]:
+            by_text.setdefault(own["text"], []).append(own["study"])
+        panels = (
+            [{**analysis.pareto(names, x, y, split), "text": text} for text, names in by_text.items()] if out else []
+        )
     if not any(own["number"] for own in found["studies"]):
         raise Usage(
             f"no complete trial of {', '.join(study or []) or 'any study'} has both {x} and {y} of the {split} split."
@@ -182,17 +182,18 @@ def pareto(
 
 @app.command(epilog="Example: tuner compare sfb-grammar-tiny/3 mdr-grammar-tiny/5")
 def compare(
+    context: typer.Context,
     run: Annotated[list[str], typer.Argument(metavar="STUDY/NUMBER...", help="Two to six trials.", show_default=False)],
     every: Annotated[bool, typer.Option("--all", help="Settings that are the same, too.")] = False,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show trials side by side: the settings in which they differ, and their figures."""
-    from tuner.analysis import comparison
     from tuner.commands import render as reports
 
-    with opened(database) as there:
-        found = comparison.of(there, run)
+    with analysed(context, database, api) as analysis:
+        found = analysis.compare(run)
     if as_json:
         print_json(found)
     else:
@@ -248,27 +249,26 @@ def sweep(
 
 @app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")
 def rates(
+    context: typer.Context,
     study: StudiesArgument = None,
     split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
 ) -> None:
     """Print or draw PPL, accuracy gap and reached minus wanted rate against the target rate: the paper's figures 2 and 3.
 
     `tuner sweep` makes the trials. A line a sweep, points for a search, named by technique, posterior and prior; mean ± sd.
     """
     from tuner.analysis import figures, layouts
-    from tuner.analysis import rates as targets
-    from tuner.analysis.pareto import Columns, check_split
+    from tuner.analysis.pareto import check_split
     from tuner.commands import render as reports
     from tuner.commands.tables import Column, Table
-    from tuner.studies import confirmation
 
     check_split(split)
-    with opened(database) as there:
-        runs = confirmation.sources(there, study or [], split)
-        found = targets.series([(one, [Columns(each).follow() for each in own]) for one, own in runs], split)
-    if not found:
+    with analysed(context, database, api) as analysis:
+        found = analysis.rates(study or [], split)
+    if not found["series"]:
         remedy = (
             "`tuner sweep --technique mdr --over r=1,2,5,10,20` makes some"
             if split == "valid"
@@ -277,17 +277,16 @@ def rates(
         raise Usage(
             f"no complete trial of {', '.join(study or []) or 'any study'} has {split} figures and a target rate: {remedy}."
         )
-    plain = targets.plain(found, split)
-    if plain["note"]:
-        say(f"note: {plain['note']}")
+    if found["note"]:
+        say(f"note: {found['note']}")
     if out is not None:
-        _write(out, plain, lambda: figures.rates(found, out))
+        _write(out, found, lambda: figures.rates(found, out))
         return
     table = Table("", *(Column(label, right=True) for label in ("target", "runs", "PPL", "gap", "R − r")))
-    for each in found:
-        for point in each.points:
-            cells = [layouts.with_sd(point.figures[key]) for key in targets.PANELS]
-            table.add(each.label, reports.number(point.target), str(point.runs), *cells)
+    for each in found["series"]:
+        for row, (target, runs) in enumerate(zip(each["target"], each["runs"], strict=True)):
+            cells = [layouts.with_sd((each[key][row], each[f"{key}_sd"][row])) for key in found["panels"]]
+            table.add(each["label"], reports.number(target), str(runs), *cells)
     table.print()
 
 

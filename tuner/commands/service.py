@@ -27,7 +27,7 @@ from tuner.commands.options import (
     print_json,
     say,
 )
-from tuner.commands.studies import server
+from tuner.commands.studies import reached, server
 from tuner.commands.worker_log import WorkerLog
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Interrupted, Usage
@@ -58,7 +58,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     if staff.workers == 0:
         say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
         return
-    counts, trials = study.counts(), study.spec.trials
+    counts, trials = study.trials.counts(), study.spec.trials
     done = sum(counts.get(state, 0) for state in OVER)
     say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
     if study.facts.corpus.entropy is not None and not done:
@@ -78,7 +78,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
             broker = partial(DatabaseBroker, study.database)
             local.run(broker, None, places, runs / "work", listen, lambda worker: worker.run(study), say)
     except Interrupted:
-        counts = study.counts()
+        counts = study.trials.counts()
         finished = sum(counts.get(state, 0) for state in OVER)
         raise Fault(
             f"stopped: {finished} of {trials} trials are done, those under way keep their checkpoints; the same command goes on."
@@ -90,7 +90,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
         say(f"the study has ended: {study.why}")
     elif study.state == "stopped":
         say(f"the study was stopped: {study.why}; `tuner resume {study.name}` goes on")
-    elsewhere = study.counts().get("running", 0)
+    elsewhere = study.trials.counts().get("running", 0)
     if elsewhere:
         say(f"{elsewhere} trial{'s are' if elsewhere > 1 else ' is'} being trained by other workers")
 
@@ -124,7 +124,7 @@ def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
 
     if staff.engine != "local" or staff.workers is not None:
         return
-    left = max(study.spec.trials - sum(study.counts().get(state, 0) for state in OVER) for study in studies)
+    left = max(study.spec.trials - sum(study.trials.counts().get(state, 0) for state in OVER) for study in studies)
     said = local.idle(local.slots(None, staff.per_gpu, threads=staff.threads), left)
     if said is not None:
         say(said)
@@ -238,20 +238,21 @@ def join(
 
 @app.command(epilog="Example: tuner workers")
 def workers(
+    context: typer.Context,
     here: Annotated[
         bool, typer.Option("--here", help="Only this machine's; exit code 1 if none was heard of for a minute.")
     ] = False,
     database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the workers: what each does, and when it was last heard of."""
     from tuner.commands import render
     from tuner.commands.tables import Column, Table
-    from tuner.process import HOST, is_here
-    from tuner.studies import queries
+    from tuner.process import HOST
 
-    with opened(database) as there:
-        found = [w for w in queries.workers(there) if not here or is_here(w["process"])]
+    with reached(context, database, api) as studies:
+        found = [w for w in studies.workers() if not here or w["host"] == HOST]
     if here and all(w["state"] in ("gone", "lost") for w in found):
         raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:

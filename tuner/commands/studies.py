@@ -36,6 +36,7 @@ from tuner.errors import Busy, Usage
 from tuner.studies.spec import OPEN
 
 if TYPE_CHECKING:
+    from tuner.analysis.access import Analysis
     from tuner.studies.access import Studies
 
 HANDED_BACK_SECONDS = 120.0
@@ -60,6 +61,20 @@ def reached(context: typer.Context, database: str, api: str | None) -> "Iterator
 
     with opened(database) as there:
         yield DatabaseStudies(there)
+
+
+@contextmanager
+def analysed(context: typer.Context, database: str, api: str | None) -> "Iterator[Analysis]":
+    """The figures of a server's studies, if one is named, or else of the database's."""
+    if server(context, api):
+        from tuner.client import Client
+
+        yield Client(api)
+        return
+    from tuner.analysis.access import DatabaseAnalysis
+
+    with opened(database) as there:
+        yield DatabaseAnalysis(there)
 
 
 def server(context: typer.Context, api: str | None) -> str | None:
@@ -141,7 +156,7 @@ def show(
         fixed = ", ".join(f"{key}={value}" for key, value in found["spec"]["fixed"].items()) or "nothing"
         print(f"corpus    {found['corpus']} ({sizes} sentences, {found['vocabulary']:,} words)")
         print(f"searched  {_searched(found['space'], found['spec']['fixed'])}\nset       {fixed}")
-        print(f"runs in   {here.store.address if here is not None else 'the server'}\n")
+        print(f"runs in   {here.files.store.address if here is not None else 'the server'}\n")
         render.shown(found, trials, here)
 
 
@@ -280,5 +295,5 @@ def relocate(
 
     with opened(database) as there:
         found = open_study(there, study)
-        found.relocate(place)
-    say(f"the files of study {study} are in {found.store.address}")
+        found.files.relocate(place)
+    say(f"the files of study {study} are in {found.files.store.address}")

@@ -176,7 +176,7 @@ def _print_comparison(made: "list[Study]") -> None:
         print(layouts.table(rows))
     for study in made:
         if (
-            gained := render.gain(answers.study(study, study.facts.corpus.name, False), study.trials(), study)
+            gained := render.gain(answers.study(study, study.facts.corpus.name, False), study.trials.all(), study)
         ) is not None:
             print(f"{study.name}: {gained}")
     print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -11,6 +11,7 @@ from trainers.contract import LOG
 from tuner import numbers
 from tuner.commands.options import (
     AncestralOption,
+    ApiOption,
     CentreOption,
     CountOption,
     DatabaseOption,
@@ -28,8 +29,10 @@ from tuner.commands.options import (
     say,
     settings,
 )
+from tuner.commands.studies import reached
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
+from tuner.metrics import Metrics
 
 app = typer.Typer()
 
@@ -52,7 +55,7 @@ def evaluate(
 
     arguments = [_saved_run(run, database), json.dumps(settings(set_))]
     given = [] if seed is None else ["--seed", seed]
-    metrics = trainer.ask("evaluate", *arguments, *given, slot=Slot(threads=threads))
+    metrics = cast(Metrics, trainer.ask("evaluate", *arguments, *given, slot=Slot(threads=threads)))
     if as_json:
         print_json({"run": run, "metrics": metrics})
     else:
@@ -122,21 +125,38 @@ def reproduce(
 
 
 @app.command(epilog="Example: tuner log sfb-grammar-tiny/3")
-def log(run: RunArgument, database: DatabaseOption = DATABASE, as_json: JsonOption = False) -> None:
+def log(
+    context: typer.Context,
+    run: RunArgument,
+    database: DatabaseOption = DATABASE,
+    api: ApiOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Print what a run's trainer said: warnings, and why it crashed."""
-    from tuner.studies.files import run_folder
-
-    file = run_folder(run, database, used=()) / LOG
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError as error:
-        raise Usage(f"run {run!r} has no log yet: it comes with the end of an attempt.") from error
+    text = _log(context, run, database, api)
     if as_json:
         print_json({"run": run, "lines": text.splitlines()})
     elif text:
         print(text, end="")
     else:
         say(f"the trainer of run {run} has said nothing: its log is empty")
+
+
+def _log(context: typer.Context, run: str, database: str, api: str | None) -> str:
+    """The log of a run's folder, or of a trial here or on a server.
+
+    Raises:
+        Usage: if there is no such run, or it has no log yet.
+    """
+    if Path(run).is_dir():
+        try:
+            return (Path(run) / LOG).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError as error:
+            raise Usage(f"run {run!r} has no log yet: it comes with the end of an attempt.") from error
+    from tuner.studies.files import named
+
+    with reached(context, database, api) as studies:
+        return studies.log(*named(run))
 
 
 def _write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from tuner.metrics import Cost, Metrics
+
 LOCK = {"key_share": True}
 """how a study's row is locked: its key does not change, so that rows which refer to it may be added meanwhile"""
 
@@ -82,8 +84,8 @@ class TrialRow(Base):
     """what the study minimises"""
     values: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     """all objectives, as Optuna is told them"""
-    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    metrics: Mapped[Metrics | None] = mapped_column(JSON(none_as_null=True), default=None)
+    cost: Mapped[Cost | None] = mapped_column(JSON(none_as_null=True), default=None)
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """what the sampler keeps about the trial, and its `trials.SOURCE`"""
     reason: Mapped[str | None] = mapped_column(default=None)

@@ -62,6 +62,12 @@ class Studies(Protocol):
     def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
         """A trial's figures by epoch."""
 
+    def log(self, name: str, number: int) -> str:
+        """The end of what a trial's last attempt said, up to `LOG_BYTES`; raises `Missing` if none has been published."""
+
+    def workers(self) -> Iterator[dict[str, Any]]:
+        """Workers (`queries.workers`), the newest word first."""
+
     def enqueue(self, name: str, params: Mapping[str, Value]) -> Trial:
         """Makes a trial of these hyperparameters, which comes next."""
 
@@ -134,21 +140,27 @@ class DatabaseStudies:
         found = open_study(self.database, name)
         numbers = Table(found).follow().select(where, order, state)
         for first in range(0, len(numbers), PAGE):
-            yield from found.trials_of(numbers[first : first + PAGE])
+            yield from found.trials.get_many(numbers[first : first + PAGE])
 
     def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
         found = open_study(self.database, name)
-        return found.trial(number), [answers.attempt(each) for each in found.attempts(number)]
+        return found.trials.get(number), [answers.attempt(each) for each in found.trials.attempts(number)]
 
     def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
         found, after = open_study(self.database, name), 0
-        found.trial(number)
-        while page := found.epoch_page(number, PAGE, after):
+        found.trials.get(number)
+        while page := found.trials.epochs(number, PAGE, after):
             yield from page
             after = page[-1]["epoch"]
 
+    def log(self, name: str, number: int) -> str:
+        return open_study(self.database, name).files.log(number)
+
+    def workers(self) -> Iterator[dict[str, Any]]:
+        return map(answers.worker, queries.workers(self.database))
+
     def enqueue(self, name: str, params: Mapping[str, Value]) -> Trial:
-        return open_study(self.database, name).enqueue(params)
+        return open_study(self.database, name).trials.enqueue(params)
 
     def strike(self, name: str, number: int, because: str) -> Trial:
         return strikes.strike(open_study(self.database, name), number, because)

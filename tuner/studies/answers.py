@@ -1,10 +1,11 @@
 """Studies and trials as JSON values: what commands print with --json and what the REST API answers, one shape for both."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from tuner.estimators import estimate, estimator_of
+from tuner.metrics import Metrics
 from tuner.numbers import TIMES
 from tuner.space import Parameter
 from tuner.studies.queries import UNREADABLE
@@ -25,7 +26,7 @@ class Best(TypedDict):
     value: float
     params: dict[str, Any]
     given: dict[str, Any]
-    metrics: dict[str, Any] | None
+    metrics: Metrics | None
     notes: list[str]
     by: str
     noise: float | None
@@ -55,6 +56,8 @@ class Summary(TypedDict):
     created_at: str | None
     revision: int
     waiting_for_workers: bool
+    confirms: str | None
+    """Name of the study whose trial it confirms; None for a study of its own."""
 
 
 class Study(Summary):
@@ -91,7 +94,7 @@ def summary(study: Record, corpus: str, staffed: bool) -> Summary:
         corpus: the name of its corpus here.
         staffed: whether there is any worker.
     """
-    counts, best, spec = study.shown_counts(), study.winner(), study.spec
+    counts, best, spec = study.trials.shown_counts(), study.winner(), study.spec
     unfinished = sum(counts[state] for state in OVER) < spec.trials
     return {
         "name": study.name, "technique": spec.technique, "corpus": corpus, "model": spec.model, "sampler": spec.sampler,
@@ -100,6 +103,7 @@ def summary(study: Record, corpus: str, staffed: bool) -> Summary:
         "note": spec.note, "tags": list(spec.tags),
         "estimator": None if best is None else _estimator(best.trial, study.facts.text), "created_at": time_of(study.created_at),
         "revision": study.revision, "waiting_for_workers": study.state == "active" and unfinished and not staffed,
+        "confirms": (spec.confirms or {}).get("study"),
     }  # fmt: skip
 
 
@@ -110,6 +114,7 @@ def unreadable(name: str, why: str, revision: int, created_at: float = math.inf)
         "state": UNREADABLE, "why": why, "budget": 0, "counts": dict.fromkeys(STATES, 0), "best": None, "note": "", "tags": [],
         "estimator": None,
         "created_at": time_of(created_at) if created_at in TIMES else None, "revision": revision, "waiting_for_workers": False,
+        "confirms": None,
     }  # fmt: skip
 
 
@@ -126,7 +131,7 @@ def study(found: Record, corpus: str, staffed: bool) -> Study:
 
 def whole(found: Record, staffed: bool = False) -> dict[str, Any]:
     """A study of a database with all its trials: what commands print of it."""
-    return {**study(found, found.facts.corpus.name, staffed), "trials": [each.plain() for each in found.trials()]}
+    return {**study(found, found.facts.corpus.name, staffed), "trials": [each.plain() for each in found.trials.all()]}
 
 
 def hyperparameter(p: Parameter) -> dict[str, Any]:
@@ -145,9 +150,15 @@ def trial(found: Trial, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 def attempt(plain: dict[str, Any]) -> Attempt:
-    """One of `Study.attempts`, its times as texts."""
+    """One of `Trials.attempts`, its times as texts."""
     dated = {key: time_of(plain[key]) for key in ("started_at", "ended_at") if plain[key] is not None}
     return cast(Attempt, {**plain, **dated})
+
+
+def worker(found: Mapping[str, Any]) -> dict[str, Any]:
+    """One of `queries.workers`, its times as texts, its process left out."""
+    dated = {key: time_of(found[key]) for key in ("started_at", "seen_at")}
+    return {key: value for key, value in {**found, **dated}.items() if key != "process"}
 
 
 def _best(best: Winner) -> Best:

@@ -77,7 +77,7 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
                 if (generation := places[trial["number"]]) is not None:
                     leave = set() if trial["state"] == "waiting" else {LATEST}
                     leave |= set() if trial["number"] in kept else {BEST}
-                    for name, data in _files(study.store, generation, leave):
+                    for name, data in _files(study.files.store, generation, leave):
                         entry = f"trials/{trial['number']:04d}/{name}"
                         files[entry] = _put(archive, entry, data)
             manifest = {"format": FORMAT, "made_by": __version__, "study": study.name, "files": files}

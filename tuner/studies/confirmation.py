@@ -31,7 +31,7 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
     """
     if study.spec.confirms:
         raise Usage(f"study {study.name!r} confirms another one: name {study.spec.confirms['study']!r}.")
-    done = {trial.number: trial for trial in study.trials() if trial.state == "complete"}
+    done = {trial.number: trial for trial in study.trials.all() if trial.state == "complete"}
     if number is not None:
         if number not in done:
             raise Usage(

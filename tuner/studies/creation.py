@@ -69,10 +69,10 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
         return row
 
     study = Study(database, database.run(enter))
-    study.check_place()
-    if study.store.local:
+    study.files.check()
+    if study.files.store.local:
         try:
-            Path(study.store.address).mkdir(parents=True, exist_ok=True)
+            Path(study.files.store.address).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Fault(
                 f"the folder {runs} for runs cannot be written ({error.strerror}): name another folder."
@@ -136,4 +136,4 @@ def _begin(study: Study, session: Any) -> None:
     params, notes, study_notes = History(study).ask(0, values)
     session.get_one(StudyRow, study.name).attrs = study_notes
     source = "published" if published else "default"
-    study.wait(session, 0, params, {**notes, SOURCE: source}, study.created_at)
+    study.trials.wait(session, 0, params, {**notes, SOURCE: source}, study.created_at)

@@ -10,6 +10,7 @@ from trainers.contract import CONFIG, FILES, RESULT, SPEC, WEIGHTS
 from tuner import numbers
 from tuner.defaults import RUNS
 from tuner.errors import Fault, Usage
+from tuner.metrics import Metrics
 from tuner.storage.artifacts import MANIFEST, check
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
@@ -26,19 +27,29 @@ def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
         if (Path(run) / MANIFEST).exists():
             check(Path(run), (*used, CONFIG, WEIGHTS))
         return Path(run)
-    study, slash, number = run.rpartition("/")
-    if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
-        raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
+    study, number = named(run)
     there = Database(database)
     try:
         with there.errors():
             cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
-            return open_study(there, study).run_folder(int(number), cache, used)
+            return open_study(there, study).files.folder(number, cache, used)
     finally:
         there.close()
 
 
-def recorded(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def named(run: str) -> tuple[str, int]:
+    """The study and the number of a trial named STUDY/NUMBER.
+
+    Raises:
+        Usage: if it is no such name.
+    """
+    study, slash, number = run.rpartition("/")
+    if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
+        raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
+    return study, int(number)
+
+
+def recorded(folder: Path) -> tuple[dict[str, Any], Metrics | None]:
     """What a run's folder says of how it was made, and its figures; none of a run that is not finished.
 
     Of the run's own folder, or of one that `tuner export --model` wrote.

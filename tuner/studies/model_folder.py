@@ -19,7 +19,7 @@ from typing import Any
 from trainers.contract import BEST, CARD, CONFIG, CORPORA, MODEL, VOCABULARY, WEIGHTS
 from tuner.errors import Clash, Fault, Usage
 from tuner.estimators import estimate, notes_of
-from tuner.metrics import FIGURES, number
+from tuner.metrics import FIGURES, Metrics, number
 from tuner.storage.artifacts import MANIFEST, digest
 from tuner.studies.files import recorded
 
@@ -85,7 +85,7 @@ def _put(file: Path, text: str) -> None:
         os.fsync(opened.fileno())
 
 
-def _config(known: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _config(known: Mapping[str, Any], metrics: Metrics) -> dict[str, Any]:
     """What a run's spec.json says, with its figures. A folder of texts is known by its last part. Every option has its value,
     so that a default which changes later changes nothing here."""
     spec, corpus = known["spec"], known["corpus"]

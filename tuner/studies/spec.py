@@ -10,7 +10,7 @@ from trainers.contract import FORMERLY, PRESETS
 from tuner import __version__, numbers
 from tuner.errors import Usage
 from tuner.estimators import cutting
-from tuner.samplers import DEFAULT, SAMPLERS
+from tuner.samplers import DEFAULT, SAMPLERS, derive
 from tuner.space import Parameter, Space, Value
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.pruners import PRUNERS
@@ -225,6 +225,17 @@ class Definition:
     def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
         """Of these, what was chosen or set by hand."""
         return {**self.fixed, **params}
+
+    def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
+        """The order that a trainer gets for a trial."""
+        return {
+            "technique": self.spec.technique,
+            "corpus": self.facts.corpus.name,
+            "model": self.spec.model,
+            "values": {**self.spec.fixed, **params},
+            "fingerprint": self.facts.corpus.fingerprint,
+            "seed": derive(self.spec.seed, number, "train"),
+        }
 
     def stored(self) -> dict[str, Any]:
         """As a study's row keeps it, without what has a column of its own."""

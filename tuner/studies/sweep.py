@@ -60,6 +60,6 @@ def spec(asked: StudySpec, name: str, values: Sequence[Value]) -> StudySpec:
 
 def fill(study: Study, name: str, values: Sequence[Value]) -> list[Trial]:
     """Adds a trial for each value that has none yet, in their order; a study that is gone on with has them all."""
-    there = [trial.params.get(name) for trial in study.trials()]
+    there = [trial.params.get(name) for trial in study.trials.all()]
     wanted: list[Mapping[str, Value]] = [study.facts.space.checked({name: value}) for value in values]
-    return [study.enqueue(params) for params in wanted if params[name] not in there]
+    return [study.trials.enqueue(params) for params in wanted if params[name] not in there]

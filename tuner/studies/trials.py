@@ -1,13 +1,17 @@
 """Trials as people and programs see them, made from their rows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import and_, case
+from sqlalchemy import and_, case, func, select
 
+from tuner.errors import Clash, Missing, Usage
 from tuner.estimators import notes_of
+from tuner.metrics import Cost, Metrics
 from tuner.space import Value
-from tuner.storage.tables import EpochRow, TrialRow
+from tuner.storage.database import Database
+from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, revise
 from tuner.studies.spec import Definition
 
 OVER = ("complete", "failed", "pruned")
@@ -36,10 +40,10 @@ class Trial:
     source: str
     """one of `SOURCES`"""
     value: float | None
-    metrics: dict[str, Any] | None
+    metrics: Metrics | None
     seconds: float | None
     """spent by all its attempts"""
-    cost: dict[str, Any] | None
+    cost: Cost | None
     """epochs, training tokens per second, and the last attempt's seconds of set-up, training and evaluation"""
     reason: str | None
     """of the last attempt's end: one of `attempts.RETRIES`, or pruned; none for a complete trial"""
@@ -91,7 +95,7 @@ class Trial:
             run=f"{row.study}/{row.number}",
             fixed=dict(definition.fixed),
             hyperparameters=definition.hyperparameters(row.params),
-            notes=notes_of(row.metrics or {}),
+            notes=notes_of(row.metrics or Metrics()),
         )
 
     def plain(self) -> dict[str, Any]:
@@ -108,3 +112,132 @@ def epoch_of(row: EpochRow) -> dict[str, Any]:
     """A trial's figures at one epoch, as JSON values."""
     names = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective")
     return {name: getattr(row, name) for name in names}
+
+
+class Trials:
+    """The trials of one study in its database."""
+
+    def __init__(self, database: Database, study: str, definition: Definition) -> None:
+        self.database, self.study, self.definition = database, study, definition
+
+    def all(self, last: int | None = None) -> list[Trial]:
+        """All trials, or the last so many, in the order of their numbers."""
+        query = select(TrialRow).where(TrialRow.study == self.study).order_by(TrialRow.number.desc()).limit(last)
+
+        def look(session: Any) -> list[Trial]:
+            now = self.database.clock(session)
+            return [Trial.of(row, now, self.definition) for row in session.scalars(query)][::-1]
+
+        return self.database.read(look)
+
+    def get(self, number: int) -> Trial:
+        """One trial.
+
+        Raises:
+            Missing: if there is none of that number.
+        """
+
+        def look(session: Any) -> Trial | None:
+            row = session.get(TrialRow, (self.study, number))
+            return None if row is None else Trial.of(row, self.database.clock(session), self.definition)
+
+        found = self.database.read(look)
+        if found is None:
+            raise Missing(f"study {self.study!r} has no trial {number}: list its trials first.")
+        return found
+
+    def get_many(self, numbers: Sequence[int]) -> list[Trial]:
+        """The trials of these numbers, in this order; one that is not there is left out."""
+        query = select(TrialRow).where(TrialRow.study == self.study, TrialRow.number.in_(numbers))
+
+        def look(session: Any) -> list[Trial]:
+            now = self.database.clock(session)
+            found = {row.number: Trial.of(row, now, self.definition) for row in session.scalars(query)}
+            return [found[number] for number in numbers if number in found]
+
+        return self.database.read(look)
+
+    def page(
+        self, limit: int, after: int | None = None, state: str | None = None, newest_first: bool = False
+    ) -> list[Trial]:
+        """Up to `limit` trials, in the order of their numbers or against it, after one of a number."""
+        query = select(TrialRow).where(TrialRow.study == self.study).limit(limit)
+        query = query.order_by(TrialRow.number.desc() if newest_first else TrialRow.number)
+        if after is not None:
+            query = query.where(TrialRow.number < after if newest_first else TrialRow.number > after)
+
+        def look(session: Any) -> list[Trial]:
+            now = self.database.clock(session)
+            chosen = query if state is None else query.where(shown_state(now) == state)
+            return [Trial.of(row, now, self.definition) for row in session.scalars(chosen)]
+
+        return self.database.read(look)
+
+    def epochs(self, number: int, limit: int, after: int = 0) -> list[dict[str, Any]]:
+        """Up to `limit` epochs of a trial after one; a part of a finished search costs a round trip, not a scan."""
+        mine = (EpochRow.study == self.study, EpochRow.trial == number, EpochRow.epoch > after)
+        query = select(EpochRow).where(*mine).order_by(EpochRow.epoch).limit(limit)
+        return [epoch_of(row) for row in self.database.read(lambda session: session.scalars(query).all())]
+
+    def attempts(self, number: int) -> list[dict[str, Any]]:
+        """A trial's attempts, the first one first."""
+        columns = (
+            AttemptRow.worker, AttemptRow.host, AttemptRow.seed, AttemptRow.state, AttemptRow.reason, AttemptRow.message,
+            AttemptRow.started_at, AttemptRow.ended_at,
+        )  # fmt: skip
+        mine = (AttemptRow.study == self.study, AttemptRow.trial == number)
+        query = select(*columns).where(*mine).order_by(AttemptRow.id)
+        rows = self.database.read(lambda session: session.execute(query).mappings().all())
+        return [{"attempt": count, **row} for count, row in enumerate(rows)]
+
+    def enqueue(self, params: Mapping[str, Value]) -> Trial:
+        """A trial with these hyperparameters, others at their defaults, for the next worker; a spent budget grows by it.
+
+        Raises:
+            Usage: if one of them is not searched by this study or out of its domain.
+            Clash: if the study is being deleted.
+        """
+        searched = self.definition.searched
+        names = [p.name for p in searched]
+        for key in params:
+            if key not in names:
+                raise Usage(
+                    f"{key!r} is not searched by study {self.study!r}: give values of {', '.join(names) or 'nothing'}.",
+                    f"params.{key}",
+                )
+        chosen = self.definition.facts.space.checked({**{p.name: p.default for p in searched}, **params}, "params")
+
+        def insert(session: Any) -> Trial:
+            study = session.get_one(StudyRow, self.study, with_for_update=LOCK)
+            if study.state == "deleting":
+                raise Clash(f"study {self.study!r} is being deleted: make another one.")
+            now = self.database.clock(session)
+            mine = select(func.count()).where(TrialRow.study == self.study)
+            number = session.execute(mine).scalar_one()
+            study.budget = max(study.budget, number + 1)
+            return Trial.of(self.wait(session, number, chosen, {SOURCE: "enqueued"}, now), now, self.definition)
+
+        return self.database.run(insert)
+
+    def wait(self, session: Any, number: int, params: dict[str, Value], attrs: dict[str, Any], now: float) -> TrialRow:
+        """A trial for the next worker."""
+        row = TrialRow(study=self.study, number=number, state="waiting", params=params, attrs=attrs, created_at=now)
+        session.add(row)
+        row.revision = revise(session, self.study)
+        session.flush()
+        return row
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state."""
+        query = select(TrialRow.state, func.count()).where(TrialRow.study == self.study).group_by(TrialRow.state)
+        return {row[0]: row[1] for row in self.database.read(lambda session: session.execute(query).all())}
+
+    def shown_counts(self) -> dict[str, int]:
+        """How many trials are in each state as shown, every state named: a trial whose lease has run out is waiting."""
+
+        def look(session: Any) -> dict[str, int]:
+            state = shown_state(self.database.clock(session))
+            query = select(state, func.count()).where(TrialRow.study == self.study).group_by(state)
+            return {row[0]: row[1] for row in session.execute(query)}
+
+        return {**dict.fromkeys(STATES, 0), **self.database.read(look)}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import Refused
+from tuner.metrics import figure as figure_of
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies.objectives import judged as value_of
@@ -76,9 +77,10 @@ def observations(
             ) from None
     cube = Cube(space)
     found = []
-    for trial in study.trials():
+    for trial in study.trials.all():
         if trial.state == "complete" and trial.metrics is not None and cube.holds(trial.params):
-            metrics = {**trial.metrics, "nll": trial.metrics.get(figure)}
+            metrics = trial.metrics.copy()
+            metrics["nll"] = figure_of(trial.metrics, figure)
             value, limited = value_of(objective, metrics)[0], limits(min_rate, metrics)
             if math.isfinite(value):
                 found.append({"params": trial.params, "value": value, **({"constraints": limited} if limited else {})})

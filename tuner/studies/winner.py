@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
+from tuner import metrics
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
 from tuner.studies.objectives import OBJECTIVES, shortfall
@@ -255,3 +256,18 @@ def holding(x: "Array", limits: "Array") -> "Array":
     means_, deviations = fitted.predict(x)
     found: Array = ndtr(-means_ / np.sqrt(deviations**2 + fitted.noise_sd**2))
     return found
+
+
+def front(database: Database, study: str, definition: Definition) -> list[int]:
+    """Numbers of the complete trials that none has both a lower value and a higher rate than, from the lowest value on.
+
+    Of equal ones all are in it. If one reaches the least rate, those alone that reach it. None for one objective.
+    """
+    if len(OBJECTIVES[definition.spec.objective]) == 1:
+        return []
+    mine = (TrialRow.study == study, TrialRow.state == "complete")
+    query = select(TrialRow.number, TrialRow.values).where(*mine).order_by(TrialRow.number)
+    found = database.read(lambda s: s.execute(query).all())
+    found = [row for row in found if shortfall(definition.spec.min_rate, row[1][1]) == 0] or found
+    kept = metrics.front([v[0] for _, v in found], [v[1] for _, v in found], "min", "max")
+    return [found[index][0] for index in kept]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tuner.errors import Fault
+from tuner.metrics import Metrics
 from tuner.workers.places import Owner
 
 RETRIES: dict[str, int | None] = {
@@ -125,7 +126,7 @@ class Leases(Protocol):
     def files(self, claim: Claim) -> Files:
         """Its trial's."""
 
-    def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def outcome(self, metrics: Metrics) -> dict[str, Any]:
         """What a complete trial of these metrics keeps: value, values and metrics."""
 
     def renew(self, claim: Claim) -> str | None:

@@ -16,7 +16,7 @@ from trainers.contract import FILES
 from tuner import client as api
 from tuner.client import Client, Work
 from tuner.errors import Clash, Fault, Missing, StoreFault, Usage
-from tuner.metrics import METRICS
+from tuner.metrics import METRICS, Metrics, figure
 from tuner.storage.artifacts import Damaged, emptied
 from tuner.storage.database import PATIENCE
 from tuner.studies import answers
@@ -128,7 +128,7 @@ class ServerLeases:
     def files(self, claim: Claim) -> ServerFiles:
         return ServerFiles(self.client, claim, self._works[claim.token])
 
-    def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def outcome(self, metrics: Metrics) -> dict[str, Any]:
         values = judged(self.spec.objective, metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
@@ -315,8 +315,8 @@ def _epoch(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "objective": {key: value for key, value in own.items() if value is None or _is_number(value)}}
 
 
-def _plain(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: metrics[key] for key in METRICS if metrics.get(key) is not None}
+def _plain(metrics: Metrics) -> dict[str, Any]:
+    return {key: value for key in METRICS if (value := figure(metrics, key)) is not None}
 
 
 def _is_number(value: object) -> bool:

@@ -112,7 +112,7 @@ class Held:
         place = self.place(generation)
         with stored():
             try:
-                self.attempts.study.store.manifest(place)
+                self.attempts.study.files.store.manifest(place)
             except Damaged as damaged:
                 said = f"files = {generation!r} is not whole: send the generation's files and close it first."
                 raise Usage(said, "files") from damaged

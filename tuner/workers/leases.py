@@ -21,10 +21,11 @@ from sqlalchemy.orm import Session
 
 from tuner import samplers
 from tuner.errors import Fault, Interrupted
+from tuner.metrics import Metrics
 from tuner.process import HOST, is_dead
 from tuner.storage.artifacts import Store
 from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
-from tuner.studies import endings, faults
+from tuner.studies import endings, faults, objectives
 from tuner.studies.optuna_bridge import History, record
 from tuner.workers import ends
 from tuner.workers.claims import RETRIES, Claim, LeaseLost
@@ -80,10 +81,10 @@ class Attempts:
 
     def files(self, claim: Claim) -> Store:
         del claim  # one store holds those of all trials
-        return self.study.store
+        return self.study.files.store
 
-    def outcome(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        return self.study.outcome(metrics)
+    def outcome(self, metrics: Metrics) -> dict[str, Any]:
+        return objectives.outcome(self.study.spec.objective, metrics)
 
     def rest(self) -> None:
         self.database.rest()
@@ -234,8 +235,8 @@ class Attempts:
             artifacts=row.artifacts,
             seconds=row.seconds,
             timeout=session.get_one(StudyRow, self.study.name).rules.get("timeout") or 0.0,
-            spec=self.study.run_spec(row.number, row.params),
-            given=self.study.given(row.params),
+            spec=self.study.definition.run_spec(row.number, row.params),
+            given=self.study.definition.given(row.params),
         )
 
     def _ask(self, token: str, over: threading.Event) -> Claim | Found:
@@ -371,7 +372,7 @@ class Attempts:
             self.database.run(lambda session: self._change(session, claim, artifacts=generation), patience)
         except LeaseLost:
             with suppress(OSError):
-                self.study.store.delete(generation)
+                self.study.files.store.delete(generation)
             raise
         self._tidy(claim, generation)
 
@@ -379,7 +380,7 @@ class Attempts:
         """Removes a trial's other files; what cannot be removed now goes with the next ones."""
         if generation is not None:
             with suppress(OSError):
-                self.study.store.keep(claim.folder, generation)
+                self.study.files.store.keep(claim.folder, generation)
 
     def finish(self, claim: Claim, state: str, **found: Any) -> None:
         """Ends the trial: it is complete or pruned, with what it found.

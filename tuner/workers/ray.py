@@ -90,11 +90,11 @@ def _run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) -
             raise Usage(
                 f"--database {study.database.url} is a file, which {len(nodes)} nodes cannot share: use PostgreSQL."
             )
-        own = study.store.local and Path(study.store.address).resolve().is_relative_to(runs.resolve())
+        own = study.files.store.local and Path(study.files.store.address).resolve().is_relative_to(runs.resolve())
         if own and len(nodes) > 1:
             raise Usage(
-                f"study {study.name!r} has its files in {study.store.address}, a folder of this machine, which {len(nodes)} "
-                "nodes cannot share: launch one of another name with --artifacts, a folder that all mount or s3://BUCKET/PREFIX."
+                f"study {study.name!r} has its files in {study.files.store.address}, a folder of this machine, which "
+                f"{len(nodes)} nodes cannot share: launch one of another name with --artifacts, a folder that all mount or s3://BUCKET/PREFIX."
             )
         cards = ray.cluster_resources().get("GPU", 0.0)
         share = 1.0 / (staff.per_gpu or 1) if cards else 0.0
@@ -123,11 +123,11 @@ def _follow(study: Study, tasks: list[Any], tell: Tell) -> None:
     """Shows by the database how far the trials are, until all tasks have ended."""
     ray = importlib.import_module("ray")
 
-    before = {trial.number: trial for trial in study.trials()}
+    before = {trial.number: trial for trial in study.trials.all()}
     left = tasks
     while left:
         ended, left = ray.wait(left, num_returns=len(left), timeout=POLL_SECONDS)
-        for trial in study.trials():
+        for trial in study.trials.all():
             _tell(tell, before.get(trial.number), trial)
             before[trial.number] = trial
         for task in ended:

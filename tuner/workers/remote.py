@@ -7,18 +7,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tuner import __version__
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
-from tuner.metrics import METRICS
+from tuner.metrics import METRICS, Metrics
 from tuner.samplers import SAMPLERS
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow, WorkerRow
-from tuner.studies import faults
+from tuner.studies import faults, objectives
 from tuner.studies.study import Study, open_study
 from tuner.workers.claims import RETRIES, SETUP_FAULTS
 from tuner.workers.curves import Curves
@@ -217,7 +217,7 @@ def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, 
     if state == "pruned":
         attempts.finish(claim, "pruned", reason="pruned", message=message, **kept)
         return "pruned"
-    metrics = {**dict.fromkeys(METRICS), **(facts["metrics"] or {})}
+    metrics: Metrics = cast(Metrics, {**dict.fromkeys(METRICS), **(facts["metrics"] or {})})
     if metrics["nll"] is None or facts["estimator"] is None:
         raise Usage(
             "metrics.nll or estimator is missing: a complete trial has both; tell a diverged one as failed, nan.",
@@ -225,7 +225,7 @@ def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, 
         )
     _refuse_implausible(metrics, "metrics")
     _refuse_other_estimator(study, facts["estimator"], "estimator", "valid")
-    metrics |= {"collapsed": facts["collapsed"], "estimator": facts["estimator"]}
+    metrics["collapsed"], metrics["estimator"] = facts["collapsed"], facts["estimator"]
     if facts["test"]:
         _refuse_implausible(facts["test"], "test")
         if facts["test_estimator"] is None:
@@ -234,8 +234,8 @@ def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, 
             )
         _refuse_other_estimator(study, facts["test_estimator"], "test_estimator", "test")
         own = {"collapsed": facts["collapsed"], "estimator": facts["test_estimator"]}
-        metrics["test"] = {**dict.fromkeys(METRICS), **facts["test"], **own}
-    outcome = study.outcome(metrics)
+        metrics["test"] = cast(Metrics, {**dict.fromkeys(METRICS), **facts["test"], **own})
+    outcome = objectives.outcome(study.spec.objective, metrics)
     if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in outcome["values"]):
         objective = study.spec.objective
         raise Usage(f"metrics lack what study {study.name!r} is judged by: give {objective}.", "metrics")

@@ -61,7 +61,7 @@ class TrialFiles:
 
     def __init__(self, study: Study, number: int, token: str, limits: Limits) -> None:
         self.study, self.number, self.token, self.limits = study, number, token, limits
-        self.store, self.held = study.store, self.confirm()
+        self.store, self.held = study.files.store, self.confirm()
         self.newest = self.held.claim.artifacts
 
     def confirm(self) -> Held:

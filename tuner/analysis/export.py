@@ -1,0 +1,44 @@
+"""A study's trials as a file for spreadsheets and programs."""
+
+import csv
+import io
+import json
+
+from tuner.estimators import estimator_of
+from tuner.metrics import METRICS, flat
+from tuner.screen import cell
+from tuner.storage.database import Database
+from tuner.studies import answers
+from tuner.studies.study import Study, open_study
+
+FORMATS = ("csv", "json")
+HEAD = ("number", "state", "source", "value", "seconds", "reason", "message", "run")
+
+
+def trials(study: Study, form: str) -> str:
+    """All trials as JSON, or as CSV with a column for each hyperparameter (`params.…`), figure, and what qualifies it."""
+    if form == "json":
+        return json.dumps(answers.whole(study), indent=1, ensure_ascii=False) + "\n"
+    text, found = study.facts.text, study.trials.all()
+    figures = [flat(trial.metrics or {}) for trial in found]
+    names = list(dict.fromkeys(name for trial in found for name in trial.hyperparameters))
+    keys = list(dict.fromkeys([*METRICS, "collapsed", *(key for each in figures for key in each)]))
+    sheet = io.StringIO()
+    rows = csv.writer(sheet, lineterminator="\n")
+    rows.writerow([*HEAD, "notes", "estimator", *(f"params.{name}" for name in names), *keys])
+    for trial, own in zip(found, figures, strict=True):
+        facts, metrics = trial.plain(), trial.metrics or {}
+        made = estimator_of(metrics, text) if "estimator" in metrics else None
+        chosen = [trial.hyperparameters.get(name) for name in names]
+        row = [*(facts[key] for key in HEAD), "; ".join(trial.notes), made, *chosen, *map(own.get, keys)]
+        rows.writerow(map(cell, row))
+    return sheet.getvalue()
+
+
+def trials_at(url: str, name: str, form: str) -> str:
+    """All trials of a study by its database's address, in a process that has none open."""
+    database = Database(url, patience=10.0)
+    try:
+        return trials(open_study(database, name), form)
+    finally:
+        database.close()

@@ -1,0 +1,114 @@
+"""Files that a study's trials have published in its store."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from trainers.contract import FILES, LOG, SAMPLES
+from tuner.errors import Fault, Missing, Usage
+from tuner.storage import locations
+from tuner.storage.artifacts import MANIFEST, Store
+from tuner.storage.database import Database
+from tuner.storage.tables import StudyRow, TrialRow, revise
+
+LOG_BYTES = 65_536
+"""Bytes of a log that are shown, from its end."""
+
+
+class Published:
+    """The newest files of a study's trials.
+
+    Args:
+        place: address of their store, as `locations.kept` wrote it.
+    """
+
+    def __init__(self, database: Database, study: str, place: str) -> None:
+        self.database, self.study = database, study
+        self.store = Store(locations.found(database, place))
+
+    def folder(self, number: int, cache: Path, used: Sequence[str] = FILES) -> Path:
+        """A folder with a trial's files, those that will be used checked.
+
+        Raises:
+            Usage: if there is no such trial, or it has none yet.
+        """
+        run = f"{self.study}/{number}"
+        row = self._row(number)
+        if row is None:
+            mine = select(func.count()).where(TrialRow.study == self.study)
+            count = self.database.read(lambda session: session.execute(mine).scalar_one())
+            raise Usage(f"run {run!r} does not exist: study {self.study!r} has {count} trials, from 0 on.")
+        if row.artifacts is None:
+            raise Usage(f"run {run!r} has saved nothing yet: its trial is {row.state}.")
+        self.check()
+        return self.store.folder(row.artifacts, cache, used)
+
+    def check(self) -> None:
+        """
+        Raises:
+            Fault: if files have been published, and are gone with their folder.
+        """
+        if self.store.local and not Path(self.store.address).is_dir() and self._generations():
+            raise Fault(
+                f"the files of study {self.study!r} were in {self.store.address}, which is gone: put it back, or say where it "
+                f"is with `tuner relocate {self.study} FOLDER`."
+            )
+
+    def _generations(self) -> list[str]:
+        """Places in the store, one a trial that has published."""
+        query = select(TrialRow.artifacts).where(TrialRow.study == self.study, TrialRow.artifacts.is_not(None))
+        return [place for place in self.database.read(lambda s: s.scalars(query).all()) if place is not None]
+
+    def relocate(self, address: str) -> None:
+        """Has the files looked for elsewhere from now on.
+
+        Raises:
+            Usage: if they are not there.
+        """
+        place = locations.kept(self.database, address)
+        there = Store(locations.found(self.database, place))
+        missing = next((p for p in self._generations() if there.read(f"{p}/{MANIFEST}") is None), None)
+        if missing is not None or (there.local and not Path(there.address).is_dir()):
+            lacks = f": it has no {missing}" if missing else ""
+            raise Usage(f"{address} does not hold the files of study {self.study!r}{lacks}.")
+
+        def change(session: Any) -> None:
+            session.execute(update(StudyRow).where(StudyRow.name == self.study).values(folder=place))
+            revise(session, self.study)
+
+        self.database.run(change)
+        self.store = there
+
+    def read(self, number: int, file: str) -> bytes | None:
+        """One file of a trial; none if it has not been published.
+
+        Raises:
+            Missing: if there is no such trial.
+        """
+        row = self._row(number)
+        if row is None:
+            raise Missing(f"study {self.study!r} has no trial {number}: list its trials first.")
+        return None if row.artifacts is None else self.store.read(f"{row.artifacts}/{file}")
+
+    def _row(self, number: int) -> TrialRow | None:
+        return self.database.read(lambda session: session.get(TrialRow, (self.study, number)))
+
+    def samples(self, number: int) -> dict[str, Any] | None:
+        """Texts that a complete trial's model wrote (`trainers.gallery`); none if it has written nothing."""
+        content = self.read(number, SAMPLES)
+        return None if content is None else dict(json.loads(content))
+
+    def log(self, number: int, size: int = LOG_BYTES) -> str:
+        """The last so many bytes of the last attempt's log, whole lines.
+
+        Raises:
+            Missing: if there is no such trial, or no attempt of it has ended.
+        """
+        content = self.read(number, LOG)
+        if content is None:
+            raise Missing(f"trial {number} of study {self.study!r} has no log: it comes with an attempt's end.")
+        end = content[-size:]
+        return end[end.find(b"\n") + 1 if len(content) > size else 0 :].decode(errors="replace")
