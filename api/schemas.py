@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from api.bodies import Axis, Reason, Source, Spec, Split, StudyState, TrialState
+from api.shapes import schema
 from tuner.metrics import FIGURES
+from tuner.studies import answers, trials
 
 
 class Problem(BaseModel):
@@ -25,6 +27,14 @@ class Listed(BaseModel):
     """A page; `next` is the cursor of the one after it."""
 
     next: str | None
+
+
+def many(item: Any) -> Any:
+    return list[item]
+
+
+def page_of(name: str, item: Any) -> Any:
+    return create_model(name, __base__=Listed, items=(many(item), Field()))
 
 
 class Hyperparameter(BaseModel):
@@ -134,52 +144,11 @@ else:
     )
 
 
-class Best(BaseModel):
-    """The trial that `tuner confirm` takes."""
-
-    by: Annotated[str, Field(description="by what it is the best, in a few words: lowest value, lowest mean, …")]
-    noise: Annotated[
-        float | None, Field(description="what another seed changes in the value, inferred (sd, nats); null: nothing")
-    ]
-    mean: Annotated[float | None, Field(description="of a process through all values, there; null without noise")]
-    probability: Annotated[
-        float | None,
-        Field(description="that another seed reaches min_rate; null without one, or for too few trials to tell"),
-    ]
-    said: Annotated[list[str], Field(description="the same in sentences; none for the lowest value")]
-    number: int
-    run: str
-    value: float
-    params: dict[str, Any]
-    given: Annotated[dict[str, Any], Field(description="the hyperparameters that were chosen or set by hand")]
-    metrics: Metrics | None
-    notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
+Best = schema(answers.Best, metrics=Metrics | None)
+Summary = schema(answers.Summary, state=StudyState, created_at=datetime | None, best=Best | None)
 
 
-class Summary(BaseModel):
-    name: str
-    technique: str
-    corpus: str
-    model: str
-    sampler: str
-    objective: str
-    seed: int
-    state: StudyState
-    why: str | None
-    budget: int
-    counts: dict[str, int]
-    best: Best | None
-    note: Annotated[str, Field(description="what people say of it: plain text, or simple Markdown")]
-    tags: list[str]
-    estimator: str | None
-    created_at: Annotated[datetime | None, Field(description="null where a study's row cannot be read")]
-    revision: int
-    waiting_for_workers: bool
-    confirms: Annotated[str | None, Field(description="the study whose trial it confirms")]
-
-
-class Studies(Listed):
-    items: list[Summary]
+Studies = page_of("Studies", Summary)
 
 
 class NGramFigures(BaseModel):
@@ -201,17 +170,7 @@ class NGram(BaseModel):
     test: NGramFigures
 
 
-class Study(Summary):
-    spec: Spec
-    space: Annotated[list[Hyperparameter], Field(description="what is searched, without values that cannot work")]
-    text: Annotated[str, Field(description="what figures are of: corpus, words known, cutting, fingerprint")]
-    sentences: Annotated[dict[str, int], Field(description="of the corpus, by split")]
-    vocabulary: Annotated[int, Field(description="words that the corpus's training text has")]
-    entropy: float | None
-    ngram: Annotated[
-        NGram | None, Field(description="what counting words is worth; of a study of an older program null")
-    ]
-    front: list[int]
+Study = schema(answers.Study, Summary, spec=Spec, space=list[Hyperparameter], ngram=NGram | None)
 
 
 class Written(BaseModel):
@@ -221,26 +180,10 @@ class Written(BaseModel):
     file: Annotated[str, Field(description="TOML, which `tuner launch --config` reads")]
 
 
-class Trial(BaseModel):
-    number: int
-    state: TrialState
-    params: dict[str, Any]
-    source: Annotated[Source, Field(description="where its hyperparameters come from")]
-    value: float | None
-    metrics: Metrics | None
-    seconds: float | None
-    cost: dict[str, Any] | None
-    reason: str | None
-    message: str | None
-    worker: str | None
-    run: str
-    fixed: Annotated[dict[str, Any], Field(description="hyperparameters set by hand for all trials of the study")]
-    hyperparameters: Annotated[dict[str, Any], Field(description="all of them, those left at their defaults too")]
-    notes: Annotated[list[str], Field(description="what qualifies its figures: collapsed, not resolved")]
+Trial = schema(trials.Trial, state=TrialState, source=Source, metrics=Metrics | None, cost=dict[str, Any] | None)
 
 
-class Trials(Listed):
-    items: list[Trial]
+Trials = page_of("Trials", Trial)
 
 
 class Head(BaseModel):
@@ -346,21 +289,15 @@ class Curves(BaseModel):
     value: list[list[float | None]]
 
 
-class Attempt(BaseModel):
-    attempt: int
-    worker: str
-    host: str
-    seed: int
-    state: str
-    reason: str | None
-    message: str | None
-    started_at: datetime
-    ended_at: datetime | None
+Attempt = schema(answers.Attempt, started_at=datetime, ended_at=datetime | None)
 
 
-class TrialWithAttempts(Trial):
-    estimate: Annotated[str | None, Field(description="what made its NLL, and how sure it is, in words")]
-    attempts: list[Attempt]
+TrialWithAttempts = create_model(
+    "TrialWithAttempts",
+    __base__=Trial,
+    estimate=(str | None, Field(description="what made its NLL, and how sure it is, in words")),
+    attempts=(many(Attempt), Field()),
+)
 
 
 class Epoch(BaseModel):

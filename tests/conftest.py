@@ -42,6 +42,13 @@ LENGTHS = (3.0, 1.0)
 CHEAP = {"aggressive": {"inner": 4, "window": 2}, "iwae": {"k": 3}, "multi-sample": {"samples": 2}}
 """hyperparameters with which a technique trains no longer than the others"""
 
+QUICK: dict[str, dict[str, Any]] = {
+    "gp-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
+    "gp-map": {"n_startup": 4},
+    "botorch-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
+}
+"""Options of samplers that make their proposals quick ones."""
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:

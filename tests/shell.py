@@ -1,14 +1,19 @@
 """Commands in processes of their own, for the tests."""
 
 import os
+import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "checkpoint_seconds=0.001")
 DEADLINE = 120.0
+SMALLEST = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "max_epochs=1")
+AWAITED = 240.0
+"""Seconds for which a process that is no child is waited for."""
 
 
 def command(*arguments: str) -> list[str]:
@@ -45,6 +50,16 @@ def begin(cwd: Path, trial: str = "0000", epochs: int = 24) -> subprocess.Popen[
         assert time.monotonic() < until
         time.sleep(0.01)
     return process
+
+
+def await_end(process: int) -> None:
+    """Waits for a process that need be no child of this one."""
+    with suppress(ProcessLookupError):
+        handle = os.pidfd_open(process)
+        try:
+            assert select.select([handle], [], [], AWAITED)[0], "it still runs"
+        finally:
+            os.close(handle)
 
 
 def descendants(pid: int) -> list[int]:

@@ -5,7 +5,7 @@ and one number, so P(sentence) is the product of its rules' probabilities, and b
 
     H(A) = Σ_rule p(rule) · (−log p(rule) + Σ_{B in rule} H(B))          nats, A a nonterminal, H(word) = 0
 
-is the entropy of the sentences themselves (tests/test_grammar.py parses sentences to hold this true).
+is the entropy of the sentences themselves (tests/trainers/test_grammar.py parses sentences to hold this true).
 """
 
 import math

@@ -19,20 +19,27 @@ BEST = ("number", "run", "value", "params", "given", "metrics", "notes", "by", "
 
 
 class Best(TypedDict):
-    """The best trial of a study."""
+    """The trial that `tuner confirm` takes."""
 
     number: int
     run: str
     value: float
     params: dict[str, Any]
     given: dict[str, Any]
+    """Hyperparameters that were chosen or set by hand."""
     metrics: Metrics | None
     notes: list[str]
+    """Words that qualify its figures: collapsed, not resolved."""
     by: str
+    """The rule by which it is the best, in a few words: lowest value, lowest mean, …"""
     noise: float | None
+    """Standard deviation, in nats, that another seed makes in the value, as inferred; null: none."""
     mean: float | None
+    """Mean of a process through all values, at its hyperparameters; null without noise."""
     probability: float | None
+    """Probability that another seed reaches min_rate; null without one, or for too few trials to tell."""
     said: list[str]
+    """The rule and its figures in sentences; none for the lowest value."""
 
 
 class Summary(TypedDict):
@@ -51,13 +58,15 @@ class Summary(TypedDict):
     counts: dict[str, int]
     best: Best | None
     note: str
+    """Remark of its people: plain text, or simple Markdown."""
     tags: list[str]
     estimator: str | None
     created_at: str | None
+    """Time of its creation; null where its row cannot be read."""
     revision: int
     waiting_for_workers: bool
     confirms: str | None
-    """Name of the study whose trial it confirms; None for a study of its own."""
+    """Name of the study whose trial it confirms; null for a study of its own."""
 
 
 class Study(Summary):
@@ -65,11 +74,16 @@ class Study(Summary):
 
     spec: dict[str, Any]
     space: list[dict[str, Any]]
+    """Hyperparameters that are searched, without values that cannot work."""
     text: str
+    """Text that its figures are of: corpus, words known, cutting, fingerprint."""
     sentences: dict[str, int]
+    """Sentences of the corpus, by split."""
     vocabulary: int
+    """Number of words that the corpus's training text has."""
     entropy: float | None
     ngram: dict[str, Any] | None
+    """Figures of a model that counts words; null for a study of an older program."""
     front: list[int]
 
 

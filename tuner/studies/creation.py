@@ -104,14 +104,13 @@ def agree(row: StudyRow, wanted: Definition) -> Definition:
     if key is None:
         return earlier
     mine, theirs = (each.identity[key] for each in (earlier, wanted))
-    remedy = "give the new one a name of its own"
-    if key == "first_default":
-        remedy = f"go on with it by {key} = {str(mine).lower()}, or {remedy}"
-    if wanted.spec.confirms:  # which is named by what it confirms
-        remedy = "go on with it as it was made, or delete it first"
-    said = f"study {row.name!r} exists with another {key} ({_apart(mine, theirs)}): {remedy}."
+    # A confirmation is named by what it confirms.
+    remedy = "delete it first" if wanted.spec.confirms else "give the new one a name of its own"
+    said = (
+        f"study {row.name!r} exists with another {key} ({_apart(mine, theirs)}): {remedy}, or go on with it as it is."
+    )
     public = f"study {row.name!r} exists with another corpus: give the new one a name of its own."
-    raise Clash(said, key, public=public if key == "corpus" else None)  # it names a folder
+    raise Clash(said, key, public if key == "corpus" else None, f"tuner resume {row.name}")  # a corpus names a folder
 
 
 def _apart(earlier: object, wanted: object) -> str:

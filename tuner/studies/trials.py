@@ -34,28 +34,28 @@ class Trial:
 
     number: int
     state: str
-    """complete, failed, pruned, running, or waiting (goes on when the study does)"""
+    """One of `STATES`; a waiting trial goes on when its study does."""
     params: dict[str, Value]
-    """hyperparameters that were chosen for this trial"""
+    """Hyperparameters that were chosen for this trial."""
     source: str
-    """one of `SOURCES`"""
+    """Origin of its hyperparameters: one of `SOURCES`."""
     value: float | None
     metrics: Metrics | None
     seconds: float | None
-    """spent by all its attempts"""
+    """Seconds that all its attempts took."""
     cost: Cost | None
-    """epochs, training tokens per second, and the last attempt's seconds of set-up, training and evaluation"""
+    """Epochs, training tokens a second, and the last attempt's seconds of set-up, training and evaluation."""
     reason: str | None
-    """of the last attempt's end: one of `attempts.RETRIES`, or pruned; none for a complete trial"""
+    """Reason of its last attempt's end, one of `claims.RETRIES`, or pruned; null for a complete trial."""
     message: str | None
     worker: str | None
     run: str
     fixed: dict[str, Value] = field(default_factory=dict)
-    """hyperparameters that were set by hand for all trials of its study"""
+    """Hyperparameters that were set by hand for all trials of its study."""
     hyperparameters: dict[str, Value] = field(default_factory=dict)
-    """all of them, those left at their defaults too"""
+    """All hyperparameters, those left at their defaults too."""
     notes: list[str] = field(default_factory=list)
-    """what qualifies its figures: `estimators.notes_of`"""
+    """Words that qualify its figures: collapsed, not resolved."""
 
     @property
     def given(self) -> dict[str, Value]:

@@ -1,0 +1,36 @@
+"""Schemas made from the shapes of answers, so that a field is declared once."""
+
+import ast
+import inspect
+import textwrap
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, Field, create_model
+
+
+def notes_of(shape: type) -> dict[str, str]:
+    """The note under each field of a class, on one line."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(shape))).body
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        is_note = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_note:
+            found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
+    return found
+
+
+def schema(shape: type, base: type[BaseModel] = BaseModel, **types: Any) -> Any:
+    """A schema with the fields of a `TypedDict` or a dataclass, their notes as descriptions; all of them are required.
+
+    Args:
+        base: has some of the fields already.
+        types: says more of a field than its annotation does, e.g. which words it may be.
+    """
+    notes = notes_of(shape)
+    fields: dict[str, Any] = {
+        key: (types.get(key, hint), Field(description=notes.get(key)))
+        for key, hint in get_type_hints(shape).items()
+        if key not in base.model_fields
+    }
+    return create_model(shape.__name__, __base__=base, __doc__=inspect.cleandoc(shape.__doc__ or ""), **fields)

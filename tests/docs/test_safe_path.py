@@ -1,0 +1,121 @@
+"""The folder where the user stands is not code: none of our processes imports or runs what lies there."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from api_server import free_port
+from shell import DEADLINE, QUICK, await_end
+
+from tuner.storage.database import Database
+from tuner.studies.study import open_study
+
+ROOT = Path(__file__).parents[2]
+FOREIGN = (
+    "numpy",
+    "tuner",
+    "trainers",
+    "api",
+    "torch",
+    "rich",
+    "typer",
+    "sqlalchemy",
+    "socket",
+    "search_spaces",
+    "runpy",
+)
+SCRIPT = "import sys\nfrom tuner.__main__ import main\nsys.exit(main())\n"
+"""as pip writes the command `tuner`"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder of modules that leave a mark where they are imported or run, and the command beside as many."""
+    here, commands = tmp_path / "here", tmp_path / "bin"
+    mark = f"open({str(tmp_path / 'mark')!r}, 'a').write"
+    for folder in (here, commands):
+        folder.mkdir()
+        for name in FOREIGN:
+            if (folder.name, name) != ("bin", "tuner"):  # which pip's own first line would import
+                (folder / f"{name}.py").write_text(f"{mark}('{folder}/{name} ')\n")
+    (here / "trainers").mkdir()
+    (here / "trainers" / "__main__.py").write_text(f"{mark}('__main__ ')\n")
+    (commands / "tuner").write_text(SCRIPT)
+    return here
+
+
+def begin(place: Path, *arguments: str, path: str = str(ROOT)) -> "subprocess.Popen[str]":
+    """A command from there."""
+    command = [sys.executable, str(place.parent / "bin" / "tuner"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": path}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=place, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(place: Path, *arguments: str, path: str = str(ROOT)) -> str:
+    """The same to its end; all that it said."""
+    process = begin(place, *arguments, path=path)
+    said = "".join(process.communicate(timeout=DEADLINE))
+    unmarked(place)
+    assert process.returncode == 0, said
+    return said
+
+
+def unmarked(place: Path) -> None:
+    mark = place.parent / "mark"
+    assert not mark.exists(), mark.read_text()
+
+
+def test_a_command_and_its_trainer_import_nothing_of_the_users_folder(place: Path) -> None:
+    assert "train" in run(place, "corpora", "grammar", "--json")
+
+
+@pytest.mark.parametrize("path", [f":{ROOT}", f"{ROOT}:", f"{ROOT}::{ROOT}/tests"])
+def test_an_empty_part_of_pythonpath_is_not_taken_for_the_current_folder(place: Path, path: str) -> None:
+    """`PYTHONPATH=$PYTHONPATH:lib` has one where the variable was not set."""
+    (place / "tuner.py").unlink()  # the command's first line would find it
+    assert "train" in run(place, "corpora", "grammar", "--json", path=path)
+
+
+def test_a_detached_study_starts_from_a_folder_of_foreign_modules(place: Path) -> None:
+    settings = [part for key in (*QUICK, "max_epochs=1") for part in ("--set", key)]
+    said = run(place, "launch", "-t", "sfb", "-n", "1", "--study", "s", *settings, "--detach")
+    found = re.search(r"process (\d+)", said)
+    assert found is not None
+    await_end(int(found[1]))
+    database = Database(f"sqlite:///{place}/tuner.db")
+    assert [trial.state for trial in open_study(database, "s").trials.all()] == ["complete"]
+    database.close()
+    unmarked(place)
+
+
+def test_a_server_its_workshop_and_its_worker_start_from_there_too(place: Path) -> None:
+    port = free_port()
+    process = begin(place, "serve", "--port", str(port), "--with-workers", "1")
+    try:
+        assert process.stderr is not None
+        assert "serving" in process.stderr.readline()
+        transport = httpx.HTTPTransport(retries=30)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", transport=transport, timeout=120) as client:
+            new = {"technique": "sfb", "trials": 1, "fixed": {"max_epochs": 1, "corpus_size": 200, "nll_samples": 2}}
+            made = client.post("/studies", json=new)  # made in the workshop, checked by a trainer
+            assert made.status_code == 201, made.text
+            until = time.monotonic() + DEADLINE
+            while client.get("/studies/sfb-grammar-tiny").json()["counts"]["complete"] == 0:
+                assert time.monotonic() < until
+                time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    unmarked(place)
+
+
+def test_every_process_of_ours_is_started_without_the_current_folder() -> None:
+    files = [file for room in ("tuner", "api", "trainers") for file in (ROOT / room).rglob("*.py")]
+    named = [str(file.relative_to(ROOT)) for file in files if "sys.executable" in file.read_text()]
+    assert named == ["tuner/process.py"]
