@@ -277,6 +277,23 @@ class Surface(BaseModel):
     best: int
 
 
+class Slice(BaseModel):
+    name: str
+    values: list[bool | int | float | str]
+    mean: list[float]
+    sd: list[float]
+
+
+class Slices(BaseModel):
+    """A process through all values along each hyperparameter, the others at the best trial's."""
+
+    items: list[Slice]
+    figures: Annotated[list[str], Field(description="the figures that the values are")]
+    noise: Annotated[float, Field(description="the standard deviation of what another seed would give, as inferred")]
+    at: Annotated[dict[str, Any], Field(description="the best trial's hyperparameters, which the others are held at")]
+    best: int
+
+
 class Curves(BaseModel):
     """Learning curves: of each trial in `number` a list of epochs, seconds and values."""
 
@@ -383,11 +400,13 @@ class Rates(BaseModel):
 class Share(BaseModel):
     name: str
     importance: float
+    error: Annotated[float | None, Field(description="the share's standard deviation over resamples of the trials")]
 
 
 class Importance(BaseModel):
     metric: str
-    trials: int
+    trials: Annotated[int, Field(description="trials that the shares are of")]
+    least: Annotated[int, Field(description="trials below which no share is told")]
     items: list[Share]
 
 

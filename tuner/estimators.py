@@ -23,6 +23,9 @@ def sentences_of(metrics: Metrics, text: str) -> str:
 def estimator_of(metrics: Metrics, text: str, beside: bool = False) -> str:
     """What made an NLL, in few words; text: as by `spec.Facts.text`.
 
+    A tempered estimate is one procedure, which takes as many draws as its own correction asks for: how many it took makes no
+    other one. It corrects its bias, and states a bound of what is left. An estimate from q does neither, so its S is part of it.
+
     Args:
         beside: the tempered NLL beside the one from q; empty if there is none.
     """
@@ -33,8 +36,7 @@ def estimator_of(metrics: Metrics, text: str, beside: bool = False) -> str:
     if tempered is None:
         return ""
     if "temper" in tempered:
-        most = max(map(int, tempered.get("levels") or [tempered["samples"]]))
-        return f"tempered, up to {most:,} draws, {sentences}"
+        return f"tempered, {tempered['samples']} draws or more, {sentences}"
     if facts["proposal"] == "exact":
         return f"exact, {sentences}"
     return f"S = {facts['samples']} from {facts['proposal']}, {sentences}"

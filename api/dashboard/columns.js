@@ -1,4 +1,4 @@
-/** Which columns a table has, and in what order. */
+/** Which columns a table has, or which axes a plot, and in what order. */
 
 import { fill, h } from "./dom.js";
 
@@ -7,10 +7,12 @@ import { fill, h } from "./dom.js";
  * @param {() => {key: string, label: string, meaning: string}[]} wanted.heads all that there are
  * @param {() => string[]} wanted.chosen keys of the shown ones, in their order
  * @param {(keys: string[]) => void} wanted.choose is given other ones; none for those that are usual
+ * @param {string} [wanted.word] what they are called
+ * @param {string|null} [wanted.fixed] the one that is always the first
  */
-export function columnPicker({ heads, chosen, choose }) {
+export function columnPicker({ heads, chosen, choose, word = "Columns", fixed = null }) {
   const items = h("ul", { class: "column-list" });
-  const element = h("details", { class: "columns", ontoggle: () => refresh() }, h("summary", {}, "Columns"), h("div", { class: "sheet" }, items,
+  const element = h("details", { class: "columns", ontoggle: () => refresh() }, h("summary", {}, word), h("div", { class: "sheet" }, items,
     h("button", { type: "button", onclick: () => choose([]) }, "The usual ones")));
   function refresh() {
     if (!element.open) return;
@@ -27,9 +29,9 @@ export function columnPicker({ heads, chosen, choose }) {
     fill(items, [...shown.filter((key) => key in known), ...Object.keys(known).filter((key) => !shown.includes(key))].map((key) => {
       const place = shown.indexOf(key);
       const { label, meaning } = known[key];
-      return h("li", {}, h("label", { class: "check", title: meaning }, h("input", { type: "checkbox", value: key, checked: place >= 0, disabled: key === "number", onchange: ({ target }) =>
+      return h("li", {}, h("label", { class: "check", title: meaning }, h("input", { type: "checkbox", value: key, checked: place >= 0, disabled: key === fixed, onchange: ({ target }) =>
         choose(target.checked ? [...chosen(), key] : chosen().filter((one) => one !== key)) }), label === key ? key : `${label} · ${key}`),
-      place > 0 && h("span", {}, h("button", { type: "button", "aria-label": `Move ${label} left`, disabled: place === 1, onclick: () => move(key, -1) }, "↑"),
+      place >= (fixed ? 1 : 0) && h("span", {}, h("button", { type: "button", "aria-label": `Move ${label} left`, disabled: place === (fixed ? 1 : 0), onclick: () => move(key, -1) }, "↑"),
         h("button", { type: "button", "aria-label": `Move ${label} right`, disabled: place === shown.length - 1, onclick: () => move(key, 1) }, "↓")));
     }));
     if (focused !== null) [...items.querySelectorAll("input, button")].find((one) => focused === (one.getAttribute("aria-label") ?? one.value))?.focus();

@@ -6,6 +6,7 @@ import { figure } from "./figure.js";
 import { count, number } from "./format.js";
 import { around, axis, counted, farFrom, plot, scaled } from "./plot.js";
 import { address, go } from "./route.js";
+import { colour } from "./theme.js";
 
 const NAMES = { neg_elbo: "−ELBO, nats", distortion: "D, nats", rate: "R, nats", active_units: "active units" };
 const NEAR = 14; // pixels from the mouse to the curve that it names
@@ -42,11 +43,11 @@ export function curvesOf(study, view, pick, signal) {
     const chosen = brushed();
     const strokes = found.number.map((at, place) => {
       const isStrong = chosen ? chosen.has(at) : at === study.best?.number;
-      return { x: across()[place], y: found.value[place], colour: isStrong && !chosen ? "--data-1" : "--data-0", width: isStrong ? 2 : 1, opacity: isStrong ? 1 : chosen ? 0.12 : found.number.length > 100 ? 0.25 : 0.55 };
+      return { x: across()[place], y: found.value[place], colour: colour(isStrong && !chosen ? "--data-1" : "--data-0"), width: isStrong ? 2 : 1, opacity: isStrong ? 1 : chosen ? 0.12 : found.number.length > 100 ? 0.25 : 0.55 };
     });
     strokes.sort((a, b) => a.opacity - b.opacity);
     const place = hovered === null ? -1 : found.number.indexOf(hovered);
-    if (place >= 0) strokes.push({ x: across()[place], y: found.value[place], colour: "--ink", width: 3, opacity: 1 });
+    if (place >= 0) strokes.push({ x: across()[place], y: found.value[place], colour: colour("--ink"), width: 3, opacity: 1 });
     const [xs, ys] = [across().flat(), found.value.flat()];
     const isFar = farFrom(ys, isLog("y"));
     const near = ys.filter((value) => !isFar(value));

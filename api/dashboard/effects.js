@@ -1,20 +1,27 @@
-/** What the hyperparameters do: importance, slices and parallel coordinates of a study's complete trials. */
+/** What the hyperparameters do: slices of a study's complete trials, with the process through them, and importance. */
 
 import { get, Problem, studyPath } from "./api.js";
 import { empty, fill, h, labelled, select } from "./dom.js";
 import { figure } from "./figure.js";
-import { number } from "./format.js";
+import { count, number } from "./format.js";
 import { around, axis, farFrom, look, plain, plot, scaled } from "./plot.js";
 import { colour } from "./theme.js";
 
 const CELL = 250; // width of a small plot
-const LINES = 500; // of parallel coordinates: the best trials
-const SHADES = 8;
+const SURE = 1.96; // standard deviations on either side that hold 95 %
 
-/** The section of the study's page. */
-export function effectsOf(study, metrics, view, signal) {
+/**
+ * The section of the study's page.
+ * @param {any} study
+ * @param {any[]} metrics
+ * @param {ReturnType<import("./route.js").kept>} view
+ * @param {() => void} changed is called when another metric is chosen
+ * @param {AbortSignal} signal
+ */
+export function effectsOf(study, metrics, view, changed, signal) {
   let metric = metrics.find((one) => one.key === (view.one("metric") || "nll")) ?? metrics[0];
-  let importance = [];
+  let importance = { trials: 0, least: 0, items: [] };
+  let process = null; // the server's answer: mean and deviation along each hyperparameter
   let trials = { numbers: [], params: {}, values: [] };
   const names = () => Object.keys(trials.params);
   const spaceOf = Object.fromEntries((study.space ?? []).map((parameter) => [parameter.name, parameter]));
@@ -25,25 +32,28 @@ export function effectsOf(study, metrics, view, signal) {
     { label: metric.label, figure: true, value: (row) => row.value },
   ];
   const bars = figure("Importance", "How much of the metric's variation each hyperparameter explains, as bars",
-    () => [[{ label: "Hyperparameter", value: (row) => row.name }, { label: "Importance", figure: true, value: (row) => row.importance }], importance]);
+    () => [[{ label: "Hyperparameter", value: (row) => row.name }, { label: "Importance", figure: true, value: (row) => row.importance },
+      { label: "Error (sd over resamples)", figure: true, value: (row) => row.error }], importance.items]);
   const slices = figure("Slices", "Each hyperparameter against the metric, a point a trial", () => [columns(), rows()]);
-  const lines = figure("Parallel coordinates; better trials are stronger", "A line for each trial through its hyperparameters and its metric", () => [columns(), rows()]);
   bars.element.hidden = true;
+  const model = h("p", { class: "note" });
   const why = h("p", { class: "note" });
   const nothing = h("div");
-  const plots = h("div", { class: "effects", hidden: true }, slices.element, lines.element, bars.element, why);
+  const plots = h("div", { class: "effects", hidden: true }, slices.element, model, bars.element, why);
   const choose = ({ target }) => {
     metric = metrics.find((one) => one.key === target.value);
     view.put({ metric: metric.key }, true);
+    changed();
     return load();
   };
   const element = h("section", { "aria-labelledby": "effects-title" }, h("h2", { id: "effects-title" }, "What the hyperparameters do"),
     h("div", { class: "row controls" }, labelled("Metric", select({ onchange: choose }, metrics.map((one) => [one.key, one.label]), metric.key))), nothing, plots);
 
   const buildBars = () => {
-    const sorted = [...importance].sort((a, b) => a.importance - b.importance);
+    const sorted = [...importance.items].sort((a, b) => a.importance - b.importance);
     return {
-      data: [{ type: "bar", orientation: "h", x: sorted.map((one) => one.importance), y: sorted.map((one) => plain(one.name)), marker: { color: colour("--data-0") }, hovertemplate: "%{y}: %{x:.3f}<extra></extra>" }],
+      data: [{ type: "bar", orientation: "h", x: sorted.map((one) => one.importance), y: sorted.map((one) => plain(one.name)), marker: { color: colour("--data-0") }, customdata: sorted.map((one) => number(one.error)),
+        error_x: { type: "data", array: sorted.map((one) => one.error ?? NaN), color: colour("--ink"), thickness: 1.5, width: 4 }, hovertemplate: "%{y}: %{x:.3f} ± %{customdata}<extra></extra>" }],
       layout: { height: 60 + 28 * sorted.length, xaxis: axis("share of the variation", { rangemode: "tozero" }), yaxis: axis("", { ticks: "", showgrid: false, type: "category" }), bargap: 0.35 },
     };
   };
@@ -54,39 +64,39 @@ export function effectsOf(study, metrics, view, signal) {
     const size = trials.numbers.length > 500 ? 5 : 9;
     const isFar = farFrom(trials.values, false);
     const layout = { height: 40 + 230 * down, grid: { rows: down, columns: across, pattern: "independent", xgap: 0.22, ygap: 0.3 } };
-    const data = names().map((key, place) => {
+    const data = names().flatMap((key, place) => {
       const at = place ? place + 1 : "";
       const kinds = spaceOf[key]?.kind === "categorical" ? spaceOf[key].choices.map((choice) => plain(choice)) : null;
       const isLog = spaceOf[key]?.log ?? false;
       layout[`xaxis${at}`] = kinds ? axis(key, { type: "category", categoryarray: kinds, range: [-0.5, kinds.length - 0.5] })
         : axis(key, { nticks: 5, ...scaled(around(trials.params[key], isLog), isLog) });
       layout[`yaxis${at}`] = axis(place % across ? "" : metric.label, { range: around(trials.values.filter((value) => !isFar(value)), false) });
-      return {
+      return [...along(key, at, kinds !== null), {
         type: "scatter", mode: "markers", x: kinds ? trials.params[key].map((value) => plain(value)) : trials.params[key], y: trials.values, edge: true, customdata: trials.numbers,
         xaxis: `x${at}`, yaxis: `y${at}`, look: style, marker: { size, opacity: 0.7 }, hovertemplate: "trial %{customdata}: %{x}, %{y:.4g}<extra></extra>",
-      };
+      }];
     });
     return { data, layout };
   };
-  const buildLines = (width) => {
-    const best = rows().sort((a, b) => (metric.goal === "max" ? b.value - a.value : a.value - b.value)).slice(0, LINES);
-    const dimensions = [...names().map((key) => dimension(key, best.map((row) => row.params[key]), spaceOf[key])), dimension(metric.label, best.map((row) => row.value))];
-    // As many traces as shades: a line of each trial in its own would be an element each.
-    const shades = Math.min(SHADES, best.length);
-    const data = Array.from({ length: shades }, (_, shade) => {
-      const mine = best.map((_, at) => at).filter((at) => Math.floor((at * shades) / best.length) === shades - 1 - shade);
-      return {
-        type: "scatter", mode: "lines", hoverinfo: "skip", x: mine.flatMap(() => [...dimensions.keys(), null]), y: mine.flatMap((at) => [...dimensions.map((one) => one.shares[at]), null]),
-        line: { color: colour("--data-0"), width: 1 + shade / shades }, opacity: 0.12 + (0.78 * (shade + 1)) / shades,
-      };
-    });
-    const end = (at, y, text) => ({ x: at, y, text, showarrow: false, yshift: y ? 12 : -12, bgcolor: colour("--paper"), font: { size: 11, color: colour("--muted") } });
-    return { data, layout: {
-      height: 300, margin: { l: 40, r: 40, t: 24, b: 40 },
-      xaxis: axis("", { tickvals: [...dimensions.keys()], ticktext: dimensions.map((one) => plain(one.label)), ticks: "", showline: false, gridcolor: colour("--edge"), range: [-0.15, dimensions.length - 0.85], tickangle: width < 500 ? -40 : 0, ticklabelstandoff: 18 }),
-      yaxis: { visible: false, range: [-0.06, 1.06], fixedrange: true }, annotations: dimensions.flatMap((one, at) => [end(at, 0, one.low), end(at, 1, one.high)]),
-    } };
-  };
+  /** The process along a hyperparameter: its mean, and where 95 % of what lies under the noise are. */
+  function along(key, at, isKind) {
+    const one = told()?.items.find((item) => item.name === key);
+    if (!one) return [];
+    const place = { type: "scatter", xaxis: `x${at}`, yaxis: `y${at}`, hoverinfo: "skip" };
+    const tint = colour("--data-1");
+    if (isKind) return [{ ...place, mode: "lines+markers", x: one.values.map(plain), y: one.mean, line: { width: 0 }, marker: { symbol: "line-ew-open", size: 16, color: tint }, error_y: { type: "data", array: one.sd.map((sd) => SURE * sd), color: tint, thickness: 1.5, width: 6 } }];
+    const edges = [1, -1].map((side) => one.mean.map((mean, index) => mean + side * SURE * one.sd[index]));
+    return [{ ...place, mode: "lines", x: [...one.values, ...one.values.toReversed()], y: [...edges[0], ...edges[1].toReversed()], fill: "toself", line: { width: 0 }, fillcolor: tint.replace(/rgb\(([^)]*)\)/, "rgba($1, 0.16)") },
+      { ...place, mode: "lines", x: one.values, y: one.mean, line: { width: 2, color: tint } }];
+  }
+  /** The process, if it is of the chosen metric. */
+  const told = () => (process?.figures.includes(metric.key) ? process : null);
+  function tell() {
+    const [first] = process?.figures.slice(1) ?? [];
+    const name = metrics.find((one) => one.key === first)?.label;
+    fill(model, told() ? ["The line is the mean of a process through all values, of the kind by which gp-map and gp-mcmc choose, along one hyperparameter while the others are held at trial ", process.best, "'s; in the band lie 95 % of what it holds possible. Trials whose others differ may lie far from it."]
+      : process && `The process by which the samplers choose is of ${name}: choose that metric to see it here.`);
+  }
   const drawings = new Map();
   async function drawn(one, build) {
     one.refresh();
@@ -106,25 +116,23 @@ export function effectsOf(study, metrics, view, signal) {
     fill(nothing, enough ? null : empty(names().length || !trials.numbers.length ? "Plots appear when two trials are complete." : "Nothing is tuned in this study."));
     if (!enough) return;
     await drawn(slices, buildSlices);
-    await drawn(lines, buildLines);
     fill(why);
-    importance = await weights.then(({ items }) => items, (error) => {
+    importance = await weights.catch((error) => {
       if (!(error instanceof Problem)) throw error;
-      fill(why, error.message); // there are too few trials, say
-      return [];
+      fill(why, error.message);
+      return { ...importance, items: [] };
     });
-    bars.element.hidden = importance.length === 0;
-    if (importance.length) await drawn(bars, buildBars);
+    bars.element.hidden = importance.items.length === 0;
+    const { trials: seen, least, items } = importance;
+    if (items.length) fill(why, `Shares of the variation among the better trials (PED-ANOVA); the bars' lines are their standard deviations over resamples of the ${count(seen, "trial")}. Shares that their errors join are not told apart.`);
+    else if (seen < least) fill(why, `Too few trials for importance: ${number(seen)} of the ${least} that it takes.`);
+    if (items.length) await drawn(bars, buildBars);
+    process = await get(`${studyPath(study.name)}/slices`, signal).catch((error) => {
+      if (!(error instanceof Problem)) throw error;
+      return null; // too few trials, or two objectives
+    });
+    tell();
+    if (told()) await drawn(slices, buildSlices);
   }
   return { element, load };
-}
-
-/** A hyperparameter or metric as shares of the way from its lowest to its highest value. */
-function dimension(label, values, parameter) {
-  const kinds = values.some((value) => typeof value !== "number") ? [...new Set(values.map(String))].sort() : null;
-  const scaled = kinds ? values.map((value) => kinds.indexOf(String(value))) : parameter?.log ? values.map(Math.log10) : values;
-  const low = Math.min(...scaled);
-  const high = Math.max(...scaled);
-  const name = (at) => (kinds ? plain(kinds[at]) : number(parameter?.log ? 10 ** at : at));
-  return { label, low: name(low), high: name(high), shares: scaled.map((value) => (high > low ? (value - low) / (high - low) : 0.5)) };
 }

@@ -1,6 +1,6 @@
 /** Trials of several studies in the plane of two metrics, with their fronts. */
 
-import { all, get, options, paced } from "./api.js";
+import { all, get, options, paced, Problem, studyPath } from "./api.js";
 import { brushOf, drawn, figures, NONE, outline, within, written } from "./brush.js";
 import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
 import { saveAs } from "./figure.js";
@@ -32,12 +32,13 @@ export const title = () => "Pareto";
  * @property {string} tool
  * @property {number[]|null} zoom x from, x to, y from, y to, in the axes' own coordinates
  * @property {import("./brush.js").Brush} brush
+ * @property {string} where a condition that what is selected fits, as the tables of trials have it
  */
 
 /** @returns {State} */
 const stateOf = (query) => ({
   study: query.getAll("study"), x: query.get("x") ?? "rate", y: query.get("y") ?? "ppl", split: query.get("split") ?? "valid",
-  log: query.getAll("log"), far: query.get("far") ?? "", tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom"), { count: 4 }), brush: brushOf(query),
+  log: query.getAll("log"), far: query.get("far") ?? "", where: query.get("where") ?? "", tool: query.get("tool") ?? "select", zoom: figures(query.get("zoom"), { count: 4 }), brush: brushOf(query),
 });
 
 /** The same as an address holds it. */
@@ -59,6 +60,7 @@ export async function show(main, query, signal) {
 
   /** @type {any} the server's answer */
   let found = { studies: [], front: [], x_goal: "max", y_goal: "min", note: null, levels: [] };
+  let fitting = null; // of each study, numbers of the trials that fit the condition, if there is one
   const looks = () => {
     const techniques = [...new Set(found.studies.map((study) => study.technique))];
     return found.studies.map((study, place) => look(place, techniques.indexOf(study.technique)));
@@ -127,11 +129,12 @@ export async function show(main, query, signal) {
     for (const study of found.studies) for (const value of study[which]) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
     return [low, high];
   }
-  /** Places of the trials within the brush, study by study; null without a brush. */
+  /** Places of the trials within the brush that fit the condition, study by study; null without either. */
   function picked() {
-    const isIn = within(state.brush, ["x", "y"].map((which) => (isLog(which) ? Math.log : (value) => value)));
+    if (!isBrushed()) return null;
+    const isIn = within(state.brush, ["x", "y"].map((which) => (isLog(which) ? Math.log : (value) => value))) ?? (() => true);
     const isShown = (study, at) => study.x[at] !== null && study.y[at] !== null && isIn(study.x[at], study.y[at]);
-    return isIn && found.studies.map((study) => [...study.number.keys()].filter((at) => isShown(study, at)));
+    return found.studies.map((study, place) => [...study.number.keys()].filter((at) => isShown(study, at) && (!fitting || fitting[place].has(study.number[at]))));
   }
 
   // The table of what is brushed, or else of the front.
@@ -189,14 +192,40 @@ export async function show(main, query, signal) {
     if (!state.study.length) { found = { ...found, studies: [], front: [], note: null, levels: [] }; return; }
     const wanted = asked(state);
     const answer = await get(wanted, signal);
-    if (wanted === asked(state)) found = answer; // else a later choice has its own under way
+    if (wanted === asked(state)) { found = answer; await fit(); } // else a later choice has its own under way
   };
+  /** Which trials fit the condition, by the server; what a study has no column for, none of its trials fits. */
+  async function fit() {
+    wrong.textContent = "";
+    condition.removeAttribute("aria-invalid");
+    fitting = state.where ? [] : null;
+    const sets = await Promise.all(fitting ? found.studies.map(async ({ study }) => {
+      try {
+        return new Set((await get(address({ column: "number", where: state.where }).replace("/?", `${studyPath(study)}/table?`), signal)).number);
+      } catch (error) {
+        if (!(error instanceof Problem) || error.status !== 422) throw error;
+        return error;
+      }
+    }) : []);
+    if (!fitting) return;
+    fitting = sets.map((one) => (one instanceof Set ? one : new Set()));
+    if (!sets.length || sets.some((one) => one instanceof Set)) return;
+    wrong.textContent = sets[0].message;
+    condition.setAttribute("aria-invalid", "true");
+  }
   const change = async (asStep) => { keep(asStep); await fetched(); await redraw(); };
   const brush = async (shape) => {
     state.brush = shape;
     keep(true);
     announce(await redraw());
   };
+  const filter = async (where) => {
+    state.where = where;
+    keep(true);
+    await fit();
+    announce(await redraw());
+  };
+  const unbrush = () => { state.brush = NONE; return filter(""); };
 
   function listen(graph) {
     graph.on("plotly_selected", (event) => {
@@ -210,7 +239,7 @@ export async function show(main, query, signal) {
       keep(false);
       setTimeout(redraw); // with ticks for what is now to be seen
     });
-    graph.on("plotly_doubleclick", () => (isBrushed() ? brush(NONE) : unzoom()));
+    graph.on("plotly_doubleclick", () => (isBrushed() ? unbrush() : unzoom()));
     graph.on("plotly_click", ({ points: [point] }) => {
       const study = found.studies[point.data.meta];
       go({ view: "trial", study: study.study, trial: study.number[point.pointNumber] });
@@ -227,7 +256,7 @@ export async function show(main, query, signal) {
     });
     graph.on("plotly_unhover", () => { tip.hidden = true; });
   }
-  const isBrushed = () => Boolean(state.brush.box || state.brush.lasso);
+  const isBrushed = () => Boolean(state.brush.box || state.brush.lasso || state.where);
   const unzoom = () => { state.zoom = null; keep(true); return redraw(); };
 
   // Controls.
@@ -253,13 +282,16 @@ export async function show(main, query, signal) {
   function ranges() {
     const { box } = state.brush;
     inputs.forEach((input, place) => { input.value = box?.[place] == null ? "" : Number(box[place].toPrecision(5)); });
+    condition.value = state.where;
     clear.disabled = !isBrushed();
     whole.disabled = !state.zoom;
   }
-  const clear = h("button", { type: "button", onclick: () => brush(NONE) }, "Clear selection");
+  const clear = h("button", { type: "button", onclick: unbrush }, "Clear selection");
   const whole = h("button", { type: "button", onclick: unzoom }, "Whole plot");
-  const byFigures = h("details", { class: "by-figures", open: Boolean(state.brush.box) && innerWidth > 600 }, h("summary", {}, "Select by figures"),
-    h("div", { class: "row controls" }, h("span", {}, "x"), inputs[0], "–", inputs[1], h("span", {}, "y"), inputs[2], "–", inputs[3]));
+  const condition = h("input", { type: "text", class: "condition", size: 26, spellcheck: false, autocomplete: "off", placeholder: "r > 5 and rate > 3", onchange: ({ target }) => filter(target.value.trim()) });
+  const wrong = h("p", { class: "wrong", role: "alert" });
+  const byFigures = h("details", { class: "by-figures", open: Boolean(state.brush.box || state.where) && innerWidth > 600 }, h("summary", {}, "Select by figures"),
+    h("div", { class: "row controls" }, h("span", {}, "x"), inputs[0], "–", inputs[1], h("span", {}, "y"), inputs[2], "–", inputs[3], labelled("Condition", condition)), wrong);
 
   const choose = (names) => { Object.assign(state, { study: names, zoom: null }); return change(true); };
   const refresh = paced(async () => { await fetched(); await redraw(); }, signal);
@@ -273,7 +305,7 @@ export async function show(main, query, signal) {
     h("label", { class: "check" }, logs.x, "log x"), h("label", { class: "check" }, logs.y, "log y"));
   const bar2 = h("div", { class: "row controls" }, tools, clear, whole, saveAs(() => `pareto-${state.x}-${state.y}`, (format) => image(build(1200, true), format), () => pointRows(found)));
   fill(main, h("div", { class: "beside" }, studiesPicker.element, h("div", { class: "stage" }, bar, bar2, hint, warning, canvas, beyond, byFigures, tip)), below);
-  addEventListener("keydown", ({ key }) => { if (key === "Escape" && isBrushed()) brush(NONE); }, { signal });
+  addEventListener("keydown", ({ key }) => { if (key === "Escape" && isBrushed()) unbrush(); }, { signal });
 
   await fetched();
   await redraw();

@@ -218,7 +218,7 @@ function arrow(pen, across, up, x, y, tint) {
   pen.restore();
 }
 
-/** Curves: each has `x`, `y`, a `colour` of theme.css, `width` and `opacity`. */
+/** Curves: each has `x`, `y`, `colour`, `width` and `opacity`. */
 function paintStrokes(pen, { xaxis, yaxis }, strokes, ratio) {
   pen.save();
   pen.scale(ratio, ratio);
@@ -237,7 +237,7 @@ function paintStrokes(pen, { xaxis, yaxis }, strokes, ratio) {
     });
     pen.globalAlpha = stroke.opacity;
     pen.lineWidth = stroke.width;
-    pen.strokeStyle = colour(stroke.colour);
+    pen.strokeStyle = stroke.colour;
     pen.stroke();
   }
   pen.restore();

@@ -6,6 +6,7 @@ import { figure } from "./figure.js";
 import { count, duration, moment } from "./format.js";
 import { around, axis, plain, plot } from "./plot.js";
 import { address, go } from "./route.js";
+import { colour } from "./theme.js";
 
 const TINTS = { finished: "--complete", running: "--running", interrupted: "--pruned", failed: "--failed", lost: "--failed" };
 const MOST = 24; // workers in the plot: those with the newest attempts
@@ -45,7 +46,7 @@ export function timelineOf(study, signal) {
     const workers = drawn();
     const place = new Map(workers.map((worker, at) => [worker, at]));
     const seen = rows().filter((row) => place.has(row.worker));
-    const strokes = seen.map((row) => ({ x: [local(row.started), local(ending(row))], y: [place.get(row.worker), place.get(row.worker)], colour: TINTS[row.state], width: row.attempt ? BAR / 2 : BAR, opacity: row.state === "lost" ? 0.55 : 0.9 }));
+    const strokes = seen.map((row) => ({ x: [local(row.started), local(ending(row))], y: [place.get(row.worker), place.get(row.worker)], colour: colour(TINTS[row.state]), width: row.attempt ? BAR / 2 : BAR, opacity: row.state === "lost" ? 0.55 : 0.9 }));
     const xRange = around(seen.flatMap((row) => [local(row.started), local(ending(row))]), false);
     const name = (worker) => plain(worker.length > NAME ? `…${worker.slice(1 - NAME)}` : worker);
     return { strokes, data: [{ type: "scatter", mode: "none", hoverinfo: "skip", x: xRange, y: [0, 0] }], layout: {

@@ -127,13 +127,10 @@ export function trialList(study, metrics, view, { filtered, again }, signal) {
   } }, "CSV");
 
   // Controls.
-  const condition = h("input", { type: "text", size: 26, spellcheck: false, autocomplete: "off", placeholder: "r > 5 and rate > 3", value: view.one("where"), onchange: ({ target }) => {
-    view.put({ where: target.value.trim() }, true);
-    return load().then(() => condition.hasAttribute("aria-invalid") || filtered());
-  } });
+  const condition = h("input", { type: "text", size: 26, spellcheck: false, autocomplete: "off", placeholder: "r > 5 and rate > 3", value: view.one("where"), onchange: ({ target }) => filter(target.value.trim()) });
   const find = h("input", { type: "search", size: 14, value: view.one("find"), oninput: ({ target }) => { view.put({ find: target.value }, false); draw(); } });
   const state = select({ onchange: ({ target }) => { view.put({ state: target.value }, true); draw(); } }, [["", "all"], ...STATES], view.one("state"));
-  const columns = columnPicker({ heads: () => found.heads, chosen: keys, choose: (chosen) => { view.put({ column: chosen }, true); return load(); } });
+  const columns = columnPicker({ fixed: "number", heads: () => found.heads, chosen: keys, choose: (chosen) => { view.put({ column: chosen }, true); return load(); } });
   const element = h("section", { "aria-labelledby": "trials-title" }, h("h2", { id: "trials-title" }, "Trials"),
     h("div", { class: "row controls" }, labelled("Filter", condition), labelled("Search", find), labelled("State", state), columns.element, h("span", { class: "row push" }, retry, compare, asCsv)),
     wrong, chip, said, nothing, list.element);
@@ -156,10 +153,17 @@ export function trialList(study, metrics, view, { filtered, again }, signal) {
       condition.setAttribute("aria-invalid", "true");
     }
   }
+  /** Shows the trials that fit a condition. */
+  async function filter(wanted_) {
+    condition.value = wanted_;
+    view.put({ where: wanted_ }, true);
+    await load();
+    if (!condition.hasAttribute("aria-invalid")) filtered();
+  }
   /** Shows these trials alone, or all. */
   function pick(numbers) {
     picked = numbers;
     draw();
   }
-  return { element, load, pick };
+  return { element, load, pick, filter };
 }

@@ -162,7 +162,8 @@ def export_study(
 
 @router.get("/studies/{name}/importance", response_model=schemas.Importance)
 def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "value") -> Response:
-    """How much of the metric's variation among the better trials each hyperparameter explains (PED-ANOVA), summing to 1."""
+    """How much of the metric's variation among the better trials each hyperparameter explains (PED-ANOVA), summing to 1, and how
+    much that changes over resamples of the trials. Of fewer than ten trials none is told."""
     service = service_of(request)
 
     def make(study: Study) -> dict[str, Any]:

@@ -90,6 +90,18 @@ def show_surface(request: Request, name: StudyName, x: bodies.Key, y: bodies.Key
     return service.cache.get(("surface", name, x, y), (columns.seen, len(columns.numbers)), make).response(request)
 
 
+@router.get("/studies/{name}/slices", response_model=schemas.Slices)
+def show_slices(request: Request, name: StudyName) -> Response:
+    """Mean and uncertainty of a process through all values along each hyperparameter, the others at the best trial's."""
+    service = service_of(request)
+
+    def make() -> dict[str, Any]:
+        return service.processes.do(surface.slices, service.settings.database, name)
+
+    columns = service.columns(name)
+    return service.cache.get(("slices", name), (columns.seen, len(columns.numbers)), make).response(request)
+
+
 @router.get("/studies/{name}/timeline", response_model=schemas.Timeline)
 def show_timeline(request: Request, name: StudyName) -> Response:
     """Which worker trained which trial when: every attempt, those that were lost or repeated too, by columns."""

@@ -212,7 +212,10 @@ def test_importance_finds_what_matters(client: TestClient, filled: None) -> None
     assert found["trials"] == 30
     assert found["items"][0]["name"] == "r"  # in these trials the rate is r
     assert sum(item["importance"] for item in found["items"]) == pytest.approx(1)
-    assert client.get("/v1/studies/empty/importance").json() == {"metric": "value", "trials": 0, "items": []}
+    assert all(0 < item["error"] < item["importance"] for item in found["items"][:1])
+    assert client.get("/v1/studies/s/importance?metric=rate").json() == found  # the resamples are seeded
+    few = {"metric": "value", "trials": 0, "least": 10, "items": []}
+    assert client.get("/v1/studies/empty/importance").json() == few
 
 
 def test_start_stop_and_delete(client: TestClient, database: Database, tmp_path: Path) -> None:

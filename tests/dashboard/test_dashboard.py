@@ -344,7 +344,7 @@ def test_study_page_plots(page: Page, world: World) -> None:
     big = made(world.database, world.folder, "big", "fb", 120)
     world.open(page, f"view=study&study={big.name}")
     drawn = page.locator(".effects .plot[data-drawn]")
-    expect(drawn).to_have_count(3)
+    expect(drawn).to_have_count(2)
     page.get_by_label("Metric", exact=True).select_option("rate")
     page.locator("figure", has_text="Slices").get_by_text("As a table").click()
     slices = page.get_by_role("region", name="Slices")

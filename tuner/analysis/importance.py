@@ -1,22 +1,33 @@
 """Which hyperparameters matter, by Optuna's PED-ANOVA (Watanabe et al. 2023): it needs no forest and no scikit-learn."""
 
 import math
+import random
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from statistics import pstdev
+from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.pareto import Columns
 from tuner.errors import Usage
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
 
-LEAST = 4
-"""trials, below which a share of variation says nothing"""
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+LEAST = 10
+"""Trials below which the shares are chance: of so few, another one changes them all."""
+RESAMPLES = 20
+"""Times that the trials are drawn again, with replacement, to tell a share's error."""
+SEED = 1
+"""The seed of the resamples, so that an answer is the same when it is asked for again."""
 MOST = 2000
 """trials that are looked at, of all the study's alike: a second's work; more hardly change a share"""
 
 
 def of(url: str, name: str, metric: str) -> dict[str, Any]:
-    """Each searched hyperparameter's share, for one of `metrics.AXES`; none while there are fewer than four trials."""
+    """Each searched hyperparameter's share, for one of `metrics.AXES`, and its standard deviation over resamples of the trials;
+    no shares where there are fewer than `least` trials, or where nothing varies."""
     database = Database(url, patience=10.0)
     try:
         columns = Columns(open_study(database, name)).follow()
@@ -25,26 +36,46 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
     figures = columns.figures["valid"][metric]
     rows = [row for row, value in enumerate(figures) if math.isfinite(value)]
     rows = rows[:: math.ceil(len(rows) / MOST)] if rows else rows
-    found: dict[str, Any] = {"metric": metric, "trials": len(rows), "items": []}
+    found: dict[str, Any] = {"metric": metric, "trials": len(rows), "least": LEAST, "items": []}
     if len(rows) < LEAST or len({figures[row] for row in rows}) < 2 or not columns.params:
         return found
     import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import create_trial
 
     from tuner.metrics import AXES
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     goal = AXES[metric].goal
-    study = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
     space = {p.name: p.distribution() for p in columns.study.searched}
+    trials: list[FrozenTrial] = []
     for row in rows:
         params = {key: values[row] for key, values in columns.params.items()}
         with suppress(ValueError):  # out of the domain, as none of a sampler's is
-            study.add_trial(create_trial(value=figures[row], params=params, distributions=space))
+            trials.append(create_trial(value=figures[row], params=params, distributions=space))
     try:
-        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(space))
+        shares = _shares(trials, list(space), goal)
     except (ValueError, RuntimeError) as error:
         raise Usage(f"the importance for {metric} cannot be told ({error}): wait for more trials.", "metric") from error
-    found["items"] = [{"name": key, "importance": float(share)} for key, share in shares.items()]
+    dice, drawn = random.Random(SEED), []
+    for _ in range(RESAMPLES):
+        with suppress(ValueError, RuntimeError):  # a resample in which nothing varies
+            drawn.append(_shares(dice.choices(trials, k=len(trials)), list(space), goal))
+    found["items"] = [
+        {"name": key, "importance": share, "error": pstdev(each[key] for each in drawn) if drawn else None}
+        for key, share in shares.items()
+    ]
     return found
+
+
+def _shares(trials: "Sequence[FrozenTrial]", names: list[str], goal: str) -> Mapping[str, float]:
+    """
+    Raises:
+        ValueError, RuntimeError: if these trials tell none.
+    """
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    study = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
+    study.add_trials(trials)
+    found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
+    return {key: float(share) for key, share in found.items()}

@@ -52,11 +52,31 @@ def test_it_is_low_where_values_are_and_unsure_where_none_are(make: Make, databa
 
 
 @SQLITE
+def test_slices_lie_on_the_surface(make: Make, database: Database) -> None:
+    """Of the process that the surface is of: along r its mean is the bowl's, and it knows nothing where no trial is."""
+    bowl(make(COUNT), COUNT)
+    found = surface.slices(database.secret_url, "s")
+    assert found["figures"] == ["value", "nll"]
+    along = {item["name"]: item for item in found["items"]}
+    assert set(along) == {"alpha", "epsilon", "gamma", "r"}
+    own = along["r"]
+    known = [at for at, value in enumerate(own["values"]) if value < 14]
+    for at in known:
+        assert own["mean"][at] == pytest.approx(15 + 0.05 * (own["values"][at] - 8) ** 2, abs=0.3)
+    assert own["sd"][-1] > 3 * max(own["sd"][at] for at in known)
+    assert max(along["alpha"]["mean"]) - min(along["alpha"]["mean"]) < 0.3
+    whole = surface.of(database.secret_url, "s", "r", "alpha")
+    assert (whole["best"], whole["noise"]) == (found["best"], pytest.approx(found["noise"]))
+
+
+@SQLITE
 def test_what_has_no_surface(make: Make, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make(COUNT)
     bowl(study, 4)
     with pytest.raises(Usage, match="has 4 complete trials: a surface takes 10"):
         surface.of(database.secret_url, "s", "r", "alpha")
+    with pytest.raises(Usage, match="has 4 complete trials: slices take 10"):
+        surface.slices(database.secret_url, "s")
     for x, y in (("r", "r"), ("r", "nix"), ("nix", "r")):
         with pytest.raises(Usage, match="choose two of alpha, epsilon, gamma, r"):
             surface.of(database.secret_url, "s", x, y)

@@ -129,9 +129,7 @@ def test_a_report_says_it_in_every_format(study: Study, database: Database, tmp_
         said = form(found)
         assert f"sfb (r 7): tempered, λ = 0.25; {SURENESS}, {notes}" in said
         assert f"a: S = 1000 from q, {sentences}\n" in said
-        assert (
-            f"b: tempered, up to 4,096 draws, {sentences}; tempered, up to 1,024 draws, {sentences} (the temp" in said
-        )
+        assert f"b: tempered, 16 draws or more, {sentences} (the temp" in said
     assert f"a b, {notes}\n" in layouts.table(found)
     assert f"| a b, {notes} |" in layouts.markdown(found)
     assert rf"sfb (r 7) ({notes}) & 3" in layouts.latex(found)
