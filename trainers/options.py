@@ -16,6 +16,7 @@ LIMITS = ("above", "low", "high")
 LARGEST, LARGEST_WHOLE = 1e300, 2**53
 """of numbers: their differences are finite, and every reader of JSON keeps them"""
 PRECISIONS = ("float32", "tf32", "bfloat16")
+NO_PRETRAINING = "none"
 WORDS = "words"
 """tokens unless asked otherwise, as in the papers"""
 T = TypeVar("T")
@@ -276,6 +277,12 @@ class TrainingOptions:
         "epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends",
         low=1,
         high=MILLIONS,
+    )
+    pretrain: str = option(
+        NO_PRETRAINING,
+        "technique that the encoder is trained by first, to convergence; then the decoder starts anew and training begins: "
+        "max_epochs holds for each of the two (LI: ae)",
+        choices=(NO_PRETRAINING, "ae"),
     )
     checkpoint_seconds: float = option(120.0, "seconds between checkpoints inside an epoch", above=0)
     device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
