@@ -244,11 +244,14 @@ class TrainingOptions:
     decay: float = option(1.0, "what the step size is multiplied by after each epoch", above=0, high=1)
     plateau: int = option(
         0,
-        "epochs without improvement, then the step size falls and training goes on from the best weights (0: never)",
+        "epochs without improvement, after which the step size falls (0: never)",
         low=0,
         high=MILLIONS,
     )
     plateau_factor: float = option(0.5, "what the step size is multiplied by at a plateau", above=0, high=1)
+    plateau_reload: bool = option(
+        True, "at a plateau training goes on from the best weights (LI); false: from the weights that it has"
+    )
     plateau_decays: int = option(5, "plateaus, after which training ends", low=1, high=MILLIONS)
     polyak: float = option(
         0.0,

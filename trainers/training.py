@@ -266,8 +266,9 @@ class Training:
         last = max(now.best_epoch, now.unsettled_epoch)
         if options.plateau and now.epoch - max(last, now.decayed_epoch) >= options.plateau:
             now.decays, now.decayed_epoch = now.decays + 1, now.epoch
-            checkpoint.load_weights(self.folder / BEST, self.model)
-            self._fresh_optimizers()
+            if options.plateau_reload:
+                checkpoint.load_weights(self.folder / BEST, self.model)
+                self._fresh_optimizers()
         if (
             now.epoch - now.first_epoch >= options.max_epochs
             or now.epoch - last >= options.patience
