@@ -51,7 +51,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "ae": lambda m, h, state: m.d.mean(),
     "cyclic": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
-    "fb-dim": lambda m, h, state: m.d.mean() + thresholded(m, h["r"]),
+    "fb-dim": lambda m, h, state: m.d.mean() + state["beta"] * thresholded(m, h["r"]),
     "iwae": lambda m, h, state: (
         -sum(
             math.log(sum(math.exp(m.log_p[k, b] - m.log_q[k, b] - m.d[k, b]) for k in range(len(m.d))) / len(m.d))
@@ -62,9 +62,7 @@ FORMULAS: dict[str, Formula] = {
     "aggressive": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
     "mim": lambda m, h, state: (m.d - (m.log_q + m.log_p) / 2).mean(),
     "adversarial-word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + h["lam"] * m.penalty,
-    "pretrained-fb": lambda m, h, state: (
-        m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
-    ),
+    "pretrained-fb": lambda m, h, state: m.d.mean() + state["beta"] * thresholded(m, h["r"]),
 }
 
 

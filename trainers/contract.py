@@ -28,13 +28,19 @@ PRESETS: dict[str, dict[str, float | int | str | bool]] = {
         "d_z": 8, "d_e": 64, "d_h": 64, "d_c": 64, "components": 20, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
         "max_epochs": 12, "nll_samples": 100, "nll_sentences": 500,
     },
-    # LI appendix A; sizes and batches are their code's for PTB. KR: d_e 100, d_h 400, learning_rate 1, uniform 0.1,
-    # initial_tanh false.
+    # LI appendix A; sizes and batches are their code's for PTB.
     "lstm-vae": {
         "cell": "lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False, "own_embeddings": True,
         "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01, "truncation": 0.0,
         "optimizer": "sgd", "learning_rate": 0.5, "plateau": 2, "batch_size": 32, "batching": "length", "clip": 5.0,
         "weight_decay": False, "patience": 100,
+    },
+    # KR §5.1, PTB; what is not said there is lstm-vae's. Their Yahoo: d_e 512, d_h 1024.
+    "lstm-vae-kr": {
+        "cell": "lstm", "d_z": 32, "d_e": 100, "d_h": 400, "decoder_layers": 1, "bidirectional": False, "own_embeddings": True,
+        "conditioning": "both", "initial_tanh": False, "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.1,
+        "truncation": 0.0, "optimizer": "sgd", "learning_rate": 1.0, "plateau": 1, "plateau_decays": 3, "plateau_reload": False,
+        "batch_size": 32, "batching": "length", "clip": 5.0, "weight_decay": False, "max_epochs": 30, "patience": 30,
     },
     # MI §4.2, §5 and appendix A: what is said there; the rest is lstm-vae's.
     "double-lstm": {

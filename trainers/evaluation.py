@@ -108,6 +108,13 @@ class Metrics:
     """Σ NLL / Σ bytes (UTF-8) likewise"""
     paper_elbo: float | None = None
     """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
+    ppl_paper_elbo: float | None = None
+    """exp(Σ (D + R/L) / Σ tokens)"""
+    rate_once: float | None = None
+    """R/L, one code's rate: KR's KL"""
+    nll_once: float | None = None
+    """−log of the posterior samples' mean weight when log p(z) − log q(z|x) is the mean over the L codes, not their sum: what
+    importance sampling makes of `paper_elbo`. It estimates no likelihood; only samples from q (nll = q or both) have it"""
     each: tuple[float, ...] = ()
     """every sentence's −log P(x), in the order of the sentences evaluated, whatever batches they were in"""
     tempered: Estimate | None = None
@@ -145,6 +152,10 @@ class Samples:
     def log_weights(self) -> Tensor:
         """log w = log P(x|z) + log p(z) − log q(z|x): [S, B]."""
         return self.log_p - self.log_q - self.distortion
+
+    def weights_once(self, codes: int) -> Tensor:
+        """The same where one of so many codes counts: the mean of their log p(z) − log q(z|x) in place of the sum."""
+        return (self.log_p - self.log_q) / codes - self.distortion
 
 
 @torch.no_grad()
@@ -263,6 +274,7 @@ class _Codes:
     acc_gap: float = 0.0
     number: int = 1
     """A, a sentence's codes"""
+    nll_once: float | None = None
 
 
 def _metrics(
@@ -292,10 +304,21 @@ def _metrics(
         mi=codes.mi,
         mi_he=codes.mi_he,
         acc_gap=codes.acc_gap,
-        paper_elbo=mean_distortion + rate / codes.number if codes.number > 1 else None,
+        **({} if codes.number == 1 else _counted_once(mean_distortion, rate / codes.number, codes, tokens / count)),
         collapsed=estimator["proposal"] != "exact" and dead,
         estimator=estimator,
     )
+
+
+def _counted_once(distortion: float, rate: float, codes: _Codes, length: float) -> Facts:
+    """KR's figures, which count one code's rate of several; length: tokens of a sentence, the mean."""
+    total = distortion + rate
+    return {
+        "paper_elbo": total,
+        "ppl_paper_elbo": _exp(total / length),
+        "rate_once": rate,
+        "nll_once": codes.nll_once,
+    }
 
 
 def _evaluate_latent(
@@ -310,7 +333,7 @@ def _evaluate_latent(
     generator = torch.Generator(device).manual_seed(seed)
     from_q = options.nll != "tempered"
     samples, prior = options.nll_samples if from_q else TEMPERED_DRAWS, model.prior_distribution()
-    nll, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], []
+    nll, once, distortion, rate, features, codes, log_own, means, noises = [], [], [], [], [], [], [], [], []
     right, right_prior, words, done, size = 0, 0, 0, 0, batch_size(samples * model.codes, options.rows)
     for indices in batches(chosen, size, None):
         batch = Batch.of([chosen[i] for i in indices], device)
@@ -318,6 +341,7 @@ def _evaluate_latent(
         posterior = model.posterior_of(features[-1])
         drawn = importance_samples(model, batch, posterior, prior, posterior.noise(samples, generator), options.rows)
         nll.append(math.log(samples) - drawn.log_weights.logsumexp(0))
+        once.append(math.log(samples) - drawn.weights_once(model.codes).logsumexp(0))
         distortion.append(drawn.distortion.mean(0))
         rate.append(divergence(posterior, prior, drawn.z, drawn.log_q, drawn.log_p)[0])
         codes.append(drawn.z[0])
@@ -341,6 +365,7 @@ def _evaluate_latent(
         mi_he=batch_mutual_information(everyone, z, log_q, seed),
         acc_gap=100 * (right - right_prior) / words,
         number=model.codes,
+        nll_once=torch.cat(once).double().mean().item() if from_q else None,
     )
     mean_rate = torch.cat(rate).double().mean().item()
     each, estimator = torch.cat(nll).double(), {"proposal": "q", "samples": samples, **facts}

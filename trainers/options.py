@@ -16,6 +16,7 @@ LIMITS = ("above", "low", "high")
 LARGEST, LARGEST_WHOLE = 1e300, 2**53
 """of numbers: their differences are finite, and every reader of JSON keeps them"""
 PRECISIONS = ("float32", "tf32", "bfloat16")
+NO_PRETRAINING = "none"
 WORDS = "words"
 """tokens unless asked otherwise, as in the papers"""
 T = TypeVar("T")
@@ -243,11 +244,14 @@ class TrainingOptions:
     decay: float = option(1.0, "what the step size is multiplied by after each epoch", above=0, high=1)
     plateau: int = option(
         0,
-        "epochs without improvement, then the step size falls and training goes on from the best weights (0: never)",
+        "epochs without improvement, after which the step size falls (0: never)",
         low=0,
         high=MILLIONS,
     )
     plateau_factor: float = option(0.5, "what the step size is multiplied by at a plateau", above=0, high=1)
+    plateau_reload: bool = option(
+        True, "at a plateau training goes on from the best weights (LI); false: from the weights that it has"
+    )
     plateau_decays: int = option(5, "plateaus, after which training ends", low=1, high=MILLIONS)
     polyak: float = option(
         0.0,
@@ -276,6 +280,12 @@ class TrainingOptions:
         "epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends",
         low=1,
         high=MILLIONS,
+    )
+    pretrain: str = option(
+        NO_PRETRAINING,
+        "technique that the encoder is trained by first, to convergence; then the decoder starts anew and training begins: "
+        "max_epochs holds for each of the two (LI: ae)",
+        choices=(NO_PRETRAINING, "ae"),
     )
     checkpoint_seconds: float = option(120.0, "seconds between checkpoints inside an epoch", above=0)
     device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))

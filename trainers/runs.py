@@ -39,6 +39,7 @@ from trainers.options import (
     renewed,
 )
 from trainers.precision import require
+from trainers.pretraining import stages
 from trainers.tokens import Tokens, pieces_of, tokens_of
 from trainers.training import Progress, Report, Training, batches_per_epoch, build_model, choose_device
 
@@ -92,18 +93,21 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
     says what an n-gram model makes of the sentences that a run would be evaluated on.
 
-    Besides, it says whether the technique has a latent code, in how many stages it trains, within which limits its schedule
-    ends, its hyperparameters in that plan, and what its batches are.
+    Besides, it says whether the technique has a latent code, in how many stages it trains at most, within which limits its
+    schedule ends, its hyperparameters in that plan, and what its batches are.
     """
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
             f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
         )
+    most = 1
     for corner in [{}, *corners]:
         hyperparameters, options = replace(spec, values={**spec.values, **corner}).split()
-        refused = objectives.create(spec.technique, hyperparameters).refusal(options.model)
+        made = objectives.create(spec.technique, hyperparameters)
+        refused = made.refusal(options.model)
         if refused is not None:
             raise BadInput(refused)
+        most = max(most, len(stages(made, options.training.pretrain)))
     hyperparameters, options = spec.split()
     require(options.model.precision, choose_device(options.training.device))
     objective = objectives.create(spec.technique, hyperparameters)
@@ -114,7 +118,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     return {
         **corpus.describe(),
         "latent": objective.latent,
-        "stages": objective.stages,
+        "stages": most,
         "limits": objective.limits(),
         "planned": asdict(objective.hyperparameters),
         "batching": options.training.batching,
@@ -188,8 +192,8 @@ def _begun(spec: Spec, folder: Path, corpus: Corpus, report: Report, stop: Calla
         "command": machine.command(spec.technique, spec.corpus, spec.model, spec.seed, spec.values),
     }
     checkpoint.write_json(folder / SPEC, facts)
-    sentences, epochs = len(corpus.splits["train"]), options.training.max_epochs * objective.stages
-    report("started", {"sentences": sentences, "epochs": epochs, "warnings": corpus.warnings()})
+    sentences = len(corpus.splits["train"])
+    report("started", {"sentences": sentences, "epochs": training.epochs, "warnings": corpus.warnings()})
     return training
 
 
@@ -197,7 +201,7 @@ def _evaluated(spec: Spec, folder: Path, training: Training, progress: Progress,
     """The best epoch's figures on the validation sentences, and on the test sentences if they are asked for; what is known of
     every sentence is written beside."""
     options, corpus, objective = spec.split()[1], training.corpus, training.objective
-    epochs = {"epoch": progress.epoch, "epochs": options.training.max_epochs * objective.stages}
+    epochs = {"epoch": progress.epoch, "epochs": training.epochs}
     each: dict[str, object] = {}
 
     def evaluating(done: int, of: int) -> None:

@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from trainers import checkpoint
+from trainers import checkpoint, pretraining
 from trainers.contract import BEST, LATEST
 from trainers.corpus import Corpus, Sentence, batches
 from trainers.errors import BadInput, Failure
@@ -103,8 +103,8 @@ class Training:
     """One run of one model, from its first step or its last checkpoint to convergence.
 
     Ends when the validation criterion has not improved for `patience` epochs in a row, at the last plateau or after `max_epochs`;
-    the best epoch's weights are in `BEST`. An objective of several stages begins the next one there, from those weights, with
-    fresh optimisers and step sizes; `BEST` is the last stage's in the end.
+    the best epoch's weights are in `BEST`. Where there is a stage before (`trainers.pretraining`), the technique's own begins
+    with its best encoder, fresh optimisers and step sizes; `BEST` is the last stage's in the end.
     """
 
     def __init__(
@@ -121,7 +121,9 @@ class Training:
         self.device = choose_device(options.device)
         require(model.options.precision, self.device)
         self.batches_per_epoch = batches_per_epoch(corpus, options)
-        objective.plan(self.batches_per_epoch, options.max_epochs)
+        self.stages = pretraining.stages(objective, options.pretrain)
+        for stage in self.stages:
+            stage.plan(self.batches_per_epoch, options.max_epochs)
         self.model = model.to(self.device)
         model.decoder.batch_tokens = options.batch_tokens
         self.objective = objective.to(self.device)
@@ -147,6 +149,24 @@ class Training:
         if self.options.polyak:
             average = get_ema_multi_avg_fn(self.options.polyak)
             self.average = AveragedModel(self.model, multi_avg_fn=average)
+
+    @property
+    def current(self) -> Objective:
+        """The objective of the stage under way."""
+        return self.stages[self.progress.stage]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs at most, of all stages."""
+        return self.options.max_epochs * len(self.stages)
+
+    @property
+    def _state(self) -> dict[str, float]:
+        """What of the objective changes; all 0 before its own stage."""
+        state, stage = self.objective.state(), self.progress.stage
+        if len(self.stages) == 1:
+            return state
+        return {"stage": float(stage), **(state if self.current is self.objective else dict.fromkeys(state, 0.0))}
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -211,22 +231,22 @@ class Training:
             raise Failure("nan", f"the validation −ELBO is {neg_elbo} after epoch {now.epoch + 1}.")
         train_loss = now.train_loss / len(train)
         now.epoch, now.batch, now.train_loss = now.epoch + 1, 0, 0.0
-        self.objective.after_epoch(lambda: validation_information(self.evaluated, valid, self.seed))
-        criterion = self.objective.criterion(figures)
+        self.current.after_epoch(lambda: validation_information(self.evaluated, valid, self.seed))
+        criterion = self.current.criterion(figures)
         if criterion < now.best:
             now.best, now.best_epoch = criterion, now.epoch
             checkpoint.save_weights(self.folder / BEST, self.evaluated, self.objective, {"epoch": now.epoch})
-        settled = self.objective.settled
+        settled = self.current.settled
         if not settled:
             now.unsettled_epoch = now.epoch
-        state = self.objective.state()  # as this epoch left it: the next stage has another
+        state = self._state  # as this epoch left it: the next stage has another
         self._end_epoch()
         self._save()
         self.report(
             "epoch",
             {
                 "epoch": now.epoch,
-                "epochs": self.options.max_epochs * self.objective.stages,
+                "epochs": self.epochs,
                 "train_neg_elbo": train_loss,
                 "distortion": figures.distortion,
                 "rate": figures.rate,
@@ -246,14 +266,15 @@ class Training:
         last = max(now.best_epoch, now.unsettled_epoch)
         if options.plateau and now.epoch - max(last, now.decayed_epoch) >= options.plateau:
             now.decays, now.decayed_epoch = now.decays + 1, now.epoch
-            checkpoint.load_weights(self.folder / BEST, self.model)
-            self._fresh_optimizers()
+            if options.plateau_reload:
+                checkpoint.load_weights(self.folder / BEST, self.model)
+                self._fresh_optimizers()
         if (
             now.epoch - now.first_epoch >= options.max_epochs
             or now.epoch - last >= options.patience
             or now.decays == options.plateau_decays
         ):
-            now.finished = now.stage + 1 == self.objective.stages
+            now.finished = now.stage + 1 == len(self.stages)
             if not now.finished:
                 self._begin_stage()
         self._set_learning_rate()
@@ -263,15 +284,15 @@ class Training:
         now.stage, now.first_epoch, now.decays = now.stage + 1, now.epoch, 0
         now.best, now.unsettled_epoch = math.inf, now.epoch
         checkpoint.load_weights(self.folder / BEST, self.model)
-        self.objective.begin_stage(now.stage, self.model)
+        pretraining.begin(self.model)
         self._fresh_optimizers()
 
     def _backward(self, sentences: Sequence[Sentence]) -> tuple[Output, Tensor]:
         """Gradients, clipped, of the batch's loss."""
         now = self.progress
         with multiplying(self.model.options.precision):
-            output = self.objective.measure(self.model, Batch.of(sentences, self.device))
-            loss: Tensor = self.objective.loss(output)
+            output = self.current.measure(self.model, Batch.of(sentences, self.device))
+            loss: Tensor = self.current.loss(output)
             decay = self.model.weight_decay(len(self.corpus.splits["train"])) if self.options.weight_decay else 0.0
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
@@ -298,14 +319,14 @@ class Training:
             self._tell_progress()  # a hundred of these may take minutes
             return loss.item() * len(batch), sum(len(s) for s in batch)
 
-        encoder_too = self.objective.before_step(encoder_step)
+        encoder_too = self.current.before_step(encoder_step)
         output, _ = self._backward(sentences)
         for optimizer in self.optimizers:
             if encoder_too or optimizer is not self.encoder_optimizer:
                 optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        self.objective.after_step(output)
+        self.current.after_step(output)
         now.train_loss += (output.distortion + output.rate).sum().item()
         now.seconds += time.perf_counter() - started
         now.step += 1
@@ -323,7 +344,7 @@ class Training:
         if now - self.reported_at > REPORT_SECONDS:
             self.reported_at = now
             done = self.progress.epoch + self.progress.batch / self.batches_per_epoch
-            epochs = self.options.max_epochs * self.objective.stages
+            epochs = self.epochs
             self.report("progress", {"phase": "training", "epoch": done, "epochs": epochs})
 
     def _save(self) -> None:

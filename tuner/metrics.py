@@ -147,6 +147,32 @@ class Figures(TypedDict, total=False):
             latent=True,
         ),
     ]
+    ppl_paper_elbo: Annotated[
+        float | None,
+        Metric(
+            "PPL by the paper's ELBO",
+            "",
+            "min",
+            "exp(Σ (D + R/L) / Σ tokens): Kruengkrai's own figure, no bound",
+            latent=True,
+        ),
+    ]
+    rate_once: Annotated[
+        float | None,
+        Metric("R/L", NATS, "max", "one code's rate where L codes make a sentence: Kruengkrai's KL", latent=True),
+    ]
+    nll_once: Annotated[
+        float | None,
+        Metric(
+            "NLL, KL once",
+            NATS,
+            "min",
+            "importance samples of Kruengkrai's ELBO, one code's log p(z) − log q(z|x) counted of L: no likelihood's, for "
+            "comparison with that paper alone",
+            estimated=True,
+            latent=True,
+        ),
+    ]
     active_units: Annotated[
         int | None, Metric("AU", "dimensions", "max", "latent dimensions that vary with x", latent=True, shown=True)
     ]

@@ -81,7 +81,32 @@ def test_the_nll_of_several_codes_agrees_with_quadrature_over_all_of_them(poster
     assert found.nll == pytest.approx(np.mean(exact), abs=0.01)
     assert found.nll <= found.neg_elbo
     assert found.paper_elbo == pytest.approx(found.distortion + found.rate / 2)
+    assert found.rate_once == pytest.approx(found.rate / 2)
+    tokens = sum(map(len, SENTENCES[:8]))
+    assert found.ppl_paper_elbo == pytest.approx(math.exp(found.paper_elbo * 8 / tokens))
+    assert found.nll_once is not None
+    if posterior == "planar":  # R and D are means over the weights' own samples
+        assert found.nll_once <= found.paper_elbo
     assert found.active_units <= 1  # both codes have one mean
+
+
+@torch.no_grad()
+def test_one_code_of_several_counts_in_the_figures_that_say_so() -> None:
+    model = SenVAE(11, replace(SMALL, d_z=2, posterior="iaf"), LENGTHS, codes=3).double().eval()
+    batch = Batch.of(SENTENCES[:6], CPU)
+    q, p = model.posterior(batch), model.prior_distribution()
+    drawn = importance_samples(model, batch, q, p, q.noise(5), rows=1000)
+    weights = drawn.weights_once(3).numpy()
+    for s in range(5):
+        for i in range(6):
+            ratio = (drawn.log_p[s, i] - drawn.log_q[s, i]).item()
+            assert weights[s, i] == pytest.approx(ratio / 3 - drawn.distortion[s, i].item())
+    options = EvaluationOptions(nll_samples=50)
+    several, one = evaluate(model, SENTENCES[:6], options, seed=1), evaluate(vae(), SENTENCES[:6], options, seed=1)
+    assert several.nll_once is not None
+    assert several.nll_once < several.nll  # two thirds of a cost are left out
+    assert (one.nll_once, one.rate_once, one.paper_elbo, one.ppl_paper_elbo) == (None,) * 4
+    assert evaluate(model, SENTENCES[:6], replace(options, nll="tempered"), seed=1).nll_once is None
 
 
 @torch.no_grad()

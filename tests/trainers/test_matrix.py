@@ -1,7 +1,6 @@
 """Every technique with every posterior and prior: one step on the grammar, saved, loaded, and the same figures again."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from conftest import CHEAP
 
 from trainers import corpus, objectives
 from trainers.errors import BadInput
-from trainers.options import ModelOptions
+from trainers.options import ModelOptions, build
 from trainers.runs import Spec, check, evaluate_run, train
 
 CELLS = [
@@ -38,7 +37,7 @@ RECURRENT = [
 def one_step(technique: str, values: dict[str, Any], folder: Path) -> dict[str, Any] | None:
     """The figures of a training of one step, the same from its checkpoint; None where the technique refuses the options."""
     spec = Spec(technique, "grammar", "tiny", {**TINY, **CHEAP.get(technique, {}), **values})
-    if objectives.create(technique, {}).refusal(replace(ModelOptions(), **values)):
+    if objectives.create(technique, {}).refusal(build(ModelOptions, values)):
         for attempt in (lambda: check(spec, []), lambda: train(spec, folder, silent)):
             with pytest.raises(BadInput, match="is not allowed for"):
                 attempt()
@@ -68,6 +67,18 @@ def test_one_step_and_the_same_nll_from_the_checkpoint(
 def test_every_technique_trains_every_recurrent_cell(technique: str, options: dict[str, Any], tmp_path: Path) -> None:
     metrics = one_step(technique, options, tmp_path)
     assert (metrics is None) == (technique == "rnnlm" and options["cell"] == "double-lstm")
+
+
+@pytest.mark.parametrize("technique", [name for name in objectives.techniques() if name != "rnnlm"])
+def test_every_technique_goes_with_a_pretrained_encoder(technique: str, tmp_path: Path) -> None:
+    assert one_step(technique, {"pretrain": "ae"}, tmp_path)
+
+
+def test_a_technique_without_a_code_has_no_encoder_to_pretrain(tmp_path: Path) -> None:
+    spec = Spec("rnnlm", "grammar", "tiny", {**TINY, "pretrain": "ae"})
+    for attempt in (lambda: check(spec, []), lambda: train(spec, tmp_path, silent)):
+        with pytest.raises(BadInput, match="pretrain = 'ae' is not allowed for a technique without a latent code"):
+            attempt()
 
 
 def test_cells_that_make_no_sense_are_these() -> None:

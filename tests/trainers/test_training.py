@@ -11,6 +11,7 @@ import torch
 from conftest import CHEAP
 
 from trainers import checkpoint, objectives, runs, training
+from trainers.contract import PRESETS
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import EpochFigures, evaluate
 from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
@@ -145,6 +146,22 @@ def test_the_step_size_halves_at_each_plateau_and_training_ends_at_the_last(
     rates, result = rates_of(monkeypatch, losses, tmp_path, plateau=2, plateau_decays=3, learning_rate=0.8)
     assert rates == pytest.approx([0.8] * 4 + [0.4] * 4 + [0.2] * 2)  # after epochs 4 and 8, and the third after 10
     assert (result["epochs"], result["best_epoch"]) == (10, 6)
+
+
+def test_kruengkrais_step_size_halves_at_any_stall_three_times_in_thirty_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = PRESETS["lstm-vae-kr"]
+    assert (preset["max_epochs"], preset["learning_rate"]) == (30, 1.0)
+    schedule = {key: value for key, value in preset.items() if key.startswith("plateau")} | {"learning_rate": 0.8}
+    reloaded: list[Path] = []
+    load = checkpoint.load_weights
+    monkeypatch.setattr(checkpoint, "load_weights", lambda file, *more: (reloaded.append(file), load(file, *more)))
+    losses = [5.0, 6.0, 4.0, 3.0, 3.5, 3.0, 2.0]
+    rates, result = rates_of(monkeypatch, losses, tmp_path, **schedule)
+    assert rates == pytest.approx([0.8] * 2 + [0.4] * 3 + [0.2])  # 6.0, 3.5 and the second 3.0 are no improvements
+    assert (result["epochs"], result["best_epoch"]) == (6, 4)
+    assert len(reloaded) == 1  # at the end, not at a plateau
 
 
 def test_the_step_size_decays_by_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

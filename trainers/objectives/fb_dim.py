@@ -1,23 +1,19 @@
-"""Free bits of each dimension: D + Σ_d max(r/d_z, R_d), R_d one sentence's KL in dimension d (LI eq. 1, "FB").
+"""Free bits of each dimension: D + β Σ_d max(r/d_z, R_d), R_d one sentence's KL in dimension d (LI eq. 1, "FB").
 
 LI's λ is given for the whole code, as r is here; their equation's constant is r/d_z. As in it and in their code the
-threshold is each sentence's own, not the batch mean's. `fb` has the threshold on the whole rate (LI's "FBP").
+threshold is each sentence's own, not the batch mean's. `fb` has the threshold on the whole rate (LI's "FBP"). β is 1 unless
+`anneal_epochs` is set: it then grows from 0 to 1, as LI have it after pretraining.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from trainers.models import Output
-from trainers.objectives.objective import Objective
+from trainers.objectives.annealing import Annealed
 from trainers.options import ModelOptions, option
-
-
-def thresholded(output: Output, r: float) -> Tensor:
-    """Σ_d max(r/d_z, R_d) of each sentence [B]."""
-    each = output.rate_per_dimension
-    assert each is not None
-    return each.clamp(min=r / each.shape[1]).sum(-1)
 
 
 def refusal_without_dimensions(technique: str, options: ModelOptions) -> str | None:
@@ -37,10 +33,16 @@ class Hyperparameters:
     r: float = option(
         3.0, "r, the rate that costs nothing, shared equally by all dimensions, in nats per sentence", low=0
     )
+    anneal_epochs: int = option(0, "epochs over which β grows from 0 to 1; 0: β is 1 at once", low=0)
 
 
-class Technique(Objective):
+class Technique(Annealed):
     hyperparameters: Hyperparameters
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Reads older programs' checkpoints too: without β where it was always 1, with a stage where there were two."""
+        known = {"beta": self.beta, **{name: tensor for name, tensor in state_dict.items() if name != "stage"}}
+        return super().load_state_dict(known, strict, assign)
 
     def refusal(self, options: ModelOptions) -> str | None:
         return refusal_without_dimensions("fb-dim", options)
@@ -50,4 +52,7 @@ class Technique(Objective):
         return float(self.hyperparameters.r)
 
     def loss(self, output: Output) -> Tensor:
-        return (output.distortion + thresholded(output, self.hyperparameters.r)).mean()
+        each = output.rate_per_dimension
+        assert each is not None
+        thresholded = each.clamp(min=self.hyperparameters.r / each.shape[1]).sum(-1)
+        return (output.distortion + self.weight * thresholded).mean()

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from trainers.evaluation import EpochFigures
 from trainers.models import Batch, Output, SentenceModel
-from trainers.options import ModelOptions, Value
+from trainers.options import NO_PRETRAINING, ModelOptions, Value
 
 EncoderStep = Callable[[], tuple[float, int]]
 """one optimiser step of the encoder alone; returns the batch's loss, summed over its sentences, and its tokens"""
@@ -22,8 +22,8 @@ class Objective(nn.Module):
     latent: ClassVar[bool] = True
     """False: the technique trains the RNNLM, which has no latent."""
 
-    stages: ClassVar[int] = 1
-    """how often training runs to convergence, each time up to max_epochs; `begin_stage` changes what is trained"""
+    pretrain: ClassVar[str] = NO_PRETRAINING
+    """The technique that the encoder is trained by first, where that is part of this one; the option adds it to any other."""
 
     hyperparameters: Any
     """the technique's own dataclass; its module names the type"""
@@ -104,9 +104,6 @@ class Objective(nn.Module):
 
     def after_epoch(self, mutual_information: Callable[[], float]) -> None:
         """Moves what changes by the epoch; calling `mutual_information` measures I(x; z) on validation data, in nats."""
-
-    def begin_stage(self, stage: int, model: SentenceModel) -> None:
-        """Changes what is trained, after stage 0 has converged to the weights that the model holds, and so on."""
 
     @property
     def settled(self) -> bool:

@@ -204,7 +204,12 @@ def compare(
 @with_settings("technique", "corpus", "model", "nll", "fixed", "space", "seed", "timeout", "note", "tags")
 def sweep(
     given: Given,
-    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The values of one hyperparameter.")],
+    over: Annotated[
+        list[str],
+        typer.Option(
+            "--over", metavar="KEY=V1,V2,…", help="The values of a hyperparameter; given again: every combination."
+        ),
+    ],
     study: Annotated[
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
     ] = None,
@@ -219,7 +224,9 @@ def sweep(
     artifacts: ArtifactsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a technique at each of the given values of one hyperparameter, all else at its default.
+    """Train a technique at each of the given values of a hyperparameter or an option, all else at its default.
+
+    Several --over make a grid (Li et al.'s table 2: --over pretrain=none,ae --over anneal_epochs=0,10).
 
     A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
     """
@@ -229,16 +236,16 @@ def sweep(
     from tuner.studies import sweep as sweeps
     from tuner.workers.engines import Staff
 
-    swept, values = sweeps.parse(over)
+    swept = sweeps.parse_all(over)
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check()
     told = given.pop("name", None)
     [(usual, asked)] = specs_of(database, [given]).items()
-    name, spec = study or told or f"{usual}-over-{swept}", sweeps.spec(asked, swept, values)
+    name, spec = study or told or "-".join([usual, "over", *swept]), sweeps.spec(asked, swept)
     with opened(database, create=True, patience=PATIENCE) as there:
         definition = launch.prepare(name, spec, lambda: there, say)
         current = creation.go_on(there, name, definition, runs, artifacts)
-        sweeps.fill(current, swept, values)
+        sweeps.fill(current, swept)
         work_in_turn([current.refresh()], staff, database, runs)
         if as_json:
             print_json(answers.whole(current))

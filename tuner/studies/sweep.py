@@ -1,8 +1,10 @@
-"""A sweep: a study over given values of one hyperparameter, all else at its default. The paper's figure 2 is made of such.
+"""A sweep: a study over given values of a hyperparameter, or over every combination of several's, all else at its default.
 
-Its trials are in the order of the values, and no sampler proposes any, so its budget is exactly theirs.
+The paper's figure 2 is made of sweeps over one. Trials are in the order of the values, and no sampler proposes any, so the budget
+is exactly theirs.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,40 +28,62 @@ def parse(over: str) -> tuple[str, list[Value]]:
     return name.strip(), list(dict.fromkeys(parse_value(value) for value in values))
 
 
-def narrowed(space: Space, name: str, values: Sequence[Value]) -> Space:
-    """The space with that hyperparameter alone left to search; an option that it lacks, e.g. d_z, becomes one of its own.
+Over = Mapping[str, Sequence[Value]]
+"""the values of each hyperparameter that is swept over"""
+
+
+def parse_all(overs: Sequence[str]) -> Over:
+    """Each as `parse` reads it.
+
+    Raises:
+        Usage: if one of them is of no such form, or two are of one hyperparameter.
+    """
+    found: dict[str, Sequence[Value]] = {}
+    for name, values in map(parse, overs):
+        if name in found:
+            raise Usage(f"--over names {name} twice: give all of its values in one list.")
+        found[name] = values
+    return found
+
+
+def narrowed(space: Space, over: Over) -> Space:
+    """The space with those hyperparameters alone left to search; an option that it lacks, e.g. d_z, becomes one of its own.
 
     Raises:
         Usage: if a value is out of the domain.
     """
-    for value in values:
-        space.checked({name: value}, "over")
-    others = tuple(replace(p, tuned=p.name == name) for p in space.parameters)
-    if name not in space:
-        others = (*others, Parameter(name, "categorical", values[0], choices=tuple(values), meaning="an option"))
-    return replace(space, parameters=others)
+    for name, values in over.items():
+        for value in values:
+            space.checked({name: value}, "over")
+    own = tuple(replace(p, tuned=p.name in over) for p in space.parameters)
+    options = tuple(
+        Parameter(name, "categorical", values[0], choices=tuple(values), meaning="an option")
+        for name, values in over.items()
+        if name not in space
+    )
+    return replace(space, parameters=(*own, *options))
 
 
-def spec(asked: StudySpec, name: str, values: Sequence[Value]) -> StudySpec:
+def spec(asked: StudySpec, over: Over) -> StudySpec:
     """What the study of that sweep is asked to be: the other hyperparameters at their defaults unless they are set.
 
     Raises:
-        Usage: if the hyperparameter is set too, or a value is out of its domain.
+        Usage: if a hyperparameter is set too, or a value is out of its domain.
     """
-    if name in asked.fixed:
-        raise Usage(
-            f"{name} = {asked.fixed[name]} is fixed, and it is what is swept over: leave one out.", f"fixed.{name}"
-        )
+    for name in over:
+        if name in asked.fixed:
+            raise Usage(
+                f"{name} = {asked.fixed[name]} is fixed, and it is what is swept over: leave one out.", f"fixed.{name}"
+            )
     space = asked.space or load(asked.technique)
-    defaults = {p.name: p.default for p in space.searched({}) if p.name != name}
+    defaults = {p.name: p.default for p in space.searched({}) if p.name not in over}
     fixed = {**defaults, **asked.fixed}
-    return replace(
-        asked, space=narrowed(space, name, values), trials=0, sampler="grid", fixed=fixed, first_default=False
-    )
+    return replace(asked, space=narrowed(space, over), trials=0, sampler="grid", fixed=fixed, first_default=False)
 
 
-def fill(study: Study, name: str, values: Sequence[Value]) -> list[Trial]:
-    """Adds a trial for each value that has none yet, in their order; a study that is gone on with has them all."""
-    there = [trial.params.get(name) for trial in study.trials.all()]
-    wanted: list[Mapping[str, Value]] = [study.facts.space.checked({name: value}) for value in values]
-    return [study.trials.enqueue(params) for params in wanted if params[name] not in there]
+def fill(study: Study, over: Over) -> list[Trial]:
+    """Adds a trial for each combination that has none yet, in their order; a study that is gone on with has them all."""
+    there = [{name: trial.params.get(name) for name in over} for trial in study.trials.all()]
+    points = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+    wanted = [study.facts.space.checked(point) for point in points]
+    return [study.trials.enqueue(params) for params in wanted if params not in there]

@@ -86,6 +86,19 @@ def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None
     assert found["spec"]["fixed"] == {"r": 5.0, "nll_samples": 500}
 
 
+def test_several_hyperparameters_are_swept_over_as_a_grid_that_grows(tuner: Command) -> None:
+    again = ("sweep", "-t", "multi-sample", "--set", "samples=1", "--json", "--over", "pretrain=none,ae")
+    found = tuner(*again, "--over", "anneal_epochs=0,10")
+    assert found["name"] == "multi-sample-grammar-tiny-over-pretrain-anneal_epochs"
+    points = [("none", 0), ("none", 10), ("ae", 0), ("ae", 10)]
+    assert params(found) == [("complete", {"pretrain": p, "anneal_epochs": a}) for p, a in points]
+    more = tuner(*again, "--over", "anneal_epochs=10,5,0")
+    assert more["trials"][:4] == found["trials"]
+    assert params(more)[4:] == [("complete", {"pretrain": p, "anneal_epochs": 5}) for p in ("none", "ae")]
+    with pytest.raises(Usage, match="--over names r twice: give all of its values in one list"):
+        tuner("sweep", "-t", "mdr", "--over", "r=1", "--over", "r=2")
+
+
 @pytest.mark.parametrize(
     ("over", "fixed", "said"),
     [
@@ -97,7 +110,7 @@ def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None
 )
 def test_what_cannot_be_swept_is_said(over: str, fixed: dict[str, Any], said: str) -> None:
     with pytest.raises(Usage, match=said):
-        sweep.spec(StudySpec(technique="mdr", fixed=fixed), *sweep.parse(over))
+        sweep.spec(StudySpec(technique="mdr", fixed=fixed), sweep.parse_all([over]))
 
 
 def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command) -> None:
