@@ -62,6 +62,8 @@ FORMULAS: dict[str, Formula] = {
     "aggressive": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
     "mim": lambda m, h, state: (m.d - (m.log_q + m.log_p) / 2).mean(),
     "adversarial-word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + h["lam"] * m.penalty,
+    "bn": lambda m, h, state: -m.elbo,
+    "geco": lambda m, h, state: m.r.mean() + state["lambda"] * (m.d.mean() - h["kappa"]),
     "pretrained-fb": lambda m, h, state: (
         m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
     ),
