@@ -64,6 +64,8 @@ FORMULAS: dict[str, Formula] = {
     "adversarial-word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + h["lam"] * m.penalty,
     "bn": lambda m, h, state: -m.elbo,
     "geco": lambda m, h, state: m.r.mean() + state["lambda"] * (m.d.mean() - h["kappa"]),
+    "delta": lambda m, h, state: -m.elbo,
+    "vmf": lambda m, h, state: -m.elbo,
     "pretrained-fb": lambda m, h, state: (
         m.d.mean() + (state["beta"] * thresholded(m, h["r"]) if state["stage"] else 0.0)
     ),
