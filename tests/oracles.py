@@ -63,6 +63,10 @@ FORMULAS: dict[str, Formula] = {
     "mim": lambda m, h, state: (m.d - (m.log_q + m.log_p) / 2).mean(),
     "adversarial-word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + h["lam"] * m.penalty,
     "pretrained-fb": lambda m, h, state: m.d.mean() + state["beta"] * thresholded(m, h["r"]),
+    "bn": lambda m, h, state: -m.elbo,
+    "geco": lambda m, h, state: m.r.mean() + state["lambda"] * (m.d.mean() - h["kappa"]),
+    "delta": lambda m, h, state: -m.elbo,
+    "vmf": lambda m, h, state: -m.elbo,
 }
 
 

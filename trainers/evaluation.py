@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainers.certificate import LONGEST, certify
 from trainers.corpus import Sentence, batches
-from trainers.latent.distributions import Conditional, Gaussian, Mixture, divergence
+from trainers.latent.distributions import Conditional, Mixture, divergence
 from trainers.models import Batch, SentenceModel, SenVAE
 from trainers.options import EvaluationOptions
 from trainers.tempered import Estimate, estimate
@@ -175,8 +175,8 @@ def importance_samples(
 @torch.no_grad()
 def posterior_means(posterior: Conditional, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """E_q[z|x] [B, d], and the variance of its estimate [B, d], 0 where it is exact; d counts all codes of a sentence."""
-    if isinstance(posterior, Gaussian):
-        return posterior.location, torch.zeros_like(posterior.location)
+    if posterior.mean is not None:
+        return posterior.mean, torch.zeros_like(posterior.mean)
     z, _ = posterior.transform(posterior.noise(MEAN_SAMPLES, generator))
     return z.mean(0), z.var(0) / MEAN_SAMPLES
 
@@ -192,7 +192,7 @@ def mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor) -> floa
 
     Under a flow the mean is over at most 128 of the codes, q(z) still of all N posteriors: densities of others' codes are costly.
     """
-    few = len(z) if isinstance(posterior, Gaussian) else FLOW_CODES
+    few = len(z) if posterior.entropy is not None else FLOW_CODES
     chosen = torch.linspace(0, len(z) - 1, min(few, len(z)), device=z.device).long()
     return (log_q[chosen] - Mixture(posterior).log_prob(z[chosen])).double().mean().item()
 
@@ -201,10 +201,10 @@ def mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor) -> floa
 def batch_mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor, seed: int) -> float:
     """He et al. 2019, appendix: −E[H(q(z|x))] − E[log q(z)] with q(z) of random batches of 32, averaged by sentences.
 
-    The entropy is in closed form for a Gaussian posterior, the samples' mean −log q(z|x) otherwise.
+    The entropy is in closed form where it has one, the samples' mean −log q(z|x) otherwise.
     """
-    if isinstance(posterior, Gaussian):
-        log_q = -posterior.normal.entropy().sum(-1)
+    if posterior.entropy is not None:
+        log_q = -posterior.entropy
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device)
     total = 0.0
     for part in order.split(HE_BATCH):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from trainers import recurrent
 from trainers.decoder import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
 from trainers.latent.distributions import Conditional, Mixture, divergence
-from trainers.latent.posteriors import POSTERIORS
-from trainers.latent.priors import PRIORS
+from trainers.latent.posteriors import POSTERIORS, MakePosterior
+from trainers.latent.priors import PRIORS, MakePrior
 from trainers.options import ModelOptions
 from trainers.recurrent import Packing
 
@@ -153,11 +153,25 @@ class SenVAE(SentenceModel):
     decoder averages their states (KR eq. 7). Posterior, prior, rate and log-densities are those of the A codes together.
     """
 
-    def __init__(self, vocabulary: int, options: ModelOptions, lengths: tuple[float, float], codes: int = 1) -> None:
-        """lengths: mean and standard deviation of the training sentences' tokens, for the VampPrior; codes: A."""
+    def __init__(
+        self,
+        vocabulary: int,
+        options: ModelOptions,
+        lengths: tuple[float, float],
+        codes: int = 1,
+        posterior: MakePosterior | None = None,
+        prior: MakePrior | None = None,
+    ) -> None:
+        """The model for so many words.
+
+        Args:
+            lengths: mean and standard deviation of the training sentences' tokens, for the VampPrior.
+            codes: A.
+            posterior: makes q(z|x) in place of the options' own; prior: p(z) likewise.
+        """
         at_every_step = options.conditioning != "initial"
         super().__init__(vocabulary, options.d_z if at_every_step else 0, options)
-        self.made_of = (vocabulary, options, lengths, codes)
+        self.made_of = (vocabulary, options, lengths, codes, posterior, prior)
         self.codes, self.at_every_step = codes, at_every_step
         layers, d_h = self.decoder.cell.state_layers, options.d_h
         self.to_h_0 = nn.Linear(options.d_z, layers * d_h) if options.conditioning != "every-step" else None
@@ -165,8 +179,9 @@ class SenVAE(SentenceModel):
         self.encoder = recurrent(
             options.d_e, d_h, options.encoder_layers, batch_first=True, bidirectional=options.bidirectional
         )
-        self.to_posterior = POSTERIORS[options.posterior]((1 + options.bidirectional) * d_h, options)
-        self.prior = PRIORS[options.prior](options, lengths)
+        make = POSTERIORS[options.posterior] if posterior is None else posterior
+        self.to_posterior = make((1 + options.bidirectional) * d_h, options)
+        self.prior = (PRIORS[options.prior] if prior is None else prior)(options, lengths)
         self.encoder_embedding = None
         if options.own_embeddings:
             self.encoder_embedding = copy.deepcopy(self.decoder.embedding)

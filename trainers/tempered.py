@@ -4,7 +4,8 @@
 is narrower than p(z|x) ∝ q(z|x)^b p(z)^(1−b). So codes are drawn from q_λ ∝ q^λ p^(1−λ). Its expectation is never below the
 truth (Jensen), so of several λ the one of the lowest pilot estimate is the least biased. All sentences get few draws; a few
 sentences, blindly chosen, get many, which estimates what the few draws are biased by. A flow has no closed q_λ: the Gaussian of
-its mean and spread is tempered in its stead, as any proposal will do, and λ = 1 is the flow itself.
+its mean and spread is tempered in its stead, as any proposal will do, and λ = 1 is the flow itself. A posterior whose own family
+has q_λ makes it (`Conditional.tempered`): of a von Mises–Fisher under the uniform prior it is the one of concentration λκ.
 
 B: sentences of a batch; N: sentences in all; S: draws; K: components of the prior; d: latent dimensions.
 """
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.corpus import Sentence, batches
-from trainers.latent.distributions import Gaussian
+from trainers.latent.distributions import Conditional, Gaussian
 from trainers.models import Batch, SenVAE
 
 Figures = NDArray[np.float64]
@@ -89,6 +90,21 @@ class Proposal:
         return (logs + self.log_weights).logsumexp(-1)
 
 
+@dataclass(frozen=True)
+class Closed:
+    """A proposal of the posteriors' own family."""
+
+    own: Conditional
+
+    def draw(self, noise: Tensor, _uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Proposal.draw`."""
+        return self.own.transform(noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z [S, B, d] → [S, B]."""
+        return self.own.log_prob(z)
+
+
 def order(count: int) -> NDArray[np.int64]:
     """The sentences' order, the same for all models of a corpus."""
     return np.random.default_rng(ORDER_SEED).permutation(count)
@@ -114,7 +130,6 @@ class Weights:
         self.prior = model.prior_distribution()
         self.features = self._features()
         self.d = model.options.d_z
-        self.components = self._components()
 
     def _features(self) -> Tensor:
         parts: dict[int, Tensor] = {}
@@ -123,7 +138,8 @@ class Weights:
             parts.update(zip(indices.tolist(), found, strict=True))
         return torch.stack([parts[i] for i in range(len(self.sentences))])
 
-    def _components(self) -> Gaussian:
+    @cached_property
+    def components(self) -> Gaussian:
         """[K, d] the prior's; of flows their mean and spread."""
         found = self.prior.components
         if isinstance(found, Gaussian):
@@ -188,8 +204,13 @@ class Weights:
             found = apart.unflatten(0, (self.model.codes, len(z))).sum(0)
         return found
 
-    def proposal(self, indices: Sequence[int], temper: float) -> Proposal:
+    def proposal(self, indices: Sequence[int], temper: float) -> "Proposal | Closed":
         """q_λ of one code of each of these sentences, λ < 1."""
+        prior = self.prior.single
+        if prior is not None:
+            closed = self.model.posterior_of(self.features[list(indices)]).tempered(prior, temper)
+            if closed is not None:
+                return Closed(closed)
         return Proposal.of(self.gaussians[torch.tensor(list(indices), device=self.device)], self.components, temper)
 
     def noise(self, indices: Sequence[int], level: int, draws: int) -> tuple[Tensor, Tensor]:

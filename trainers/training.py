@@ -45,8 +45,11 @@ def build_model(
     reason = objective.refusal(options)
     if reason is not None:
         raise BadInput(reason)
-    latent = objective.latent
-    model = SenVAE(vocabulary, options, lengths, objective.codes) if latent else RNNLM(vocabulary, options)
+    model: SentenceModel
+    if objective.latent:
+        model = SenVAE(vocabulary, options, lengths, objective.codes, objective.posterior, objective.prior)
+    else:
+        model = RNNLM(vocabulary, options)
     objective.grow(model)
     return model
 

@@ -87,4 +87,4 @@ def test_cells_that_make_no_sense_are_these() -> None:
         for technique, posterior, prior in CELLS
         if objectives.create(technique, {}).refusal(ModelOptions(posterior=posterior, prior=prior))
     }
-    assert refusing == {"rnnlm", "fb-dim", "pretrained-fb"}
+    assert refusing == {"rnnlm", "fb-dim", "pretrained-fb", "bn", "delta", "vmf"}

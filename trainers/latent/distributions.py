@@ -51,6 +51,29 @@ class Conditional(ABC):
         return self.shape[1]
 
     @property
+    def mean(self) -> Tensor | None:
+        """E[z] [B, d], where it has a closed form."""
+        return None
+
+    @property
+    def entropy(self) -> Tensor | None:
+        """−E[log q(z|·)] [B], where it has a closed form; the density of any code is cheap then."""
+        return None
+
+    def divergence(self, prior: "Conditional") -> tuple[Tensor, Tensor | None] | None:
+        """KL(q(z|·) ‖ p(z)) [B] to a prior of one condition and, where it is a sum over dimensions, of each [B, d].
+
+        None where it has no closed form.
+        """
+        del prior
+        return None
+
+    def tempered(self, prior: "Conditional", temper: float) -> "Conditional | None":
+        """q^λ p^(1−λ) by its integral, where that is of the same family, for a prior of one condition."""
+        del prior, temper
+        return None
+
+    @property
     @abstractmethod
     def like(self) -> Tensor:
         """A tensor of the right type and device."""
@@ -85,6 +108,21 @@ class Gaussian(Conditional):
 
     def __getitem__(self, index: Tensor) -> "Gaussian":
         return Gaussian(self.location[index], self.scale[index])
+
+    @property
+    def mean(self) -> Tensor:
+        return self.location
+
+    @property
+    def entropy(self) -> Tensor:
+        each: Tensor = self.normal.entropy().sum(-1)
+        return each
+
+    def divergence(self, prior: Conditional) -> tuple[Tensor, Tensor] | None:
+        if not isinstance(prior, Gaussian):
+            return None
+        per_dimension = kl_divergence(self.normal, prior.normal)
+        return per_dimension.sum(-1), per_dimension
 
     def repeated(self, copies: int) -> "Gaussian":
         return Gaussian(self.location.repeat(1, copies), self.scale.repeat(1, copies))
@@ -212,10 +250,11 @@ class Mixture:
         return picked.transform(picked.noise(1, generator))[0][0].view(count, -1)
 
     @property
-    def gaussian(self) -> Gaussian | None:
-        """The one Gaussian that it is, if it is."""
-        one = self.components
-        return one.repeated(self.copies) if isinstance(one, Gaussian) and one.shape[0] == 1 else None
+    def single(self) -> Conditional | None:
+        """The one distribution that it is, of all copies together, if it is a mixture of one."""
+        if self.components.shape[0] > 1:
+            return None
+        return self.components if self.copies == 1 else self.components.repeated(self.copies)
 
 
 def divergence(
@@ -223,11 +262,11 @@ def divergence(
 ) -> tuple[Tensor, Tensor | None]:
     """KL(q(z|x) ‖ p(z)) of each sentence [B] and, where it has a closed form, of each dimension [B, d].
 
-    Closed form for a Gaussian posterior under a Gaussian prior; otherwise the mean of log q(z|x) − log p(z) over the given
+    In closed form where the posterior has one under this prior; otherwise the mean of log q(z|x) − log p(z) over the given
     samples z [S, B, d] with log q(z|x) [S, B] (PA eq. 11, there S = 1), which may be negative. log_p saves computing it again.
     """
-    prior = p.gaussian
-    if isinstance(q, Gaussian) and prior is not None:
-        per_dimension = kl_divergence(q.normal, prior.normal)
-        return per_dimension.sum(-1), per_dimension
+    prior = p.single
+    closed = None if prior is None else q.divergence(prior)
+    if closed is not None:
+        return closed
     return (log_q - (p.log_prob(z) if log_p is None else log_p)).mean(0), None

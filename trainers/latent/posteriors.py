@@ -1,5 +1,8 @@
 """Posteriors: from a sentence's features to the distribution q(z|x) of its latent code."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +15,15 @@ MIN_SCALE = 1e-6
 """softplus reaches 0 in 32 bits; a scale of 0 has no density."""
 
 
-class DiagonalGaussian(nn.Module):
+class Posterior(nn.Module, ABC):
+    """The network that makes q(z|x) of a sentence's features."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Conditional:
+        """features [B, F] → q(z|x) over [B, d_z]."""
+
+
+class DiagonalGaussian(Posterior):
     """q(z|x) = N(u, diag s²) with u = affine(f), s = softplus(affine(f)) (PA eq. 15)."""
 
     def __init__(self, features: int, options: ModelOptions) -> None:
@@ -24,7 +35,6 @@ class DiagonalGaussian(nn.Module):
         return Gaussian(self.location(features), F.softplus(self.scale(features)) + MIN_SCALE)
 
     def forward(self, features: Tensor) -> Conditional:
-        """features [B, F] → q(z|x) over [B, d_z]."""
         return self.base(features)
 
 
@@ -56,7 +66,9 @@ class Planar(DiagonalGaussian):
         return Flow(self.base(features), [PlanarStep(u, w, b[..., 0]) for u, w, b in triples])
 
 
-POSTERIORS: dict[str, type[DiagonalGaussian]] = {
+MakePosterior = Callable[[int, ModelOptions], Posterior]
+"""makes the network for features of so many units"""
+POSTERIORS: dict[str, MakePosterior] = {
     "gaussian": DiagonalGaussian,
     "iaf": InverseAutoregressive,
     "planar": Planar,

@@ -69,7 +69,9 @@ class VampPrior(Prior):
         return Mixture(encode(self.pseudo, self.lengths_cpu))
 
 
-PRIORS: dict[str, Callable[[ModelOptions, tuple[float, float]], Prior]] = {
+MakePrior = Callable[[ModelOptions, tuple[float, float]], Prior]
+"""makes a prior for training sentences of this mean and sd of tokens"""
+PRIORS: dict[str, MakePrior] = {
     "normal": StandardNormal,
     "mog": MixtureOfGaussians,
     "vamp": VampPrior,

@@ -13,19 +13,14 @@ from torch import Tensor
 
 from trainers.models import Output
 from trainers.objectives.annealing import Annealed
+from trainers.objectives.objective import refusal_of_components
 from trainers.options import ModelOptions, option
 
 
 def refusal_without_dimensions(technique: str, options: ModelOptions) -> str | None:
     """The reason why a threshold on each dimension makes no sense with these options, if it makes none."""
-    for name in ("posterior", "prior"):
-        value, default = getattr(options, name), getattr(ModelOptions, name)
-        if value != default:
-            return (
-                f"{name} = {value!r} is not allowed for {technique}, whose threshold is on the KL of each dimension, which "
-                f"has no closed form then: leave it at {default!r}, or take fb."
-            )
-    return None
+    reason = "whose threshold is on the KL of each dimension, which has no closed form then"
+    return refusal_of_components(technique, options, reason, ", or take fb")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainers.evaluation import EpochFigures
+from trainers.latent.posteriors import MakePosterior
+from trainers.latent.priors import MakePrior
 from trainers.models import Batch, Output, SentenceModel
 from trainers.options import NO_PRETRAINING, ModelOptions, Value
+
+
+def refusal_of_components(technique: str, options: ModelOptions, reason: str, remedy: str = "") -> str | None:
+    """Why a technique takes neither another posterior nor another prior than the defaults, where `options` name one."""
+    for name in ("posterior", "prior"):
+        value, default = getattr(options, name), getattr(ModelOptions, name)
+        if value != default:
+            return f"{name} = {value!r} is not allowed for {technique}, {reason}: leave it at {default!r}{remedy}."
+    return None
+
 
 EncoderStep = Callable[[], tuple[float, int]]
 """one optimiser step of the encoder alone; returns the batch's loss, summed over its sentences, and its tokens"""
@@ -50,6 +62,16 @@ class Objective(nn.Module):
     def codes(self) -> int:
         """A, the codes of one sentence that together are its latent."""
         return 1
+
+    @property
+    def posterior(self) -> MakePosterior | None:
+        """Makes the technique's own q(z|x), where it has one; a model keeps it, so it holds plain values alone."""
+        return None
+
+    @property
+    def prior(self) -> MakePrior | None:
+        """Makes the technique's own p(z), where it has one."""
+        return None
 
     def grow(self, model: SentenceModel) -> None:
         """Makes the networks of its own that need the model's sizes, once it is built."""

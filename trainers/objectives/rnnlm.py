@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from trainers.models import Output
-from trainers.objectives.objective import Objective
+from trainers.objectives.objective import Objective, refusal_of_components
 from trainers.options import ModelOptions
 
 
@@ -21,13 +21,7 @@ class Technique(Objective):
     def refusal(self, options: ModelOptions) -> str | None:
         if options.cell == "double-lstm":
             return "cell = 'double-lstm' is not allowed for rnnlm, which has no latent code for its first LSTM: set cell=lstm."
-        for name in ("posterior", "prior"):
-            value, default = getattr(options, name), getattr(ModelOptions, name)
-            if value != default:
-                return (
-                    f"{name} = {value!r} is not allowed for rnnlm, which has no latent code: leave it at {default!r}."
-                )
-        return None
+        return refusal_of_components("rnnlm", options, "which has no latent code")
 
     def loss(self, output: Output) -> Tensor:
         return output.distortion.mean()

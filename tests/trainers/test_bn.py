@@ -1,0 +1,72 @@
+"""BN-VAE: the bound on the rate, batches of one sentence, and what evaluation normalises by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import LENGTHS, SMALL
+
+from trainers import objectives
+from trainers.errors import BadInput
+from trainers.latent.distributions import Gaussian
+from trainers.models import Batch, SenVAE
+from trainers.objectives.bn import MOMENTUM, BatchNormalised
+from trainers.runs import Spec, train
+from trainers.training import build_model
+
+CPU = torch.device("cpu")
+RANDOM = np.random.default_rng(0)
+SENTENCES = [np.append(RANDOM.integers(4, 11, RANDOM.integers(1, 6)), 2) for _ in range(50)]
+
+
+def model(gamma: float) -> SenVAE:
+    made = build_model(objectives.create("bn", {"gamma": gamma}), 11, SMALL, LENGTHS)
+    assert isinstance(made, SenVAE)
+    return made.double()
+
+
+@pytest.mark.parametrize("gamma", [0.3, 0.6, 2.0])
+def test_the_rate_of_any_batch_is_at_least_the_bound(gamma: float) -> None:
+    for batch in (SENTENCES[:8], SENTENCES):
+        with torch.no_grad():
+            rate = model(gamma)(Batch.of(batch, CPU)).rate.mean().item()
+        assert rate >= 0.5 * SMALL.d_z * gamma**2 * (1 - 1e-2)
+
+
+def test_means_have_the_scale_and_the_learned_shift() -> None:
+    made = model(0.7)
+    with torch.no_grad():
+        made.to_posterior.shift.copy_(torch.tensor([1.0, -2.0, 0.5]))
+    q = made.posterior(Batch.of(SENTENCES, CPU))
+    assert isinstance(q, Gaussian)
+    assert q.location.mean(0).tolist() == pytest.approx([1.0, -2.0, 0.5])
+    assert q.location.std(0, correction=0).tolist() == pytest.approx([0.7] * 3, rel=1e-2)
+    assert not [name for name, _ in made.named_parameters() if "gamma" in name]
+
+
+def test_evaluation_takes_running_statistics_and_so_does_a_batch_of_one() -> None:
+    layer = BatchNormalised(4, SMALL, 0.5).double()
+    features = torch.randn(30, 4).double()
+    plain = layer.location(features)
+    layer(features)
+    assert layer.mean.tolist() == pytest.approx((MOMENTUM * plain.mean(0)).tolist())
+    assert layer.variance.tolist() == pytest.approx((MOMENTUM * plain.var(0)).tolist())
+    trained = layer(features[:1]).location  # as the last batch of an epoch may be
+    layer.eval()
+    torch.testing.assert_close(layer(features[:1]).location, trained)
+    white = (plain - plain.mean(0)) / plain.std(0)
+    torch.testing.assert_close(layer(features).location, 0.5 * white, rtol=1e-3, atol=1e-3)
+
+
+def test_only_a_gaussian_under_the_standard_prior_has_the_bound() -> None:
+    for options in ({"posterior": "planar"}, {"prior": "mog"}):
+        with pytest.raises(BadInput, match="is not allowed for bn, whose bound is on the KL from a Gaussian"):
+            build_model(objectives.create("bn", {}), 11, replace(SMALL, **options), LENGTHS)
+
+
+def test_the_bound_holds_on_validation_data(tmp_path: Path) -> None:
+    values = {"gamma": 1.0, "d_z": 4, "d_e": 16, "d_h": 16, "max_epochs": 2, "nll_samples": 2, "corpus_size": 600}
+    found = train(Spec("bn", "grammar", "tiny", values), tmp_path, lambda event, facts: None)["metrics"]
+    assert found["rate"] >= 0.5 * 4 * 1.0**2 * 0.95
