@@ -92,13 +92,13 @@ def test_the_figure_is_drawn_alike_each_time(database: Database, tmp_path: Path)
     fill(make(database, tmp_path, 2), held(1.0, 1.0, 100.0), held(1.0, 1.1, 101.0), held(5.0, 4.8, 90.0, None))
     drawn = found(database, [], "valid")
     for name in ("one.svg", "two.svg", "one.pdf", "one.png"):
-        figures.rates(drawn, tmp_path / name)
+        figures.rates(rates.plain(drawn, "valid"), tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000
     text = (tmp_path / "one.svg").read_text()
     assert text == (tmp_path / "two.svg").read_text()
     assert str(tmp_path) not in text
     with pytest.raises(Usage, match="is no kind of file that can be drawn"):
-        figures.rates(drawn, tmp_path / "one.gif")
+        figures.rates(rates.plain(drawn, "valid"), tmp_path / "one.gif")
     assert json.dumps(rates.plain(drawn, "valid"))
 
 
