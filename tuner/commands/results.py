@@ -292,7 +292,8 @@ def rates(
     table = Table("", *(Column(label, right=True) for label in ("target", "runs", "PPL", "gap", "R − r")))
     for each in found["series"]:
         for row, (target, runs) in enumerate(zip(each["target"], each["runs"], strict=True)):
-            cells = [layouts.with_sd((each[key][row], each[f"{key}_sd"][row])) for key in found["panels"]]
+            figures_ = [(each[key][row], each[f"{key}_sd"][row]) for key in found["panels"]]
+            cells = [layouts.with_sd(None if mean is None else (mean, sd)) for mean, sd in figures_]
             table.add(each["label"], reports.number(target), str(runs), *cells)
     table.print()
 

@@ -36,7 +36,7 @@ BUDGET = "trials"
 """the setting that a row keeps as its budget: what a sweep has yet to fill has none"""
 RANDOM = ("infovae", "lagvae")
 """techniques that had random batches when all others had batches by length"""
-UNCUT = ("lstm-vae", "double-lstm", "svae")
+UNCUT = tuple(name for name, options in PRESETS.items() if options.get("truncation") == 0)
 """presets that leave sentences whole"""
 CUT = 3.0
 """standard deviations above the mean, at which others cut a folder's sentences unless told otherwise"""

@@ -243,6 +243,7 @@ def test_whatever_samples_or_sentences_decide_is_an_estimate() -> None:
         "nll",
         "nll_se",
         "nll_tempered",
+        "nll_once",
         "ppl",
         "ppl_tempered",
         "ppl_no_end",
