@@ -205,9 +205,13 @@ class Client:
         found: dict[str, Any] = self._ask("GET", f"pareto?{urlencode(query)}")
         return found
 
-    def ask(self, name: str, worker: str, device: str = "cpu") -> Work | None:
-        """A trial for this worker; none if there is nothing to do now."""
-        asked = {"worker": worker, "device": device, "token": secrets.token_hex(16)}
+    def ask(self, name: str, worker: str, device: str = "cpu", takes: Sequence[str] | None = None) -> Work | None:
+        """A trial for this worker; none if there is nothing to do now.
+
+        Args:
+            takes: names of the studies that the worker takes trials of; None: of any.
+        """
+        asked = {"worker": worker, "device": device, "token": secrets.token_hex(16), "takes": takes}
         found: Work | None = self._ask("POST", _path("studies", name, "ask"), asked)
         return found
 
@@ -217,10 +221,10 @@ class Client:
         found: Stop = self._ask("POST", path, {"token": work["token"], "epochs": list(epochs)})
         return found
 
-    def renew(self, name: str, work: Work) -> Stop:
-        """Prolongs the lease; as above."""
+    def renew(self, name: str, work: Work, gpu: Mapping[str, Any] | None = None) -> Stop:
+        """Prolongs the lease, and tells the load of the worker's card; as above."""
         path = _path("studies", name, "trials", work["number"], "renew")
-        found: Stop = self._ask("POST", path, {"token": work["token"]})
+        found: Stop = self._ask("POST", path, {"token": work["token"], "gpu": gpu})
         return found
 
     def tell(self, name: str, work: Work, state: Literal["complete", "pruned", "failed"], **facts: Any) -> str:
