@@ -154,12 +154,29 @@ class Ask(Body):
     token: Annotated[
         Token | None, Field(description="of your choice, random; with it again, the same trial is answered")
     ] = None
+    takes: Annotated[
+        list[Name] | None, Field(max_length=500, description="the studies that the worker takes; null: any")
+    ] = None
+
+
+class Load(Body):
+    """The load of a worker's card, all programs together."""
+
+    use: Annotated[float, Field(ge=0, le=100, description="percent")] | None = None
+    memory_used: Annotated[int, Field(ge=0, le=2**53, description="bytes")] | None = None
+    memory_total: Annotated[int, Field(ge=0, le=2**53, description="bytes")] | None = None
 
 
 class Renew(Body):
     """That a trial is still being trained."""
 
     token: Token
+
+
+class RenewWithLoad(Renew):
+    """That a trial is still being trained, and on what load."""
+
+    gpu: Load | None = None
 
 
 class ReportedEpoch(Body):

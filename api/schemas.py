@@ -426,6 +426,14 @@ class Timeline(BaseModel):
     of: Annotated[int, Field(description="attempts of the study; of more than 20,000 the newest are told")]
 
 
+class Load(BaseModel):
+    """A card's load, all programs together; what the card does not tell is null."""
+
+    use: Annotated[float | None, Field(description="percent")]
+    memory_used: Annotated[int | None, Field(description="bytes")]
+    memory_total: Annotated[int | None, Field(description="bytes")]
+
+
 class Worker(BaseModel):
     name: str
     host: str
@@ -435,6 +443,8 @@ class Worker(BaseModel):
     trial: int | None
     trials: int
     tokens_per_second: Annotated[float | None, Field(description="of the last trial that it has trained to its end")]
+    takes: Annotated[list[str] | None, Field(description="the studies that it takes trials of; null: any")]
+    gpu: Annotated[Load | None, Field(description="its card's load while it trains; null without a card")]
     version: str
     started_at: datetime
     seen_at: datetime

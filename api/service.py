@@ -20,6 +20,7 @@ from tuner.storage.database import Database
 from tuner.studies import answers, changes, corpora, queries
 from tuner.studies import study as studies
 from tuner.studies.corpora import Source
+from tuner.studies.queries import Takers
 from tuner.studies.study import ODD, Study
 from tuner.studies.table import Table
 
@@ -42,15 +43,16 @@ class Service:
         streams = settings.streams, settings.streams_each
         self.feed = Feed(lambda: changes.current(self.database), self._changes, self._summary_or_none, *streams)
         self.revisions = Fresh(lambda: changes.current(self.database), settings.freshness)
-        self.staffed = Fresh(lambda: queries.is_staffed(self.database), settings.freshness)
+        self._takers = Fresh(lambda: queries.takers(self.database), settings.freshness)
         self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)
         self._columns: OrderedDict[str, tuple[int, Columns]] = OrderedDict()
         self._tables: OrderedDict[str, Table] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
-    def is_staffed(self) -> bool:
-        return self.settings.workers > 0 or self.staffed.get()
+    def takers(self) -> Takers:
+        """The workers that there are, the server's own among them, which take any study."""
+        return Takers(takes_any=True) if self.settings.workers > 0 else self._takers.get()
 
     def study(self, name: str) -> Study:
         return studies.open_study(self.database, name)
@@ -68,15 +70,15 @@ class Service:
         version = (self.revision(name), int(time.time()))
         return self.cache.get((kind, name, arguments), version, lambda: make(self.study(name)))
 
-    def summary(self, study: Study, staffed: bool) -> answers.Summary:
-        return answers.summary(study, self.corpus(study), staffed)
+    def summary(self, study: Study, takers: Takers) -> answers.Summary:
+        return answers.summary(study, self.corpus(study), takers)
 
-    def listed(self, study: Study | Unreadable, staffed: bool) -> answers.Summary:
+    def listed(self, study: Study | Unreadable, takers: Takers) -> answers.Summary:
         """The same in a list of studies, where one that cannot be read takes no other with it."""
         try:
             if isinstance(study, Unreadable):
                 raise study
-            return self.summary(study, staffed)
+            return self.summary(study, takers)
         except ODD as error:
             revision = self.revisions.get().get(study.name, 0)
             said = getattr(error, "public", None) or "a record of one of its trials cannot be read: delete the study."
@@ -131,19 +133,19 @@ class Service:
             found = changes.changes(self.database, name, after)
             if found is None:
                 return None
-            return events_of(found, dict(self.summary(found.study, self.is_staffed))), found.until
+            return events_of(found, dict(self.summary(found.study, self.takers))), found.until
         except ODD:
             told, until = self._summary_or_none(name), changes.current(self.database).get(name, after)
             return None if told is None else ([(until, event("study", told, until))], until)
 
     def _summary_or_none(self, name: str) -> dict[str, Any] | None:
         try:
-            return dict(self.listed(self.study(name), self.is_staffed))
+            return dict(self.listed(self.study(name), self.takers))
         except Missing:
             return None
         except Unreadable as error:
             error.name = name
-            return dict(self.listed(error, self.is_staffed))
+            return dict(self.listed(error, self.takers))
 
     def close(self) -> None:
         self.processes.close()

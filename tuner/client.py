@@ -181,9 +181,13 @@ class Client(Connection):
         )
         return found
 
-    def ask(self, name: str, worker: str, device: str = "cpu") -> Work | None:
-        """A trial for this worker; none if there is nothing to do now."""
-        asked = {"worker": worker, "device": device, "token": secrets.token_hex(16)}
+    def ask(self, name: str, worker: str, device: str = "cpu", takes: Sequence[str] | None = None) -> Work | None:
+        """A trial for this worker; none if there is nothing to do now.
+
+        Args:
+            takes: names of the studies that the worker takes trials of; None: of any.
+        """
+        asked = {"worker": worker, "device": device, "token": secrets.token_hex(16), "takes": takes}
         found: Work | None = self.request("POST", path_of("studies", name, "ask"), asked)
         return found
 
@@ -193,10 +197,10 @@ class Client(Connection):
         found: Stop = self.request("POST", path, {"token": work["token"], "epochs": list(epochs)})
         return found
 
-    def renew(self, name: str, work: Work) -> Stop:
-        """Prolongs the lease; as above."""
+    def renew(self, name: str, work: Work, gpu: Mapping[str, Any] | None = None) -> Stop:
+        """Prolongs the lease, and tells the load of the worker's card; as above."""
         path = path_of("studies", name, "trials", work["number"], "renew")
-        found: Stop = self.request("POST", path, {"token": work["token"]})
+        found: Stop = self.request("POST", path, {"token": work["token"], "gpu": gpu})
         return found
 
     def tell(self, name: str, work: Work, state: Literal["complete", "pruned", "failed"], **facts: Any) -> str:

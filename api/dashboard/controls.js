@@ -76,8 +76,8 @@ const KINDS = {
   truth: ({ value }) => ({ control: h("input", { type: "checkbox", checked: value }), read: (control) => control.checked }),
   duration: ({ value }) => ({ control: input("number", value ?? "", { min: 0, step: "any", placeholder: "seconds" }), read: (control) => (text(control) ? Number(control.value) : undefined) }),
   moment: ({ value }) => ({ control: input("datetime-local", value ? local(value) : ""), read: (control) => (control.value ? new Date(control.value).toISOString() : undefined) }),
-  words: ({ value }) => ({ control: input("text", (value ?? []).join(", "), { placeholder: "one, another" }), read: (control) => text(control)?.split(",").map((one) => one.trim()).filter(Boolean) }),
-  pairs: ({ key, value }) => ({ control: lines(Object.entries(value ?? {}).map((pair) => pair.join("=")).join("\n"), "name=value"), read: (control) => pairs(key, control.value) }),
+  words: ({ value }) => ({ control: lines((value ?? []).map((one) => spelled(one, false)).join("\n"), "one a line"), read: (control) => (text(control) ? eachLine(control.value).map((line) => meant(line, false)) : undefined) }),
+  pairs: ({ key, value }) => ({ control: lines(Object.entries(value ?? {}).map(([name, one]) => `${name}=${spelled(one, true)}`).join("\n"), "name=value"), read: (control) => pairs(key, control.value) }),
   domains: ({ key, value }) => ({ control: lines(value ? JSON.stringify(value) : "", "JSON"), read: (control) => parsed(key, control.value) }),
 };
 
@@ -96,13 +96,30 @@ function parsed(at, content) {
   }
 }
 
-/** Lines of name=value as an object; values in the type that they look like. */
+const eachLine = (content) => content.split("\n").map((one) => one.trim()).filter(Boolean);
+
+/** What a line means: a text in quotation marks is that text; where figures may be, what looks like one or like a truth value is that. */
+function meant(line, figures) {
+  if (line.length > 1 && line.startsWith('"') && line.endsWith('"')) {
+    try {
+      return JSON.parse(line);
+    } catch { /* a text that has such marks */ }
+  }
+  if (!figures) return line;
+  if (/^(true|false)$/.test(line)) return line === "true";
+  return line !== "" && Number.isFinite(Number(line)) ? Number(line) : line;
+}
+
+/** A value as a line that means it: whatever would be read otherwise is in quotation marks. */
+const spelled = (value, figures) => (typeof value === "string" && (value !== value.trim() || value.includes("\n") || meant(value, figures) !== value) ? JSON.stringify(value) : String(value));
+
+/** Lines of name=value as an object. */
 function pairs(at, content) {
   const found = {};
-  for (const line of content.split("\n").map((one) => one.trim()).filter(Boolean)) {
+  for (const line of eachLine(content)) {
     const [, name, value] = /^([^=\s]+)\s*=\s*(.*)$/.exec(line) ?? [];
     if (!name) throw new Mistake(at, `“${line}” is not name=value: write, for example, max_epochs=12.`);
-    found[name] = /^(true|false)$/.test(value) ? value === "true" : value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
+    found[name] = meant(value, true);
   }
   return found;
 }

@@ -95,7 +95,7 @@ export async function show(main, query, signal) {
 
   function note() {
     const waiting = [...rows.values()].filter(({ study }) => study.waiting_for_workers).length;
-    renew(waits, waiting > 0 && h("div", { class: "notice" }, h("strong", {}, `${count(waiting, "study", "studies")} waiting for a worker. `), howTo()));
+    renew(waits, waiting > 0 && h("div", { class: "notice" }, h("strong", {}, `${count(waiting, "study", "studies")} waiting for a worker: `), "none that is there takes ", waiting === 1 ? "it. " : "them. ", howTo()));
     more.hidden = next === null;
     if (rows.size === 0) {
       body = null;
@@ -128,7 +128,7 @@ export async function show(main, query, signal) {
 
 const doneOf = (study) => DONE.reduce((sum, state) => sum + (study.counts[state] ?? 0), 0);
 
-const stateCell = (study) => [stateOf(study.state), study.waiting_for_workers && h("span", { class: "muted" }, " waits for a worker"),
+const stateCell = (study) => [stateOf(study.state), study.waiting_for_workers && h("span", { class: "muted" }, " waits: no worker takes it"),
   study.state === UNREADABLE && h("span", { class: "muted" }, ` ${study.why}`)];
 
 const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);

@@ -73,7 +73,7 @@ function summary(study, canWrite, put) {
       canWrite && h("a", { class: "button", href: address({ view: "new", from: study.name }) }, "Clone"),
       h("a", { class: "button", href: address({ view: "pareto", study: study.name }) }, "Pareto front")),
     tagsOf(study), study.note && markdown(study.note),
-    study.waiting_for_workers && h("div", { class: "notice" }, h("strong", {}, "Waiting for a worker. "), howTo()),
+    study.waiting_for_workers && h("div", { class: "notice" }, h("strong", {}, "Waiting for a worker: "), "none that is there takes this study. ", howTo()),
     best ? h("div", { class: "best" },
       h("h2", {}, "Best: ", h("a", { href: address({ view: "trial", study: study.name, trial: best.number }) }, `trial ${best.number}`), `, by ${best.by}`),
       facts([

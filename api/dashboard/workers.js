@@ -19,11 +19,17 @@ const COLUMNS = [
   { label: "Trials ended", figure: true, value: (row) => row.trials },
   { label: "Host", value: (row) => row.host },
   { label: "Device", value: (row) => row.device },
+  { label: "Takes", value: (row) => row.takes?.join(", ") ?? "any study" },
+  { label: "GPU use", figure: true, title: "of its card, all programs together, while it trains", value: (row) => row.gpu && (row.gpu.use == null ? "–" : `${Math.round(row.gpu.use)} %`) },
+  { label: "GPU memory", figure: true, title: "of its card, all programs together, while it trains", value: (row) => row.gpu && memory(row.gpu) },
   { label: "Tokens/s", figure: true, title: "trained a second, in the last trial that it has ended", value: (row) => row.tokens_per_second },
   { label: "Version", value: (row) => row.version },
   { label: "Since", value: (row) => moment(row.started_at) },
   { label: "Last word", figure: true, value: (row) => `${duration(row.silent)} ago` },
 ];
+
+const GIB = 2 ** 30;
+const memory = ({ memory_used: used, memory_total: total }) => (used == null || total == null ? "–" : `${(used / GIB).toFixed(1)} of ${Math.round(total / GIB)} GiB`);
 
 export async function show(main, _query, signal) {
   const refresh = async () => {

@@ -43,7 +43,7 @@ def options(request: Request) -> Response:
         "technique_names": space.techniques(),
         "settings": [{**views.setting(each), **_choices(service).get(key, {})} for key, each in ASKED.items()],
         "can_write": request.scope["state"]["can_write"],
-        "has_workers": service.is_staffed,
+        "has_workers": bool(service.takers),
         "version": __version__,
     }
     return Answer(content).response(request)

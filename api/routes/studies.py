@@ -44,14 +44,14 @@ def list_studies(
     service = service_of(request)
     place = cursors.read(cursor, float, str)
     after = None if place is None else (place[0], place[1])
-    staffed, known = service.is_staffed, service.revisions.get()
+    takers, known = service.takers, service.revisions.get()
 
     def make() -> dict[str, Any]:
         found = queries.page(service.database, limit + 1, after, technique, state, tag)
         listed = page(found, limit, lambda last: cursors.write(last.created_at, last.name))
-        return {**listed, "items": [service.listed(study, staffed) for study in listed["items"]]}
+        return {**listed, "items": [service.listed(study, takers) for study in listed["items"]]}
 
-    version = (hash(frozenset(known.items())), staffed, int(time.time()))
+    version = (hash(frozenset(known.items())), hash(takers), int(time.time()))
     return service.cache.get(("studies", technique, state, tag, limit, after), version, make).response(request)
 
 
@@ -102,8 +102,8 @@ def change_study(request: Request, name: StudyName, told: bodies.Changes) -> Res
 def show_study(request: Request, name: StudyName) -> Response:
     """A study with its best trial, its front and what defines it."""
     service = service_of(request)
-    staffed = service.is_staffed
-    answer = service.of_study("study", name, staffed, lambda s: answers.study(s, service.corpus(s), staffed))
+    takers = service.takers
+    answer = service.of_study("study", name, takers, lambda s: answers.study(s, service.corpus(s), takers))
     return answer.response(request)
 
 
@@ -144,7 +144,7 @@ def stop_study(request: Request, name: StudyName) -> Response:
 
 
 def _shown(service: Service, study: Study, status: int = 200) -> Response:
-    content = answers.study(study, service.corpus(study), service.is_staffed)
+    content = answers.study(study, service.corpus(study), service.takers)
     return Response(encode(content), status, media_type="application/json")
 
 

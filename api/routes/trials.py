@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
@@ -15,6 +15,7 @@ from tuner.errors import Clash, Missing
 from tuner.studies import answers, strikes
 from tuner.studies import study as studies
 from tuner.workers import remote
+from tuner.workers.gpu import Load
 from tuner.workers.held import Stop
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
@@ -126,7 +127,8 @@ def ask(request: Request, name: StudyName, asked: bodies.Ask) -> Response:
     service = service_of(request)
     service.study(name)
     began = time.perf_counter()
-    found = service.processes.do(remote.ask, service.settings.database, name, asked.worker, asked.device, asked.token)
+    who = (asked.worker, asked.device, asked.token, asked.takes)
+    found = service.processes.do(remote.ask, service.settings.database, name, *who)
     if found is None:
         return Response(status_code=204, headers={"Retry-After": "5"})
     service.measures.suggestion.observe(time.perf_counter() - began)
@@ -141,9 +143,10 @@ def report_epochs(request: Request, name: StudyName, number: TrialNumber, told: 
 
 
 @router.post("/trials/{number}/renew", response_model=schemas.Renewed, tags=["remote workers"])
-def renew(request: Request, name: StudyName, number: TrialNumber, told: bodies.Renew) -> Response:
+def renew(request: Request, name: StudyName, number: TrialNumber, told: bodies.RenewWithLoad) -> Response:
     """Renew the lease."""
-    return _renewed(remote.renew(service_of(request).study(name), number, told.token))
+    gpu = None if told.gpu is None else cast(Load, told.gpu.model_dump())
+    return _renewed(remote.renew(service_of(request).study(name), number, told.token, gpu))
 
 
 def _renewed(stop: Stop | None) -> Response:

@@ -325,7 +325,7 @@ def test_studies_are_filtered_by_their_address(page: Page, world: World) -> None
     table = page.get_by_role("region", name="Studies")
     expect(table.get_by_role("link", name="steered")).to_be_visible()
     expect(table.get_by_role("progressbar", name="30 of 60 trials done")).to_be_visible()
-    expect(page.locator(".notice")).to_contain_text("waiting for a worker")
+    expect(page.locator(".notice")).to_contain_text("1 study waiting for a worker: none that is there takes it")
     page.get_by_label("Technique").select_option("beta")
     expect(table.get_by_role("link", name="weighted")).to_be_visible()
     expect(table.get_by_role("link", name="steered")).to_have_count(0)

@@ -63,7 +63,7 @@ def test_budget_and_remarks_change_and_the_note_is_no_markup(page: Page, world: 
     page.locator("[data-key=trials] input").fill("20")
     page.get_by_label("Timeout").fill("90")
     page.get_by_label("Note").fill(HOSTILE)
-    page.get_by_label("Tags").fill("night, β")
+    page.get_by_label("Tags").fill('night, with rain\n β \n\n"two\\nlines"')
     change.click()
     expect(page.locator(".lead .state")).to_have_text("active")
     remark = page.locator(".remark")
@@ -79,9 +79,10 @@ def test_budget_and_remarks_change_and_the_note_is_no_markup(page: Page, world: 
         20,
         90.0,
         HOSTILE,
-        ("night", "β"),
+        ("night, with rain", "β", "two\nlines"),
         3,
     )
+    expect(page.locator("section[aria-label=Summary] .tags a").first).to_have_text("night, with rain")
 
     page.get_by_label("Timeout").fill("")
     page.get_by_label("Tags").fill("night")
@@ -101,7 +102,8 @@ def test_budget_and_remarks_change_and_the_note_is_no_markup(page: Page, world: 
 
 def test_a_study_is_cloned_with_all_its_settings(page: Page, world: World) -> None:
     study = world.study()
-    amend(study, {"note": "the *first*\n\none", "tags": ["a", "b"], "timeout": 90.0, "max_losses": 7})
+    tags = ["a, b", " c", "d\ne", '"f"', "12"]
+    amend(study, {"note": "the *first*\n\none", "tags": tags, "timeout": 90.0, "max_losses": 7})
     world.open(page, "view=study&study=mine")
     page.get_by_role("link", name="Clone").click()
     expect(page.get_by_label("Name")).to_have_value("mine-copy")
@@ -112,7 +114,7 @@ def test_a_study_is_cloned_with_all_its_settings(page: Page, world: World) -> No
     page.get_by_label("gamma's fixed value").fill("1.25")
     expect(file).to_contain_text("gamma = 1.25")
     found = tomllib.loads(file.inner_text())
-    assert (found["note"], found["tags"], found["timeout"]) == ("the *first*\n\none", ["a", "b"], 90.0)
+    assert (found["note"], found["tags"], found["timeout"]) == ("the *first*\n\none", tags, 90.0)
     words = shlex.split(page.get_by_label("Command", exact=True).inner_text())
     assert words[:2] == ["tuner", "launch"]
     assert words[-2:] == ["--api", world.server.address]

@@ -165,8 +165,10 @@ def test_axes_are_moved_chosen_and_coloured(page: Page, address: str) -> None:
       const pen = canvas.getContext("2d", { willReadFrequently: true });
       const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
       let [blue, orange] = [0, 0];
-      for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 90) {
-        if (data[at + 2] > data[at] + 60) blue++; else if (data[at] > data[at + 2] + 60) orange++;
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] < 90) continue;
+        if (data[at + 2] > data[at] + 60) blue++;
+        else if (data[at] > data[at + 2] + 60) orange++;
       }
       return [blue, orange];
     }"""

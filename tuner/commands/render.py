@@ -47,6 +47,9 @@ NOTES = {
 """what qualifies a trial's figures, explained"""
 
 
+GIB = 2**30
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `3:07 min` or `2:05 h`."""
     whole = round(seconds)
@@ -55,6 +58,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d} min"
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def load(gpu: Mapping[str, Any] | None) -> str:
+    """A card's use and memory, as far as it tells them."""
+    if gpu is None:
+        return "–"
+    use = "" if gpu["use"] is None else f"{gpu['use']:.0f} %"
+    known = gpu["memory_used"] is not None and gpu["memory_total"] is not None
+    memory = f"{gpu['memory_used'] / GIB:.1f} of {gpu['memory_total'] / GIB:.0f} GiB" if known else ""
+    return ", ".join(filter(None, (use, memory))) or "–"
 
 
 def _with_error(nll: float | None, error: float | None) -> str:
@@ -197,7 +210,7 @@ def print_trials(
 
 def summary(study: Study) -> None:
     """A study of a database: as `shown`."""
-    shown(answers.study(study, study.facts.corpus.name, False), study.trials.all(), study)
+    shown(answers.study_here(study), study.trials.all(), study)
 
 
 def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = None) -> None:
@@ -214,6 +227,8 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
     print_trials(found, trials, title)
     if found["state"] not in ("active", "finished"):
         out.print(f"\nthe study is {found['state']}" + (f": {found['why']}" if found["why"] else ""))
+    if found["waiting_for_workers"]:
+        out.print("\nit waits: no worker that is there takes its trials; start one with `tuner worker`")
     if best is None or found["best"] is None:
         out.print("\nno trial is complete yet")
         return

@@ -259,11 +259,15 @@ def workers(
         print_json(found)
         return
     heads = ("worker", "state", "host", "device", "study", "trial", "ended")
-    table = Table(*heads, Column("tokens/s", right=True, rank=2), Column("seen", rank=1))
+    table = Table(
+        *heads, Column("takes", rank=4), Column("GPU", right=True, rank=3), Column("tokens/s", right=True, rank=2),
+        Column("seen", rank=1),
+    )  # fmt: skip
     for w in found:
         table.add(
-            w["name"], w["state"], w["host"], w["device"], w["study"] or "–", render.number(w["trial"]),
-            str(w["trials"]), render.number(w["tokens_per_second"]), f"{render.duration(w['silent'])} ago",
+            w["name"], w["state"], w["host"], w["device"], w["study"] or "–", render.number(w["trial"]), str(w["trials"]),
+            ", ".join(w["takes"] or ["any study"]), render.load(w["gpu"]), render.number(w["tokens_per_second"]),
+            f"{render.duration(w['silent'])} ago",
         )  # fmt: skip
     table.print()
 

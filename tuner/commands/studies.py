@@ -110,7 +110,7 @@ def list_studies(
     table = render.study_table()
     for s in found:
         best = s["best"]
-        notes = [render.won(best), s["why"] or ("waits for workers" if s["waiting_for_workers"] else "")]
+        notes = [render.won(best), s["why"] or ("waits: no worker takes it" if s["waiting_for_workers"] else "")]
         notes += [f"best trial {note}" for note in best["notes"]] if best else []
         figures = (best["metrics"] if best else None) or {}
         done = sum(s["counts"][state] for state in OVER)

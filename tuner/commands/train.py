@@ -175,9 +175,7 @@ def _print_comparison(made: "list[Study]") -> None:
     if rows:
         print(layouts.table(rows))
     for study in made:
-        if (
-            gained := render.gain(answers.study(study, study.facts.corpus.name, False), study.trials.all(), study)
-        ) is not None:
+        if (gained := render.gain(answers.study_here(study), study.trials.all(), study)) is not None:
             print(f"{study.name}: {gained}")
     print("next:\n  tuner show STUDY      one of " + ", ".join(study.name for study in made))
     print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")

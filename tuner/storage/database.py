@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
 """Alembic's default, `alembic_version`, is Optuna's in the same database"""
-SCHEMA = "0007"
+SCHEMA = "0008"
 """this program's; the newest of `tuner.storage.migrations.versions`"""
 BUSY_SECONDS = 30
 POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}

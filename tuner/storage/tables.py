@@ -168,6 +168,10 @@ class WorkerRow(Base):
     trial: Mapped[int | None] = mapped_column(default=None)
     trials: Mapped[int] = mapped_column(default=0)
     """that it has ended"""
+    takes: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """The names of the studies that it takes trials of; None: of any."""
+    gpu: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """The load of its card when it last renewed a lease, as `workers.gpu.Load`; None without a card."""
     version: Mapped[str]
     started_at: Mapped[float]
     seen_at: Mapped[float]

@@ -88,17 +88,17 @@ class DatabaseStudies:
     def studies(
         self, technique: str | None = None, state: str | None = None, tag: str | None = None
     ) -> Iterator[answers.Summary]:
-        staffed, after = queries.is_staffed(self.database), None
+        takers, after = queries.takers(self.database), None
         while found := queries.page(self.database, PAGE, after, technique, state, tag):
-            yield from (self._listed(each, staffed) for each in found)
+            yield from (self._listed(each, takers) for each in found)
             after = found[-1].created_at, found[-1].name
 
-    def _listed(self, found: Record | Unreadable, staffed: bool) -> answers.Summary:
+    def _listed(self, found: Record | Unreadable, takers: queries.Takers) -> answers.Summary:
         """One that cannot be read takes no other with it."""
         try:
             if isinstance(found, Unreadable):
                 raise found
-            return answers.summary(found, found.facts.corpus.name, staffed)
+            return answers.summary(found, found.facts.corpus.name, takers)
         except ODD as error:
             return answers.unreadable(found.name, str(error), 0, found.created_at)
 
@@ -106,7 +106,7 @@ class DatabaseStudies:
         return self._told(open_study(self.database, name))
 
     def _told(self, found: Record) -> answers.Study:
-        return answers.study(found, found.facts.corpus.name, queries.is_staffed(self.database))
+        return answers.study_here(found)
 
     def create(self, **settings: Any) -> answers.Study:
         name = settings.pop("name", None)

@@ -8,7 +8,8 @@ from tuner.estimators import estimate, estimator_of
 from tuner.metrics import Metrics
 from tuner.numbers import TIMES
 from tuner.space import Parameter
-from tuner.studies.queries import UNREADABLE
+from tuner.studies import queries
+from tuner.studies.queries import UNREADABLE, Takers
 from tuner.studies.setting import time_of
 from tuner.studies.study import Study as Record
 from tuner.studies.trials import OVER, STATES, Trial
@@ -101,22 +102,22 @@ class Attempt(TypedDict):
     ended_at: str | None
 
 
-def summary(study: Record, corpus: str, staffed: bool) -> Summary:
+def summary(study: Record, corpus: str, takers: Takers) -> Summary:
     """A study in short.
 
     Args:
         corpus: the name of its corpus here.
-        staffed: whether there is any worker.
+        takers: the workers that there are.
     """
     counts, best, spec = study.trials.shown_counts(), study.winner(), study.spec
-    unfinished = sum(counts[state] for state in OVER) < spec.trials
+    unfinished = study.state == "active" and sum(counts[state] for state in OVER) < spec.trials
     return {
         "name": study.name, "technique": spec.technique, "corpus": corpus, "model": spec.model, "sampler": spec.sampler,
         "objective": spec.objective, "seed": spec.seed, "state": study.shown_state(counts), "why": study.why,
         "budget": spec.trials, "counts": counts, "best": None if best is None else _best(best),
         "note": spec.note, "tags": list(spec.tags),
         "estimator": None if best is None else _estimator(best.trial, study.facts.text), "created_at": time_of(study.created_at),
-        "revision": study.revision, "waiting_for_workers": study.state == "active" and unfinished and not staffed,
+        "revision": study.revision, "waiting_for_workers": unfinished and not takers.takes(study.name),
         "confirms": (spec.confirms or {}).get("study"),
     }  # fmt: skip
 
@@ -132,20 +133,25 @@ def unreadable(name: str, why: str, revision: int, created_at: float = math.inf)
     }  # fmt: skip
 
 
-def study(found: Record, corpus: str, staffed: bool) -> Study:
+def study(found: Record, corpus: str, takers: Takers) -> Study:
     """A study with what defines it; arguments as of `summary`."""
     facts = found.facts
     return {
-        **summary(found, corpus, staffed), "spec": {**found.spec.plain(), "corpus": corpus},
+        **summary(found, corpus, takers), "spec": {**found.spec.plain(), "corpus": corpus},
         "space": [hyperparameter(p) for p in facts.space.parameters], "text": facts.text,
         "sentences": dict(facts.corpus.sentences), "vocabulary": facts.corpus.vocabulary, "entropy": facts.corpus.entropy,
         "ngram": None if facts.ngram is None else dict(facts.ngram), "front": found.front(),
     }  # fmt: skip
 
 
-def whole(found: Record, staffed: bool = False) -> dict[str, Any]:
+def study_here(found: Record) -> Study:
+    """A study of a database that is at hand."""
+    return study(found, found.facts.corpus.name, queries.takers(found.database))
+
+
+def whole(found: Record) -> dict[str, Any]:
     """A study of a database with all its trials: what commands print of it."""
-    return {**study(found, found.facts.corpus.name, staffed), "trials": [each.plain() for each in found.trials.all()]}
+    return {**study_here(found), "trials": [each.plain() for each in found.trials.all()]}
 
 
 def hyperparameter(p: Parameter) -> dict[str, Any]:

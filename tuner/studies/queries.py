@@ -108,20 +108,39 @@ def workers(database: Database) -> list[dict[str, Any]]:
             lost = row.state != "gone" and (silent > SILENT_SECONDS or is_dead(row.process))
             speed = cost.get("tokens_per_second") if isinstance(cost, dict) else None
             state = "lost" if lost else row.state
-            found.append({**plain, "state": state, "tokens_per_second": speed, "silent": round(silent, 3)})
+            gpu = row.gpu if state == "training" else None
+            found.append({**plain, "state": state, "gpu": gpu, "tokens_per_second": speed, "silent": round(silent, 3)})
         return found
 
     return database.read(look)
 
 
-def is_staffed(database: Database) -> bool:
-    """Whether any worker is there."""
+@dataclass(frozen=True)
+class Takers:
+    """The workers that are there, by what they take."""
 
-    def look(session: Any) -> bool:
+    takes_any: bool = False
+    """Whether one of them takes trials of any study."""
+    studies: frozenset[str] = frozenset()
+    """The studies that one of them takes trials of."""
+
+    def __bool__(self) -> bool:
+        return self.takes_any or bool(self.studies)
+
+    def takes(self, study: str) -> bool:
+        """Whether one of them takes trials of that study."""
+        return self.takes_any or study in self.studies
+
+
+def takers(database: Database) -> Takers:
+    """The workers that live and were heard of within a minute."""
+
+    def look(session: Any) -> list[Any]:
         heard = (WorkerRow.state != "gone", WorkerRow.seen_at > database.clock(session) - SILENT_SECONDS)
-        return not all(is_dead(process) for process in session.scalars(select(WorkerRow.process).where(*heard)))
+        return list(session.execute(select(WorkerRow.process, WorkerRow.takes).where(*heard)))
 
-    return database.read(look)
+    found = [takes for process, takes in database.read(look) if not is_dead(process)]
+    return Takers(None in found, frozenset(name for takes in found for name in takes or ()))
 
 
 @dataclass(frozen=True)

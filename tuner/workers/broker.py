@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError
@@ -86,14 +87,14 @@ class DatabaseBroker:
             query = query.where(StudyRow.name.in_(names))
 
         def look(session: Session) -> list[str]:
-            self._be_seen(session)
+            self._be_seen(session, takes=list(names) or None)
             return list(session.scalars(query))
 
         return self.database.run(look)
 
-    def _be_seen(self, session: Session) -> None:
+    def _be_seen(self, session: Session, **facts: Any) -> None:
         mine = update(WorkerRow).where(WorkerRow.name == self.name)
-        session.execute(mine.values(seen_at=self.database.clock(session)))
+        session.execute(mine.values(seen_at=self.database.clock(session), **facts))
 
     def count(self, names: Sequence[str], states: Sequence[str]) -> int:
         query = select(func.count()).select_from(TrialRow).join(StudyRow, StudyRow.name == TrialRow.study)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tuner.errors import Fault
 from tuner.metrics import Metrics
+from tuner.workers.gpu import Load
 from tuner.workers.places import Owner
 
 RETRIES: dict[str, int | None] = {
@@ -129,8 +130,11 @@ class Leases(Protocol):
     def outcome(self, metrics: Metrics) -> dict[str, Any]:
         """What a complete trial of these metrics keeps: value, values and metrics."""
 
-    def renew(self, claim: Claim) -> str | None:
+    def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
         """Prolongs the lease; returns why the training must end now, if it must.
+
+        Args:
+            gpu: the load of the worker's card.
 
         Raises:
             LeaseLost: if the trial belongs to another worker, or is gone with its study. So do all below.
@@ -179,7 +183,10 @@ class Broker(Protocol):
         """Notes that it has gone."""
 
     def active(self, names: Sequence[str]) -> list[str]:
-        """The studies that hand out trials, or those of them that are named; the one with the fewest under way first."""
+        """The studies that hand out trials, or those of them that are named; the one with the fewest under way first.
+
+        Whoever keeps the studies notes that the worker takes the named ones alone.
+        """
 
     def count(self, names: Sequence[str], states: Sequence[str]) -> int:
         """How many trials of those studies are in one of these states."""

@@ -24,6 +24,7 @@ from tuner.studies.objectives import judged
 from tuner.studies.spec import StudySpec
 from tuner.studies.trials import OVER
 from tuner.workers.claims import Away, Claim, LeaseLost
+from tuner.workers.gpu import Load
 from tuner.workers.places import Owner
 
 R = TypeVar("R")
@@ -91,8 +92,10 @@ class ServerFiles:
 class ServerLeases:
     """One study's trials over the API."""
 
-    def __init__(self, client: Client, found: answers.Study, worker: str, device: str) -> None:
-        self.client, self.worker, self.device = client, worker, device
+    def __init__(
+        self, client: Client, found: answers.Study, worker: str, device: str, takes: Sequence[str] = ()
+    ) -> None:
+        self.client, self.worker, self.device, self.takes = client, worker, device, list(takes) or None
         self.quick = client.within(QUICK_SECONDS)
         self.study_name, self.created_at = found["name"], _seconds(found["created_at"])
         self.spec = StudySpec.of(found["spec"])
@@ -103,7 +106,7 @@ class ServerLeases:
 
     def claim(self, over: threading.Event | None = None) -> Claim | None:
         del over  # the server says soon when it has waited for long
-        work = _said(lambda: self.client.ask(self.study_name, self.worker, self.device))
+        work = _said(lambda: self.client.ask(self.study_name, self.worker, self.device, self.takes))
         if work is None:
             return None
         self._works = {work["token"]: work}
@@ -132,8 +135,8 @@ class ServerLeases:
         values = judged(self.spec.objective, metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
-    def renew(self, claim: Claim) -> str | None:
-        return self._heard(claim, lambda work: self.quick.renew(claim.study, work), 0.0)["stop"]
+    def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
+        return self._heard(claim, lambda work: self.quick.renew(claim.study, work, gpu), 0.0)["stop"]
 
     def record(self, claim: Claim, epochs: Sequence[Mapping[str, Any]], patience: float | None = None) -> None:
         plain = [_epoch(figures) for figures in epochs]
@@ -197,6 +200,7 @@ class ServerBroker:
 
     def __init__(self, client: Client, name: str) -> None:
         self.client, self.name, self._device = client, name, "cpu"
+        self._takes: Sequence[str] = ()
 
     def enter(self, device: str, pause: Callable[[float], None], say: Callable[[str], None]) -> None:
         self._device, seen = device, None
@@ -218,6 +222,7 @@ class ServerBroker:
             self.client.within(QUICK_SECONDS).leave(self.name)
 
     def active(self, names: Sequence[str]) -> list[str]:
+        self._takes = names
         found = sorted(self._listed(names), key=lambda study: study["counts"]["running"])
         return [study["name"] for study in found]
 
@@ -229,7 +234,7 @@ class ServerBroker:
         return [study for study in found if not names or study["name"] in names]
 
     def open(self, study: str) -> ServerLeases:
-        return ServerLeases(self.client, _said(lambda: self.client.study(study)), self.name, self._device)
+        return ServerLeases(self.client, _said(lambda: self.client.study(study)), self.name, self._device, self._takes)
 
     def is_awaited(self, owner: Owner) -> bool:
         try:

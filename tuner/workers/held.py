@@ -12,6 +12,7 @@ from tuner.storage.tables import TrialRow
 from tuner.studies.study import Study
 from tuner.trainer import STOP_SECONDS
 from tuner.workers.claims import Claim, LeaseLost
+from tuner.workers.gpu import Load
 from tuner.workers.leases import Attempts
 
 
@@ -83,10 +84,10 @@ class Held:
             raise LeaseLost(f"trial {self.claim.number} of study {self.claim.study!r} is over: {stop.message}")
         return stop
 
-    def renew(self) -> Stop | None:
+    def renew(self, gpu: Load | None = None) -> Stop | None:
         if (stop := self.late()) is not None:
             return stop
-        told = self.attempts.renew(self.claim)
+        told = self.attempts.renew(self.claim, gpu)
         return None if told is None else Stop("user", told)
 
     def place(self, generation: str) -> str:

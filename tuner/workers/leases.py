@@ -30,6 +30,7 @@ from tuner.studies.optuna_bridge import History, record
 from tuner.workers import ends
 from tuner.workers.claims import RETRIES, Claim, LeaseLost
 from tuner.workers.curves import Curves
+from tuner.workers.gpu import Load
 from tuner.workers.thinking import Thinking
 
 if TYPE_CHECKING:
@@ -316,8 +317,11 @@ class Attempts:
 
         return self.database.run(due)
 
-    def renew(self, claim: Claim) -> str | None:
+    def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
         """Prolongs the lease; returns why the training must end now, if it must.
+
+        Args:
+            gpu: the load of the worker's card.
 
         Raises:
             LeaseLost: if the trial belongs to another worker, or is gone with its study.
@@ -327,7 +331,7 @@ class Attempts:
             now = self.database.clock(session)
             self._change(session, claim, lease_until=now + LEASE_SECONDS)
             seen = update(WorkerRow).where(WorkerRow.name == self.worker)
-            session.execute(seen.values(seen_at=now))
+            session.execute(seen.values(seen_at=now, gpu=gpu))
             return self._end_of(session, now)
 
         return self.database.run(beat, patience=0.0)

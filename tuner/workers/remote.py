@@ -22,6 +22,7 @@ from tuner.studies import faults, objectives
 from tuner.studies.study import Study, open_study
 from tuner.workers.claims import RETRIES, SETUP_FAULTS
 from tuner.workers.curves import Curves
+from tuner.workers.gpu import Load
 from tuner.workers.held import Held, Stop
 from tuner.workers.leases import LEASE_SECONDS, Attempts
 
@@ -69,11 +70,14 @@ class Work:
     """the generation of the trial's newest files"""
 
 
-def ask(url: str, name: str, worker: str, device: str, token: str | None = None) -> Work | None:
+def ask(
+    url: str, name: str, worker: str, device: str, token: str | None = None, takes: Sequence[str] | None = None
+) -> Work | None:
     """The next trial of a study for a worker, or none; runs in a process of its own, since a sampler may load torch.
 
     Args:
         token: of the worker's choice; who asks with it again, since the answer was lost, gets the same trial.
+        takes: names of the studies that the worker takes trials of; None: of any.
 
     Raises:
         Missing: if there is no such study.
@@ -88,7 +92,7 @@ def ask(url: str, name: str, worker: str, device: str, token: str | None = None)
         )
     if token is not None and database.read(lambda session: _is_spent(session, token)):
         raise Clash("the token's trial is over, or another worker's by now: ask with a new token.", "token")
-    database.run(lambda session: _enter(database, session, worker, device))
+    database.run(lambda session: _enter(database, session, worker, device, takes))
     kept = _attempts.pop((url, name, worker), None)
     if kept is None or kept.study.created_at != study.created_at:
         kept = Attempts(study, worker)
@@ -137,7 +141,7 @@ def _is_spent(session: Session, token: str) -> bool:
     return attempt is not None and attempt.state != "running"
 
 
-def _enter(database: Database, session: Session, worker: str, device: str) -> None:
+def _enter(database: Database, session: Session, worker: str, device: str, takes: Sequence[str] | None) -> None:
     row, now = session.get(WorkerRow, worker), database.clock(session)
     if row is not None and row.host != HOST and row.state != "gone":
         raise Clash(f"worker {worker!r} is at work on {row.host}: give this one another name.", "worker")
@@ -145,11 +149,11 @@ def _enter(database: Database, session: Session, worker: str, device: str) -> No
         session.merge(
             WorkerRow(
                 name=worker, host=HOST, process="0", device=device, state="idle", version=__version__, started_at=now,
-                seen_at=now, trials=0, study=None, trial=None,
+                seen_at=now, trials=0, study=None, trial=None, takes=list(takes or ()) or None,
             )
         )  # fmt: skip
     else:
-        row.seen_at, row.device = now, device
+        row.seen_at, row.device, row.takes = now, device, list(takes or ()) or None
         if row.state == "gone":
             row.state = "idle"
 
@@ -184,9 +188,9 @@ def _is_poor(study: Study, number: int) -> bool:
         return kept.is_poor(number)
 
 
-def renew(study: Study, number: int, token: str) -> Stop | None:
-    """Renews the lease; as above."""
-    return Held.of(study, number, token).renew()
+def renew(study: Study, number: int, token: str, gpu: Load | None = None) -> Stop | None:
+    """Renews the lease, and keeps the load of the worker's card; as above."""
+    return Held.of(study, number, token).renew(gpu)
 
 
 def tell(study: Study, number: int, token: str, state: str, facts: Mapping[str, Any]) -> str:

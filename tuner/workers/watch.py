@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tuner.errors import Fault
 from tuner.trainer import STOP_SECONDS, Trainer
 from tuner.workers.claims import Away, Claim, LeaseLost, Leases
+from tuner.workers.gpu import Load
 from tuner.workers.leases import LEASE_SECONDS
 
 BEAT_SECONDS = 10.0
@@ -27,9 +28,18 @@ class Watch:
     Args:
         is_over: whether the worker was told to stop.
         sign: a file that is touched at each renewal, so that others see that its folder is in use.
+        load: reads the load of the worker's card, which each renewal tells.
     """
 
-    def __init__(self, leases: Leases, claim: Claim, is_over: Callable[[], bool], sign: Path) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        claim: Claim,
+        is_over: Callable[[], bool],
+        sign: Path,
+        load: Callable[[], Load | None] = lambda: None,
+    ) -> None:
+        self._load = load
         self.leases, self.claim, self.is_over, self.sign = leases, claim, is_over, sign
         self.started = self.heard_at = time.monotonic()
         self.why: tuple[str, str] | None = None
@@ -58,7 +68,7 @@ class Watch:
                 self.look()
             else:  # what it leaves is still to be saved and published
                 with suppress(LeaseLost, Fault, DBAPIError):
-                    self.leases.renew(self.claim)
+                    self.leases.renew(self.claim, self._load())
             self.leases.rest()
             self.end_if_due()
 
@@ -83,7 +93,7 @@ class Watch:
             with suppress(OSError):
                 os.utime(self.sign)
             try:
-                told = self.leases.renew(self.claim)
+                told = self.leases.renew(self.claim, self._load())
             except LeaseLost as lost:
                 self.why = ("lost", str(lost))
             except (DBAPIError, Away):

@@ -25,6 +25,7 @@ from tuner.storage.database import PATIENCE
 from tuner.studies import faults
 from tuner.trainer import Slot, Trainer, fork_server
 from tuner.workers.claims import RETRIES, SETUP_FAULTS, Away, Broker, Claim, LeaseLost, Leases
+from tuner.workers.gpu import Gauge
 from tuner.workers.places import Owner, Place, Places
 from tuner.workers.publishing import Publishing
 from tuner.workers.watch import Watch
@@ -64,6 +65,7 @@ class Worker:
         self.places = Places(work)
         self._listen, self._warn = listen, warn
         self.slot = slot or Slot()
+        self._gauge = Gauge(self.slot)
         self._own_server = fork_server() if server is None else None
         self._server = server or self._own_server
         self._waits = faults.Waits()
@@ -201,7 +203,7 @@ class Worker:
         place, told, fault = self._take_place(leases, claim), False, None
         publishing = Publishing(leases, claim, place.folder, self._over.wait)
         try:
-            with Watch(leases, claim, self._over.is_set, place.sign) as watch:
+            with Watch(leases, claim, self._over.is_set, place.sign, self._gauge.read) as watch:
                 self._watch = watch
                 try:
                     self._prepare(claim, place, publishing)

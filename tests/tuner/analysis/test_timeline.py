@@ -58,9 +58,13 @@ def world(tmp_path: Path) -> Iterator[tuple[Server, Database]]:
     attempts[3] |= {"reason": "lost", "message": "<b>its machine went"}
     workers = [
         {"name": f"box{n}-7", "host": f"box{n}", "process": "elsewhere", "device": "cuda:0", "state": state, "version": "1",
-         "trials": 3, "started_at": START, "seen_at": 4e9}
-        for n, state in enumerate(("gone", "idle", "gone"))
+         "trials": 3, "started_at": START, "seen_at": 4e9, "takes": None, "gpu": None}
+        for n, state in enumerate(("gone", "training", "gone"))
     ]  # fmt: skip
+    workers[1] |= {
+        "takes": ["mine", "other"],
+        "gpu": {"use": 87.4, "memory_used": 11 * 2**30, "memory_total": 80 * 2**30},
+    }
     for table, content in ((AttemptRow, attempts), (WorkerRow, workers)):
         database.run(lambda session, table=table, content=content: session.execute(insert(table), content))
     server = Server(database.secret_url, tmp_path)
@@ -103,7 +107,8 @@ def test_the_timeline_and_the_workers_in_a_browser(page: Page, world: tuple[Serv
     here = page.get_by_role("region", name="Workers", exact=True).locator("tbody tr")
     expect(here).to_have_count(1)
     expect(here).to_contain_text("box1-7")
-    expect(here).to_contain_text("10,000")
+    for told in ("10,000", "mine, other", "87 %", "11.0 of 80 GiB"):
+        expect(here).to_contain_text(told)
     expect(page.get_by_role("region", name="Workers that are gone")).to_be_hidden()
     page.get_by_text("2 workers that are gone").click()
     expect(page.get_by_role("region", name="Workers that are gone").locator("tbody tr")).to_have_count(2)
