@@ -21,7 +21,7 @@ KINDS = {
         r"[\u00ad\u200b\u200e\u200f\u2060]|(?<=[A-Za-z])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z])"
     ),
     "byte-order marks": re.compile(r"\ufeff"),
-    "replacement characters, which stand for letters that were lost,": re.compile(r"\ufffd"),
+    "replacement characters, which stand for letters that were lost": re.compile(r"\ufffd"),
 }
 """what no sentence holds; a NUL is refused where a file is read, and joiners are letters of some scripts"""
 ODD = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u2060\ufeff\ufffd]")

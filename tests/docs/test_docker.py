@@ -33,6 +33,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 IMAGES = {"api", "worker-cpu", "worker-gpu"}
+DIGEST = r"@sha256:[0-9a-f]{64}"
+PINNED = re.compile(r"^([a-z0-9._-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
+"""a package of a requirements file with hashes"""
 
 
 @dataclass
@@ -102,7 +105,7 @@ def test_images_are_pinned_and_run_without_rights_and_with_a_health_check() -> N
     found = stages()
     assert set(found) >= IMAGES
     for name, stage in found.items():
-        assert stage.base in found or re.fullmatch(r"[a-z]+:\d+\.\d+\.\d+-[a-z-]+", stage.base), name
+        assert stage.base in found or re.fullmatch(rf"[a-z]+:\d+\.\d+\.\d+-[a-z-]+{DIGEST}", stage.base), name
     for name in IMAGES:
         assert int(found[name].last("USER")) > 0
         assert found[name].command("HEALTHCHECK")
@@ -137,30 +140,64 @@ def test_what_only_a_cuda_build_of_torch_asks_for_is_left_to_it() -> None:
     assert not [name for name in found if name.startswith(("nvidia", "cuda", "triton"))]
 
 
-def test_constraints_pin_what_the_images_install_within_the_projects_ranges() -> None:
-    lines = (DOCKER / "constraints.txt").read_text().splitlines()[1:]
-    pinned = dict(line.split("==") for line in lines)
+def pinned(name: str) -> dict[str, str]:
+    """Versions by package of a requirements file in which all have hashes."""
+    text = (DOCKER / name).read_text(encoding="utf-8")
+    found = {match[1]: match[2] for match in PINNED.finditer(text)}
+    assert len(found) == sum(not line.startswith((" ", "#")) for line in text.splitlines()), name
+    return found
+
+
+def test_requirements_pin_what_the_images_install_within_the_projects_ranges() -> None:
+    found = pinned("requirements.txt")
+    torch = {name: pinned(f"torch-{name}.txt")["torch"] for name in ("cpu", "cuda")}
+    assert torch["cpu"] == f"{torch['cuda']}+cpu"
+    found["torch"] = torch["cuda"]
 
     def look(name: str) -> Any:
         """What is installed here; of another version than the images' it may need other packages than theirs."""
         there = distribution(name)
-        same = Version(there.version).public == pinned.get(name)
+        same = Version(there.version).public == found.get(name)
         return there if same else SimpleNamespace(version=there.version, requires=[])
 
-    assert set(pins.pins(look)) <= set(pinned), "run `python docker/pins.py > docker/constraints.txt`"
+    assert set(pins.pins(look)) <= set(found), "run `python docker/pins.py`"
     for need in pins.asked():
-        assert need.specifier.contains(pinned[need.name.lower()]), need
-    installs = [
-        value
-        for stage in stages().values()
-        for key, value in stage.instructions
-        if key == "RUN" and " install -" in value
-    ]
-    pip = [value for value in installs if value.startswith("pip")]
-    assert len(pip) == 4
-    assert all("-c docker/constraints.txt" in value for value in pip)
-    for value in pip:
-        assert set(re.findall(r"\w+", (re.findall(r"\.\[(.*?)\]", value) or [""])[0])) <= set(pins.EXTRAS)
+        assert need.specifier.contains(found[need.name.lower()]), need
+    assert "setuptools" in found, "the project is built without a download"
+
+
+def test_all_that_images_install_has_hashes_but_cudas_libraries() -> None:
+    lines = [value for stage in stages().values() for key, value in stage.instructions if key == "RUN"]
+    pip = [part.strip() for line in lines for part in line.split("&&") if " install " in part and "pip" in part]
+    hashed = [part for part in pip if "--require-hashes" in part]
+    files = {file for part in hashed for file in re.findall(r"-r docker/(\S+)", part)}
+    assert files == {"requirements.txt", "torch-cpu.txt", "torch-cuda.txt"}
+    rest = {re.sub(r"\s+", " ", part) for part in pip if part not in hashed}
+    assert {part for part in rest if "torch==" not in part} == {"pip install --no-deps --no-build-isolation ."}
+    assert len(rest) == 2
+    index = [value for key, value in stages()["build-cpu"].instructions if key == "ARG"]
+    assert index == [f"TORCH_CPU_INDEX={pins.CPU_INDEX}"]
+    assert example()["TORCH_CPU_INDEX"] == pins.CPU_INDEX
+    assert all(SERVICES[name]["build"]["args"]["TORCH_CPU_INDEX"] == pins.CPU_INDEX for name in ("api", "worker"))
+
+
+def test_hashes_are_those_that_pip_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a wheel in a folder, which serves as the index; what is not there leaves the file as it was."""
+    import hashlib
+    import zipfile
+
+    wheel = tmp_path / "thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("thing.py", "")
+        archive.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+        archive.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("thing-1.0.dist-info/RECORD", "")
+    here = ("--no-index", "--find-links", str(tmp_path))
+    found = pins.hashes(["thing==1.0"], *here)
+    assert found == {"thing==1.0": [hashlib.sha256(wheel.read_bytes()).hexdigest()]}
+    assert PINNED.search(pins.text(found))
+    with pytest.raises(subprocess.CalledProcessError):
+        pins.hashes(["thing==2.0"], *here)
 
 
 def test_the_compose_file_is_valid_by_the_specifications_schema(tmp_path: Path) -> None:
@@ -186,7 +223,7 @@ def test_services_follow_each_other_and_name_what_is_there() -> None:
     for name, service in SERVICES.items():
         assert all(other in SERVICES for other in service.get("depends_on", {}))
         if name == "postgres":
-            assert re.fullmatch(r"postgres:\d+\.\d+-[a-z]+", service["image"])
+            assert re.fullmatch(rf"postgres:\d+\.\d+-[a-z]+{DIGEST}", service["image"])
             assert "ports" not in service
             continue
         assert service["build"]["target"] in targets

@@ -1,10 +1,13 @@
 """The program as it is installed: foreign packages of its names are noticed, and the source distribution is whole."""
 
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tarfile
+from email import message_from_bytes
 from importlib.metadata import version
 from pathlib import Path
 
@@ -75,19 +78,63 @@ def test_every_dependency_has_a_lower_bound_that_is_met_here() -> None:
     assert lowest([], ["torch==2.13.0"])["torch"] == "2.13.0"
 
 
-def test_the_source_distribution_holds_all_that_its_tests_need(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution."""
+    folder = tmp_path_factory.mktemp("distribution")
+    source = folder / "source"
     shutil.copytree(
         ROOT,
         source,
         ignore=lambda _, names: [n for n in names if n in APART or n.startswith(".v") or n.endswith(".egg-info")],
     )
     made = subprocess.run(
-        [sys.executable, "-c", BUILD, str(tmp_path)], cwd=source, capture_output=True, text=True, check=False
+        [sys.executable, "-c", BUILD, str(folder)], cwd=source, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+    return next(folder.glob("*.tar.gz"))
+
+
+def test_the_source_distribution_holds_all_that_its_tests_need(distribution: Path) -> None:
+    with tarfile.open(distribution) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     assert set(tracked.splitlines()) - packed == set()  # of a source distribution itself, git knows nothing
     assert "tests/conftest.py" in packed
+
+
+def test_tests_of_the_source_distribution_run(distribution: Path, tmp_path: Path) -> None:
+    with tarfile.open(distribution) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (there,) = tmp_path.iterdir()
+    few = ["tests/test_names.py", "tests/test_space.py", "tests/test_readme.py::test_both_newcomer_commands_are_marked"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *few],
+        cwd=there, env={**environment, "PYTHONPATH": str(there)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_packages_page_has_no_link_that_leads_nowhere(distribution: Path) -> None:
+    with tarfile.open(distribution) as archive:
+        (name,) = [each for each in archive.getnames() if each.count("/") == 1 and each.endswith("/PKG-INFO")]
+        stored = archive.extractfile(name)
+        assert stored is not None
+        facts = message_from_bytes(stored.read())
+    page = facts.get_payload()
+    assert facts["Description-Content-Type"] == "text/markdown"
+    assert "# Text VAE tuner" in page
+    targets = re.findall(r"\]\(([^)]*)\)", str(page))
+    assert all(target.startswith(("https://", "#")) for target in targets), targets
+    assert "What each figure is, and is not" in page  # a link's words stay
+    assert "<img" not in page
+
+
+def test_links_of_a_packages_page_lead_to_the_repository_that_is_declared() -> None:
+    described = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")["described"]
+    text = "see [a\nb](docs/x.md#y), [c](https://e.org/), [d](#here)\n![e f](docs/p.png)"
+    assert described(text, "https://h/r") == (
+        "see [a\nb](https://h/r/blob/main/docs/x.md#y), [c](https://e.org/), [d](#here)\n![e f](https://h/r/raw/main/docs/p.png)"
+    )
+    assert described(text, None) == "see a\nb, [c](https://e.org/), [d](#here)\n"

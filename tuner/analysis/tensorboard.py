@@ -8,14 +8,12 @@ from typing import Any
 
 from sqlalchemy import select
 
+from tuner.analysis.tracking import finite, of_epoch, of_trial
 from tuner.errors import Fault, Usage
 from tuner.metrics import FIGURES
 from tuner.storage.tables import EpochRow, TrialRow
 from tuner.studies.study import Study
-from tuner.studies.trials import OVER
-
-CURVES = ("distortion", "rate", "neg_elbo", "active_units")
-"""of each epoch, on the validation sentences"""
+from tuner.studies.trials import OVER, epoch_of
 
 
 class Run:
@@ -30,8 +28,7 @@ class Run:
 
     def scalars(self, values: Mapping[str, Any], step: int, time: float) -> None:
         """Those of the values that are finite numbers."""
-        kept = {tag: float(v) for tag, v in values.items() if isinstance(v, (int, float)) and math.isfinite(v)}
-        made = [self._summary.Value(tag=tag, simple_value=value) for tag, value in kept.items()]
+        made = [self._summary.Value(tag=tag, simple_value=value) for tag, value in finite(values).items()]
         if made:
             self.add(self._summary(value=made), step, time)
 
@@ -100,11 +97,9 @@ def _trial(run: Run, row: TrialRow, epochs: list[EpochRow]) -> None:
     time = row.created_at
     for epoch in epochs:
         time += epoch.seconds or 0.0
-        run.scalars({f"epoch/{key}": getattr(epoch, key) for key in CURVES}, epoch.epoch, time)
-        run.scalars({f"objective/{key}": value for key, value in epoch.objective.items()}, epoch.epoch, time)
+        run.scalars(of_epoch(epoch_of(epoch)), epoch.epoch, time)
     last = epochs[-1].epoch if epochs else 0
-    found = row.metrics or {}
-    run.scalars({f"trial/{key}": found.get(key) for key in FIGURES}, last, row.ended_at or time)
+    run.scalars(of_trial(row.metrics), last, row.ended_at or time)
 
 
 def _end(status: int, time: float | None) -> Any:

@@ -16,13 +16,14 @@ from tuner.commands.serving import app as serving
 from tuner.commands.studies import app as studies
 from tuner.commands.study_options import said
 from tuner.commands.texts import app as reading
+from tuner.commands.track import app as tracking
 from tuner.commands.train import app as training
 from tuner.commands.trained import app as run_commands
 from tuner.errors import Fault, Interrupted, Usage
 
 GROUPS = {
     "Train": ("launch", "sweep", "confirm", "train", "reproduce"),
-    "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import"),
+    "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import", "track"),
     "Results": ("report", "compare", "pareto", "rates"),
     "One trained run": (
         "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped",
@@ -56,6 +57,7 @@ app = typer.Typer(
 app.add_typer(training)
 app.add_typer(studies)
 app.add_typer(inspection)
+app.add_typer(tracking)
 app.add_typer(service)
 app.add_typer(serving)
 app.add_typer(run_commands)

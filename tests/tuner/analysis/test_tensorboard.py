@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from benchmarks.large import fill
-from tuner.analysis import tensorboard
+from tuner.analysis import tensorboard, tracking
 from tuner.errors import Usage
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow
@@ -58,7 +58,7 @@ def test_epochs_figures_and_hyperparameters_come_back(database: Database, tmp_pa
         assert set(start.hparams) == set(trial.hyperparameters)
         rows = epochs(database, trial.number)
         assert len(rows) == 3
-        for key in tensorboard.CURVES:
+        for key in tracking.CURVES:
             assert scalars(found, f"epoch/{key}") == pytest.approx({r.epoch: getattr(r, key) for r in rows})
         assert trial.metrics is not None
         assert scalars(found, "trial/nll") == pytest.approx({3: trial.metrics["nll"]})
