@@ -147,7 +147,7 @@ def test_a_finished_study_is_told_whole_and_once(kept: Any, database: Database, 
     study, runs = studies.open_study(database, "s"), kept()
     assert set(runs) == {"s", "s/0", "s/1", "s/2"}
     assert {run.group for run in runs.values()} == {"s"}
-    for trial in study.trials():
+    for trial in study.trials.all():
         run = runs[f"s/{trial.number}"]
         assert {key: float(run.settings[key]) for key in trial.params} == pytest.approx(trial.params)
         assert run.series["epoch/neg_elbo"] == [(1, 15.0), (2, 15.0), (3, 15.0)]
@@ -155,7 +155,7 @@ def test_a_finished_study_is_told_whole_and_once(kept: Any, database: Database, 
         assert trial.metrics is not None
         assert run.final["trial/nll"] == pytest.approx(trial.metrics["nll"])
         assert (run.state, run.ended) == ("complete", "FINISHED")
-    values = [trial.value for trial in study.trials()]
+    values = [trial.value for trial in study.trials.all()]
     assert runs["s"].series["study/value"] == [(n + 1, pytest.approx(v)) for n, v in enumerate(values)]
     assert runs["s"].final["study/lowest"] == pytest.approx(min(values))
     assert runs["s"].settings["technique"] == "sfb"
