@@ -15,7 +15,6 @@ from trainers.errors import BadInput
 from trainers.latent_space import (
     LatentOptions,
     bleu,
-    latent_run,
     nearest_neighbour_entropy,
     noisy_distortion,
     smoothness,
@@ -23,6 +22,7 @@ from trainers.latent_space import (
 )
 from trainers.models import Batch, SenVAE
 from trainers.runs import Spec, train
+from trainers.samples import latent_run
 
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)

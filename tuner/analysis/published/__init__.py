@@ -58,6 +58,10 @@ class Row:
     """whether one code's KL is counted where several make a sentence: its figures are no bound"""
     figures: Mapping[str, str] = field(default_factory=dict)
     """what its columns are, where that is not what the table says"""
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    """options of ours with which it is trained, where the paper is silent"""
+    untrained: str = ""
+    """the reason why nothing here trains it, if so"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,15 @@ class Table:
     columns: Mapping[str, Column] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     """none where the table has no figures"""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    """settings of a run that does not name them, where rows differ in them"""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """settings of a row's other runs, by the prefix of the figures that come from these"""
+
+    @property
+    def paper_key(self) -> str:
+        """One of `PAPERS`."""
+        return self.name.partition("-")[0]
 
     @property
     def source(self) -> str:
