@@ -288,7 +288,7 @@ def _worked(table: str, made: "Sequence[Study]", staff: "Staff", url: str, runs:
 
     broken, total = [], sum(study.spec.trials for study in made)
     for study in made:
-        over = {each.name: [trial for trial in each.trials() if trial.state in OVER] for each in made}
+        over = {each.name: [trial for trial in each.trials.all() if trial.state in OVER] for each in made}
         if len(over[study.name]) >= study.spec.trials:
             continue
         done = [trial.seconds or 0.0 for trials in over.values() for trial in trials]

@@ -34,7 +34,7 @@ class Own:
     @classmethod
     def of(cls, database: Database, row: report.Row) -> "Own":
         study = open_study(database, row.study)
-        trial = study.trials()[row.trials[0]]
+        trial = study.trials.get(row.trials[0])
         values = {**PRESETS.get(study.spec.model, {}), **study.spec.fixed, **trial.hyperparameters}
         return cls(row, Path(study.facts.corpus.name).name, study.spec.model, values)
 
