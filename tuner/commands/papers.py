@@ -104,7 +104,7 @@ def report(
     from tuner.analysis import layouts
     from tuner.analysis import report as paper
     from tuner.analysis.pareto import check_split
-    from tuner.analysis.published import layout, systems
+    from tuner.analysis.published import layout, sentences, systems
     from tuner.metrics import FIGURES
 
     if form not in layouts.FORMATS:
@@ -119,6 +119,9 @@ def report(
     chosen = split or (part.split if part is not None and part.split else "valid")
     check_split(chosen)
     with opened(database) as there:
+        if part is not None and part.sentences:
+            print(sentences.FORMATS[form](sentences.lay(there, part, study or [], corpus, model), part), end="")
+            return
         if part is not None:
             if against is not None:
                 raise Usage("--against is for the studies' own table: leave it out with --table.")
@@ -167,7 +170,7 @@ def paper(
     the same command goes on. --set TECHNIQUE.key=value is for that technique's rows alone. --workers 0 makes the studies and
     leaves them to other workers.
     """
-    from tuner.analysis.published import layout, systems
+    from tuner.analysis.published import layout, sentences, systems
     from tuner.storage.database import PATIENCE
     from tuner.studies.launch import name_of
     from tuner.workers.engines import Staff
@@ -191,6 +194,9 @@ def paper(
         broken = _worked(table, made, staff, database, runs)
         if workers == 0:
             return
+        if part.sentences:
+            print(sentences.FORMATS[form](sentences.lay(there, part, [study.name for study in made]), part), end="")
+            return
         laid = layout.lay(there, part, [study.name for study in made], part.split, printed=published)
         whys = {rows[name]: why for name, why in refused.items()}
         print(layout.FORMATS[form](replace(laid, absent={**laid.absent, **whys})), end="")
@@ -208,8 +214,6 @@ def _chosen(part: "Table", only: Sequence[str] | None) -> "list[System]":
 
     every = systems(part)
     chosen = [each for each in every if not only or any(text in each.row.label for text in only)]
-    if not every:
-        raise Usage(f"table {part.name} has no row that can be trained: `tuner report --table {part.name}` shows it.")
     if not chosen:
         labels = ", ".join(dict.fromkeys(each.row.label for each in every))
         raise Usage(f"--row {', '.join(only or ())} is in no label of {part.name}: its rows are {labels}.")

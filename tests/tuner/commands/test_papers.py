@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from stub_study import STUB, behave
 
 from benchmarks.stub_study import CORPUS
+from trainers.contract import SAMPLES
 from tuner import trainer
 from tuner.analysis import sheets
 from tuner.analysis.published import layout, systems, tables
@@ -19,6 +21,7 @@ from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.space import load, objective, techniques
 from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
 from tuner.studies import queries
 from tuner.studies.spec import StudySpec
 
@@ -229,9 +232,38 @@ def test_rows_are_ranked_by_a_figure_and_those_for_which_it_means_nothing_come_l
         tuner("report", "--rank", "nothing")
 
 
-def test_a_table_of_sentences_has_no_row_to_train(tuner: Command) -> None:
-    with pytest.raises(Usage, match="table li-7 has no row that can be trained"):
-        tuner("paper", "li-7")
+def test_a_table_of_sentences_shows_what_ones_own_models_wrote(tuner: Command, tmp_path: Path) -> None:
+    for name, technique, said, kept in (
+        (
+            "li-7",
+            "pretrained-fb",
+            ["a man", "a dog"],
+            {"homotopy": [{"weight": 0, "text": "a man"}, {"weight": 1, "text": "a dog"}]},
+        ),
+        (
+            "mi-2",
+            "adversarial-word-dropout",
+            ["the [man] runs"],
+            {"dropped": [[{"word": w, "probability": p} for w, p in (("the", 0.1), ("man", 0.8), ("runs", 0.2))]]},
+        ),
+    ):
+        text = tuner("paper", name)
+        assert "not trained" in text  # the stub writes nothing
+        database = Database(f"sqlite:///{tmp_path}/t.db")
+        (study,) = [s for s in queries.all_studies(database) if s.spec.technique == technique]
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / SAMPLES).write_text(json.dumps(kept))
+        study.files.store.publish(folder, "0000/new", [SAMPLES])
+        mine = (TrialRow.study == study.name, TrialRow.number == 0)
+        database.run(
+            lambda session, mine=mine: session.execute(update(TrialRow).where(*mine).values(artifacts="0000/new"))
+        )
+        database.close()
+        for form in ("table", "markdown", "latex", "csv", "json"):
+            text = tuner("report", "--table", name, "--format", form)
+            assert all(line in text for line in said), form
+            assert study.name in text or form == "latex"
 
 
 def test_latex_has_no_letter_that_it_cannot_set() -> None:

@@ -80,7 +80,8 @@ class Table:
     """of its NLL and PPL"""
     columns: Mapping[str, Column] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
-    """none where the table has no figures"""
+    sentences: str = ""
+    """what of its runs' samples it shows in place of figures (`sentences.KINDS`)"""
     usual: Mapping[str, Any] = field(default_factory=dict)
     """settings of a run that does not name them, where rows differ in them"""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Table:
 def _row(entry: Mapping[str, Any]) -> Row:
     values = {
         heading: (float(cell[0]), float(cell[1])) if isinstance(cell, list) else (float(cell), None)
-        for heading, cell in entry["values"].items()
+        for heading, cell in entry.get("values", {}).items()
     }
     return Row(**{**entry, "values": values})
 

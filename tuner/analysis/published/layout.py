@@ -94,13 +94,12 @@ def lay(
         columns: figures in place of the paper's columns.
         printed: whether the paper's own figures stand below each row.
     """
-    own = [Own.of(database, row) for row in report.found(database, names, split)]
-    own = [each for each in own if corpus in (None, each.corpus) and model in (None, each.model)]
+    own = owned(database, names, split, corpus, model)
     shown = {AXES[key].heading: Column(key) for key in columns} or dict(table.columns)
     told, rows, absent = told_by(systems(table)), list[Laid](), dict[str, str]()
     for row in table.rows:
         why = absence(row)
-        of_row = {} if why else {v: _of(System(table, row, v), own, told) for v in ("", *table.variants)}
+        of_row = {} if why else {v: of_system(System(table, row, v), own, told) for v in ("", *table.variants)}
         laid = _laid(row, of_row, shown)
         rows += laid
         if printed:
@@ -110,7 +109,13 @@ def lay(
     return Layout(table, split, shown, tuple(rows), absent)
 
 
-def _of(system: System, own: Sequence[Own], told: Mapping[str, set[str]]) -> list[report.Row]:
+def owned(database: Database, names: list[str], split: str, corpus: str | None, model: str | None) -> list[Own]:
+    """All configurations that may be rows: of these studies, or of all; of one corpus and preset, where these are named."""
+    own = [Own.of(database, row) for row in report.found(database, names, split)]
+    return [each for each in own if corpus in (None, each.corpus) and model in (None, each.model)]
+
+
+def of_system(system: System, own: Sequence[Own], told: Mapping[str, set[str]]) -> list[report.Row]:
     """The configurations that are a system's; where some were made for this table, those alone."""
     keys = told.get(system.technique, set())
     found = [each for each in own if is_of(system, each.row.technique, each.values, keys)]

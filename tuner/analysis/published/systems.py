@@ -141,7 +141,7 @@ def block(table: Table, text: str | None = None) -> Table:
     chosen = text or (known[0] if known else "")
     columns = {heading: column for heading, column in table.columns.items() if column.text in ("", chosen)}
     rows = [replace(row, values={h: v for h, v in row.values.items() if h in columns}) for row in table.rows]
-    kept = tuple(row for row in rows if row.values and chosen in table.figures(row))
+    kept = tuple(row for row in rows if table.sentences or (row.values and chosen in table.figures(row)))
     return replace(table, text=chosen, columns=columns, rows=kept)
 
 
