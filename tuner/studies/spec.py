@@ -64,8 +64,8 @@ class StudySpec:
         "The rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0
     )
     objective: str = setting(
-        "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, the default of ae and mim.",
-        Word(tuple(OBJECTIVES)), "nll", flag="--objectives",
+        "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, for ae and mim.",
+        Word(tuple(OBJECTIVES)), "nll", flag="--objectives", usual="nll; melbo for ae and mim",
     )  # fmt: skip
     nll: str | None = setting(
         "What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
