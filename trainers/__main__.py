@@ -118,9 +118,7 @@ def _write(arguments: argparse.Namespace) -> None:
     elif arguments.command == "dropped":
         report("done", samples.dropped_run(folder, json.loads(arguments.sentences), options))
     elif arguments.command == "latent":
-        from trainers.latent_space import latent_run
-
-        report("done", latent_run(folder, options, report))
+        report("done", samples.latent_run(folder, options, report))
     else:
         report("done", samples.neighbours_run(folder, options, report))
 

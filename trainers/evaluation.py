@@ -115,6 +115,26 @@ class Metrics:
     nll_once: float | None = None
     """−log of the posterior samples' mean weight when log p(z) − log q(z|x) is the mean over the L codes, not their sum: what
     importance sampling makes of `paper_elbo`. It estimates no likelihood; only samples from q (nll = q or both) have it"""
+    parameters: int = 0
+    """numbers that training fits"""
+    bleu: float | None = None
+    """of greedy reconstructions, orders 1 to 4, 0–100; this and the rest with the option `codes` (`latent_space.figures`)"""
+    bleu_1: float | None = None
+    """of single words"""
+    smoothness: float | None = None
+    """Pearson correlation of code distance and word edit distance"""
+    noisy_1: float | None = None
+    """D of a sentence from the code of it after one swap of two words (LI table 6); likewise those after more swaps"""
+    noisy_2: float | None = None
+    noisy_3: float | None = None
+    noisy_4: float | None = None
+    probe_0: float | None = None
+    """accuracy of a Gaussian mixture's clusters on the labels; of a linear classifier on so many labelled examples: the others"""
+    probe_100: float | None = None
+    probe_500: float | None = None
+    probe_1000: float | None = None
+    probe_2000: float | None = None
+    probe_10000: float | None = None
     each: tuple[float, ...] = ()
     """every sentence's −log P(x), in the order of the sentences evaluated, whatever batches they were in"""
     tempered: Estimate | None = None
@@ -241,8 +261,9 @@ def evaluate(
     facts: Facts = {"sentences": len(chosen), "of": len(sentences), "seed": seed, "split": split}
     if model.decoder.options.inputless:
         facts["inputs"] = "none"
+    size = sum(p.numel() for p in model.parameters())
     if isinstance(model, SenVAE):
-        return _evaluate_latent(model, chosen, facts, options, seed, progress)
+        return replace(_evaluate_latent(model, chosen, facts, options, seed, progress), parameters=size)
     nll, done, device = [], 0, next(model.parameters()).device
     for indices in batches(chosen, BATCH, None):
         nll.append(model(Batch.of([chosen[i] for i in indices], device)).distortion)
@@ -250,7 +271,7 @@ def evaluate(
         progress(done, len(chosen))
     each = torch.cat(nll).double()
     found = _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
-    return replace(found, each=_in_order(each, chosen, BATCH))
+    return replace(found, each=_in_order(each, chosen, BATCH), parameters=size)
 
 
 def batch_size(samples: int, rows: int) -> int:

@@ -5,9 +5,8 @@ N: sentences; d: numbers of a code.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,20 @@ from trainers.evaluation import BATCH, subset
 from trainers.generation import GenerationOptions, encode, reconstruct
 from trainers.models import Batch, SenVAE
 from trainers.neighbours import FIRST_LETTER
-from trainers.options import Value, build, option
-from trainers.runs import Run, corpus_of, open_run
+from trainers.options import option
 from trainers.training import Report
+
+SENTENCES = 1000
+"""of a split, that the figures are of"""
+FEWEST = 10
+"""sentences that any of the figures says something of"""
+LABELLED = "0,100,500,1000,2000,10000"
+"""LI's table 8"""
 
 
 @dataclass(frozen=True)
 class LatentOptions:
-    sentences: int = option(1000, "validation sentences, drawn once with a fixed seed (0: all)", low=0)
+    sentences: int = option(SENTENCES, "validation sentences, drawn once with a fixed seed (0: all)", low=0)
     swaps: int = option(4, "largest number of word swaps in noisy reconstruction", low=0)
     pairs: int = option(100_000, "sentence pairs that smoothness is measured on", low=1)
     nearest: int = option(3, "k, the neighbour whose distance tells the codes' entropy", low=1)
@@ -112,10 +117,24 @@ def _codes(model: SenVAE, sentences: Sequence[Sentence], centre: bool, seed: int
     return np.asarray(found.double().cpu())
 
 
-def measure(
-    model: SenVAE, vocabulary: Vocabulary, corpus: Corpus, options: LatentOptions, report: Report
+def figures(
+    model: SenVAE, vocabulary: Vocabulary, corpus: Corpus, split: str, seed: int, report: Report
 ) -> dict[str, Any]:
-    """All figures of the module on validation sentences: codes are posterior samples for BLEU (as in LI's code), noisy
+    """A split's figures by their names in `evaluation.Metrics`, probes where the corpus has labels; none of too few sentences."""
+    if len(corpus.splits[split]) < FEWEST:
+        return {}
+    options = LatentOptions(sentences=min(SENTENCES, len(corpus.splits[split])), labelled=LABELLED, seed=seed)
+    found = measure(model, vocabulary, corpus, options, report, split)
+    probed = {f"probe_{count}": accuracy for count, accuracy in (found["probes"] or {}).items()}
+    noisy = {f"noisy_{swaps}": found["noisy"][str(swaps)] for swaps in range(1, options.swaps + 1)}
+    smooth = found["smoothness"] if math.isfinite(found["smoothness"]) else None
+    return {"bleu": found["bleu"], "bleu_1": found["bleu_1"], "smoothness": smooth, **noisy, **probed}
+
+
+def measure(
+    model: SenVAE, vocabulary: Vocabulary, corpus: Corpus, options: LatentOptions, report: Report, split: str = "valid"
+) -> dict[str, Any]:
+    """All figures of the module on a split's sentences: codes are posterior samples for BLEU (as in LI's code), noisy
     reconstruction and the entropy, and the posteriors' centres for smoothness and probes."""
     model.eval()
     parts = ["bleu", *(f"{k} swaps" for k in range(options.swaps + 1)), "smoothness", "entropy", "probes"]
@@ -123,7 +142,7 @@ def measure(
     def done(part: str) -> None:
         report("progress", {"phase": "latent", "done": parts.index(part) + 1, "of": len(parts)})
 
-    valid = subset(corpus.splits["valid"], options.sentences)
+    valid = subset(corpus.splits[split], options.sentences)
     if len(valid) <= options.nearest:
         raise BadInput(f"sentences = {len(valid)} is too few: the entropy needs more than nearest = {options.nearest}.")
     longest = max(len(s) for s in corpus.splits["train"])
@@ -148,32 +167,13 @@ def measure(
         accuracies = probes.probe(
             _codes(model, train, True, options.seed),
             corpus.labels["train"],
-            _codes(model, corpus.splits["valid"], True, options.seed),
-            corpus.labels["valid"],
+            _codes(model, corpus.splits[split], True, options.seed),
+            corpus.labels[split],
             [count for count in options.examples if count <= len(train)],
             options.seed,
         )
         found["probes"] = {str(count): accuracy for count, accuracy in accuracies.items()}
-        shares = np.unique(corpus.labels["valid"], return_counts=True)[1] / len(corpus.labels["valid"])
+        shares = np.unique(corpus.labels[split], return_counts=True)[1] / len(corpus.labels[split])
         found["largest_class"] = float(shares.max())
     done("probes")
     return found
-
-
-def latent_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:
-    """`measure` of a saved run.
-
-    Raises:
-        BadInput: if the run's technique has no latent, or an option is unknown or breaks its rule.
-    """
-    run: Run = open_run(folder)
-    if not isinstance(run.model, SenVAE):
-        raise BadInput(
-            f"latent needs a latent code, and {run.spec.technique} has none: name a run of another technique."
-        )
-    known = LatentOptions.__dataclass_fields__
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise BadInput(f"{unknown[0]!r} is no option here: there are {', '.join(known)}.")
-    options = build(LatentOptions, values)
-    return measure(run.model, run.vocabulary, corpus_of(run), options, report)

@@ -316,6 +316,11 @@ class EvaluationOptions:
         False,
         "the test sentences are evaluated too: what `tuner confirm` sets, once nothing is chosen by them any more",
     )
+    codes: bool = option(
+        False,
+        "what the codes are worth is measured too, on each split that is evaluated: BLEU, noisy reconstruction, smoothness, and "
+        "probes where there are labels; `tuner confirm` sets it",
+    )
     rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1, high=MILLIONS)
     gallery: int = option(
         12, "sentences written into samples.json when training has ended (0: no such file)", low=0, high=GALLERY

@@ -26,7 +26,7 @@ from trainers.contract import BEST, CONFIG, MODEL, RESULT, SAMPLES, SENTENCES, S
 from trainers.corpus import Corpus, Sentences, Vocabulary, load
 from trainers.errors import BadInput
 from trainers.evaluation import Metrics, evaluate, subset
-from trainers.models import SentenceModel
+from trainers.models import SentenceModel, SenVAE
 from trainers.objectives.objective import Objective
 from trainers.options import (
     OPTION_NAMES,
@@ -212,6 +212,10 @@ def _evaluated(spec: Spec, folder: Path, training: Training, progress: Progress,
         asked = options.evaluation if split == "valid" else replace(options.evaluation, certify=0)
         found = evaluate(training.model, corpus.splits[split], asked, spec.seed, evaluating, split)
         each[split] = _each(found, corpus, split, options.evaluation)
+        if options.evaluation.codes and isinstance(training.model, SenVAE):
+            from trainers.latent_space import figures
+
+            found = replace(found, **figures(training.model, corpus.vocabulary, corpus, split, spec.seed, report))
         return _against(_in_bits(found, corpus.splits[split], asked), objective.target_rate, corpus.entropy).plain()
 
     metrics = of("valid")
@@ -385,7 +389,7 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
     """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`)."""
     run = open_run(folder)
     changeable = {**asdict(run.options.evaluation), "inputless": run.options.model.inputless}
-    for key in ("test", "gallery"):  # of training alone: nothing is chosen by the test sentences
+    for key in ("test", "codes", "gallery"):  # of training alone: nothing is chosen by the test sentences
         del changeable[key]
     unknown = sorted(set(overrides) - set(changeable))
     if unknown:

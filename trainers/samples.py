@@ -10,6 +10,7 @@ from trainers.corpus import SPECIALS, Sentence
 from trainers.errors import BadInput
 from trainers.gallery import hidden
 from trainers.generation import GenerationOptions
+from trainers.latent_space import LatentOptions, measure
 from trainers.models import SenVAE
 from trainers.options import Value, build
 from trainers.runs import Run, corpus_of, open_run
@@ -146,3 +147,19 @@ def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) ->
         entry |= {"neighbour": " ".join(nearest.sentence), "ter": nearest.ter}
         report("progress", {"phase": "neighbours", "done": done, "of": len(found["sentences"])})
     return {**found, "novelty": sum(entry["ter"] for entry in found["sentences"]) / len(found["sentences"])}
+
+
+def latent_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:
+    """`measure` of a saved run.
+
+    Raises:
+        BadInput: if the run's technique has no latent, or an option is unknown or breaks its rule.
+    """
+    run = open_run(folder)
+    model = _latent(run, "latent")
+    known = LatentOptions.__dataclass_fields__
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise BadInput(f"{unknown[0]!r} is no option here: there are {', '.join(known)}.")
+    options = build(LatentOptions, values)
+    return measure(model, run.vocabulary, corpus_of(run), options, report)

@@ -41,6 +41,16 @@ class Metric:
 NATS = "nats per sentence"
 
 
+def _noisy(swaps: str) -> Metric:
+    meaning = f"D of a sentence from the code of it after {swaps} of two words"
+    return Metric(f"D after {swaps}", NATS, "min", meaning, latent=True)
+
+
+def _probe(count: int) -> Metric:
+    meaning = f"share of labels that a linear classifier tells from the codes, trained on {count:,} labelled sentences"
+    return Metric(f"probe {count:,}", "", "max", meaning, latent=True)
+
+
 class Figures(TypedDict, total=False):
     """Figures of an evaluation, each declared here once with all that is said of it; None where a model has none."""
 
@@ -215,6 +225,38 @@ class Figures(TypedDict, total=False):
             short="gap",
         ),
     ]
+    parameters: Annotated[int | None, Metric("parameters", "", "min", "numbers that training fits")]
+    bleu: Annotated[
+        float | None,
+        Metric("BLEU", "", "max", "BLEU of greedy reconstructions from posterior samples, 0–100", latent=True),
+    ]
+    bleu_1: Annotated[
+        float | None,
+        Metric("BLEU-1", "", "max", "BLEU of single words of the same reconstructions, 0–100", latent=True),
+    ]
+    smoothness: Annotated[
+        float | None,
+        Metric(
+            "smoothness",
+            "",
+            "max",
+            "Pearson correlation of the distance of two codes and their sentences' word edit distance",
+            latent=True,
+        ),
+    ]
+    noisy_1: Annotated[float | None, _noisy("1 swap")]
+    noisy_2: Annotated[float | None, _noisy("2 swaps")]
+    noisy_3: Annotated[float | None, _noisy("3 swaps")]
+    noisy_4: Annotated[float | None, _noisy("4 swaps")]
+    probe_0: Annotated[
+        float | None,
+        Metric("clusters", "", "max", "share of labels that clusters of the codes tell, each one label", latent=True),
+    ]
+    probe_100: Annotated[float | None, _probe(100)]
+    probe_500: Annotated[float | None, _probe(500)]
+    probe_1000: Annotated[float | None, _probe(1000)]
+    probe_2000: Annotated[float | None, _probe(2000)]
+    probe_10000: Annotated[float | None, _probe(10_000)]
 
 
 class Estimator(TypedDict, total=False):

@@ -210,16 +210,31 @@ def techniques() -> list[str]:
     )
 
 
+def _shipped(technique: str) -> dict[str, Any]:
+    if technique not in techniques():
+        raise Usage(f"technique {technique!r} is unknown: choose one of {', '.join(techniques())}.", "technique")
+    return tomllib.loads((resources.files("search_spaces") / f"{technique}.toml").read_text(encoding="utf-8"))
+
+
 def load(technique: str) -> Space:
     """The shipped space of a technique.
 
     Raises:
         Usage: if there is no such technique.
     """
-    if technique not in techniques():
-        raise Usage(f"technique {technique!r} is unknown: choose one of {', '.join(techniques())}.", "technique")
-    file = resources.files("search_spaces") / f"{technique}.toml"
-    return parse(file.read_text(encoding="utf-8"), f"search_spaces/{technique}.toml")
+    content = _shipped(technique)
+    content.pop("objective", None)
+    return of_table(content, f"search space search_spaces/{technique}.toml")
+
+
+def objective(technique: str) -> str:
+    """The objective of a technique's studies that name none: `nll`, or what its file says where its NLL means nothing.
+
+    Raises:
+        Usage: if there is no such technique.
+    """
+    found: str = _shipped(technique).get("objective", "nll")
+    return found
 
 
 def read(file: Path) -> Space:

@@ -15,7 +15,6 @@ from trainers.errors import BadInput
 from trainers.latent_space import (
     LatentOptions,
     bleu,
-    latent_run,
     nearest_neighbour_entropy,
     noisy_distortion,
     smoothness,
@@ -23,6 +22,7 @@ from trainers.latent_space import (
 )
 from trainers.models import Batch, SenVAE
 from trainers.runs import Spec, train
+from trainers.samples import latent_run
 
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
@@ -140,3 +140,26 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
         latent_run(tmp_path / "vanilla", {"sentences": 3}, silent)
     with pytest.raises(BadInput, match="it must be whole numbers divided by commas"):
         _ = LatentOptions(labelled="1;2").examples
+
+
+def test_what_codes_are_worth_is_a_figure_of_each_split_that_is_evaluated(tmp_path: Path) -> None:
+    small = {"corpus_size": 300, "max_epochs": 1, "nll_samples": 2, "nll_sentences": 10}
+    asked = {**small, "codes": True, "test": True}
+    result = train(Spec("vanilla", "grammar", "tiny", asked), tmp_path / "vanilla", silent)
+    found = result["metrics"]
+    alone = latent_run(tmp_path / "vanilla", {"labelled": "0,100"}, silent)
+    for figures in (found, found["test"]):
+        assert figures["parameters"] == result["parameters"]
+        assert figures["noisy_4"] > 0
+        assert 0 < figures["probe_0"] < figures["probe_100"] + 0.2 < 1.2
+        assert figures["probe_500"] is None  # no so many sentences
+    assert [found[key] for key in ("bleu", "bleu_1", "smoothness")] == [
+        alone[key] for key in ("bleu", "bleu_1", "smoothness")
+    ]
+    assert [found["probe_0"], found["probe_100"]] == list(alone["probes"].values())
+    assert found["test"]["noisy_1"] != found["noisy_1"]
+    without = train(Spec("vanilla", "grammar", "tiny", small), tmp_path / "without", silent)["metrics"]
+    assert without["bleu"] is None
+    assert without["parameters"] == found["parameters"]
+    none = train(Spec("rnnlm", "grammar", "tiny", asked), tmp_path / "rnnlm", silent)["metrics"]
+    assert none["bleu"] is none["test"]["smoothness"] is None

@@ -201,6 +201,19 @@ def test_annealing_grows_by_gamma_to_one_and_warns_when_it_cannot() -> None:
     assert "β reaches 0.9 of 1 in the 3 steps" in str(objective.warning())
 
 
+def test_annealing_grows_over_its_epochs_where_it_is_told_to() -> None:
+    objective = objectives.create("annealing", {"anneal_epochs": 2})
+    objective.plan(2, 3)
+    betas = []
+    for _ in range(6):
+        betas.append(objective.state()["beta"])
+        objective.after_step(output(1.0))
+    assert betas == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert objective.warning() is None
+    objective.plan(2, 1)
+    assert "β reaches 0.5 of 1 in the 2 steps" in str(objective.warning())
+
+
 def test_mdr_raises_its_multiplier_below_the_target_and_lowers_it_above() -> None:
     for rate, sign in ((1.0, 1), (9.0, -1)):
         objective = objectives.create("mdr", {"r": 5.0})
@@ -399,6 +412,7 @@ REDUCTIONS: list[tuple[str, dict[str, Any], str, dict[str, Any], str]] = [
     ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}, "gaussian"),
     ("multi-sample", {"samples": 1, "anneal_epochs": 0}, "vanilla", {}, "iaf"),
     ("multi-sample", ONE, "annealing", {"gamma": 1 / 3}, "gaussian"),
+    ("multi-sample", ONE, "annealing", {"anneal_epochs": 1}, "gaussian"),
     ("multi-sample-avg", ONE, "multi-sample", ONE, "gaussian"),
     ("multi-sample-avg", ONE, "multi-sample", ONE, "iaf"),
     ("cyclic", {"cycles": 1, "fraction": 0.5}, "annealing", {"gamma": 1 / 3}, "gaussian"),

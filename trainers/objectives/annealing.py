@@ -24,6 +24,9 @@ class Hyperparameters:
         above=0,
         high=1,
     )
+    anneal_epochs: int = option(
+        0, "epochs over which β grows from 0 to 1 in equal steps, in place of γ (0: γ says how fast)", low=0
+    )
 
 
 class Annealed(Objective):
@@ -76,22 +79,22 @@ class Technique(Annealed):
     hyperparameters: Hyperparameters
 
     def planned(self) -> dict[str, Value]:
-        return {"gamma": planned_growth(self.hyperparameters.gamma, self.steps)}
+        return {**super().planned(), "gamma": planned_growth(self.hyperparameters.gamma, self.steps)}
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        return {"gamma": (1 / self.steps, 1.0)}
+        return {**super().limits(), "gamma": (1 / self.steps, 1.0)}
 
     @property
     def growth(self) -> float:
-        return self.hyperparameters.gamma
+        return super().growth if self.hyperparameters.anneal_epochs else self.hyperparameters.gamma
 
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + self.weight * output.rate).mean()
 
     def warning(self) -> str | None:
         reached = self.growth * self.steps
-        if reached >= 1 - 1e-9:
-            return None
+        if self.hyperparameters.anneal_epochs or reached >= 1 - 1e-9:
+            return super().warning()
         return (
             f"annealing cannot end: with gamma = {self.growth:g} a step, β reaches {reached:.2g} of 1 in the "
             f"{self.steps} steps of max_epochs; a gamma of at least {1 / self.steps:.2g} ends it."

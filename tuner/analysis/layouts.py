@@ -6,37 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 
 from tuner import screen
+from tuner.analysis import sheets
 from tuner.analysis.report import COLUMNS, KEPT, Row
+from tuner.analysis.sheets import Figure, Line, Sheet, lettered, terminal
 from tuner.estimators import cutting, sureness
-from tuner.metrics import ESTIMATES, FIGURES
+from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.studies.winner import LOWEST
-
-
-def with_sd(found: tuple[float, float | None] | None, plus_minus: str = " ± ") -> str:
-    """A figure with its deviation."""
-    if found is None:
-        return "–"
-    mean, sd = found
-    return f"{mean:.2f}" if sd is None else f"{mean:.2f}{plus_minus}{sd:.2f}"
-
-
-def _notes(found: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """The letters of each row's estimators, that of the tempered columns second, and what the letters say: figures of different
-    ones are not to be ranked together."""
-    made = [list(filter(None, (row.estimator, row.beside))) for row in found]
-    kinds = list(dict.fromkeys(kind for each in (0, 1) for row in made for kind in row[each : each + 1]))
-    return [" ".join(chr(ord("a") + kinds.index(kind)) for kind in row) for row in made], kinds
 
 
 def _is_mixed(found: Sequence[Row]) -> bool:
     """Whether some rows' figures, or their tempered ones, are not by the same estimator of the same text as others'."""
     columns = ([row.estimator for row in found], [row.beside for row in found])
     return any(len(set(filter(None, made))) > 1 for made in columns)
-
-
-def _marked(letter: str, row: Row) -> str:
-    """The letter and what qualifies the row, for the end of its line."""
-    return ", ".join([letter, *row.notes])
 
 
 def _runs(row: Row) -> str:
@@ -51,28 +32,36 @@ def _shown(found: Sequence[Row]) -> dict[str, str]:
     return {key: FIGURES[key].heading for key in (*COLUMNS, *printed_) if any(row.figures.get(key) for row in found)}
 
 
-def _cells(row: Row, shown: Mapping[str, str]) -> list[tuple[float, float | None] | None]:
+def _cells(row: Row, shown: Mapping[str, str]) -> list[Figure]:
     return [row.figures.get(key) for key in shown]
 
 
-def table(found: Sequence[Row]) -> str:
-    """For the terminal."""
-    letters, kinds = _notes(found)
-    shown = _shown(found)
-    head = ["", "runs", *shown.values(), ""]
-    body = [
-        [row.label, _runs(row), *map(with_sd, _cells(row, shown)), _marked(letter, row)]
+def sheet(found: Sequence[Row], columns: Sequence[str] = ()) -> Sheet:
+    """The rows in the papers' columns.
+
+    Args:
+        columns: figures to show in place of these.
+    """
+    letters, kinds = lettered([list(filter(None, (row.estimator, row.beside))) for row in found])
+    shown = {key: AXES[key].heading for key in columns} or _shown(found)
+    lines = [
+        Line(row.label, _runs(row), tuple(_cells(row, shown)), letter, row.notes)
         for row, letter in zip(found, letters, strict=True)
     ]
-    widths = [max(len(line[place]) for line in [head, *body]) for place in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if place == 0 else cell.rjust(w)
-            for place, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in [head, *body]
-    ]
-    return "\n".join([line.rstrip() for line in lines] + _said(found, kinds)) + "\n"
+    return Sheet(tuple(shown.values()), tuple(lines), tuple(_said(found, kinds)), _is_mixed(found))
+
+
+def table(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    """For the terminal."""
+    return terminal(sheet(found, columns))
+
+
+def markdown(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    return sheets.markdown(sheet(found, columns))
+
+
+def latex(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    return sheets.latex(sheet(found, columns))
 
 
 def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
@@ -147,52 +136,6 @@ def _tests(found: Sequence[Row]) -> list[str]:
     return said
 
 
-def markdown(found: Sequence[Row]) -> str:
-    letters, kinds = _notes(found)
-    shown = _shown(found)
-    lines = ["| | runs | " + " | ".join(shown.values()) + " | |", "|---" * (len(shown) + 3) + "|"]
-    for row, letter in zip(found, letters, strict=True):
-        lines.append(
-            f"| {row.label} | {_runs(row)} | "
-            + " | ".join(map(with_sd, _cells(row, shown)))
-            + f" | {_marked(letter, row)} |"
-        )
-    return "\n".join([*lines, "", *(f"- {line}" for line in _said(found, kinds) if line)]) + "\n"
-
-
-ESCAPED = {
-    "\\": r"\textbackslash{}",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "−": "$-$",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(ESCAPED.get(mark, mark) for mark in text)
-
-
-def latex(found: Sequence[Row]) -> str:
-    """With booktabs; the notes are comments."""
-    letters, kinds = _notes(found)
-    lines = [f"% {line}" for line in _said(found, kinds) if line]
-    shown = _shown(found)
-    lines += [r"\begin{tabular}{lr" + "r" * len(shown) + "}", r"\toprule"]
-    heads = [f"${label}$" if len(label) == 1 else _tex(label) for label in shown.values()]
-    lines.append(" & ".join(["", "runs", *heads]) + r" \\")
-    lines.append(r"\midrule")
-    for row, letter in zip(found, letters, strict=True):
-        cells = [with_sd(figure, r" $\pm$ ") for figure in _cells(row, shown)]
-        mark = f"$^{{{letter}}}$" if _is_mixed(found) else ""
-        mark += f" ({', '.join(row.notes)})" if row.notes else ""
-        lines.append(
-            " & ".join([_tex(row.label) + mark, _runs(row), *("--" if cell == "–" else cell for cell in cells)])
-            + r" \\"
-        )
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
 TESTS = ("", "tempered_")
 """prefixes of a difference's columns: by the NLL's own estimator, and by the tempered one"""
 TESTED = ("nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p", "p_without_bias")
@@ -205,17 +148,18 @@ def _tested(row: Row, prefix: str) -> list[float | None]:
     return [None] * len(TESTED)
 
 
-def as_csv(found: Sequence[Row]) -> str:
+def as_csv(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    shown = columns or KEPT
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(
         ["study", "technique", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
-        + [f"{key}{part}" for key in KEPT for part in ("", "_sd")]
+        + [f"{key}{part}" for key in shown for part in ("", "_sd")]
         + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
         + ["ngram_order", "ngram_nll", "ngram_ppl"]
     )
     for row in found:
-        figures = [value for key in KEPT for value in (row.figures.get(key) or (None, None))]
+        figures = [value for key in shown for value in (row.figures.get(key) or (None, None))]
         lines.writerow(
             [*map(screen.cell, (row.study, row.technique, json.dumps(row.settings))), row.runs, row.confirmed]
             + [*map(screen.cell, (row.estimator, row.beside, "; ".join(row.notes))), *figures]
@@ -226,7 +170,8 @@ def as_csv(found: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def as_json(found: Sequence[Row]) -> str:
+def as_json(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    del columns  # it has all figures
     return json.dumps([row.plain() for row in found], indent=1, ensure_ascii=False) + "\n"
 
 

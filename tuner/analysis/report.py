@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from tuner.errors import Usage
 from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of
 from tuner.metrics import ESTIMATES, FIGURES, Metrics, figure
 from tuner.ngram import Line
+from tuner.space import objective
 from tuner.storage.database import Database
 from tuner.studies.confirmation import confirmations, tuned
 from tuner.studies.study import Study, open_study
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "active_units", "acc_gap")
 """those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one,
 and beside a paper's rows what these print too"""
+UNDER_P = ("nll", "ppl", "ppl_no_end", "nll_tempered", "ppl_tempered")
+"""figures under p(z), which mean nothing for a technique that does not hold q(z) near it (`space.objective`)"""
 KEPT = (*FIGURES, *ESTIMATES)
 """figures of a row, and how sure the tempered estimates among them are"""
 
@@ -89,25 +93,65 @@ class Row:
 
 
 def rows(database: Database, names: list[str], split: str) -> list[Row]:
-    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial; where nothing was
-    left to tune, all its trials, whose seeds alone differ.
+    """Every row that `found` has.
 
     Raises:
         Usage: if a study is unknown, or none of them has figures of that split.
     """
-    known, found = confirmations(database), []
+    there = found(database, names, split)
+    if not there:
+        remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
+        raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
+    return there
+
+
+def found(database: Database, names: list[str], split: str) -> list[Row]:
+    """A row for each confirmation of these studies (or of all), and for each unconfirmed study its best trial; where nothing was
+    left to tune, all its trials, whose seeds alone differ.
+
+    Raises:
+        Usage: if a study is unknown.
+    """
+    known, rows_ = confirmations(database), list[Row]()
     for study in tuned(database, names):
         chosen = not study.spec.confirms and bool(study.searched)
         own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
-        found += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
+        rows_ += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
         winner = None if own or split == "test" else study.winner()
         if winner is not None and (figures := winner.trial.metrics) is not None:
             row = _row(study, [winner.trial], [figures], split, confirmed=False)
-            found.append(replace(row, won_by=winner.by))
-    if not found:
-        remedy = "`tuner confirm STUDY` makes them" if split == "test" else "let a trial end first"
-        raise Usage(f"there are no {split} figures of {', '.join(names) or 'any study'} in {database.url}: {remedy}.")
-    return found
+            rows_.append(replace(row, won_by=winner.by))
+    return rows_
+
+
+def of(found: Sequence[Row], database: Database, corpus: str | None, model: str | None) -> list[Row]:
+    """Those of a corpus and of a preset, where these are named.
+
+    Raises:
+        Usage: if there is none.
+    """
+
+    def fits(row: Row) -> bool:
+        study = open_study(database, row.study)
+        return corpus in (None, Path(study.facts.corpus.name).name) and model in (None, study.spec.model)
+
+    kept = [row for row in found if fits(row)]
+    if not kept:
+        raise Usage(
+            f"no study has figures of {' and '.join(filter(None, (corpus, model)))}: `tuner studies` lists them."
+        )
+    return kept
+
+
+def ranked(found: Sequence[Row], key: str) -> list[Row]:
+    """The rows in the order of a figure, the best first; those for which it means nothing come last."""
+    return sorted(found, key=lambda row: place(row.technique, key, row.figures.get(key)))
+
+
+def place(technique: str, key: str, figure: tuple[float, float | None] | None) -> tuple[bool, bool, float]:
+    """What orders rows by a figure."""
+    sign = 1.0 if FIGURES[key].goal == "min" else -1.0
+    return key in UNDER_P and objective(technique) != "nll", figure is None, sign * figure[0] if figure else 0.0
 
 
 def _confirmed(study: Study, split: str) -> Row | None:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from tuner import __version__, processors, screen
 from tuner.commands.inspection import app as inspection
 from tuner.commands.options import overwrite
+from tuner.commands.papers import app as papers
 from tuner.commands.results import app as results
 from tuner.commands.service import app as service
 from tuner.commands.serving import app as serving
@@ -24,7 +25,7 @@ from tuner.errors import Fault, Interrupted, Usage
 GROUPS = {
     "Train": ("launch", "sweep", "confirm", "train", "reproduce"),
     "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import", "track"),
-    "Results": ("report", "compare", "pareto", "rates"),
+    "Results": ("report", "paper", "compare", "pareto", "rates"),
     "One trained run": (
         "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped",
     ),
@@ -62,6 +63,7 @@ app.add_typer(service)
 app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)
+app.add_typer(papers)
 app.add_typer(reading, name="corpora")
 
 

@@ -108,39 +108,6 @@ def confirm(
         raise Fault(" ".join(broken))
 
 
-@app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
-def report(
-    study: StudiesArgument = None,
-    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
-    split: SplitOption = "valid",
-    published: Annotated[bool, typer.Option("--published", help="The papers' figures too.")] = False,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="STUDY", help="Test differences to it.", show_default="one of two confirmed"),
-    ] = None,
-    database: DatabaseOption = DATABASE,
-) -> None:
-    """Print the paper's table: a row for each configuration, mean ± sd over its runs.
-
-    Differences to --against are tested by each estimator that both sides have, its error and bias included.
-    """
-    from tuner.analysis import layouts
-    from tuner.analysis import report as paper
-    from tuner.analysis.pareto import check_split
-
-    if form not in layouts.FORMATS:
-        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layouts.FORMATS)}.")
-    check_split(split)
-    with opened(database) as there:
-        rows = paper.compared(there, paper.rows(there, study or [], split), against, split)
-    if published:
-        own = list(dict.fromkeys(row.technique for row in rows))
-        rows += paper.published(own, split)
-        for line in paper.unpublished(own, split):
-            say(f"note: {line}")
-    print(layouts.FORMATS[form](rows), end="")
-
-
 @app.command(epilog="Example: tuner pareto sfb-ptb-small mdr-ptb-small --out front.svg")
 def pareto(
     context: typer.Context,
@@ -267,7 +234,7 @@ def rates(
 
     `tuner sweep` makes the trials. A line a sweep, points for a search, named by technique, posterior and prior; mean ± sd.
     """
-    from tuner.analysis import figures, layouts
+    from tuner.analysis import figures, sheets
     from tuner.analysis.pareto import check_split
     from tuner.commands import render as reports
     from tuner.commands.tables import Column, Table
@@ -293,7 +260,7 @@ def rates(
     for each in found["series"]:
         for row, (target, runs) in enumerate(zip(each["target"], each["runs"], strict=True)):
             figures_ = [(each[key][row], each[f"{key}_sd"][row]) for key in found["panels"]]
-            cells = [layouts.with_sd(None if mean is None else (mean, sd)) for mean, sd in figures_]
+            cells = [sheets.with_sd(None if mean is None else (mean, sd)) for mean, sd in figures_]
             table.add(each["label"], reports.number(target), str(runs), *cells)
     table.print()
 

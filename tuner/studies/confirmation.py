@@ -16,8 +16,16 @@ from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study, open_study
 from tuner.studies.trials import Trial
 
-JUDGED: Mapping[str, Value] = {"nll": "both", "nll_samples": 1000, "nll_sentences": 0, "certify": 100, "test": True}
-"""the papers' figures, S = 1000 from q, and the tempered ones beside them, both certified; all sentences, both splits"""
+JUDGED: Mapping[str, Value] = {
+    "nll": "both",
+    "nll_samples": 1000,
+    "nll_sentences": 0,
+    "certify": 100,
+    "codes": True,
+    "test": True,
+}
+"""the papers' figures, S = 1000 from q, and the tempered ones beside them, both certified, and what the codes are worth; all
+sentences, both splits"""
 
 
 def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: None) -> list[Trial]:

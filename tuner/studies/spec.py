@@ -11,7 +11,7 @@ from tuner import __version__, numbers
 from tuner.errors import Usage
 from tuner.estimators import cutting
 from tuner.samplers import DEFAULT, SAMPLERS, derive
-from tuner.space import Parameter, Space, Value
+from tuner.space import Parameter, Space, Value, objective, techniques
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.pruners import PRUNERS
 from tuner.studies.setting import (
@@ -64,8 +64,8 @@ class StudySpec:
         "The rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0
     )
     objective: str = setting(
-        "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, for mim.",
-        Word(tuple(OBJECTIVES)), "nll", flag="--objectives",
+        "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, for ae and mim.",
+        Word(tuple(OBJECTIVES)), "nll", flag="--objectives", usual="nll; melbo for ae and mim",
     )  # fmt: skip
     nll: str | None = setting(
         "What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
@@ -113,7 +113,8 @@ class StudySpec:
                 raise Usage(f"{key} is no setting of a study: they are {', '.join(ASKED)}.", key)
         if "technique" not in values:
             raise Usage("technique is missing: name one.", "technique", command="tuner techniques")
-        return cls(**{key: SETTINGS[key].checked(value) for key, value in values.items()})
+        checked = {key: SETTINGS[key].checked(value) for key, value in values.items()}
+        return cls(**{"objective": _objective(checked["technique"]), **checked})
 
     def plain(self) -> dict[str, Any]:
         """What people may ask for, as JSON values; `of` makes the same of them."""
@@ -122,7 +123,13 @@ class StudySpec:
     def changes(self) -> dict[str, Any]:
         """Of these, what is not the default."""
         usual = {key: each.kind.plain(each.default) for key, each in ASKED.items() if key != "technique"}
+        usual["objective"] = _objective(self.technique)
         return {key: value for key, value in self.plain().items() if key not in usual or value != usual[key]}
+
+
+def _objective(technique: str) -> str:
+    """A technique's own objective; of none that is known the default, for another place to refuse it."""
+    return objective(technique) if technique in techniques() else "nll"
 
 
 SETTINGS: dict[str, Setting] = settings_of(fields(StudySpec))

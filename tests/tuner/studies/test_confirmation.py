@@ -47,6 +47,7 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
         "nll_samples": 1000,
         "nll_sentences": 0,
         "certify": 100,
+        "codes": True,
         "test": True,
         "rows": 64,
     }

@@ -58,6 +58,10 @@ class Row:
     """whether one code's KL is counted where several make a sentence: its figures are no bound"""
     figures: Mapping[str, str] = field(default_factory=dict)
     """what its columns are, where that is not what the table says"""
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    """options of ours with which it is trained, where the paper is silent"""
+    untrained: str = ""
+    """the reason why nothing here trains it, if so"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,17 @@ class Table:
     """of its NLL and PPL"""
     columns: Mapping[str, Column] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
-    """none where the table has no figures"""
+    sentences: str = ""
+    """what of its runs' samples it shows in place of figures (`sentences.KINDS`)"""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    """settings of a run that does not name them, where rows differ in them"""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """settings of a row's other runs, by the prefix of the figures that come from these"""
+
+    @property
+    def paper_key(self) -> str:
+        """One of `PAPERS`."""
+        return self.name.partition("-")[0]
 
     @property
     def source(self) -> str:
@@ -97,7 +111,7 @@ class Table:
 def _row(entry: Mapping[str, Any]) -> Row:
     values = {
         heading: (float(cell[0]), float(cell[1])) if isinstance(cell, list) else (float(cell), None)
-        for heading, cell in entry["values"].items()
+        for heading, cell in entry.get("values", {}).items()
     }
     return Row(**{**entry, "values": values})
 

@@ -1,0 +1,312 @@
+"""The papers' tables: laid out with one's own figures, or made from nothing by one command."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainers.contract import PRESETS
+from tuner import numbers
+from tuner.commands.options import (
+    AddressOption,
+    ArtifactsOption,
+    DatabaseOption,
+    EngineOption,
+    MemoryOption,
+    PerGpuOption,
+    SetOption,
+    ThreadsOption,
+    WorkersOption,
+    bounded,
+    opened,
+    say,
+    settings,
+)
+from tuner.commands.service import work
+from tuner.commands.study_options import specs_of
+from tuner.defaults import DATABASE, RUNS
+from tuner.errors import Fault, Usage
+from tuner.studies.spec import ASKED, StudySpec
+
+if TYPE_CHECKING:
+    from tuner.analysis.published import Table
+    from tuner.analysis.published.systems import System
+    from tuner.storage.database import Database
+    from tuner.studies.study import Study
+    from tuner.workers.engines import Staff
+
+app = typer.Typer()
+
+TextOption = Annotated[
+    str | None,
+    typer.Option("--text", help="The paper's corpus whose rows are meant, e.g. snli.", show_default="its first"),
+]
+StudiesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+]
+PublishedOption = Annotated[bool, typer.Option("--published", help="The papers' figures too.")]
+
+
+@app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
+def report(
+    study: StudiesArgument = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="valid, or test, which only confirmations have.", show_default="valid, or the table's"
+        ),
+    ] = None,
+    published: PublishedOption = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="STUDY", help="Test differences to it.", show_default="one of two confirmed"),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table", metavar="TABLE", help="A paper's table, e.g. pa-3, li-10.", show_default="the studies'"
+        ),
+    ] = None,
+    text: TextOption = None,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", "-c", help="Studies of this corpus alone.", show_default="all")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Studies of this preset alone.", show_default="all")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="F1,F2,…",
+            help="Figures in place of the columns, e.g. nll,rate,mi.",
+            show_default=False,
+        ),
+    ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            "--rank", metavar="FIGURE", help="Rows in its order, the best first, e.g. nll, melbo.", show_default=False
+        ),
+    ] = None,
+    database: DatabaseOption = DATABASE,
+) -> None:
+    """Print a paper's table: a row for each configuration, mean ± sd over its runs.
+
+    --table lays out any table of the five papers, in its rows and columns. Differences to --against are tested by each estimator
+    that both sides have, its error and bias included. --rank by a figure under p(z) puts techniques last for which it means
+    nothing (ae, mim).
+    """
+    from tuner.analysis import layouts
+    from tuner.analysis import report as paper
+    from tuner.analysis.pareto import check_split
+    from tuner.analysis.published import layout, sentences, systems
+    from tuner.metrics import FIGURES
+
+    if form not in layouts.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layouts.FORMATS)}.")
+    shown = [key.strip() for key in columns.split(",")] if columns else []
+    for flag, value in [("--columns", key) for key in shown] + ([("--rank", rank)] if rank else []):
+        if value not in FIGURES:
+            raise Usage(f"{flag} {value!r} is unknown: choose of {', '.join(FIGURES)}.")
+    if table is None and text is not None:
+        raise Usage(f"--text {text} is of a paper's table: name one with --table.")
+    part = None if table is None else systems.block(systems.named(table), text)
+    chosen = split or (part.split if part is not None and part.split else "valid")
+    check_split(chosen)
+    with opened(database) as there:
+        if part is not None and part.sentences:
+            print(sentences.FORMATS[form](sentences.lay(there, part, study or [], corpus, model), part), end="")
+            return
+        if part is not None:
+            if against is not None:
+                raise Usage("--against is for the studies' own table: leave it out with --table.")
+            laid = layout.lay(there, part, study or [], chosen, corpus, model, shown, published)
+            print(layout.FORMATS[form](laid.ranked(rank) if rank else laid), end="")
+            return
+        rows = paper.of(paper.rows(there, study or [], chosen), there, corpus, model)
+        rows = paper.compared(there, rows, against, chosen)
+    if published:
+        own = list(dict.fromkeys(row.technique for row in rows))
+        rows += paper.published(own, chosen)
+        for line in paper.unpublished(own, chosen):
+            say(f"note: {line}")
+    print(layouts.FORMATS[form](paper.ranked(rows, rank) if rank else rows, shown), end="")
+
+
+@app.command(epilog="Example: tuner paper li-10 --model small --runs 2")
+def paper(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="A paper's table, e.g. li-10.", show_default=False)],
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="A corpus's name, or a folder.")] = "grammar",
+    model: Annotated[str, typer.Option("--model", "-m", help="Preset of sizes.")] = "tiny",
+    count: Annotated[int, bounded(numbers.RUNS, "--runs", "-n", help="Runs of each row, a new seed each.")] = 1,
+    text: TextOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--row", help="Rows with this in their label alone; may be repeated.", show_default="all"),
+    ] = None,
+    set_: SetOption = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: PerGpuOption = None,
+    trainer_memory: MemoryOption = 0.0,
+    threads: ThreadsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = "auto",
+    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    published: PublishedOption = False,
+    database: DatabaseOption = DATABASE,
+    runs: Annotated[
+        Path, typer.Option("--folder", envvar="TUNER_RUNS", help="Folder for checkpoints and study files.")
+    ] = RUNS,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Make a paper's table from nothing: train every row that can be trained, and lay it out.
+
+    Each row is a study of its own, whose file is written; tables of one paper share those that they share. Ctrl-C stops in order,
+    the same command goes on. --set TECHNIQUE.key=value is for that technique's rows alone. --workers 0 makes the studies and
+    leaves them to other workers.
+    """
+    from tuner.analysis.published import layout, sentences, systems
+    from tuner.storage.database import PATIENCE
+    from tuner.studies.launch import name_of
+    from tuner.workers.engines import Staff
+
+    if form not in layout.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layout.FORMATS)}.")
+    ASKED["model"].checked(model)
+    part, asked = systems.block(systems.named(table), text), settings(set_)
+    chosen = _chosen(part, only)
+    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
+    staff.check()
+    rows, specs = dict[str, str](), dict[str, StudySpec]()
+    for system in chosen:
+        name = name_of(system.called(model), corpus, model)
+        specs |= specs_of(database, [{**system.spec(model, count, asked), "corpus": corpus}], name)
+        rows.setdefault(name, system.row.label)
+    folder = runs / "papers" / name_of(table, corpus, model)
+    _say_budget(table, specs, folder)
+    with opened(database, create=True, patience=PATIENCE) as there:
+        made, refused = _made(there, specs, folder, runs, artifacts)
+        broken = _worked(table, made, staff, database, runs)
+        if workers == 0:
+            return
+        if part.sentences:
+            print(sentences.FORMATS[form](sentences.lay(there, part, [study.name for study in made]), part), end="")
+            return
+        laid = layout.lay(there, part, [study.name for study in made], part.split, printed=published)
+        whys = {rows[name]: why for name, why in refused.items()}
+        print(layout.FORMATS[form](replace(laid, absent={**laid.absent, **whys})), end="")
+    if broken:
+        raise Fault(" ".join(broken))
+
+
+def _chosen(part: "Table", only: Sequence[str] | None) -> "list[System]":
+    """The rows of a table's part that are to be trained.
+
+    Raises:
+        Usage: if there is none.
+    """
+    from tuner.analysis.published.systems import systems
+
+    every = systems(part)
+    chosen = [each for each in every if not only or any(text in each.row.label for text in only)]
+    if not chosen:
+        labels = ", ".join(dict.fromkeys(each.row.label for each in every))
+        raise Usage(f"--row {', '.join(only or ())} is in no label of {part.name}: its rows are {labels}.")
+    return chosen
+
+
+def _say_budget(table: str, specs: Mapping[str, StudySpec], folder: Path) -> None:
+    """What the table will cost at most, before anything is made."""
+    runs = sum(spec.trials for spec in specs.values())
+    first = next(iter(specs.values()))
+    epochs = first.fixed.get("max_epochs", PRESETS[first.model].get("max_epochs", 100))
+    say(
+        f"{table} on {Path(first.corpus).name}, {first.model}: {len(specs)} studies, {runs} runs of at most {epochs} epochs "
+        f"(twice as many where an encoder is pretrained); their files are in {folder}"
+    )
+
+
+def _made(
+    database: "Database", specs: Mapping[str, StudySpec], folder: Path, runs: Path, artifacts: str | None
+) -> "tuple[list[Study], dict[str, str]]":
+    """The studies, new ones or those that are there, and why others cannot be made.
+
+    Raises:
+        Usage: if none can.
+    """
+    from tuner.errors import Missing
+    from tuner.studies import creation, launch, study_file
+    from tuner.studies.study import open_study
+
+    made, refused = [], dict[str, str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, spec in specs.items():
+        file, text = folder / f"{name}.toml", study_file.write(name, spec)
+        try:
+            there = open_study(database, name).definition if _is_known(file, text) else None
+        except Missing:
+            there = None
+        try:
+            wanted = there or launch.prepare(name, spec, lambda: database, _warn)
+        except Usage as error:
+            refused[name] = str(error)
+            continue
+        definition = replace(wanted, spec=replace(wanted.spec, trials=spec.trials))
+        made.append(creation.go_on(database, name, definition, runs, artifacts))
+        file.write_text(text, encoding="utf-8")
+    for name, why in refused.items():
+        say(f"note: {name} is left out: {why}")
+    if not made:
+        raise Usage(next(iter(refused.values())))
+    return made, refused
+
+
+def _is_known(file: Path, text: str) -> bool:
+    """Whether the study was made from the same file but for its budget, and so need not be checked again."""
+
+    def lines(content: str) -> list[str]:
+        return [line for line in content.splitlines() if not line.startswith("trials = ")]
+
+    return file.exists() and lines(file.read_text(encoding="utf-8")) == lines(text)
+
+
+def _warn(text: str) -> None:
+    """What a person should know of a row; that it has nothing to tune is its nature."""
+    if text.startswith(("checking", "warning")):
+        say(text)
+
+
+def _worked(table: str, made: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> list[str]:
+    """Has each row trained, though others stop themselves; returns what is to be said of those.
+
+    Raises:
+        Fault: if this was stopped.
+    """
+    from tuner.commands.render import duration
+    from tuner.studies.trials import OVER
+
+    broken, total = [], sum(study.spec.trials for study in made)
+    for study in made:
+        over = {each.name: [trial for trial in each.trials.all() if trial.state in OVER] for each in made}
+        if len(over[study.name]) >= study.spec.trials:
+            continue
+        done = [trial.seconds or 0.0 for trials in over.values() for trial in trials]
+        left = (
+            f"; about {duration(fmean(done) * (total - len(done)))} left, at {duration(fmean(done))} a run"
+            if done
+            else ""
+        )
+        say(f"{table}: {len(done)} of {total} runs done{left}")
+        try:
+            work(study, staff, url, runs)
+        except Fault as fault:
+            if study.refresh().state != "broken":
+                raise
+            say(f"tuner: {fault}")
+            broken.append(str(fault))
+    return broken
