@@ -36,6 +36,15 @@ class GenerationOptions:
     )
     length: int = option(100, "words (or what the sentences are divided into) at most", low=1)
     draws: int = option(200, "draws that a word's dropout probability is estimated from", low=1)
+    pairs: int = option(
+        0, "pairs of random validation sentences whose homotopies are measured, not written (0: one is written)", low=0
+    )
+    by: str = option(
+        "word",
+        "dropout probabilities of each word, or means over words of one part of speech, rank in the training text, or place in "
+        "the sentence",
+        choices=("word", "tag", "frequency", "position"),
+    )
     seed: int = option(0, "seed of codes and words", low=0)
 
 
@@ -109,6 +118,19 @@ def sample(
         sources = [vocabulary.decode(sentence.tolist()) for sentence in chosen]
     made = decode(model, z, options, generator)
     return [Written(vocabulary.decode(ids), source) for ids, source in zip(made, sources, strict=True)]
+
+
+@torch.no_grad()
+def interpolate_each(
+    model: SenVAE, vocabulary: Vocabulary, ends: Sequence[tuple[Sentence, Sentence]], options: GenerationOptions
+) -> list[list[list[str]]]:
+    """A homotopy of `count` points for each pair of sentences."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(options.seed)
+    first, last = (encode(model, [pair[side] for pair in ends], options, generator) for side in (0, 1))
+    share = torch.linspace(0, 1, options.count, device=first.device)[:, None]
+    z = first[:, None] + share * (last - first)[:, None]  # [pairs, count, d_z]
+    written = [vocabulary.decode(ids) for ids in decode(model, z.flatten(0, 1), options, generator)]
+    return [written[start : start + options.count] for start in range(0, len(written), options.count)]
 
 
 def reconstruct(

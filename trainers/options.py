@@ -180,6 +180,9 @@ class ModelOptions:
     d_z: int = option(32, "latent dimensions", low=1, high=UNITS)
     d_e: int = option(256, "word embedding units", low=1, high=UNITS)
     d_h: int = option(256, "recurrent units per layer and direction", low=1, high=UNITS)
+    d_h_encoder: int = option(
+        0, "recurrent units of the encoder per layer and direction (0: as many as the decoder's)", low=0, high=UNITS
+    )
     cell: str = option(
         "gru",
         "recurrent cell of decoder and encoder; double-lstm: the first LSTM reads the code alone, the encoder is an LSTM",
@@ -228,6 +231,11 @@ class ModelOptions:
         "processor or GPU has it (evaluation always takes 32 bits)",
         choices=PRECISIONS,
     )
+
+    @property
+    def encoder_units(self) -> int:
+        """Recurrent units of the encoder per layer and direction."""
+        return self.d_h_encoder or self.d_h
 
     def __post_init__(self) -> None:
         if self.cell == "double-lstm" and self.conditioning == "initial":

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tuner import __version__, processors, screen
+from tuner.commands.experiments import app as experiments
 from tuner.commands.inspection import app as inspection
 from tuner.commands.options import overwrite
 from tuner.commands.results import app as results
@@ -23,7 +24,7 @@ from tuner.errors import Fault, Interrupted, Usage
 GROUPS = {
     "Train": ("launch", "sweep", "confirm", "train", "reproduce"),
     "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import"),
-    "Results": ("report", "compare", "pareto", "rates"),
+    "Results": ("report", "compare", "pareto", "rates", "curves"),
     "One trained run": (
         "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped",
     ),
@@ -60,6 +61,7 @@ app.add_typer(service)
 app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)
+app.add_typer(experiments)
 app.add_typer(reading, name="corpora")
 
 
