@@ -11,7 +11,7 @@ FILES = (SPEC, VOCABULARY, MODEL, BEST, LATEST, RESULT, SAMPLES, SENTENCES, LOG)
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """of a model's folder that left its study, beside its vocabulary: what `spec.json` says and the figures, `best.safetensors`, and
 what a reader wants to know"""
-CORPORA = ("grammar", "ptb", "kjv")
+CORPORA = ("grammar", "questions", "ptb", "kjv")
 """texts that a trainer knows by name"""
 FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
 """values of options as older programs wrote them, with what each is called now"""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.corpus import Sentence, Vocabulary
-from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, Batch, SentenceModel, SenVAE
+from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, SentenceModel, SenVAE
 from trainers.options import option
 
 ROWS = 256
@@ -36,6 +36,7 @@ class GenerationOptions:
     )
     length: int = option(100, "words (or what the sentences are divided into) at most", low=1)
     draws: int = option(200, "draws that a word's dropout probability is estimated from", low=1)
+    known: bool = option(False, "no unknown word is written")
     pairs: int = option(
         0, "pairs of random validation sentences whose homotopies are measured, not written (0: one is written)", low=0
     )
@@ -53,6 +54,11 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
     """One sentence for each code z [n, d_z]: its words' indices, without the end token."""
     model.eval()
     written: list[list[int]] = []
+    barred = [
+        PAD_INDEX,
+        BOS_INDEX,
+        *[UNK_INDEX] * options.known,
+    ]  # the first two are no words, so never targets in training
     for codes in z.split(ROWS):
         state = model.initial_state(codes)
         word = torch.full((len(codes),), BOS_INDEX, device=z.device)
@@ -60,7 +66,7 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
         open_rows = set(range(len(codes)))
         for _ in range(options.length):
             logits, state = model.decoder.step(word, state)
-            logits[:, [PAD_INDEX, BOS_INDEX]] = -torch.inf  # no word, so never a target in training
+            logits[:, barred] = -torch.inf
             if options.decoding == "greedy":
                 word = logits.argmax(-1)
             else:

@@ -222,6 +222,9 @@ class SenVAE(SentenceModel):
         """What the posterior is made from: [B, d_h or 2·d_h]."""
         packing = batch.packing
         tokens = packing.pack(batch.tokens)
+        if self.training and self.options.encoder_unk:
+            hidden = torch.rand(tokens.shape, device=tokens.device) < self.options.encoder_unk
+            tokens = tokens.masked_fill(hidden & (tokens != EOS_INDEX), UNK_INDEX)
         if self.options.reversed:
             tokens = tokens.index_select(0, packing.mirrored)
         if self.encoder_embedding is not None:

@@ -193,6 +193,12 @@ class ModelOptions:
     bidirectional: bool = option(True, "the encoder reads in both directions")
     reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
     own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
+    encoder_unk: float = option(
+        0.0,
+        "the share of the words that the encoder reads as <unk> in training, so that it learns to do without them (LV: 0.2)",
+        low=0,
+        high=0.95,
+    )
     conditioning: str = option(
         "initial",
         "where the decoder gets z: its initial state, beside every input word (h_0 = 0), or both",

@@ -26,7 +26,7 @@ GROUPS = {
     "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import"),
     "Results": ("report", "compare", "pareto", "rates", "curves"),
     "One trained run": (
-        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped",
+        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped", "answer",
     ),
     "What there is": ("techniques", "samplers", "corpora"),
     "Service": ("serve", "worker", "workers", "key", "database"),

@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
+from tuner import numbers
 from tuner.commands.options import (
     ApiOption,
+    CentreOption,
     DatabaseOption,
+    JsonOption,
+    RunArgument,
     StudyArgument,
+    WritingSeedOption,
+    bounded,
+    print_json,
     say,
 )
 from tuner.commands.studies import analysed, reached
+from tuner.commands.trained import write
 from tuner.defaults import DATABASE
 from tuner.errors import Usage
 
@@ -63,3 +71,79 @@ def curves(
         ends = [known[0], known[-1], min(known), max(known)] if known else [None] * 4
         table.add(label, str(len(values)), *map(number, ends))
     table.print()
+
+
+@app.command(epilog='Example: tuner answer mim-questions-tiny/3 "who steers the ship ?"')
+def answer(
+    run: RunArgument,
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUESTION]...",
+            help="Questions, each with answers to choose from behind tabs if there are any, the right one first.",
+            show_default="those of validation sentences, which hold question and answer",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A file with such a question a line.", show_default="none")
+    ] = None,
+    count: Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Validation sentences.")] = 500,
+    wrong: Annotated[int, bounded(numbers.COUNT, "--wrong", help="Answers of others beside each right one.")] = 4,
+    hidden: Annotated[
+        int,
+        bounded(
+            numbers.INDEX,
+            "--hidden",
+            help="Unknown words in place of an answer that is written; Livne et al. have 5, 10 and 15.",
+            show_default="as many as the right answer has",
+        ),
+    ] = 0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Distances of codes as they are, as of an autoencoder, not by deviations.")
+    ] = False,
+    centre: CentreOption = False,
+    shown: Annotated[int, bounded(numbers.INDEX, "--show", help="Written answers to print.")] = 10,
+    seed: WritingSeedOption = 0,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer questions by the codes of sentences that hold both (Livne et al.'s tables 8, 9 and 21).
+
+    The encoder reads unknown words for the answer. The nearest candidate's code is chosen, and what is decoded after the first
+    ? is the model's own answer; on the corpus `questions` it is known which are right.
+    """
+    from tuner.commands.render import number
+    from tuner.commands.tables import Column, Table
+
+    given = [*(question or []), *(_lines(file) if file else [])]
+    if file and not given:
+        raise Usage(f"--file {file} holds no question: it must have one a line.")
+    options = {"count": count, "wrong": wrong, "hidden": hidden, "scaled": not plain, "centre": centre, "seed": seed}
+    found = write("answer", run, database, options, json.dumps(given))
+    if as_json:
+        print_json({"run": run, **found})
+        return
+    for entry in found["answers"][: max(shown, len(question or []))]:
+        mark = {True: "right", False: "wrong", None: ""}[entry["right"]]
+        print(f"{entry['question']}\n    {entry['answer'] or '(no answer)'}" + (f"   [{mark}]" if mark else ""))
+    table = Table("", Column("model", right=True), Column("guessing", right=True))
+    if "precision" in found:
+        table.add("P@1", number(found["precision"]), number(found["precision_by_chance"]))
+        table.add("MRR", number(found["reciprocal_rank"]), number(found["reciprocal_rank_by_chance"]))
+    if found["right"] is not None:
+        table.add("right answers written", number(found["right"]), "")
+    if "precision" in found or found["right"] is not None:
+        table.print()
+        print(f"on {found['questions']:,} questions")
+
+
+def _lines(file: Path) -> list[str]:
+    """A text file's lines that are not empty.
+
+    Raises:
+        Usage: if it cannot be read.
+    """
+    try:
+        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise Usage(f"--file {file} cannot be read ({error}).") from error

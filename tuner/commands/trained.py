@@ -159,7 +159,7 @@ def _log(context: typer.Context, run: str, database: str, api: str | None) -> st
         return studies.log(*named(run))
 
 
-def _write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
+def write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
     """What the trainer's command of that name writes from a run."""
     from tuner import trainer
 
@@ -189,7 +189,7 @@ def sample(
     Decoded greedily, all variety comes from the code: a collapsed model writes one sentence over and over.
     """
     options = {"count": count, "source": "posterior" if posterior else "prior", "decoding": _decoding(ancestral)}
-    found = _write("sample", run, database, {**options, "seed": seed, "length": length})
+    found = write("sample", run, database, {**options, "seed": seed, "length": length})
     if as_json:
         print_json({"run": run, **found})
         return
@@ -219,7 +219,7 @@ def reconstruct(
     """Write sentences again from their codes, with the translation edit rate (TER) between the two."""
     options = {"count": count, "centre": centre, "spread": spread, "decoding": _decoding(ancestral)}
     options |= {"seed": seed, "length": length}
-    found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
+    found = write("reconstruct", run, database, options, json.dumps(sentences or []))
     if as_json:
         print_json({"run": run, **found})
         return
@@ -269,7 +269,7 @@ def interpolate(
     options: dict[str, object] = {"count": count, "source": "posterior" if posterior else "prior", "centre": centre}
     options |= {"decoding": _decoding(ancestral), "seed": seed, "length": length, "pairs": pairs}
     given = [end for end in (first, last) if end is not None]
-    found = _write("interpolate", run, database, options, json.dumps(given))
+    found = write("interpolate", run, database, options, json.dumps(given))
     if as_json:
         print_json({"run": run, **found})
         return
@@ -300,7 +300,7 @@ def latent(
     options = {
         key: str(value) if key == "labelled" else value for key, value in settings(set_, example="swaps=2").items()
     }
-    found = _write("latent", run, database, options)
+    found = write("latent", run, database, options)
     if as_json:
         print_json({"run": run, **found})
     else:
@@ -334,7 +334,7 @@ def dropped(
     if out is not None and by == "word":
         raise Usage(f"--out {out} draws means, and --by is word: say --by tag, frequency or position.")
     options = {"count": count, "draws": draws, "seed": seed, "by": by}
-    found = _write("dropped", run, database, options, json.dumps(sentences or []))
+    found = write("dropped", run, database, options, json.dumps(sentences or []))
     if out is not None:
         figures.shares(found["groups"], found["mean"], out)
         say(f"wrote {out}")
@@ -371,7 +371,7 @@ def neighbours(
     0 is a copy; the mean is the model's novelty.
     """
     options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
-    found = _write("neighbours", run, database, options)
+    found = write("neighbours", run, database, options)
     if as_json:
         print_json({"run": run, **found})
         return
