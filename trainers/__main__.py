@@ -117,6 +117,10 @@ def _write(arguments: argparse.Namespace) -> None:
         report("done", samples.interpolate_run(folder, json.loads(arguments.sentences), options))
     elif arguments.command == "dropped":
         report("done", samples.dropped_run(folder, json.loads(arguments.sentences), options))
+    elif arguments.command == "answer":
+        from trainers.answering import answer_run
+
+        report("done", answer_run(folder, json.loads(arguments.sentences), options))
     elif arguments.command == "latent":
         report("done", samples.latent_run(folder, options, report))
     else:
@@ -156,6 +160,7 @@ def main() -> int:
         "reconstruct": ("folder", "options", "sentences"),
         "interpolate": ("folder", "options", "sentences"),
         "dropped": ("folder", "options", "sentences"),
+        "answer": ("folder", "options", "sentences"),
         "neighbours": ("folder", "options"),
         "latent": ("folder", "options"),
         "serve": ("folder",),

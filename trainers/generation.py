@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.corpus import Sentence, Vocabulary
-from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, Batch, SentenceModel, SenVAE
+from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, SentenceModel, SenVAE
 from trainers.options import option
 
 ROWS = 256
@@ -36,6 +36,16 @@ class GenerationOptions:
     )
     length: int = option(100, "words (or what the sentences are divided into) at most", low=1)
     draws: int = option(200, "draws that a word's dropout probability is estimated from", low=1)
+    known: bool = option(False, "no unknown word is written")
+    pairs: int = option(
+        0, "pairs of random validation sentences whose homotopies are measured, not written (0: one is written)", low=0
+    )
+    by: str = option(
+        "word",
+        "dropout probabilities of each word, or means over words of one part of speech, rank in the training text, or place in "
+        "the sentence",
+        choices=("word", "tag", "frequency", "position"),
+    )
     seed: int = option(0, "seed of codes and words", low=0)
 
 
@@ -44,6 +54,11 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
     """One sentence for each code z [n, d_z]: its words' indices, without the end token."""
     model.eval()
     written: list[list[int]] = []
+    barred = [
+        PAD_INDEX,
+        BOS_INDEX,
+        *[UNK_INDEX] * options.known,
+    ]  # the first two are no words, so never targets in training
     for codes in z.split(ROWS):
         state = model.initial_state(codes)
         word = torch.full((len(codes),), BOS_INDEX, device=z.device)
@@ -51,7 +66,7 @@ def decode(model: SentenceModel, z: Tensor, options: GenerationOptions, generato
         open_rows = set(range(len(codes)))
         for _ in range(options.length):
             logits, state = model.decoder.step(word, state)
-            logits[:, [PAD_INDEX, BOS_INDEX]] = -torch.inf  # no word, so never a target in training
+            logits[:, barred] = -torch.inf
             if options.decoding == "greedy":
                 word = logits.argmax(-1)
             else:
@@ -109,6 +124,19 @@ def sample(
         sources = [vocabulary.decode(sentence.tolist()) for sentence in chosen]
     made = decode(model, z, options, generator)
     return [Written(vocabulary.decode(ids), source) for ids, source in zip(made, sources, strict=True)]
+
+
+@torch.no_grad()
+def interpolate_each(
+    model: SenVAE, vocabulary: Vocabulary, ends: Sequence[tuple[Sentence, Sentence]], options: GenerationOptions
+) -> list[list[list[str]]]:
+    """A homotopy of `count` points for each pair of sentences."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(options.seed)
+    first, last = (encode(model, [pair[side] for pair in ends], options, generator) for side in (0, 1))
+    share = torch.linspace(0, 1, options.count, device=first.device)[:, None]
+    z = first[:, None] + share * (last - first)[:, None]  # [pairs, count, d_z]
+    written = [vocabulary.decode(ids) for ids in decode(model, z.flatten(0, 1), options, generator)]
+    return [written[start : start + options.count] for start in range(0, len(written), options.count)]
 
 
 def reconstruct(

@@ -173,14 +173,14 @@ class SenVAE(SentenceModel):
         super().__init__(vocabulary, options.d_z if at_every_step else 0, options)
         self.made_of = (vocabulary, options, lengths, codes, posterior, prior)
         self.codes, self.at_every_step = codes, at_every_step
-        layers, d_h = self.decoder.cell.state_layers, options.d_h
+        layers, d_h, width = self.decoder.cell.state_layers, options.d_h, options.encoder_units
         self.to_h_0 = nn.Linear(options.d_z, layers * d_h) if options.conditioning != "every-step" else None
         recurrent = nn.GRU if options.cell == "gru" else nn.LSTM
         self.encoder = recurrent(
-            options.d_e, d_h, options.encoder_layers, batch_first=True, bidirectional=options.bidirectional
+            options.d_e, width, options.encoder_layers, batch_first=True, bidirectional=options.bidirectional
         )
         make = POSTERIORS[options.posterior] if posterior is None else posterior
-        self.to_posterior = make((1 + options.bidirectional) * d_h, options)
+        self.to_posterior = make((1 + options.bidirectional) * width, options)
         self.prior = (PRIORS[options.prior] if prior is None else prior)(options, lengths)
         self.encoder_embedding = None
         if options.own_embeddings:
@@ -208,19 +208,23 @@ class SenVAE(SentenceModel):
     def _features(self, embedded: Tensor, packing: Packing) -> Tensor:
         """The encoder's last states, of each direction, of embeddings [N, d_e] in packed order: [B, d_h or 2·d_h]."""
         directions = 1 + self.options.bidirectional
-        start = embedded.new_zeros(directions * self.options.encoder_layers, len(packing.order), self.options.d_h)
+        width = self.options.encoder_units
+        start = embedded.new_zeros(directions * self.options.encoder_layers, len(packing.order), width)
         cell = start if isinstance(self.encoder, nn.LSTM) else None
         states = recurrent.outputs(self.encoder, embedded, packing, start, cell, self.decoder.precision)
-        last = states[:, : self.options.d_h].index_select(0, packing.last)
+        last = states[:, :width].index_select(0, packing.last)
         if not self.options.bidirectional:
             return last
         first = packing.mirrored.index_select(0, packing.last)  # where the other direction ends
-        return torch.cat([last, states[:, self.options.d_h :].index_select(0, first)], dim=-1)
+        return torch.cat([last, states[:, width:].index_select(0, first)], dim=-1)
 
     def features(self, batch: Batch) -> Tensor:
         """What the posterior is made from: [B, d_h or 2·d_h]."""
         packing = batch.packing
         tokens = packing.pack(batch.tokens)
+        if self.training and self.options.encoder_unk:
+            hidden = torch.rand(tokens.shape, device=tokens.device) < self.options.encoder_unk
+            tokens = tokens.masked_fill(hidden & (tokens != EOS_INDEX), UNK_INDEX)
         if self.options.reversed:
             tokens = tokens.index_select(0, packing.mirrored)
         if self.encoder_embedding is not None:

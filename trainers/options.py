@@ -180,6 +180,9 @@ class ModelOptions:
     d_z: int = option(32, "latent dimensions", low=1, high=UNITS)
     d_e: int = option(256, "word embedding units", low=1, high=UNITS)
     d_h: int = option(256, "recurrent units per layer and direction", low=1, high=UNITS)
+    d_h_encoder: int = option(
+        0, "recurrent units of the encoder per layer and direction (0: as many as the decoder's)", low=0, high=UNITS
+    )
     cell: str = option(
         "gru",
         "recurrent cell of decoder and encoder; double-lstm: the first LSTM reads the code alone, the encoder is an LSTM",
@@ -190,6 +193,12 @@ class ModelOptions:
     bidirectional: bool = option(True, "the encoder reads in both directions")
     reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
     own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
+    encoder_unk: float = option(
+        0.0,
+        "the share of the words that the encoder reads as <unk> in training, so that it learns to do without them (LV: 0.2)",
+        low=0,
+        high=0.95,
+    )
     conditioning: str = option(
         "initial",
         "where the decoder gets z: its initial state, beside every input word (h_0 = 0), or both",
@@ -228,6 +237,11 @@ class ModelOptions:
         "processor or GPU has it (evaluation always takes 32 bits)",
         choices=PRECISIONS,
     )
+
+    @property
+    def encoder_units(self) -> int:
+        """Recurrent units of the encoder per layer and direction."""
+        return self.d_h_encoder or self.d_h
 
     def __post_init__(self) -> None:
         if self.cell == "double-lstm" and self.conditioning == "initial":

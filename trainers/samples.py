@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainers import generation, neighbours
+from trainers import generation, homotopy, neighbours, saliency
 from trainers.corpus import SPECIALS, Sentence
 from trainers.errors import BadInput
 from trainers.gallery import hidden
@@ -102,7 +102,9 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     """
     run = open_run(folder)
     model = _latent(run, "interpolate")
-    options = _options(values, "count", "source", "decoding", "centre", "length", "seed")
+    options = _options(values, "count", "source", "decoding", "centre", "length", "seed", "pairs")
+    if options.pairs:
+        return _likeness(run, model, ends, options)
     if not ends and options.source == "posterior":
         valid = random.Random(options.seed).choices(corpus_of(run).splits["valid"], k=2)
         ends = [run.vocabulary.text(sentence.tolist()) for sentence in valid]
@@ -119,11 +121,27 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     }
 
 
+def _likeness(run: Run, model: SenVAE, ends: Sequence[str], options: GenerationOptions) -> dict[str, Any]:
+    """Likeness to both ends at each point of many homotopies between validation sentences."""
+    if ends:
+        raise BadInput(f"pairs = {options.pairs} draws the sentences: leave {ends[0]!r} out, or leave pairs out.")
+    if options.count < 2:
+        raise BadInput(f"count = {options.count} is too few with pairs: a line has two ends.")
+    drawing, valid = random.Random(options.seed), corpus_of(run).splits["valid"]
+    chosen = [(drawing.choice(valid), drawing.choice(valid)) for _ in range(options.pairs)]
+    lines = generation.interpolate_each(model, run.vocabulary, chosen, options)
+    text = run.vocabulary.tokens.text
+    written = [[text(words).split() for words in line] for line in lines]
+    sources = [tuple(run.vocabulary.text(end.tolist()).split() for end in pair) for pair in chosen]
+    points = homotopy.likeness(written, [(first, last) for first, last in sources])
+    return {"pairs": options.pairs, "points": points}
+
+
 def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value]) -> dict[str, Any]:
     """Each text's words, or those of `count` validation sentences drawn at random, with the probability that the technique's
-    adversary hides each from the decoder (MI table 2)."""
+    adversary hides each from the decoder (MI table 2); or the mean probability of each kind of words (MI figure 4a)."""
     run = open_run(folder)
-    options = _options(values, "count", "draws", "seed")
+    options = _options(values, "count", "draws", "seed", "by")
     texts = texts or _validation_texts(run, options)
     read = [read_sentence(run, text) for text in texts]
     shares = hidden(run.model, run.objective, run.vocabulary, [s for s, _ in read], options.draws, options.seed)
@@ -133,7 +151,23 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
             "adversarial-word-dropout."
         )
     sentences = [{"words": words, "notes": notes} for words, (_, notes) in zip(shares, read, strict=True)]
-    return {"sentences": sentences, "draws": options.draws}
+    if options.by == "word":
+        return {"sentences": sentences, "draws": options.draws}
+    groups = saliency.grouped(shares, _kinds(run, options.by))
+    words = sum(entry["words"] for entry in groups)
+    mean = sum(entry["words"] * entry["probability"] for entry in groups) / words
+    return {"by": options.by, "groups": groups, "words": words, "mean": mean, "draws": options.draws}
+
+
+def _kinds(run: Run, by: str) -> saliency.Group:
+    """What words are grouped by."""
+    if by == "tag":
+        if run.vocabulary.tokens.noun != "words":
+            raise BadInput(
+                f"by = 'tag' is not allowed for a run of {run.vocabulary.tokens.noun}: words have parts of speech."
+            )
+        return saliency.part_of_speech()
+    return saliency.position() if by == "position" else saliency.frequency(corpus_of(run), run.vocabulary)
 
 
 def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:

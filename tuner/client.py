@@ -174,6 +174,12 @@ class Client(Connection):
         found: dict[str, Any] = self.request("GET", f"compare?{urlencode([('run', run) for run in runs])}")
         return found
 
+    def curves(self, name: str, figure: str = "neg_elbo") -> dict[str, Any]:
+        """A validation figure by epoch, of each trial of a study."""
+        place = path_of("studies", name, "curves")
+        found: dict[str, Any] = self.request("GET", f"{place}?{urlencode({'figure': figure})}")
+        return found
+
     def export(self, name: str, form: str = "csv") -> str:
         """All trials of a study as CSV or JSON."""
         found: str = self.request(

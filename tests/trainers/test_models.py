@@ -146,14 +146,14 @@ def test_masked_words_are_unk() -> None:
 
 @torch.no_grad()
 def test_encoders_read_in_the_order_and_with_the_embeddings_asked_for() -> None:
-    for cell in ("gru", "lstm"):
-        options = replace(SMALL, cell=cell, bidirectional=False, reversed=True, own_embeddings=True)
+    for cell, width in (("gru", SMALL.d_h), ("lstm", SMALL.d_h), ("gru", SMALL.d_h + 3)):
+        options = replace(SMALL, cell=cell, bidirectional=False, reversed=True, own_embeddings=True, d_h_encoder=width)
         model = SenVAE(11, options, LENGTHS).double()
         assert model.encoder_embedding is not None
         model.encoder_embedding.weight.normal_()
         found = model.features(Batch.of(SENTENCES, CPU))
         for i, sentence in enumerate(SENTENCES):
-            h, c = [torch.zeros(SMALL.d_h).double()], [torch.zeros(SMALL.d_h).double()]
+            h, c = [torch.zeros(width).double()], [torch.zeros(width).double()]
             for word in reversed(sentence):
                 recurrence(model.encoder, model.encoder_embedding.weight[int(word)], h, c)
             torch.testing.assert_close(found[i], h[0])
@@ -393,9 +393,9 @@ def test_paper_preset_has_the_papers_sizes() -> None:
     assert (options.evaluation.nll_samples, options.evaluation.nll_sentences) == (1000, 0)
 
 
-@pytest.mark.parametrize("preset", ["lstm-vae", "double-lstm", "svae"])
+@pytest.mark.parametrize("preset", ["lstm-vae", "lstm-vae-kr", "double-lstm", "double-lstm-mi", "svae"])
 def test_the_other_papers_presets_build_their_models(preset: str) -> None:
-    options = Options.resolve(preset, {"d_h": 8, "d_e": 8, "d_z": 4})
+    options = Options.resolve(preset, {"d_h": 8, "d_h_encoder": 6, "d_e": 8, "d_z": 4})
     model = SenVAE(11, options.model, LENGTHS)
     assert torch.isfinite(model(Batch.of(SENTENCES, CPU)).distortion).all()
     assert type(model.encoder) is (nn.GRU if preset == "svae" else nn.LSTM)

@@ -8,8 +8,12 @@ it raises D while the model lowers it. It has an optimiser of its own. For λ �
 
 MI leave open: the relaxation (Paulus et al. 2020 have several; this is the entropy-regularised top-K), τ, and how long β grows.
 Not PA's annealed word dropout, which shares the abbreviation AWD.
+
+Each epoch's record has the means over its steps of what MI's figure 3 shows: Σ_i |s_i| of a sentence, the standard deviation of
+its scores, and the norm of the adversary's gradient.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,14 +78,25 @@ def least(scores: Tensor, candidates: Tensor, count: Tensor, temperature: float)
     return hard + (relaxed - relaxed.detach())
 
 
+def _size_and_spread(scores: Tensor, candidates: Tensor) -> Tensor:
+    """Σ_i |s_i| and the standard deviation of a sentence's scores [B, T], both means over the sentences that have two: [2]."""
+    words = candidates.sum(1)
+    kept = words > 1
+    if not kept.any():
+        return scores.new_zeros(2)
+    size, mean = (scores.abs() * candidates).sum(1), (scores * candidates).sum(1) / words.clamp(min=1)
+    variance = ((scores - mean[:, None]).square() * candidates).sum(1) / words.clamp(min=1)
+    return torch.stack([size[kept].mean(), variance.sqrt()[kept].mean()])
+
+
 class Adversary(nn.Module):
     """Score distributions from an LSTM over x, of the encoder's size (MI §4.2, figure 6)."""
 
     def __init__(self, vocabulary: int, options: ModelOptions) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, options.d_e)
-        self.lstm = nn.LSTM(options.d_e, options.d_h, batch_first=True)
-        self.scores = nn.Linear(options.d_h, 2)
+        self.lstm = nn.LSTM(options.d_e, options.encoder_units, batch_first=True)
+        self.scores = nn.Linear(options.encoder_units, 2)
         nn.init.constant_(self.scores.bias[1:], torch.tensor(1.0).expm1().log().item())  # σ starts near 1
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,10 +117,20 @@ class Hyperparameters:
 
 class Technique(Annealed):
     hyperparameters: Hyperparameters
+    totals: Tensor
+    means: Tensor
 
     def __init__(self, hyperparameters: Hyperparameters) -> None:
         super().__init__(hyperparameters)
         self.adversary: Adversary | None = None
+        self.register_buffer("totals", torch.zeros(4, dtype=torch.float64))
+        self.register_buffer("means", torch.zeros(3, dtype=torch.float64))
+        self._scores = torch.zeros(2)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Reads older programs' checkpoints too, which have no figures of the scores."""
+        fresh = {"totals": self.totals, "means": self.means}
+        return super().load_state_dict({**fresh, **state_dict}, strict, assign)
 
     def grow(self, model: SentenceModel) -> None:
         self.adversary = Adversary(model.decoder.embedding.num_embeddings, model.options)
@@ -127,6 +152,7 @@ class Technique(Annealed):
         candidates, count = self._choice(batch)
         location, scale = self.adversary(batch.tokens)
         scores = location + scale * torch.randn_like(location)
+        self._scores = _size_and_spread(scores.detach(), candidates)
         masked = reversed_gradient(least(scores, candidates, count, self.hyperparameters.tau))
         output: Output = model(batch, masked=F.pad(masked[:, :-1], (1, 0)))  # a word is the next token's input
         divergence = 0.5 * (location.square() + scale.square() - 1) - scale.log()
@@ -134,6 +160,23 @@ class Technique(Annealed):
 
     def loss(self, output: Output) -> Tensor:
         return (output.distortion + self.weight * output.rate + self.hyperparameters.lam * output.penalty).mean()
+
+    def after_step(self, output: Output) -> None:
+        super().after_step(output)
+        if self.adversary is not None:
+            gradients = [p.grad for p in self.adversary.parameters() if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            self.totals += torch.cat([norm.new_ones(1), self._scores, norm[None]])
+
+    def after_epoch(self, mutual_information: Callable[[], float]) -> None:
+        super().after_epoch(mutual_information)
+        if self.totals[0]:
+            self.means.copy_(self.totals[1:] / self.totals[0])
+            self.totals.zero_()
+
+    def state(self) -> dict[str, float]:
+        names = ("score_norm", "score_sd", "adversary_gradient")
+        return {**super().state(), **dict(zip(names, self.means.tolist(), strict=True))}
 
     def drop_probabilities(self, batch: Batch, draws: int, generator: torch.Generator) -> Tensor:
         assert self.adversary is not None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tuner.analysis import comparison, export, levels, pareto, rates
+from tuner.analysis import comparison, curves, export, levels, pareto, rates
 from tuner.analysis.pareto import Columns
 from tuner.storage.database import Database
 from tuner.studies import confirmation
@@ -25,6 +25,9 @@ class Analysis(Protocol):
 
     def compare(self, runs: Sequence[str]) -> dict[str, Any]:
         """Two to six trials, STUDY/NUMBER each, side by side (`comparison.of`)."""
+
+    def curves(self, name: str, figure: str = "neg_elbo") -> dict[str, Any]:
+        """A validation figure by epoch, of each trial of a study (`curves.of`)."""
 
     def export(self, name: str, form: str = "csv") -> str:
         """All trials of a study as CSV or JSON (`export.trials`)."""
@@ -49,6 +52,9 @@ class DatabaseAnalysis:
 
     def compare(self, runs: Sequence[str]) -> dict[str, Any]:
         return comparison.of(self.database, runs)
+
+    def curves(self, name: str, figure: str = "neg_elbo") -> dict[str, Any]:
+        return curves.of(open_study(self.database, name), figure)
 
     def export(self, name: str, form: str = "csv") -> str:
         return export.trials(open_study(self.database, name), form)

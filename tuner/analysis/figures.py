@@ -148,6 +148,48 @@ def rates(found: dict[str, Any], out: Path) -> None:
     _save(figure, out)
 
 
+def curves(found: dict[str, Any], labels: Sequence[str], out: Path) -> None:
+    """Draws `curves.of`: a figure by epoch, a line for each trial.
+
+    Raises:
+        Usage: as `check`.
+    """
+    check(out)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for place, (label, epochs, values) in enumerate(zip(labels, found["epoch"], found["value"], strict=True)):
+        points = [math.nan if value is None else value for value in values]
+        axes.plot(epochs, points, color=COLOURS[place % len(COLOURS)], label=label, linewidth=1.2)
+    axes.set_xlabel("epoch")
+    name = found["figure"]
+    axes.set_ylabel(AXES[name].titled if name in AXES else name)
+    axes.spines[["top", "right"]].set_visible(False)
+    _explain(figure, [])
+    _save(figure, out)
+
+
+def shares(groups: Sequence[dict[str, Any]], mean: float, out: Path) -> None:
+    """Draws how often the words of each group are hidden, and a dotted line at the mean of all.
+
+    Raises:
+        Usage: as `check`.
+    """
+    check(out)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(3.2, 0.5 * len(groups) + 1), 3.4), layout="constrained")
+    axes = figure.subplots()
+    names = [entry["group"] for entry in groups]
+    axes.bar(names, [entry["probability"] for entry in groups], color=COLOURS[0])
+    axes.axhline(mean, color="0.3", linewidth=0.9, linestyle=":")
+    axes.set_ylabel("share hidden")
+    axes.tick_params(axis="x", rotation=60)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, out)
+
+
 def _explain(figure: "Figure", said: Sequence[str | None]) -> None:
     """The legend above the axes, where it covers no point, and below them what is to be known of the figures."""
     import textwrap

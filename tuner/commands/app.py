@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tuner import __version__, processors, screen
+from tuner.commands.experiments import app as experiments
 from tuner.commands.inspection import app as inspection
 from tuner.commands.options import overwrite
 from tuner.commands.papers import app as papers
@@ -25,9 +26,9 @@ from tuner.errors import Fault, Interrupted, Usage
 GROUPS = {
     "Train": ("launch", "sweep", "confirm", "train", "reproduce"),
     "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import", "track"),
-    "Results": ("report", "paper", "compare", "pareto", "rates"),
+    "Results": ("report", "paper", "compare", "pareto", "rates", "curves"),
     "One trained run": (
-        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped",
+        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped", "answer",
     ),
     "What there is": ("techniques", "samplers", "corpora"),
     "Service": ("serve", "worker", "workers", "key", "database"),
@@ -64,6 +65,7 @@ app.add_typer(serving)
 app.add_typer(run_commands)
 app.add_typer(results)
 app.add_typer(papers)
+app.add_typer(experiments)
 app.add_typer(reading, name="corpora")
 
 

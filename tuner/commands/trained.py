@@ -159,7 +159,7 @@ def _log(context: typer.Context, run: str, database: str, api: str | None) -> st
         return studies.log(*named(run))
 
 
-def _write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
+def write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
     """What the trainer's command of that name writes from a run."""
     from tuner import trainer
 
@@ -189,7 +189,7 @@ def sample(
     Decoded greedily, all variety comes from the code: a collapsed model writes one sentence over and over.
     """
     options = {"count": count, "source": "posterior" if posterior else "prior", "decoding": _decoding(ancestral)}
-    found = _write("sample", run, database, {**options, "seed": seed, "length": length})
+    found = write("sample", run, database, {**options, "seed": seed, "length": length})
     if as_json:
         print_json({"run": run, **found})
         return
@@ -219,7 +219,7 @@ def reconstruct(
     """Write sentences again from their codes, with the translation edit rate (TER) between the two."""
     options = {"count": count, "centre": centre, "spread": spread, "decoding": _decoding(ancestral)}
     options |= {"seed": seed, "length": length}
-    found = _write("reconstruct", run, database, options, json.dumps(sentences or []))
+    found = write("reconstruct", run, database, options, json.dumps(sentences or []))
     if as_json:
         print_json({"run": run, **found})
         return
@@ -244,6 +244,15 @@ def interpolate(
     posterior: Annotated[
         bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
     ] = False,
+    pairs: Annotated[
+        int,
+        bounded(
+            numbers.INDEX,
+            "--pairs",
+            help="Random pairs of validation sentences whose likeness to each point is measured.",
+            show_default="one line is written",
+        ),
+    ] = 0,
     centre: CentreOption = False,
     ancestral: AncestralOption = False,
     seed: WritingSeedOption = 0,
@@ -251,13 +260,26 @@ def interpolate(
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write sentences from points on the line between two sentences' codes, or two codes of the prior: a homotopy."""
+    """Write sentences from points on the line between two sentences' codes, or two codes of the prior: a homotopy.
+
+    --pairs tells of many lines how like each point is to both ends (Miladinović et al.'s figure 4b, with words for BERT).
+    """
+    from tuner.commands.tables import Column, Table
+
     options: dict[str, object] = {"count": count, "source": "posterior" if posterior else "prior", "centre": centre}
-    options |= {"decoding": _decoding(ancestral), "seed": seed, "length": length}
+    options |= {"decoding": _decoding(ancestral), "seed": seed, "length": length, "pairs": pairs}
     given = [end for end in (first, last) if end is not None]
-    found = _write("interpolate", run, database, options, json.dumps(given))
+    found = write("interpolate", run, database, options, json.dumps(given))
     if as_json:
         print_json({"run": run, **found})
+        return
+    if pairs:
+        keys = ("f1_source", "f1_target", "similarity_source", "similarity_target")
+        heads = ("F1 with source", "with target", "1 − TER with source", "with target")
+        table = Table("weight", *(Column(head, right=True) for head in heads))
+        for point in found["points"]:
+            table.add(f"{point['weight']:.2f}", *(f"{point[key]:.3f}" for key in keys))
+        table.print()
         return
     for note in found["notes"]:
         say(f"note: {note}")
@@ -278,7 +300,7 @@ def latent(
     options = {
         key: str(value) if key == "labelled" else value for key, value in settings(set_, example="swaps=2").items()
     }
-    found = _write("latent", run, database, options)
+    found = write("latent", run, database, options)
     if as_json:
         print_json({"run": run, **found})
     else:
@@ -290,26 +312,48 @@ def dropped(
     run: RunArgument,
     sentences: SentencesArgument = None,
     count: CountOption = 10,
+    by: Annotated[
+        str, typer.Option("--by", help="word; or means by tag (part of speech), frequency or position.")
+    ] = "word",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A file for the means: .svg, .png or .pdf.", show_default="a table")
+    ] = None,
     draws: Annotated[int, bounded(numbers.COUNT, "--draws", help="Draws that a probability is estimated from.")] = 200,
     seed: WritingSeedOption = 0,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which words the adversary of adversarial-word-dropout hides: the redder, the likelier."""
-    from tuner.commands import render
-    from tuner.commands.tables import console
+    """Show which words the adversary of adversarial-word-dropout hides: the redder, the likelier.
 
-    found = _write(
-        "dropped", run, database, {"count": count, "draws": draws, "seed": seed}, json.dumps(sentences or [])
-    )
+    --by tag is Miladinović et al.'s figure 4a: it needs the extra `tagger`, English words and more sentences (--count 1000).
+    """
+    from tuner.analysis import figures
+    from tuner.commands import render
+    from tuner.commands.tables import Column, Table, console
+
+    if out is not None and by == "word":
+        raise Usage(f"--out {out} draws means, and --by is word: say --by tag, frequency or position.")
+    options = {"count": count, "draws": draws, "seed": seed, "by": by}
+    found = write("dropped", run, database, options, json.dumps(sentences or []))
+    if out is not None:
+        figures.shares(found["groups"], found["mean"], out)
+        say(f"wrote {out}")
+        return
     if as_json:
         print_json({"run": run, **found})
         return
-    out = console()
+    if by != "word":
+        table = Table(by, Column("words", right=True), Column("hidden", right=True))
+        for entry in found["groups"]:
+            table.add(entry["group"], f"{entry['words']:,}", f"{entry['probability']:.3f}")
+        table.add("all", f"{found['words']:,}", f"{found['mean']:.3f}")
+        table.print()
+        return
+    page = console()
     for entry in found["sentences"]:
         for note in entry["notes"]:
             say(f"note: {note}")
-        out.print(render.dropped_line(entry["words"]))
+        page.print(render.dropped_line(entry["words"]))
 
 
 @app.command(epilog="Example: tuner neighbours mdr-ptb-small/3 --count 5")
@@ -327,7 +371,7 @@ def neighbours(
     0 is a copy; the mean is the model's novelty.
     """
     options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
-    found = _write("neighbours", run, database, options)
+    found = write("neighbours", run, database, options)
     if as_json:
         print_json({"run": run, **found})
         return

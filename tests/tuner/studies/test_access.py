@@ -79,6 +79,10 @@ def test_figures_of_studies(analysis: Analysis, study: Study) -> None:
     found = analysis.compare(["s/0", "s/1"])
     assert [run["run"] for run in found["runs"]] == ["s/0", "s/1"]
     assert next(each["values"] for each in found["figures"] if each["key"] == "nll") == [101.0, 99.0]
+    curves = analysis.curves("s", "rate")
+    assert (curves["figure"], curves["number"], curves["value"]) == ("rate", [], [])  # no trial has told an epoch
+    with pytest.raises(Usage, match="figure 'beta' has no curve in study 's'"):
+        analysis.curves("s", "beta")
     rows = list(csv.DictReader(io.StringIO(analysis.export("s"))))
     assert [(row["number"], row["nll"]) for row in rows] == [("0", "101.0"), ("1", "99.0"), ("2", "100.0"), ("3", "")]
     assert json.loads(analysis.export("s", "json"))["name"] == "s"

@@ -1,0 +1,82 @@
+"""Which kinds of words an adversary hides: mean probabilities by part of speech, frequency or place (MI figure 4a)."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from trainers.corpus import Corpus, Vocabulary
+from trainers.errors import BadInput
+from trainers.vocabulary import UNK
+
+PARTS = {
+    "AJ": "adjective", "AT": "determiner", "AV": "adverb", "CJ": "conjunction", "CR": "numeral", "DP": "determiner",
+    "DT": "determiner", "EX": "pronoun", "IN": "preposition", "IT": "interjection", "NN": "noun", "NP": "proper noun",
+    "OR": "numeral", "PN": "pronoun", "PO": "particle", "PR": "preposition", "PU": "punctuation", "TO": "particle",
+    "VM": "auxiliary", "VB": "auxiliary", "VD": "auxiliary", "VH": "auxiliary", "VV": "verb", "XX": "particle",
+}  # fmt: skip
+"""parts of speech by the first two letters of a tag of the BNC (CLAWS C5)"""
+BOUNDS = (10, 100, 1000, 10_000)
+"""ranks of words by frequency, and places in a sentence, up to which groups go"""
+
+Group = Callable[[Sequence[str]], list[str]]
+"""the group of each word of a sentence"""
+
+
+def part_of_speech() -> Group:
+    """Groups by HanTa's English tagger, whose model its package ships.
+
+    Raises:
+        BadInput: if it is not installed.
+    """
+    try:
+        from HanTa.HanoverTagger import HanoverTagger
+    except ImportError as error:
+        raise BadInput(
+            "by = 'tag' needs a tagger: pip install 'text-vae-tuner[tagger]', or take by=frequency or by=position."
+        ) from error
+    tagger = HanoverTagger("morphmodel_en.pgz")
+
+    def group(words: Sequence[str]) -> list[str]:
+        tags = [tag for _, _, tag in tagger.tag_sent(list(words), taglevel=1)]
+        return [UNK if word == UNK else PARTS.get(tag[:2], "other") for word, tag in zip(words, tags, strict=True)]
+
+    return group
+
+
+def _banded(number: int) -> str:
+    """The band that holds a number from 1 on, e.g. `11–100`."""
+    least = 1
+    for most in BOUNDS:
+        if number <= most:
+            return f"{least}–{most}"
+        least = most + 1
+    return f"from {least}"
+
+
+def frequency(corpus: Corpus, vocabulary: Vocabulary) -> Group:
+    """Groups by a word's rank in the training text."""
+    counts = Counter(int(index) for sentence in corpus.splits["train"] for index in sentence[:-1])
+    ranks = {vocabulary.words[index]: rank for rank, (index, _) in enumerate(counts.most_common(), 1)}
+    return lambda words: [UNK if word == UNK else _banded(ranks.get(word, len(ranks) + 1)) for word in words]
+
+
+def position() -> Group:
+    """Groups by a word's place: the first, then by tenths of the sentence."""
+    return lambda words: [
+        "first" if place == 0 else f"{place * 10 // len(words) * 10}–{place * 10 // len(words) * 10 + 10} %"
+        for place in range(len(words))
+    ]
+
+
+def grouped(sentences: Iterable[Sequence[Mapping[str, Any]]], group: Group) -> list[dict[str, Any]]:
+    """Words and their mean probability of each group, the likeliest first.
+
+    Args:
+        sentences: their words, each with its `word` and `probability`.
+    """
+    totals: dict[str, list[float]] = {}
+    for sentence in sentences:
+        for name, entry in zip(group([entry["word"] for entry in sentence]), sentence, strict=True):
+            totals.setdefault(name, []).append(entry["probability"])
+    found = [{"group": name, "words": len(each), "probability": sum(each) / len(each)} for name, each in totals.items()]
+    return sorted(found, key=lambda entry: (-entry["probability"], entry["group"]))
