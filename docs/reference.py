@@ -127,9 +127,9 @@ def options() -> str:
 
 
 def techniques() -> str:
-    """Every technique: its loss, what is tuned, what its paper found best."""
+    """Every technique by the paper that brought it: its loss, what is tuned, what its paper found best."""
     rows = []
-    for loaded in map(space.load, space.techniques()):
+    for loaded in (one for _, group in space.by_paper() for one in group):
         tuned = [p for p in loaded.parameters if p.tuned]
         rows.append(
             (

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 from trainers.latent.distributions import Conditional, Flow, Gaussian
 from trainers.latent.flows import MADE, AutoregressiveStep, PlanarStep
 from trainers.options import ModelOptions
+
+if TYPE_CHECKING:
+    from trainers.models import Batch, SenVAE
 
 MIN_SCALE = 1e-6
 """softplus reaches 0 in 32 bits; a scale of 0 has no density."""
@@ -21,6 +25,11 @@ class Posterior(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Tensor) -> Conditional:
         """features [B, F] → q(z|x) over [B, d_z]."""
+
+    def settled(self, features: Tensor, model: "SenVAE", batch: "Batch") -> Tensor:
+        """What `forward` is given of the batch's sentences, from the encoder's states [B, F] and whatever the model tells."""
+        del model, batch
+        return features
 
 
 class DiagonalGaussian(Posterior):
