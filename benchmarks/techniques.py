@@ -90,7 +90,7 @@ def run(file: Path, corpus: str, system: str, seed: int, more: Values) -> None:
     }
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line) + "\n")
-    print(f"{system} seed {seed}: NLL {line['nll']:.2f}, R {line['rate']:.2f}, {line['seconds']:.0f} s", flush=True)
+    print(f"{system} seed {seed}: NLL {line['nll']:.2f}, R {line['rate'] or 0:.2f}, {line['seconds']:.0f} s", flush=True)
 
 
 def table(file: Path, corpus: str) -> str:
