@@ -239,7 +239,7 @@ class SenVAE(Generator):
         else:
             embedded = self.decoder.embedding(tokens)
             embedded = embedded.detach() if self.options.detached else embedded
-        found: Tensor = self.to_posterior.settled(self._features(embedded, packing), self, batch)
+        found: Tensor = self.to_posterior.settled(self._features(embedded, packing), SentenceCost(self, batch))
         return found
 
     def posterior_of(self, features: Tensor) -> Conditional:
@@ -290,3 +290,27 @@ class SenVAE(Generator):
         masked = None if masked is None else masked.repeat(samples, 1)
         nll = self.decoder(batch.repeat(samples), self.initial_state(z.flatten(0, 1)), inputs, masked)
         return Output(nll.view(samples, -1), rate, per_dimension, z, log_q, prior)
+
+
+@dataclass(frozen=True)
+class SentenceCost:
+    """−ELBO of a batch's sentences at any posterior, with a decoder without dropout."""
+
+    model: SenVAE
+    batch: Batch
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The generator's."""
+        return [parameter for module in self.model.generator_modules() for parameter in module.parameters()]
+
+    def __call__(self, posterior: Conditional, noise: Tensor) -> Tensor:
+        """D + R of each sentence [B] at the codes that noise [S, B, d] makes of a posterior."""
+        model, was = self.model, self.model.decoder.training
+        z, log_q = posterior.transform(noise)
+        model.decoder.eval()
+        try:
+            nll = model.decoder(self.batch.repeat(len(z)), model.initial_state(z.flatten(0, 1)))
+        finally:
+            model.decoder.train(was)
+        return nll.view(len(z), -1).mean(0) + divergence(posterior, model.prior_distribution(), z, log_q)[0]

@@ -9,80 +9,69 @@ dropout, so that a sentence's posterior is a function of the sentence and hangs 
 momentum and the clipping of a step's gradient.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.latent.distributions import Conditional, Gaussian, divergence
-from trainers.latent.posteriors import MIN_SCALE, DiagonalGaussian, MakePosterior
-from trainers.models import Batch, Output, SenVAE
+from trainers.latent.distributions import Conditional, Gaussian
+from trainers.latent.posteriors import MIN_SCALE, Cost, DiagonalGaussian, MakePosterior
+from trainers.models import Output
 from trainers.objectives.objective import Objective, refusal_of_components
 from trainers.options import ModelOptions, option
 
 
 class Refined(torch.autograd.Function):
-    """K steps of gradient descent of a sentence's own cost."""
+    """K steps of gradient descent of each sentence's own cost."""
 
     @staticmethod
-    def forward(ctx: Any, start: Tensor, cost: "Cost", steps: int, rate: float, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, start: Tensor, descent: "Descent", *weights: Tensor) -> Tensor:
         """start [B, 2d] → the last λ [B, 2d]; weights: of the generator, which the cost depends on."""
         kept, now = [], start
-        for number in range(steps):
+        for number in range(descent.steps):
             kept.append(now)
-            now = now - rate * cost.gradients(now, number, [])[0]
-        ctx.kept, ctx.cost, ctx.rate, ctx.weights = kept, cost, rate, weights
+            now = now - descent.rate * descent.gradients(now, number, [])[0]
+        ctx.kept, ctx.descent, ctx.weights = kept, descent, weights
         return now
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """gradient [B, 2d] of the loss by the last λ; (∇f(λ + εv) − ∇f(λ − εv))/2ε is the second derivatives' product with v."""
-        total: list[Tensor | None] = [None] * len(ctx.weights)
-        for number in reversed(range(len(ctx.kept))):
+        total: list[Tensor] = [torch.zeros_like(weight) for weight in ctx.weights]
+        for number, at in reversed(list(enumerate(ctx.kept))):
             width = torch.finfo(gradient.dtype).eps ** (1 / 3) / gradient.square().mean().sqrt().clamp(min=1e-12)
-            ahead, behind = (
-                ctx.cost.gradients(ctx.kept[number] + by * gradient, number, ctx.weights) for by in (width, -width)
+            ahead, behind = (ctx.descent.gradients(at + by * gradient, number, ctx.weights) for by in (width, -width))
+            by_start, *by_weights = (
+                (a - b) * (-ctx.descent.rate / (2 * width)) for a, b in zip(ahead, behind, strict=True)
             )
-            by_start, *by_weights = ((a - b) / (2 * width) * -ctx.rate for a, b in zip(ahead, behind, strict=True))
-            total = [more if known is None else known + more for known, more in zip(total, by_weights, strict=True)]
+            total = [known + more for known, more in zip(total, by_weights, strict=True)]
             gradient = gradient + by_start
-        return gradient, None, None, None, *total
-
-
-@contextmanager
-def _without_dropout(decoder: nn.Module) -> Iterator[None]:
-    was = decoder.training
-    decoder.eval()
-    try:
-        yield
-    finally:
-        decoder.train(was)
+        return gradient, None, *total
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Σ (D + R) of a batch's sentences at λ, with one sample of each."""
+class Descent:
+    """What the steps go down, and how."""
 
-    model: SenVAE
-    batch: Batch
+    posterior: "SemiAmortised"
+    cost: Cost
+    steps: int
+    rate: float
 
     def gradients(self, at: Tensor, number: int, weights: Sequence[Tensor]) -> list[Tensor]:
-        """By λ, and by the generator's weights; number: the step, which chooses the noise."""
-        with torch.enable_grad(), _without_dropout(self.model.decoder):
+        """Of Σ (D + R) at λ, by λ and by the generator's weights; number: the step, which chooses the noise."""
+        with torch.enable_grad():
             at = at.detach().requires_grad_()
-            posterior = self.model.posterior_of(at)
+            posterior = self.posterior(at)
             generator = torch.Generator().manual_seed(number)
             noise = torch.randn(1, 1, posterior.shape[1], generator=generator, dtype=torch.float64).to(at)
-            z, log_q = posterior.transform(noise.expand(1, len(at), -1))
-            rate = divergence(posterior, self.model.prior_distribution(), z, log_q)[0]
-            nll = self.model.decoder(self.batch, self.model.initial_state(z[0]))
-            found = torch.autograd.grad((nll + rate).sum(), [at, *weights], allow_unused=True)
+            total = self.cost(posterior, noise.expand(1, len(at), -1)).sum()
+            found = torch.autograd.grad(total, [at, *weights], allow_unused=True)
             return [torch.zeros_like(x) if g is None else g for g, x in zip(found, [at, *weights], strict=True)]
 
 
@@ -93,12 +82,12 @@ class SemiAmortised(DiagonalGaussian):
         super().__init__(features, options)
         self.steps, self.rate = steps, rate
 
-    def settled(self, features: Tensor, model: SenVAE, batch: Batch) -> Tensor:
+    def settled(self, features: Tensor, cost: Cost) -> Tensor:
         start = torch.cat([self.location(features), self.scale(features)], dim=-1)
         if not self.steps:
             return start
-        weights = [p for module in model.generator_modules() for p in module.parameters()]
-        refined: Tensor = Refined.apply(start, Cost(model, batch), self.steps, self.rate, *weights)  # type: ignore[no-untyped-call]
+        descent = Descent(self, cost, self.steps, self.rate)
+        refined: Tensor = Refined.apply(start, descent, *cost.weights)  # type: ignore[no-untyped-call]
         return refined
 
     def forward(self, features: Tensor) -> Conditional:
