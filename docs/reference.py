@@ -127,12 +127,14 @@ def options() -> str:
 
 
 def techniques() -> str:
-    """Every technique: its loss, what is tuned, what its paper found best."""
+    """Every technique by the paper that brought it: its loss, what is tuned, what its paper found best."""
     rows = []
-    for loaded in map(space.load, space.techniques()):
+    grouped = ((name if not place else "", one) for name, group in space.by_paper() for place, one in enumerate(group))
+    for brought, loaded in grouped:
         tuned = [p for p in loaded.parameters if p.tuned]
         rows.append(
             (
+                brought,
                 f"`{loaded.technique}`",
                 loaded.summary,
                 f"``{loaded.formula}``",
@@ -141,7 +143,15 @@ def techniques() -> str:
                 loaded.paper,
             )
         )
-    head = ("technique", "what", "loss, per sentence, nats", "tuned, with its domain", "published optimum", "from")
+    head = (
+        "paper",
+        "technique",
+        "what",
+        "loss, per sentence, nats",
+        "tuned, with its domain",
+        "published optimum",
+        "from",
+    )
     return "\n".join(
         [MADE, "# Techniques\n", "[What to know before you compare](../techniques.md).\n", table(head, rows)]
     )

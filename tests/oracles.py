@@ -67,7 +67,22 @@ FORMULAS: dict[str, Formula] = {
     "geco": lambda m, h, state: m.r.mean() + state["lambda"] * (m.d.mean() - h["kappa"]),
     "delta": lambda m, h, state: -m.elbo,
     "vmf": lambda m, h, state: -m.elbo,
+    "coupled": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + m.penalty,
+    "semi-amortised": lambda m, h, state: -m.elbo,
+    "dvae": lambda m, h, state: (
+        ((m.d.mean() + m.penalty) / 2 if state["paths"] == 2 else m.d.mean())
+        + state["beta"] * counted(m, h["kl_dropout"] * (state["beta"] < 1), int(state["step"]))
+    ),
 }
+
+
+def counted(m: Measured, dropout: float, step: int) -> float:
+    """Mean rate over the dimensions that the step's draw keeps."""
+    assert m.per_dimension is not None
+    draws = np.random.default_rng(step).random(m.per_dimension.shape[1])
+    return sum(
+        sum(rate for rate, draw in zip(row, draws, strict=True) if draw >= dropout) for row in m.per_dimension
+    ) / len(m.per_dimension)
 
 
 def thresholded(m: Measured, r: float) -> float:

@@ -64,5 +64,11 @@ PRESETS: dict[str, dict[str, float | int | str | bool]] = {
         "truncation": 0.0, "plateau": 2, "plateau_factor": 0.25, "batch_size": 20, "clip": 5.0, "weight_decay": False,
         "patience": 100,
     },
+    # as many parameters as `paper` and `small` have with a code, on 10,000 words
+    "transformer-paper": {"cell": "transformer", "decoder_layers": 3, "encoder_layers": 1, "d_f": 200},
+    "transformer-small": {
+        "cell": "transformer", "d_z": 16, "d_e": 128, "d_h": 128, "d_c": 128, "decoder_layers": 2, "encoder_layers": 1, "d_f": 88,
+        "dropout": 0.2, "learning_rate": 2e-3, "max_epochs": 20, "nll_samples": 100, "nll_sentences": 500,
+    },
 }  # fmt: skip
 """models by size or paper: what each changes of the options' defaults"""

@@ -19,6 +19,7 @@ from trainers.corpus import BOS, EOS, PAD, SPECIALS, UNK, Sentence
 from trainers.options import ModelOptions
 from trainers.products import product
 from trainers.recurrent import Packing
+from trainers.transformer import Stack
 
 PAD_INDEX, BOS_INDEX, EOS_INDEX, UNK_INDEX = (SPECIALS.index(word) for word in (PAD, BOS, EOS, UNK))
 
@@ -62,6 +63,8 @@ class State:
     z: Tensor | None  # [A·B, d_z], the code, where it is read at every step
     averaged: int = 1
     """A: the codes of one sentence, code-major in the rows, whose states are averaged into one output"""
+    direct: Tensor | None = None  # [A·B, ·] what the code adds to what the output layer reads, at every step
+    cache: Tensor | None = None  # a transformer's keys and values so far
 
     @classmethod
     def start(cls, h: Tensor, z: Tensor | None, averaged: int = 1) -> "State":
@@ -69,7 +72,7 @@ class State:
 
 
 class Cell(nn.Module, ABC):
-    """A recurrent cell over sentences' embedded words."""
+    """A recurrent cell, or what stands in its place, over sentences' embedded words."""
 
     state_layers: int
     """L, layers of its state"""
@@ -216,10 +219,38 @@ class DoubleLSTMCell(Cell):
         return out, replace(state, h=torch.cat([h_1, h_2]), cell=torch.cat([cell_1, cell_2]))
 
 
+class TransformerCell(Cell):
+    """A transformer, whose sentences have one place before the first word: the state h, as a prefix or as each layer's memory.
+    The code beside each word is added to it by the affine map that both go through."""
+
+    def __init__(self, d_code: int, options: ModelOptions) -> None:
+        super().__init__()
+        self.state_layers = options.decoder_layers if options.conditioning == "memory" else 1
+        self.read = nn.Linear(options.d_e + d_code, options.d_h)
+        self.stack = Stack(options.decoder_layers, options)
+
+    def forward(self, embedded: Tensor, packing: Packing, state: State, precision: str = "float32") -> Tensor:
+        size = len(packing.order), len(packing.sizes) + 1
+        before = torch.arange(size[0], device=embedded.device) * size[1]
+        place = torch.cat([packing.sentence * size[1] + packing.step + 1, before])
+        with torch.autocast(embedded.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            words = self.read(_joined(state.z, packing.sentence, embedded))
+            out: Tensor = self.stack(words, place, size, None, state.h)
+        return out[: len(embedded)].to(embedded.dtype)
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        cache = state.cache
+        if cache is None:
+            _, cache = self.stack.step(state.h[0], None, state.h)
+        out, cache = self.stack.step(self.read(_joined(state.z, _every(state), embedded)), cache)
+        return out, replace(state, cache=cache)
+
+
 CELLS: dict[str, Callable[[int, ModelOptions], Cell]] = {
     "gru": GRUCell,
     "lstm": LSTMCell,
     "double-lstm": DoubleLSTMCell,
+    "transformer": TransformerCell,
 }
 
 
@@ -280,7 +311,13 @@ class Decoder(nn.Module):
         if state.averaged > 1:  # over a sentence's codes (KR eq. 7)
             out = out.unflatten(0, (-1, state.averaged)).mean(1)
         found: Tensor = self.to_embedding(self._dropout(out, packing) if self.options.dropout_at == "both" else out)
-        return found
+        direct = self._direct(state)
+        return found if direct is None else found + direct.index_select(0, packing.sentence)
+
+    @staticmethod
+    def _direct(state: State) -> Tensor | None:
+        """What each sentence's code adds to what the output layer reads [B, ·], the mean over its codes."""
+        return None if state.direct is None else state.direct.unflatten(0, (state.averaged, -1)).mean(0)
 
     def forward(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
         """−log P(x|z) of each sentence [B]; nothing is computed for padding.
@@ -301,6 +338,9 @@ class Decoder(nn.Module):
         if state.averaged > 1:
             out = out.unflatten(0, (state.averaged, -1)).mean(0)
         states = self.to_embedding(out)  # [S, N, ·]
+        direct = self._direct(state)
+        if direct is not None:
+            states = states + direct.unflatten(0, (len(states), -1))[:, packing.sentence]
         targets = packing.pack(batch.tokens).repeat(len(states))
         each = self._token_nll(states.flatten(0, 1), targets).view(len(states), -1)
         return each.new_zeros(len(states), len(batch.tokens)).index_add(1, packing.sentence, each)
@@ -322,8 +362,9 @@ class Decoder(nn.Module):
         """One word on: words [B] → logits [B, V] of the next word and the new state; without dropout."""
         embedded = self._embedded(words).repeat(state.averaged, 1)
         out, state = self.cell.step(embedded, state)
-        out = out.unflatten(0, (state.averaged, -1)).mean(0)
-        return self.output(self.to_embedding(out)), state
+        read = self.to_embedding(out.unflatten(0, (state.averaged, -1)).mean(0))
+        direct = self._direct(state)
+        return self.output(read if direct is None else read + direct), state
 
     def correct(self, batch: Batch, state: State) -> tuple[int, int]:
         """Next words guessed right given the true prefix, and all words."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from trainers import recurrent
+from trainers import encoder
 from trainers.decoder import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
 from trainers.latent.distributions import Conditional, Mixture, divergence
 from trainers.latent.posteriors import POSTERIORS, MakePosterior
@@ -146,7 +146,35 @@ class RNNLM(SentenceModel):
         return State.start(self.h_0.expand(-1, len(z), -1), None)
 
 
-class SenVAE(SentenceModel):
+class Generator(SentenceModel):
+    """P(x|z): a decoder that starts from a code; h_0 = tanh(affine(z)) (PA eq. 14)."""
+
+    def __init__(self, vocabulary: int, options: ModelOptions, codes: int = 1) -> None:
+        """codes: A."""
+        self.at_every_step = options.conditioning in ("every-step", "both")
+        super().__init__(vocabulary, options.d_z if self.at_every_step else 0, options)
+        self.codes = codes
+        units = self.decoder.cell.state_layers * options.d_h
+        self.to_h_0 = nn.Linear(options.d_z, units) if options.conditioning != "every-step" else None
+        self.to_output = nn.Linear(options.d_z, self.decoder.output.in_features, bias=False) if options.skip else None
+
+    def generator_modules(self) -> list[nn.Module]:
+        return [module for module in (self.decoder, self.to_h_0, self.to_output) if module is not None]
+
+    def initial_state(self, z: Tensor) -> State:
+        if self.codes > 1:
+            z = z.unflatten(-1, (self.codes, -1)).transpose(0, 1).flatten(0, 1)
+        layers, d_h = self.decoder.cell.state_layers, self.options.d_h
+        if self.to_h_0 is None:
+            h_0 = z.new_zeros(len(z), layers * d_h)
+        else:
+            h_0 = torch.tanh(self.to_h_0(z)) if self.options.initial_tanh else self.to_h_0(z)
+        by_layer = h_0.view(len(z), layers, d_h).transpose(0, 1)
+        state = State.start(by_layer, z if self.at_every_step else None, self.codes)
+        return state if self.to_output is None else replace(state, direct=self.to_output(z))
+
+
+class SenVAE(Generator):
     """The sentence VAE: h_0 = tanh(affine(z)); a bidirectional GRU encodes x (PA eq. 14–15).
 
     With A > 1 codes a sentence's latent is (z¹ … z^A), all from the one posterior q(z|x) and each with the prior p(z); the
@@ -169,26 +197,16 @@ class SenVAE(SentenceModel):
             codes: A.
             posterior: makes q(z|x) in place of the options' own; prior: p(z) likewise.
         """
-        at_every_step = options.conditioning != "initial"
-        super().__init__(vocabulary, options.d_z if at_every_step else 0, options)
+        super().__init__(vocabulary, options, codes)
         self.made_of = (vocabulary, options, lengths, codes, posterior, prior)
-        self.codes, self.at_every_step = codes, at_every_step
-        layers, d_h, width = self.decoder.cell.state_layers, options.d_h, options.encoder_units
-        self.to_h_0 = nn.Linear(options.d_z, layers * d_h) if options.conditioning != "every-step" else None
-        recurrent = nn.GRU if options.cell == "gru" else nn.LSTM
-        self.encoder = recurrent(
-            options.d_e, width, options.encoder_layers, batch_first=True, bidirectional=options.bidirectional
-        )
+        self.encoder = encoder.make(options)
         make = POSTERIORS[options.posterior] if posterior is None else posterior
-        self.to_posterior = make((1 + options.bidirectional) * width, options)
+        self.to_posterior = make(encoder.width(options), options)
         self.prior = (PRIORS[options.prior] if prior is None else prior)(options, lengths)
         self.encoder_embedding = None
         if options.own_embeddings:
             self.encoder_embedding = copy.deepcopy(self.decoder.embedding)
         self._start_uniformly()
-
-    def generator_modules(self) -> list[nn.Module]:
-        return [self.decoder] if self.to_h_0 is None else [self.decoder, self.to_h_0]
 
     def encoder_modules(self) -> list[nn.Module]:
         own = [] if self.encoder_embedding is None else [self.encoder_embedding]
@@ -198,25 +216,17 @@ class SenVAE(SentenceModel):
         """Starts the generator anew, all but the word embeddings where the encoder reads them too."""
         fresh = type(self)(*self.made_of)
         new = dict(fresh.named_parameters())
-        encoder = {id(parameter) for parameter in self.encoder_parameters()}
+        own = {id(parameter) for parameter in self.encoder_parameters()}
         read = self.decoder.embedding.weight if self.encoder_embedding is None else None
         with torch.no_grad():
             for name, parameter in self.named_parameters():
-                if id(parameter) not in encoder and parameter is not read:
+                if id(parameter) not in own and parameter is not read:
                     parameter.copy_(new[name])
 
     def _features(self, embedded: Tensor, packing: Packing) -> Tensor:
-        """The encoder's last states, of each direction, of embeddings [N, d_e] in packed order: [B, d_h or 2·d_h]."""
-        directions = 1 + self.options.bidirectional
-        width = self.options.encoder_units
-        start = embedded.new_zeros(directions * self.options.encoder_layers, len(packing.order), width)
-        cell = start if isinstance(self.encoder, nn.LSTM) else None
-        states = recurrent.outputs(self.encoder, embedded, packing, start, cell, self.decoder.precision)
-        last = states[:, :width].index_select(0, packing.last)
-        if not self.options.bidirectional:
-            return last
-        first = packing.mirrored.index_select(0, packing.last)  # where the other direction ends
-        return torch.cat([last, states[:, width:].index_select(0, first)], dim=-1)
+        """The encoder's states, pooled, of embeddings [N, d_e] in packed order: [B, d_h or 2·d_h]."""
+        states = encoder.states(self.encoder, embedded, packing, self.decoder.precision)
+        return encoder.POOLINGS[self.options.pooling](states, packing, self.options.encoder_units)
 
     def features(self, batch: Batch) -> Tensor:
         """What the posterior is made from: [B, d_h or 2·d_h]."""
@@ -228,9 +238,12 @@ class SenVAE(SentenceModel):
         if self.options.reversed:
             tokens = tokens.index_select(0, packing.mirrored)
         if self.encoder_embedding is not None:
-            return self._features(self.encoder_embedding(tokens), packing)
-        embedded = self.decoder.embedding(tokens)
-        return self._features(embedded.detach() if self.options.detached else embedded, packing)
+            embedded = self.encoder_embedding(tokens)
+        else:
+            embedded = self.decoder.embedding(tokens)
+            embedded = embedded.detach() if self.options.detached else embedded
+        found: Tensor = self.to_posterior.settled(self._features(embedded, packing), SentenceCost(self, batch))
+        return found
 
     def posterior_of(self, features: Tensor) -> Conditional:
         """q(z|x) from features [B, ·]."""
@@ -252,17 +265,6 @@ class SenVAE(SentenceModel):
         prior: Mixture = self.prior(encode)
         return prior if self.codes == 1 else replace(prior, copies=self.codes)
 
-    def initial_state(self, z: Tensor) -> State:
-        if self.codes > 1:
-            z = z.unflatten(-1, (self.codes, -1)).transpose(0, 1).flatten(0, 1)
-        layers, d_h = self.decoder.cell.state_layers, self.options.d_h
-        if self.to_h_0 is None:
-            h_0 = z.new_zeros(len(z), layers * d_h)
-        else:
-            h_0 = torch.tanh(self.to_h_0(z)) if self.options.initial_tanh else self.to_h_0(z)
-        by_layer = h_0.view(len(z), layers, d_h).transpose(0, 1)
-        return State.start(by_layer, z if self.at_every_step else None, self.codes)
-
     def forward(
         self,
         batch: Batch,
@@ -272,10 +274,46 @@ class SenVAE(SentenceModel):
         samples: int = 1,
         spread: float = 1.0,
     ) -> Output:
-        posterior, prior = self.posterior(batch), self.prior_distribution()
+        return self.of_features(batch, self.features(batch), inputs, masked, samples, spread)
+
+    def of_features(
+        self,
+        batch: Batch,
+        features: Tensor,
+        inputs: Tensor | None = None,
+        masked: Tensor | None = None,
+        samples: int = 1,
+        spread: float = 1.0,
+    ) -> Output:
+        """As `forward`, where the sentences' features [B, ·] are known."""
+        posterior, prior = self.posterior_of(features), self.prior_distribution()
         z, log_q = posterior.transform(posterior.noise(samples) * spread)
         rate, per_dimension = divergence(posterior, prior, z, log_q)
         inputs = None if inputs is None else inputs.repeat(samples, 1)
         masked = None if masked is None else masked.repeat(samples, 1)
         nll = self.decoder(batch.repeat(samples), self.initial_state(z.flatten(0, 1)), inputs, masked)
         return Output(nll.view(samples, -1), rate, per_dimension, z, log_q, prior)
+
+
+@dataclass(frozen=True)
+class SentenceCost:
+    """−ELBO of a batch's sentences at any posterior, with a decoder without dropout."""
+
+    model: SenVAE
+    batch: Batch
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The generator's."""
+        return [parameter for module in self.model.generator_modules() for parameter in module.parameters()]
+
+    def __call__(self, posterior: Conditional, noise: Tensor) -> Tensor:
+        """D + R of each sentence [B] at the codes that noise [S, B, d] makes of a posterior."""
+        model, was = self.model, self.model.decoder.training
+        z, log_q = posterior.transform(noise)
+        model.decoder.eval()
+        try:
+            nll: Tensor = model.decoder(self.batch.repeat(len(z)), model.initial_state(z.flatten(0, 1)))
+        finally:
+            model.decoder.train(was)
+        return nll.view(len(z), -1).mean(0) + divergence(posterior, model.prior_distribution(), z, log_q)[0]

@@ -185,9 +185,12 @@ class ModelOptions:
     )
     cell: str = option(
         "gru",
-        "recurrent cell of decoder and encoder; double-lstm: the first LSTM reads the code alone, the encoder is an LSTM",
-        choices=("gru", "lstm", "double-lstm"),
+        "recurrent cell of decoder and encoder, or a transformer; double-lstm: the first LSTM reads the code alone, the encoder "
+        "is an LSTM",
+        choices=("gru", "lstm", "double-lstm", "transformer"),
     )
+    heads: int = option(4, "attention heads of a transformer", low=1, high=LAYERS)
+    d_f: int = option(1024, "feed-forward units of a transformer's layer", low=1, high=UNITS)
     decoder_layers: int = option(2, "layers of the decoder's cell (of each LSTM in a double-lstm)", low=1, high=LAYERS)
     encoder_layers: int = option(1, "layers of the encoder's cell", low=1, high=LAYERS)
     bidirectional: bool = option(True, "the encoder reads in both directions")
@@ -201,8 +204,18 @@ class ModelOptions:
     )
     conditioning: str = option(
         "initial",
-        "where the decoder gets z: its initial state, beside every input word (h_0 = 0), or both",
-        choices=("initial", "every-step", "both"),
+        "where the decoder gets z: its initial state (a transformer's prefix), beside every input word (h_0 = 0), both, or as a "
+        "memory that each layer of a transformer attends to",
+        choices=("initial", "every-step", "both", "memory"),
+    )
+    skip: bool = option(
+        False, "the output layer reads z as well, by a linear map that is added to the decoder's states"
+    )
+    pooling: str = option(
+        "last",
+        "the vector of the encoder's states that the posterior is made from: where each direction ends, their mean, or each "
+        "unit's largest value",
+        choices=("last", "mean", "max"),
     )
     inputless: bool = option(False, "the decoder reads <unk> for every word, in training and evaluation")
     dropout: float = option(0.4, "decoder dropout ρ on input embeddings and output states", low=0, high=0.95)
@@ -248,6 +261,25 @@ class ModelOptions:
             raise BadInput(
                 "conditioning = 'initial' is not allowed with cell = 'double-lstm', whose first LSTM reads z at every step: "
                 "set conditioning=both or every-step."
+            )
+        if self.conditioning == "memory" and self.cell != "transformer":
+            raise BadInput(
+                f"conditioning = 'memory' is not allowed with cell = {self.cell!r}, which attends to nothing: set "
+                "cell=transformer, or conditioning=both."
+            )
+        if self.cell == "transformer" and self.d_h % (2 * self.heads):
+            raise BadInput(
+                f"heads = {self.heads} is not allowed with d_h = {self.d_h}: each head must have an even number of units, so "
+                "d_h must be a multiple of 2·heads."
+            )
+        if self.cell == "transformer" and self.d_h_encoder:
+            raise BadInput(
+                f"d_h_encoder = {self.d_h_encoder} is not allowed with cell = 'transformer', whose encoder has d_h units: "
+                "leave it at 0."
+            )
+        if self.cell == "transformer" and self.uniform:
+            raise BadInput(
+                f"uniform = {self.uniform:g} is not allowed with cell = 'transformer', whose norms start at 1: set uniform=0."
             )
 
 

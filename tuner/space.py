@@ -1,10 +1,12 @@
 """Search spaces: one TOML file a technique. Reads and checks them; knows neither Optuna nor torch until asked."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +90,13 @@ class Space:
     formula: str
     summary: str
     parameters: tuple[Parameter, ...]
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Year and name of the paper that brought the technique: the first that its file names."""
+        name = self.paper.partition(";")[0]
+        found = re.match(r".*?\b(\d{4})[a-z]?\b", name)
+        return (found[1], found[0]) if found else ("", name)
 
     def __getitem__(self, name: str) -> Parameter:
         return next(p for p in self.parameters if p.name == name)
@@ -214,6 +223,12 @@ def _shipped(technique: str) -> dict[str, Any]:
     if technique not in techniques():
         raise Usage(f"technique {technique!r} is unknown: choose one of {', '.join(techniques())}.", "technique")
     return tomllib.loads((resources.files("search_spaces") / f"{technique}.toml").read_text(encoding="utf-8"))
+
+
+def by_paper() -> list[tuple[str, list[Space]]]:
+    """The papers that brought the techniques, from the oldest, each with their spaces in the order of their names."""
+    ordered = sorted(map(load, techniques()), key=lambda space: space.origin)
+    return [(name, list(group)) for (_, name), group in groupby(ordered, key=lambda space: space.origin)]
 
 
 def load(technique: str) -> Space:

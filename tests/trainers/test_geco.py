@@ -14,11 +14,11 @@ from trainers.evaluation import EpochFigures
 def test_lambda_moves_by_the_moving_average_of_the_constraint() -> None:
     objective, measured = objectives.create("geco", {"kappa": 4.0, "alpha": 0.75, "nu": 0.5}), output(1.0)
     logs, average = 0.0, None
-    for shift in (0.0, 3.0, -6.0):
+    for shift in (-0.6, 3.0, -9.0, -6.0):
         moved = replace(measured, distortions=measured.distortions + shift)
         short = moved.distortion.mean().item() - 4.0
         average = short if average is None else 0.75 * average + 0.25 * short
-        logs += 0.5 * average
+        logs += 0.5 * min(max(average, -1.0), 1.0)
         objective.after_step(moved)
         assert objective.state()["lambda"] == pytest.approx(math.exp(logs))
 

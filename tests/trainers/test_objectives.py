@@ -24,6 +24,8 @@ from trainers.training import build_model
 from tuner import space
 
 TECHNIQUES = objectives.techniques()
+WITHOUT_STOPS = {"coupled": {"lam_match": 0}}
+"""hyperparameters with which a loss stops no gradient"""
 PRIOR = Mixture(Gaussian(torch.zeros(1, 2).double(), torch.ones(1, 2).double()))
 
 
@@ -85,7 +87,7 @@ def test_loss_is_methods_formula_before_and_after_steps(technique: str, rate: fl
 @pytest.mark.parametrize("r", [0.01, 20.0])  # both sides of a target rate
 def test_model_gradient_agrees_with_finite_differences_of_the_formula(technique: str, r: float) -> None:
     names = objectives.hyperparameter_names(technique)
-    objective = objectives.create(technique, {"r": r} if "r" in names else {})
+    objective = objectives.create(technique, {"r": r} if "r" in names else WITHOUT_STOPS.get(technique, {}))
     model = build_model(objective, 11, SMALL, LENGTHS).double()
     objective.double()
     batch = Batch.of([np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 2])], torch.device("cpu"))
@@ -359,7 +361,9 @@ def test_a_schedule_stated_a_step_fits_the_plan_unless_it_is_set(
     assert planned(100, {name: 3e-4}) == 3e-4
 
 
-@pytest.mark.parametrize("technique", ["multi-sample", "multi-sample-avg", "pretrained-fb", "adversarial-word-dropout"])
+@pytest.mark.parametrize(
+    "technique", ["multi-sample", "multi-sample-avg", "pretrained-fb", "adversarial-word-dropout", "coupled", "dvae"]
+)
 def test_a_schedule_stated_in_epochs_fits_the_plan_unless_it_is_set(technique: str) -> None:
     for epochs, expected in ((12, 10), (10, 10), (9, 4), (1, 1)):
         objective = objectives.create(technique, {})
@@ -422,6 +426,8 @@ REDUCTIONS: list[tuple[str, dict[str, Any], str, dict[str, Any], str]] = [
     ("fb-dim", {**LI, "r": 0}, "annealing", {"gamma": 1 / 3}, "gaussian"),
     ("multi-sample", {**ONE, "pretrain": "ae"}, "annealing", {"gamma": 1 / 3, "pretrain": "ae"}, "iaf"),
     ("iwae", {"k": 1, "pretrain": "ae"}, "vanilla", {"pretrain": "ae"}, "planar"),
+    ("semi-amortised", {"svi_steps": 0}, "vanilla", {}, "gaussian"),
+    ("dvae", {"rate_b": 0, "kl_dropout": 0, "anneal_epochs": 1}, "annealing", {"gamma": 1 / 3}, "gaussian"),
     ("iwae", {"k": 1}, "vanilla", {}, "iaf"),  # where the rate is sampled as the weights are
 ]
 

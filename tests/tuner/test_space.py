@@ -41,6 +41,16 @@ def test_shipped_spaces_are_whole(technique: str) -> None:
     assert Space.of(shipped.plain()) == shipped
 
 
+def test_techniques_are_grouped_by_the_papers_that_brought_them() -> None:
+    groups = dict(space.by_paper())
+    assert [s.technique for s in groups["Bowman et al. 2016"]] == ["annealing", "word-dropout"]
+    assert [s.technique for s in groups["Zhao et al. 2018a"]] == ["lagvae"]
+    assert sorted(s.technique for group in groups.values() for s in group) == space.techniques()
+    years = [group[0].origin[0] for group in groups.values()]
+    assert years == sorted(years)
+    assert all(years)
+
+
 def test_methods_domains() -> None:
     r, alpha, gamma, epsilon = (space.load("sfb")[name] for name in ("r", "alpha", "gamma", "epsilon"))
     assert (r.low, r.high, r.log, r.paper) == (1, 30, False, 6.467)

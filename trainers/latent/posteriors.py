@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,28 @@ MIN_SCALE = 1e-6
 """softplus reaches 0 in 32 bits; a scale of 0 has no density."""
 
 
+class Cost(Protocol):
+    """−ELBO of the sentences of one batch, with a decoder without dropout."""
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The generator's, which it depends on."""
+
+    def __call__(self, posterior: Conditional, noise: Tensor) -> Tensor:
+        """D + R of each sentence [B] at the codes that noise [S, B, d] makes of a posterior."""
+
+
 class Posterior(nn.Module, ABC):
     """The network that makes q(z|x) of a sentence's features."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Conditional:
         """features [B, F] → q(z|x) over [B, d_z]."""
+
+    def settled(self, features: Tensor, cost: Cost) -> Tensor:
+        """What `forward` is given of a batch's sentences, from the encoder's features [B, F] and what codes of them cost."""
+        del cost
+        return features
 
 
 class DiagonalGaussian(Posterior):

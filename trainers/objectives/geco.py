@@ -2,8 +2,10 @@
 
 λ is positive by its form: after each step log λ grows by ν times a moving average of the constraint D − κ. So it climbs while
 sentences are rebuilt worse than κ and falls where there is room. The paper gives the constraint's value that moving average and
-its gradient the batch's; a value moves nothing but λ here, so the loss has the batch's own. κ must be feasible: above the D that
-`ae` reaches, and below that of `vanilla`, or the rate goes to 0. `lagvae` bounds D + R instead and maximises information.
+its gradient the batch's; a value moves nothing but λ here, so the loss has the batch's own. In what proportion λ moves the paper
+leaves open: here by ν a step from one nat of constraint on, as an untrained decoder's tens of nats would wind λ up beyond what a
+plan can unwind (on the grammar to R = 47 where 6 suffice). κ must be feasible: above the D that `ae` reaches, and below that of
+`vanilla`, or the rate goes to 0. `lagvae` bounds D + R instead and maximises information.
 """
 
 import math
@@ -29,7 +31,7 @@ class Hyperparameters:
     alpha: float = option(0.99, "α, the past's share in the moving average of D − κ", low=0, high=0.99999)
     nu: float = option(
         1e-3,
-        "ν, what a nat of D − κ adds to log λ in a step; unless set, so much that λ can settle within max_epochs",
+        "ν, what a nat of D − κ, or more, adds to log λ in a step; unless set, so much that λ can settle within max_epochs",
         above=0,
     )
 
@@ -55,7 +57,7 @@ class Technique(Objective):
         short = output.distortion.detach().mean().double() - h.kappa
         self.constraint.copy_(h.alpha * self.constraint + (1 - h.alpha) * short if self.begun else short)
         self.begun.fill_(True)
-        self.log_lambda.add_(h.nu * self.constraint).clamp_(-LARGEST_LOG, LARGEST_LOG)
+        self.log_lambda.add_(h.nu * self.constraint.clamp(-1, 1)).clamp_(-LARGEST_LOG, LARGEST_LOG)
 
     def planned(self) -> dict[str, Value]:
         return {"nu": planned_step(self.steps)}

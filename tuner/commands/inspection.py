@@ -28,22 +28,28 @@ app = typer.Typer()
 
 @app.command(epilog="Example: tuner techniques --json")
 def techniques(as_json: JsonOption = False) -> None:
-    """List the techniques with their formulas, hyperparameters and domains."""
-    loaded = [spaces.load(name) for name in spaces.techniques()]
+    """List the techniques by the papers that brought them, with their formulas, hyperparameters and domains."""
     if as_json:
-        print_json([s.plain() for s in loaded])
+        print_json([spaces.load(name).plain() for name in spaces.techniques()])
         return
-    for s in loaded:
-        print(f"{s.technique}: {s.summary}\n    {s.formula}   [{s.paper}]")
-        width = max((len(p.name) for p in s.parameters), default=0)
-        for p in s.parameters:
-            notes = [p.unit] if p.unit else []
-            notes += [f"paper {p.paper}"] if p.paper is not None else []
-            notes += [] if p.tuned else ["not tuned unless a search space of your own says so"]
-            print(
-                f"    {p.name:<{width}} {p.domain:<28} default {p.default}  {p.meaning}"
-                + (f" ({'; '.join(notes)})" if notes else "")
-            )
+    for paper, group in spaces.by_paper():
+        print(f"\n{paper}")
+        for s in group:
+            _describe(s)
+
+
+def _describe(s: spaces.Space) -> None:
+    """Prints one technique."""
+    print(f"  {s.technique}: {s.summary}\n    {s.formula}   [{s.paper}]")
+    width = max((len(p.name) for p in s.parameters), default=0)
+    for p in s.parameters:
+        notes = [p.unit] if p.unit else []
+        notes += [f"paper {p.paper}"] if p.paper is not None else []
+        notes += [] if p.tuned else ["not tuned unless a search space of your own says so"]
+        print(
+            f"    {p.name:<{width}} {p.domain:<28} default {p.default}  {p.meaning}"
+            + (f" ({'; '.join(notes)})" if notes else "")
+        )
 
 
 @app.command(epilog="Example: tuner samplers")
