@@ -74,8 +74,9 @@ class StudySpec:
         usual="tempered",
     )
     stop_when: float = setting(
-        "End when the sampler expects to gain fewer nats (0: never).", Number(numbers.NATS), 0.0, role="changeable"
-    )
+        "Nats that the sampler must expect of all trials left, or the study ends (0: any).",
+        Number(numbers.NATS), 0.0, role="changeable",
+    )  # fmt: skip
     warm_start: str | None = setting("Begin with the finished trials of this study.", Text(200), None)
     fixed: Mapping[str, Value] = setting("Hyperparameters and options that all trials have.", Pairs(), {}, flag="--set")
     space: Space | None = setting("A search space of your own.", Domains(), None, usual="the technique's")
