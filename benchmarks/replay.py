@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.trials import CURVES
+from benchmarks.data import CURVES
 from tuner import space
 from tuner.samplers.acquisition import LogEI
 from tuner.samplers.cube import Array, Cube

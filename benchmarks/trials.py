@@ -28,8 +28,6 @@ from trainers.runs import Spec, train
 from tuner import space
 from tuner.samplers.cube import Array, Cube
 
-DATA = Path(__file__).parent / "data"
-TRIALS, CURVES = DATA / "trials.json", DATA / "curves.json"
 TECHNIQUES = ("sfb", "infovae", "mdr")
 SETTINGS = {"d_e": 32, "d_h": 32, "nll_samples": 50, "nll_sentences": 200}
 SEEDS = 4

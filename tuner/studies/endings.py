@@ -1,5 +1,7 @@
 """Why a study needs no further trial though its budget is not spent."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -24,6 +26,17 @@ def of(study: "Study", history: "History") -> str | None:
     return without_gain(study, len(history.cube.parts)) if study.spec.stop_when else None
 
 
+def proposals(parameters: int) -> int:
+    """Number of proposals in a row that must be without hope, with so many hyperparameters."""
+    return max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
+
+
+def hopeless(gains: Sequence[float | None], left: int, found: Sequence[float], before: float, tolerance: float) -> bool:
+    """True if each of some proposals promised less than `tolerance` of all trials left, and they found no more below `before`."""
+    promised = [math.inf if gain is None else gain * left for gain in gains]
+    return max(promised, default=math.inf) < tolerance and min(found, default=math.inf) >= before - tolerance
+
+
 def without_gain(study: "Study", parameters: int) -> str | None:
     """That the sampler expects less than `stop_when` of all trials that are left, if it has said so often enough and was right.
 
@@ -34,7 +47,7 @@ def without_gain(study: "Study", parameters: int) -> str | None:
     from tuner.samplers.gp_mcmc import DIAGNOSTICS
 
     tolerance, least = study.spec.stop_when, study.spec.min_rate
-    needed = max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
+    needed = proposals(parameters)
     mine = TrialRow.study == study.name
     done = (mine, TrialRow.state == "complete")
 
@@ -57,9 +70,7 @@ def without_gain(study: "Study", parameters: int) -> str | None:
     over = sum(row.state not in ("waiting", "running") for row in rows)
     if count < TRIALS_EACH * parameters or over < needed or before is None:
         return None
-    if any(gain is None or gain * left >= tolerance for gain in gains) or any(
-        value < before - tolerance for value in found
-    ):
+    if not hopeless(gains, left, found, before, tolerance):
         return None
     return (
         f"the sampler expected to gain less than {tolerance:g} nats from the {left} trials that are left, by each of its last "

@@ -11,7 +11,8 @@ import optuna
 import pytest
 
 from benchmarks import suggestions
-from benchmarks.problems import PROBLEMS, TRIALS
+from benchmarks.data import TRIALS
+from benchmarks.problems import PROBLEMS
 from benchmarks.samplers import main, run, summary
 
 MINIMISERS = {
@@ -24,6 +25,7 @@ MINIMISERS = {
     "rosenbrock-4": {f"x{i}": 1.0 for i in range(4)},
     "branin-nan": {"x": -math.pi, "y": 12.275},
     "categories": {"x": math.pi, "y": 2.275, "kind": "d"},
+    "shekel-4": {f"x{i}": v for i, v in enumerate((4.000747, 3.999509, 4.000747, 3.999509))},
     "griewank-2": {"x0": 0.0, "x1": 0.0},
     "styblinski-3": {f"x{i}": -2.903534 for i in range(3)},
     "mixed": {"x": 3.1375, "y": 2, "kind": "b"},
