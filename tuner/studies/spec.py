@@ -59,7 +59,9 @@ class StudySpec:
     sampler_options: Mapping[str, Value] = setting("Options of the sampler.", Pairs(), {}, flag="--sampler-option")
     first_default: bool = setting("Trial 0 has the published values, not the sampler's.", Truth(), True, older=False)
     model: str = setting("Preset of sizes.", Word(tuple(PRESETS)), "tiny", short="-m")
-    pruner: str = setting("Ends poor trials early; simulated, each costs quality.", Word(tuple(PRUNERS)), "none")
+    pruner: str = setting(
+        "Ends trials early that look poor; of some techniques the best do.", Word(tuple(PRUNERS)), "none"
+    )
     min_rate: float = setting(
         "The rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0
     )
