@@ -27,11 +27,11 @@ from scipy.interpolate import RBFInterpolator
 from scipy.special import ndtr
 from scipy.stats import qmc, wilcoxon
 
+from benchmarks.data import CURVES
 from tuner import samplers, space
 from tuner.samplers.cube import Array, Cube
 from tuner.studies import winner
 
-TABLE = Path(__file__).parent / "data" / "rates.json"
 START = 5
 """points before a sampler's own: the published values and four of a Sobol sequence"""
 CHECKPOINTS = (8, 12, 20, 30)
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", required=True, help="technique@least rate")
     parser.add_argument("--samplers", nargs="+", default=["gp-map"])
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--table", type=Path, default=CURVES)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

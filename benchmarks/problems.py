@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from scipy.interpolate import RBFInterpolator
 from scipy.stats import qmc
 
+from benchmarks.data import TRIALS
 from tuner import space as search_spaces
 from tuner.samplers.cube import Cube
 
-TRIALS = Path(__file__).parent / "data" / "trials.json"
 SMOOTHING = 1e-3
 
 Params = Mapping[str, Any]
@@ -99,6 +98,16 @@ def diverging(params: Params) -> float:
 def styblinski_tang(params: Params) -> float:
     x = _vector(params)
     return float((x**4 - 16 * x**2 + 5 * x).sum() / 2)
+
+
+SHEKEL_A = np.array([[4, 4], [1, 1], [8, 8], [6, 6], [3, 7], [2, 9], [5, 3], [8, 1], [6, 2], [7, 3.6]])[:, [0, 1, 0, 1]]
+SHEKEL_C = np.array([1, 2, 2, 4, 4, 6, 3, 7, 5, 5]) / 10
+
+
+def shekel(params: Params) -> float:
+    """Ten wells in four dimensions, the lowest far below the others."""
+    squares = ((_vector(params) - SHEKEL_A) ** 2).sum(1)
+    return -float((1 / (squares + SHEKEL_C)).sum())
 
 
 def griewank(params: Params) -> float:
@@ -184,6 +193,7 @@ PROBLEMS: dict[str, Problem] = {
     "hartmann-6-noisy": Problem(_box(6, 0, 1), hartmann(A_6, P_6), -3.32236801141551, noise=0.15),
     "levy-4": Problem(_box(4, -10, 10), levy, 0.0),
     "levy-4-noisy": Problem(_box(4, -10, 10), levy, 0.0, noise=10.0),
+    "shekel-4": Problem(_box(4, 0, 10), shekel, -10.536443153483528),
     "ackley-5": Problem(_box(5, -32.768, 32.768), ackley, 0.0),
     "rosenbrock-4": Problem(_box(4, -5, 10), rosenbrock, 0.0),
     "mixed": Problem(MIXED_SPACE, mixed, _mixed_minimum()),

@@ -1,9 +1,13 @@
-"""A table of real trials of this project's techniques, for the surrogate problems of `benchmarks.samplers`.
+"""Tables of real trials of this project's techniques: for the surrogate problems of `benchmarks.samplers`, and with `--repeated`
+points for `benchmarks.replay` and `benchmarks.least_rate`.
 
-    python -m benchmarks.trials --runs 100 --out benchmarks/data/trials.json
+    python -m benchmarks.trials --out benchmarks/data/trials.json
+    python -m benchmarks.trials --techniques sfb mdr --runs 64 --sentences 2000 --epochs 16 --repeated 5 \\
+        --out benchmarks/data/curves.json
 
-For each technique a Sobol design over its search space; each run a small model on the embedded grammar, one thread. The table
-holds the hyperparameters, the validation NLL and the rate of every run.
+For each technique a Sobol design over its search space; each run a small model, one thread. The table holds the hyperparameters,
+the validation NLL and the rate of every run, each epoch's −ELBO and rate, and the NLL and rate of runs with other seeds of points
+of another design. A table that exists is gone on with.
 """
 
 import os
@@ -22,36 +26,73 @@ from scipy.stats import qmc
 
 from trainers.runs import Spec, train
 from tuner import space
-from tuner.samplers.cube import Cube
+from tuner.samplers.cube import Array, Cube
 
 TECHNIQUES = ("sfb", "infovae", "mdr")
-SETTINGS = {"corpus_size": 1000, "max_epochs": 6, "d_e": 32, "d_h": 32, "nll_samples": 50, "nll_sentences": 200}
+SETTINGS = {"d_e": 32, "d_h": 32, "nll_samples": 50, "nll_sentences": 200}
+SEEDS = 4
+"""runs of each repeated point"""
 
 
-def silent(event: str, facts: dict[str, Any]) -> None:
-    del event, facts
+def trial(technique: str, corpus: str, settings: dict[str, Any], params: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A run's row."""
+    epochs: list[list[float]] = []
+
+    def hear(event: str, facts: dict[str, Any]) -> None:
+        if event == "epoch":
+            epochs.append([round(facts["neg_elbo"], 4), round(facts["rate"], 4)])
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = train(Spec(technique, corpus, "tiny", {**settings, **params}, seed=seed), Path(folder), hear)["metrics"]
+    return {"params": params, "nll": round(found["nll"], 4), "rate": round(found["rate"], 4), "epochs": epochs}
+
+
+def written(table: dict[str, Any]) -> str:
+    """As JSON, a row a line."""
+    rows = {
+        key: {name: [json.dumps(row) for row in every] for name, every in table[key].items()}
+        for key in ("trials", "seeds")
+    }
+    parts = [f'"{key}": {json.dumps(table[key])}' for key in ("corpus", "settings")]
+    for key, each in rows.items():
+        lists = [f'"{name}": [\n' + ",\n".join(lines) + "\n]" for name, lines in each.items()]
+        parts.append(f'"{key}": {{\n' + ",\n".join(lists) + "\n}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--techniques", nargs="+", default=TECHNIQUES)
+    parser.add_argument("--corpus", default="grammar")
     parser.add_argument("--runs", type=int, default=100, help="of each technique")
+    parser.add_argument("--repeated", type=int, default=0, help=f"points of each technique with {SEEDS} seeds each")
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    table: dict[str, list[dict[str, Any]]] = {}
-    for technique in TECHNIQUES:
-        searched = {p.name: p.distribution() for p in space.load(technique).searched({})}
-        cube = Cube(searched)
-        points = cube.spread(qmc.Sobol(len(cube.parts), rng=np.random.default_rng(0)).random(arguments.runs))
-        table[technique] = []
-        for number, point in enumerate(points):
+    settings = {"corpus_size": arguments.sentences, "max_epochs": arguments.epochs, **SETTINGS}
+    table: dict[str, Any] = {"corpus": arguments.corpus, "settings": settings, "trials": {}, "seeds": {}}
+    if arguments.out.exists():
+        table = json.loads(arguments.out.read_text(encoding="utf-8"))
+        if (table["corpus"], table["settings"]) != (arguments.corpus, settings):
+            parser.error(f"{arguments.out} has runs of other settings: name a file that does not exist.")
+    for technique in arguments.techniques:
+        cube = Cube({p.name: p.distribution() for p in space.load(technique).searched({})})
+
+        def design(count: int, seed: int, cube: Cube = cube) -> Array:
+            return cube.spread(qmc.Sobol(len(cube.parts), rng=np.random.default_rng(seed)).random(count))
+
+        rows, repeated = (table[key].setdefault(technique, []) for key in ("trials", "seeds"))
+        for number, point in list(enumerate(design(arguments.runs, 0)))[len(rows) :]:
+            rows.append(trial(technique, arguments.corpus, settings, cube.decode(point), number))
+            print(f"{technique} {number + 1} of {arguments.runs}: NLL {rows[-1]['nll']:.3f}", flush=True)
+            arguments.out.write_text(written(table), encoding="utf-8")
+        for point in design(arguments.repeated, 7)[len(repeated) :]:
             params = cube.decode(point)
-            with tempfile.TemporaryDirectory() as folder:
-                spec = Spec(technique, "grammar", "tiny", {**SETTINGS, **params}, seed=number)
-                metrics = train(spec, Path(folder), silent)["metrics"]
-            table[technique].append({"params": params, "nll": metrics["nll"], "rate": metrics["rate"]})
-            print(f"{technique} {number + 1} of {arguments.runs}: NLL {metrics['nll']:.3f}", flush=True)
-            arguments.out.write_text(json.dumps({"settings": SETTINGS, "trials": table}, indent=1) + "\n")
+            runs = [trial(technique, arguments.corpus, settings, params, 1000 + seed) for seed in range(SEEDS)]
+            repeated.append({"params": params, "runs": [[row["nll"], row["rate"]] for row in runs]})
+            arguments.out.write_text(written(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

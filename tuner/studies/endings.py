@@ -1,5 +1,7 @@
 """Why a study needs no further trial though its budget is not spent."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -24,20 +26,32 @@ def of(study: "Study", history: "History") -> str | None:
     return without_gain(study, len(history.cube.parts)) if study.spec.stop_when else None
 
 
-def without_gain(study: "Study", parameters: int) -> str | None:
-    """That the sampler expects less than `stop_when` of further trials, if it has said so often enough and was right.
+def proposals(parameters: int) -> int:
+    """Number of proposals in a row that must be without hope, with so many hyperparameters."""
+    return max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
 
-    Each of its last proposals must have promised less, and those that are over must have found no more; and there must be enough
-    complete trials for what it says to mean something. With a least rate, what does not reach it is no find, and one must have.
+
+def hopeless(gains: Sequence[float | None], left: int, found: Sequence[float], before: float, tolerance: float) -> bool:
+    """True if each of some proposals promised less than `tolerance` of all trials left, and they found no more below `before`."""
+    promised = [math.inf if gain is None else gain * left for gain in gains]
+    return max(promised, default=math.inf) < tolerance and min(found, default=math.inf) >= before - tolerance
+
+
+def without_gain(study: "Study", parameters: int) -> str | None:
+    """That the sampler expects less than `stop_when` of all trials that are left, if it has said so often enough and was right.
+
+    Each of its last proposals must have promised so little that as many as are left would gain less, and those that are over must
+    have found no more; and there must be enough complete trials for what it says to mean something. With a least rate, what does
+    not reach it is no find, and one must have.
     """
     from tuner.samplers.gp_mcmc import DIAGNOSTICS
 
     tolerance, least = study.spec.stop_when, study.spec.min_rate
-    needed = max(LEAST_PROPOSALS, PROPOSALS_EACH * parameters)
+    needed = proposals(parameters)
     mine = TrialRow.study == study.name
     done = (mine, TrialRow.state == "complete")
 
-    def look(session: Any) -> tuple[list[TrialRow], int, float | None]:
+    def look(session: Any) -> tuple[list[TrialRow], int, int, float | None]:
         under_way = session.scalar(select(func.count()).where(mine, TrialRow.state.in_(("waiting", "running"))))
         query = select(TrialRow).where(mine).order_by(TrialRow.number.desc()).limit(needed + under_way)
         rows = list(session.scalars(query))
@@ -45,19 +59,20 @@ def without_gain(study: "Study", parameters: int) -> str | None:
         before = select(func.min(TrialRow.value)).where(
             *done, *reaching, TrialRow.number < min((row.number for row in rows), default=0)
         )
-        count = session.scalar(select(func.count()).where(*done))
-        return rows, count, session.scalar(before)
+        count, begun = (session.scalar(select(func.count()).where(*which)) for which in (done, (mine,)))
+        return rows, count, begun, session.scalar(before)
 
-    rows, count, before = study.database.read(look)
+    rows, count, begun, before = study.database.read(look)
+    left = study.spec.trials - begun
     gains = [row.attrs.get(DIAGNOSTICS, {}).get("expected_gain") for row in rows]
     complete = [row for row in rows if row.state == "complete" and row.value is not None]
     found = [row.value or 0.0 for row in complete if shortfall(least, (row.metrics or {}).get("rate")) == 0]
     over = sum(row.state not in ("waiting", "running") for row in rows)
     if count < TRIALS_EACH * parameters or over < needed or before is None:
         return None
-    if any(gain is None or gain >= tolerance for gain in gains) or any(value < before - tolerance for value in found):
+    if not hopeless(gains, left, found, before, tolerance):
         return None
     return (
-        f"the sampler expected to gain less than {tolerance:g} nats from each of its last {needed} proposals, and they found "
-        "no more; with stop_when = 0 it goes on"
+        f"the sampler expected to gain less than {tolerance:g} nats from the {left} trials that are left, by each of its last "
+        f"{needed} proposals, and they found no more; with stop_when = 0 it goes on"
     )

@@ -2,8 +2,8 @@
 
 They read the project's own epoch records, so they work for one objective or two. What is compared is the best so far of −ELBO,
 an upper bound of the NLL, and what the rate falls short of the study's least one. No epoch reports MELBO, so a study of it has no
-pruner. A trial is not judged while its technique's schedule has not ended (a slow annealing): it looks poor early. Simulated, all
-of them cost quality at equal trials and at equal epochs: `none` is the default.
+pruner. A trial is not judged while its technique's schedule has not ended (a slow annealing): it looks poor early. On real curves
+they save epochs of one technique and end the best trials of another (`benchmarks.replay`): `none` is the default.
 """
 
 from collections.abc import Callable, Sequence

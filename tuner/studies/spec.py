@@ -59,7 +59,9 @@ class StudySpec:
     sampler_options: Mapping[str, Value] = setting("Options of the sampler.", Pairs(), {}, flag="--sampler-option")
     first_default: bool = setting("Trial 0 has the published values, not the sampler's.", Truth(), True, older=False)
     model: str = setting("Preset of sizes.", Word(tuple(PRESETS)), "tiny", short="-m")
-    pruner: str = setting("Ends poor trials early; simulated, each costs quality.", Word(tuple(PRUNERS)), "none")
+    pruner: str = setting(
+        "Ends trials early that look poor; of some techniques the best do.", Word(tuple(PRUNERS)), "none"
+    )
     min_rate: float = setting(
         "The rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0
     )
@@ -74,8 +76,9 @@ class StudySpec:
         usual="tempered",
     )
     stop_when: float = setting(
-        "End when the sampler expects to gain fewer nats (0: never).", Number(numbers.NATS), 0.0, role="changeable"
-    )
+        "Nats that the sampler must expect of all trials left, or the study ends (0: any).",
+        Number(numbers.NATS), 0.0, role="changeable",
+    )  # fmt: skip
     warm_start: str | None = setting("Begin with the finished trials of this study.", Text(200), None)
     fixed: Mapping[str, Value] = setting("Hyperparameters and options that all trials have.", Pairs(), {}, flag="--set")
     space: Space | None = setting("A search space of your own.", Domains(), None, usual="the technique's")

@@ -10,8 +10,9 @@ import numpy as np
 import optuna
 import pytest
 
-from benchmarks import suggestions
-from benchmarks.problems import PROBLEMS, TRIALS
+from benchmarks import least_rate, stopping, suggestions
+from benchmarks.data import CURVES, TRIALS
+from benchmarks.problems import PROBLEMS
 from benchmarks.samplers import main, run, summary
 
 MINIMISERS = {
@@ -24,6 +25,7 @@ MINIMISERS = {
     "rosenbrock-4": {f"x{i}": 1.0 for i in range(4)},
     "branin-nan": {"x": -math.pi, "y": 12.275},
     "categories": {"x": math.pi, "y": 2.275, "kind": "d"},
+    "shekel-4": {f"x{i}": v for i, v in enumerate((4.000747, 3.999509, 4.000747, 3.999509))},
     "griewank-2": {"x0": 0.0, "x1": 0.0},
     "styblinski-3": {f"x{i}": -2.903534 for i in range(3)},
     "mixed": {"x": 3.1375, "y": 2, "kind": "b"},
@@ -135,3 +137,21 @@ def test_the_regret_of_a_noisy_problem_is_the_winners() -> None:
     found = run("random", "branin-noisy-20", 2, 30, 1)
     assert found["won"][:9] == found["regret"][:9]
     assert found["won"][29] != found["regret"][29]
+
+
+def test_a_least_rate_of_real_trials_can_be_kept_and_its_study_runs() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    task = least_rate.Task(json.loads(CURVES.read_text(encoding="utf-8")), "sfb", 7.0)
+    assert task.floor < task.optimum < 20.0  # to hold a rate costs nats
+    found = least_rate.run(task, "random", True, 0)
+    assert set(found) == {f"{rule} {n}" for rule in ("penalised", "constrained") for n in least_rate.CHECKPOINTS}
+    assert all(0 <= reach <= 1 and math.isfinite(nll) for nll, reach in found.values())
+    assert found["constrained 30"][1] > 0.5
+
+
+def test_the_rule_of_an_end_is_asked_after_each_evaluation() -> None:
+    values = [5.0, *[4.0] * 59]
+    assert stopping.end(values, [1.0] * 60, 4, 0.5) == 60
+    assert stopping.end(values, [None] * 4 + [1e-3] * 56, 4, 0.5) == 20  # 40 are left, which promise 0.04
+    assert stopping.end(values, [None] * 4 + [1e-2] * 56, 4, 0.1) == 51  # nine are left
+    assert stopping.end([*[5.0] * 19, *range(4, -37, -1)], [None] * 4 + [1e-9] * 56, 4, 0.5) == 60  # they find more

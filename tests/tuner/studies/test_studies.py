@@ -204,7 +204,21 @@ def test_a_few_hopeless_proposals_are_no_evidence(make: Make) -> None:
     study = make(24, sampler="gp-map", sampler_options={"n_startup": 4}, stop_when=1e6)
     run(study)
     assert len(study.trials.all()) == 20
-    assert "from each of its last 8 proposals" in str(study.refresh().why)
+    assert "from the 4 trials that are left, by each of its last 8 proposals" in str(study.refresh().why)
+
+
+def test_little_of_each_proposal_is_much_of_all_that_are_left(database: Database, make: Make) -> None:
+    fixed = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    study = make(20, sampler="gp-map", sampler_options={"n_startup": 2}, fixed=fixed, stop_when=5.5)
+    attempts, ended = Attempts(study, "w"), 0
+    while (claim := attempts.claim()) is not None:
+        attempts.finish(claim, "complete", value=1.0, values=[1.0])
+        change = {"gp:diagnostics": {"expected_gain": 1.0}}
+        noted = update(TrialRow).where(TrialRow.number == claim.number).values(attrs=change)
+        database.run(lambda s, noted=noted: s.execute(noted))
+        ended += 1
+    assert ended == 15
+    assert "from the 5 trials that are left" in str(study.refresh().why)
 
 
 def test_a_sampler_that_found_more_than_it_expected_is_not_believed(database: Database, make: Make) -> None:
