@@ -23,9 +23,9 @@ from tuner.storage import keys
 from tuner.storage.database import Database
 
 GRACE_SECONDS = 10
-"""for requests under way when the server is told to stop"""
+"""Seconds that requests under way may take when the server is told to stop."""
 STUCK_SECONDS = 60
-"""for which a client may leave what it was sent unread"""
+"""Seconds for which a client may leave unread what it was sent."""
 
 
 class Impatient(H11Protocol):
@@ -84,7 +84,7 @@ def refuse_open(settings: Settings) -> None:
 
 
 def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
-    """What the settings want beside the server, each a program with its arguments and a process of its own."""
+    """Programs that the settings want beside the server, each with its arguments and a process of its own."""
     runs = ["--runs", str(settings.runs)]
     found = []
     if settings.workers:

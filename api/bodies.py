@@ -111,13 +111,13 @@ else:
                         **{key: _field(each) for key, each in ASKED.items()})  # fmt: skip
 
     class NewStudy(Spec):
-        """A study to be made. The same body again finds the same study."""
+        """A study to be made. A repeated request with an equal body finds that study."""
 
         model_config = ConfigDict(
             json_schema_extra={"examples": [{"technique": "sfb", "corpus": "grammar", "model": "tiny", "trials": 8}]}
         )
 
-        name: Annotated[Name | None, Field(description="default: TECHNIQUE-CORPUS-MODEL")] = None
+        name: Annotated[Name | None, Field(description="Name of the study; default: TECHNIQUE-CORPUS-MODEL.")] = None
 
     class _Changes(Body):
         model_config = ConfigDict(json_schema_extra=_without_defaults)
@@ -152,7 +152,10 @@ class Ask(Body):
     worker: Name
     device: Device = "cpu"
     token: Annotated[
-        Token | None, Field(description="of your choice, random; with it again, the same trial is answered")
+        Token | None,
+        Field(
+            description="Random token of the client's choice. A repeated request with this token gets this trial again."
+        ),
     ] = None
     takes: Annotated[
         list[Name] | None, Field(max_length=500, description="the studies that the worker takes; null: any")
@@ -168,7 +171,7 @@ class Load(Body):
 
 
 class Renew(Body):
-    """That a trial is still being trained."""
+    """A worker's word that it still trains a trial."""
 
     token: Token
 
@@ -235,17 +238,20 @@ class Estimator(Estimate):
     seed: Whole
     split: Split = "valid"
     inputs: Sentence | None = None
-    tempered: Annotated[Estimate | None, Field(description="with `nll` both: what made `nll_tempered`")] = None
+    tempered: Annotated[Estimate | None, Field(description="Estimator of `nll_tempered`, if `nll` is both.")] = None
 
 
 class Tell(Renew):
     """A worker's word that its trial has ended, and how."""
 
     state: Literal["complete", "pruned", "failed"]
-    metrics: Annotated[dict[Metric, Figure | None] | None, Field(description="of a complete trial; NLL is needed")] = (
-        None
-    )
-    test: Annotated[dict[Metric, Figure | None] | None, Field(description="of the test sentences, if evaluated")] = None
+    metrics: Annotated[
+        dict[Metric, Figure | None] | None,
+        Field(description="Figures of a complete trial, of which the NLL is needed."),
+    ] = None
+    test: Annotated[
+        dict[Metric, Figure | None] | None, Field(description="Figures on the test sentences, if evaluated.")
+    ] = None
     test_estimator: Estimator | None = None
     collapsed: bool = False
     estimator: Estimator | None = None
@@ -255,5 +261,5 @@ class Tell(Renew):
     reason: Reason | None = None
     message: Sentence | None = None
     files: Annotated[
-        str | None, Field(pattern=GENERATION, description="a closed generation, published with the end")
+        str | None, Field(pattern=GENERATION, description="A closed generation of files, published with the end.")
     ] = None

@@ -32,7 +32,7 @@ def read(cursor: str | None, *kinds: type) -> list[Any] | None:
 
 
 def _is_storable(value: Any) -> bool:
-    """Whether the databases can compare with it."""
+    """True if the databases can compare with the value."""
     if isinstance(value, str):
         return value.isprintable()
     return isinstance(value, float) or 0 <= value < 2**31

@@ -23,10 +23,10 @@ COMMENT_SECONDS = 15.0
 RETRY_MS = 2000
 COMMENT = b": nothing new\n\n"
 KEPT = 2000
-"""events of a study"""
+"""Largest number of events of a study that are kept."""
 log = logging.getLogger("tuner.api")
 Event = tuple[int, bytes]
-"""a revision, and the event as it is sent"""
+"""A revision, and the event as it is sent."""
 
 
 def event(kind: str, data: Any, revision: int | None = None) -> bytes:
@@ -56,14 +56,14 @@ class Followed:
 
     def __init__(self, head: int) -> None:
         self.since = self.head = head
-        """all events after `since` up to `head` are kept"""
+        """Revision after which all events up to `head` are kept."""
         self.events: list[Event] = []
         self.changed = asyncio.Event()
         self.gone = False
         self.streams = 0
 
     def after(self, cursor: int) -> bytes:
-        """What is newer; the cursor must not lie before `since`."""
+        """Events that are newer than the cursor, which must not lie before `since`."""
         first = bisect_right(self.events, cursor, key=lambda entry: entry[0])
         return b"".join(text for _, text in self.events[first:])
 
@@ -106,11 +106,11 @@ class Feed:
             limit_each,
         )
         self._open: Counter[str] = Counter()
-        """streams by client"""
+        """Number of open streams by client."""
         self._heads: dict[str, int] = {}
         self._followed: dict[str, Followed] = {}
         self._all = Followed(0)
-        """all studies together; its revisions count the polls that found a change"""
+        """Events of all studies together; its revisions count the polls that found a change."""
         self._wanted, self._closed = asyncio.Event(), asyncio.Event()
 
     @property
@@ -241,7 +241,7 @@ class Feed:
 
 
 async def _changes(changed: asyncio.Event) -> bool:
-    """Whether something changes before a sign of life is due."""
+    """True if something changes before a sign of life is due."""
     try:
         await asyncio.wait_for(changed.wait(), COMMENT_SECONDS)
     except TimeoutError:

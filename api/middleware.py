@@ -1,4 +1,6 @@
-"""What every request passes before any route: its Host, Origin, size, rate and key; and the headers of every response."""
+"""Checks that every request passes before any route: its Host, Origin, size, rate and key; and the headers of every
+response.
+"""
 
 import asyncio
 import re
@@ -28,7 +30,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Plotly sets styles on elements, and draws its PNG from a blob"""
+"""Content security policy. Plotly sets styles on elements, and draws its PNG from a blob."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -37,16 +39,16 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 FORWARDED = ("x-forwarded-for", "forwarded", "x-forwarded-host", "x-real-ip", "via")
-"""headers of a request that came through a proxy; the first one names whom it speaks for"""
+"""Headers of a request that came through a proxy; the first one names the client for whom it speaks."""
 CLIENTS = 10_000
-"""whose rates are kept"""
+"""Largest number of clients whose request rates are kept."""
 WRONG_KEY_COST = 10
-"""requests that one with a wrong key counts for"""
+"""Number of requests that a request with a wrong key counts for."""
 BODY_SECONDS = 30.0
-"""in which a request's body must have come, a file's for each so many bytes:"""
+"""Seconds in which a request's body must have come; a larger body has so many for each `SLOWEST_BYTES`."""
 SLOWEST_BYTES = 2**20
 FILE = re.compile(r"/v1/studies/[^/]+/trials/\d+/files/[^/]+/[^/]+")
-"""where workers send files, which are larger than all else"""
+"""Paths to which workers send files, which are larger than all else."""
 FAILED = "the server has failed at this request, and its log says how: report it."
 
 

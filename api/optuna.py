@@ -1,4 +1,5 @@
-"""`python -m api.optuna`: Optuna's dashboard over the same database, behind the same keys, for reading only.
+"""The program `python -m api.optuna`: Optuna's dashboard over the study database, behind the server's keys, for reading
+only.
 
 A process of its own: its import loads torch and takes hundreds of megabytes. Optuna's tables are a copy of ours, so what it
 would write there is refused, whatever the key. A page cannot send `Authorization: Bearer`, so a browser asks for
@@ -101,14 +102,14 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     timeout = HEADER_SECONDS
-    """of a connection without a word"""
+    """Seconds for which a connection may stay silent."""
 
     def handle(self) -> None:
         with suppress(TimeoutError):
             super().handle()
 
     def log_message(self, format: str, *values: Any) -> None:
-        """Nothing: an address may tell more than a log should keep."""
+        """Logs nothing, as an address may tell more than a log should keep."""
 
 
 def serve(settings: Settings, port: int) -> None:

@@ -21,7 +21,7 @@ log = logging.getLogger("tuner.api")
 
 
 CODE = re.compile("`[^`]*`")
-"""in a sentence, where a colon parts nothing"""
+"""Code within a sentence, where a colon parts nothing."""
 
 
 def body(status: int, detail: str, field: str | None = None) -> bytes:
@@ -97,7 +97,7 @@ def handle(app: FastAPI) -> None:
 
 
 FOLDERS = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"`]+/)+")
-"""of a file or folder's absolute path all but its name: where things lie is the server's business"""
+"""Folders of an absolute path, which are cut from messages: their places are the server's business."""
 
 
 def _said(error: dict[str, Any]) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""What the server's processes share: their command line, and how they end."""
+"""Shared parts of the server's processes: their command line, and how they end."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 
 HEADER_SECONDS = 15.0
-"""in which a connection must have sent a whole request's head"""
+"""Seconds in which a connection must have sent a whole request's head."""
 GIB = 2**30
 
 
@@ -34,16 +34,22 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--with-workers", type=int, default=0, metavar="K")
-    parser.add_argument("--threads", type=int, help="of a worker's trainer")
+    parser.add_argument("--threads", type=int, help="Threads of a worker's trainer.")
     parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests a second of one client; 0: any")
+    parser.add_argument(
+        "--rate", type=float, default=100.0, help="Largest number of requests a second of one client; 0: any."
+    )
     parser.add_argument("--streams", type=int, default=512)
-    parser.add_argument("--streams-each", type=int, default=64, help="of these, those of one client")
+    parser.add_argument("--streams-each", type=int, default=64, help="Largest number of event streams of one client.")
     parser.add_argument("--trusted-proxy", action="append", default=[], metavar="ADDRESS")
-    parser.add_argument("--work-seconds", type=float, default=120.0, help="that work ordered by a request may take")
-    parser.add_argument("--work-memory", type=float, default=4.0, help="GiB that a process of such work may have")
-    parser.add_argument("--optuna-port", type=int, help="serve Optuna's dashboard there too")
+    parser.add_argument(
+        "--work-seconds", type=float, default=120.0, help="Seconds that work ordered by a request may take."
+    )
+    parser.add_argument(
+        "--work-memory", type=float, default=4.0, help="GiB of memory that a process of such work may have."
+    )
+    parser.add_argument("--optuna-port", type=int, help="Port for Optuna's dashboard, which is served too.")
     parsed = parser.parse_args(arguments)
     corpora = {}
     for pair in parsed.corpus:

@@ -33,20 +33,20 @@ R = TypeVar("R")
 log = logging.getLogger("tuner.api")
 PROCESSES = 2
 THREADS = 80
-"""of the server, in which requests are answered"""
+"""Number of the server's threads that answer requests."""
 WAITING = 48
-"""works under way or waiting; more are refused, since each holds one of those threads"""
+"""Largest number of works under way or waiting; more are refused, since each holds a thread."""
 WAITING_EACH = 32
-"""of these, those of one client"""
+"""Largest number of works of one client among them."""
 QUEUE_SECONDS = 30.0
-"""for which a work waits for its turn"""
+"""Seconds for which a work waits for its turn."""
 LOOK_SECONDS = 0.2
-"""between looks at whether its client is still there"""
+"""Seconds between looks at whether the work's client is still there."""
 
 
 @dataclass(frozen=True)
 class Customer:
-    """Whose request it is that orders work."""
+    """Client whose request orders work."""
 
     name: str
     receive: Receive
@@ -63,7 +63,7 @@ class Customer:
 
 
 CUSTOMER: ContextVar[Customer | None] = ContextVar("customer", default=None)
-"""of the request at hand; none for work that is ordered otherwise"""
+"""Customer of the request at hand; None for work that is ordered otherwise."""
 
 
 class Left(Exception):
@@ -71,7 +71,7 @@ class Left(Exception):
 
 
 def _serve(connection: Connection, memory: int) -> None:
-    """In the new process: it is the server that is told to stop, and without the server there is nothing to do."""
+    """Does the server's work in the new process. It ignores the signals that stop the server, and ends with the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -13,14 +13,14 @@ from tuner.studies import queries
 
 
 class Streams(Protocol):
-    """Who knows how many event streams are open."""
+    """Source of the number of open event streams."""
 
     @property
     def streams(self) -> int: ...
 
 
 class Measures:
-    """Of one server process."""
+    """Metrics of one server process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -36,7 +36,7 @@ class Measures:
 
 
 class Stored(Collector):
-    """What the database holds."""
+    """Metrics of the database's content."""
 
     def __init__(self, database: Database, feed: Streams) -> None:
         self.database, self.feed = database, feed

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 COMPRESSED_BYTES = 2_000
-"""from which an answer is worth compressing"""
+"""Number of bytes from which an answer is worth compressing."""
 KEPT = 256
 KEPT_BYTES = 16 * 2**20
 
@@ -53,7 +53,7 @@ class Answer:
         return gzip.compress(self.body, 1, mtime=0)
 
     def response(self, request: Request) -> Response:
-        """It, or 304 if the client has it."""
+        """The full response, or 304 if the client's ETag matches."""
         headers = {"ETag": self.tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization"}
         known = request.headers.get("if-none-match", "")
         if known == "*" or self.tag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
@@ -113,7 +113,9 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """What the database holds, read again once it is older than so many seconds; those who ask at once wait for one reading."""
+    """A value read from the database, and read again once it is older than so many seconds; concurrent requests wait
+    for one reading.
+    """
 
     def __init__(self, read: Callable[[], T], seconds: float) -> None:
         self.read, self.seconds = read, seconds
@@ -122,7 +124,7 @@ class Fresh(Generic[T]):
         self._lock = threading.Lock()
 
     def known(self) -> T | None:
-        """It, if it is fresh; never waits."""
+        """The value, if it is fresh; never waits."""
         return self._value if time.monotonic() < self._until else None
 
     def get(self) -> T:

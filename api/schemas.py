@@ -1,5 +1,6 @@
-"""What answers are made of. They are encoded without these (`api.response_cache`), which are the contract that the tests hold
-every answer to."""
+"""Schemas of the answers. Answers are encoded without them (`api.response_cache`), but the tests hold every answer to
+this contract.
+"""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,7 +51,7 @@ class Hyperparameter(BaseModel):
     meaning: str
     unit: str
     tuned: bool
-    domain: Annotated[str, Field(description="in words")]
+    domain: Annotated[str, Field(description="Domain of the hyperparameter, in words.")]
 
 
 class Technique(BaseModel):
@@ -84,10 +85,12 @@ class MetricFacts(BaseModel):
     meaning: str
     goal: Literal["min", "max"]
     estimated: bool
-    beside: Annotated[bool, Field(description="by the tempered estimator that is made beside samples from q")]
-    latent: Annotated[bool, Field(description="a model without a latent code has none")]
-    shown: Annotated[bool, Field(description="a column of the tables of trials")]
-    short: Annotated[str, Field(description="what heads such a column, where the label is long")]
+    beside: Annotated[
+        bool, Field(description="True if the figure is by the tempered estimator that is made beside samples from q.")
+    ]
+    latent: Annotated[bool, Field(description="True if only a model with a latent code has the figure.")]
+    shown: Annotated[bool, Field(description="True if the figure is a column of the tables of trials.")]
+    short: Annotated[str, Field(description="Heading of the figure's column, where the label is long.")]
 
 
 class SettingFacts(BaseModel):
@@ -119,7 +122,7 @@ class Options(BaseModel):
     metrics: list[MetricFacts]
     corpora: list[str]
     technique_names: list[str]
-    settings: Annotated[list[SettingFacts], Field(description="what a new study may be asked to be")]
+    settings: Annotated[list[SettingFacts], Field(description="Settings that a new study may be asked for.")]
     can_write: bool
     has_workers: bool
     version: str
@@ -135,11 +138,11 @@ else:
         __config__=ConfigDict(extra="allow"),
         __doc__="Figures of an evaluation by key. A model without a latent code has null where one is needed.",
         **{key: (float | None, Field(default=None, description=each.meaning)) for key, each in FIGURES.items()},
-        collapsed=(bool, Field(default=False, description="the code tells hardly anything of the sentence")),
-        estimator=(dict[str, Any], Field(default={}, description="what made the NLL")),
+        collapsed=(bool, Field(default=False, description="True if the code tells hardly anything of the sentence.")),
+        estimator=(dict[str, Any], Field(default={}, description="Facts of the NLL's estimator.")),
         test=(
             dict[str, Any] | None,
-            Field(default=None, description="figures of the test sentences, of a confirmation"),
+            Field(default=None, description="Figures of the test sentences, which only confirmations have."),
         ),
     )
 
@@ -152,7 +155,7 @@ Studies = page_of("Studies", Summary)
 
 
 class NGramFigures(BaseModel):
-    """Of so many of a split's sentences, the same that a trial's are of."""
+    """Figures on so many of a split's sentences, which are those that a trial's figures are of."""
 
     nll: float
     ppl: float
@@ -161,11 +164,11 @@ class NGramFigures(BaseModel):
 
 
 class NGram(BaseModel):
-    """An interpolated Kneser–Ney model of the same text, of the order that is best on the validation sentences."""
+    """An interpolated Kneser–Ney model of the study's text, of the order that is best on the validation sentences."""
 
     order: int
-    counted: Annotated[int, Field(description="training sentences that it has read")]
-    train: Annotated[int, Field(description="how many there are")]
+    counted: Annotated[int, Field(description="Number of training sentences that the model has read.")]
+    train: Annotated[int, Field(description="Number of training sentences.")]
     valid: NGramFigures
     test: NGramFigures
 
@@ -174,10 +177,12 @@ Study = schema(answers.Study, Summary, spec=Spec, space=list[Hyperparameter], ng
 
 
 class Written(BaseModel):
-    """What makes the same study elsewhere."""
+    """A command and a file that make an equal study elsewhere."""
 
-    command: Annotated[str, Field(description="that makes it; where no option can say a setting, it names the file")]
-    file: Annotated[str, Field(description="TOML, which `tuner launch --config` reads")]
+    command: Annotated[
+        str, Field(description="Command that makes the study; where no option can say a setting, it names the file.")
+    ]
+    file: Annotated[str, Field(description="Study file (TOML), which `tuner launch --config` reads.")]
 
 
 Trial = schema(trials.Trial, state=TrialState, source=Source, metrics=Metrics | None, cost=dict[str, Any] | None)
@@ -192,16 +197,16 @@ class Head(BaseModel):
     meaning: str
     unit: str
     is_text: bool
-    shown: Annotated[bool, Field(description="unless a reader chooses others")]
+    shown: Annotated[bool, Field(description="True if the column is shown unless a reader chooses others.")]
 
 
 class Table(BaseModel):
     """Trials by columns; `number` has one entry a trial, each column too."""
 
-    heads: Annotated[list[Head], Field(description="all columns that there are")]
+    heads: Annotated[list[Head], Field(description="All columns of the table.")]
     number: list[int]
     columns: dict[str, list[Any]]
-    of: Annotated[int, Field(description="trials of the study")]
+    of: Annotated[int, Field(description="Number of the study's trials.")]
     best: int | None
     front: list[int]
 
@@ -246,9 +251,9 @@ class History(BaseModel):
     value: list[float | None]
     note: list[str]
     best: list[float | None]
-    judged: Annotated[str, Field(description="what the value is")]
-    entropy: Annotated[float | None, Field(description="of the corpus, where it is known")]
-    ngram: Annotated[float | None, Field(description="the NLL of an n-gram model of the same text")]
+    judged: Annotated[str, Field(description="Name of the value that trials are judged by.")]
+    entropy: Annotated[float | None, Field(description="Exact entropy of the corpus, where it is known.")]
+    ngram: Annotated[float | None, Field(description="NLL of an n-gram model of the text.")]
 
 
 class Means(BaseModel):
@@ -257,7 +262,7 @@ class Means(BaseModel):
     number: list[int]
     mean: list[float]
     best: list[float | None]
-    noise: Annotated[float | None, Field(description="its standard deviation; null where none is inferred")]
+    noise: Annotated[float | None, Field(description="Standard deviation of the noise; null where none is inferred.")]
 
 
 class Surface(BaseModel):
@@ -269,11 +274,13 @@ class Surface(BaseModel):
     ys: list[bool | int | float | str]
     mean: list[list[float]]
     sd: list[list[float]]
-    noise: Annotated[float, Field(description="the standard deviation of what another seed would give, as inferred")]
+    noise: Annotated[
+        float, Field(description="Standard deviation of the values that other seeds would give, as inferred.")
+    ]
     number: list[int]
     points_x: list[bool | int | float | str]
     points_y: list[bool | int | float | str]
-    at: Annotated[dict[str, Any], Field(description="what the other hyperparameters are held at: the best trial's")]
+    at: Annotated[dict[str, Any], Field(description="Values of the other hyperparameters, which are the best trial's.")]
     best: int
 
 
@@ -288,9 +295,11 @@ class Slices(BaseModel):
     """A process through all values along each hyperparameter, the others at the best trial's."""
 
     items: list[Slice]
-    figures: Annotated[list[str], Field(description="the figures that the values are")]
-    noise: Annotated[float, Field(description="the standard deviation of what another seed would give, as inferred")]
-    at: Annotated[dict[str, Any], Field(description="the best trial's hyperparameters, which the others are held at")]
+    figures: Annotated[list[str], Field(description="Figures that the values are.")]
+    noise: Annotated[
+        float, Field(description="Standard deviation of the values that other seeds would give, as inferred.")
+    ]
+    at: Annotated[dict[str, Any], Field(description="Hyperparameters of the best trial, whose values the others have.")]
     best: int
 
 
@@ -298,8 +307,8 @@ class Curves(BaseModel):
     """Learning curves: of each trial in `number` a list of epochs, seconds and values."""
 
     figure: str
-    figures: Annotated[list[str], Field(description="all that have curves")]
-    every: Annotated[int, Field(description="of so many epochs one is told")]
+    figures: Annotated[list[str], Field(description="Figures that have curves.")]
+    every: Annotated[int, Field(description="Number of epochs of which one is told.")]
     number: list[int]
     epoch: list[list[int]]
     seconds: list[list[float | None]]
@@ -312,7 +321,7 @@ Attempt = schema(answers.Attempt, started_at=datetime, ended_at=datetime | None)
 TrialWithAttempts = create_model(
     "TrialWithAttempts",
     __base__=Trial,
-    estimate=(str | None, Field(description="what made its NLL, and how sure it is, in words")),
+    estimate=(str | None, Field(description="Estimator of the trial's NLL, and how sure it is, in words.")),
     attempts=(many(Attempt), Field()),
 )
 
@@ -341,18 +350,20 @@ class Samples(BaseModel):
 class Front(BaseModel):
     study: str
     technique: str
-    text: Annotated[str, Field(description="what its figures are of")]
-    confirms: Annotated[str | None, Field(description="the study that this one confirms")]
+    text: Annotated[str, Field(description="Text that the figures are of.")]
+    confirms: Annotated[str | None, Field(description="Study that this one confirms.")]
     estimators: list[str]
-    made: Annotated[list[int], Field(description="of each trial, the same number for the same estimators")]
+    made: Annotated[list[int], Field(description="Number for each trial that stands for its figures' estimators.")]
     number: list[int]
     x: list[float]
     y: list[float]
     params: dict[str, list[Any]]
-    temper: Annotated[list[float | None], Field(description="λ of tempered estimates")]
-    error: Annotated[list[float | None], Field(description="their own standard errors")]
-    bias: Annotated[list[float | None], Field(description="what they are too high by at most")]
-    notes: Annotated[list[str], Field(description="what qualifies each trial's figures: collapsed, not resolved")]
+    temper: Annotated[list[float | None], Field(description="Values of λ of tempered estimates.")]
+    error: Annotated[list[float | None], Field(description="Standard errors of tempered estimates.")]
+    bias: Annotated[
+        list[float | None], Field(description="Largest biases of tempered estimates, which are too high by no more.")
+    ]
+    notes: Annotated[list[str], Field(description="Notes that qualify each trial's figures: collapsed, not resolved.")]
     front: list[int]
 
 
@@ -370,7 +381,7 @@ class Pareto(BaseModel):
     studies: list[Front]
     front: list[tuple[int, int]]
     note: str | None
-    levels: Annotated[list[Level], Field(description="lines across y: exact entropy, n-gram model, RNNLM")]
+    levels: Annotated[list[Level], Field(description="Lines across y: exact entropy, n-gram model, RNNLM.")]
 
 
 class Line(BaseModel):
@@ -379,7 +390,7 @@ class Line(BaseModel):
     label: str
     studies: list[str]
     estimators: list[str]
-    joined: Annotated[bool, Field(description="whether its runs differ in one hyperparameter at most")]
+    joined: Annotated[bool, Field(description="True if the runs differ in one hyperparameter at most.")]
     target: list[float]
     runs: list[int]
     ppl: list[float | None]
@@ -400,13 +411,13 @@ class Rates(BaseModel):
 class Share(BaseModel):
     name: str
     importance: float
-    error: Annotated[float | None, Field(description="the share's standard deviation over resamples of the trials")]
+    error: Annotated[float | None, Field(description="Standard deviation of the share over resamples of the trials.")]
 
 
 class Importance(BaseModel):
     metric: str
-    trials: Annotated[int, Field(description="trials that the shares are of")]
-    least: Annotated[int, Field(description="trials below which no share is told")]
+    trials: Annotated[int, Field(description="Number of trials that the shares are of.")]
+    least: Annotated[int, Field(description="Number of trials below which no share is told.")]
     items: list[Share]
 
 
@@ -415,15 +426,18 @@ class Timeline(BaseModel):
 
     trial: list[int]
     attempt: Annotated[
-        list[int], Field(description="of its trial, from 0 on: those after it repeat it or go on with it")
+        list[int],
+        Field(
+            description="Number of the attempt at its trial, from 0 on: later ones repeat the trial or go on with it."
+        ),
     ]
     worker: list[str]
     state: list[Literal["running", "finished", "failed", "lost", "interrupted"]]
     note: list[str]
     started: list[float]
     ended: list[float | None]
-    now: Annotated[float, Field(description="the database's time")]
-    of: Annotated[int, Field(description="attempts of the study; of more than 20,000 the newest are told")]
+    now: Annotated[float, Field(description="Time of the database.")]
+    of: Annotated[int, Field(description="Number of the study's attempts; of more than 20,000 the newest are told.")]
 
 
 class Load(BaseModel):
@@ -442,7 +456,9 @@ class Worker(BaseModel):
     study: str | None
     trial: int | None
     trials: int
-    tokens_per_second: Annotated[float | None, Field(description="of the last trial that it has trained to its end")]
+    tokens_per_second: Annotated[
+        float | None, Field(description="Tokens a second of the last trial that the worker has trained to its end.")
+    ]
     takes: Annotated[list[str] | None, Field(description="the studies that it takes trials of; null: any")]
     gpu: Annotated[Load | None, Field(description="its card's load while it trains; null without a card")]
     version: str
@@ -464,9 +480,9 @@ class Claimed(BaseModel):
     lease_seconds: float
     attempt: int
     specification: dict[str, Any]
-    timeout: Annotated[float | None, Field(description="seconds that all of the trial's attempts may take together")]
-    seconds: Annotated[float, Field(description="of these, spent by earlier attempts")]
-    files: Annotated[str | None, Field(description="the generation of its newest files, to go on from")]
+    timeout: Annotated[float | None, Field(description="Seconds that all of the trial's attempts may take together.")]
+    seconds: Annotated[float, Field(description="Seconds spent by earlier attempts.")]
+    files: Annotated[str | None, Field(description="Generation of the trial's newest files, from which to go on.")]
 
 
 class Renewed(BaseModel):

@@ -1,4 +1,4 @@
-"""What the routes of one server process share: the database, the answers it keeps, and a process for what is heavy."""
+"""Shared parts of the routes of one server process: the database, the answers it keeps, and processes for heavy work."""
 
 import threading
 import time
@@ -25,13 +25,13 @@ from tuner.studies.study import ODD, Study
 from tuner.studies.table import Table
 
 TABLES = 8
-"""studies whose tables are kept: 20 MB for 10,000 trials"""
+"""Largest number of studies whose tables are kept: 20 MB for 10,000 trials."""
 COMPARED = 32
-"""studies whose columns are kept: 2 MB for 10,000 trials"""
+"""Largest number of studies whose columns are kept: 2 MB for 10,000 trials."""
 CALM = 10.0
-"""times the freshness of studies after which the registered corpora are read again: they hardly change"""
+"""Factor of the studies' freshness after which the registered corpora are read again, as they hardly change."""
 PATIENCE = 2.0
-"""seconds for which a request waits for a database that has gone, or lost a race for a lock"""
+"""Seconds for which a request waits for a database that has gone, or lost a race for a lock."""
 
 
 class Service:
@@ -66,7 +66,9 @@ class Service:
         return self.study(name).revision if found is None else found
 
     def of_study(self, kind: str, name: str, arguments: Hashable, make: Callable[[Study], Any]) -> Answer:
-        """What `make` tells of a study, made once for each of its revisions. What depends on the time is a second old at most."""
+        """The answer that `make` gives of a study, made once for each of its revisions. Parts that depend on the time
+        are a second old at most.
+        """
         version = (self.revision(name), int(time.time()))
         return self.cache.get((kind, name, arguments), version, lambda: make(self.study(name)))
 
@@ -74,7 +76,9 @@ class Service:
         return answers.summary(study, self.corpus(study), takers)
 
     def listed(self, study: Study | Unreadable, takers: Takers) -> answers.Summary:
-        """The same in a list of studies, where one that cannot be read takes no other with it."""
+        """The summary of a study in a list, in which one that cannot be read does not keep the others from being
+        listed.
+        """
         try:
             if isinstance(study, Unreadable):
                 raise study
@@ -86,7 +90,7 @@ class Service:
 
     @property
     def corpora(self) -> dict[str, Source]:
-        """What a request may name, by name; the command line's meaning of one before the database's."""
+        """Corpora that a request may name, by name; those of the command line count before those of the database."""
         return {**self._registered.get(), **self.settings.offered}
 
     def corpus(self, study: Study) -> str:

@@ -1,4 +1,4 @@
-"""Techniques and settings as the JSON values of the contract; studies, trials and workers are `answers`'."""
+"""JSON values of techniques and settings by the contract; those of studies, trials and workers are in `answers`."""
 
 from typing import Any
 

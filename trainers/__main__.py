@@ -146,8 +146,10 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__)
-    parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
-    parser.add_argument("--threads", type=int, help="of PyTorch; the environment's OMP_NUM_THREADS unless given")
+    parser.add_argument("--supervised", action="store_true", help="End when standard input closes.")
+    parser.add_argument(
+        "--threads", type=int, help="Threads of PyTorch; the environment's OMP_NUM_THREADS unless given."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, positional in {
         "check": ("spec", "corners"),
@@ -170,9 +172,11 @@ def main() -> int:
         for argument in positional:
             command.add_argument(argument, type=Path if argument == "folder" else str)
         if name == "corpus":
-            command.add_argument("--ngrams", action="store_true", help="what counting its words is worth too")
+            command.add_argument(
+                "--ngrams", action="store_true", help="Count words too, for the figures of n-gram models."
+            )
         if name == "cache":
-            command.add_argument("--clear", action="store_true", help="remove every encoded corpus")
+            command.add_argument("--clear", action="store_true", help="Remove every encoded corpus.")
         if name == "evaluate":
             command.add_argument("--seed", type=int)
     arguments = parser.parse_args()

@@ -29,19 +29,23 @@ from trainers.models import BOS_INDEX, EOS_INDEX, SenVAE
 from trainers.tempered import Figures, Weights
 
 STREAM = 15
-"""keeps the random numbers of the sentences apart from those of the estimates with the same seed"""
+"""Key that keeps the random numbers of the sentences apart from those of the estimates with this seed."""
 RATE_DRAWS = 4
-"""of a posterior whose rate has no closed form"""
+"""Number of draws of a posterior whose rate has no closed form."""
 OWN, OTHER, PILOT, RATE = 2, 3, 4, 5
-"""levels of noise of the estimator's proposal, of another one, of the choice of that and of the rate, apart from `tempered`'s"""
+"""Levels of noise, apart from those of `tempered`: of the estimator's proposal, of another one, of the choice of that,
+of the rate.
+"""
 GAP = 0.1
-"""nats, above which another proposal is asked for the bound from below"""
+"""Gap in nats above which another proposal is asked for the bound from below."""
 WIDER = (0.4, 0.25, 0.15, 0.08, 0.04, 0.02, 0.0)
-"""λ that it is chosen from; 0 is p(z) itself"""
+"""Values of λ from which another proposal is chosen; 0 is p(z) itself."""
 PILOT_SENTENCES, PILOT_DRAWS = 24, 256
-"""what chooses it: sentences of the model that are not judged themselves, so that the choice flatters nothing"""
+"""Number of sentences and draws for the choice of another proposal. These sentences of the model are not judged
+themselves, so that the choice flatters nothing.
+"""
 LONGEST = 2
-"""a sentence of the model is cut at this many times the tokens of the corpus's longest"""
+"""Factor of the tokens of the corpus's longest sentence, beyond which a sentence of the model is cut."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Composed:
     sentences: list[Sentence]
     z: Tensor  # [B, A·d]
     cut: int
-    """sentences without an end token: the first words of longer ones"""
+    """Number of sentences without an end token, which are the first words of longer ones."""
 
 
 @torch.no_grad()
@@ -86,23 +90,23 @@ class Certificate:
     """Bounds in expectation of the mean −log P(x) of sentences that the model wrote, in nats."""
 
     gap: float
-    """upper − lower: what the estimator is biased by at most, on these sentences; noise may leave it just below 0"""
+    """Difference upper − lower, which bounds the estimator's bias on these sentences; noise may leave it just below 0."""
     gap_se: float | None
-    """its standard error over sentences; None of a single one"""
+    """Standard error of the gap over sentences; None of a single one."""
     sentences: int
     samples: int
-    """S"""
+    """Number S of draws."""
     lower: float
     upper: float
-    """what the estimator expects"""
+    """Expectation of the estimate."""
     lower_temper: float
-    """λ of the proposal that the bound from below is from; 1 is q itself"""
+    """Value of λ of the proposal that the bound from below is from; 1 is q itself."""
     cut: int
-    """sentences of which the first words alone are judged, as they did not end"""
+    """Number of sentences of which only the first words are judged, as they did not end."""
     mean_length: float
-    """tokens of the model's sentences"""
+    """Mean number of tokens of the model's sentences."""
     mean_rate: float
-    """KL(q(z|x) ‖ p(z)) of the model's sentences"""
+    """Mean of KL(q(z|x) ‖ p(z)) over the model's sentences."""
 
 
 @torch.no_grad()
@@ -163,7 +167,9 @@ def _tightest(model: SenVAE, longest: int, seed: int, rows: int, progress: Calla
 
 
 def _bounds(weights: Weights, z: Tensor, level: int, samples: int, temper: float) -> tuple[Figures, Figures]:
-    """Of each sentence's −log P(x), from below and from above, [B] each; z: [B, A·d], the codes that they were written from."""
+    """Bounds of each sentence's −log P(x), from below and from above, [B] each; z: [B, A·d], the codes that they were
+    written from.
+    """
     drawn = weights.of(range(len(z)), level, samples, temper)
     return sandwich(drawn, _exact(weights, z, temper))
 

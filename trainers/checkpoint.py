@@ -49,7 +49,7 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of the tensors' bytes in the order of their names."""
+    """SHA-256 of the tensors' bytes in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -58,7 +58,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_tensors` wrote.
+    """Tensors and facts that `save_tensors` wrote.
 
     Raises:
         BadInput: if the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""What a trainer and the programs that start it agree on: names of files, corpora and presets, and an exit code. Data alone.
+"""Names that a trainer shares with the programs that start it: files, corpora, presets, and an exit code. Data alone.
 
 It is the one module of this package that `tuner` imports.
 """
@@ -7,16 +7,17 @@ SPEC, VOCABULARY, MODEL, RESULT = "spec.json", "vocabulary.json", "sentencepiece
 BEST, LATEST = "best.safetensors", "latest.safetensors"
 SAMPLES, SENTENCES, LOG = "samples.json", "sentences.json", "trainer.log"
 FILES = (SPEC, VOCABULARY, MODEL, BEST, LATEST, RESULT, SAMPLES, SENTENCES, LOG)
-"""what a run's folder holds; `trainer.log` is written by whoever starts the trainer"""
+"""Files of a run's folder; `trainer.log` is written by the program that starts the trainer."""
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-"""of a model's folder that left its study, beside its vocabulary: what `spec.json` says and the figures, `best.safetensors`, and
-what a reader wants to know"""
+"""Files of a model's folder that left its study, beside its vocabulary: `spec.json` with the figures,
+`best.safetensors`, and a model card for its readers.
+"""
 CORPORA = ("grammar", "questions", "ptb", "kjv")
-"""texts that a trainer knows by name"""
+"""Texts that a trainer knows by name."""
 FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
-"""values of options as older programs wrote them, with what each is called now"""
+"""Values of options as older programs wrote them, each with its name of today."""
 PREEMPTED = 75
-"""exit code of a trainer that was stopped in order, and goes on from its checkpoint"""
+"""Exit code of a trainer that was stopped in order, and goes on from its checkpoint."""
 PRESETS: dict[str, dict[str, float | int | str | bool]] = {
     # `paper` is the defaults: PA, tables 5 and 6.
     "paper": {},
@@ -71,4 +72,4 @@ PRESETS: dict[str, dict[str, float | int | str | bool]] = {
         "dropout": 0.2, "learning_rate": 2e-3, "max_epochs": 20, "nll_samples": 100, "nll_sentences": 500,
     },
 }  # fmt: skip
-"""models by size or paper: what each changes of the options' defaults"""
+"""Models by size or paper, each with the options whose defaults it changes."""

@@ -39,9 +39,9 @@ __all__ = [
 GRAMMAR_SIZE = 4000
 GRAMMAR_HELD_OUT = 1000
 HELD_OUT_SHARE = 20
-"""one of so many sentences goes to each split that has no file"""
+"""Number of sentences of which one goes to each split that has no file."""
 HASH_KEY = b"text-vae-tuner split 0"
-"""the seed of which sentences those are"""
+"""Key of the hash that chooses the sentences of splits without a file."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Corpus:
     vocabulary: Vocabulary
     splits: Mapping[str, Sentences]
     facts: Mapping[str, Any]
-    """what `Encoder.finish` has found"""
+    """Facts that `Encoder.finish` has found."""
 
     @property
     def fingerprint(self) -> str:
@@ -83,7 +83,7 @@ class Corpus:
 
     @property
     def truncation(self) -> float:
-        """As `CorpusOptions` has it; 0 where sentences are never cut."""
+        """The option `truncation` with which the corpus was read; 0 where sentences are never cut."""
         return float(self.facts["truncation"])
 
     @property
@@ -111,7 +111,7 @@ class Corpus:
         return float(counts.mean()), float(counts.std())
 
     def warnings(self) -> list[str]:
-        """What a reader of this corpus's figures must know."""
+        """Warnings for the readers of this corpus's figures."""
         return list(self.facts["warnings"])
 
     def describe(self) -> dict[str, object]:
@@ -141,9 +141,9 @@ class Corpus:
 
 
 Records = Callable[[str], Iterator[tuple[str, Block]]]
-"""a split's records, each block with its file's name"""
+"""Function that reads a split's records, each block with its file's name."""
 Notes = Callable[[Encoder], list[str]]
-"""what there is to say of an encoded corpus besides its warnings"""
+"""Function that tells notes on an encoded corpus besides its warnings."""
 
 
 def _mapped(name: str) -> Callable[[Path], Corpus]:
@@ -157,7 +157,7 @@ def _mapped(name: str) -> Callable[[Path], Corpus]:
 def _encode(
     place: Callable[[str], str], records: Records, options: CorpusOptions, cut: bool = True, notes: Notes = lambda _: []
 ) -> Callable[[Path], None]:
-    """What writes a corpus into a folder; place: where a split's sentences are, in words."""
+    """A function that writes a corpus into a folder; place: the place of a split's sentences, in words."""
 
     def build(folder: Path) -> None:
         count = tokens.pieces_of(options.tokens)
@@ -185,7 +185,7 @@ def _texts(records: Iterator[tuple[str, Block]], most: int) -> Iterator[str]:
 
 
 def _side(text: str) -> int:
-    """A number below `HELD_OUT_SHARE` that is the same for all copies of a sentence."""
+    """A number below `HELD_OUT_SHARE`, equal for all copies of a sentence."""
     plain = " ".join(text.split()).encode("utf-8", "replace")
     return int.from_bytes(blake2b(plain, digest_size=8, key=HASH_KEY).digest()) % HELD_OUT_SHARE
 
@@ -196,7 +196,7 @@ class _Divided:
     def __init__(self, texts: Texts, options: CorpusOptions) -> None:
         self.texts, self.options = texts, options
         self.owners = dict(enumerate(texts.missing))
-        """the split of each of the first sides; the others are of the training text"""
+        """Splits by the sides that are theirs; other sides are of the training text."""
 
     def __call__(self, split: str) -> Iterator[tuple[str, Block]]:
         source = split if split in self.texts.files else "train"
@@ -212,12 +212,12 @@ class _Divided:
         return replace(block, texts=texts, tabs=sum("\t" in text for text in texts), others=others)
 
     def place(self, split: str) -> str:
-        """Where a split's sentences are, in words."""
+        """The place of a split's sentences, in words."""
         files = self.texts.files
         return f"corpus file {files[split][0]}" if split in files else f"the part of {files['train'][0]} for {split}"
 
     def notes(self, encoder: Encoder) -> list[str]:
-        """How splits without files were made, with their sizes."""
+        """Notes on splits without files: how they were made, and their sizes."""
         if not self.owners:
             return []
         sizes = ", ".join(f"{encoder.splits[split].sentences:,} {split}" for split in SPLITS)

@@ -25,13 +25,13 @@ from trainers.encoding import FACTS
 from trainers.errors import BadInput, Failure
 
 FORMAT = 1
-"""of the entries; counted up when encoding changes"""
+"""Version of the entries, counted up when encoding changes."""
 PLACE, BOUND = "TUNER_CACHE", "TUNER_CACHE_GB"
-"""environment variables: the cache's folder, and what it may hold"""
+"""Environment variables of the cache's folder and of its largest size."""
 GIBIBYTES = 20.0
 BUILDING, SOURCES = "building-", "sources"
 RECENT_NS = 2_000_000_000
-"""a file that changed within so long before it was read may change again without a trace in its times"""
+"""Nanoseconds within which a file that has just changed may change again without a trace in its times."""
 ABANDONED_SECONDS = 86_400.0
 T = TypeVar("T")
 
@@ -62,8 +62,9 @@ def bound() -> int:
 
 
 def key_of(files: Sequence[Path], asked: object) -> tuple[str, bool]:
-    """What tells these files, as they are now, read as asked, from all others; and whether they have rested long enough for
-    their times to be relied on."""
+    """A key that tells these files, as they are now and read as asked, from all others; and whether they have rested
+    long enough for their times to be relied on.
+    """
     now = time.time_ns()
     stamps: list[object] = [FORMAT, repr(asked)]
     newest = 0
@@ -75,7 +76,7 @@ def key_of(files: Sequence[Path], asked: object) -> tuple[str, bool]:
 
 
 def encoded(files: Sequence[Path], asked: object, build: Callable[[Path], None], read: Callable[[Path], T]) -> T:
-    """What `read` finds in the entry of these files, which `build` makes unless it is there.
+    """Returns the result of `read` on the entry of these files, which `build` makes unless it is there.
 
     Without a place to write the entry lies in a temporary folder, for this process alone.
 
@@ -133,7 +134,7 @@ def _made(cache: Path, key: str, is_settled: bool, build: Callable[[Path], None]
 
 
 def temporary(build: Callable[[Path], None], read: Callable[[Path], T]) -> T:
-    """What `read` finds in an entry of this process alone, whose files have no name any more.
+    """Returns the result of `read` on an entry of this process alone, whose files have no name any more.
 
     Raises:
         Failure: with reason `disk`, if it cannot be written.
@@ -155,7 +156,7 @@ class Entry:
     name: str
     bytes: int
     used: float
-    """seconds since the epoch"""
+    """Seconds since the epoch at which the entry was last used."""
 
     @property
     def fingerprint(self) -> str:

@@ -41,7 +41,7 @@ class Batch:
 
     @property
     def inputs(self) -> Tensor:
-        """What the decoder reads: the start token, then each token but the last. [B, T]"""
+        """Tokens that the decoder reads: the start token, then each token but the last. [B, T]"""
         return F.pad(self.tokens[:, :-1], (1, 0), value=BOS_INDEX)
 
     @cached_property
@@ -56,13 +56,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class State:
-    """Where the decoder stands in a sentence."""
+    """State of the decoder within a sentence."""
 
     h: Tensor  # [L, A·B, d_h]
     cell: Tensor  # [L, A·B, d_h], an LSTM's; a GRU leaves it alone
     z: Tensor | None  # [A·B, d_z], the code, where it is read at every step
     averaged: int = 1
-    """A: the codes of one sentence, code-major in the rows, whose states are averaged into one output"""
+    """Number A of codes of one sentence, code-major in the rows, whose states are averaged into one output."""
     direct: Tensor | None = None  # [A·B, ·] what the code adds to what the output layer reads, at every step
     cache: Tensor | None = None  # a transformer's keys and values so far
 
@@ -75,7 +75,7 @@ class Cell(nn.Module, ABC):
     """A recurrent cell, or what stands in its place, over sentences' embedded words."""
 
     state_layers: int
-    """L, layers of its state"""
+    """Number L of layers of the cell's state."""
 
     @abstractmethod
     def forward(self, embedded: Tensor, packing: Packing, state: State, precision: str = "float32") -> Tensor:
@@ -86,7 +86,7 @@ class Cell(nn.Module, ABC):
         """One word on: words [B, d_e] → output states [B, d_h] and the new state."""
 
     def many(self, embedded: Tensor, packing: Packing, state: State) -> Tensor:
-        """Output states [S, N, d_h] of S·B states, sample-major, that read the same words [N, d_e]; without gradient."""
+        """Output states [S, N, d_h] of S·B states, sample-major, that read one set of words [N, d_e]; without gradient."""
         samples = state.h.shape[1] // len(packing.order)
         out: Tensor = self(embedded.repeat_interleave(samples, 0), packing.repeat(samples), state)
         by_sample: Tensor = out.unflatten(0, (-1, samples)).transpose(0, 1)
@@ -122,7 +122,9 @@ class GRUCell(Cell):
 
     @torch.no_grad()
     def many(self, embedded: Tensor, packing: Packing, state: State) -> Tensor:
-        """What the words alone decide is computed once for all samples; on a processor, where PyTorch's own step is slow too."""
+        """Output states, as in `Cell.many`. The words' part is computed once for all samples, since PyTorch's own step
+        is slow on a processor.
+        """
         if embedded.is_cuda:
             return super().many(embedded, packing, state)
         sentences, d_e = len(packing.order), embedded.shape[1]
@@ -147,7 +149,7 @@ class _GRULayer:
     """One layer's weights, arranged for a step without gradient: n = tanh(a) as 2σ(2a) − 1, which is three times as fast."""
 
     def __init__(self, gru: nn.GRU, number: int, d_e: int) -> None:
-        """d_e: units of a word, in the first layer; what it reads besides is the code."""
+        """Arranges the weights; d_e: units of a word, in the first layer, whose other inputs are the code's."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         reading, self.recurrent, bias, more = (getattr(gru, f"{name}_l{number}").clone() for name in names)
         self.d_h = gru.hidden_size
@@ -159,16 +161,16 @@ class _GRULayer:
         self.reading, self.reading_code = reading[:, :own], reading[:, own:]
 
     def inputs(self, read: Tensor) -> Tensor:
-        """What the gates are given by the words, or the layer below, [..., ·]: [..., 3·d_h]."""
+        """Inputs of the gates from the words, or from the layer below, [..., ·]: [..., 3·d_h]."""
         return product(read.reshape(-1, read.shape[-1]), self.reading, self.bias).view(*read.shape[:-1], 3 * self.d_h)
 
     def code(self, z: Tensor) -> Tensor:
-        """What they are given by the code at every step [rows, 3·d_h]."""
+        """Inputs of the gates from the code at every step [rows, 3·d_h]."""
         given: Tensor = z @ self.reading_code.t()
         return given
 
     def step(self, read: Tensor, h: Tensor) -> Tensor:
-        """The new h of h [S, B, d_h] from `inputs` read, [B, ·] where they are the same for all samples, or [S, B, ·]."""
+        """The new states h [S, B, d_h] from h and the inputs read, [B, ·] where all samples share them, or [S, B, ·]."""
         gates = product(h.reshape(-1, self.d_h), self.recurrent).view(*h.shape[:-1], 3 * self.d_h)
         resets, n = gates[..., : 2 * self.d_h], gates[..., 2 * self.d_h :]
         resets.add_(read[..., : 2 * self.d_h]).sigmoid_()
@@ -258,7 +260,7 @@ class Decoder(nn.Module):
     """The generator P(x|z)."""
 
     def __init__(self, vocabulary: int, d_code: int, options: ModelOptions) -> None:
-        """d_code: units of the code that are read at every step, 0 where none are."""
+        """Makes the layers; d_code: units of the code that are read at every step, 0 where none are."""
         super().__init__()
         self.options = options
         self.embedding = nn.Embedding(vocabulary, options.d_e)
@@ -271,13 +273,13 @@ class Decoder(nn.Module):
         if options.tied:
             self.output.weight = self.embedding.weight
         self.batch_tokens = 0
-        """as `TrainingOptions` has it"""
+        """Number of tokens in a batch, as in `TrainingOptions`."""
         self._spare: list[Tensor] = []
-        """a buffer for a batch's logits"""
+        """Buffers for a batch's logits."""
 
     @property
     def precision(self) -> str:
-        """What products are computed in: the option's in training, 32 bits in evaluation."""
+        """Precision of the products: the option's in training, 32 bits in evaluation."""
         return self.options.precision if self.training else "float32"
 
     def _dropout(self, states: Tensor, packing: Packing) -> Tensor:
@@ -301,7 +303,9 @@ class Decoder(nn.Module):
         return (1 - share) * embedded + share * self.embedding.weight[UNK_INDEX]
 
     def states(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
-        """What the output layer reads [N, ·] at each token of the batch in packed order; inputs and masked as in `forward`."""
+        """Inputs [N, ·] of the output layer at each token of the batch in packed order; inputs and masked as in
+        `forward`.
+        """
         packing = batch.packing
         read = packing.pack(batch.inputs if inputs is None else inputs)
         embedded = self._embedded(read, None if masked is None else packing.pack(masked))

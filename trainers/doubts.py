@@ -1,4 +1,6 @@
-"""What a corpus shows that would spoil its figures: refused where no figure would mean anything, else said with numbers."""
+"""Doubts about a corpus that would spoil its figures: refused where no figure would mean anything, else told with
+numbers.
+"""
 
 import re
 import unicodedata
@@ -23,25 +25,27 @@ KINDS = {
     "byte-order marks": re.compile(r"\ufeff"),
     "replacement characters, which stand for letters that were lost": re.compile(r"\ufffd"),
 }
-"""what no sentence holds; a NUL is refused where a file is read, and joiners are letters of some scripts"""
+"""Kinds of characters that no sentence holds. A NUL is refused where a file is read, and joiners are letters of some
+scripts.
+"""
 ODD = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u2060\ufeff\ufffd]")
-"""all of them, and joiners"""
+"""Characters of all these kinds, and joiners."""
 LONGEST = 10_000
-"""words of a line at most"""
+"""Largest number of words of a line."""
 UNKNOWN_SHARE = 0.1
-"""of held-out tokens, above which figures are mostly of <unk>"""
+"""Share of unknown words among held-out tokens, above which figures are mostly of <unk>."""
 SHORT = 3.0
-"""tokens of a sentence, end token left out: a mean below is no text of sentences"""
+"""Tokens of a sentence, end token left out; with a lower mean a text is none of sentences."""
 CLASSES_SHARE = 0.5
-"""classes by sentences, from which on labels are no classes"""
+"""Classes per sentence, from which on labels are no classes."""
 FEW = 20
-"""sentences, below which shares tell nothing"""
+"""Number of sentences below which shares tell nothing."""
 UNKNOWN_LIKE = re.compile(r"[<\[({@_|]*(?:unk|UNK|oov|OOV|unknown|UNKNOWN)[>\])}@_|]*")
-"""what other programs write for an unknown word"""
+"""Forms of the unknown word in other programs."""
 UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
-"""scripts that put no space between words, as their letters' names begin"""
+"""Scripts that put no space between words, as their letters' names begin."""
 WORD_LETTERS = 6.0
-"""letters of a word, from which on a word of such a script is a sentence"""
+"""Letters of a word, from which on a word of such a script is a sentence."""
 RARER = "set min_count=2 so that rare training {} become <unk>"
 UNKNOWN_WORDS = {each: (noun, RARER.format(noun)) for each, noun in ((WORDS, "tokens"), ("characters", "characters"))}
 OTHER_SIDE = {"last": "first", "first": "last"}
@@ -54,12 +58,12 @@ def _is_unknown_like(word: str) -> bool:
 
 
 class Oddities:
-    """What the texts hold that no sentence does, counted while they are read."""
+    """Oddities that no sentence holds, counted while the texts are read."""
 
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self.seen: dict[str, tuple[int, str]] = {}
-        """lines by kind, and where the first is"""
+        """Number of lines by kind, and the place of the first."""
 
     def look(self, file: str, block: Block) -> None:
         """Takes in some records.
@@ -91,14 +95,14 @@ class Oddities:
 
 @dataclass(frozen=True)
 class Counts:
-    """What both passes have found."""
+    """Counts of both passes over a corpus."""
 
     names: list[str]
-    """types in the order of their first appearance"""
+    """Types in the order of their first appearance."""
     counts: Mapping[str, Whole]
-    """of each type, by split"""
+    """Counts of each type, by split."""
     lengths: Mapping[str, NDArray[np.int32]]
-    """tokens of each sentence before it is cut, end token left out"""
+    """Tokens of each sentence before it is cut, end token left out."""
     tabs: Mapping[str, int]
     unknown: Mapping[str, int]
     cut: Mapping[str, int]
@@ -107,7 +111,7 @@ class Counts:
     labels: list[str]
 
     def warnings(self, options: CorpusOptions) -> list[str]:
-        """What a reader of this corpus's figures must know.
+        """Warnings for the readers of this corpus's figures.
 
         Raises:
             BadInput: if the corpus has been misread so that its figures would mean nothing.
@@ -177,7 +181,7 @@ class Counts:
         )
 
     def _unknown(self, options: CorpusOptions) -> list[str]:
-        """What is said of tokens that the vocabulary lacks."""
+        """Notes on tokens that the vocabulary lacks."""
         said = []
         noun, rarer = UNKNOWN_WORDS.get(options.tokens, ("pieces", "a larger training text would have them"))
         unknown = sum(self.unknown[split] for split in HELD_OUT)

@@ -29,14 +29,14 @@ from trainers.vocabulary import EOS, SPECIALS, UNK, Sentences, Vocabulary
 
 FACTS = "facts.json"
 AT_ONCE = 1 << 22
-"""tokens that the second pass holds"""
+"""Largest number of tokens that the second pass holds."""
 END, UNKNOWN = SPECIALS.index(EOS), SPECIALS.index(UNK)
 Whole = NDArray[np.int64]
 
 
 @dataclass
 class _Split:
-    """What the first pass has found of a split."""
+    """Counts of the first pass over a split."""
 
     lengths: list[NDArray[np.int32]] = field(default_factory=list)
     classes: list[int] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Encoder:
         return int(np.floor(counts.mean() + self.options.truncation * counts.std()))
 
     def _counted(self, split: str) -> Whole:
-        """How often each type stands in a split: [types]."""
+        """Counts of each type in a split: [types]."""
         total = np.zeros(len(self.types), dtype=np.int64)
         with (self.folder / f"{split}.types").open("rb") as stream:
             while len(part := np.fromfile(stream, np.int32, AT_ONCE)):
@@ -197,7 +197,7 @@ def _parts(lengths: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """What each type adds to a text."""
+    """Characters and bytes that each type adds to a text."""
 
     characters: Whole  # [types]
     utf8: Whole  # [types]
@@ -212,7 +212,7 @@ class _Sizes:
         return cls(characters, utf8, len(tokens.separator), tokens.prefix)
 
     def more(self, lengths: Whole) -> Whole:
-        """What texts of so many tokens have besides: what stands between them, and one end."""
+        """Characters of texts of so many tokens between and after their tokens: the separators, and one end."""
         return self.separator * (lengths - 1) - self.prefix + 1
 
 
@@ -227,7 +227,7 @@ def _utf8(texts: list[str], file: str, block: Block) -> bytes:
 
 
 def mapped(folder: Path) -> tuple[dict[str, Any], tuple[str, ...], bytes, dict[str, Sentences]]:
-    """What `Encoder.finish` has written: facts, words, the SentencePiece model if there is one, and the splits.
+    """Content that `Encoder.finish` has written: facts, words, the SentencePiece model if there is one, and the splits.
 
     Raises:
         OSError, ValueError: if it is not whole.

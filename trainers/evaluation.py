@@ -1,4 +1,4 @@
-"""What a trained model is worth. Never sees the objective: no annealing weight, no dropout, no multiplier.
+"""Evaluation of a trained model. It never sees the objective: no annealing weight, no dropout, no multiplier.
 
 All figures of one evaluation are of the same sentences and samples. −ELBO ≥ NLL then holds exactly where the rate is sampled
 (Jensen), and up to the samples' noise where it has a closed form.
@@ -23,21 +23,21 @@ from trainers.options import EvaluationOptions
 from trainers.tempered import Estimate, estimate
 
 ACTIVE_VARIANCE = 0.01
-"""a unit is active if Var_x(E_q[z_d|x]) exceeds this (Burda et al. 2016)"""
+"""Variance Var_x(E_q[z_d|x]) that an active unit exceeds (Burda et al. 2016)."""
 COLLAPSED = 0.2
-"""nats per sentence of rate or mutual information, below which the code says nearly nothing, whatever units are active"""
+"""Nats per sentence of rate or mutual information, below which the code says nearly nothing, whatever units are active."""
 BATCH = 64
-"""sentences at once, at most: fewer where their samples fill the rows, which leaves less padding"""
+"""Largest number of sentences at once; fewer where their samples fill the rows, which leaves less padding."""
 SUBSET_SEED = 0
-"""chooses the evaluated sentences blindly and alike for every run"""
+"""Seed that chooses the evaluated sentences blindly and alike for every run."""
 MEAN_SAMPLES = 64
-"""draws that estimate the mean of a posterior whose mean has no closed form"""
+"""Number of draws that estimate the mean of a posterior whose mean has no closed form."""
 FLOW_CODES = 128
-"""codes that the mutual information under a flow is measured on; each is inverted under every sentence's posterior"""
+"""Number of codes for the mutual information under a flow; each is inverted under every sentence's posterior."""
 TEMPERED_DRAWS = 4
-"""posterior draws of a sentence for all figures but the NLL, where that has draws of its own"""
+"""Number of posterior draws of a sentence for all figures but the NLL, where that has draws of its own."""
 HE_BATCH = 32
-"""sentences of a batch in He et al.'s estimator of the mutual information"""
+"""Number of sentences of a batch in He et al.'s estimator of the mutual information."""
 
 
 LATENT_FIGURES = (
@@ -54,67 +54,79 @@ class Metrics:
     """Figures per sentence in nats, METHODS' conventions: sums over sentences, tokens with the end token."""
 
     nll: float
-    """importance-sampled −log P(x) (PA eq. 12); exact without a latent"""
+    """Importance-sampled −log P(x) (PA eq. 12); exact without a latent."""
     nll_se: float | None
-    """its standard error over sentences; None of a single one"""
+    """Standard error of the NLL over sentences; None of a single one."""
     ppl: float
-    """exp(Σ NLL / Σ tokens)"""
+    """Perplexity exp(Σ NLL / Σ tokens)."""
     ppl_no_end: float
-    """exp(Σ NLL / Σ words): the same likelihood, the end tokens not counted (PA table 1, Dyer et al. 2016)"""
+    """Perplexity exp(Σ NLL / Σ words): the likelihood is that of `ppl`, but end tokens are not counted (PA table 1,
+    Dyer et al. 2016).
+    """
     ppl_elbo: float
-    """exp(Σ −ELBO / Σ tokens), above the perplexity but for the samples' noise"""
+    """Bound exp(Σ −ELBO / Σ tokens), above the perplexity but for the samples' noise."""
     melbo: float
-    """D + ln N, N the evaluated sentences: bounds the NLL of the same decoder whose codes come from the mixture of these
-    sentences' posteriors, not from p(z) (LV eq. 16). Such a prior has seen the sentences: the floor is ln N, not the source's
-    entropy. It grows with N: compare figures of the same sentences"""
+    """Bound D + ln N, N the evaluated sentences, of the NLL of this decoder when codes come from the mixture of these
+    sentences' posteriors, not from p(z) (LV eq. 16). Such a prior has seen the sentences: the floor is ln N, not the
+    source's entropy. The bound grows with N: compare figures of equal sentences.
+    """
     ppl_melbo: float
-    """exp(Σ MELBO / Σ tokens)"""
+    """Bound exp(Σ MELBO / Σ tokens)."""
     rate: float
-    """R = KL(q(z|x) ‖ p(z)); the mean over the samples of log q(z|x) − log p(z) where it has no closed form"""
+    """Rate R = KL(q(z|x) ‖ p(z)); the mean over the samples of log q(z|x) − log p(z) where it has no closed form."""
     distortion: float
-    """D = −E_q log P(x|z)"""
+    """Distortion D = −E_q log P(x|z)."""
     neg_elbo: float
-    """D + R"""
+    """Negative ELBO, D + R."""
     active_units: int
-    """dimensions with Var_x(E_q[z_d|x]) > 0.01; a flow's means are estimated, their noise subtracted"""
+    """Number of dimensions with Var_x(E_q[z_d|x]) > 0.01; a flow's means are estimated, their noise subtracted."""
     mi: float
-    """I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z)), on the same samples E[log q(z|x) − log q(z)];
-    at most ln of the number of evaluated sentences"""
+    """Mutual information I(x; z) under q by Hoffman & Johnson 2016: R − KL(q(z) ‖ p(z)), on one set of samples
+    E[log q(z|x) − log q(z)]; at most ln of the number of evaluated sentences.
+    """
     mi_he: float
-    """He et al. 2019's estimate: q(z) from batches of 32, so about ln 32 = 3.47 at most; the posterior's entropy in closed form,
-    which leaves a noise of about √(d_z/2N)"""
+    """Mutual information by He et al. 2019: q(z) from batches of 32, so about ln 32 = 3.47 at most; the posterior's
+    entropy in closed form, which leaves a noise of about √(d_z/2N).
+    """
     acc_gap: float
-    """points of next-word accuracy, posterior sample minus prior sample (PA §6)"""
+    """Points of next-word accuracy, posterior sample minus prior sample (PA §6)."""
     collapsed: bool
-    """z tells hardly anything of x: R < 0.2; or MI < 0.2, where sentences pay a rate for nothing. Active units do not decide:
-    means that vary by less than 0.1 tell much where the posteriors are narrower still, as with mim"""
+    """True if z tells hardly anything of x: R < 0.2; or MI < 0.2, where sentences pay a rate for nothing. Active units
+    do not decide: means that vary by less than 0.1 tell much where the posteriors are narrower still, as with mim.
+    """
     estimator: Facts
-    """what made the NLL: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads no words; tempered:
-    λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error (`error`), the bound of its bias
-    (`bias`) and whether that is small (`resolved`); with certify > 0 its `certificate` on the model's own sentences"""
+    """Facts of the NLL's estimator: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads
+    no words; of a tempered one λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error
+    (`error`), the bound of its bias (`bias`) and whether that is small (`resolved`); with certify > 0 its `certificate`
+    on the model's own sentences.
+    """
     target_rate: float | None = None
-    """r, where the technique holds a rate"""
+    """Target rate r, where the technique holds a rate."""
     rate_error: float | None = None
-    """R − r"""
+    """Difference R − r."""
     mi_lower: float | None = None
-    """H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound"""
+    """Lower bound H − D ≤ I(x; z) (Alemi et al. 2018), where the source's entropy H is known; R is the upper bound."""
     nll_tempered: float | None = None
-    """the tempered estimate beside the one from q, with nll=both; what made it is `estimator["tempered"]`"""
+    """Tempered estimate of the NLL beside the one from q, with nll=both; its estimator is `estimator["tempered"]`."""
     ppl_tempered: float | None = None
-    """exp(Σ of it / Σ tokens)"""
+    """Perplexity exp(Σ NLL / Σ tokens) by the tempered estimate."""
     bits_per_char: float | None = None
-    """Σ NLL / Σ characters in bits, each sentence's end counted as one: compares texts whatever their tokens are"""
+    """Bits per character, Σ NLL / Σ characters, each sentence's end counted as one: compares texts whatever their
+    tokens are.
+    """
     bits_per_byte: float | None = None
-    """Σ NLL / Σ bytes (UTF-8) likewise"""
+    """Bits per byte (UTF-8), Σ NLL / Σ bytes, each sentence's end counted as one."""
     paper_elbo: float | None = None
-    """D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing"""
+    """Sum D + R/L where a sentence has L codes: KR's own −ELBO, which counts one code's rate and so bounds nothing."""
     ppl_paper_elbo: float | None = None
-    """exp(Σ (D + R/L) / Σ tokens)"""
+    """Perplexity exp(Σ (D + R/L) / Σ tokens)."""
     rate_once: float | None = None
-    """R/L, one code's rate: KR's KL"""
+    """Rate R/L of one code, which is KR's KL."""
     nll_once: float | None = None
-    """−log of the posterior samples' mean weight when log p(z) − log q(z|x) is the mean over the L codes, not their sum: what
-    importance sampling makes of `paper_elbo`. It estimates no likelihood; only samples from q (nll = q or both) have it"""
+    """Estimate −log of the posterior samples' mean weight when log p(z) − log q(z|x) is the mean over the L codes, not
+    their sum: importance sampling's counterpart of `paper_elbo`. It estimates no likelihood; only samples from q (nll =
+    q or both) have it.
+    """
     parameters: int = 0
     """numbers that training fits"""
     bleu: float | None = None
@@ -136,9 +148,9 @@ class Metrics:
     probe_2000: float | None = None
     probe_10000: float | None = None
     each: tuple[float, ...] = ()
-    """every sentence's −log P(x), in the order of the sentences evaluated, whatever batches they were in"""
+    """Every sentence's −log P(x), in the order of the sentences evaluated, whatever batches they were in."""
     tempered: Estimate | None = None
-    """the tempered estimate by sentence, where it was made"""
+    """Tempered estimate by sentence, where it was made."""
 
     @property
     def latent(self) -> bool:
@@ -170,11 +182,11 @@ class Samples:
 
     @property
     def log_weights(self) -> Tensor:
-        """log w = log P(x|z) + log p(z) − log q(z|x): [S, B]."""
+        """Log weights log w = log P(x|z) + log p(z) − log q(z|x): [S, B]."""
         return self.log_p - self.log_q - self.distortion
 
     def weights_once(self, codes: int) -> Tensor:
-        """The same where one of so many codes counts: the mean of their log p(z) − log q(z|x) in place of the sum."""
+        """Log weights where one of so many codes counts: the mean of their log p(z) − log q(z|x) in place of the sum."""
         return (self.log_p - self.log_q) / codes - self.distortion
 
 
@@ -255,7 +267,7 @@ def evaluate(
     progress: Callable[[int, int], None] = lambda _done, _of: None,
     split: str = "valid",
 ) -> Metrics:
-    """All metrics on (a fixed choice of) the split's `sentences`; the same seed gives the same figures."""
+    """Metrics on (a fixed choice of) the split's `sentences`; equal seeds give equal figures."""
     model.eval()
     chosen = subset(sentences, options.nll_sentences)
     facts: Facts = {"sentences": len(chosen), "of": len(sentences), "seed": seed, "split": split}
@@ -287,14 +299,14 @@ def _in_order(each: Tensor, chosen: Sequence[Sentence], size: int) -> tuple[floa
 
 @dataclass(frozen=True)
 class _Codes:
-    """What the latent codes are worth; all 0 without a latent."""
+    """Figures of the latent codes; all 0 without a latent."""
 
     active_units: int = 0
     mi: float = 0.0
     mi_he: float = 0.0
     acc_gap: float = 0.0
     number: int = 1
-    """A, a sentence's codes"""
+    """Number A of a sentence's codes."""
     nll_once: float | None = None
 
 
@@ -442,7 +454,7 @@ def _certificate(
 
 
 def _known(x: float) -> float | None:
-    """What cannot be told of a single sentence is NaN or infinite, which JSON lacks."""
+    """The figure, or None if a single sentence leaves it NaN or infinite, which JSON lacks."""
     return x if math.isfinite(x) else None
 
 
@@ -452,15 +464,15 @@ def _exp(x: float) -> float:
 
 @dataclass(frozen=True)
 class EpochFigures:
-    """What each epoch reports of the validation set, one posterior sample a sentence."""
+    """Figures that each epoch reports of the validation set, one posterior sample a sentence."""
 
     distortion: float
     rate: float
     active_units: int
     log_q: float = 0.0
-    """log q(z|x), the sentences' mean"""
+    """Mean of log q(z|x) over the sentences."""
     log_p: float = 0.0
-    """log p(z) of the same samples"""
+    """Mean of log p(z) over the samples of `log_q`."""
 
 
 @torch.no_grad()

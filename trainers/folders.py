@@ -1,4 +1,4 @@
-"""Which files of a folder are the training, the validation and the test text."""
+"""Division of a folder's files into the training, the validation and the test text."""
 
 import json
 import re
@@ -13,18 +13,18 @@ from trainers.tables import READERS
 
 SPLITS = ("train", "valid", "test")
 NAMES = {"train": ("train", "training"), "valid": ("valid", "validation", "val", "dev"), "test": ("test",)}
-"""what a split is called, as a part of a file's name"""
+"""Names of each split, as a part of a file's name."""
 SHARD = re.compile(r"[-_.]\d+-of-\d+")
-"""in the names of files that are one split together"""
+"""Part of the names of files that are one split together."""
 UNREADABLE = {
     ".zip": "unpack it", ".tar": "unpack it", ".tgz": "unpack it", ".bz2": "unpack it", ".xz": "unpack it", ".7z": "unpack it",
     ".xlsx": "save it as CSV", ".xls": "save it as CSV", ".pdf": "save it as text", ".docx": "save it as text",
     ".html": "save it as text", ".xml": "save it as text", ".pkl": "save it as JSON Lines", ".pickle": "save it as JSON Lines",
     ".npz": "save it as text", ".npy": "save it as text",
 }  # fmt: skip
-"""endings of what holds texts but is none, with the remedy"""
+"""Endings of files that hold texts but are none, with the remedy."""
 SAVED, SAVED_SPLITS = "state.json", "dataset_dict.json"
-"""of a data set, and of several, that Hugging Face's `datasets` has saved"""
+"""Files of a data set, and of several, that Hugging Face's `datasets` has saved."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Texts:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Splits that have none: they are taken out of the training text."""
+        """Splits that have no file: they are taken out of the training text."""
         return tuple(split for split in SPLITS if split not in self.files)
 
     def read(self, split: str, options: CorpusOptions) -> Iterator[tuple[Path, Block]]:
@@ -52,7 +52,7 @@ def kind_of(file: Path) -> str:
 
 
 def reader_of(file: Path, options: CorpusOptions) -> Callable[[], Iterator[Block]]:
-    """What reads a file of its kind: a table by its columns, all else a sentence a line.
+    """A function that reads a file of its kind: a table by its columns, all else a sentence a line.
 
     Raises:
         BadInput: if the options are of another kind of file, or the file is no text.

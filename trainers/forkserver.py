@@ -30,7 +30,7 @@ HEADER = 8
 class _Child:
     pid: int
     handle: int
-    """the descriptor of the process"""
+    """Descriptor of the process."""
     answers: socket.socket
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class _Child:
         self.answers.close()
 
     def bury(self) -> None:
-        """Once it has ended: tells how."""
+        """Tells how the child has ended, once it has."""
         _, status = os.waitpid(self.pid, 0)
         _answer(self.answers, {"code": os.waitstatus_to_exitcode(status)})
         self.close()
@@ -130,13 +130,13 @@ def _read(control: socket.socket, length: int) -> bytes:
 
 
 def _answer(answers: socket.socket, facts: dict[str, Any], *descriptors: int) -> None:
-    """Who asked may have gone: then nobody need know."""
+    """Sends an answer. If the asker has gone, nobody need know."""
     with suppress(OSError):
         socket.send_fds(answers, [json.dumps(facts).encode()], descriptors)
 
 
 def _become(request: dict[str, Any], standard: list[int]) -> None:
-    """In the child: what a process started for this request alone would have."""
+    """Gives the child what a process started for this request alone would have."""
     os.setsid()
     _replace(dict(enumerate(standard)))
     os.environ.clear()

@@ -1,4 +1,4 @@
-"""What a model writes when its training has ended, for those who compare runs."""
+"""Sentences that a model writes when its training has ended, for those who compare runs."""
 
 import random
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ RECONSTRUCTIONS = 5
 def gallery(
     model: SentenceModel, objective: Objective, vocabulary: Vocabulary, corpus: Corpus, count: int, seed: int
 ) -> dict[str, Any]:
-    """What a model writes, for those who compare runs: `count` samples of the prior with their nearest training sentences, a
-    homotopy between two codes of the prior, a few validation sentences written again, and the words of these that an adversary
-    hides, if there is one. Without a latent code, samples alone.
+    """Sentences of a model, for those who compare runs: `count` samples of the prior with their nearest training
+    sentences, a homotopy between two codes of the prior, a few validation sentences written again, and the words of
+    these that an adversary hides, if there is one. Without a latent code, samples alone.
 
     Each sample's neighbour is looked for among the first `SEARCHED` training sentences.
     """

@@ -12,30 +12,33 @@ from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, S
 from trainers.options import option
 
 ROWS = 256
-"""sentences decoded at once"""
+"""Number of sentences decoded at once."""
 
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How sentences are made. The same options and seed give the same sentences."""
+    """Options of the sentences that a model writes. Equal options and seeds give equal sentences."""
 
-    count: int = option(10, "sentences to make", low=1)
+    count: int = option(10, "number of sentences to make", low=1)
     source: str = option(
         "prior",
-        "where codes come from: the prior, or the posteriors of validation sentences drawn at random",
+        "source of codes: the prior, or the posteriors of validation sentences drawn at random",
         choices=("prior", "posterior"),
     )
     decoding: str = option(
-        "greedy", "the likeliest word each time, or a word drawn from the softmax", choices=("greedy", "ancestral")
+        "greedy",
+        "choice of words: the likeliest each time, or one drawn from the softmax",
+        choices=("greedy", "ancestral"),
     )
     centre: bool = option(
-        False, "a posterior's centre (a Gaussian's mean) in place of a sample; the paper's figures use samples"
+        False,
+        "a posterior's centre (a Gaussian's mean) as the code in place of a sample; the paper's figures use samples",
     )
     spread: float = option(
         1.0, "factor on a posterior's standard deviation where its samples are the codes (LV's perturbed: 10)", low=0
     )
-    length: int = option(100, "words (or what the sentences are divided into) at most", low=1)
-    draws: int = option(200, "draws that a word's dropout probability is estimated from", low=1)
+    length: int = option(100, "largest number of words (or other tokens) of a sentence", low=1)
+    draws: int = option(200, "number of draws from which a word's dropout probability is estimated", low=1)
     known: bool = option(False, "no unknown word is written")
     pairs: int = option(
         0, "pairs of random validation sentences whose homotopies are measured, not written (0: one is written)", low=0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 Rules = Mapping[str, Sequence[tuple[float, tuple[str, ...]]]]
-"""nonterminal → (probability, right-hand side); a symbol that is no key is a word."""
+"""Rules by nonterminal: pairs of (probability, right-hand side); a symbol that is no key is a word."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def tokens(verse: str) -> list[str]:
 
 
 def split_of(chapter: int) -> str:
-    """Where the chapter of that number goes, counted from 1 through the whole Bible."""
+    """Split of the chapter of that number, counted from 1 through the whole Bible."""
     return {0: "test", EVERY // 2: "valid"}.get(chapter % EVERY, "train")
 
 

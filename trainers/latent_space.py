@@ -1,4 +1,4 @@
-"""What a trained model's codes are worth beyond its likelihood: the evaluations of LI §3.2–3.3 and LV §4.
+"""Measures of a trained model's codes beyond its likelihood: the evaluations of LI §3.2–3.3 and LV §4.
 
 Reconstruction by BLEU, from swapped words, smoothness, the codes' entropy, and probing classifiers where the corpus has labels.
 N: sentences; d: numbers of a code.
@@ -39,10 +39,10 @@ LABELLED = "0,100,500,1000,2000,10000"
 class LatentOptions:
     sentences: int = option(SENTENCES, "validation sentences, drawn once with a fixed seed (0: all)", low=0)
     swaps: int = option(4, "largest number of word swaps in noisy reconstruction", low=0)
-    pairs: int = option(100_000, "sentence pairs that smoothness is measured on", low=1)
-    nearest: int = option(3, "k, the neighbour whose distance tells the codes' entropy", low=1)
+    pairs: int = option(100_000, "number of sentence pairs that smoothness is measured on", low=1)
+    nearest: int = option(3, "number k of the neighbour whose distance tells the codes' entropy", low=1)
     labelled: str = option(
-        "0,100,500,1000", "labelled training sentences of each probe, divided by commas; 0: clustering"
+        "0,100,500,1000", "numbers of labelled training sentences of each probe, divided by commas; 0: clustering"
     )
     seed: int = option(0, "seed of codes, swaps, pairs and probes", low=0)
 

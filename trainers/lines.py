@@ -16,15 +16,15 @@ from typing import IO, Any, cast
 from trainers.errors import BadInput
 
 PIECE = 1 << 23
-"""bytes read at once"""
+"""Number of bytes read at once."""
 LONGEST = 1 << 26
-"""bytes of a line; what is longer is no text of sentences"""
+"""Largest number of bytes of a line; a longer one is no text of sentences."""
 COMPRESSED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 LONE_RETURN = re.compile(r"\r(?!\r*$)")
 TEXT_NAMES = ("text", "sentence", "content", "review", "document", "body", "utterance")
-"""what a column of sentences is usually called"""
+"""Usual names of a column of sentences."""
 LABEL_NAMES = ("label", "class", "category", "sentiment", "topic", "stars", "score", "rating", "target")
 OTHER_NAMES = ("id", "idx", "index", "title", "split", "source", "date", "author")
 HEADINGS = {*TEXT_NAMES, *LABEL_NAMES, *OTHER_NAMES, "sentences", "texts", "labels"}
@@ -35,14 +35,14 @@ class Block:
     """Some of a file's records in their order."""
 
     texts: list[str]
-    """as they stand there; an empty one is none"""
+    """Texts as they stand in the file; an empty one is none."""
     labels: list[str] | None
     first: int
-    """the number of the first record, counted from 1"""
+    """Number of the first record, counted from 1."""
     tabs: int = 0
-    """texts that hold a tab"""
+    """Number of texts that hold a tab."""
     others: int = 0
-    """texts left empty since they are of another split"""
+    """Number of texts left empty since they are of another split."""
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def _decoded(file: Path, content: bytes, number: int) -> str:
 
 
 def is_object(line: str) -> bool:
-    """Whether a line is a JSON object."""
+    """True if a line is a JSON object."""
     found = None
     if line.lstrip().startswith("{"):
         with suppress(ValueError):

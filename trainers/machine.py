@@ -1,4 +1,4 @@
-"""What a run was made by: versions and hardware, as far as they decide its figures' last digits, and the command for it."""
+"""Versions and hardware of a run, as far as they decide its figures' last digits, and the command for it."""
 
 import platform
 import shlex
@@ -34,7 +34,7 @@ def hardware(device: torch.device) -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """Its model's name, which decides what kernels are chosen."""
+    """Name of the processor's model, which decides what kernels are chosen."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -43,7 +43,7 @@ def _processor() -> str:
 
 
 def command(technique: str, corpus: str, model: str, seed: int, values: Mapping[str, object]) -> str:
-    """What trains the same run anew, without a study."""
+    """Command that trains a run anew, without a study."""
     words = ["tuner", "train", "--technique", technique, "--corpus", corpus, "--model", model, "--seed", str(seed)]
     for key, value in values.items():
         words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]

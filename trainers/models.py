@@ -24,12 +24,12 @@ __all__ = [
 ]  # fmt: skip
 
 EMBEDDING_RANGE = 0.1
-"""embeddings start from U(−0.1, 0.1) where `uniform` is set (LI appendix A, KR §5.1)"""
+"""Range of the embeddings, which start from U(−0.1, 0.1) where `uniform` is set (LI appendix A, KR §5.1)."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model measured on a batch, in nats per sentence."""
+    """Figures that a model measured on a batch, in nats per sentence."""
 
     distortions: Tensor  # [S, B] −log P(x|z) of each posterior sample; S = 1 without a latent
     rate: Tensor  # [B] KL(q(z|x) ‖ p(z)), or its estimate from the samples where it has no closed form; 0 without a latent
@@ -51,7 +51,7 @@ class Output:
 
     @property
     def log_p(self) -> Tensor:
-        """log p(z) of each sample [S, B]."""
+        """The log density log p(z) of each sample [S, B]."""
         return torch.zeros_like(self.log_q) if self.prior is None else self.prior.log_prob(self.codes)
 
 
@@ -62,7 +62,7 @@ def gal_penalty(matrices: Sequence[Tensor], biases: Sequence[Tensor], dropout: f
 
 
 class SentenceModel(nn.Module):
-    """What SenVAE and RNNLM share: the decoder, and the weights that Gal's decay covers."""
+    """Base of SenVAE and RNNLM: the decoder, and the weights that Gal's decay covers."""
 
     def __init__(self, vocabulary: int, d_code: int, options: ModelOptions) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class SentenceModel(nn.Module):
         return []
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """What makes q(z|x) and nothing else."""
+        """Parameters that make q(z|x) and nothing else."""
         return [parameter for module in self.encoder_modules() for parameter in module.parameters()]
 
     def weight_decay(self, sentences: int) -> Tensor:
@@ -109,7 +109,7 @@ class SentenceModel(nn.Module):
         samples: int = 1,
         spread: float = 1.0,
     ) -> Output:
-        """What `samples` posterior samples a sentence measure; `inputs` and `masked` as in the decoder.
+        """Figures of `samples` posterior samples a sentence; `inputs` and `masked` as in the decoder.
 
         spread: a factor on the samples' noise: 0 leaves the posterior's centre.
         """
@@ -229,7 +229,7 @@ class SenVAE(Generator):
         return encoder.POOLINGS[self.options.pooling](states, packing, self.options.encoder_units)
 
     def features(self, batch: Batch) -> Tensor:
-        """What the posterior is made from: [B, d_h or 2·d_h]."""
+        """Features from which the posterior is made: [B, d_h or 2·d_h]."""
         packing = batch.packing
         tokens = packing.pack(batch.tokens)
         if self.training and self.options.encoder_unk:
@@ -246,16 +246,16 @@ class SenVAE(Generator):
         return found
 
     def posterior_of(self, features: Tensor) -> Conditional:
-        """q(z|x) from features [B, ·]."""
+        """The posterior q(z|x) from features [B, ·]."""
         posterior: Conditional = self.to_posterior(features)
         return posterior if self.codes == 1 else posterior.repeated(self.codes)
 
     def posterior(self, batch: Batch) -> Conditional:
-        """q(z|x) of each sentence."""
+        """The posterior q(z|x) of each sentence."""
         return self.posterior_of(self.features(batch))
 
     def prior_distribution(self) -> Mixture:
-        """p(z)."""
+        """The prior p(z)."""
 
         def encode(pseudo: Tensor, lengths: Tensor) -> Conditional:
             packing = Packing.of(lengths, pseudo.device)

@@ -17,9 +17,9 @@ from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.ter import TER
 
 CANDIDATES = 40
-"""training sentences that TER itself is computed for; the best of so many by the mean of the two bounds"""
+"""Number of training sentences that TER itself is computed for; the best of so many by the mean of the two bounds."""
 FIRST_LETTER = 0x10000
-"""words become letters from here on, where every code point is one"""
+"""Code point of the first word as a letter; from here on every code point is one."""
 
 
 @dataclass(frozen=True)

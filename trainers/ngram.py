@@ -1,4 +1,5 @@
-"""What counting words is worth: interpolated Kneser–Ney n-gram models of a corpus, the line that a trained model should beat.
+"""Interpolated Kneser–Ney n-gram models of a corpus, the line that a trained model should beat: what counting words is
+worth.
 
 Chen & Goodman 1998, section 3, with three discounts an order ("modified"). Of a k-gram h·w, with h' = h without its first word:
 
@@ -29,13 +30,15 @@ from trainers.corpus import BOS, SPECIALS, Corpus, Sentence, Sentences, lengths_
 
 ORDERS = (1, 2, 3, 4)
 TRAINING_TOKENS = 4_000_000
-"""of a longer training text evenly spaced sentences are counted, so that a study is made in seconds"""
+"""Largest number of training tokens that are counted; of a longer text, evenly spaced sentences, so that a study is
+made in seconds.
+"""
 FALLBACK = (0.0, 0.5, 1.0, 1.5)
-"""discounts of a = 0, 1, 2 and more, where the text is too small to estimate them; KenLM's"""
+"""Discounts of a = 0, 1, 2 and more, where the text is too small to estimate them; KenLM's."""
 START = SPECIALS.index(BOS)
 HELD_OUT = ("valid", "test")
 UNPREDICTED = 2
-"""<pad> and <bos>"""
+"""Number of tokens that are never predicted: <pad> and <bos>."""
 
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
@@ -98,7 +101,7 @@ class _Text:
         return cls(tokens, place)
 
     def histories(self, grams: Whole) -> Whole:
-        """What stood one token earlier: [T]."""
+        """Numbers of the grams one token earlier, which are the tokens' histories: [T]; −1 before the first."""
         return np.concatenate([np.array([-1]), grams[:-1]])
 
 
@@ -176,8 +179,9 @@ def of(corpus: Corpus) -> tuple[NGrams, int]:
 
 
 def _figures(models: NGrams, sentences: Sequence[Sentence], of: int) -> list[dict[str, Any]]:
-    """Of each order: mean −log P(x) in nats and exp(Σ −log P(x) / Σ tokens), end tokens included, of so many sentences; in bits
-    by character where their texts are known."""
+    """Figures of each order: mean −log P(x) in nats and exp(Σ −log P(x) / Σ tokens), end tokens included, of so many
+    sentences; in bits by character where their texts are known.
+    """
     tokens = int(lengths_of(sentences).sum())
 
     def bits(nll: float) -> dict[str, float]:
@@ -223,7 +227,9 @@ def reference(corpus: Corpus, judged: Mapping[str, Sequence[Sentence]]) -> dict[
 
 
 def repeated(corpus: Corpus) -> dict[str, dict[str, float]]:
-    """How many validation and test sentences stand word for word in the training text, as the models read them."""
+    """Counts and shares of validation and test sentences that stand word for word in the training text, as the models
+    read them.
+    """
     seen = {s.tobytes() for s in corpus.splits["train"]}
     counts = {split: sum(s.tobytes() in seen for s in corpus.splits[split]) for split in HELD_OUT}
     return {split: {"count": count, "share": count / len(corpus.splits[split])} for split, count in counts.items()}

@@ -14,15 +14,17 @@ from trainers.errors import BadInput
 
 LIMITS = ("above", "low", "high")
 LARGEST, LARGEST_WHOLE = 1e300, 2**53
-"""of numbers: their differences are finite, and every reader of JSON keeps them"""
+"""Largest numbers: their differences are finite, and every reader of JSON keeps them."""
 PRECISIONS = ("float32", "tf32", "bfloat16")
 NO_PRETRAINING = "none"
 WORDS = "words"
-"""tokens unless asked otherwise, as in the papers"""
+"""Kind of tokens unless asked otherwise, as in the papers."""
 T = TypeVar("T")
 Value = float | int | str | bool
 MILLIONS, UNITS, LAYERS, GALLERY = 10_000_000, 65_536, 64, 10_000
-"""the most of anything that a run may be asked for: no model or text of this kind is larger, and a request may name any number"""
+"""Largest numbers that a run may be asked for: no model or text of this kind is larger, and a request may name any
+number.
+"""
 
 
 def option(
@@ -139,17 +141,21 @@ def build(kind: type[T], values: Mapping[str, Value]) -> T:
 class CorpusOptions:
     corpus_size: int = option(
         0,
-        "training sentences to use: the first so many of a folder (0: all) or so many drawn (0: 4000)",
+        "number of training sentences: the first so many of a folder (0: all) or so many drawn (0: 4000)",
         low=0,
         high=MILLIONS,
     )
-    min_count: int = option(1, "training words seen fewer times become <unk>", low=1, high=MILLIONS)
+    min_count: int = option(
+        1, "number of times that a training word must be seen; rarer ones become <unk>", low=1, high=MILLIONS
+    )
     truncation: float = option(
-        3.0, "a folder's sentences are cut at mean + so many sd of training length (0: never)", low=0
+        3.0,
+        "standard deviations above the mean training length at which a folder's sentences are cut (0: never)",
+        low=0,
     )
     tokens: str = option(
         WORDS,
-        "what a sentence is divided into: words at white space; characters; or pieces of a SentencePiece model that is trained "
+        "division of a sentence: words at white space; characters; or pieces of a SentencePiece model that is trained "
         "on the training text alone",
         form=(
             r"words|characters|sentencepiece:[1-9]\d{0,5}",
@@ -158,14 +164,16 @@ class CorpusOptions:
     )
     labels: str = option(
         "none",
-        "where each line of a text has its sentence's label, which only probes read: after its last tab, or before its first",
+        "place of a sentence's label in each line of a text, which only probes read: after its last tab, or before its "
+        "first",
         choices=("none", "last", "first"),
     )
     text: str = option(
         "",
-        "a table's column that has the sentences, by name, or by number where it has no header (empty: found if plain)",
+        "column of a table that has the sentences, by name, or by number where it has no header (empty: found if "
+        "plain)",
     )
-    label: str = option("", "a table's column that has the labels, likewise (empty: none)")
+    label: str = option("", "column of a table that has the labels, by name or by number (empty: none)")
 
     def __post_init__(self) -> None:
         if self.labels != "none" and (self.text or self.label):
@@ -177,9 +185,9 @@ class CorpusOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    d_z: int = option(32, "latent dimensions", low=1, high=UNITS)
-    d_e: int = option(256, "word embedding units", low=1, high=UNITS)
-    d_h: int = option(256, "recurrent units per layer and direction", low=1, high=UNITS)
+    d_z: int = option(32, "number of latent dimensions", low=1, high=UNITS)
+    d_e: int = option(256, "number of units of a word embedding", low=1, high=UNITS)
+    d_h: int = option(256, "number of recurrent units per layer and direction", low=1, high=UNITS)
     d_h_encoder: int = option(
         0, "recurrent units of the encoder per layer and direction (0: as many as the decoder's)", low=0, high=UNITS
     )
@@ -191,8 +199,10 @@ class ModelOptions:
     )
     heads: int = option(4, "attention heads of a transformer", low=1, high=LAYERS)
     d_f: int = option(1024, "feed-forward units of a transformer's layer", low=1, high=UNITS)
-    decoder_layers: int = option(2, "layers of the decoder's cell (of each LSTM in a double-lstm)", low=1, high=LAYERS)
-    encoder_layers: int = option(1, "layers of the encoder's cell", low=1, high=LAYERS)
+    decoder_layers: int = option(
+        2, "number of layers of the decoder's cell (of each LSTM in a double-lstm)", low=1, high=LAYERS
+    )
+    encoder_layers: int = option(1, "number of layers of the encoder's cell", low=1, high=LAYERS)
     bidirectional: bool = option(True, "the encoder reads in both directions")
     reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
     own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
@@ -220,34 +230,42 @@ class ModelOptions:
     inputless: bool = option(False, "the decoder reads <unk> for every word, in training and evaluation")
     dropout: float = option(0.4, "decoder dropout ρ on input embeddings and output states", low=0, high=0.95)
     dropout_mask: str = option(
-        "sentence", "one dropout mask for all time steps of a sentence, or one a step", choices=("sentence", "step")
+        "sentence", "dropout masks: one for all time steps of a sentence, or one a step", choices=("sentence", "step")
     )
     dropout_at: str = option(
-        "both", "dropout on input embeddings and output states, or on the former alone", choices=("both", "inputs")
+        "both", "place of dropout: input embeddings and output states, or the former alone", choices=("both", "inputs")
     )
     uniform: float = option(
-        0.0, "weights start from U(−a, a) and embeddings from U(−0.1, 0.1); 0: PyTorch's own start", low=0
+        0.0,
+        "range a of the first weights, from U(−a, a), embeddings then from U(−0.1, 0.1); 0: PyTorch's own start",
+        low=0,
     )
-    tied: bool = option(True, "output matrix = word embeddings (after an affine map where d_h differs from d_e)")
+    tied: bool = option(
+        True, "the output matrix is that of the word embeddings (after an affine map where d_h differs from d_e)"
+    )
     detached: bool = option(
         True, "the encoder's gradient does not reach the word embeddings that it shares with the decoder"
     )
     initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")
     posterior: str = option(
         "gaussian",
-        "diagonal Gaussian, inverse autoregressive flow or planar flow",
+        "posterior: diagonal Gaussian, inverse autoregressive flow or planar flow",
         choices=("gaussian", "iaf", "planar"),
     )
-    prior: str = option("normal", "N(0, I), mixture of Gaussians or VampPrior", choices=("normal", "mog", "vamp"))
-    flow_steps: int = option(4, "T, the steps of a flow", low=1, high=LAYERS)
-    d_c: int = option(
-        512, "context units of an inverse autoregressive flow, its hidden layers' size", low=1, high=UNITS
+    prior: str = option(
+        "normal", "prior: N(0, I), mixture of Gaussians or VampPrior", choices=("normal", "mog", "vamp")
     )
-    components: int = option(100, "K, Gaussians of the mixture or pseudo-inputs of the VampPrior", low=1, high=UNITS)
+    flow_steps: int = option(4, "number T of steps of a flow", low=1, high=LAYERS)
+    d_c: int = option(
+        512, "number of context units of an inverse autoregressive flow, its hidden layers' size", low=1, high=UNITS
+    )
+    components: int = option(
+        100, "number K of Gaussians of the mixture or of pseudo-inputs of the VampPrior", low=1, high=UNITS
+    )
     precision: str = option(
         "float32",
-        "what training multiplies in: 32 bits; a GPU's TF32; or bfloat16, in recurrent networks and output layer, where the "
-        "processor or GPU has it (evaluation always takes 32 bits)",
+        "numbers that training multiplies: of 32 bits; a GPU's TF32; or bfloat16, in recurrent networks and output "
+        "layer, where the processor or GPU has it (evaluation always takes 32 bits)",
         choices=PRECISIONS,
     )
 
@@ -287,43 +305,45 @@ class ModelOptions:
 class TrainingOptions:
     optimizer: str = option("adam", "the model's optimiser; sgd has no momentum", choices=("adam", "sgd"))
     learning_rate: float = option(1e-3, "the optimiser's step size", above=0)
-    decay: float = option(1.0, "what the step size is multiplied by after each epoch", above=0, high=1)
+    decay: float = option(1.0, "factor on the step size after each epoch", above=0, high=1)
     plateau: int = option(
         0,
-        "epochs without improvement, after which the step size falls (0: never)",
+        "number of epochs without improvement, after which the step size falls (0: never)",
         low=0,
         high=MILLIONS,
     )
-    plateau_factor: float = option(0.5, "what the step size is multiplied by at a plateau", above=0, high=1)
+    plateau_factor: float = option(0.5, "factor on the step size at a plateau", above=0, high=1)
     plateau_reload: bool = option(
-        True, "at a plateau training goes on from the best weights (LI); false: from the weights that it has"
+        True, "at a plateau training goes on from the best weights (LI); false: from its present weights"
     )
     plateau_decays: int = option(5, "plateaus, after which training ends", low=1, high=MILLIONS)
     polyak: float = option(
         0.0,
-        "a moving average of the weights with this coefficient a step is what is evaluated and kept (0: none)",
+        "coefficient a step of a moving average of the weights, which is then evaluated and kept (0: none)",
         low=0,
         high=0.99999,
     )
-    batch_size: int = option(64, "sentences per step", low=1, high=UNITS)
+    batch_size: int = option(64, "number of sentences per step", low=1, high=UNITS)
     batch_tokens: int = option(
         0,
-        "tokens of a step whose logits are kept for the backward pass; a longer batch's are computed twice, a few at a time: the "
-        "same gradient in far less memory, at up to twice the time (0: as many as 512 MiB hold, 2 GiB on a GPU)",
+        "number of tokens of a step whose logits are kept for the backward pass; a longer batch's are computed twice, "
+        "a few at a time: an equal gradient in far less memory, at up to twice the time (0: as many as 512 MiB hold, "
+        "2 GiB on a GPU)",
         low=0,
         high=MILLIONS,
     )
     batching: str = option(
         "random",
-        "what a batch is: a random sample of the text, or sentences of near-equal length, which train worse (LI's and KR's code)",
+        "kind of batch: a random sample of the text, or sentences of near-equal length, which train worse (LI's and "
+        "KR's code)",
         choices=("random", "length"),
     )
     clip: float = option(1.5, "largest gradient norm", above=0)
     weight_decay: bool = option(True, "Gal's weight decay on the generator: (1−ρ)/(2N)·‖W‖² and ‖b‖²/(2N)")
-    max_epochs: int = option(100, "epochs at most", low=1, high=MILLIONS)
+    max_epochs: int = option(100, "largest number of epochs", low=1, high=MILLIONS)
     patience: int = option(
         6,
-        "epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends",
+        "number of epochs without a better validation −ELBO (D + max(r, R) where a rate is held) before training ends",
         low=1,
         high=MILLIONS,
     )
@@ -334,42 +354,47 @@ class TrainingOptions:
         choices=(NO_PRETRAINING, "ae"),
     )
     checkpoint_seconds: float = option(120.0, "seconds between checkpoints inside an epoch", above=0)
-    device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
+    device: str = option(
+        "auto", "processor to train on; auto takes a GPU where there is one", choices=("auto", "cpu", "cuda")
+    )
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
     nll: str = option(
         "q",
-        "what estimates the NLL: q, S posterior samples, as in the papers; tempered, samples of q^λ·p^(1−λ) at several levels "
-        "(a study's default); both, each by its own name",
+        "estimator of the NLL: q, S posterior samples, as in the papers; tempered, samples of q^λ·p^(1−λ) at several "
+        "levels (a study's default); both, each by its own name",
         choices=("q", "tempered", "both"),
     )
     nll_samples: int = option(
-        1000, "S, the posterior samples of a sentence's importance-sampled NLL with nll=q", low=1, high=MILLIONS
+        1000, "number S of posterior samples of a sentence's importance-sampled NLL with nll=q", low=1, high=MILLIONS
     )
     nll_sentences: int = option(
-        0, "validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0, high=MILLIONS
+        0, "number of validation sentences to evaluate, drawn once with a fixed seed (0: all)", low=0, high=MILLIONS
     )
     certify: int = option(
         0,
-        "sentences that the model writes itself, on which the estimator's bias is bounded from both sides (0: none); "
-        "`tuner confirm` takes 100",
+        "number of sentences that the model writes itself, on which the estimator's bias is bounded from both sides "
+        "(0: none); `tuner confirm` takes 100",
         low=0,
         high=MILLIONS,
     )
     test: bool = option(
         False,
-        "the test sentences are evaluated too: what `tuner confirm` sets, once nothing is chosen by them any more",
+        "the test sentences are evaluated too, as `tuner confirm` has it, once nothing is chosen by them any more",
     )
     codes: bool = option(
         False,
         "what the codes are worth is measured too, on each split that is evaluated: BLEU, noisy reconstruction, smoothness, and "
         "probes where there are labels; `tuner confirm` sets it",
     )
-    rows: int = option(1024, "codes decoded at once; bounds evaluation's memory", low=1, high=MILLIONS)
+    rows: int = option(1024, "number of codes decoded at once; bounds evaluation's memory", low=1, high=MILLIONS)
     gallery: int = option(
-        12, "sentences written into samples.json when training has ended (0: no such file)", low=0, high=GALLERY
+        12,
+        "number of sentences written into samples.json when training has ended (0: no such file)",
+        low=0,
+        high=GALLERY,
     )
 
 

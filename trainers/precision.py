@@ -1,4 +1,6 @@
-"""In how many bits training multiplies. Evaluation always has 32, so that no figure hangs on what a machine would round."""
+"""Precision of the products in training. Evaluation always has 32 bits, so that no figure hangs on what a machine would
+round.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ import torch
 from trainers.errors import BadInput
 
 PROCESSOR_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""a processor's instructions that multiply in bfloat16, by PyTorch's names"""
+"""Instructions of a processor that multiply in bfloat16, by PyTorch's names."""
 
 
 def require(precision: str, device: torch.device) -> None:

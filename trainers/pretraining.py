@@ -1,4 +1,4 @@
-"""What is trained in turn: a technique alone, or after the one that its encoder is pretrained by (LI §2.3–2.4).
+"""Stages of a training: a technique alone, or after the one by which its encoder is pretrained (LI §2.3–2.4).
 
 Each stage runs to convergence, up to max_epochs, and the next begins from its best epoch: the encoder is kept, the generator
 starts anew. LI's encoder has word embeddings of its own; where it reads the decoder's (`own_embeddings = false`), they stay.

@@ -16,11 +16,13 @@ Codes = NDArray[np.float64]
 Classes = NDArray[np.int64]
 
 RIDGE = 1e-6
-"""added to each variance of the mixture, as a share of the codes' mean variance, so that none becomes singular"""
+"""Amount added to each variance of the mixture, as a share of the codes' mean variance, so that none becomes singular."""
 PENALTY = 1e-2
-"""of the linear probe's squared weights, beside the mean loss: with few labels the classes can be told apart in many ways"""
+"""Penalty of the linear probe's squared weights, beside the mean loss: with few labels the classes can be told apart in
+many ways.
+"""
 TOLERANCE = 1e-3
-"""gain in mean log-likelihood below which the mixture's fit ends"""
+"""Gain in mean log-likelihood below which the mixture's fit ends."""
 ROUNDS = 200
 STARTS = 5
 
@@ -34,7 +36,7 @@ class GaussianMixture:
     roots: Codes  # [K, d, d] lower Cholesky factors of the covariances
 
     def log_joint(self, codes: Codes) -> Codes:
-        """log π_k + log N(z; μ_k, Σ_k): [N, K]."""
+        """Log joint densities log π_k + log N(z; μ_k, Σ_k): [N, K]."""
         columns = []
         for weight, mean, root in zip(self.weights, self.means, self.roots, strict=True):
             white = solve_triangular(root, (codes - mean).T, lower=True)

@@ -14,14 +14,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 OWN_MAKER = "GenuineIntel"
-"""whose processors MKL serves well"""
+"""Maker of the processors that MKL serves well."""
 ROWS = 64
-"""a batch's tokens are counted by so many: oneDNN makes and keeps a program, of half a megabyte, for each shape of a product"""
+"""Number of tokens to whose multiples batches are padded: oneDNN makes and keeps a program, of half a megabyte, for
+each shape of a product.
+"""
 
 
 @cache
 def _is_onednn_faster() -> bool:
-    """The same on all machines of a class, so that their figures are the same to the last digit."""
+    """True if oneDNN is faster here; equal on all machines of a class, so that their figures are equal to the last
+    digit.
+    """
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False
     try:
@@ -32,7 +36,7 @@ def _is_onednn_faster() -> bool:
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
-    """a·bᵀ + bias, without gradient: a [n, k], b [m, k], bias [m] → [n, m].
+    """The product a·bᵀ + bias, without gradient: a [n, k], b [m, k], bias [m] → [n, m].
 
     Args:
         spare: memory [n, m] that the result may take.

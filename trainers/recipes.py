@@ -21,29 +21,31 @@ from trainers.options import CorpusOptions
 from trainers.vocabulary import UNK
 
 HEADING = re.compile(r"=+ .* =+")
-"""a line of WikiText that is no text"""
+"""Pattern of a line of WikiText that is no text."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a paper's corpus is made by, and what it must then be."""
+    """Recipe of a paper's corpus: how it is made, and what it must then be."""
 
     said: str
     sizes: Mapping[str, tuple[int, str]]
-    """sentences of each split, and who prints them"""
+    """Number of sentences of each split, and the papers that print it."""
     types: tuple[tuple[int, str], ...] = ()
-    """different words of the training text, and who prints how many; some count special tokens too"""
+    """Numbers of different words of the training text, each with the papers that print it; some count special tokens
+    too.
+    """
     tokens: Mapping[str, int] = field(default_factory=dict)
-    """words of each split"""
+    """Number of words of each split."""
     sums: Mapping[str, str] = field(default_factory=dict)
     labels: str = "none"
-    """where the usual files have them"""
+    """Place of the labels in the usual files."""
     unknown: str = UNK
-    """how the usual files write the unknown word"""
+    """Form of the unknown word in the usual files."""
     drawn: tuple[str, ...] = ()
-    """splits that are a random part of more text"""
+    """Splits that are a random part of more text."""
     headings: bool = False
-    """lines that are none are between the text, and are left out"""
+    """True if headings stand between the text, which are left out."""
 
 
 def _sizes(train: int, valid: int, test: int, by: str) -> dict[str, tuple[int, str]]:
@@ -157,7 +159,7 @@ class _Draw:
 
 
 def _chosen(recipe: Recipe, texts: Texts, options: CorpusOptions) -> tuple[dict[str, _Draw], list[str]]:
-    """Where each split's sentences are, and what there is to say of those that are drawn.
+    """The place of each split's sentences, and notes on splits that are drawn.
 
     A split is drawn by a hash of its sentences; one whose text is missing or too small comes out of what is left for training.
     """
@@ -219,7 +221,7 @@ def _written(
 
 
 def _compared(recipe: Recipe, found: Mapping[str, _Found]) -> tuple[list[str], list[str]]:
-    """What is as the papers print it, and what is not, in words."""
+    """Facts that agree with the papers, and facts that do not, in words."""
     same: list[str] = []
     differs: list[str] = []
 

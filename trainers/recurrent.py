@@ -24,7 +24,7 @@ from trainers.products import ROWS, linear, product
 
 Recurrent = nn.GRU | nn.LSTM
 GROUPS = 4
-"""of like length, into which an LSTM's sentences are cut on a processor"""
+"""Number of groups of like length into which an LSTM's sentences are cut on a processor."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Packing:
 
     order: Tensor  # [B] the sentences from longest to shortest
     sizes: tuple[int, ...]
-    """sentences still under way at each step"""
+    """Number of sentences still under way at each step."""
     sentence: Tensor  # [N] the sentence of each token
     step: Tensor  # [N] the token's place in its sentence
     lengths: Tensor  # [B] in the sentences' own order
 
     @classmethod
     def of(cls, lengths: Tensor, device: torch.device) -> "Packing":
-        """lengths [B], on the CPU, each at least 1."""
+        """The packing of sentences of these lengths [B], on the CPU, each at least 1."""
         counts = lengths.numpy()
         order = np.argsort(-counts, kind="stable")
         sizes = len(counts) - np.searchsorted(np.sort(counts), np.arange(counts.max()), side="right")
@@ -163,7 +163,7 @@ def _before(start: Tensor, states: Sequence[Tensor], padding: int) -> Tensor:
 
 
 def tanh_(a: Tensor) -> Tensor:
-    """tanh(a) in a's place, as 2σ(2a) − 1: PyTorch's own takes a processor eight times as long as σ."""
+    """Computes tanh(a) in a's place, as 2σ(2a) − 1: PyTorch's own takes a processor eight times as long as σ."""
     return a.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
@@ -172,7 +172,12 @@ class _GRU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, start: Tensor, weight: Tensor, bias: Tensor, sizes: Sequence[int]) -> Tensor:
-        """given [N, 3H]: what the gates r, z, n get from the tokens; start [B, H]; weight [3H, H] → [N, H].
+        """The states [N, H] after each token.
+
+        Args:
+            given: [N, 3H], the inputs of the gates r, z, n from the tokens.
+            start: [B, H], the states before the first tokens.
+            weight: [3H, H].
 
         Products multiply numbers of `given`'s type; everything else is of `start`'s.
         """
@@ -203,7 +208,7 @@ class _GRU(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        """gradient [N, H] of the loss by the states."""
+        """The gradients by the inputs, from the gradient [N, H] of the loss by the states."""
         gates, new, start, out, weight = ctx.saved_tensors
         units, sizes, kind = start.shape[1], ctx.sizes, ctx.kind
         r, z, hidden = gates.split(units, 1)

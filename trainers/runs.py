@@ -47,21 +47,21 @@ UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for sp
     "device",
     "checkpoint_seconds",
 }
-"""options that define the data or the figure itself"""
+"""Options that define the data or the figure itself."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What defines a run: two runs of one spec on one machine give the same figures."""
+    """Specification of a run: two runs of one spec on one machine give equal figures."""
 
     technique: str
     corpus: str
     model: str = "tiny"
     values: dict[str, Value] = field(default_factory=dict)
-    """hyperparameters and options in one name space"""
+    """Hyperparameters and options in one name space."""
     seed: int = 0
     fingerprint: str = ""
-    """the corpus's; empty: any text will do"""
+    """Fingerprint of the corpus; empty: any text will do."""
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> "Spec":
@@ -159,7 +159,7 @@ def _read(spec: Spec) -> Corpus:
 
 
 def _finished(spec: Spec, folder: Path, corpus: Corpus) -> dict[str, Any] | None:
-    """What the folder's run found, if it has ended; the folder must hold no other run."""
+    """The result of the folder's run, if it has ended; the folder must hold no other run."""
     if not (folder / SPEC).exists():
         return None
     known = _read_json(folder / SPEC)
@@ -228,7 +228,7 @@ def _evaluated(spec: Spec, folder: Path, training: Training, progress: Progress,
 def _written(
     spec: Spec, folder: Path, training: Training, progress: Progress, metrics: dict[str, Any], clock: Sequence[float]
 ) -> dict[str, Any]:
-    """What the run has found, in its folder; before it what the model writes, so that a run with a result is whole.
+    """Writes the run's result into its folder; before it the model's sentences, so that a run with a result is whole.
 
     Args:
         clock: when the run was begun, set up, trained and evaluated, in seconds.
@@ -260,8 +260,8 @@ def _written(
 
 
 def _each(metrics: Metrics, corpus: Corpus, split: str, options: EvaluationOptions) -> dict[str, object]:
-    """What each estimator found of every evaluated sentence, and what tells whether two runs' figures may be compared in pairs: a
-    fingerprint of the sentences in their order, as the model reads them.
+    """Estimates of every evaluated sentence by each estimator, with a fingerprint of the sentences in their order, as
+    the model reads them. Two runs' figures may be compared in pairs if their fingerprints agree.
 
     A tempered estimate is the mean of its `nll` (few draws each) less the mean of every level of its `corrections`, which are of
     the first sentences of `order`.
@@ -328,7 +328,7 @@ class Run:
     options: Options
     objective: Objective
     corpus: dict[str, Any]
-    """what `Corpus.describe` said when it was trained"""
+    """Description of the corpus by `Corpus.describe` when the run was trained."""
 
 
 def _read_json(file: Path) -> Any:
@@ -348,7 +348,7 @@ def _same_text(known: Mapping[str, Any], corpus: Corpus) -> None:
 
 
 def _tokens(folder: Path, options: CorpusOptions) -> Tokens:
-    """How the run's texts are divided."""
+    """The way in which the run's texts are divided."""
     try:
         model = (folder / MODEL).read_bytes() if pieces_of(options.tokens) else b""
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a saved run writes: samples, reconstructions, homotopies, and how near its samples are to the training text."""
+"""Sentences of a saved run: samples, reconstructions, homotopies, and how near its samples are to the training text."""
 
 import random
 from collections.abc import Mapping, Sequence

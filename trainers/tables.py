@@ -17,16 +17,16 @@ from trainers.lines import HEADINGS, LABEL_NAMES, TEXT_NAMES, Block, arrow, open
 from trainers.options import CorpusOptions
 
 ROWS = 10_000
-"""records at once"""
+"""Number of records read at once."""
 SHOWN = 12
-"""columns that a message names"""
+"""Largest number of columns that a message names."""
 CELL = 1 << 22
-"""letters of a CSV's cell; a longer one is a quotation mark that is not closed"""
+"""Largest number of letters of a CSV's cell; a longer one is a quotation mark that is not closed."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns are read, by place."""
+    """Places of the columns that are read."""
 
     text: int
     label: int | None
@@ -121,7 +121,7 @@ def _label(file: Path, noun: str, number: int, value: object) -> str:
 
 
 def _is_header(cells: Sequence[str], options: CorpusOptions) -> bool:
-    """Whether a table's first row names its columns."""
+    """True if a table's first row names its columns."""
     names = [cell.strip() for cell in cells]
     asked = [name for name in (options.text, options.label) if name]
     if asked and all(name.isdecimal() for name in asked):
@@ -202,7 +202,7 @@ def read_arrow(file: Path, options: CorpusOptions) -> Iterator[Block]:
 
 
 def _class_names(file: Path, label: str) -> Mapping[int, str]:
-    """What the numbers of a column of classes stand for, by the data set's own description."""
+    """Names of the numbers of a column of classes, by the data set's own description."""
     try:
         features = json.loads((file.parent / "dataset_info.json").read_text(encoding="utf-8"))["features"]
         return dict(enumerate(features[label]["names"]))
@@ -236,4 +236,4 @@ READERS: dict[str, Callable[[Path, CorpusOptions], Iterator[Block]]] = {
     ".parquet": read_parquet,
     ".arrow": read_arrow,
 }
-"""by a file's ending, that of a compression left out"""
+"""Readers by a file's ending, that of a compression left out."""

@@ -27,28 +27,30 @@ from trainers.models import Batch, SenVAE
 Figures = NDArray[np.float64]
 
 TEMPERS = (1.0, 0.8, 0.6, 0.4, 0.25, 0.15)
-"""λ that are tried"""
+"""Values of λ that are tried."""
 PILOT_SENTENCES, PILOT_DRAWS = 64, 32
 MOMENT_DRAWS = 256
-"""draws of a flow that its mean and spread are taken from"""
+"""Number of draws of a flow from which its mean and spread are taken."""
 PILOT, MOMENTS = 0, 1
-"""levels of noise beside those of the draws"""
+"""Levels of noise beside those of the draws."""
 DRAWS = 16
-"""of every sentence"""
+"""Number of draws of every sentence."""
 LEVELS = {64: 192, 256: 96, 1024: 48}
-"""draws, and sentences to begin with"""
+"""Number of draws at each level, with the number of sentences to begin with."""
 LAST, LAST_SENTENCES = 4096, 24
-"""one more level, where the bias of 1024 draws is not small"""
+"""Draws and sentences of one more level, where the bias of 1024 draws is not small."""
 BLOCKS = 4
-"""a level's draws are this many times the one before"""
+"""Factor between the draws of a level and of the one before."""
 TARGET = 0.05
-"""nats of standard error"""
+"""Standard error in nats that is aimed at."""
 RESOLVED = 0.1
-"""nats of bias, above which an estimate is called unresolved"""
+"""Nats of bias, above which an estimate is called unresolved."""
 HIGH_RATE, HIGH_RATE_FACTOR = 15.0, 1.5
-"""where the standard error was found too small by a third"""
+"""Rate in nats from which the standard error was found too small by a third, and the factor by which it is enlarged
+there.
+"""
 ORDER_SEED = 0
-"""the order of the sentences is the same for all models, so that estimates can be compared in pairs"""
+"""Seed of the order of the sentences, equal for all models, so that estimates can be compared in pairs."""
 BATCH = 64
 
 
@@ -62,7 +64,7 @@ class Proposal:
 
     @classmethod
     def of(cls, q: Gaussian, prior: Gaussian, temper: float) -> "Proposal":
-        """q [B, d] tempered towards the components [K, d] of a uniform mixture; λ = 1 is q itself."""
+        """The posterior q [B, d] tempered towards the components [K, d] of a uniform mixture; λ = 1 is q itself."""
         if temper == 1.0:
             return cls(torch.zeros_like(q.location[:, :1]), q.location[:, None], q.scale[:, None])
         own, others = q.scale.square()[:, None], prior.scale.square()
@@ -84,7 +86,7 @@ class Proposal:
         return z, self.log_prob(z)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z [S, B, d] → [S, B]."""
+        """The log densities [S, B] of z [S, B, d]."""
         white = (z[:, :, None] - self.location) / self.scale
         logs = -(0.5 * white.square() + self.scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
         return (logs + self.log_weights).logsumexp(-1)
@@ -101,17 +103,19 @@ class Closed:
         return self.own.transform(noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z [S, B, d] → [S, B]."""
+        """The log densities [S, B] of z [S, B, d]."""
         return self.own.log_prob(z)
 
 
 def order(count: int) -> NDArray[np.int64]:
-    """The sentences' order, the same for all models of a corpus."""
+    """Order of the sentences, equal for all models of a corpus."""
     return np.random.default_rng(ORDER_SEED).permutation(count)
 
 
 class Weights:
-    """log w = log P(x|z) + log p(z) − log q_λ(z) of draws of its own for each (level, sentence), whatever the batches."""
+    """Log weights log w = log P(x|z) + log p(z) − log q_λ(z); each (level, sentence) has draws of its own, whatever the
+    batches.
+    """
 
     @torch.no_grad()
     def __init__(
@@ -122,7 +126,7 @@ class Weights:
         rows: int,
         drawn: Callable[[int], None] = lambda _total: None,
     ) -> None:
-        """drawn: hears how many draws have been decoded in all."""
+        """Prepares the sentences' features; drawn: hears how many draws have been decoded in all."""
         self.model, self.sentences, self.seed = model, sentences, seed
         self.drawn, self.total = drawn, 0
         self.rows = max(rows // model.codes, 1)
@@ -187,7 +191,7 @@ class Weights:
 
     @torch.no_grad()
     def log_joint(self, indices: Sequence[int], z: Tensor) -> Tensor:
-        """log P(x|z) + log p(z) [S, n] of codes z [S, n, A·d] of the sentences of these indices."""
+        """Log densities log P(x|z) + log p(z) [S, n] of codes z [S, n, A·d] of the sentences of these indices."""
         batch = Batch.of([self.sentences[i] for i in indices], self.device)
         parts = z.split(max(self.rows // len(indices), 1))
         nll = [self.model.decoder.of_samples(batch, self.model.initial_state(part.flatten(0, 1))) for part in parts]
@@ -195,7 +199,9 @@ class Weights:
 
     @torch.no_grad()
     def log_proposal(self, indices: Sequence[int], z: Tensor, temper: float) -> Tensor:
-        """log q_λ(z) [S, n] of any codes z [S, n, A·d]; λ = 1 is the posterior itself, a flow by its inverse."""
+        """Log densities log q_λ(z) [S, n] of any codes z [S, n, A·d]; λ = 1 is the posterior itself, a flow by its
+        inverse.
+        """
         found: Tensor
         if temper == 1.0:
             found = self.model.posterior_of(self.features[list(indices)]).log_prob(z)
@@ -205,7 +211,7 @@ class Weights:
         return found
 
     def proposal(self, indices: Sequence[int], temper: float) -> "Proposal | Closed":
-        """q_λ of one code of each of these sentences, λ < 1."""
+        """The proposal q_λ for one code of each of these sentences, λ < 1."""
         prior = self.prior.single
         if prior is not None:
             closed = self.model.posterior_of(self.features[list(indices)]).tempered(prior, temper)
@@ -239,7 +245,7 @@ def moments(z: Tensor) -> Gaussian:
 
 
 def _nll(log_weights: Figures) -> Figures:
-    """log S − log Σ w over the last axis."""
+    """The estimates log S − log Σ w over the last axis."""
     highest = log_weights.max(-1, keepdims=True)
     total: Figures = np.log(np.exp(log_weights - highest).mean(-1)) + highest[..., 0]
     return -total
@@ -251,17 +257,19 @@ class Estimate:
 
     nll: float
     se: float
-    """the estimate's own standard error, these sentences given; NaN of a single one, whose corrections have no variance"""
+    """Standard error of the estimate for these sentences; NaN of a single one, whose corrections have no variance."""
     bias: float
-    """what its bias is at most: a heuristic, which the proposal's weights of the last level support; infinite of a single one"""
+    """Bound of the estimate's bias: a heuristic, which the proposal's weights of the last level support; infinite of a
+    single one.
+    """
     temper: float
-    """λ; 1 is q itself"""
+    """Value of λ; 1 is q itself."""
     levels: dict[int, int]
-    """draws, and of how many sentences"""
+    """Number of sentences by their number of draws."""
     each: Figures
-    """[N] of each sentence from 16 draws: for differences in pairs, not to be read by itself"""
+    """Estimates [N] of each sentence from 16 draws: for differences in pairs, not to be read by themselves."""
     corrections: dict[int, Figures]
-    """by level, what fewer draws of a sentence are biased by; of the first sentences of `order`"""
+    """Biases of fewer draws of a sentence, by level; of the first sentences of `order`."""
 
     @property
     def resolved(self) -> bool:
@@ -269,12 +277,12 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the truth is, with two standard errors and the bias's bound."""
+        """Interval of the true value, with two standard errors and the bias's bound."""
         return self.nll - self.bias - 2 * self.se, self.nll + 2 * self.se
 
     @property
     def draws(self) -> int:
-        """What it cost without the pilot."""
+        """Number of draws without the pilot."""
         return DRAWS * len(self.each) + sum(draws * count for draws, count in self.levels.items() if draws != DRAWS)
 
 

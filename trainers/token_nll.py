@@ -13,16 +13,16 @@ from torch.nn import functional as F
 from trainers.products import ROWS, padded, product
 
 BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
-"""states and words whose logits are computed at once: what a processor's cache holds, and what keeps a GPU busy"""
+"""States and words whose logits are computed at once: as many as a processor's cache holds, or as keep a GPU busy."""
 KEPT_LOGITS = {"cpu": 1 << 29, "cuda": 1 << 31}
-"""bytes of a batch's logits that are kept for the backward pass unless `batch_tokens` says how many"""
+"""Bytes of a batch's logits that are kept for the backward pass unless `batch_tokens` says how many."""
 LOG2_E = math.log2(math.e)
 LEAST_SUM = 1e-30
-"""Σ exp(logit) below which too much of it may have been lost to underflow"""
+"""Sum Σ exp(logit) below which too much of it may have been lost to underflow."""
 
 
 class TokenNLL(torch.autograd.Function):
-    """In one buffer of exp(logit) that both passes read.
+    """Losses of tokens by one buffer of exp(logit) that both passes read.
 
     PyTorch's own loss holds three buffers of logits, and each of more than 32 MB goes back to the system after the step, to be
     cleared again for the next. Nothing is divided by Σ exp there: the gradient's products take unscaled shares, and their small
@@ -34,7 +34,7 @@ class TokenNLL(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype, spare: list[Tensor]
     ) -> Tensor:
-        """states [n, d], targets [n] → [n].
+        """The losses [n] of targets [n] at states [n, d].
 
         Args:
             kind: what products multiply and the buffer holds; sums are as exact as `states`.
@@ -55,7 +55,7 @@ class TokenNLL(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        """gradient [n] of the loss by each target's."""
+        """The gradients by states, weight and bias, from the gradient [n] of the loss by each target's."""
         states, weight, words, targets, total = ctx.saved_tensors
         if ctx.shares is None:
             raise RuntimeError("a batch's loss is differentiated once: its buffer serves the next batch.")
@@ -71,7 +71,7 @@ class LongTokenNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype) -> Tensor:
-        """states [n, d], targets [n] → [n]."""
+        """The losses [n] of targets [n] at states [n, d]."""
         words = with_bias(weight, bias).to(kind)
         ctx.save_for_backward(states, weight, words, targets)
         return token_nll(states, weight, bias, words, targets)
@@ -79,7 +79,7 @@ class LongTokenNLL(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """gradient [n] of the loss by each target's."""
+        """The gradients by states, weight and bias, from the gradient [n] of the loss by each target's."""
         states, weight, words, targets = ctx.saved_tensors
         rows, by_states = min(BLOCK[states.device.type][0], max(kept_tokens(words) // 2, ROWS)), []
         by_weight, by_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))

@@ -1,4 +1,4 @@
-"""What a sentence is divided into: words, characters, or pieces of a SentencePiece model.
+"""Divisions of a sentence into words, characters, or pieces of a SentencePiece model.
 
 A text here has single spaces between its words and none at its ends. Dividing it and joining the tokens gives it back, but for
 characters that a SentencePiece model has never seen, which are tokens of their own.
@@ -14,28 +14,28 @@ from trainers.errors import BadInput
 from trainers.options import WORDS
 
 SPACE = "▁"
-"""stands for a space in a piece"""
+"""Sign of a space in a piece."""
 SAMPLED = 200_000
-"""training sentences at most that a SentencePiece model is trained on, evenly spaced in the text"""
+"""Largest number of training sentences that a SentencePiece model is trained on, evenly spaced in the text."""
 LONGEST = 1 << 20
-"""bytes of a sentence; of longer ones its training knows nothing"""
+"""Bytes of a sentence; of longer ones the training of a SentencePiece model knows nothing."""
 CONTROLS = ("<unk>",)
-"""pieces that are no text"""
+"""Pieces that are no text."""
 
 
 class Tokens(Protocol):
     """A way to divide texts."""
 
     noun: str
-    """what its tokens are called"""
+    """Noun for the tokens."""
     separator: str
-    """what stands between two tokens of a text"""
+    """Separator of two tokens of a text."""
     prefix: int
-    """characters that a sentence's first token has before its text"""
+    """Number of characters that a sentence's first token has before its text."""
     known: tuple[str, ...]
-    """tokens that are of the vocabulary even if the training text lacks them"""
+    """Tokens that are of the vocabulary even if the training text lacks them."""
     model: bytes
-    """what was trained to divide texts; empty if nothing was"""
+    """Model that was trained to divide texts; empty if there is none."""
 
     def split(self, texts: Sequence[str]) -> list[list[str]]:
         """The tokens of each text."""
@@ -45,7 +45,7 @@ class Tokens(Protocol):
 
 
 class Words:
-    """What stands between white space."""
+    """Words, which stand between white space."""
 
     noun, separator, prefix, model = WORDS, " ", 0, b""
     known: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def _package() -> Any:
 
 
 def version() -> str:
-    """Of SentencePiece, which may train another model from the same texts."""
+    """Version of SentencePiece, which may train another model from equal texts."""
     return str(_package().__version__)
 
 
@@ -116,7 +116,7 @@ def _sample(texts: Iterable[str]) -> list[str]:
 
 
 def train(pieces: int, texts: Iterable[str]) -> Pieces:
-    """A SentencePiece model (unigram) of so many pieces; the same texts give the same model.
+    """A SentencePiece model (unigram) of so many pieces; equal texts give an equal model.
 
     Raises:
         BadInput: if the texts are too few for it, or it has not even a piece for each character.

@@ -31,7 +31,7 @@ REPORT_SECONDS = 2.0
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": partial(Adam, fused=True), "sgd": SGD}
 
 Report = Callable[[str, dict[str, Any]], None]
-"""takes an event's name and its facts"""
+"""Function that takes an event's name and its facts."""
 
 
 def build_model(
@@ -74,31 +74,31 @@ def batches_per_epoch(corpus: Corpus, options: TrainingOptions) -> int:
 
 @dataclass
 class Progress:
-    """Where training stands; a checkpoint's header."""
+    """Progress of a training; a checkpoint's header."""
 
     epoch: int = 0
-    """epochs finished"""
+    """Number of epochs finished."""
     batch: int = 0
-    """batches done of the epoch under way"""
+    """Number of batches done of the epoch under way."""
     step: int = 0
     best: float = math.inf
-    """lowest validation criterion so far (`Objective.criterion`): the −ELBO, unless a rate is held"""
+    """Lowest validation criterion so far (`Objective.criterion`): the −ELBO, unless a rate is held."""
     best_epoch: int = 0
     unsettled_epoch: int = 0
-    """the last epoch that ended before the technique's schedule did"""
+    """Last epoch that ended before the technique's schedule did."""
     train_loss: float = 0.0
-    """Σ (D + R) over the sentences of the epoch under way"""
+    """Sum Σ (D + R) over the sentences of the epoch under way."""
     tokens: int = 0
-    """tokens trained on in all"""
+    """Number of tokens trained on in all."""
     seconds: float = 0.0
-    """spent in optimiser steps in all"""
+    """Seconds spent in optimiser steps in all."""
     stage: int = 0
     first_epoch: int = 0
-    """epochs finished before the stage"""
+    """Number of epochs finished before the stage."""
     decays: int = 0
-    """plateaus of the stage so far"""
+    """Number of plateaus of the stage so far."""
     decayed_epoch: int = 0
-    """the epoch that ended in the last of them"""
+    """Epoch that ended in the last plateau."""
     finished: bool = False
 
 
@@ -165,7 +165,7 @@ class Training:
 
     @property
     def _state(self) -> dict[str, float]:
-        """What of the objective changes; all 0 before its own stage."""
+        """Changing values of the objective; all 0 before its own stage."""
         state, stage = self.objective.state(), self.progress.stage
         if len(self.stages) == 1:
             return state
@@ -173,7 +173,7 @@ class Training:
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
-        """What a checkpoint keeps."""
+        """Modules that a checkpoint keeps."""
         modules: dict[str, nn.Module] = {"model": self.model, "objective": self.objective}
         return modules if self.average is None else {**modules, "average": self.average}
 

@@ -15,7 +15,7 @@ PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 SPECIALS = (PAD, BOS, EOS, UNK)
 
 Sentence = NDArray[np.int32]
-"""token indices [n], the end token last, no start token"""
+"""Indices of tokens [n], the end token last, no start token."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Vocabulary:
 
     words: tuple[str, ...]
     tokens: Tokens = field(default_factory=Words)
-    """how texts are divided into them"""
+    """Division of texts into tokens."""
 
     @classmethod
     def of(cls, counts: Mapping[str, int], min_count: int, tokens: Tokens) -> "Vocabulary":
-        """Of the training text's tokens by their number, without the rare ones, and those that `tokens` knows besides."""
+        """The vocabulary of the training text's tokens by their number, without the rare ones, with those that `tokens`
+        knows besides.
+        """
         kept = {word for word, count in counts.items() if count >= min_count} | set(tokens.known)
         listed = sorted(kept - set(SPECIALS), key=lambda word: (-counts.get(word, 0), word))
         return cls((*SPECIALS, *listed), tokens)
@@ -84,7 +86,7 @@ class Sentences(Sequence[Sentence]):
         return np.diff(self.ends, prepend=0)
 
     def chosen(self, places: Sequence[int]) -> "Sentences":
-        """Those at these places, in that order."""
+        """The sentences at these places, in that order."""
         at = np.asarray(places)
         tokens = np.concatenate([self[place] for place in places])
         classes = None if self.classes is None else self.classes[at]

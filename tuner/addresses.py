@@ -11,24 +11,24 @@ from tuner.numbers import PORTS
 SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
 HIDDEN = "hidden"
-"""where a query has a password"""
+"""Text shown in place of a password in an address's query."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a database is."""
+    """The address of a study database."""
 
     text: str
-    """with its password, to be parsed again"""
+    """Address with its password, to be parsed again."""
     shown: str
-    """for people"""
+    """Address as people see it, without its password."""
     url: sqlalchemy.URL
     file: str | None = None
-    """SQLite's; none for a server"""
+    """SQLite's file; None for a server."""
 
     @property
     def rendered(self) -> str:
-        """As SQLAlchemy reads it: a file's name stands there as it is, or encoded, as its versions differ."""
+        """The address as SQLAlchemy reads it: a file's name stands there as it is, or encoded, as its versions differ."""
         return self.text if sqlalchemy.make_url(self.text) == self.url else self.url.render_as_string(False)
 
 
@@ -54,7 +54,7 @@ def parse(text: str) -> Address:
 
 
 def _file(name: str) -> Address:
-    """What follows is a file's name, letter by letter: a % stands for itself."""
+    """The address of an SQLite file, whose name is taken letter by letter: a % stands for itself."""
     shown = f"sqlite:///{name}"
     if name in ("", ":memory:"):
         raise Usage(f"--database {shown!r} names no file: workers share the database, so give e.g. sqlite:///tuner.db.")

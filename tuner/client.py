@@ -22,9 +22,9 @@ from tuner.studies import answers
 from tuner.studies.trials import Trial
 
 BLOCK = 2**18
-"""bytes of a file that are in memory at a time"""
+"""Bytes of a file that are in memory at a time."""
 LEASE = "Lease"
-"""the header that holds a trial's token, where no body does"""
+"""Header that holds a trial's token, where no body does."""
 
 
 class Work(TypedDict):
@@ -80,14 +80,14 @@ class Client(Connection):
     """A server's studies, and its trials for workers. All calls but `enqueue` are made again if their answer is lost."""
 
     def within(self, seconds: float) -> "Client":
-        """The same client, whose answers may take so long."""
+        """A client of this server whose answers may take so many seconds."""
         return Client(self.url, self._key, self.patience, seconds)
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to close: each call has a connection of its own."""
+        """Closes nothing, as each call has a connection of its own."""
 
     def studies(
         self, technique: str | None = None, state: str | None = None, tag: str | None = None
@@ -100,7 +100,7 @@ class Client(Connection):
         return found
 
     def create(self, **settings: Any) -> answers.Study:
-        """Makes a study, or finds the same one.
+        """Makes a study, or finds it if there is one of this name and settings.
 
         Args:
             settings: those of `spec.StudySpec`, technique at least, as JSON values; and name.
@@ -131,7 +131,7 @@ class Client(Connection):
     def trials(
         self, name: str, state: str | None = None, order: str = "number", where: str | None = None
     ) -> Iterator[Trial]:
-        """Those that fit a condition, by any column of the table; `-nll`: the highest first."""
+        """Trials that fit a condition, ordered by any column of the table; `-nll`: the highest first."""
         filters = {"state": state, "order": order, "where": where}
         return (Trial(**plain) for plain in self.pages(path_of("studies", name, "trials"), **filters))
 
@@ -222,7 +222,7 @@ class Client(Connection):
         return found
 
     def fetch_file(self, name: str, work: Work, generation: str, file: str, target: Path) -> FileFacts:
-        """Writes one of them to `target`; returns what came."""
+        """Writes a trial's file to `target`; returns its size and hash."""
         path = path_of("studies", name, "trials", work["number"], "files", generation, file)
         came: FileFacts = self.request(
             "GET", path, headers={LEASE: work["token"]}, read=lambda body: _save(body, target)
@@ -250,7 +250,7 @@ class Client(Connection):
         self.request("POST", path, {"token": work["token"], "generation": generation})
 
     def workers(self) -> Iterator[dict[str, Any]]:
-        """Who is at work, the newest word first."""
+        """Workers that have reported, the newest word first."""
         return self.pages("workers")
 
     def leave(self, worker: str) -> None:
@@ -258,7 +258,7 @@ class Client(Connection):
         self.request("DELETE", path_of("workers", worker))
 
     def events(self, name: str, since: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What changes in a study, after a revision or from now on, until it is deleted; goes on where it was cut off."""
+        """Changes of a study, after a revision or from now on, until it is deleted; a stream that was cut off goes on."""
         last = since
         while True:
             query = "" if last is None else f"?since={last}"

@@ -14,13 +14,13 @@ from tuner.errors import Busy, Clash, Fault, Missing, StoreFault, Usage
 from tuner.numbers import PORTS
 
 SECONDS = 180.0
-"""that an answer may take: a new study is checked by a trainer first, and may wait for its turn"""
+"""Seconds that an answer may take: a new study is checked by a trainer first, and may wait for its turn."""
 BUSY_SECONDS = 60.0
-"""for which a request is made again to a server that is busy and says when to come again"""
+"""Seconds for which a request is made again to a server that is busy and says when to come again."""
 BROKEN_SECONDS = 5.0
-"""for which one whose answer was lost is made again, if that is safe"""
+"""Seconds for which a request whose answer was lost is made again, if that is safe."""
 RETRY_SECONDS = 0.5
-"""before a request is made again, where the server says nothing; doubled up to `RETRY_LIMIT` each time"""
+"""Seconds before a request is made again, where the server says nothing; doubled up to `RETRY_LIMIT` each time."""
 RETRY_LIMIT = 20.0
 ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
 

@@ -1,8 +1,8 @@
-"""What holds where a user names nothing, for the command line and for the server alike."""
+"""Defaults where a user names nothing, for the command line and for the server alike."""
 
 from pathlib import Path
 
 DATABASE = "sqlite:///tuner.db"
-"""the study database's address"""
+"""Address of the study database."""
 RUNS = Path("runs")
-"""the folder for checkpoints and logs"""
+"""Folder for checkpoints and logs."""

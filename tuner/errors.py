@@ -33,18 +33,18 @@ class Refused(Usage):
 
 
 class Missing(Usage):
-    """There is no such thing."""
+    """A study, a trial or another thing that does not exist."""
 
 
 class Unreadable(Usage):
     """A study's row in the database is not one that this program writes."""
 
     name, created_at = "", 0.0
-    """the study's, as far as its row can be read"""
+    """Name and creation time of the study, as far as its row can be read."""
 
 
 class Clash(Usage):
-    """It does not go together with what is there already."""
+    """A request that does not go together with what is there already."""
 
 
 class Fault(Exception):
@@ -52,7 +52,7 @@ class Fault(Exception):
 
 
 class Busy(Fault):
-    """Not now: what is asked for can be done in a moment.
+    """A request that cannot be met now, but in a moment.
 
     Args:
         after: seconds after which to try again.
@@ -68,7 +68,7 @@ class StoreFault(Fault):
 
 
 class Exhausted(Fault):
-    """It needs more memory than it may have."""
+    """Work that needs more memory than it may have."""
 
 
 class Unfit(Fault):

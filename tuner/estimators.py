@@ -1,4 +1,4 @@
-"""What made a trial's figures, of which sentences of which text, and what qualifies them.
+"""Descriptions of estimators: what made a trial's figures, on which sentences of which text, and what qualifies them.
 
 Figures made unlike are not to be ranked together.
 """
@@ -9,19 +9,19 @@ from tuner.metrics import Estimator, Metrics, number, tempered_of
 
 
 def cutting(truncation: float) -> str:
-    """What was done to long sentences, in few words."""
+    """A description, in few words, of the cutting of long sentences."""
     return f"cut at mean + {truncation:g} sd" if truncation else "uncut"
 
 
 def sentences_of(metrics: Metrics, text: str) -> str:
-    """Which sentences an NLL is of, in few words; text: as by `spec.Facts.text`."""
+    """A description, in few words, of the sentences that an NLL is of; text: as by `spec.Facts.text`."""
     facts = metrics["estimator"]
     sentences = f"{facts['of']:,} {facts['split']} sentences of {text}"
     return sentences if facts["sentences"] == facts["of"] else f"{facts['sentences']:,} of {sentences}"
 
 
 def estimator_of(metrics: Metrics, text: str, beside: bool = False) -> str:
-    """What made an NLL, in few words; text: as by `spec.Facts.text`.
+    """A description, in few words, of the estimator of an NLL; text: as by `spec.Facts.text`.
 
     A tempered estimate is one procedure, which takes as many draws as its own correction asks for: how many it took makes no
     other one. It corrects its bias, and states a bound of what is left. An estimate from q does neither, so its S is part of it.
@@ -57,20 +57,20 @@ def mixed(made: Mapping[str, Collection[str]]) -> str | None:
 
 
 def notes_of(metrics: Metrics) -> list[str]:
-    """What qualifies a trial's figures, in a word or two each."""
+    """Notes that qualify a trial's figures, in a word or two each."""
     notes = {"collapsed": metrics.get("collapsed"), "not resolved": tempered_of(metrics).get("resolved") is False}
     return [note for note, holds in notes.items() if holds]
 
 
 def notes_of_runs(every: Sequence[Metrics]) -> list[str]:
-    """The same of a configuration's runs, with how many they are where not all are."""
+    """Notes that qualify the figures of a configuration's runs, each with the number of runs where not all have it."""
     notes = [notes_of(metrics) for metrics in every]
     counts = {note: sum(note in each for each in notes) for note in dict.fromkeys(n for each in notes for n in each)}
     return [note if count == len(every) else f"{note} in {count} of {len(every)}" for note, count in counts.items()]
 
 
 def estimate(metrics: Metrics) -> str:
-    """What made an NLL, and how sure it is, in a sentence."""
+    """A sentence that describes the estimator of an NLL and how sure it is."""
     facts = metrics["estimator"]
     sentences = f"{facts['sentences']} of {facts['of']} {facts['split']} sentences"
     if facts.get("inputs") == "none":
@@ -101,7 +101,7 @@ def sureness(error: float | None, bias: float | None) -> str:
 
 
 def _certified(facts: Estimator) -> str:
-    """What an estimator's certificate says, if it has one, and of which sentences."""
+    """A clause that tells of an estimator's certificate and of its sentences; empty if there is none."""
     found = facts.get("certificate")
     if found is None:
         return ""

@@ -17,13 +17,13 @@ from contextlib import suppress
 from typing import IO
 
 HEADER = 8
-"""bytes that say how long a request is"""
+"""Bytes that say how long a request is."""
 ANSWER = 4096
-"""bytes of an answer at most"""
+"""Largest number of bytes of an answer."""
 
 
 def is_possible() -> bool:
-    """Whether this system has descriptors of processes (Linux from 5.3 on)."""
+    """True if this system has descriptors of processes (Linux from 5.3 on)."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
@@ -44,13 +44,13 @@ class Forked:
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """Its exit code, or minus the signal that ended it; none while it runs."""
+        """The process's exit code, or minus the signal that ended it; None while it runs."""
         with suppress(subprocess.TimeoutExpired):
             return self.wait(0)
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """The same, once it has ended.
+        """Waits until the process has ended; its exit code, or minus the signal that ended it.
 
         Args:
             timeout: in seconds.
@@ -99,7 +99,7 @@ class Forked:
                 self.stdin.close()  # with which it ends as soon as it has begun
 
     def close(self) -> None:
-        """Once it has ended."""
+        """Frees the descriptors of the process, which must have ended."""
         self.stdin.close()
         self.stdout.close()
         self._answers.close()

@@ -1,5 +1,6 @@
-"""Whether the packages that are imported under this program's names are its own: others of these names are about, and pip has one
-overwrite the other without a word."""
+"""Checks that the packages imported under this program's names are its own: others of these names are about, and pip
+has one overwrite the other without a word.
+"""
 
 import base64
 import hashlib
@@ -38,7 +39,7 @@ def check(root: Path = HERE) -> None:
 
 
 def _recorded(root: Path) -> dict[str, str]:
-    """What pip has written down of this program's files when it put them there; nothing of a source folder."""
+    """Hashes that pip recorded of this program's files when it installed them, by file; empty in a source folder."""
     records = root.glob(f"{DISTRIBUTION.replace('-', '_')}-*.dist-info/RECORD")
     lines = [line.rsplit(",", 2) for file in records for line in file.read_text(encoding="utf-8").splitlines()]
     return {line[0]: line[1] for line in lines if len(line) == 3}
@@ -51,7 +52,7 @@ def _sum(file: Path) -> str:
 
 
 def _owner(name: str) -> str:
-    """Whose a package of that name may be, in words."""
+    """The packages that a module of that name may belong to, worded for a message; empty if none is known."""
     from importlib.metadata import packages_distributions, version
 
     others = [each for each in dict.fromkeys(packages_distributions().get(name, ())) if each != DISTRIBUTION]

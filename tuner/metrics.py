@@ -1,4 +1,4 @@
-"""The figures of a complete trial: what each is called, its unit, which end of it is better, what it means, what made it.
+"""Figures of a complete trial: name, unit, better end, meaning, and the estimator that made each.
 
 Whatever lists figures (tables, CSV, JSON, LaTeX, the API, the dashboard, docs/reference) takes them from here.
 """
@@ -18,15 +18,17 @@ class Metric:
     goal: Goal
     meaning: str
     estimated: bool = False
-    """by the NLL's estimator or of as many sentences: those of different ones are not to be ranked together"""
+    """True if the figure is the NLL estimator's or of as many sentences; figures of different estimators cannot be
+    ranked together.
+    """
     beside: bool = False
-    """by the tempered estimator that is made beside samples from q"""
+    """True if the figure is by the tempered estimator that is made beside samples from q."""
     latent: bool = False
-    """of the latent code: a model without one has none"""
+    """True if the figure is of the latent code; a model without one has no such figure."""
     shown: bool = False
-    """a column of the tables of trials"""
+    """True if the figure is a column of the tables of trials."""
     short: str = ""
-    """what heads such a column, where the label is long"""
+    """Heading of the figure's column, where the label is long."""
 
     @property
     def heading(self) -> str:
@@ -34,7 +36,7 @@ class Metric:
 
     @property
     def titled(self) -> str:
-        """As it heads an axis."""
+        """The label with its unit, as it heads an axis."""
         return f"{self.label} [{self.unit}]" if self.unit else self.label
 
 
@@ -55,14 +57,16 @@ class Figures(TypedDict, total=False):
     """Figures of an evaluation, each declared here once with all that is said of it; None where a model has none."""
 
     nll: Annotated[float | None, Metric("NLL", NATS, "min", "−log P(x), nats per sentence", estimated=True, shown=True)]
-    nll_se: Annotated[float | None, Metric("NLL se", NATS, "min", "its standard error over sentences", estimated=True)]
+    nll_se: Annotated[
+        float | None, Metric("NLL se", NATS, "min", "standard error of the NLL over sentences", estimated=True)
+    ]
     nll_tempered: Annotated[
         float | None,
         Metric(
             "NLL tempered",
             NATS,
             "min",
-            "the tempered estimate, where both were made: less biased at high rates",
+            "tempered estimate of the NLL, where both were made: less biased at high rates",
             estimated=True,
             beside=True,
             latent=True,
@@ -90,7 +94,7 @@ class Figures(TypedDict, total=False):
             "PPL without ends",
             "",
             "min",
-            "perplexity per word: the same likelihood, end tokens not counted",
+            "perplexity per word: that of the NLL, end tokens not counted",
             estimated=True,
         ),
     ]
@@ -100,7 +104,7 @@ class Figures(TypedDict, total=False):
             "bits per character",
             "",
             "min",
-            "the NLL in bits by character, each sentence's end counted as one: compares texts whatever their tokens are",
+            "NLL in bits by character, each sentence's end counted as one: compares texts whatever their tokens are",
             estimated=True,
             short="bits/char",
         ),
@@ -111,7 +115,7 @@ class Figures(TypedDict, total=False):
             "bits per byte",
             "",
             "min",
-            "the NLL in bits by byte of UTF-8, each sentence's end counted as one",
+            "NLL in bits by byte of UTF-8, each sentence's end counted as one",
             estimated=True,
             short="bits/byte",
         ),
@@ -126,7 +130,8 @@ class Figures(TypedDict, total=False):
             "MELBO",
             NATS,
             "min",
-            "D + ln of the sentences evaluated: bounds the NLL with their posteriors as the prior; grows with their number",
+            "D + ln of the number of evaluated sentences: bounds the NLL with their posteriors as the prior; grows "
+            "with their number",
             estimated=True,
             latent=True,
         ),
@@ -203,7 +208,7 @@ class Figures(TypedDict, total=False):
             "MI by He",
             "nats",
             "max",
-            "the same by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
+            "mutual information by He et al. 2019's estimator, from batches of 32; about ln 32 = 3.47 at most",
             latent=True,
         ),
     ]
@@ -304,11 +309,13 @@ METRICS = tuple(FIGURES)
 ESTIMATES: dict[str, Metric] = {
     "temper": Metric("λ", "", "max", "λ of the tempered estimate; 1 is q itself", latent=True),
     "error": Metric(
-        "own error", NATS, "min", "the tempered estimate's own standard error, the sentences given", latent=True
+        "own error", NATS, "min", "standard error of the tempered estimate for these sentences", latent=True
     ),
-    "bias": Metric("bias bound", NATS, "min", "what the tempered estimate is too high by at most", latent=True),
+    "bias": Metric(
+        "bias bound", NATS, "min", "largest bias of the tempered estimate, which is too high by no more", latent=True
+    ),
 }
-"""how sure a tempered estimate is, the NLL itself or the one beside it"""
+"""Figures that tell how sure a tempered estimate is, be it the NLL itself or the one beside it."""
 AXES: dict[str, Metric] = {
     **FIGURES,
     **ESTIMATES,
@@ -316,17 +323,17 @@ AXES: dict[str, Metric] = {
         "value",
         NATS,
         "min",
-        "what the study minimises: the NLL, or MELBO",
+        "value that the study minimises: the NLL, or MELBO",
         estimated=True,
     ),
     "seconds": Metric("time", "s", "min", "seconds that all of a trial's attempts took"),
 }
-"""whatever a trial can be plotted or compared by"""
+"""Every figure by which a trial can be plotted or compared."""
 SHOWN = {key: metric for key, metric in FIGURES.items() if metric.shown}
 
 
 def tempered_of(metrics: Metrics) -> Estimator:
-    """What a tempered estimate says of itself: the NLL's, or that of the one beside it; nothing if there is none."""
+    """Facts of a trial's tempered estimate, be it the NLL or the one beside it; empty if there is none."""
     facts = metrics.get("estimator") or Estimator()
     return facts if "temper" in facts else facts.get("tempered") or Estimator()
 

@@ -3,9 +3,11 @@
 from tuner.errors import Refused
 
 BYTES = 100
-"""of a name in UTF-8; a file's name has 255, for it and for what is added: `-confirmed-12`, `.log`, a token"""
+"""Largest number of bytes of a name in UTF-8. A file's name has 255, for it and for what is added: `-confirmed-12`,
+`.log`, a token.
+"""
 LONGEST = 128
-"""bytes of a study's name with what a confirmation adds"""
+"""Largest number of bytes of a study's name with what a confirmation adds."""
 
 
 def check(field: str, name: str, longest: int = BYTES) -> None:

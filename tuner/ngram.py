@@ -1,4 +1,6 @@
-"""The line that a study's trials should beat: an n-gram model of the same text, which a trainer makes with the study."""
+"""The line that a study's trials should beat: an n-gram model of the study's text, which a trainer makes with the
+study.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,22 +13,22 @@ class Line:
 
     order: int
     nll: float
-    """nats per sentence, exact"""
+    """Nats per sentence, exact."""
     ppl: float
-    """per token, end token included"""
+    """Perplexity per token, the end token included."""
     sentences: int
-    """that these are of"""
+    """Number of sentences that the figures are of."""
     of: int
-    """how many the split has"""
+    """Number of sentences in the split."""
     split: str
     counted: int
-    """training sentences that the model has read"""
+    """Number of training sentences that the model has read."""
     train: int
-    """how many there are"""
+    """Number of training sentences."""
 
     @classmethod
     def of_study(cls, kept: Mapping[str, Any] | None, split: str) -> "Line | None":
-        """From what the study keeps; none if it was made before there were any."""
+        """The line that the study keeps; None if it was made before there were any."""
         if kept is None:
             return None
         found = kept[split]
@@ -42,7 +44,7 @@ class Line:
         )
 
     def is_of(self, estimator: Mapping[str, Any]) -> bool:
-        """Whether an NLL that this made is of the same sentences."""
+        """True if an NLL by that estimator is of the sentences that these figures are of."""
         own = {"sentences": self.sentences, "of": self.of, "split": self.split}
         return all(estimator.get(key) == value for key, value in own.items())
 

@@ -1,4 +1,6 @@
-"""A study in a notebook: its trials as a pandas frame, and the dashboard's figures, made of the same data, by Plotly."""
+"""A study in a notebook: its trials as a pandas frame, and the dashboard's figures by Plotly, from the dashboard's
+data.
+"""
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +19,9 @@ from tuner.studies import study as studies
 from tuner.studies.table import Table
 
 Frame: TypeAlias = Any
-"""`pandas.DataFrame`"""
+"""`pandas.DataFrame`."""
 Figure: TypeAlias = Any
-"""`plotly.graph_objects.Figure`"""
+"""`plotly.graph_objects.Figure`."""
 
 COLOURS = ("#1f6fb4", "#d1495b", "#2a9d6f", "#b07aa1", "#e08e2b", "#5f6b7a")
 INK = "#33363b"

@@ -26,39 +26,39 @@ class Numbers:
 
 
 WHOLE = Numbers(-(2**53), 2**53)
-"""that every reader of JSON keeps exactly"""
+"""Whole numbers that every reader of JSON keeps exactly."""
 ANY = Numbers(-1e300, 1e300)
-"""whose differences are finite too"""
+"""Numbers whose differences are finite too."""
 INDEX = Numbers(0, 2**31 - 1)
-"""that a column of the database holds: of a trial, an epoch, a seed"""
+"""Numbers of a trial, an epoch or a seed, as a column of the database holds them."""
 TRIALS = Numbers(1, 100_000)
-"""of a study"""
+"""Trials of a study."""
 FAILURES = Numbers(0, 1000)
 NATS = Numbers(0.0, 1e6)
 SECONDS = Numbers(0.0, 1e9)
 TIMES = Numbers(0.0, 253402300799.0)
-"""Unix seconds up to the year 9999, the last one that a date can have"""
+"""Unix seconds up to the year 9999, the last one that a date can have."""
 COUNT = Numbers(1, 1_000_000)
-"""sentences, words or draws that a command writes"""
+"""Sentences, words or draws that a command writes."""
 RUNS = Numbers(1, 1000)
-"""of a confirmation"""
+"""Runs of a confirmation."""
 PROCESSES = Numbers(0, 1024)
-"""workers, or a trainer's threads, on one machine"""
+"""Workers, or a trainer's threads, on one machine."""
 SOME = Numbers(1, 1024)
-"""of them, at least one"""
+"""Workers, or a trainer's threads, where there must be at least one."""
 PORTS = Numbers(1, 65535)
 RATE = Numbers(0.0, 1e6)
-"""requests a second"""
+"""Requests a second."""
 STREAMS = Numbers(0, 1_000_000)
 POINTS = Numbers(2, 10_000)
-"""on a line between two codes"""
+"""Points on a line between two codes."""
 GIBIBYTES = Numbers(0.0, 1e6)
 WORK_SECONDS = Numbers(1.0, 1e6)
 WORK_MEMORY = Numbers(0.5, 1e6)
-"""GiB; less starts no process"""
+"""GiB of memory for the server's work; less starts no process."""
 FACTOR = Numbers(0.0, 1e6)
 
 
 def is_plain(value: object) -> bool:
-    """Whether it is a text, a truth value, or a number that can be used: what a setting or a choice may be."""
+    """True if the value is a text, a truth value, or a number that can be used: only such may be a setting or a choice."""
     return isinstance(value, (str, bool)) or value in WHOLE or (isinstance(value, float) and value in ANY)

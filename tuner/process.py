@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 HOST = socket.gethostname()
-"""for people; two machines, or two containers, may have one name"""
+"""Name of this machine for people; two machines, or two containers, may have one name."""
 
 
 def _born(pid: int) -> str | None:
-    """When a process was started, in ticks; none if it has ended, or if the system does not tell."""
+    """Ticks at which a process was started; None if it has ended, or if the system does not tell."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -20,7 +20,7 @@ def _born(pid: int) -> str | None:
 
 
 def _place() -> str:
-    """Where a process's number means the same as here: this boot of this machine, and this PID namespace.
+    """Mark of the place in which a process's number is unique: this boot of this machine, and this PID namespace.
 
     Empty where the system does not tell: then of no process it is known that it has ended.
     """
@@ -35,7 +35,7 @@ def _place() -> str:
 
 
 def _machine() -> str:
-    """What systemd calls this machine; empty where there is none, as in most containers."""
+    """The machine's identity by systemd; empty where there is none, as in most containers."""
     try:
         return Path("/etc/machine-id").read_text(encoding="utf-8")
     except OSError:
@@ -44,21 +44,23 @@ def _machine() -> str:
 
 PLACE = _place()
 PYTHON = (sys.executable, "-P")
-"""starts every process of ours: a module of the folder where the user stands is none of ours, whatever its name"""
+"""Command that starts every process of ours; `-P` keeps modules in the user's folder from being taken for ours."""
 
 
 def process_mark(pid: int) -> str:
-    """A process's number, birth and place: no other process has the same."""
+    """Mark of a process: its number, birth and place, which no other process shares."""
     return f"{pid}:{_born(pid) or ''}:{PLACE}"
 
 
 def is_here(mark: str) -> bool:
-    """Whether the process of that mark is, or was, one that this process can see."""
+    """True if the process of that mark is, or was, one that this process can see."""
     return bool(PLACE) and mark.rpartition(":")[2] == PLACE
 
 
 def is_dead(mark: str) -> bool:
-    """Whether the process of that mark is known to have ended; of one that cannot be seen from here it is not."""
+    """True if the process of that mark is known to have ended, which is never known of a process that cannot be seen
+    from here.
+    """
     pid, _, rest = mark.partition(":")
     born = rest.partition(":")[0]
     if not is_here(mark) or not pid.isdecimal() or not born:

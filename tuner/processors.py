@@ -8,7 +8,7 @@ from tuner.errors import Usage
 from tuner.numbers import SOME
 
 THREADS = "OMP_NUM_THREADS"
-"""what OpenMP, MKL and OpenBLAS read when they are loaded"""
+"""Environment variable that OpenMP, MKL and OpenBLAS read when they are loaded."""
 
 
 def usable(root: Path = Path("/")) -> int:

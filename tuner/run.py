@@ -110,7 +110,7 @@ class Model:
         return list(found["sentences"])
 
     def log_likelihood(self, sentences: str | Sequence[str], *, samples: int = 1000, seed: int = 0) -> Figures:
-        """log P(x) of each sentence, its end token included, in nats: [n], below 0.
+        """The log likelihood log P(x) of each sentence, its end token included, in nats: [n], below 0.
 
         By importance sampling from q(z|x) (Pelsmaeker & Aziz 2019, eq. 12), which is too low in expectation, the less so the
         more samples; exact for a model without a code. The perplexity is exp(−Σ log P / Σ tokens), a sentence having its words

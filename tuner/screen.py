@@ -12,7 +12,9 @@ from typing import Any, TextIO
 from tuner.errors import Fault, Usage
 
 ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""on what a terminal acts, but for line ends and tabs; what turns the direction of writing; halves of characters"""
+"""Characters on which a terminal acts, but for line ends and tabs; those that turn the direction of writing; halves of
+characters.
+"""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -40,7 +42,7 @@ class Screen:
     def __init__(self, stream: TextIO, needed: bool, styled: bool = False) -> None:
         self._stream, self._needed, self._styled = stream, needed, styled
         self._failed: list[Exception] = []
-        """what a write has raised: a library may have swallowed it"""
+        """Errors that a write has raised, as a library may have swallowed them."""
 
     def write(self, text: str) -> int:
         self._do("write", text if self._styled else plain(text))
@@ -74,7 +76,7 @@ class Screen:
 
     @property
     def styles(self) -> "Screen":
-        """The same stream, for what is our own."""
+        """A screen of this stream for our own text, whose styles are kept."""
         styled = Screen(self._stream, self._needed, styled=True)
         styled._failed = self._failed
         return styled
@@ -84,7 +86,7 @@ class Screen:
 
 
 def styles(stream: TextIO) -> TextIO:
-    """Where a terminal's sequences of our own may be written."""
+    """The stream to which a terminal's sequences of our own may be written."""
     return getattr(stream, "styles", stream)
 
 

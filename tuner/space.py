@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -29,21 +29,21 @@ class Parameter:
     name: str
     type: str
     default: Value
-    meaning: str
+    meaning: str = field(compare=False)
     low: float | None = None
     high: float | None = None
     log: bool = False
     step: float | None = None
     choices: tuple[Value, ...] = ()
     paper: Value | None = None
-    unit: str = ""
+    unit: str = field(default="", compare=False)
     tuned: bool = True
     planned: bool = False
-    """its domain and default follow from the plan of training, in which the published schedule would not end"""
+    """True if its domain and default follow from the plan of training, in which the published schedule would not end."""
 
     @property
     def domain(self) -> str:
-        """In words, e.g. `1 to 30` or `0.001 to 0.1 (log)`."""
+        """The domain in words, e.g. `1 to 30` or `0.001 to 0.1 (log)`."""
         if self.type == "categorical":
             return "one of " + ", ".join(map(str, self.choices))
         notes = ["log"] if self.log else []
@@ -61,14 +61,14 @@ class Parameter:
         return float(self.low or 0) <= value <= float(self.high or 0)
 
     def holds(self, value: object) -> bool:
-        """Whether a sampler could propose it: it lies in the domain and on its steps."""
+        """True if a sampler could propose the value: it lies in the domain and on its steps."""
         if not self.accepts(value):
             return False
         distribution = self.distribution()
         return distribution._contains(distribution.to_internal_repr(value))
 
     def distribution(self) -> "BaseDistribution":
-        """As Optuna's distribution."""
+        """The domain as a distribution of Optuna's."""
         from optuna import distributions
 
         if self.type == "categorical":
@@ -86,9 +86,9 @@ class Space:
     """A technique's search space."""
 
     technique: str
-    paper: str
-    formula: str
-    summary: str
+    paper: str = field(compare=False)
+    formula: str = field(compare=False)
+    summary: str = field(compare=False)
     parameters: tuple[Parameter, ...]
 
     @property
@@ -128,7 +128,7 @@ class Space:
         return tuple(p for p in self.parameters if p.tuned and p.name not in fixed)
 
     def published(self, fixed: Mapping[str, Value]) -> tuple[dict[str, Value], bool]:
-        """Of each searched hyperparameter the published value, else its default; and whether any of them is published.
+        """The published value of each searched hyperparameter, else its default; and whether any of them is published.
 
         A space of a user's own that says nothing of a published value has the shipped space's.
 
@@ -174,19 +174,19 @@ class Space:
         return replace(self, parameters=tuple(map(narrowed, self.parameters)))
 
     def corners(self, fixed: Mapping[str, Value]) -> list[dict[str, Value]]:
-        """Its lowest and highest values and every choice, to be checked before anything is searched."""
+        """The lowest and highest values and every choice of the space, to be checked before anything is searched."""
         ends = {p.name: p.choices or (p.low, p.high) for p in self.searched(fixed)}
         count = max((len(values) for values in ends.values()), default=1)
         corners = [{name: values[min(i, len(values) - 1)] for name, values in ends.items()} for i in range(count)]
         return [{name: value for name, value in corner.items() if value is not None} for corner in corners]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The space as JSON values."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
 
     def table(self) -> dict[str, Any]:
-        """As the table of a search space's file, which `of_table` reads."""
+        """The space as the table of a search space's file, which `of_table` reads."""
         parameters = {}
         for p in self.parameters:
             usual = {
@@ -358,7 +358,7 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
 
 
 def _brief(value: object) -> str:
-    """As in TOML, nearly; a number of more digits than Python writes has none."""
+    """A value nearly as TOML has it; a number of more digits than Python writes is called a number."""
     try:
         said = repr(value)
     except ValueError:

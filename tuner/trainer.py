@@ -18,7 +18,7 @@ from tuner.process import PYTHON
 
 COMMAND = (*PYTHON, "-m", "trainers")
 ENDS = ("done", "failed")
-"""events that are a trainer's last"""
+"""Events that are a trainer's last."""
 # GOMP_SPINCOUNT: OpenMP's threads wait for each other in a loop, by default for 300,000 rounds, which keeps the thread that they
 # wait for from a processor that another program shares. After 1,000 they sleep: docs/cost.md has what that costs and saves.
 # Logits are large and short-lived: glibc by default gives each back to the system, and the page faults of the next one cost
@@ -29,25 +29,25 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "4294967295",
     "MALLOC_TOP_PAD_": "67108864",
 }
-"""of a trainer's environment, unless the user's own says otherwise"""
+"""Variables of a trainer's environment, unless the user's own say otherwise."""
 INPUT = "-"
-"""in place of an argument: it is the next line of standard input"""
+"""Sign in place of an argument that is the next line of standard input."""
 LONGEST = 16_384
-"""letters of an argument; the system allows 131,072 bytes, and a letter of JSON may have 12"""
+"""Largest number of letters of an argument; the system allows 131,072 bytes, and a letter of JSON may have 12."""
 STOP_SECONDS = 60
-"""how long a trainer may take to save its checkpoint when told to stop"""
+"""Seconds that a trainer may take to save its checkpoint when told to stop."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What one worker's trainers may use of a machine."""
+    """Share of a machine that one worker's trainers may use."""
 
     name: str = "cpu"
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0
-    """bytes of data a trainer may have; 0: no limit"""
+    """Bytes of data that a trainer may have; 0: no limit."""
     threads: int | None = None
-    """of a trainer; None: as the environment says, else 1"""
+    """Threads of a trainer; None: as the environment says, else 1."""
 
 
 def _events(lines: IO[str]) -> Iterator[dict[str, Any]]:
@@ -71,7 +71,7 @@ def _oom_kills() -> int:
 
 
 def fork_server() -> ForkServer:
-    """One that starts trainers for this process's workers; it is to be closed."""
+    """A server that starts trainers for this process's workers; it is to be closed."""
     # Without a thread and a GPU of its own, so that its children may have both.
     own = {processors.THREADS: "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     return ForkServer(COMMAND, {**ENVIRONMENT, **os.environ, **own})
@@ -133,7 +133,7 @@ class Trainer:
             self.process.stdin.flush()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What it reports, as it comes, and at last how it ended: an event `done` or `failed`, always."""
+        """Events that the trainer reports, as they come. The last one is always `done` or `failed`."""
         assert self.process.stdout is not None
         for event in _events(self.process.stdout):
             yield event
@@ -163,13 +163,13 @@ class Trainer:
         return f"{said[-1]} (the run's trainer.log has all of it)" if said else "it said nothing."
 
     def tell_to_stop(self) -> None:
-        """Tells it, once, to save its checkpoint and end."""
+        """Tells the trainer, once, to save its checkpoint and end."""
         if not self.told:
             self.told = True
             self.process.terminate()
 
     def stop(self) -> None:
-        """Tells it to save its checkpoint and end; kills it if it does not."""
+        """Tells the trainer to save its checkpoint and end; kills it if it does not."""
         self.tell_to_stop()
         try:
             self.process.wait(STOP_SECONDS)

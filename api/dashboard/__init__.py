@@ -21,7 +21,7 @@ TYPES = {
 }
 PLOTLY = "plotly.js"
 PLOTTED = ("compare", "pareto", "rates", "study", "trial")
-"""views with plots: a browser fetches the plotting script beside the page's own"""
+"""Views with plots, for which a browser fetches the plotting script beside the page's own."""
 
 
 @cache
@@ -33,13 +33,13 @@ def _files() -> dict[str, Traversable]:
 
 @cache
 def _file(name: str) -> tuple[bytes, bytes, str]:
-    """A file's content, the same compressed, and its tag."""
+    """A file's content, its compressed content, and its tag."""
     content = _files()[name].read_bytes()
     return content, gzip.compress(content, 6, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:24]}"'
 
 
 def mount(app: FastAPI) -> None:
-    """Serves them."""
+    """Serves the dashboard's files."""
 
     @app.get("/", include_in_schema=False)
     def index(request: Request) -> Response:

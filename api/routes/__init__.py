@@ -11,8 +11,10 @@ from tuner.studies.expressions import LONGEST
 StudyName = Annotated[str, Path(pattern=NAME, description="The study's name.")]
 WorkerName = Annotated[str, Path(pattern=NAME, description="The worker's name.")]
 TrialNumber = Annotated[int, Path(ge=0, lt=2**31, description="The trial's number, from 0 on.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Items at most.")]
-Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of items.")]
+Cursor = Annotated[
+    str | None, Query(max_length=500, description="Cursor of the page, which is `next` of the page before.")
+]
 Where = Annotated[
     str | None, Query(max_length=LONGEST, description="A condition on columns of the table, e.g. `r > 5 and rate > 3`.")
 ]

@@ -1,4 +1,4 @@
-"""What there is to choose from: techniques, corpora, options; and who works."""
+"""Routes of the techniques, corpora and options to choose from, and of the workers."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ router = APIRouter(tags=["catalogue"])
 
 @router.get("/options", response_model=schemas.Options)
 def options(request: Request) -> Response:
-    """What a new study may choose from, and what this key may do here."""
+    """Options that a new study may choose from, and the rights of this key."""
     service = service_of(request)
     content = {
         "samplers": list(SAMPLERS),
@@ -87,7 +87,7 @@ def corpora(request: Request) -> Response:
 
 @router.get("/workers", response_model=schemas.Workers)
 def workers(request: Request) -> Response:
-    """Who is at work, the newest word first. One without a word for a minute is `lost`."""
+    """Workers that have reported, the newest word first. One without a word for a minute is `lost`."""
     found = queries.workers(service_of(request).database)
     return Answer({"items": [answers.worker(w) for w in found], "next": None}).response(request)
 

@@ -27,10 +27,14 @@ STREAM: dict[int | str, dict[str, Any]] = {
 async def study_events(
     request: Request,
     name: StudyName,
-    since: Annotated[int | None, Query(ge=0, le=2**53, description="A revision; default: now")] = None,
+    since: Annotated[
+        int | None, Query(ge=0, le=2**53, description="Revision after which changes are told; default: now.")
+    ] = None,
     last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,16}$")] = None,
 ) -> Response:
-    """What changes in a study: `study`, `trial`, `epoch`, `deleted`. Goes on after Last-Event-ID, or else after `since`."""
+    """Stream of a study's changes: `study`, `trial`, `epoch`, `deleted`. Goes on after Last-Event-ID, or else after
+    `since`.
+    """
     service = service_of(request)
     now = await run_in_threadpool(changes.of, service.database, name)
     wanted = int(last) if last is not None else now if since is None else since
@@ -44,7 +48,7 @@ async def all_events(request: Request) -> Response:
 
 
 class _Stream(StreamingResponse):
-    """One that its client has a place for, from before its first event to its end."""
+    """One stream that its client has a place for, from before its first event to its end."""
 
     def __init__(self, events: AsyncIterator[bytes], place: AbstractContextManager[None]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -19,7 +19,9 @@ from tuner.workers.uploads import TrialFiles
 
 router = APIRouter(prefix="/studies/{name}/trials/{number}/files", tags=["remote workers"])
 MEDIA = "application/octet-stream"
-Generation = Annotated[str, Path(pattern=GENERATION, description="The first eight digits of the token, a number.")]
+Generation = Annotated[
+    str, Path(pattern=GENERATION, description="Generation of files: the first eight digits of the token, and a number.")
+]
 FileName = Annotated[schemas.FileName, Path(description="The file's name, as a trainer writes it.")]
 Lease = Annotated[str, Header(pattern=TOKEN, description="The token of the trial's lease.")]
 Digest = Annotated[

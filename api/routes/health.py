@@ -1,4 +1,4 @@
-"""Whether the server lives, whether it can serve, and its figures for Prometheus."""
+"""Routes that tell if the server lives and can serve, and its figures for Prometheus."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response

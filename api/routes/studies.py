@@ -24,11 +24,15 @@ from tuner.studies.study import Study, open_to_delete
 
 router = APIRouter(tags=["studies"])
 HANDED_BACK_SECONDS = 20.0
-"""for which the deletion of a study waits for its trials: a worker hears of a study's end within ten, then saves"""
+"""Seconds for which the deletion of a study waits for its trials: a worker hears of a study's end within ten, then
+saves.
+"""
 LOOK_SECONDS = 0.5
 LEVELS_SECONDS = 10.0
-"""for which the lines beside a front are believed: baselines hardly change"""
-Compared = Annotated[list[bodies.Name], Query(min_length=1, max_length=20, description="One or more.")]
+"""Seconds for which the lines beside a front are believed: baselines hardly change."""
+Compared = Annotated[
+    list[bodies.Name], Query(min_length=1, max_length=20, description="Names of studies, one or more.")
+]
 
 
 @router.get("/studies", response_model=schemas.Studies)
@@ -36,7 +40,7 @@ def list_studies(
     request: Request,
     technique: Annotated[bodies.Name | None, Query()] = None,
     state: bodies.StudyState | None = None,
-    tag: Annotated[str | None, Query(max_length=40, description="One of its tags.")] = None,
+    tag: Annotated[str | None, Query(max_length=40, description="A tag of the listed studies.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -62,7 +66,9 @@ def list_studies(
     responses={200: {"model": schemas.Study, "description": "The same study was there."}},
 )
 def create_study(request: Request, new: bodies.NewStudy) -> Response:
-    """Make a study. Workers begin it at once; without any it waits. The same body again finds the same study."""
+    """Make a study. Workers begin it at once; without any it waits. A repeated request with an equal body finds that
+    study.
+    """
     service, asked = service_of(request), new.model_dump(exclude_unset=True)
     name = asked.pop("name", None)
     spec, corpora = StudySpec.of(asked), service.corpora
@@ -162,8 +168,9 @@ def export_study(
 
 @router.get("/studies/{name}/importance", response_model=schemas.Importance)
 def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "value") -> Response:
-    """How much of the metric's variation among the better trials each hyperparameter explains (PED-ANOVA), summing to 1, and how
-    much that changes over resamples of the trials. Of fewer than ten trials none is told."""
+    """Share of the metric's variation among the better trials that each hyperparameter explains (PED-ANOVA), with its
+    deviation over resamples of the trials. The sum is 1. Of fewer than ten trials none is told.
+    """
     service = service_of(request)
 
     def make(study: Study) -> dict[str, Any]:

@@ -22,7 +22,10 @@ def show_table(
     name: StudyName,
     column: Annotated[
         list[str] | None,
-        Query(max_length=100, description="Columns; left out: those that are shown unless others are chosen."),
+        Query(
+            max_length=100,
+            description="Columns of the table; without any, the columns that are shown unless others are chosen.",
+        ),
     ] = None,
     where: Where = None,
 ) -> Response:
@@ -50,7 +53,9 @@ def show_table(
 @router.get("/compare", response_model=schemas.Comparison)
 def compare_trials(
     request: Request,
-    run: Annotated[list[str], Query(min_length=1, max_length=20, description="STUDY/NUMBER, two to six.")],
+    run: Annotated[
+        list[str], Query(min_length=1, max_length=20, description="Two to six trials, each as STUDY/NUMBER.")
+    ],
 ) -> Response:
     """Two to six trials, named STUDY/NUMBER, side by side: their settings, which of them differ, and their figures."""
     service = service_of(request)
@@ -68,7 +73,9 @@ def show_history(request: Request, name: StudyName) -> Response:
 
 @router.get("/studies/{name}/means", response_model=schemas.Means)
 def show_means(request: Request, name: StudyName) -> Response:
-    """Where the values are noisy: each complete trial's mean by a process through all of them, and the lowest so far."""
+    """Mean of each complete trial by a process through all of them, and the lowest so far; empty where the values are
+    not noisy.
+    """
     service = service_of(request)
 
     def make() -> dict[str, Any]:
@@ -104,7 +111,7 @@ def show_slices(request: Request, name: StudyName) -> Response:
 
 @router.get("/studies/{name}/timeline", response_model=schemas.Timeline)
 def show_timeline(request: Request, name: StudyName) -> Response:
-    """Which worker trained which trial when: every attempt, those that were lost or repeated too, by columns."""
+    """Every attempt of a study by columns, with its worker, its trial and its times; lost and repeated attempts too."""
     return service_of(request).of_study("timeline", name, None, timeline.of).response(request)
 
 
@@ -113,7 +120,7 @@ def show_curves(
     request: Request,
     name: StudyName,
     figure: Annotated[
-        str, Query(max_length=64, description="neg_elbo, rate, …, or a technique's own quantity.")
+        str, Query(max_length=64, description="Figure of the curves: neg_elbo, rate, …, or a technique's own quantity.")
     ] = "neg_elbo",
     where: Where = None,
 ) -> Response:

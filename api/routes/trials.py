@@ -30,7 +30,8 @@ def list_trials(
     order: Annotated[
         str,
         Query(
-            max_length=65, description="A column of the table; -nll: the highest first. Trials without it come last."
+            max_length=65,
+            description="Column of the table to sort by; -nll: the highest first. Trials without it come last.",
         ),
     ] = "number",
     limit: Limit = 100,
@@ -95,7 +96,9 @@ def list_epochs(
 
 @router.get("/trials/{number}/samples", response_model=schemas.Samples)
 def show_samples(request: Request, name: StudyName, number: TrialNumber) -> Response:
-    """What a complete trial's model writes: samples with their nearest training sentences, a homotopy, reconstructions."""
+    """Sentences of a complete trial's model: samples with their nearest training sentences, a homotopy,
+    reconstructions.
+    """
     service = service_of(request)
     found = service.study(name).files.samples(number)
     if found is None:

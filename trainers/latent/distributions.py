@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 CHUNK_DENSITIES = 8_000_000
-"""numbers held at once where a mixture's density needs no gradient: 32 MB in 32 bits"""
+"""Number of densities held at once where a mixture's density needs no gradient: 32 MB in 32 bits."""
 
 
 class Conditional(ABC):
-    """q(z|·): one density for each of B conditions."""
+    """A conditional density q(z|·), one for each of B conditions."""
 
     @abstractmethod
     def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,7 +25,7 @@ class Conditional(ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z|·) of any z […, B or 1, d]: […, B]."""
+        """The log density log q(z|·) of any z […, B or 1, d]: […, B]."""
 
     @abstractmethod
     def __getitem__(self, index: Tensor) -> "Conditional":
@@ -41,7 +41,7 @@ class Conditional(ABC):
         return Repeated(self, copies)
 
     def noise(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """What `transform` takes: [S, B, d]."""
+        """Noise that `transform` takes: [S, B, d]."""
         like = self.like
         return torch.randn((samples, *self.shape), generator=generator, device=like.device, dtype=like.dtype)
 
@@ -69,7 +69,7 @@ class Conditional(ABC):
         return None
 
     def tempered(self, prior: "Conditional", temper: float) -> "Conditional | None":
-        """q^λ p^(1−λ) by its integral, where that is of the same family, for a prior of one condition."""
+        """The density q^λ p^(1−λ) by its integral, where that is of q's family, for a prior of one condition."""
         del prior, temper
         return None
 
@@ -174,7 +174,7 @@ class Step(ABC):
 
     @abstractmethod
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z […, B, d] → g(z) […, B, d] and log |det ∂g/∂z| […, B]."""
+        """Maps z […, B, d] to g(z) […, B, d] and log |det ∂g/∂z| […, B]."""
 
     @abstractmethod
     def inverse(self, y: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ class Step(ABC):
 
 @dataclass(frozen=True)
 class Flow(Conditional):
-    """z = g_T ∘ … ∘ g_1(z_0), z_0 Gaussian: log q(z) = log N(z_0) − Σ_t log |det J_t| (PA eq. 7, 16k, 18k)."""
+    """A flow z = g_T ∘ … ∘ g_1(z_0), z_0 Gaussian: log q(z) = log N(z_0) − Σ_t log |det J_t| (PA eq. 7, 16k, 18k)."""
 
     base: Gaussian
     steps: Sequence[Step]
@@ -233,7 +233,7 @@ class Mixture:
     copies: int = 1
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) of z […, copies·d]: […]."""
+        """The log density log p(z) of z […, copies·d]: […]."""
         if self.copies > 1:
             return Mixture(self.components).log_prob(z.unflatten(-1, (self.copies, -1))).sum(-1)
         count, d = self.components.shape

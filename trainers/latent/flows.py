@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from trainers.latent.distributions import Step
 
 OPEN_GATE = 2.0
-"""initial bias of the gates, sigmoid(2) = .88: a flow starts near the identity (Kingma et al. 2016, §4)"""
+"""Initial bias of the gates, sigmoid(2) = .88: a flow starts near the identity (Kingma et al. 2016, §4)."""
 TOLERANCE = 1e-5
-"""relative change at which an iteration without gradients ends"""
+"""Relative change at which an iteration without gradients ends."""
 MIN_NORM = 1e-12
 
 
@@ -32,7 +32,8 @@ class MaskedLinear(nn.Linear):
 
 
 class MADE(nn.Module):
-    """u, s of z_{<k} and the context: outputs k see inputs before k alone (Germain et al. 2015; PA eq. 17).
+    """A masked network for u and s of z_{<k} and the context: outputs k see inputs before k alone (Germain et al. 2015;
+    PA eq. 17).
 
     Each hidden unit has a degree from 0 to d − 1, the number of leading inputs it may see. The paper's triangular matrices
     leave out degree 0, which keeps the context from the first dimension; here it reaches all.
@@ -49,7 +50,7 @@ class MADE(nn.Module):
         nn.init.constant_(self.gate.bias, OPEN_GATE)
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """z […, B, d], context [B, c] → u and the gate's logits, s = sigmoid(logits), both […, B, d]."""
+        """Maps z […, B, d] and context [B, c] to u and the gate's logits, s = sigmoid(logits), both […, B, d]."""
         hidden = torch.tanh(self.first(z)) + context
         hidden = torch.tanh(self.second(hidden))
         return self.location(hidden), self.gate(hidden)
@@ -57,7 +58,7 @@ class MADE(nn.Module):
 
 @dataclass(frozen=True)
 class AutoregressiveStep(Step):
-    """z' = (1 − s) ⊙ u + s ⊙ z with u, s = MADE(z, c): log |det| = Σ_d log s_d (PA eq. 16h–16k)."""
+    """A step z' = (1 − s) ⊙ u + s ⊙ z with u, s = MADE(z, c): log |det| = Σ_d log s_d (PA eq. 16h–16k)."""
 
     made: MADE
     context: Tensor  # [B, c]
@@ -92,7 +93,7 @@ class AutoregressiveStep(Step):
 
 @dataclass(frozen=True)
 class PlanarStep(Step):
-    """z' = z + û tanh(wᵀz + b): log |det| = log(1 + ûᵀw (1 − tanh²)) (PA eq. 18j–18k; Rezende & Mohamed 2015).
+    """A step z' = z + û tanh(wᵀz + b): log |det| = log(1 + ûᵀw (1 − tanh²)) (PA eq. 18j–18k; Rezende & Mohamed 2015).
 
     û = u + (m(wᵀu) − wᵀu) w/‖w‖², m(a) = softplus(a) − 1, so that ûᵀw > −1 and the step is invertible.
     """
@@ -107,12 +108,12 @@ class PlanarStep(Step):
 
     @property
     def slope(self) -> Tensor:
-        """ûᵀw [B], above −1."""
+        """The slope ûᵀw [B], above −1."""
         return F.softplus((self.w * self.u).sum(-1)) - 1
 
     @property
     def u_hat(self) -> Tensor:
-        """û [B, d]."""
+        """The vector û [B, d]."""
         inner = (self.w * self.u).sum(-1, keepdim=True)
         norm = self.w.square().sum(-1, keepdim=True).clamp(min=MIN_NORM)
         return self.u + (self.slope[:, None] - inner) * self.w / norm

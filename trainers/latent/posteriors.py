@@ -13,7 +13,7 @@ from trainers.latent.flows import MADE, AutoregressiveStep, PlanarStep
 from trainers.options import ModelOptions
 
 MIN_SCALE = 1e-6
-"""softplus reaches 0 in 32 bits; a scale of 0 has no density."""
+"""Smallest scale: softplus reaches 0 in 32 bits, and a scale of 0 has no density."""
 
 
 class Cost(Protocol):
@@ -32,7 +32,7 @@ class Posterior(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor) -> Conditional:
-        """features [B, F] → q(z|x) over [B, d_z]."""
+        """The posterior q(z|x) over [B, d_z] of features [B, F]."""
 
     def settled(self, features: Tensor, cost: Cost) -> Tensor:
         """What `forward` is given of a batch's sentences, from the encoder's features [B, F] and what codes of them cost."""
@@ -41,7 +41,7 @@ class Posterior(nn.Module, ABC):
 
 
 class DiagonalGaussian(Posterior):
-    """q(z|x) = N(u, diag s²) with u = affine(f), s = softplus(affine(f)) (PA eq. 15)."""
+    """A posterior q(z|x) = N(u, diag s²) with u = affine(f), s = softplus(affine(f)) (PA eq. 15)."""
 
     def __init__(self, features: int, options: ModelOptions) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Planar(DiagonalGaussian):
 
 
 MakePosterior = Callable[[int, ModelOptions], Posterior]
-"""makes the network for features of so many units"""
+"""Function that makes the network for features of so many units."""
 POSTERIORS: dict[str, MakePosterior] = {
     "gaussian": DiagonalGaussian,
     "iaf": InverseAutoregressive,

@@ -12,7 +12,7 @@ from trainers.latent.posteriors import MIN_SCALE
 from trainers.options import ModelOptions
 
 Encode = Callable[[Tensor, Tensor], Conditional]
-"""the posterior of sequences of word embeddings [K, T, d_e] with their lengths [K]"""
+"""Function that returns the posterior of sequences of word embeddings [K, T, d_e] with their lengths [K]."""
 LENGTH_SEED = 0
 
 
@@ -70,7 +70,7 @@ class VampPrior(Prior):
 
 
 MakePrior = Callable[[ModelOptions, tuple[float, float]], Prior]
-"""makes a prior for training sentences of this mean and sd of tokens"""
+"""Function that makes a prior for training sentences of this mean and standard deviation of tokens."""
 PRIORS: dict[str, MakePrior] = {
     "normal": StandardNormal,
     "mog": MixtureOfGaussians,

@@ -17,20 +17,22 @@ from torch import Tensor
 from trainers.latent.distributions import Conditional
 
 POINTS = 1 << 15
-"""angles from 0 to π at which the distribution of the angle is known"""
+"""Number of angles from 0 to π at which the distribution of the angle is known."""
 LEAST_MASS = 1e-280
-"""what is left of it beyond, in either direction, is nothing"""
+"""Probability below which the rest of the distribution, in either direction, counts as nothing."""
 
 
 def log_bessel(order: float, x: float) -> float:
-    """log I_order(x) for x > 0 by its power series, whose terms are all positive: Σ_k (x/2)^(2k+order) / (k! Γ(k+order+1))."""
+    """Logarithm of I_order(x) for x > 0 by its power series, whose terms are all positive: Σ_k (x/2)^(2k+order) / (k!
+    Γ(k+order+1)).
+    """
     k = np.arange(int(x) + 300)
     return float(logsumexp((2 * k + order) * math.log(x / 2) - gammaln(k + 1) - gammaln(k + order + 1)))
 
 
 @cache
 def log_normaliser(d: int, kappa: float) -> float:
-    """log C_d(κ); of κ = 0 minus the log of the sphere's surface."""
+    """Logarithm of C_d(κ); for κ = 0, minus the log of the sphere's surface."""
     if kappa == 0:
         return float(gammaln(d / 2)) - math.log(2) - 0.5 * d * math.log(math.pi)
     order = d / 2 - 1
@@ -70,7 +72,7 @@ def _quantiles(d: int, kappa: float) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 @dataclass(frozen=True)
 class VonMisesFisher(Conditional):
-    """vMF(μ, κ) with μ [B, d] of length 1 and one κ for all."""
+    """The distribution vMF(μ, κ) with μ [B, d] of length 1 and one κ for all."""
 
     direction: Tensor
     kappa: float

@@ -29,7 +29,7 @@ from trainers.options import ModelOptions, option
 MIN_SCALE = 1e-6
 BISECTIONS = 50
 MARGIN = 40.0
-"""in units of τ, how far beyond the scores ν may lie: sigmoid(−40) is 4e-18"""
+"""Distance, in units of τ, that ν may lie beyond the scores: sigmoid(−40) is 4e-18."""
 
 
 class _Reversal(torch.autograd.Function):
@@ -47,7 +47,7 @@ class _Reversal(torch.autograd.Function):
 
 
 def reversed_gradient(x: Tensor) -> Tensor:
-    """x, whose gradient is negated."""
+    """Returns x itself, whose gradient is negated."""
     return _Reversal.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -100,7 +100,7 @@ class Adversary(nn.Module):
         nn.init.constant_(self.scores.bias[1:], torch.tensor(1.0).expm1().log().item())  # σ starts near 1
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens [B, T] → μ and σ of each token's score, both [B, T]."""
+        """Maps tokens [B, T] to μ and σ of each token's score, both [B, T]."""
         out, _ = self.lstm(self.embedding(tokens))
         location, scale = self.scores(out).unbind(-1)
         return location, F.softplus(scale) + MIN_SCALE
@@ -110,9 +110,9 @@ class Adversary(nn.Module):
 class Hyperparameters:
     rate: float = option(0.3, "R, the share of the tokens that the decoder does not see", low=0, high=1)
     lam: float = option(1.0, "λ, the price of scores that are not N(0, 1)", low=0)
-    tau: float = option(1.0, "τ, the temperature of the relaxed choice", above=0)
+    tau: float = option(1.0, "τ, the temperature of the relaxed choice in the backward pass", above=0)
     adversary_rate: float = option(1e-3, "step size of the adversary's Adam", above=0)
-    anneal_epochs: int = option(10, "epochs over which β grows from 0 to 1", low=0)
+    anneal_epochs: int = option(10, "number of epochs over which β grows from 0 to 1", low=0)
 
 
 class Technique(Annealed):
@@ -141,7 +141,7 @@ class Technique(Annealed):
         return [Adam(self.adversary.parameters(), lr=self.hyperparameters.adversary_rate)]
 
     def _choice(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Which words may be masked [B, T] and how many of each sentence are [B]."""
+        """True for words that may be masked [B, T], and how many of each sentence are [B]."""
         lengths = batch.lengths.to(batch.tokens.device)
         candidates = torch.arange(batch.tokens.shape[1], device=lengths.device) < lengths[:, None] - 1
         count = torch.floor(self.hyperparameters.rate * lengths + 0.5).long()

@@ -17,7 +17,11 @@ from trainers.options import option
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    code: str = option("sample", "z: a posterior sample, or the posterior's centre u", choices=("sample", "centre"))
+    code: str = option(
+        "sample",
+        "code z that is decoded: a posterior sample, or the posterior's centre u",
+        choices=("sample", "centre"),
+    )
 
 
 class Technique(Objective):

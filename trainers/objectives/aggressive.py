@@ -22,9 +22,9 @@ from trainers.options import option
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    inner: int = option(100, "encoder-only steps before each step of the decoder, at most", low=1)
-    window: int = option(15, "encoder-only steps between two looks at their loss", low=1)
-    anneal_epochs: int = option(0, "epochs over which β grows from 0 to 1", low=0)
+    inner: int = option(100, "largest number of encoder-only steps before each step of the decoder", low=1)
+    window: int = option(15, "number of encoder-only steps between two looks at their loss", low=1)
+    anneal_epochs: int = option(0, "number of epochs over which β grows from 0 to 1", low=0)
 
 
 class Technique(Annealed):

@@ -20,7 +20,7 @@ from trainers.options import Value, option
 class Hyperparameters:
     gamma: float = option(
         2e-5,
-        "γ, what the dropout rate falls by in one optimiser step; unless set, so much that it ends within max_epochs",
+        "γ, the fall of the dropout rate in one optimiser step; unless set, so large that it ends within max_epochs",
         above=0,
         high=1,
     )

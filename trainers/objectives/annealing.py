@@ -20,7 +20,7 @@ def planned_growth(published: float, steps: int) -> float:
 class Hyperparameters:
     gamma: float = option(
         2e-5,
-        "γ, what β grows by in one optimiser step; unless set, so much that it ends within max_epochs",
+        "γ, the growth of β in one optimiser step; unless set, so large that it ends within max_epochs",
         above=0,
         high=1,
     )
@@ -48,13 +48,13 @@ class Annealed(Objective):
 
     @property
     def growth(self) -> float:
-        """What β grows by in one optimiser step; inf: β is 1 from the start."""
+        """Growth of β in one optimiser step; inf: β is 1 from the start."""
         steps = self.hyperparameters.anneal_epochs * self.steps_per_epoch
         return 1 / steps if steps else torch.inf
 
     @property
     def weight(self) -> float:
-        """β."""
+        """The weight β."""
         return 1.0 if self.growth == torch.inf else self.beta.item()
 
     @property

@@ -1,4 +1,4 @@
-"""β-VAE: D + βR with β fixed (Higgins et al. 2017; PA §3)."""
+"""The β-VAE: D + βR with β fixed (Higgins et al. 2017; PA §3)."""
 
 from dataclasses import dataclass
 

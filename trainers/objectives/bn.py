@@ -20,7 +20,7 @@ from trainers.objectives.objective import Objective, refusal_of_components
 from trainers.options import ModelOptions, option
 
 MOMENTUM = 0.1
-"""the share of a batch in the running statistics"""
+"""Share of a batch in the running statistics."""
 LEAST_VARIANCE = 1e-8
 
 

@@ -16,7 +16,7 @@ from trainers.options import option
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    cycles: int = option(4, "M, the cycles of training", low=1)
+    cycles: int = option(4, "M, the number of cycles in training", low=1)
     fraction: float = option(0.5, "the share of a cycle in which β grows", above=0, high=1)
 
 

@@ -1,4 +1,5 @@
-"""δ-VAE: D + R under posteriors whose every dimension has a KL of at least δ/d_z to N(0, 1) (Razavi et al. 2019, eq. 4).
+"""The δ-VAE: D + R under posteriors whose every dimension has a KL of at least δ/d_z to N(0, 1) (Razavi et al. 2019,
+eq. 4).
 
     σ = σ_l + (σ_u − σ_l) sigmoid(affine(f)),   u = √(2δ_d + 1 + log σ² − σ² + max(0, affine(f)))
 
@@ -25,14 +26,14 @@ from trainers.objectives.objective import Objective, refusal_of_components
 from trainers.options import ModelOptions, option
 
 LEAST_SQUARE = 1e-6
-"""added to u², so that its root has a gradient where u² is 0; it adds half of itself to the rate"""
+"""Amount added to u², so that its root has a gradient where u² is 0; it adds half of itself to the rate."""
 
 LEAST_SCALE = 1e-16
-"""σ_l at least: its square is a number in 32 bits, and a narrower posterior is of no use"""
+"""Smallest σ_l: its square is a number in 32 bits, and a narrower posterior is of no use."""
 
 
 def bounds(rate: float) -> tuple[float, float]:
-    """σ_l < 1 < σ_u with ½(σ² − log σ² − 1) = `rate`, in nats."""
+    """The two roots σ_l < 1 < σ_u of ½(σ² − log σ² − 1) = `rate`, in nats."""
 
     def excess(log_sigma: float) -> float:
         return 0.5 * (math.exp(2 * log_sigma) - 2 * log_sigma - 1) - rate

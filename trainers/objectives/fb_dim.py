@@ -28,7 +28,7 @@ class Hyperparameters:
     r: float = option(
         3.0, "r, the rate that costs nothing, shared equally by all dimensions, in nats per sentence", low=0
     )
-    anneal_epochs: int = option(0, "epochs over which β grows from 0 to 1; 0: β is 1 at once", low=0)
+    anneal_epochs: int = option(0, "number of epochs over which β grows from 0 to 1; 0: β is 1 at once", low=0)
 
 
 class Technique(Annealed):

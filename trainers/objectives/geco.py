@@ -22,7 +22,7 @@ from trainers.objectives.objective import Objective
 from trainers.options import Value, option
 
 LARGEST_LOG = math.log(1e4)
-"""log λ is kept within ± this: a constraint that cannot be met would take it to infinity"""
+"""Largest |log λ|: a constraint that cannot be met would take it to infinity."""
 
 
 @dataclass(frozen=True)

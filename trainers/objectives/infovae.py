@@ -17,7 +17,7 @@ from trainers.options import option
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
-    """exp(−‖a − b‖²/d) of every pair: a [N, d], b [M, d] → [N, M]."""
+    """Kernel exp(−‖a − b‖²/d) of every pair: a [N, d], b [M, d] → [N, M]."""
     return torch.exp(-(a[:, None] - b).square().sum(-1) / a.shape[1])
 
 

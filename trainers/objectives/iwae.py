@@ -14,7 +14,7 @@ from trainers.options import option
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    k: int = option(10, "k, the posterior samples of a sentence in each step", low=1)
+    k: int = option(10, "k, the number of posterior samples of a sentence in each step", low=1)
 
 
 class Technique(Objective):

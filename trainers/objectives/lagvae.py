@@ -24,7 +24,7 @@ from trainers.objectives.objective import Objective
 from trainers.options import Value, option
 
 INFEASIBLE = 1e9
-"""nats; ranks every epoch that breaks the constraint behind all that keep it"""
+"""Penalty in nats that ranks every epoch that breaks the constraint behind all that keep it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Hyperparameters:
     u_0: float = option(1.0, "u and v, the multipliers, before the first step", above=0)
     rho: float = option(
         PUBLISHED_STEP,
-        "ρ, RMSprop's step size on u and v; unless set, so much that they can settle within max_epochs",
+        "ρ, RMSprop's step size on u and v; unless set, so large that they can settle within max_epochs",
         above=0,
     )
 

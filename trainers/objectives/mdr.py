@@ -16,11 +16,11 @@ from trainers.options import Value, option
 
 PUBLISHED_STEP = 1e-3
 REACH = 3.0
-"""units that a multiplier may move by in all of a plan's steps: RMSprop moves it by about ρ a step"""
+"""Distance that a multiplier may move in all of a plan's steps: RMSprop moves it by about ρ a step."""
 
 
 def planned_step(steps: int) -> float:
-    """ρ of a multiplier that must settle within so many steps; never below the paper's."""
+    """Step size ρ of a multiplier that must settle within so many steps; never below the paper's."""
     return max(PUBLISHED_STEP, REACH / steps)
 
 
@@ -29,7 +29,7 @@ class Hyperparameters:
     r: float = option(5.0, "r, the least rate wanted, in nats per sentence", above=0)
     u_0: float = option(1.01, "u, the multiplier, before the first step", above=0)
     rho: float = option(
-        PUBLISHED_STEP, "ρ, RMSprop's step size on u; unless set, so much that u can settle within max_epochs", above=0
+        PUBLISHED_STEP, "ρ, RMSprop's step size on u; unless set, so large that u can settle within max_epochs", above=0
     )
 
 

@@ -1,4 +1,5 @@
-"""sentenceMIM: D − ½(log q(z|x) + log p(z)) at one posterior sample (LV algorithm 1, line 3; eq. 14 without its constant ½H(x)).
+"""SentenceMIM: D − ½(log q(z|x) + log p(z)) at one posterior sample (LV algorithm 1, line 3; eq. 14 without its
+constant ½H(x)).
 
 p(z) is the latent anchor, N(0, I) in LV; any of the priors may be. The loss rewards narrow posteriors, so the rate and the
 importance-sampled NLL under p(z) are poor by design: LV's bound is `melbo`, under which codes come from the posteriors of
@@ -16,7 +17,7 @@ from trainers.objectives.objective import Objective
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """None: the code's size and the dropout, which LV vary, are the model's own options."""
+    """No hyperparameter: the code's size and the dropout, which LV vary, are the model's own options."""
 
 
 class Technique(Objective):

@@ -15,8 +15,8 @@ from trainers.options import option
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    samples: int = option(5, "L, the posterior samples of a sentence in each step", low=1)
-    anneal_epochs: int = option(10, "epochs over which β grows from 0 to 1", low=0)
+    samples: int = option(5, "L, the number of posterior samples of a sentence in each step", low=1)
+    anneal_epochs: int = option(10, "number of epochs over which β grows from 0 to 1", low=0)
 
 
 class Technique(Annealed):

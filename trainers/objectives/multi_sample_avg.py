@@ -18,9 +18,13 @@ from trainers.options import option
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    samples: int = option(5, "L, the codes of a sentence whose decoder states are averaged", low=1)
-    anneal_epochs: int = option(10, "epochs over which β grows from 0 to 1", low=0)
-    kl: str = option("once", "one code's KL in the loss (KR), or that of all L, which bounds", choices=("once", "all"))
+    samples: int = option(5, "L, the number of codes of a sentence whose decoder states are averaged", low=1)
+    anneal_epochs: int = option(10, "number of epochs over which β grows from 0 to 1", low=0)
+    kl: str = option(
+        "once",
+        "KL in the loss: one code's (KR), or that of all L, with which the loss is a bound",
+        choices=("once", "all"),
+    )
 
 
 class Technique(Annealed):
@@ -39,5 +43,5 @@ class Technique(Annealed):
         return (output.distortion + self.weight * self.share * output.rate).mean()
 
     def criterion(self, figures: EpochFigures) -> float:
-        """What is trained: KR's D + R/L, or D + R."""
+        """Criterion of the best epoch, which is the trained figure: KR's D + R/L, or D + R."""
         return figures.distortion + self.share * figures.rate

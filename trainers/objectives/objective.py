@@ -25,7 +25,9 @@ def refusal_of_components(technique: str, options: ModelOptions, reason: str, re
 
 
 EncoderStep = Callable[[], tuple[float, int]]
-"""one optimiser step of the encoder alone; returns the batch's loss, summed over its sentences, and its tokens"""
+"""Function that takes one optimiser step of the encoder alone; returns the batch's loss, summed over its sentences, and
+its tokens.
+"""
 
 
 class Objective(nn.Module):
@@ -38,10 +40,10 @@ class Objective(nn.Module):
     """The technique that the encoder is trained by first, where that is part of this one; the option adds it to any other."""
 
     hyperparameters: Any
-    """the technique's own dataclass; its module names the type"""
+    """Hyperparameters of the technique, in its own dataclass; its module names the type."""
 
     given: Collection[str] = ()
-    """hyperparameters that were set; a plan may change the others"""
+    """Hyperparameters that were set; a plan may change the others."""
 
     def __init__(self, hyperparameters: Any) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class Objective(nn.Module):
         """Makes the networks of its own that need the model's sizes, once it is built."""
 
     def plan(self, steps_per_epoch: int, epochs: int) -> None:
-        """Told before the first step what training will be at most, of one stage."""
+        """Tells the technique before the first step how long training will be at most, of one stage."""
         self.steps_per_epoch, self.epochs = steps_per_epoch, epochs
         changed = {name: value for name, value in self.planned().items() if name not in self.given}
         self.hyperparameters = replace(self.hyperparameters, **changed)
@@ -96,7 +98,7 @@ class Objective(nn.Module):
         return {}
 
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
-        """What the model measures on a training batch; a technique may show the decoder other words."""
+        """Figures of the model on a training batch; a technique may show the decoder other words."""
         output: Output = model(batch)
         return output
 
@@ -105,7 +107,9 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def drop_probabilities(self, batch: Batch, draws: int, generator: torch.Generator) -> Tensor | None:
-        """How often each token [B, T] is hidden from the decoder, of so many draws, where the technique learns which to hide."""
+        """Shares of so many draws in which each token [B, T] is hidden from the decoder, where the technique learns
+        which to hide.
+        """
         del batch, draws, generator
         return None
 
@@ -129,11 +133,11 @@ class Objective(nn.Module):
 
     @property
     def settled(self) -> bool:
-        """Whether a schedule, if there is one, has ended; until then no epoch counts as one without improvement."""
+        """True once a schedule, if there is one, has ended; until then no epoch counts as one without improvement."""
         return True
 
     def criterion(self, figures: EpochFigures) -> float:
-        """What the best epoch has least of on the validation set: D + R, or D + max(r, R) where a rate r is held.
+        """Validation figure of which the best epoch has the least: D + R, or D + max(r, R) where a rate r is held.
 
         Below its target a lower rate is no merit: judged by the −ELBO, a high target's best epoch would be an early one, whose
         rate is not there yet.
@@ -142,7 +146,7 @@ class Objective(nn.Module):
         return figures.distortion + rate
 
     def state(self) -> dict[str, float]:
-        """What of the objective changes, e.g. its KL weight, for the record of each epoch."""
+        """Changing values of the objective, e.g. its KL weight, for the record of each epoch."""
         return {}
 
     def warning(self) -> str | None:

@@ -16,7 +16,7 @@ class Hyperparameters:
     r: float = option(
         4.0, "r, the rate that costs nothing, shared equally by all dimensions, in nats per sentence", low=0
     )
-    anneal_epochs: int = option(10, "epochs of the second stage over which β grows from 0 to 1", low=0)
+    anneal_epochs: int = option(10, "number of epochs of the second stage over which β grows from 0 to 1", low=0)
 
 
 class Technique(fb_dim.Technique):

@@ -12,7 +12,7 @@ from trainers.options import ModelOptions
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """None: only the model's own options can be tuned."""
+    """No hyperparameter: only the model's own options can be tuned."""
 
 
 class Technique(Objective):

@@ -16,17 +16,19 @@ from trainers.objectives.objective import Objective
 from trainers.options import option
 
 MIN_BETA = 1e-6
-"""keeps β above 0, so that multiplying can bring it back"""
+"""Smallest β, which stays above 0 so that multiplying can bring it back."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
     r: float = option(6.467, "r, the target rate, in nats per sentence", above=0)
-    alpha: float = option(0.01, "α, the share (or the amount) that β changes by in one optimiser step", above=0)
-    gamma: float = option(1.05, "γ, β grows while R > γr", low=1)
-    epsilon: float = option(1.0, "ε, β falls while R < εr", above=0, high=1)
+    alpha: float = option(0.01, "α, the share (or the amount) by which β changes in one optimiser step", above=0)
+    gamma: float = option(1.05, "γ, the factor on r above which β grows: R > γr", low=1)
+    epsilon: float = option(1.0, "ε, the factor on r below which β falls: R < εr", above=0, high=1)
     beta_0: float = option(0.1, "β before the first step", above=0, high=1)
-    step: str = option("multiplicative", "how β changes", choices=("multiplicative", "additive"))
+    step: str = option(
+        "multiplicative", "kind of β's change: by a factor or by an amount", choices=("multiplicative", "additive")
+    )
 
 
 class Technique(Objective):

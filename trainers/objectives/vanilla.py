@@ -10,7 +10,7 @@ from trainers.objectives.objective import Objective
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """None."""
+    """No hyperparameter."""
 
 
 class Technique(Objective):

@@ -1,4 +1,5 @@
-"""vMF-VAE: D + R with codes on the unit sphere, q(z|x) = vMF(μ(x), κ), κ one fixed number, and p(z) uniform (Xu & Durrett 2018).
+"""The vMF-VAE: D + R with codes on the unit sphere, q(z|x) = vMF(μ(x), κ), κ one fixed number, and p(z) uniform (Xu &
+Durrett 2018).
 
 The rate is one constant of κ and d_z, in closed form: no sentence pays less, and the optimiser cannot lower it. It is no promise
 that the code tells anything: all μ(x) may still be one, so look at `mi`. q^λ p^(1−λ) is vMF(μ, λκ), so the tempered estimator's
@@ -22,7 +23,7 @@ from trainers.options import ModelOptions, option
 
 
 class OnSphere(Posterior):
-    """vMF(μ, κ), μ the affine map of the features divided by its length."""
+    """A posterior vMF(μ, κ), with μ the affine map of the features divided by its length."""
 
     def __init__(self, features: int, options: ModelOptions, kappa: float) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""What finished trials tell: fronts, tables, tests of differences, plots."""
+"""Analysis of finished trials: fronts, tables, tests of differences, plots."""

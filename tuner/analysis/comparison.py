@@ -12,11 +12,11 @@ from tuner.studies.table import cells
 from tuner.studies.trials import Trial
 
 LEAST, MOST = 2, 6
-"""trials that can be looked at side by side"""
+"""Smallest and largest number of trials that can be compared side by side."""
 LONGEST_NUMBER = 9
-"""digits"""
+"""Largest number of digits in a trial's number."""
 SHARED = ("technique", "model", "objective", "seed")
-"""of a study, that are settings of its trials too"""
+"""Settings of a study that count as settings of its trials too."""
 
 
 def parted(runs: Sequence[str]) -> list[tuple[str, int]]:

@@ -10,11 +10,11 @@ from tuner.storage.tables import EpochRow
 from tuner.studies.study import Study
 
 FIGURES = ("neg_elbo", "distortion", "rate", "active_units")
-"""of every technique; its own quantities (β, a multiplier) come after them"""
+"""Figures that every technique has; a technique's own quantities (β, a multiplier) come after them."""
 POINTS = 60_000
-"""of all curves together; of longer ones every nth epoch is told"""
+"""Largest number of points of all curves together; of longer curves every nth epoch is told."""
 LOOKED_AT = 50
-"""epochs that are asked which quantities a technique has"""
+"""Largest number of epochs that are searched for the quantities of a technique."""
 
 
 def of(study: Study, figure: str, numbers: Sequence[int] | None = None) -> dict[str, Any]:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which colour-blind readers can tell apart"""
+"""Colours of Okabe and Ito, which colour-blind readers can tell apart."""
 MARKERS = "osD^vPX*<>"
 LETTERS_PER_INCH = 15
-"""of small print"""
+"""Letters of small print per inch."""
 KINDS = (".svg", ".png", ".pdf")
 UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -208,7 +208,7 @@ def _explain(figure: "Figure", said: Sequence[str | None]) -> None:
 
 
 def _save(figure: "Figure", out: Path) -> None:
-    """The same figures make the same file."""
+    """Writes a figure so that equal figures make equal files."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "text-vae-tuner"}):

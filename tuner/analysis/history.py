@@ -46,8 +46,8 @@ def of(study: Study, table: Table) -> dict[str, Any]:
 
 
 def smoothed(url: str, name: str) -> dict[str, Any]:
-    """Where noise is inferred: of each complete trial, the mean of a process through all of them, the lowest mean so far, and the
-    noise's standard deviation; `noise` is None where none is.
+    """The mean of a process through all complete trials at each of them, the lowest mean so far, and the noise's
+    standard deviation; `noise` is None where no noise is inferred.
 
     Raises:
         Usage: if the values are of two objectives, of which no process is the mean.

@@ -1,4 +1,6 @@
-"""Which hyperparameters matter, by Optuna's PED-ANOVA (Watanabe et al. 2023): it needs no forest and no scikit-learn."""
+"""Importance of hyperparameters by Optuna's PED-ANOVA (Watanabe et al. 2023), which needs no forest and no
+scikit-learn.
+"""
 
 import math
 import random
@@ -22,7 +24,9 @@ RESAMPLES = 20
 SEED = 1
 """The seed of the resamples, so that an answer is the same when it is asked for again."""
 MOST = 2000
-"""trials that are looked at, of all the study's alike: a second's work; more hardly change a share"""
+"""Largest number of trials that are looked at, a second's work; more hardly change a share. They are spread over all of
+the study.
+"""
 
 
 def of(url: str, name: str, metric: str) -> dict[str, Any]:

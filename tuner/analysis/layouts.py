@@ -15,7 +15,7 @@ from tuner.studies.winner import LOWEST
 
 
 def _is_mixed(found: Sequence[Row]) -> bool:
-    """Whether some rows' figures, or their tempered ones, are not by the same estimator of the same text as others'."""
+    """True if figures of these rows, or their tempered ones, are by several estimators or of several texts."""
     columns = ([row.estimator for row in found], [row.beside for row in found])
     return any(len(set(filter(None, made))) > 1 for made in columns)
 
@@ -52,7 +52,7 @@ def sheet(found: Sequence[Row], columns: Sequence[str] = ()) -> Sheet:
 
 
 def table(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
-    """For the terminal."""
+    """The rows as a table for the terminal."""
     return terminal(sheet(found, columns))
 
 
@@ -78,7 +78,7 @@ def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
 
 
 def _cut(found: Sequence[Row]) -> list[str]:
-    """That papers' figures are of whole sentences where ours are of cut ones, or the other way round."""
+    """Notes on papers' rows whose sentences are cut otherwise than ours, so that their figures cannot be compared."""
     ours = {cutting(row.truncation) for row in found if row.runs and row.truncation is not None}
     others = {
         row.study: cutting(row.truncation) for row in found if not row.runs and row.truncation is not None and ours
@@ -90,7 +90,7 @@ def _cut(found: Sequence[Row]) -> list[str]:
 
 
 def _estimates(found: Sequence[Row]) -> list[str]:
-    """How sure the tempered estimates of each row are, means over its runs."""
+    """Notes on how sure the tempered estimates of each row are, as means over its runs."""
     every = [(row, {key: row.figures.get(key) for key in ESTIMATES}) for row in found]
     known = [(row, {key: value[0] if value else None for key, value in each.items()}) for row, each in every]
     return [
@@ -102,7 +102,7 @@ def _estimates(found: Sequence[Row]) -> list[str]:
 
 
 def _ngrams(found: Sequence[Row]) -> list[str]:
-    """What n-gram models make of the rows' sentences, and which rows are worse."""
+    """Notes on the n-gram models of the rows' sentences, and on the rows that are worse than these."""
     said = []
     for line, sentences in dict.fromkeys((row.ngram, row.sentences) for row in found):
         if line is not None:
@@ -114,7 +114,7 @@ def _ngrams(found: Sequence[Row]) -> list[str]:
 
 
 def _tests(found: Sequence[Row]) -> list[str]:
-    """What the paired bootstraps say, by each estimator, and where these disagree."""
+    """Notes on the paired bootstraps, by each estimator, and on estimators that disagree."""
     from tuner.analysis.significance import disagreement
 
     said = [f"not tested: {row.label}: {row.untested}" for row in found if row.untested]
@@ -137,7 +137,7 @@ def _tests(found: Sequence[Row]) -> list[str]:
 
 
 TESTS = ("", "tempered_")
-"""prefixes of a difference's columns: by the NLL's own estimator, and by the tempered one"""
+"""Prefixes of a difference's columns: none by the NLL's own estimator, `tempered_` by the tempered one."""
 TESTED = ("nll_difference", "nll_low", "nll_high", "ppl_difference", "ppl_low", "ppl_high", "p", "p_without_bias")
 
 

@@ -13,12 +13,12 @@ from tuner.studies import queries
 from tuner.studies.study import Study
 
 PER_TOKEN = {"ppl": "nll", "ppl_tempered": "nll_tempered", "ppl_elbo": "neg_elbo"}
-"""figures of tokens, and those of sentences that they are made of"""
+"""Figures per token, each with the figure per sentence that it is made of."""
 LEVELLED = (*PER_TOKEN, *PER_TOKEN.values(), "value")
-"""figures that such a line can be drawn across"""
+"""Figures across whose plots a line can be drawn."""
 BASELINE = "rnnlm"
 STUDIES = 20
-"""of the baseline, the newest, that are looked at"""
+"""Largest number of the baseline's studies that are looked at, the newest first."""
 
 
 def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> list[dict[str, Any]]:
@@ -36,7 +36,9 @@ def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> li
 
 
 def _tokens(columns: Sequence[Columns], split: str) -> float | None:
-    """Of a sentence, on average: perplexities are those of all of a text's tokens."""
+    """Tokens per sentence on average, from the first trial whose NLL and perplexity are known; perplexities are over
+    all tokens.
+    """
     for own in columns:
         for nll, ppl in zip(own.figures[split]["nll"], own.figures[split]["ppl"], strict=True):
             if math.isfinite(nll) and ppl > 1:

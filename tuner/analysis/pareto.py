@@ -46,7 +46,7 @@ class Columns:
         self.estimators: dict[tuple[str, bool], list[str]] = {(s, b): [] for s in SPLITS for b in (False, True)}
         self.notes: dict[str, list[str]] = {split: [] for split in SPLITS}
         self.seen = 0
-        """the revision of the newest of these trials"""
+        """Revision of the newest of these trials."""
         self._lock = threading.Lock()
 
     def follow(self) -> "Columns":
@@ -91,13 +91,17 @@ class Columns:
         return Points(self, split, rows, [xs[row] for row in rows], [ys[row] for row in rows], (AXES[x], AXES[y]))
 
     def made(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[str]:
-        """What made these figures of these trials, or the NLL if none is an estimate; some may have taken more draws."""
+        """Names of the estimators that made these figures of these trials, or their NLL if no figure is an estimate.
+        Draws may differ.
+        """
         besides = sorted({metric.beside for metric in metrics if metric.estimated} or {False})
         kinds = [self.estimators[split, beside] for beside in besides]
         return list(filter(None, dict.fromkeys(kind[row] for kind in kinds for row in rows)))
 
     def kinds(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[int]:
-        """What made these figures of each of these trials, as a number; all the same if none is an estimate."""
+        """A number for each trial that stands for the estimators of these figures; all are equal if no figure is an
+        estimate.
+        """
         besides = sorted({metric.beside for metric in metrics if metric.estimated})
         made = [tuple(self.estimators[split, beside][row] for beside in besides) for row in rows]
         known = {kind: place for place, kind in enumerate(dict.fromkeys(made))}
@@ -113,10 +117,10 @@ class Points:
         self.columns, self.split, self.rows = columns, split, rows
         self.xs, self.ys, self.estimators = xs, ys, columns.made(rows, split, *metrics)
         self.kinds = columns.kinds(rows, split, *metrics)
-        """of each trial, a number for what made its figures: the same one for the same estimators"""
+        """A number for each trial that stands for its figures' estimators; equal numbers mean equal estimators."""
 
     def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
-        """As JSON values, with the study's own front."""
+        """The points as JSON values, with the study's own front."""
         columns, rows = self.columns, self.rows
         fixed = {name: [value] * len(rows) for name, value in columns.study.definition.fixed.items()}
         figures, notes = columns.figures[self.split], columns.notes[self.split]
@@ -137,7 +141,9 @@ class Points:
         }
 
     def front(self, x_goal: Goal, y_goal: Goal) -> list[int]:
-        """Of the trials of each kind by itself, as figures of different estimators are not to be ranked together."""
+        """Rows on the front. Each kind of estimator has a front of its own, as figures of different estimators cannot
+        be ranked.
+        """
         found = []
         for kind in sorted(set(self.kinds)):
             rows = [row for row, own in enumerate(self.kinds) if own == kind]

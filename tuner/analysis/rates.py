@@ -17,7 +17,7 @@ from tuner.studies.study import Study
 
 PANELS = {key: AXES[key].titled for key in ("ppl", "acc_gap", "rate_error")}
 COMPONENTS = {"posterior": "gaussian", "prior": "normal"}
-"""options that figure 3 compares, and what a model has unless told otherwise"""
+"""Options that figure 3 compares, and the values that a model has unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Series:
     points: list[Point]
     estimators: list[str]
     joined: bool = True
-    """whether its runs differ in one hyperparameter at most, so that a line between them means something"""
+    """True if the runs differ in one hyperparameter at most, so that a line between them means something."""
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values, a list for each column."""
+        """The series as JSON values, a list for each column."""
         columns: dict[str, Any] = {"target": [p.target for p in self.points], "runs": [p.runs for p in self.points]}
         for key in PANELS:
             found = [p.figures[key] or (None, None) for p in self.points]
@@ -64,7 +64,7 @@ def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list
 
 
 def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
-    """As JSON values, with a note where perplexities are not to be ranked together."""
+    """All series as JSON values, with a note where perplexities cannot be ranked together."""
     return {
         "split": split,
         "panels": PANELS,

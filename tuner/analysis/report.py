@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from tuner.analysis.significance import Difference
 
 COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "active_units", "acc_gap")
-"""those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q; shown where a row has one,
-and beside a paper's rows what these print too"""
+"""Columns of a table: those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q. A column is
+shown where a row has its figure; beside a paper's rows the figures that these print are shown too.
+"""
 UNDER_P = ("nll", "ppl", "ppl_no_end", "nll_tempered", "ppl_tempered")
 """figures under p(z), which mean nothing for a technique that does not hold q(z) near it (`space.objective`)"""
 KEPT = (*FIGURES, *ESTIMATES)
-"""figures of a row, and how sure the tempered estimates among them are"""
+"""Figures of a row, and how sure the tempered estimates among them are."""
 
 
 @dataclass(frozen=True)
@@ -36,33 +37,35 @@ class Row:
     study: str
     technique: str
     settings: dict[str, Any]
-    """its hyperparameters"""
+    """Hyperparameters of the configuration."""
     runs: int
-    """with seeds of their own; 0 for a published figure, whose runs are the paper's"""
+    """Number of runs, each with a seed of its own; 0 for a published figure, whose runs are the paper's."""
     figures: dict[str, tuple[float, float | None] | None]
-    """mean, and standard deviation over runs where there are several; none where the technique has no such figure"""
+    """Mean, and standard deviation over runs where there are several; None where the technique has no such figure."""
     estimator: str
-    """what made the NLL, or which paper it is from"""
+    """Estimator of the NLL, or the paper that it is from."""
     confirmed: bool
-    """with new seeds; else it is the search's best trial, which is better than it should be by being the best"""
+    """True if trained again with new seeds; else it is the search's best trial, whose figure is too good because it was
+    chosen.
+    """
     trials: tuple[int, ...] = ()
-    """numbers of its runs in their study"""
+    """Numbers of the runs in their study."""
     differences: tuple["Difference", ...] = ()
-    """to the row that all are compared with, by each estimator that both have"""
+    """Differences to the row that all are compared with, by each estimator that both have."""
     untested: str = ""
-    """why there is no such difference, if one was asked for"""
+    """Reason why there is no difference although one was asked for."""
     ngram: Line | None = None
-    """what an n-gram model makes of the same sentences"""
+    """Figures of an n-gram model on these sentences."""
     sentences: str = ""
-    """which those are, in few words"""
+    """Description of the sentences, in few words."""
     beside: str = ""
-    """what made the tempered estimates, where these are beside samples from q"""
+    """Estimator of the tempered figures, where these stand beside samples from q."""
     notes: tuple[str, ...] = ()
-    """what qualifies its figures: collapsed, not resolved"""
+    """Notes that qualify the figures: collapsed, not resolved."""
     won_by: str = ""
-    """by what the search's best trial is that; empty for a confirmed row"""
+    """Measure by which the search's best trial is the best; empty for a confirmed row."""
     truncation: float | None = None
-    """of its text: at how many sd above the mean sentences are cut; 0: never"""
+    """Standard deviations above the mean length at which the text's sentences are cut; 0: never."""
 
     @property
     def label(self) -> str:
@@ -87,7 +90,7 @@ class Row:
 
     @property
     def is_worse_than_ngrams(self) -> bool:
-        """Whether an n-gram model has the lower NLL, by the lowest of the row's estimates."""
+        """True if an n-gram model has a lower NLL than the lowest of the row's estimates."""
         own = [figure[0] for key in ("nll", "nll_tempered") if (figure := self.figures[key]) is not None]
         return self.ngram is not None and bool(own) and min(own) > self.ngram.nll
 
@@ -245,7 +248,7 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
 
 
 def published(techniques: Sequence[str], split: str) -> list[Row]:
-    """What the papers print for these techniques: their own figures, once each, a row for each text."""
+    """Rows of the figures that the papers print for these techniques: their own, once each, a row for each text."""
     found = []
     for one in printed(split):
         if one.row.technique in techniques:
@@ -270,7 +273,7 @@ def published(techniques: Sequence[str], split: str) -> list[Row]:
 
 
 def unpublished(techniques: Sequence[str], split: str) -> list[str]:
-    """Which of these techniques no paper prints figures of, and why, if at all."""
+    """Sentences that name the techniques of which no paper prints figures, each with the reason if one is known."""
     known = {one.row.technique for one in printed(split)}
     missing = [technique for technique in techniques if technique not in known]
     reasons = {technique: f": {why}" for technique, why in unprinted().items()}

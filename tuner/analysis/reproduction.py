@@ -15,27 +15,27 @@ from tuner.metrics import METRICS, Metrics, figure
 from tuner.studies.files import recorded
 
 TOLERANCE = 0.02
-"""of the NLL"""
+"""Share of the NLL by which figures may differ."""
 JUDGED = ("nll", "neg_elbo", "distortion", "rate")
-"""figures in nats per sentence, judged where rounding may differ; the others follow from these or count discretely"""
+"""Figures in nats per sentence, judged where rounding may differ; the others follow from these or count discretely."""
 CLASS = ("system", "architecture", "processor", "accelerator", "threads")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a finished run's folder says about it."""
+    """Record of a finished run, read from its folder."""
 
     spec: dict[str, Any]
     fingerprint: str
-    """of its corpus"""
+    """Fingerprint of the run's corpus."""
     machine: dict[str, Any]
-    """its class: what figures that are to be the same must agree in"""
+    """Class of the machine: figures can be equal to the last digit only on machines that agree in it."""
     threads: int
     metrics: Metrics
 
     @classmethod
     def read(cls, folder: Path, run: str) -> "Record":
-        """What is in a run's folder.
+        """Reads the record in a run's folder.
 
         Raises:
             Usage: if the run is not finished, or is of an older version that recorded no machine.
@@ -55,13 +55,13 @@ class Agreement:
     """Two runs of one specification, compared."""
 
     figures: dict[str, tuple[float | None, float | None]]
-    """then and now; the test split's begin with `test.`"""
+    """Figures of the first and of the second run; those of the test split begin with `test.`."""
     differs: list[str]
-    """figures that do not agree"""
+    """Figures that do not agree."""
     exact: bool
-    """whether they had to be the same to the last digit"""
+    """True if the figures had to be the same to the last digit."""
     tolerance: float
-    """nats, where they had not"""
+    """Nats by which figures may differ where they need not be the same."""
     machines: tuple[dict[str, Any], dict[str, Any]]
 
     def plain(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Agreement:
 
 
 def compare(then: Record, now: Record, tolerance: float = TOLERANCE) -> Agreement:
-    """Whether a run made again found the same."""
+    """Compares the figures of a run with those of its repetition."""
     known = [key for key in METRICS if key in then.metrics]  # an older program had fewer
     pairs = zip(_figures(then.metrics, known), _figures(now.metrics, known), strict=True)
     figures = {key: (a, b) for (key, a), (_, b) in pairs if (a, b) != (None, None)}

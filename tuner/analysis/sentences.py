@@ -1,4 +1,6 @@
-"""What trainers kept of each sentence: every run's estimates, ready to be compared in pairs, and what they may be too high by."""
+"""Estimates that trainers kept of each sentence: every run's, ready to be compared in pairs, with bounds of their
+biases.
+"""
 
 import json
 import math
@@ -14,11 +16,12 @@ from tuner.errors import Usage
 from tuner.studies.study import Study
 
 ONE_SIDED = 1.64
-"""standard errors of a bound that holds in 95 %"""
+"""Standard errors of a one-sided bound that holds in 95 % of cases."""
 
 
 def of_runs(runs: Sequence[Mapping[str, Any]]) -> list[Sentences]:
-    """What trainers kept of each sentence of a split for a configuration's runs, by estimator: those that all the runs have.
+    """Estimates that trainers kept of each sentence of a split for a configuration's runs: one item for each estimator
+    of all runs.
 
     Raises:
         Usage: if the runs are of different sentences, or have no estimator in common.
@@ -43,7 +46,7 @@ def of_runs(runs: Sequence[Mapping[str, Any]]) -> list[Sentences]:
 
 
 def _run(kept: Mapping[str, Any], tempered: Mapping[str, Any] | None) -> Run:
-    """What a trainer kept, and what it may be too high by, which a tempered estimate of the same sentences bounds best."""
+    """A run's kept estimates with the bound of its bias, which a tempered estimate of the same sentences gives best."""
     levels = tuple(np.array(found, dtype=np.float64) for found in kept.get("corrections", {}).values())
     order = np.array(kept.get("order", []), dtype=np.int64)
     found = Run(np.array(kept["nll"], dtype=np.float64), levels, order, _bias(kept["estimator"]))
@@ -52,7 +55,7 @@ def _run(kept: Mapping[str, Any], tempered: Mapping[str, Any] | None) -> Run:
 
 
 def _bias(estimator: Mapping[str, Any]) -> float | None:
-    """What an estimate is too high by at most: by its certificate if it has one, else as it states."""
+    """Nats by which an estimate is too high at most: by its certificate if it has one, else as it states."""
     if estimator["proposal"] == "exact":
         return 0.0
     certificate = estimator.get("certificate")
@@ -63,14 +66,16 @@ def _bias(estimator: Mapping[str, Any]) -> float | None:
 
 
 def _above(found: Run, tempered: Run, bias: float) -> float:
-    """What samples from q are too high by at most: what they are above the tempered estimate, and its own bias's bound."""
+    """Nats by which samples from q are too high at most: their distance to the tempered estimate plus the bound of its
+    bias.
+    """
     apart = found.nll - tempered.nll
     squares = sum(level.var(ddof=1) / len(level) for level in (apart, *tempered.corrections) if len(level) > 1)
     return max(found.estimate - tempered.estimate + bias + ONE_SIDED * math.sqrt(squares), 0.0)
 
 
 def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentences]:
-    """The same of a study's trials.
+    """Estimates that trainers kept of each sentence of a split for trials of a study, by estimator.
 
     Raises:
         Usage: if they have kept none of that split.
@@ -91,14 +96,18 @@ def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentence
 
 
 def _estimates(kept: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """By estimator; older versions kept one, and of a tempered one no corrections, which makes it useless."""
+    """Kept estimates, one for each estimator. Older versions kept one, and none of the corrections that a tempered one
+    needs.
+    """
     if "estimates" in kept:
         return list(kept["estimates"])
     return [] if "temper" in kept.get("estimator", {"temper": None}) else [kept]
 
 
 def _certified(kept: Mapping[str, Any], valid: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """With the certificate of the same estimator: it is of the model, not of a split, and made with the validation figures."""
+    """Kept estimates with the certificate of their estimator, which is made on the validation split but holds for the
+    model.
+    """
     own = kept["estimator"]
     for each in valid:
         facts = each["estimator"]
@@ -108,6 +117,6 @@ def _certified(kept: Mapping[str, Any], valid: Sequence[Mapping[str, Any]]) -> d
 
 
 def _reach(estimator: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a certificate is of: the proposal, and the most draws of a sentence."""
+    """Identity of a certificate's subject: the proposal, its temper, and the most draws of a sentence."""
     levels = map(int, estimator.get("levels", {}))
     return estimator["proposal"], estimator.get("temper"), max(levels, default=estimator["samples"])

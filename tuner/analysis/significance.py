@@ -1,4 +1,5 @@
-"""Whether a difference of two configurations is more than chance: the paired bootstrap (Koehn 2004), with the estimates' errors.
+"""Tests whether two configurations differ by more than chance: the paired bootstrap (Koehn 2004), with the estimates'
+errors.
 
 Both are judged on the same sentences. Resamples of these, drawn with replacement and the same for both, tell how the difference
 would vary over other texts of the same source and over other draws of the estimator: draws are independent between sentences, so
@@ -20,25 +21,27 @@ from tuner.errors import Usage
 RESAMPLES = 10_000
 SEED = 1
 LEVEL = 0.05
-"""of p, below which figures differ"""
+"""Level of p, below which figures differ."""
 ROWS = 200
-"""resamples drawn at once, which bounds the memory"""
+"""Number of resamples drawn at once, which bounds the memory."""
 ESTIMATOR = ("proposal", "samples", "sentences", "of", "split", "inputs")
-"""what two figures' estimators must agree in; seeds differ between runs, and a tempered proposal's levels follow the model"""
+"""Facts in which two figures' estimators must agree. Seeds differ between runs, and a tempered proposal's levels follow
+the model.
+"""
 
 Figures = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run's estimator found of N sentences: the mean of `nll` less the mean of each level of `corrections`."""
+    """One run's estimate over N sentences: the mean of `nll` less the mean of each level of `corrections`."""
 
     nll: Figures  # [N] nats
     corrections: tuple[Figures, ...] = ()
-    """by level, each of the first so many sentences of `order`"""
+    """Corrections by level; a level of n values is of the first n sentences of `order`."""
     order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     bias: float | None = 0.0
-    """nats, what the estimate is too high by at most; None: unknown"""
+    """Nats by which the estimate is too high at most; None: unknown."""
 
     @property
     def estimate(self) -> float:
@@ -50,7 +53,7 @@ class Sentences:
     """One configuration's figures on each sentence of a split, by one estimator."""
 
     fingerprint: str
-    """of the sentences in their order, as the models read them"""
+    """Fingerprint of the sentences in their order, as the models read them."""
     estimator: dict[str, Any]
     tokens: Figures  # [N], the end token included
     runs: tuple[Run, ...]
@@ -66,7 +69,7 @@ class Sentences:
 
     @property
     def bias(self) -> float | None:
-        """Of the runs' mean; None if a run's is unknown."""
+        """Nats by which the runs' mean is too high at most; None if a run's bias is unknown."""
         known = [run.bias for run in self.runs if run.bias is not None]
         return sum(known) / len(known) if len(known) == len(self.runs) else None
 
@@ -76,8 +79,9 @@ class Sentences:
         return [run.estimate for run in self.runs]
 
     def columns(self) -> Figures:
-        """What a resample's figure is made of [N, 1 + 2·levels of all runs]: the mean `nll`, then each level's corrections and
-        where it has any."""
+        """Columns from which a resample's figure is made [N, 1 + 2·levels of all runs]: the mean `nll`, then each
+        level's corrections and an indicator of the sentences that have one.
+        """
         parts = [np.mean([run.nll for run in self.runs], axis=0)]
         for run in self.runs:
             for level in run.corrections:
@@ -103,40 +107,43 @@ class Sentences:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one configuration's figures are above another's by one estimator: below 0 it is better."""
+    """Difference of one configuration's figures to another's by one estimator; below 0 the first one is better."""
 
     against: str
     estimator: str
-    """its name"""
+    """Name of the estimator."""
     nll: float
-    """nats per sentence"""
+    """Difference of the NLLs in nats per sentence."""
     nll_interval: tuple[float, float]
-    """95 %: between the 2.5th and the 97.5th percentile of the resamples, and longer by the biases' bounds"""
+    """Interval of 95 %, between the 2.5th and the 97.5th percentile of the resamples, and longer by the biases' bounds."""
     ppl: float
     ppl_interval: tuple[float, float]
     p: float
-    """two-sided: twice the share of resamples on the other side of 0 under the least favourable bias, ties counted as there, at
-    most 1. As perplexities of the same tokens are in the order of the NLLs, it is of both figures"""
+    """Two-sided p: twice the share of resamples on the other side of 0 under the least favourable bias, ties counted as
+    there, at most 1. It holds for both figures, as perplexities of the same tokens are in the order of the NLLs.
+    """
     bias: tuple[float | None, float | None]
-    """nats: what ours and theirs may be too high by; None: unknown, and not in interval and p"""
+    """Nats by which our and their figure may be too high; None: unknown, and not in the interval and p."""
     p_without_bias: float
-    """if neither had any, as the papers' tests take it"""
+    """Value of p if neither figure had a bias, as the papers' tests take it."""
     seeds_interval: tuple[float, float] | None
-    """95 % of the NLL's difference over other seeds too, where both have several runs: Student's t, Welch's degrees of freedom"""
+    """Interval of 95 % of the NLL's difference over other seeds too, where both have several runs: Student's t, Welch's
+    degrees of freedom.
+    """
     sentences: int
     resamples: int
     seed: int
 
     @property
     def word(self) -> str:
-        """What a test that knows of no bias says."""
+        """Verdict of a test that knows of no bias: better, worse or not told apart."""
         if self.p_without_bias >= LEVEL:
             return "not told apart"
         return "better" if self.nll < 0 else "worse"
 
     @property
     def said(self) -> str:
-        """In words, without who is compared."""
+        """The difference in words, without who is compared."""
         low, high = self.nll_interval
         ppl_low, ppl_high = self.ppl_interval
         words = (
@@ -157,7 +164,7 @@ class Difference:
 
 
 def bootstrap(ours: Sentences, theirs: Sentences, against: str, resamples: int = RESAMPLES) -> Difference:
-    """How much `ours` is above `theirs`, by a paired bootstrap; the same resamples for every pair of the same sentences.
+    """Difference of `ours` to `theirs` by a paired bootstrap; every pair of the same sentences has the same resamples.
 
     Raises:
         Usage: if they are of other sentences or estimators, or of one sentence, which tells nothing of others.
@@ -198,7 +205,7 @@ def bootstrap(ours: Sentences, theirs: Sentences, against: str, resamples: int =
 
 
 def _resamples(count: int, resamples: int) -> Iterator[Figures]:
-    """How often each sentence is in each resample, some of these at a time: [≤ ROWS, count]."""
+    """Counts of each sentence in each resample, at most ROWS resamples at a time: [≤ ROWS, count]."""
     generator = np.random.default_rng(SEED)
     for start in range(0, resamples, ROWS):
         rows = min(ROWS, resamples - start)
@@ -258,7 +265,9 @@ def name_of(estimator: Mapping[str, Any]) -> str:
 
 
 def disagreement(found: Sequence[Difference]) -> str:
-    """That estimators tell different things, each taken without its bias, as such tests usually are; empty where they agree."""
+    """A sentence that tells which estimators disagree, each taken without its bias, as such tests usually are; empty if
+    they agree.
+    """
     words = {one.estimator: one.word for one in found}
     said = "; ".join(f"{word} by {name}" for name, word in words.items())
     return f"the estimators disagree: {said}" if len(set(words.values())) > 1 else ""

@@ -13,7 +13,7 @@ from tuner.studies.trials import Trial
 from tuner.studies.winner import Smooth
 
 SIDE = 24
-"""values of a number that the surface is told at"""
+"""Number of values of a numeric hyperparameter at which the surface is told."""
 LENGTH = 60
 """Values of a number that a slice is told at."""
 
@@ -89,7 +89,9 @@ def _through(study: Study, cube: Cube, trials: list[Trial], wanted: str) -> Smoo
 
 
 def _values(cube: Cube, name: str, count: int) -> list[Any]:
-    """Of a choice all, of a number so many, evenly in its own scale."""
+    """Values of a hyperparameter at which the surface is told: all choices, or `SIDE` numbers evenly spaced in their
+    own scale.
+    """
     part = cube.parts[name]
     if isinstance(part, Choice):
         return list(part.distribution.choices)

@@ -27,7 +27,7 @@ class Run:
         self._event, self._summary, self._writer = Event, Summary, EventFileWriter(str(folder))
 
     def scalars(self, values: Mapping[str, Any], step: int, time: float) -> None:
-        """Those of the values that are finite numbers."""
+        """Writes the values that are finite numbers."""
         made = [self._summary.Value(tag=tag, simple_value=value) for tag, value in finite(values).items()]
         if made:
             self.add(self._summary(value=made), step, time)
@@ -80,7 +80,7 @@ def write(study: Study, out: Path | None) -> Path:
 
 
 def _describe(run: Run, study: Study, rows: Iterable[TrialRow], hparams: Any) -> None:
-    """Which hyperparameters and figures there are; the course of the lowest value over trials."""
+    """Writes which hyperparameters and figures there are, and the course of the lowest value over trials."""
     names = list(study.definition.usual)
     metrics = [hparams.Metric(f"trial/{key}", display_name=metric.label) for key, metric in FIGURES.items()]
     run.add(

@@ -1,4 +1,4 @@
-"""Which trials may be as good as the best one, for all that their estimates tell."""
+"""Trials that may be as good as the best one, as far as their estimates tell."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def _stated(trial: Trial) -> tuple[float, float, float] | None:
 
 
 def _corrections(study: Study, number_: int) -> tuple[str, list[list[float]]]:
-    """What a trial's estimate was corrected by at each level, sentence by sentence, and the fingerprint of the sentences."""
+    """Corrections of a trial's estimate at each level, sentence by sentence, and the fingerprint of the sentences."""
     content = study.files.read(number_, SENTENCES)
     kept = {} if content is None else json.loads(content).get("valid", {})
     tempered = [each for each in kept.get("estimates", ()) if "corrections" in each]

@@ -1,4 +1,4 @@
-"""Which worker trained which trial when: every attempt of a study, those that were lost or repeated too."""
+"""Every attempt of a study in time, each with its worker and trial; lost and repeated ones are told too."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tuner.storage.tables import AttemptRow, TrialRow
 from tuner.studies.study import Study
 
 MOST = 20_000
-"""attempts that are told, the newest"""
+"""Largest number of attempts that are told, the newest."""
 
 
 def of(study: Study) -> dict[str, Any]:

@@ -33,7 +33,7 @@ GROUPS = {
     "What there is": ("techniques", "samplers", "corpora"),
     "Service": ("serve", "worker", "workers", "key", "database"),
 }  # fmt: skip
-"""the commands, by headings, in the order of the help"""
+"""Commands by headings, in the order of the help."""
 
 
 class Grouped(TyperGroup):
@@ -89,7 +89,7 @@ STOPS = {
     signal.SIGTERM: ("preempted", "this machine was told to stop."),
     signal.SIGHUP: ("user", "its terminal was closed."),
 }
-"""signals, and why each ends what is under way"""
+"""Signals, each with the reason and the message with which it ends what is under way."""
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:

@@ -75,19 +75,24 @@ def export(
             metavar="STUDY", help="A study's name; with --model a run, as STUDY/NUMBER or a folder.", show_default=False
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help="csv, json or tensorboard.")] = "csv",
+    form: Annotated[str, typer.Option("--format", help="Format: csv, json or tensorboard.")] = "csv",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A file; with tensorboard a folder.", show_default="standard output"),
+        typer.Option("--out", help="File to write; with tensorboard a folder.", show_default="standard output"),
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", help="Instead: all of the study in one file.", show_default=False)
+        Path | None,
+        typer.Option("--bundle", help="File for a bundle of the whole study, in place of a table.", show_default=False),
     ] = None,
-    weights: Annotated[str, typer.Option("--weights", help="Of a bundle: all, the best trial's, or none.")] = "all",
+    weights: Annotated[
+        str, typer.Option("--weights", help="Weights in a bundle: all, best (of the best trial), or none.")
+    ] = "all",
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", help="Instead: one run's model in a new folder, for `tuner.load` elsewhere.", show_default=False
+            "--model",
+            help="New folder for one run's model, in place of a table; `tuner.load` reads it elsewhere.",
+            show_default=False,
         ),
     ] = None,
     database: DatabaseOption = DATABASE,
@@ -139,8 +144,12 @@ def export(
 
 @app.command(name="import", epilog="Example: tuner import sfb.zip --study sfb-of-anna")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.", show_default=False)],
-    study: Annotated[str | None, typer.Option("--study", help="Its name here.", show_default="its own")] = None,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File that `tuner export --bundle` wrote.", show_default=False)
+    ],
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of the study in this database.", show_default="its own")
+    ] = None,
     corpus: OriginOption = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,

@@ -1,4 +1,4 @@
-"""What commands share: their options, how they speak, how they open the database."""
+"""Shared parts of the commands: their options, how they speak, how they open the database."""
 
 import json
 import re
@@ -38,14 +38,15 @@ ApiOption = Annotated[
     str | None,
     typer.Option(
         "--api", metavar="URL", envvar="TUNER_API", show_default=False,
-        help="A server (`tuner serve`) in the database's place; TUNER_API_KEY holds its key.",
+        help="URL of a server (`tuner serve`) in the database's place; TUNER_API_KEY holds its key.",
     ),
 ]  # fmt: skip
 RunsOption = Annotated[
     Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value: fixes a hyperparameter or an option; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="A hyperparameter or an option with its value, as key=value; may be repeated."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 RunArgument = Annotated[
@@ -53,13 +54,15 @@ RunArgument = Annotated[
 ]
 SentencesArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Sentences, words divided by spaces.", show_default="validation sentences drawn at random"),
+    typer.Argument(
+        help="Sentences, each with its words divided by spaces.", show_default="validation sentences drawn at random"
+    ),
 ]
-CountOption = Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Sentences.")]
+CountOption = Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Number of sentences.")]
 AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
 CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
 WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and words.")]
-LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Words of a sentence at most.")]
+LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Largest number of words of a sentence.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 SomeStudiesArgument = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)
@@ -67,39 +70,59 @@ SomeStudiesArgument = Annotated[
 OneStudyArgument = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 FailOption = Annotated[
     str | None,
-    typer.Option("--fail", metavar="STUDY/N", help="Strike this trial out: it counts as failed.", show_default=False),
+    typer.Option(
+        "--fail", metavar="STUDY/N", help="Trial to strike out, which then counts as failed.", show_default=False
+    ),
 ]
 BecauseOption = Annotated[
     str | None,
-    typer.Option("--because", metavar="TEXT", help="Why it is struck out; kept with it.", show_default=False),
+    typer.Option(
+        "--because",
+        metavar="TEXT",
+        help="Reason for striking the trial out, which is kept with it.",
+        show_default=False,
+    ),
 ]
 StudyNameOption = Annotated[
     str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
 ]
-SplitOption = Annotated[str, typer.Option("--split", help="valid, or test, which only confirmations have.")]
+SplitOption = Annotated[
+    str, typer.Option("--split", help="Split that figures are of: valid, or test, which only confirmations have.")
+]
 OriginOption = Annotated[
-    str | None, typer.Option("--corpus", "-c", help="Where its text is here.", show_default="where it was")
+    str | None,
+    typer.Option(
+        "--corpus", "-c", help="Folder, file or name of the study's text on this machine.", show_default="where it was"
+    ),
 ]
 SortOption = Annotated[
     str | None,
-    typer.Option("--sort", metavar="COLUMN", help="In its order; -COLUMN: the highest first.", show_default="number"),
+    typer.Option(
+        "--sort", metavar="COLUMN", help="Column to sort by; -COLUMN: the highest first.", show_default="number"
+    ),
 ]
 TopOption = Annotated[
-    int | None, bounded(numbers.COUNT, "--top", metavar="N", help="The first so many.", show_default=False)
+    int | None,
+    bounded(numbers.COUNT, "--top", metavar="N", help="Largest number of trials to list.", show_default=False),
 ]
 WhereOption = Annotated[
     str | None,
-    typer.Option("--where", metavar="CONDITION", help="Those that fit, e.g. 'r > 5 and rate > 3'.", show_default=False),
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Condition that listed trials fit, e.g. 'r > 5 and rate > 3'.",
+        show_default=False,
+    ),
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option("--columns", metavar="C1,C2,…", help="What is shown of each.", show_default="what the terminal holds"),
+    typer.Option("--columns", metavar="C1,C2,…", help="Columns to show.", show_default="what the terminal holds"),
 ]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Only studies with this tag.", show_default=False)]
 StateOption = Annotated[
     str | None, typer.Option("--state", help="Only studies in this state, e.g. active or finished.", show_default=False)
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
 
 
 def _log_format(text: str) -> str:
@@ -109,19 +132,27 @@ def _log_format(text: str) -> str:
 
 
 LogFormatOption = Annotated[
-    str, typer.Option("--log-format", help="text or json: a line for each event.", callback=_log_format)
+    str,
+    typer.Option("--log-format", help="Format of the log, a line for each event: text or json.", callback=_log_format),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", help="Where the workers run: local or ray.")]
-AddressOption = Annotated[str, typer.Option("--address", help="Of the Ray cluster, with --engine ray.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Engine that places the workers: local or ray.")]
+AddressOption = Annotated[str, typer.Option("--address", help="Address of the Ray cluster, with --engine ray.")]
 WorkersOption = Annotated[
     int | None,
-    bounded(numbers.PROCESSES, "--workers", "-w", help="Trials at a time.", show_default="one a GPU, or one"),
+    bounded(
+        numbers.PROCESSES,
+        "--workers",
+        "-w",
+        help="Number of workers, each with a trial at a time.",
+        show_default="one a GPU, or one",
+    ),
 ]
 PerGpuOption = Annotated[
-    int | None, bounded(numbers.SOME, "--workers-per-gpu", help="Workers that share each GPU.", show_default="1")
+    int | None,
+    bounded(numbers.SOME, "--workers-per-gpu", help="Number of workers that share each GPU.", show_default="1"),
 ]
 MemoryOption = Annotated[
-    float, bounded(numbers.GIBIBYTES, "--trainer-memory", help="GiB of memory a trainer may have (0: no limit).")
+    float, bounded(numbers.GIBIBYTES, "--trainer-memory", help="GiB of memory that a trainer may have (0: no limit).")
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -131,7 +162,7 @@ ArtifactsOption = Annotated[
     str | None,
     typer.Option(
         "--artifacts", envvar="TUNER_ARTIFACTS", show_envvar=True, show_default="a folder of its own in RUNS",
-        help="Where checkpoints are kept: a folder that all workers reach, or s3://bucket/prefix.",
+        help="Store for checkpoints: a folder that all workers reach, or s3://bucket/prefix.",
     ),
 ]  # fmt: skip
 
@@ -142,7 +173,7 @@ def say(text: str) -> None:
 
 
 def overwrite(text: str, end: str = "\n") -> None:
-    """The same in place of the line that changes, in a terminal."""
+    """Prints a line for the person in place of the line that changes, in a terminal."""
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     print(start + plain(text), end=end, file=styles(sys.stderr), flush=True)
 
@@ -153,7 +184,7 @@ def print_json(content: object) -> None:
 
 
 def settings(pairs: list[str] | None, flag: str = "--set", example: str = "max_epochs=20") -> dict[str, Value]:
-    """key=value pairs as given to a flag that may be repeated.
+    """Settings by name, from key=value pairs as given to a flag that may be repeated.
 
     Raises:
         Usage: if one is not such a pair.

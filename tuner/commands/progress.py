@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 PIPE_SECONDS = 15.0
 MIN_SHARE = 0.03
-"""of a phase of the first trial, before which its pace says too little about the time left"""
+"""Share of a phase of the first trial, before which its pace says too little about the time left."""
 LATE = 1.05
-"""times the time left that was told; where more is expected, the line says so"""
+"""Factor of the time left that was told; where more is expected, the line says so."""
 SHOWN = 3
-"""trials under way that the line has room for"""
+"""Largest number of trials under way that the line has room for."""
 
 
 @dataclass
@@ -35,11 +35,11 @@ class _Trial:
     started: float = field(default_factory=lambda: time.monotonic())
     phase: str = "starting"
     share: float = 0.0
-    """of its epochs; while it is evaluated, of this part of the evaluation"""
+    """Share done of the trial's epochs; while it is evaluated, of the current part of the evaluation."""
     since: float = field(default_factory=lambda: time.monotonic())
-    """when that began"""
+    """Time by `time.monotonic` at which the current phase began."""
     parts: int = 0
-    """of its evaluation, begun: an estimator each, and a split each"""
+    """Number of parts of the evaluation that have begun: an estimator each, and a split each."""
 
 
 class Progress:
@@ -62,12 +62,12 @@ class Progress:
         self.said_at = time.monotonic()
         self.running: dict[int, _Trial] = {}
         self.ends = math.inf
-        """the earliest end that was told"""
+        """Earliest end that was told."""
         self._lock = threading.Lock()
 
     @classmethod
     def of(cls, study: "Study", workers: int) -> "Progress":
-        """That of a study, which goes on from the trials that it has."""
+        """The progress of a study, which goes on from the trials that it has."""
         trials, rank = study.trials.all(), partial(ranked, study.spec.objective, study.spec.min_rate)
         found = [trial.metrics for trial in trials if trial.state == "complete" and trial.metrics]
         done = sum(trial.state in OVER for trial in trials)

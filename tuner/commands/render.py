@@ -1,4 +1,4 @@
-"""What a person reads: tables of trials, a run's figures, and plain words about what they mean."""
+"""Output for people: tables of trials, a run's figures, and plain words about what they mean."""
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from tuner.analysis.reproduction import Agreement
 
 ROWS = 50
-"""trials in a table unless all are asked for"""
+"""Number of trials in a table unless all are asked for."""
 LISTED = 20
-"""numbers of trials in a sentence"""
+"""Largest number of trials that a sentence lists."""
 PARTS = ("set_up", "training", "evaluation")
-"""of a trial's seconds"""
+"""Parts of a trial's seconds."""
 MIN_SHARE = 0.05
-"""probability of being hidden, from which a word is coloured"""
+"""Probability of being hidden, from which a word is coloured."""
 COLLAPSED = (
     "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats), so the decoder "
     "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
     "or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
 RANKS = {"number": 0, "nll": 0, "rate": 2, "note": 3, "state": 4, "ppl": 5}
-"""columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters"""
+"""Columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters."""
 NOTES = {
     "collapsed": COLLAPSED,
     "not resolved": "not resolved: the NLL may be too high by more than 0.1 nats, so it is not to be ranked with others",
 }
-"""what qualifies a trial's figures, explained"""
+"""Explanations of the notes that qualify a trial's figures."""
 
 
 GIB = 2**30
@@ -114,7 +114,8 @@ def _cell(key: str, found: Mapping[str, Any], is_marked: bool) -> str:
 
 
 def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = None) -> str | None:
-    """What the best trial gained over the published values, which trial 0 has; none if there is nothing to compare.
+    """The gain of the best trial over the published values, which trial 0 has, in words; None if there is nothing to
+    compare.
 
     Both must be complete; nothing is compared unless the same estimator judged them.
 
@@ -149,7 +150,7 @@ def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = No
 
 
 def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None, objective: str) -> str | None:
-    """What an n-gram model makes of the validation sentences, and how far the best trial is from it.
+    """The figures of an n-gram model on the validation sentences, and the best trial's distance to them, in words.
 
     Args:
         kept: what the study keeps of it; none in a study of an older program.
@@ -173,7 +174,7 @@ def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None
 
 
 def won(best: Mapping[str, Any] | None) -> str:
-    """Of a study in a list, by what its best trial is the best, where that is not the lowest value."""
+    """The measure by which a listed study's best trial is the best, in words; empty where that is the lowest value."""
     return "" if best is None or best["by"] == LOWEST else f"best by {best['by']}"
 
 
@@ -270,7 +271,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _print_costs(costs: Sequence[Mapping[str, Any]]) -> None:
-    """What trials took on average; a worker that is not ours may leave parts out."""
+    """Prints how long trials took on average; a worker that is not ours may leave parts out."""
     parts = {part: [cost["seconds"][part] for cost in costs if part in cost["seconds"]] for part in PARTS}
     speeds = [cost["tokens_per_second"] for cost in costs if cost["tokens_per_second"] is not None]
     said = [f"{duration(fmean(spent))} of {part.replace('_', '-')}" for part, spent in parts.items() if spent]
@@ -281,7 +282,7 @@ def _print_costs(costs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def next_commands(study: Study, database_option: str) -> None:
-    """What to type after a study."""
+    """Prints commands to type after a study."""
     best = study.best()
     commands = [(f"tuner show {study.name}{database_option}", "the study again")]
     if best:
@@ -344,7 +345,7 @@ def agreement(found: "Agreement") -> None:
 
 
 def comparison(found: Mapping[str, Any], every: bool) -> None:
-    """Trials side by side, each under a letter of its own; every: settings that are the same, too."""
+    """Prints trials side by side, each under a letter of its own; every: settings in which they agree, too."""
     letters = [chr(ord("a") + place) for place in range(len(found["runs"]))]
     named = Table(*("",) * 4, chosen=True)
     for letter, run in zip(letters, found["runs"], strict=True):
@@ -362,7 +363,7 @@ def comparison(found: Mapping[str, Any], every: bool) -> None:
 
 
 def latent_table(found: Mapping[str, Any]) -> None:
-    """What a run's codes are worth, each figure with its meaning."""
+    """Prints measures of a run's codes, each figure with its meaning."""
     rows = _facts()
     rows.add("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
     rows.add("bleu_1", number(found["bleu_1"]), "the same, single words only")

@@ -37,25 +37,30 @@ from tuner.errors import Fault, Usage
 app = typer.Typer()
 
 StudiesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Names of studies.", show_default="all of the database")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
+    Path | None, typer.Option("--out", help="File to write: .svg, .png, .pdf or .json.", show_default="a table")
 ]
 
 
 @app.command(epilog="Example: tuner confirm sfb-grammar-tiny --seeds 5")
 def confirm(
     study: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Studies, one after another.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="STUDY...",
+            help="Names of studies, whose winners are trained one after another.",
+            show_default=False,
+        ),
     ],
     seeds: Annotated[
-        int, bounded(numbers.RUNS, "--seeds", "-n", help="Runs of each configuration, a new seed each.")
+        int, bounded(numbers.RUNS, "--seeds", "-n", help="Number of runs of each configuration, each with a new seed.")
     ] = 5,
     trial: Annotated[
-        int | None, bounded(numbers.INDEX, "--trial", help="The trial to confirm.", show_default="the best")
+        int | None, bounded(numbers.INDEX, "--trial", help="Number of the trial to confirm.", show_default="the best")
     ] = None,
-    front: Annotated[bool, typer.Option("--front", help="Every trial of a front of two objectives.")] = False,
+    front: Annotated[bool, typer.Option("--front", help="Confirm every trial of a front of two objectives.")] = False,
     set_: SetOption = None,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
@@ -112,8 +117,8 @@ def confirm(
 def pareto(
     context: typer.Context,
     study: StudiesArgument = None,
-    x: Annotated[str, typer.Option("--x", help="A figure, e.g. rate, distortion, mi.")] = "rate",
-    y: Annotated[str, typer.Option("--y", help="Another, e.g. ppl, nll.")] = "ppl",
+    x: Annotated[str, typer.Option("--x", help="Figure on the x axis, e.g. rate, distortion, mi.")] = "rate",
+    y: Annotated[str, typer.Option("--y", help="Figure on the y axis, e.g. ppl, nll.")] = "ppl",
     split: SplitOption = "valid",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
@@ -150,8 +155,11 @@ def pareto(
 @app.command(epilog="Example: tuner compare sfb-grammar-tiny/3 mdr-grammar-tiny/5")
 def compare(
     context: typer.Context,
-    run: Annotated[list[str], typer.Argument(metavar="STUDY/NUMBER...", help="Two to six trials.", show_default=False)],
-    every: Annotated[bool, typer.Option("--all", help="Settings that are the same, too.")] = False,
+    run: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY/NUMBER...", help="Two to six trials, each as STUDY/NUMBER.", show_default=False),
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Show settings in which the trials agree, too.")] = False,
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,
     as_json: JsonOption = False,
@@ -174,7 +182,9 @@ def sweep(
     over: Annotated[
         list[str],
         typer.Option(
-            "--over", metavar="KEY=V1,V2,…", help="The values of a hyperparameter; given again: every combination."
+            "--over",
+            metavar="KEY=V1,V2,…",
+            help="A hyperparameter and its values, e.g. r=1,2,5; given again: every combination.",
         ),
     ],
     study: Annotated[
@@ -278,7 +288,7 @@ def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
 
 
 def _print_front(found: dict[str, Any]) -> None:
-    """That of all together, or where there is none each study's own."""
+    """Prints the front of all studies together, or where there is none each study's own."""
     from tuner.commands import render as reports
     from tuner.commands.tables import Column, Table
     from tuner.metrics import ESTIMATES

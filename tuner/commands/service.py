@@ -96,7 +96,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
 
 
 def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> list[str]:
-    """Has each study trained, though others stop themselves; returns what is to be said of those.
+    """Has each study trained, though others stop themselves; returns a sentence about each that did.
 
     Raises:
         Fault: if this was stopped, or the only study is broken.
@@ -118,7 +118,7 @@ def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pat
 
 
 def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
-    """What more workers would gain, unless somebody chose their number."""
+    """Says how many trials more workers would train at a time, unless somebody chose their number."""
     from tuner.studies.trials import OVER
     from tuner.workers import local
 
@@ -131,7 +131,7 @@ def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
 
 
 def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> None:
-    """The same in a process of its own that outlives this one."""
+    """Has studies trained in a process of its own that outlives this one."""
     _say_what_is_idle(studies, staff)
     names = [study.name for study in studies]
     several = len(names) > 1
@@ -159,11 +159,16 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
 def worker(
     context: typer.Context,
     study: Annotated[
-        list[str] | None, typer.Option("--study", help="Only this study; may be repeated.", show_default="all")
+        list[str] | None,
+        typer.Option("--study", help="Study whose trials are trained; may be repeated.", show_default="all"),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Who comes back under a name goes on.", show_default="HOST-PROCESS-PLACE"),
+        typer.Option(
+            "--name",
+            help="Worker name. A restart under it resumes its unfinished trial.",
+            show_default="HOST-PROCESS-PLACE",
+        ),
     ] = None,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
@@ -240,7 +245,8 @@ def join(
 def workers(
     context: typer.Context,
     here: Annotated[
-        bool, typer.Option("--here", help="Only this machine's; exit code 1 if none was heard of for a minute.")
+        bool,
+        typer.Option("--here", help="List only this machine's workers; exit code 1 if none was heard of for a minute."),
     ] = False,
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,
@@ -283,7 +289,7 @@ def resume(
     engine: EngineOption = "local",
     address: AddressOption = "auto",
     load_sampler: Annotated[
-        bool, typer.Option("--load-sampler", help="A sampler module:Class that came with a bundle may be imported.")
+        bool, typer.Option("--load-sampler", help="Allow the import of a sampler module:Class that came with a bundle.")
     ] = False,
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,

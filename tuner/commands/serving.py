@@ -25,7 +25,7 @@ from tuner.errors import Usage
 from tuner.process import PYTHON
 
 SERVER = "api"
-"""the package that serves; it imports this one, not the other way round"""
+"""Package that serves; it imports this one, not the other way round."""
 
 app = typer.Typer()
 key_app = typer.Typer(help="Keys of the REST API.", no_args_is_help=True)
@@ -37,32 +37,46 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", help="Address to serve at; any but this machine's own needs a key.")
     ] = "127.0.0.1",
-    port: Annotated[int, bounded(numbers.PORTS, "--port", help="Its port.")] = 8000,
+    port: Annotated[int, bounded(numbers.PORTS, "--port", help="Port to serve at.")] = 8000,
     with_workers: Annotated[
         int,
-        bounded(numbers.PROCESSES, "--with-workers", help="Workers to start too; without any, studies wait for some."),
+        bounded(
+            numbers.PROCESSES,
+            "--with-workers",
+            help="Number of workers to start too; without any, studies wait for workers.",
+        ),
     ] = 0,
     threads: ThreadsOption = None,
     corpus: Annotated[
         list[str] | None,
-        typer.Option("--corpus", metavar="NAME=DIR", help="A folder that studies may name; may be repeated."),
+        typer.Option("--corpus", metavar="NAME=DIR", help="Name for studies and its folder of texts; may be repeated."),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option("--allowed-host", metavar="NAME", help="A name that requests may come under; may be repeated."),
+        typer.Option(
+            "--allowed-host", metavar="NAME", help="Name of this server under which requests may come; may be repeated."
+        ),
     ] = None,
-    rate: Annotated[float, bounded(numbers.RATE, "--rate", help="Requests a second of one client (0: any).")] = 100.0,
-    streams: Annotated[int, bounded(numbers.STREAMS, "--streams", help="Event streams open at a time.")] = 512,
+    rate: Annotated[
+        float, bounded(numbers.RATE, "--rate", help="Largest number of requests a second of one client (0: any).")
+    ] = 100.0,
+    streams: Annotated[
+        int, bounded(numbers.STREAMS, "--streams", help="Largest number of event streams open at a time.")
+    ] = 512,
     streams_each: Annotated[
         int,
-        bounded(numbers.STREAMS, "--streams-each", help="Of these, those of one key, or one address without a key."),
+        bounded(
+            numbers.STREAMS,
+            "--streams-each",
+            help="Largest number of event streams of one key, or of one address without a key.",
+        ),
     ] = 64,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
             "--trusted-proxy",
             metavar="ADDRESS",
-            help="A proxy, or its network, that is believed whom it speaks for (X-Forwarded-For); may be repeated.",
+            help="Proxy, or its network, that is believed for whom it speaks (X-Forwarded-For); may be repeated.",
             show_default="this machine's",
         ),
     ] = None,
@@ -78,7 +92,7 @@ def serve(
     ] = 4.0,
     optuna_port: Annotated[
         int | None,
-        bounded(numbers.PORTS, "--optuna-port", help="Serve Optuna's dashboard there too, for reading."),
+        bounded(numbers.PORTS, "--optuna-port", help="Port for Optuna's dashboard, which is served too, for reading."),
     ] = None,
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
@@ -118,8 +132,8 @@ def serve(
 
 @key_app.command(epilog="Example: tuner key create laptop --write")
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.", show_default=False)],
-    write: Annotated[bool, typer.Option("--write", help="It may change things too, not only read.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key, e.g. its owner's.", show_default=False)],
+    write: Annotated[bool, typer.Option("--write", help="Allow the key to change things, not only to read.")] = False,
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Make a key and print it, once: only its hash is kept."""
@@ -151,7 +165,7 @@ def list_keys(database: DatabaseOption = DATABASE, as_json: JsonOption = False) 
 
 @key_app.command(epilog="Example: tuner key revoke laptop")
 def revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the key.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.", show_default=False)],
     database: DatabaseOption = DATABASE,
 ) -> None:
     """End a key, at once and for every server."""

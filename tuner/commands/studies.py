@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tuner.studies.access import Studies
 
 HANDED_BACK_SECONDS = 120.0
-"""for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save"""
+"""Seconds for which the deletion of a stopped study waits for its trials: a lease, and a trainer's time to save."""
 LOOK_SECONDS = 0.2
 
 app = typer.Typer()
@@ -127,7 +127,7 @@ def show(
     context: typer.Context,
     study: StudyArgument,
     form: Annotated[
-        str, typer.Option("--format", help="table; or toml, the study file that `tuner launch --config` reads.")
+        str, typer.Option("--format", help="Format: table; or toml, the study file that `tuner launch --config` reads.")
     ] = "table",
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,
@@ -169,7 +169,7 @@ def _searched(space: list[dict[str, object]], fixed: dict[str, object]) -> str:
 def trials(
     context: typer.Context,
     study: OneStudyArgument = None,
-    every: Annotated[bool, typer.Option("--all", help="Not only the last ones and the best.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List all trials, not only the last ones and the best.")] = False,
     fail: FailOption = None,
     because: BecauseOption = None,
     sort: SortOption = None,
@@ -286,7 +286,7 @@ def _delete(studies: "Studies", name: str) -> None:
 def relocate(
     study: StudyArgument,
     place: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="Where its files are now, or s3://….", show_default=False)
+        str, typer.Argument(metavar="FOLDER", help="Folder of the files now, or s3://….", show_default=False)
     ],
     database: DatabaseOption = DATABASE,
 ) -> None:

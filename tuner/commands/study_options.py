@@ -19,22 +19,22 @@ from tuner.studies.setting import REQUIRED, Domains, Duration, Kind, Moment, Num
 from tuner.studies.spec import ASKED, StudySpec
 
 Given = dict[str, Any]
-"""settings that a command line and its study file name, by their names: what is left out is not there"""
+"""Settings by name that a command line and its study file name; a setting that is left out is missing."""
 WRITTEN: dict[type[Kind], str] = {
     Pairs: "Written key=value; may be repeated.", Words: "May be repeated.", Duration: "Written e.g. 2h.",
     Moment: "Written e.g. 8h, from now on.", Domains: "A TOML file.",
 }  # fmt: skip
-"""how a kind of value is written on a command line"""
+"""Notes on how a kind of value is written on a command line."""
 EXAMPLES = {"fixed": "max_epochs=20", "sampler_options": "samples=20"}
 CONTEXT = "context"
 ARGUMENT = "given"
-"""the parameter of a command that gets them"""
+"""Name of the command's parameter that gets the settings."""
 
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config", metavar="FILE", show_default=False,
-        help="A study file (TOML) with these options by their names; what the command line says comes first.",
+        help="Study file (TOML) with these options by their names; options of the command line come first.",
     ),
 ]  # fmt: skip
 
@@ -87,7 +87,7 @@ def merged(file: Mapping[str, Any], told: Mapping[str, Any]) -> Given:
 
 
 def specs_of(database: str, every: Iterable[Given], name: str | None = None) -> dict[str, StudySpec]:
-    """What studies shall be, by their names.
+    """The settings of studies, by the studies' names.
 
     Args:
         database: that knows corpora by name.
@@ -129,7 +129,7 @@ def command_line(name: str | None, spec: StudySpec) -> str:
 
 
 def _said(declared: Setting, value: Any) -> list[str] | None:
-    """A setting's option with its value; None if `_converted` would not make the same of it."""
+    """A setting's option with its value; None if a command line would not give that value back."""
     kind, flag = declared.kind, declared.flag
     if isinstance(kind, Truth):
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
@@ -189,7 +189,7 @@ def _parameter(declared: Setting, otherwise: str | None = None) -> inspect.Param
 
 
 def _source(context: typer.Context, name: str) -> str:
-    """Where an option's value comes from; `DEFAULT`: nobody gave it."""
+    """Name of the source of an option's value; `DEFAULT` if nobody gave it."""
     source = context.get_parameter_source(name)
     return "" if source is None else source.name
 
@@ -203,7 +203,7 @@ def _help(declared: Setting) -> str:
 
 
 def _converted(declared: Setting, value: Any) -> Any:
-    """What a command line says, as the setting has it."""
+    """The value of a setting, converted from what a command line says."""
     if isinstance(declared.kind, Pairs):
         return settings(value, declared.flag, EXAMPLES[declared.name])
     if isinstance(declared.kind, Duration | Moment) and value == declared.usual:

@@ -13,11 +13,11 @@ from rich.text import Text
 from tuner.screen import plain, styles
 
 ENDLESS = 100_000
-"""characters in a line"""
+"""Characters in a line where the output is no terminal's."""
 GAP = 2
-"""between columns"""
+"""Characters between columns."""
 NARROW = 9
-"""of a column whose words may go on in the next line, if they are as short"""
+"""Characters below which a column that folds is not narrowed; a longer word keeps it wider."""
 
 
 class Page(Console):
@@ -39,9 +39,9 @@ class Column:
     label: str
     right: bool = False
     rank: int = 0
-    """those of the highest rank are left out first; of equal ones the last"""
+    """Rank by which columns are left out: the highest first, and the last one of equal ranks."""
     folds: bool = False
-    """its words may go on in the next line"""
+    """True if the column's words may go on in the next line."""
     style: str = ""
 
 
@@ -65,13 +65,13 @@ class Table:
         self.rows.append(([plain(cell).replace("\n", " ") for cell in cells], marked))
 
     def print(self) -> None:
-        """On standard output."""
+        """Prints the table on standard output."""
         out = console()
         for line in self.lines(out.width):
             out.print(line, soft_wrap=True)
 
     def lines(self, width: int) -> list[Text]:
-        """What is printed where a line has room for so many characters."""
+        """Lines of the table where a line has room for so many characters."""
         kept = list(range(len(self.columns)))
         while (widths := self._widths(kept, width)) is None and not self.chosen and len(kept) > 1:
             kept.remove(max(kept[1:], key=lambda place: (self.columns[place].rank, place)))
@@ -91,7 +91,9 @@ class Table:
         return any(column.label for column in self.columns)
 
     def _widths(self, kept: Sequence[int], width: int) -> list[int] | None:
-        """Of the kept columns; None if they do not fit. What one that folds lacks, it lacks alone."""
+        """Widths of the kept columns; None if they do not fit. A column that folds gives up as much of its width as is
+        missing.
+        """
         texts = [[self.columns[p].label, *(cells[p] for cells, _ in self.rows)] for p in kept]
         widths = [max(map(cell_len, each)) for each in texts]
         missing = sum(widths) + GAP * (len(widths) - 1) - width
@@ -139,5 +141,5 @@ class Table:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """In lines of that width, no word cut."""
+    """The text in lines of that width, no word cut."""
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

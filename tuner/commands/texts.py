@@ -41,10 +41,12 @@ app = typer.Typer(
 
 @app.command(epilog="Example: tuner corpora grammar")
 def describe(
-    name: Annotated[str | None, typer.Argument(metavar="[CORPUS]", help="One to describe: a name or a folder.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[CORPUS]", help="Corpus to describe: a name or a folder.")
+    ] = None,
     set_: SetOption = None,
     cache: Annotated[bool, typer.Option("--cache", help="Show the encoded corpora that this machine keeps.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="With --cache: remove them all.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove every encoded corpus, with --cache.")] = False,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,7 +109,7 @@ def _show_cache(found: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _print_ngrams(found: Mapping[str, Any]) -> None:
-    """What n-gram models make of the validation and the test sentences."""
+    """Prints the figures of n-gram models on the validation and the test sentences."""
     part = (
         f", from {found['counted']:,} of {found['train']:,} training sentences"
         if found["counted"] < found["train"]
@@ -124,15 +126,15 @@ def _print_ngrams(found: Mapping[str, Any]) -> None:
 
 @app.command(epilog="Example: tuner corpora add mine path/to/reviews.jsonl --set text=review --set label=stars")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What studies shall call it.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the corpus for studies.", show_default=False)],
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="With train, valid and test; or one file.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="Folder with train, valid and test; or one file.", show_default=False)
     ],
     labels: Annotated[
-        bool, typer.Option("--labels", help="Each line ends in a tab and its label: --set labels=last.")
+        bool, typer.Option("--labels", help="Read each line's label after its last tab, as --set labels=last does.")
     ] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value: an option that reading it needs; may be repeated.")
+        list[str] | None, typer.Option("--set", help="An option for reading the corpus, as key=value; may be repeated.")
     ] = None,
     database: DatabaseOption = DATABASE,
 ) -> None:
@@ -157,12 +159,14 @@ def get(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="ptb-mikolov, ptb-dyer, yahoo, yelp, snli or wikitext.", show_default=False
+            metavar="NAME",
+            help="Name of the corpus: ptb-mikolov, ptb-dyer, yahoo, yelp, snli or wikitext.",
+            show_default=False,
         ),
     ],
-    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Your copy's folder.", show_default=False)],
+    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Folder of your copy.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", help="A new folder for the texts.", show_default="corpora/NAME")
+        Path | None, typer.Option("--out", help="New folder for the texts.", show_default="corpora/NAME")
     ] = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -188,7 +192,7 @@ def get(
 
 @app.command(epilog="Example: tuner corpora remove mine")
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a registered folder.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered folder.", show_default=False)],
     database: DatabaseOption = DATABASE,
 ) -> None:
     """Forget a registered folder's name; its files, and studies made with it, stay as they are."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HERE = (
     "workers", "workers_per_gpu", "trainer_memory", "threads", "engine", "address", "detach", "runs", "artifacts", "database",
 )  # fmt: skip
-"""options that say where this machine trains"""
+"""Options that say where this machine trains."""
 
 app = typer.Typer()
 
@@ -53,10 +53,13 @@ def launch(
     technique: Annotated[
         list[str] | None,
         typer.Option(
-            "--technique", "-t", help="What to train: see `tuner techniques`; several are compared.", show_default=False
+            "--technique",
+            "-t",
+            help="Technique to train (`tuner techniques` lists them); several are compared.",
+            show_default=False,
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All techniques, compared at the end.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Tune all techniques, compared at the end.")] = False,
     study: StudyNameOption = None,
     workers: WorkersOption = None,
     workers_per_gpu: PerGpuOption = None,
@@ -151,7 +154,7 @@ def _launch_there(
 
 
 def _comparison(made: "list[Study]") -> "list[Row]":
-    """Their best trials, if any; one study is compared with none."""
+    """Rows of the studies' best trials, to be compared; none for a single study."""
     from tuner.analysis import report as paper
 
     ended = [study.name for study in made if study.best() is not None]
@@ -186,7 +189,7 @@ def _print_comparison(made: "list[Study]") -> None:
 def train(
     given: Given,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run's folder.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
+        Path | None, typer.Option("--out", help="Folder of the run.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
     threads: ThreadsOption = None,
     database: DatabaseOption = DATABASE,

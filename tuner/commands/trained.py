@@ -81,7 +81,7 @@ def reproduce(
         bounded(numbers.FACTOR, "--tolerance", help="Share of the NLL that may differ on another class of machine."),
     ] = 0.02,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A folder to keep the new run in.", show_default="none is kept")
+        Path | None, typer.Option("--out", help="Folder in which the new run is kept.", show_default="none is kept")
     ] = None,
     threads: Annotated[
         int | None, bounded(numbers.SOME, "--threads", help="Threads of the trainer.", show_default="the run's")
@@ -160,7 +160,7 @@ def _log(context: typer.Context, run: str, database: str, api: str | None) -> st
 
 
 def write(command: str, run: str, database: str, options: Mapping[str, object], *more: object) -> dict[str, Any]:
-    """What the trainer's command of that name writes from a run."""
+    """The answer of a trainer's command, e.g. `sample`, about a run."""
     from tuner import trainer
 
     return trainer.ask(command, _saved_run(run, database), json.dumps(options), *more)
@@ -176,7 +176,9 @@ def sample(
     count: CountOption = 10,
     posterior: Annotated[
         bool,
-        typer.Option("--posterior", help="Codes from posteriors of random validation sentences, not from the prior."),
+        typer.Option(
+            "--posterior", help="Take codes from posteriors of random validation sentences, not from the prior."
+        ),
     ] = False,
     ancestral: AncestralOption = False,
     seed: WritingSeedOption = 0,
@@ -235,14 +237,17 @@ def reconstruct(
 def interpolate(
     run: RunArgument,
     first: Annotated[
-        str | None, typer.Argument(help="The sentence to start from.", show_default="a code of the prior")
+        str | None, typer.Argument(help="Sentence to start from.", show_default="a code of the prior")
     ] = None,
-    last: Annotated[
-        str | None, typer.Argument(help="The sentence to end at.", show_default="a code of the prior")
-    ] = None,
-    count: Annotated[int, bounded(numbers.POINTS, "--count", "-n", help="Points on the line, ends included.")] = 8,
+    last: Annotated[str | None, typer.Argument(help="Sentence to end at.", show_default="a code of the prior")] = None,
+    count: Annotated[
+        int, bounded(numbers.POINTS, "--count", "-n", help="Number of points on the line, ends included.")
+    ] = 8,
     posterior: Annotated[
-        bool, typer.Option("--posterior", help="Without sentences: between two random validation sentences.")
+        bool,
+        typer.Option(
+            "--posterior", help="Take the codes of two random validation sentences where no sentence is given."
+        ),
     ] = False,
     pairs: Annotated[
         int,
@@ -318,7 +323,9 @@ def dropped(
     out: Annotated[
         Path | None, typer.Option("--out", help="A file for the means: .svg, .png or .pdf.", show_default="a table")
     ] = None,
-    draws: Annotated[int, bounded(numbers.COUNT, "--draws", help="Draws that a probability is estimated from.")] = 200,
+    draws: Annotated[
+        int, bounded(numbers.COUNT, "--draws", help="Number of draws from which a probability is estimated.")
+    ] = 200,
     seed: WritingSeedOption = 0,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,

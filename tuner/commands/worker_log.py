@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from tuner.workers.claims import Claim
 
 QUIET_SECONDS = 60.0
-"""after an attempt's last line, in which its progress is not worth another one unless a new phase begins"""
+"""Seconds after an attempt's last line for which its progress earns no further line unless a new phase begins."""
 ENDS = ("complete", "pruned", "failed", "handed back", "lost")
-"""events after which nothing more is heard of an attempt"""
+"""Events after which nothing more is heard of an attempt."""
 
 
 class WorkerLog:
@@ -29,7 +29,7 @@ class WorkerLog:
         self.as_json = as_json
         self._lock = threading.Lock()
         self._last: dict[str, tuple[float, object]] = {}
-        """when something was said of the attempt under way, by its token, and its phase then"""
+        """Time of the last line about each attempt under way and its phase then, by the attempt's token."""
 
     def hear(self, event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
         """One event of an attempt: when, which study, trial and attempt, what."""
@@ -43,7 +43,7 @@ class WorkerLog:
                 )
 
     def warn(self, sentence: str) -> None:
-        """What is no attempt's."""
+        """Says a warning that belongs to no attempt."""
         with self._lock:
             self._say({"event": "warning", "message": sentence})
 

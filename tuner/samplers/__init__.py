@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 DEFAULT = "gp-mcmc"
-"""the paper's, which cannot be told from its cheaper twin `gp-map` (docs/samplers.md)"""
+"""Name of the sampler that is used unless another is named: the paper's, which cannot be told from its cheaper twin
+`gp-map` (docs/samplers.md).
+"""
 START = 4
-"""trials before a model of the objective is used (PA's tool starts from 4 points)"""
+"""Number of trials before a model of the objective is used (PA's tool starts from 4 points)."""
 GIVEN = "fixed_params"
-"""Optuna's system attribute of a trial whose parameters were given, by their names"""
+"""Name of Optuna's system attribute of a trial whose parameters were given; it holds them by name."""
 GRID_POINTS = 5
-"""values of a continuous hyperparameter in a grid"""
+"""Number of values of a continuous hyperparameter in a grid."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,24 @@ class Entry:
 
     summary: str
     target: str
-    """module:Class"""
+    """Class of the sampler, written module:Class."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     whole_study: bool = False
-    """its seed is the study's, since it derives each trial's choices itself; otherwise each trial has a seed of its own"""
+    """True if the seed is the study's, since the sampler derives each trial's choices itself; else each trial has a
+    seed of its own.
+    """
     extra: str = ""
-    """what to install for it"""
+    """Package to install for the sampler."""
     constrained: bool = True
-    """whether it can keep a least rate; one that does not learn need not"""
+    """True if the sampler can keep a least rate, or need not because it does not learn."""
     several: bool = True
-    """whether it can serve a study of two objectives"""
+    """True if the sampler can serve a study of two objectives."""
     evolves: bool = False
-    """whether it is random until a population is full"""
+    """True if the sampler is random until a population is full."""
     models: bool = False
-    """whether it is ours and models the objective: it knows what it expects to gain, and can be told of another study's trials"""
+    """True if the sampler is ours and models the objective: it knows its expected gain and can be told another study's
+    trials.
+    """
 
 
 SAMPLERS: dict[str, Entry] = {
@@ -59,14 +65,15 @@ SAMPLERS: dict[str, Entry] = {
         models=True,
     ),
     "gp-map": Entry(
-        "the same process at the mode of its hyperparameters",
+        "the process of gp-mcmc at the mode of its hyperparameters",
         "tuner.samplers.gp_mcmc:GPMCMCSampler",
         {"n_startup": START, "inference": "map"},
         whole_study=True,
         models=True,
     ),
     "botorch-mcmc": Entry(
-        "gp-mcmc by GPyTorch and BoTorch: LogEI; with trials under way or two objectives noisy EI or hypervolume",
+        "gp-mcmc by GPyTorch and BoTorch: LogEI; noisy EI with trials under way, noisy hypervolume improvement with "
+        "two objectives",
         "tuner.samplers.botorch_mcmc:BoTorchMCMCSampler",
         {"n_startup": START},
         whole_study=True,
@@ -123,7 +130,7 @@ def derive(seed: int, number: int, purpose: str) -> int:
 
 
 def population(budget: int) -> int:
-    """Of an evolutionary sampler in a study of so many trials: ten up to 200, and Optuna's 50 at most."""
+    """Population of an evolutionary sampler in a study of so many trials: ten up to 200, and Optuna's 50 at most."""
     return min(max(budget // GENERATIONS, LEAST_POPULATION), MOST_POPULATION)
 
 
@@ -155,7 +162,7 @@ def _load(name: str, entry: Entry) -> Any:
 
 
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:
-    """What a class is made with; where it hands the rest on, what its base is made with too."""
+    """Parameters of a class's constructor; where it hands the rest on, also those of its base."""
     found: dict[str, inspect.Parameter] = {}
     for each in kind.__mro__:
         if "__init__" in vars(each):

@@ -23,20 +23,20 @@ Array = NDArray[np.float64]
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 ROOT_HALF_PI = math.sqrt(math.pi / 2)
 FAR = -1e3
-"""below, 1 + uΦ/φ loses its digits and its asymptote has them all"""
+"""Value of u below which 1 + uΦ/φ loses its digits, while its asymptote keeps them all."""
 MARGIN = 1.2815515655446004
-"""standard deviations above its mean, where a tenth of a normal distribution begins"""
+"""Standard deviations above the mean of a normal distribution, beyond which a tenth of it lies."""
 EVERY = 2048
-"""points of a space without continuous coordinates, up to which all are tried"""
+"""Largest number of points of a space without continuous coordinates of which all are tried."""
 LOCAL_SEARCHES = 5
 ROUNDS = 10
-"""moves of one discrete parameter at most"""
+"""Largest number of moves of one discrete parameter."""
 SAME = 1e-9
-"""points closer than this in every coordinate are the same"""
+"""Distance below which points count as equal, in every coordinate."""
 
 
 def log_h(u: Array) -> tuple[Array, Array]:
-    """log(φ(u) + uΦ(u)) and its derivative Φ(u)/h(u), exact to rounding for all u."""
+    """The values log(φ(u) + uΦ(u)) and their derivatives Φ(u)/h(u), exact to rounding for all u."""
     value, slope = np.empty_like(u), np.empty_like(u)
     high, far = u > -1, u < FAR
     middle = ~high & ~far
@@ -55,31 +55,31 @@ def log_h(u: Array) -> tuple[Array, Array]:
 
 
 class Acquisition(Protocol):
-    """What a proposal has the most of, in logarithms."""
+    """The logarithm of a function that a proposal maximises."""
 
     def __call__(self, z: Array) -> Array:
-        """Of points z [m, d]: [m]."""
+        """The values at points z [m, d]: [m]."""
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
-        """Of one point z [d], with its gradient [d]."""
+        """The value at one point z [d], with its gradient [d]."""
 
 
 class LogEI:
-    """log of the expected improvement below `best` [S, F], averaged over S processes with F fantasies each."""
+    """Logarithm of the expected improvement below `best` [S, F], averaged over S processes with F fantasies each."""
 
     def __init__(self, processes: Processes, best: Array) -> None:
         self.processes, self.best = processes, best
         self.log_count = math.log(best.size)
 
     def __call__(self, z: Array) -> Array:
-        """Of points z [m, d]: [m]."""
+        """The values at points z [m, d]: [m]."""
         mean, variance = self.processes.predict(z)
         sd = np.sqrt(variance)[:, :, None]  # [S, m, 1]
         terms = np.log(sd) + log_h((self.best[:, None] - mean) / sd)[0]
         return _log_sum(terms.transpose(1, 0, 2).reshape(len(z), -1)) - self.log_count
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
-        """Of one point z [d], with its gradient [d]."""
+        """The value at one point z [d], with its gradient [d]."""
         mean, variance, by_mean, by_variance = self.processes.predict_with_gradient(z)
         sd = np.sqrt(variance)[:, None]  # [S, 1]
         u = (self.best - mean) / sd
@@ -94,7 +94,8 @@ class LogEI:
 
 
 class LogHolds:
-    """log of the probability that a function is at most `most` nearly everywhere that it is evaluated, averaged over S processes.
+    """Logarithm of the probability that a function is at most `most` nearly everywhere that it is evaluated, averaged
+    over S processes.
 
     Of evaluations at a point, whose noise is σ, nine in ten are at most `most` where the mean is MARGIN σ below it.
     """
@@ -105,18 +106,18 @@ class LogHolds:
         self.log_count = math.log(processes.alpha[:, 0].size)
 
     def holds(self, z: Array) -> NDArray[np.bool_]:
-        """Whether it does at points z [m, d] by each process's mean: [S, m, F]."""
+        """True where the function keeps its limit at points z [m, d] by each process's mean: [S, m, F]."""
         found: NDArray[np.bool_] = self.processes.predict(z)[0] <= self.limits[:, None]
         return found
 
     def __call__(self, z: Array) -> Array:
-        """Of points z [m, d]: [m]."""
+        """The values at points z [m, d]: [m]."""
         mean, variance = self.processes.predict(z)
         terms = log_ndtr((self.limits[:, None] - mean) / np.sqrt(variance)[:, :, None])
         return _log_sum(terms.transpose(1, 0, 2).reshape(len(z), -1)) - self.log_count
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
-        """Of one point z [d], with its gradient [d]."""
+        """The value at one point z [d], with its gradient [d]."""
         mean, variance, by_mean, by_variance = self.processes.predict_with_gradient(z)
         sd = np.sqrt(variance)[:, None]  # [S, 1]
         u = (self.limits - mean) / sd
@@ -129,31 +130,32 @@ class LogHolds:
 
 
 class Product:
-    """Of acquisitions, each in logarithms."""
+    """Product of acquisitions, each in logarithms."""
 
     def __init__(self, factors: Sequence[Acquisition]) -> None:
         self.factors = factors
 
     def __call__(self, z: Array) -> Array:
-        """Of points z [m, d]: [m]."""
+        """The values at points z [m, d]: [m]."""
         found: Array = np.sum([factor(z) for factor in self.factors], axis=0)
         return found
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
-        """Of one point z [d], with its gradient [d]."""
+        """The value at one point z [d], with its gradient [d]."""
         values, gradients = zip(*(factor.with_gradient(z) for factor in self.factors), strict=True)
         return sum(values), np.sum(gradients, axis=0)
 
 
 def _log_sum(terms: Array) -> Array:
-    """log Σ_k exp of terms [m, k]: [m]."""
+    """Logarithm of Σ_k exp of terms [m, k]: [m]."""
     top = terms.max(1)
     found: Array = top + np.log(np.exp(terms - top[:, None]).sum(1))
     return found
 
 
 class LogEHVI:
-    """log of the expected hypervolume improvement of two objectives, both minimised, averaged over S pairs of processes.
+    """Logarithm of the expected hypervolume improvement of two objectives, both minimised, averaged over S pairs of
+    processes.
 
     The improvement is the area that a new point adds to what a front dominates below a reference point. For independent
     objectives its expectation is ∫∫ P(y_1 ≤ a_1) P(y_2 ≤ a_2) da over the area not dominated yet. That area falls into strips
@@ -162,7 +164,12 @@ class LogEHVI:
     """
 
     def __init__(self, one: Processes, other: Processes, fronts: Sequence[Array], reference: Array) -> None:
-        """fronts: for each pair the points [k, 2] that nothing dominates; reference [2]."""
+        """Prepares the fronts' edges.
+
+        Args:
+            fronts: for each pair of processes the points [k, 2] that nothing dominates.
+            reference: the reference point [2].
+        """
         self.one, self.other = one, other
         self.edges = []
         for front in fronts:
@@ -171,7 +178,7 @@ class LogEHVI:
             self.edges.append((np.append(first, reference[0]), np.insert(second, 0, reference[1])))
 
     def __call__(self, z: Array) -> Array:
-        """Of points z [m, d]: [m]."""
+        """The values at points z [m, d]: [m]."""
         (mean_1, variance_1), (mean_2, variance_2) = self.one.predict(z), self.other.predict(z)
         sd_1, sd_2 = np.sqrt(variance_1)[:, :, None], np.sqrt(variance_2)[:, :, None]
         terms = []
@@ -182,7 +189,7 @@ class LogEHVI:
         return _log_sum(np.concatenate(terms, 1)) - math.log(len(self.edges))
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
-        """Of one point z [d], with its gradient [d]."""
+        """The value at one point z [d], with its gradient [d]."""
         first, second = self.one.predict_with_gradient(z), self.other.predict_with_gradient(z)
         values, gradients = [], []
         for s, (right, top) in enumerate(self.edges):
@@ -202,14 +209,16 @@ class LogEHVI:
 
 
 def _log_strips(log_right: Array) -> Array:
-    """log(G(b_i) − G(b_{i−1})) of neighbouring edges from log G [m, strips]; G before the first edge is 0."""
+    """Logarithms of G(b_i) − G(b_{i−1}) of neighbouring edges from log G [m, strips]; G before the first edge is 0."""
     gap = np.minimum(log_right[:, :-1] - log_right[:, 1:], -1e-15)
     rest: Array = log_right[:, 1:] + np.log(-np.expm1(gap))
     return np.concatenate([log_right[:, :1], rest], 1)
 
 
 def _log_g(predicted: tuple[Array, Array, Array, Array], s: int, edges: Array) -> tuple[Array, Array]:
-    """log G(edge) = log(σ h((edge − μ)/σ)) of process s at one point for each edge [k], with its gradients [k, d]."""
+    """Logarithms of G(edge) = σ h((edge − μ)/σ) of process s at one point for each edge [k], with their gradients [k,
+    d].
+    """
     mean, variance, by_mean, by_variance = (part[s] for part in predicted)
     sd = math.sqrt(variance)
     by_sd = by_variance / (2 * sd)

@@ -32,9 +32,11 @@ from tuner.samplers.gp_mcmc import GPMCMCSampler, Known, Outcome, reference
 Array = NDArray[np.float64]
 
 AT_ONCE = 64
-"""points that a sampled acquisition is asked for at a time, which bounds its memory"""
+"""Number of points that a sampled acquisition is asked for at a time, which bounds its memory."""
 COARSER = 4
-"""for two objectives there are so many times fewer draws: each cuts its front's surroundings into boxes of its own"""
+"""Factor by which there are fewer draws for two objectives, as each draw cuts its front's surroundings into boxes of
+its own.
+"""
 
 
 class Ensemble(SingleTaskGP):
@@ -43,7 +45,7 @@ class Ensemble(SingleTaskGP):
     _is_ensemble = True
 
     def posterior(self, X: Tensor, *arguments: Any, **options: Any) -> GaussianMixturePosterior:  # noqa: N803 - BoTorch's name
-        """Of points X [..., q, d]: their means are [..., S, q, 1]."""
+        """The posterior at points X [..., q, d], with means [..., S, q, 1]."""
         found: Any = super().posterior(X.unsqueeze(MCMC_DIM), *arguments, **options)
         return GaussianMixturePosterior(distribution=found.distribution)
 
@@ -77,7 +79,7 @@ def batched(thetas: Array, x: Array, y: Array) -> Ensemble:
 
 
 def _limited(place: int, limit: Outcome) -> Callable[[Tensor], Tensor]:
-    """What of drawn outcomes [..., outcomes] must be 0 at most for nine in ten evaluations to keep a constraint."""
+    """A function of drawn outcomes [..., outcomes] that is 0 at most where nine in ten evaluations keep a constraint."""
     margin = MARGIN * float(np.exp(limit.thetas[:, 1] / 2).mean())
     return lambda drawn: drawn[..., place] - (limit.most - margin)
 
@@ -89,14 +91,14 @@ class Improvement:
         self.function = function
 
     def __call__(self, z: Array) -> Array:
-        """Of points z [m, d]: [m]."""
+        """The values at points z [m, d]: [m]."""
         with torch.no_grad():
             parts = [self.function(part[:, None]) for part in torch.as_tensor(z).split(AT_ONCE)]
         found: Array = torch.cat(parts).numpy()
         return found
 
     def with_gradient(self, z: Array) -> tuple[float, Array]:
-        """Of one point z [d], with its gradient [d]."""
+        """The value at one point z [d], with its gradient [d]."""
         point = torch.tensor(z).requires_grad_()
         value = self.function(point[None, None]).sum()
         (gradient,) = torch.autograd.grad(value, point)

@@ -106,11 +106,11 @@ class Cube:
 
     @property
     def size(self) -> float:
-        """How many points there are; infinite with a continuous parameter."""
+        """Number of points; infinite with a continuous parameter."""
         return math.prod(part.size for part in self.parts.values())
 
     def holds(self, params: Mapping[str, Any]) -> bool:
-        """Whether these are values of this space."""
+        """True if these are values of this space."""
         return all(
             name in params and distribution._contains(distribution.to_internal_repr(params[name]))
             for name, distribution in self.space.items()
@@ -172,14 +172,14 @@ class Cube:
         return np.array(found)
 
     def untried(self, taken: Array) -> NDArray[np.bool_]:
-        """Which coordinates [d] are of a category that none of `taken` [n, d] has."""
+        """True for coordinates [d] of a category that none of `taken` [n, d] has."""
         categories = np.zeros(self.d, dtype=bool)
         for name, part in self.parts.items():
             categories[self.slices[name]] = isinstance(part, Choice)
         return categories & ~(taken > 0).any(0)
 
     def distinct(self, points: Array) -> int:
-        """How many different points there are among [n, d]."""
+        """Number of different points among [n, d]."""
         return len({_key(point) for point in points})
 
     def _changed(self, point: Array, name: str, part: Array) -> Array:
@@ -189,7 +189,7 @@ class Cube:
 
 
 def _key(point: Array) -> bytes:
-    """Equal for points that are the same but for rounding."""
+    """Key of a point; points that differ by rounding alone have equal keys."""
     return (point.round(9) + 0.0).tobytes()
 
 

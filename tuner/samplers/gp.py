@@ -29,27 +29,31 @@ Array = NDArray[np.float64]
 SHAPE_L, RATE_L = 3.0, 6.0
 SHAPE_A, RATE_A = 2.0, 1.0
 LOG_NOISE, SD_LOG_NOISE = math.log(1e-2), 3.0
-"""wide enough for none and for as much noise as signal: a narrower one about 1e-4 takes a lucky value for the truth"""
+"""Mean and standard deviation of the logarithm of the noise's variance. They allow for no noise and for as much noise
+as signal: a narrower prior about 1e-4 takes a lucky value for the truth.
+"""
 JITTER = 1e-8
-"""added to the noise, relative to the amplitude; the kernel matrix of repeated points is singular without"""
+"""Amount added to the noise, relative to the amplitude; the kernel matrix of repeated points is singular without it."""
 LOG_LIMIT = 30.0
-"""beyond e^±30 a hyperparameter has no meaning and its exponential may overflow"""
+"""Logarithm beyond whose range e^±30 a hyperparameter has no meaning and its exponential may overflow."""
 
 
 def prior_mode(d: int) -> Array:
-    """θ where the prior's density of the logarithms is highest: [d + 3]."""
+    """The hyperparameters θ at which the prior's density of the logarithms is highest: [d + 3]."""
     return np.array([math.log(SHAPE_A / RATE_A), LOG_NOISE, 0.0, *[math.log(SHAPE_L / RATE_L)] * d])
 
 
 def scaled_squares(x: Array, z: Array, lengths: Array) -> Array:
-    """ρ² between x [n, d] and z [m, d]: [n, m], by |a|² + |b|² − 2ab, whose rounding is far below the jitter."""
+    """Squared distances ρ² between x [n, d] and z [m, d]: [n, m], by |a|² + |b|² − 2ab, whose rounding is far below the
+    jitter.
+    """
     a, b = x / lengths, z / lengths
     squares: Array = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2.0 * (a @ b.T)
     return np.maximum(squares, 0.0)
 
 
 def matern(squares: Array) -> tuple[Array, Array]:
-    """k/a and −2 ∂(k/a)/∂ρ² at ρ²."""
+    """The kernel's shape k/a and −2 ∂(k/a)/∂ρ² at ρ²."""
     fives = 5.0 * squares
     root = np.sqrt(fives)
     decay = np.exp(-root)
@@ -63,7 +67,7 @@ def matern(squares: Array) -> tuple[Array, Array]:
 
 
 class Posterior:
-    """log p(θ | x, y) up to a constant, with its gradient; what HMC walks on.
+    """Density log p(θ | x, y) up to a constant, with its gradient; HMC walks on it.
 
     Symmetric matrices are held as their n(n + 1)/2 different entries, in LAPACK's rectangular full packed order, for which it has
     factorisation and inverse at the speed of whole blocks (Gustavson et al. 2010).
@@ -79,7 +83,7 @@ class Posterior:
         self.squares = np.ascontiguousarray(difference * difference)  # [d, n(n + 1)/2]
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
-        """log density and gradient [d + 3]; −∞ and zeros where θ has no meaning."""
+        """The log density and its gradient [d + 3]; −∞ and zeros where θ has no meaning."""
         if not np.abs(theta).max() < LOG_LIMIT:  # a NaN is not below either
             return -math.inf, np.zeros_like(theta)
         values = np.exp(theta)
@@ -114,7 +118,9 @@ class Posterior:
 
 
 def log_prior(theta: Array) -> tuple[float, Array]:
-    """log p(θ) up to a constant, and its gradient [d + 3]. Gamma(k, r) of x has the log density k·log x − r·x of log x."""
+    """The prior log p(θ) up to a constant, and its gradient [d + 3]. Gamma(k, r) of x has the log density k·log x − r·x
+    of log x.
+    """
     rated, amplitude = RATE_L * np.exp(theta[3:]), math.exp(theta[0])
     off = (float(theta[1]) - LOG_NOISE) / SD_LOG_NOISE
     value = (
@@ -146,7 +152,9 @@ def mode(density: Posterior, start: Array) -> Array:
 
 @dataclass(frozen=True)
 class Processes:
-    """A process for each of S θ given the same points, ready to predict. F: values of y at them, several with fantasies."""
+    """Processes for S different θ given one set of points, ready to predict. F: values of y at them, several with
+    fantasies.
+    """
 
     x: Array  # [n, d]
     amplitude: Array  # [S]
@@ -158,7 +166,7 @@ class Processes:
 
     @classmethod
     def fit(cls, thetas: Array, x: Array, y: Array) -> "Processes":
-        """Of θ [S, d + 3], conditioned on y [n] or [S, n, F] at x [n, d]."""
+        """Processes for each θ of `thetas` [S, d + 3], conditioned on y [n] or [S, n, F] at x [n, d]."""
         amplitude, noise, mean, lengths = (
             np.exp(thetas[:, 0]),
             np.exp(thetas[:, 1]),
@@ -189,7 +197,7 @@ class Processes:
         return means, variances
 
     def predict_with_gradient(self, z: Array) -> tuple[Array, Array, Array, Array]:
-        """At one point z [d]: means [S, F], variances [S], and their gradients [S, F, d] and [S, d]."""
+        """Predictions at one point z [d]: means [S, F], variances [S], and their gradients [S, F, d] and [S, d]."""
         difference = z - self.x  # [n, d]
         inverse_squared = self.lengths**-2.0
         shape, slope = matern(inverse_squared @ (difference * difference).T)  # [S, n]

@@ -33,17 +33,17 @@ Ends = Mapping[str, Sequence[hmc.End]]
 Chains = Mapping[str, Sequence[hmc.Chain]]
 
 DIAGNOSTICS = "gp:diagnostics"
-"""the system attribute of a trial that holds how its proposal came about"""
+"""Name of the system attribute of a trial that holds the diagnostics of its proposal."""
 CHAINS = "gp:chains"
-"""the system attribute of a trial that holds where its chains ended, for a later trial's to go on from"""
+"""Name of the system attribute of a trial that holds the ends of its chains, from which a later trial's can go on."""
 CANDIDATES, AROUND_BEST = 1024, 200
 EVEN = math.log(0.5)
-"""a point whose constraints are likelier kept than not may be what is to be improved on"""
+"""Log probability of keeping the constraints from which a point may be the one to improve on: likelier kept than not."""
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How a proposal came about."""
+    """Diagnostics of a proposal."""
 
     observations: int
     pending: int
@@ -51,20 +51,22 @@ class Diagnostics:
     divergences: int = 0
     acceptance: float | None = None
     r_hat: float | None = None
-    """the largest over the hyperparameters; None for too few draws"""
+    """Largest R̂ over the hyperparameters; None for too few draws."""
     expected_gain: float | None = None
-    """the proposal's expected improvement, in the objective's unit; None for two objectives"""
+    """Expected improvement of the proposal, in the objective's unit; None for two objectives."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Where a proposal's chains ended. Kept on its trial, so that it outlives the sampler and is the same for all workers."""
+    """Ends of a proposal's chains. They are kept on its trial, so that they outlive the sampler and are equal for all
+    workers.
+    """
 
     space: str
     begun: int
-    """observations when these chains were begun anew"""
+    """Number of observations when these chains were begun anew."""
     ends: Mapping[str, Sequence[hmc.End]]
-    """a chain's end each, by what they are of"""
+    """Ends of the chains, by the outcome that they are of."""
 
     def plain(self) -> dict[str, Any]:
         ends = {
@@ -89,17 +91,17 @@ class Outcome:
     y: Array  # [n] standardised, to be minimised
     thetas: Array  # [S, d + 3] draws of its process's hyperparameters
     most: float = math.inf
-    """what it shall be at most, of a constraint"""
+    """Upper limit of a constraint's outcome."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a proposal is made from."""
+    """Observations from which a proposal is made."""
 
     x: Array  # [n, d] this study's points first, then another's
     objectives: Sequence[Outcome]
     own: int
-    """how many points are this study's"""
+    """Number of points that are this study's."""
     pending: Array  # [p, d]
     constraints: Sequence[Outcome]
 
@@ -110,9 +112,9 @@ class Standard:
 
     y: Array  # [n] this study's first, then another's
     unit: float
-    """what a unit of them is worth"""
+    """Unit of the standardised values, in the values' own unit."""
     zero: float
-    """where this study's 0 is"""
+    """Standardised value of this study's 0."""
 
 
 class GPMCMCSampler(BaseSampler):
@@ -236,7 +238,9 @@ class GPMCMCSampler(BaseSampler):
         return cube.decode(point)
 
     def _memory(self, study: Study, trial: FrozenTrial, space: str, observations: int) -> Memory:
-        """What the latest earlier proposal in the same space left, if its chains may be gone on with; else no ends."""
+        """Ends that the latest earlier proposal in this space left, if its chains may be gone on with; else a memory
+        without ends.
+        """
         if self.warm:
             for other in reversed(study.get_trials(deepcopy=False)[: trial.number]):
                 if CHAINS in other.system_attrs and other.system_attrs[CHAINS]["space"] == space:
@@ -279,7 +283,7 @@ class GPMCMCSampler(BaseSampler):
         return self.max_observations // (2 if self.earlier else 1)
 
     def _propose(self, cube: Cube, found: Observations, number: int, ends: Ends) -> tuple[Array, Diagnostics, Chains]:
-        """Where the expected improvement is highest, a process for each objective and each constraint."""
+        """The point of highest expected improvement, with a process for each objective and each constraint."""
         kept = np.unique(np.concatenate([thinned(column, self._limit) for column in found.y.T]))
         own = found.x[kept]
         names = found.limited or tuple(sorted({name for each in self.earlier for name in each.get("constraints", ())}))
@@ -313,8 +317,8 @@ class GPMCMCSampler(BaseSampler):
         return point, facts, every
 
     def _improvement(self, known: Known, number: int) -> Acquisition:
-        """What is to be highest: for one objective the expected improvement, for two that of the hypervolume, each by the
-        probability that the constraints hold.
+        """The acquisition to be maximised: for one objective the expected improvement, for two that of the hypervolume,
+        each times the probability that the constraints hold.
 
         Its reference point is the worst value seen of each, and a tenth of the range beyond; fantasies are one a sample there.
         """
@@ -343,7 +347,7 @@ class GPMCMCSampler(BaseSampler):
 
     @staticmethod
     def _incumbent(processes: Processes, own: Array, pending: Array, keeps: Flags, kept: Flags) -> Array:
-        """What is to be improved on, for each sample and fantasy: [S, F].
+        """The value to be improved on, for each sample and fantasy: [S, F].
 
         The lowest mean, not the lowest value, for under noise that one was lucky; and that of the average over the samples, since
         one that takes everything for noise has a high lowest mean of its own and would drown the others' improvements in its own.

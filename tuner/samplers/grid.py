@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from tuner.samplers import GIVEN
 
 LARGEST = 100_000
-"""combinations, which are all made"""
+"""Largest number of combinations of a grid; all of them are made."""
 
 
 def values(distribution: BaseDistribution, points: int) -> list[Any]:
@@ -31,7 +31,7 @@ def values(distribution: BaseDistribution, points: int) -> list[Any]:
 
 
 def _count(distribution: BaseDistribution, points: int) -> int:
-    """How many values there are at most, without making them."""
+    """Largest number of values of a distribution in a grid, without making them."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
@@ -55,7 +55,7 @@ class Grid(GridSampler):
         super().__init__({name: values(d, points) for name, d in search_space.items()}, seed=seed)
 
     def is_exhausted(self, study: Study) -> bool:
-        """Whether every combination has been tried or is under way."""
+        """True if every combination has been tried or is under way."""
         ids = {t.system_attrs.get("grid_id") for t in study.get_trials(deepcopy=False)}
         return ids >= set(range(len(self._all_grids)))
 

@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Density = Callable[[Array], tuple[float, Array]]
-"""log density and its gradient"""
+"""Function that returns a log density and its gradient."""
 
 TARGET_ACCEPTANCE = 0.8
 DIVERGENT = 1000.0
-"""an error in energy of so many nats is no discretisation error: the trajectory left the region it can follow"""
+"""Error in energy, in nats, that is no discretisation error: the trajectory left the region that it can follow."""
 GAMMA, T_0, KAPPA = 0.2, 10.0, 0.75
-"""Hoffman & Gelman's constants but for γ: with their 0.05 one rejection after 50 iterations still divides the step by 6, and the
-average of such a walk is a step whose acceptance is .96 instead of .8"""
+"""Constants of Hoffman & Gelman but for γ: with their 0.05 one rejection after 50 iterations still divides the step by
+6, and the average of such a walk is a step whose acceptance is .96 instead of .8.
+"""
 
 
 @dataclass(frozen=True)
 class End:
-    """Where a chain stopped and what it had learnt: enough to go on from."""
+    """End of a chain and what it had learnt: enough to go on from."""
 
     place: Array  # [D]
     step: float
@@ -69,7 +70,9 @@ def _trajectory(
 
 
 def _adapting(density: Density, place: Array, value: float, slope: Array, mass: Array, draw: Array) -> _StepSize:
-    """From a step, doubled or halved, at which one leapfrog step is accepted about half of the time; drawn to larger ones."""
+    """A step size to be adapted. It starts where one leapfrog step is accepted about half of the time, and is drawn to
+    larger ones.
+    """
     step, momentum = 0.1, draw * np.sqrt(mass)
     start = value - 0.5 * float(momentum @ (momentum / mass))
 

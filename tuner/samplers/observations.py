@@ -1,4 +1,4 @@
-"""What a study has found so far, as a Gaussian process is told of it."""
+"""Observations of a study so far, as a Gaussian process is told of them."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from tuner.samplers.cube import Cube
 Array = NDArray[np.float64]
 
 HIGH = 5.0
-"""a value this many times further above the median than the best is below it is cut there"""
+"""Factor of the best value's distance to the median; values further above the median are cut there."""
 LOW = 10.0
-"""a value this many interquartile ranges below the median is cut there"""
+"""Number of interquartile ranges below the median at which lower values are cut."""
 QUARTILES = 5
-"""values of which at least that many are needed, so that one of them cannot move a quartile"""
+"""Smallest number of values from which quartiles are taken, so that one value cannot move a quartile."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Observations:
     x: Array  # [n, d]
     y: Array  # [n, objectives]
     limited: tuple[str, ...]
-    """what the constraints are called"""
+    """Names of the constraints."""
     constraints: Array  # [n, c] Optuna's: at most 0 where they hold
     pending: Array  # [p, d] points under way
 
     @classmethod
     def of(cls, study: Study, cube: Cube, asked: int) -> "Observations":
-        """Of a study's trials but for the one that is asked for.
+        """Observations of a study's trials but for the one that is asked for.
 
         Trials that failed, were pruned or found no finite value count as the worst value found, so that they are not repeated.
         While nothing finite was found they count as under way. A constraint that is not known counts as the worst one.
@@ -102,7 +102,9 @@ def standardised(values: Array) -> tuple[Array, float]:
 
 
 def thinned(y: Array, limit: int) -> NDArray[np.int64]:
-    """Which of n observations of value y [n] a model sees, in their order: the better half of the limit, and the rest evenly."""
+    """Indices of those of n observations of value y [n] that a model sees, in order: the better half of the limit, the
+    rest evenly.
+    """
     limit = max(limit, 1)
     if len(y) <= limit:
         return np.arange(len(y))

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 TRIALS = 12
-"""made up, that it proposes another one after"""
+"""Number of made-up trials after which the sampler proposes another one."""
 EARLY = 4
 STARTS = ("n_startup", "n_startup_trials", "population_size")
-"""options that say after how many trials a sampler begins to think: here after `EARLY`"""
+"""Options that say after how many trials a sampler begins to think; the rehearsal lowers them to `EARLY`."""
 LARGEST = 100_000
-"""a number of an option at most: a proposal's time and memory grow with most of them"""
+"""Largest number that an option may have, as a proposal's time and memory grow with most of them."""
 
 
 def rehearse(
@@ -78,7 +78,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _make_up(study: Any, count: int, space: "Mapping[str, BaseDistribution]", objectives: int) -> None:
-    """So many complete trials."""
+    """Adds so many complete trials to a study."""
     study.sampler = samplers.create("random", {}, 0, 0, space)
     for number in range(count):
         trial = study.ask(dict(space))

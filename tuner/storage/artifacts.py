@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 BLOCK = 2**20
-"""bytes of a file that are in memory at a time"""
+"""Bytes of a file that are in memory at a time."""
 MANIFEST = "manifest.json"
 
 
@@ -191,7 +191,7 @@ class Store:
         return self._listed(path)
 
     def _listed(self, path: str) -> dict[str, dict[str, Any]]:
-        """What is in a place of a store of objects now, by name: other programs write there too."""
+        """Facts of the entries now in a place of a store of objects, by name; other programs write there too."""
         place = f"{self.root}/{path}"
         try:
             with _reached():
@@ -241,7 +241,7 @@ class Store:
         return found
 
     def is_there(self) -> bool:
-        """Whether the study's folder exists; a store of objects has no folders."""
+        """True if the study's folder exists; a store of objects has no folders, so it is always there."""
         return not self.local or Path(self.address).is_dir()
 
     def write(self, key: str, content: bytes) -> None:
@@ -292,7 +292,7 @@ class Writing:
 
     @property
     def sha256(self) -> bytes:
-        """Of what has come."""
+        """SHA-256 of the bytes that have come."""
         return self._digest.digest()
 
     def write(self, block: bytes) -> None:
@@ -344,7 +344,7 @@ def _reached() -> Iterator[None]:
 
 
 def check(folder: Path, used: Sequence[str] = FILES) -> None:
-    """Whether the files of a generation are what was published.
+    """Checks that the files of a generation are those that were published.
 
     Raises:
         Fault: if one is missing or damaged.

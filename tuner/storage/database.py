@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
-"""Alembic's default, `alembic_version`, is Optuna's in the same database"""
+"""Table of our schema's version. Alembic's default, `alembic_version`, is Optuna's in the same database."""
 SCHEMA = "0008"
-"""this program's; the newest of `tuner.storage.migrations.versions`"""
+"""Version of the schema that this program uses: the newest of `tuner.storage.migrations.versions`."""
 BUSY_SECONDS = 30
 POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}
-"""of a server's connections: threads share a few, and an idle one may have been cut"""
+"""Options of a server's connections: threads share a few, and an idle one may have been cut."""
 RETRY_SECONDS = 0.2
-"""before a transaction that lost its connection is tried again; doubled up to `RETRY_LIMIT` each time"""
+"""Seconds before a transaction that lost its connection is tried again; doubled up to `RETRY_LIMIT` each time."""
 RETRY_LIMIT = 10.0
 PATIENCE = 900.0
-"""how long a worker waits for a database that cannot be used; its training goes on meanwhile"""
+"""Seconds for which a worker waits for a database that cannot be used; its training goes on meanwhile."""
 SLOW_SECONDS = 5.0
-"""a transaction that took longer was kept waiting, and so were others' renewals of their leases"""
+"""Seconds beyond which a transaction counts as kept waiting, and others' renewals of their leases with it."""
 SQLITE_CAUSES = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -54,7 +54,7 @@ SQLITE_CAUSES = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
 )
-"""what SQLite's file may suffer for a while: a backup's lock, a full disk"""
+"""Causes for which SQLite's file may be unusable for a while: a backup's lock, a full disk."""
 NETWORK_FILE_SYSTEMS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs",
      "fuse.glusterfs", "fuse.sshfs", "fuse.ceph", "fuse.s3fs")
@@ -86,7 +86,7 @@ def _refuse_network(file: Path) -> None:
 
 
 def _is_closed(file: Path) -> bool:
-    """Whether this process may not write a file that is there, or make the files beside it that writing needs."""
+    """True if this process may not write a file that exists, or make the files beside it that writing needs."""
     return file.exists() and not all(os.access(place, os.W_OK, effective_ids=True) for place in (file, file.parent))
 
 
@@ -119,7 +119,7 @@ def _immediate(engine: sqlalchemy.Engine) -> None:
 
 
 def _has_gone(error: BaseException) -> bool:
-    """Whether the transaction failed for the database's sake, or lost a race that is not its fault, and may be tried again."""
+    """True if the transaction may be tried again: the database failed, or it lost a race that is not its fault."""
     if not isinstance(error, DBAPIError):
         return False
     if isinstance(error.orig, sqlite3.Error):
@@ -149,18 +149,20 @@ class Database:
     def __init__(self, url: str, create: bool = False, patience: float = 0.0, upgrade: bool = False) -> None:
         self.patience = patience
         self.back_at = -math.inf
-        """by `time.monotonic`, when a transaction last went through that had been kept waiting"""
+        """Time by `time.monotonic` at which a transaction last went through that had been kept waiting."""
         self._file: tuple[Path, int, int] | None = None
-        """SQLite's, unless it is only read: its place, and which file it is"""
+        """Path, device and inode of SQLite's file, by which another file in its place is noticed; None if it is only
+        read.
+        """
         self.address = addresses.parse(url)
         self.url = self.address.shown
-        """for people: without its password"""
+        """Address for people, without its password."""
         self.secret_url = self.address.text
         self.sqlite = self.address.file is not None
         if self.address.file is not None:
             self._check_file(self.address.file, create)
         self.reads_only = self.address.file is not None and _is_closed(Path(self.address.file))
-        """whether this user may not write SQLite's file"""
+        """True if this user may not write SQLite's file."""
         options = POOL
         if self.address.file is not None:
             reader = {"creator": partial(_reader, Path(self.address.file)), "poolclass": sqlalchemy.NullPool}
@@ -232,7 +234,7 @@ class Database:
         )
 
     def _migrate(self, session: Session) -> None:
-        """In one transaction, which holds a lock, so that two programs migrate in turn."""
+        """Upgrades the tables in one transaction, which holds a lock, so that two programs migrate in turn."""
         from alembic import command
         from alembic.config import Config
 
@@ -283,7 +285,7 @@ class Database:
         return self._patiently(once, patience)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """The same for what only reads: it does not wait for SQLite's writers."""
+        """Returns the result of work that only reads: it does not wait for SQLite's writers."""
 
         def once() -> Result:
             with self.engine.connect().execution_options(reading=True) as connection, Session(connection) as session:
@@ -352,7 +354,7 @@ class Database:
 
     @cached_property
     def storage(self) -> "BaseStorage":
-        """Optuna's storage in the same database, made or upgraded as needed."""
+        """Optuna's storage in this database, made or upgraded as needed."""
         import optuna
         from optuna.storages import RDBStorage
 

@@ -16,9 +16,9 @@ from tuner.storage.tables import KeyRow
 
 PREFIX = "tuner"
 USED_SECONDS = 60.0
-"""at most so often the time of a key's last use is written"""
+"""Shortest time in seconds between two writings of a key's last use."""
 NOBODY = hashlib.sha256(b"").hexdigest()
-"""compared with where there is no such key, so that the time tells nothing"""
+"""Digest that is compared with where there is no such key, so that the time tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def check(database: Database, presented: str) -> Key | None:
 
 
 def is_guarded(database: Database) -> bool:
-    """Whether there has ever been a key: one that was revoked must not open the door to all."""
+    """True if there has ever been a key: one that was revoked must not open the door to all."""
     return database.read(lambda session: session.execute(select(func.count()).select_from(KeyRow)).scalar_one()) > 0
 
 
@@ -101,7 +101,7 @@ def revoke(database: Database, name: str) -> None:
 
 
 def digest_of(key: str) -> str:
-    """What is kept of a key."""
+    """Digest that is kept of a key."""
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 

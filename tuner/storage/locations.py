@@ -1,4 +1,4 @@
-"""Where a study's files are. Those beside an SQLite file are found beside it, wherever both are moved together."""
+"""Places of studies' files. Those beside an SQLite file are found beside it, wherever both are moved together."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +8,14 @@ if TYPE_CHECKING:
 
 
 def new(database: "Database", runs: Path, unique: str, artifacts: str | None) -> str:
-    """What the database keeps of a new study's place: a folder of its own in `runs`, or in `artifacts`."""
+    """The place of a new study as the database keeps it: a folder of its own in `runs`, or in `artifacts`."""
     return kept(database, f"{artifacts.rstrip('/')}/{unique}" if artifacts else str(runs / unique))
 
 
 def kept(database: "Database", address: str) -> str:
-    """What the database keeps of a folder or a store: below the database's own folder, the way from there."""
+    """The address of a folder or a store as the database keeps it: relative to the database's own folder if it lies
+    below that.
+    """
     if "://" in address:
         return address
     folder, home = Path(address).resolve(), _home(database)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tuner.metrics import Cost, Metrics
 
 LOCK = {"key_share": True}
-"""how a study's row is locked: its key does not change, so that rows which refer to it may be added meanwhile"""
+"""Lock of a study's row: its key does not change, so that rows which refer to it may be added meanwhile."""
 
 
 class Base(DeclarativeBase):
@@ -33,36 +33,36 @@ class StudyRow(Base):
     __tablename__ = "tuner_studies"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    """as in Optuna's table `studies`"""
+    """Name of the study, as in Optuna's table `studies`."""
     specification: Mapped[dict[str, Any]]
     budget: Mapped[int]
-    """trials in all, however many workers there are"""
+    """Number of trials in all, however many workers there are."""
     folder: Mapped[str]
-    """where the trials' artifacts are: a folder or an address such as s3://bucket/prefix"""
+    """Place of the trials' artifacts: a folder or an address such as s3://bucket/prefix."""
     state: Mapped[str] = mapped_column(default="active")
-    """one of `studies.STUDY_STATES`"""
+    """State of the study, one of `studies.study.STUDY_STATES`."""
     why: Mapped[str | None] = mapped_column(default=None)
-    """why it was stopped or is broken; of an active one, the fault that it waits for"""
+    """Reason why the study was stopped or is broken; of an active study, the fault that it waits for."""
     faults: Mapped[int] = mapped_column(default=0)
-    """of its own, in a row (`tuner.studies.faults`)"""
+    """Number of the study's own faults in a row (`tuner.studies.faults`)."""
     faulted_at: Mapped[float] = mapped_column(default=0.0)
-    """when the last one was counted"""
+    """Unix time at which the last fault was counted."""
     rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """`specification.Rules`: what ends a trial or the study early"""
+    """Rules that end a trial or the study early, by name (`studies.spec.RULES`)."""
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """what the sampler keeps about the study"""
+    """Attributes that the sampler keeps about the study."""
     created_at: Mapped[float]
     recorded_at: Mapped[float] = mapped_column(default=0.0)
-    """when Optuna's record last followed"""
+    """Unix time at which Optuna's record was last brought up."""
     asker: Mapped[str | None] = mapped_column(default=None)
-    """token of the worker that may create trials now; one at a time"""
+    """Token of the worker that may create trials now; one at a time."""
     asker_until: Mapped[float] = mapped_column(default=0.0)
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
-    """counts its changes, from its creation's Unix milliseconds on: a later study of the same name repeats none"""
+    """Count of the study's changes, from its creation's Unix milliseconds on: a later study of that name repeats none."""
     results: Mapped[int] = mapped_column(BigInteger, default=0)
-    """its revision when a trial last became a result, or was struck out as one; 0: never"""
+    """Revision of the study when a trial last became a result, or was struck out as one; 0: never."""
     winner: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    """its best trial by the results of a revision (`tuner.studies.winner`), if someone has asked for it since"""
+    """Best trial by the results of a revision (`tuner.studies.winner`), if someone has asked for it since."""
 
 
 class TrialRow(Base):
@@ -78,41 +78,41 @@ class TrialRow(Base):
     study: Mapped[str] = mapped_column(ForeignKey("tuner_studies.name", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     state: Mapped[str]
-    """waiting, running, complete, failed or pruned"""
+    """State of the trial: waiting, running, complete, failed or pruned."""
     params: Mapped[dict[str, Any]]
     value: Mapped[float | None] = mapped_column(default=None)
-    """what the study minimises"""
+    """Value that the study minimises."""
     values: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    """all objectives, as Optuna is told them"""
+    """Values of all objectives, as Optuna is told them."""
     metrics: Mapped[Metrics | None] = mapped_column(JSON(none_as_null=True), default=None)
     cost: Mapped[Cost | None] = mapped_column(JSON(none_as_null=True), default=None)
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """what the sampler keeps about the trial, and its `trials.SOURCE`"""
+    """Attributes that the sampler keeps about the trial, and its `trials.SOURCE`."""
     reason: Mapped[str | None] = mapped_column(default=None)
     message: Mapped[str | None] = mapped_column(default=None)
     losses: Mapped[int] = mapped_column(default=0)
-    """attempts in a row whose trainer was lost or out of memory since the last new epoch"""
+    """Number of attempts in a row whose trainer was lost or out of memory since the last new epoch."""
     abandoned: Mapped[int] = mapped_column(default=0)
-    """attempts in a row whose worker was lost since the last new epoch"""
+    """Number of attempts in a row whose worker was lost since the last new epoch."""
     wait_until: Mapped[float] = mapped_column(default=0.0)
-    """before which it is not handed out again"""
+    """Unix time before which the trial is not handed out again."""
     seconds: Mapped[float] = mapped_column(default=0.0)
-    """spent by the attempts that are over"""
+    """Seconds spent by the attempts that are over."""
     artifacts: Mapped[str | None] = mapped_column(default=None)
-    """where in the study's folder its newest files are"""
+    """Place of the trial's newest files in the study's folder."""
     token: Mapped[str | None] = mapped_column(default=None)
-    """of the attempt under way; fences off a worker that has lost its lease"""
+    """Token of the attempt under way; fences off a worker that has lost its lease."""
     worker: Mapped[str | None] = mapped_column(default=None)
-    """who has it, or had it last"""
+    """Name of the worker that has the trial, or had it last."""
     lease_until: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[float]
     started_at: Mapped[float | None] = mapped_column(default=None)
-    """of the attempt under way, or the last one"""
+    """Unix time at which the attempt under way began, or the last one."""
     ended_at: Mapped[float | None] = mapped_column(default=None)
     told: Mapped[bool] = mapped_column(default=False)
-    """whether Optuna's record has its end"""
+    """True once the final state has been copied to Optuna's tables."""
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
-    """the study's, when this row last changed for a reader"""
+    """Revision of the study when this row last changed for a reader."""
 
 
 class AttemptRow(Base):
@@ -125,13 +125,13 @@ class AttemptRow(Base):
     token: Mapped[str] = mapped_column(unique=True)
     seed: Mapped[int]
     state: Mapped[str]
-    """running, finished, failed, lost or interrupted"""
+    """State of the attempt: running, finished, failed, lost or interrupted."""
     reason: Mapped[str | None] = mapped_column(default=None)
     message: Mapped[str | None] = mapped_column(default=None)
     worker: Mapped[str] = mapped_column(default="")
     host: Mapped[str]
     pid: Mapped[int]
-    """the worker's process"""
+    """Number of the worker's process."""
     started_at: Mapped[float]
     ended_at: Mapped[float | None] = mapped_column(default=None)
 
@@ -149,9 +149,9 @@ class EpochRow(Base):
     active_units: Mapped[int | None]
     seconds: Mapped[float | None]
     objective: Mapped[dict[str, Any]]
-    """the technique's own state, e.g. its KL weight"""
+    """State of the technique, e.g. its KL weight."""
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
-    """the study's, when it was reported"""
+    """Revision of the study when the epoch was reported."""
 
 
 class WorkerRow(Base):
@@ -160,14 +160,14 @@ class WorkerRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     host: Mapped[str]
     process: Mapped[str]
-    """its process's number and birth (`process_mark`)"""
+    """Number and birth of the worker's process (`process_mark`)."""
     device: Mapped[str]
     state: Mapped[str]
-    """idle, training, or gone"""
+    """State of the worker: idle, training, or gone."""
     study: Mapped[str | None] = mapped_column(default=None)
     trial: Mapped[int | None] = mapped_column(default=None)
     trials: Mapped[int] = mapped_column(default=0)
-    """that it has ended"""
+    """Number of trials that the worker has ended."""
     takes: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     """The names of the studies that it takes trials of; None: of any."""
     gpu: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
@@ -181,12 +181,12 @@ class KeyRow(Base):
     __tablename__ = "tuner_keys"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """the part of the key that is no secret"""
+    """Part of the key that is no secret."""
     name: Mapped[str] = mapped_column(unique=True)
     digest: Mapped[str]
-    """SHA-256 of the key, whose 256 random bits need no slower hash"""
+    """SHA-256 of the key, whose 256 random bits need no slower hash."""
     scopes: Mapped[str]
-    """read, or read write"""
+    """Scopes of the key: `read`, or `read write`."""
     created_at: Mapped[float]
     revoked_at: Mapped[float | None] = mapped_column(default=None)
     used_at: Mapped[float | None] = mapped_column(default=None)
@@ -197,9 +197,9 @@ class CorpusRow(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     folder: Mapped[str]
-    """absolute; every worker reads its texts there"""
+    """Absolute path of the folder in which every worker reads the texts."""
     options: Mapped[dict[str, Any]]
-    """with which a trainer reads it"""
+    """Options with which a trainer reads the corpus."""
     created_at: Mapped[float]
 
 

@@ -1,1 +1,1 @@
-"""What a study is and how it goes on: its definition, its trials, what is proposed next, how it moves between databases."""
+"""Studies and how they go on: definitions, trials, proposals, moves between databases."""

@@ -18,7 +18,7 @@ from tuner.studies.table import Table
 from tuner.studies.trials import Trial
 
 PAGE = 500
-"""studies, trials or epochs that are read at a time"""
+"""Number of studies, trials or epochs that are read at a time."""
 
 
 class Studies(Protocol):
@@ -27,34 +27,34 @@ class Studies(Protocol):
     def studies(
         self, technique: str | None = None, state: str | None = None, tag: str | None = None
     ) -> Iterator[answers.Summary]:
-        """Those that there are, the newest first."""
+        """All studies, or those that fit, the newest first."""
 
     def study(self, name: str) -> answers.Study:
-        """One of them."""
+        """A study by its name."""
 
     def create(self, **settings: Any) -> answers.Study:
-        """Makes a study, or finds the same one, budget and rules included.
+        """Makes a study, or finds it if there is one of this name and settings; its budget and rules become these.
 
         Args:
             settings: those of `StudySpec` as JSON values, and `name`.
         """
 
     def change(self, name: str, **settings: Any) -> answers.Study:
-        """Gives changeable settings and remarks other values; what is left out stays."""
+        """Gives changeable settings and remarks of a study other values; what is left out stays."""
 
     def start(self, name: str) -> answers.Study:
-        """Hands out its trials again."""
+        """Has the trials of a study handed out again."""
 
     def stop(self, name: str) -> answers.Study:
-        """Hands out no more of them, if it is active."""
+        """Has no more trials of a study handed out, if it is active."""
 
     def delete(self, name: str) -> None:
-        """Removes it with its trials and files; raises `Busy` while trials are being handed back."""
+        """Removes a study with its trials and files; raises `Busy` while trials are being handed back."""
 
     def trials(
         self, name: str, state: str | None = None, order: str = "number", where: str | None = None
     ) -> Iterator[Trial]:
-        """Its trials, by a column of its table or against it (`-nll`), that fit a condition."""
+        """Trials of a study that fit a condition, ordered by a column of its table or against it (`-nll`)."""
 
     def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
         """A trial and its attempts."""
@@ -94,7 +94,7 @@ class DatabaseStudies:
             after = found[-1].created_at, found[-1].name
 
     def _listed(self, found: Record | Unreadable, takers: queries.Takers) -> answers.Summary:
-        """One that cannot be read takes no other with it."""
+        """A study's summary in a list, in which one that cannot be read does not keep the others from being listed."""
         try:
             if isinstance(found, Unreadable):
                 raise found

@@ -16,7 +16,7 @@ from tuner.studies.trials import OVER, STATES, Trial
 from tuner.studies.winner import Winner
 
 BEST = ("number", "run", "value", "params", "given", "metrics", "notes", "by", "noise", "mean", "probability")
-"""what a summary tells of a study's best trial"""
+"""Keys of a study's best trial that a summary tells."""
 
 
 class Best(TypedDict):
@@ -32,7 +32,7 @@ class Best(TypedDict):
     notes: list[str]
     """Words that qualify its figures: collapsed, not resolved."""
     by: str
-    """The rule by which it is the best, in a few words: lowest value, lowest mean, …"""
+    """Rule by which it is the best, in a few words: lowest value, lowest mean, or their likes for a least rate."""
     noise: float | None
     """Standard deviation, in nats, that another seed makes in the value, as inferred; null: none."""
     mean: float | None
@@ -123,7 +123,7 @@ def summary(study: Record, corpus: str, takers: Takers) -> Summary:
 
 
 def unreadable(name: str, why: str, revision: int, created_at: float = math.inf) -> Summary:
-    """The same of a study whose row nobody of ours has written."""
+    """The summary of a study whose row no program of ours has written."""
     return {
         "name": name, "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0,
         "state": UNREADABLE, "why": why, "budget": 0, "counts": dict.fromkeys(STATES, 0), "best": None, "note": "", "tags": [],

@@ -43,17 +43,17 @@ FORMAT = 1
 RECORD = "study.json"
 ENTRY = re.compile(rf"trials/(\d{{4}}|[1-9]\d{{4,8}})/({'|'.join(map(re.escape, FILES))})")
 CHOICES = ("all", "best", "none")
-"""whose weights are packed; all else of a trial is small"""
+"""Choices of the trials whose weights are packed; all else of a trial is small."""
 DATED = (1980, 1, 1, 0, 0, 0)
-"""every entry's time, so that the same study makes the same file"""
+"""Time of every entry, so that a study makes an equal file each time."""
 LARGEST_RECORD = 2**28
-"""bytes of what is read into memory; 10,000 trials of 12 epochs have 30 MB"""
+"""Largest number of bytes of a file that is read into memory; 10,000 trials of 12 epochs have 30 MB."""
 PACKED, SMALL = 100, 2**26
-"""a bundle unpacks to so many times its size at most, and so many bytes more"""
+"""Factor and number of bytes beyond which a bundle may not grow when it is unpacked."""
 SUM = re.compile("[0-9a-f]{64}")
 CHUNK = 2**20
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""what zipfile raises of a damaged archive, or of one that is encrypted or compressed as no bundle is"""
+"""Errors that zipfile raises of a damaged archive, or of one that is encrypted or compressed as no bundle is."""
 
 
 def pack(study: Study, file: Path, weights: str = "all") -> int:

@@ -1,4 +1,4 @@
-"""What has changed in a study since a revision that a reader knows."""
+"""Changes in a study since a revision that a reader knows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,17 +31,17 @@ def of(database: Database, name: str) -> int:
 
 @dataclass(frozen=True)
 class Changes:
-    """What has changed in a study after one revision and up to another, each with its own."""
+    """Changes in a study after one revision and up to another; each item has its own revision."""
 
     study: Study
     until: int
     trials: list[tuple[int, Trial]]
     epochs: list[tuple[int, int, dict[str, Any]]]
-    """revision, trial number, figures"""
+    """Revision, trial number and figures of each epoch."""
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing newer was there."""
+        """True if the study had no newer change when it was read."""
         return self.until == self.study.revision
 
 

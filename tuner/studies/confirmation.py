@@ -62,7 +62,7 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
 
 
 def spec(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -> StudySpec:
-    """What the study that confirms a trial is asked to be: seeded by that study's seed and the trial's number.
+    """The settings of the study that confirms a trial, seeded by that study's seed and the trial's number.
 
     Args:
         settings: change the judgement.
@@ -89,7 +89,7 @@ def spec(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -
 
 
 def name_of(study: Study, trial: Trial) -> str:
-    """What the study that confirms a trial is called."""
+    """Name of the study that confirms a trial."""
     return f"{study.name}-confirmed-{trial.number}"
 
 

@@ -23,7 +23,7 @@ from tuner.storage.tables import CorpusRow
 from tuner.studies.spec import today
 
 RESERVED = (*CORPORA, "add", "remove", "describe")
-"""commands of `tuner corpora` too"""
+"""Names that no corpus may have, as they are corpora of trainers or commands of `tuner corpora`."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,23 @@ class Source:
 
     name: str
     place: str
-    """a name that it knows, or a folder or a file"""
+    """Name that a trainer knows, or the path of a folder or a file."""
     options: tuple[tuple[str, Value], ...] = ()
-    """with which it is read"""
+    """Options with which a trainer reads the corpus."""
 
     @property
     def values(self) -> dict[str, Value]:
-        """Its options by their names."""
+        """Options with which the text is read, by their names."""
         return dict(self.options)
 
     @property
     def said(self) -> str:
-        """Its place and its options in words."""
+        """The text's place and its options in words."""
         return ", ".join([self.place, *(f"{key}={value}" for key, value in self.options)])
 
 
 def embedded() -> dict[str, Source]:
-    """Those of the trainer's own corpora that are to be had here."""
+    """The trainer's own corpora that can be read here."""
     there = {
         "grammar": True,
         "questions": True,
@@ -120,8 +120,10 @@ def _source(row: CorpusRow) -> Source:
 
 
 def named(url: str, text: str) -> Source:
-    """What a command's CORPUS means: a name that trainers know, one that is registered in the database, else a folder, which is
-    made absolute so that a study can be gone on with from anywhere. `./NAME` is always the folder."""
+    """The corpus that a command's CORPUS means: a name that trainers know, one that is registered in the database, else
+    a folder. The folder is made absolute so that a study can be gone on with from anywhere. `./NAME` is always the
+    folder.
+    """
     if text in CORPORA:
         return Source(text, text)
     if os.sep not in text and (found := known(url).get(text)) is not None:

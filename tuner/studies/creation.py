@@ -1,4 +1,4 @@
-"""Making a study, or going on with one that is the same."""
+"""Making a study, or going on with one of this name and definition."""
 
 import secrets
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from tuner.studies.trials import SOURCE
 
 
 def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifacts: str | None = None) -> Study:
-    """Creates the study, or goes on with it if it is the same but for its budget and rules.
+    """Creates the study, or goes on with it if it differs in nothing but its budget and rules.
 
     Its files go to `artifacts` (an address with a protocol), or to a folder of its own in `runs`.
 
@@ -81,7 +81,9 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
 
 
 def going_on(earlier: Definition, wanted: Definition) -> Definition:
-    """The same study with what may change as it is wanted now; a remark that is left out stays."""
+    """The earlier study with its changeable settings and remarks as they are wanted now; a remark that is left out
+    stays.
+    """
     newer = {key: getattr(wanted.spec, key) for key, each in SETTINGS.items() if each.role == "changeable"}
     said = {
         key: value for key, each in SETTINGS.items() if each.role == "remark" and (value := getattr(wanted.spec, key))
@@ -90,7 +92,7 @@ def going_on(earlier: Definition, wanted: Definition) -> Definition:
 
 
 def agree(row: StudyRow, wanted: Definition) -> Definition:
-    """The definition of the study that is there, if what is wanted under its name is the same study.
+    """The definition of the study that is there, if the wanted one under its name is no other.
 
     A warm start is from the trials that the other study had then: it may have gone on.
 
@@ -114,7 +116,7 @@ def agree(row: StudyRow, wanted: Definition) -> Definition:
 
 
 def _apart(earlier: object, wanted: object) -> str:
-    """What is different, in few words: of settings the first that is."""
+    """The difference of two values in few words; of settings the first that differs."""
     if isinstance(earlier, Mapping) and isinstance(wanted, Mapping):
         key = next(key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key))
         return f"{key} = {_brief(earlier.get(key, 'the default'))}, not {_brief(wanted.get(key, 'the default'))}"

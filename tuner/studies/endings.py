@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from tuner.studies.study import Study
 
 LEAST_PROPOSALS, PROPOSALS_EACH = 3, 2
-"""proposals in a row without a gain, at least and for each hyperparameter: one may be an accident of the sampler's draw"""
+"""Proposals in a row without a gain: at least so many, and so many for each hyperparameter. One alone may be an
+accident of the sampler's draw.
+"""
 TRIALS_EACH = 5
-"""complete trials for each hyperparameter before a sampler's expectations are evidence"""
+"""Complete trials for each hyperparameter before a sampler's expectations are evidence."""
 
 
 def of(study: "Study", history: "History") -> str | None:

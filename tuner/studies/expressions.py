@@ -19,9 +19,9 @@ from typing import Any
 from tuner.errors import Usage
 
 LONGEST = 500
-"""characters of an expression"""
+"""Largest number of characters of an expression."""
 DEEPEST = 20
-"""conditions within conditions"""
+"""Largest depth of conditions within conditions."""
 TOKEN = re.compile(
     r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])|(?P<word>[^\W\d][\w.-]*)"
     r"|(?P<text>'[^']*'|\"[^\"]*\")|(?P<sign><=|>=|==|!=|[<>=~()]))"
@@ -32,7 +32,7 @@ SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 Columns = Mapping[str, Sequence[Any]]
 Test = Callable[[int], bool]
-"""whether a row fits"""
+"""Function that is true of a row that fits."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Expression:
     bind: Callable[[Columns], Test]
 
     def rows(self, columns: Columns, count: int) -> list[int]:
-        """Those of the first `count` rows that fit."""
+        """Numbers of the rows that fit, among the first `count`."""
         fits = self.bind(columns)
         return [row for row in range(count) if fits(row)]
 
@@ -93,7 +93,7 @@ class _Reader:
         return found
 
     def _next(self, *words: str) -> bool:
-        """Whether one of these words or signs comes next; if so it is passed."""
+        """True if one of these words or signs comes next, which is then passed."""
         token = self.tokens[self.place] if self.place < len(self.tokens) else None
         found = token is not None and token.kind in ("word", "sign") and token.text.lower() in words
         self.place += found

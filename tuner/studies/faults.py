@@ -19,11 +19,11 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow, revise
 
 LIMIT = 8
-"""faults in a row, after which a study is broken: two minutes at the least"""
+"""Number of faults in a row after which a study is broken: two minutes at the least."""
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0
-"""of the first wait and of any; each is twice the last one"""
+"""Seconds of the first wait, and of the longest; each wait is twice the last one."""
 LONGEST_MESSAGE = 500
-"""characters"""
+"""Largest number of characters of a message."""
 
 
 def pause(count: int) -> float:
@@ -32,7 +32,9 @@ def pause(count: int) -> float:
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, in one line: our own errors' text; of any other, what it is and where it was raised."""
+    """A line that tells of an error: our own errors' text; of any other, its kind, its text and the place where it was
+    raised.
+    """
     if isinstance(error, (Fault, Usage)):
         said = str(error)
     else:
@@ -53,18 +55,18 @@ class Waits:
         return bool(self._counts)
 
     def is_over(self, name: str) -> bool:
-        """Whether the worker may look at the study."""
+        """True if the worker may look at the study again."""
         return time.monotonic() >= self._until.get(name, 0.0)
 
     def extend(self, name: str) -> float:
-        """After one more fault; returns the seconds to wait."""
+        """Counts one more fault of the study; returns the seconds to wait."""
         self._counts[name] = self._counts.get(name, 0) + 1
         seconds = pause(self._counts[name]) * random.uniform(1.0, 1.2)  # not all workers at once
         self._until[name] = time.monotonic() + seconds
         return seconds
 
     def end(self, name: str) -> None:
-        """The study is well."""
+        """Forgets the faults of a study that is well."""
         self._counts.pop(name, None)
         self._until.pop(name, None)
 
@@ -104,6 +106,6 @@ def tell(database: Database, name: str, message: str) -> bool:
 
 
 def clear(session: Session, name: str) -> None:
-    """One of its trials has come to an end of its own: nothing is wrong with the study. The caller calls `revise`."""
+    """Forgets a study's faults, as one of its trials has come to an end of its own. The caller calls `revise`."""
     well = update(StudyRow).where(StudyRow.name == name, StudyRow.faults > 0, StudyRow.state == "active")
     session.execute(well.values(faults=0, why=None))

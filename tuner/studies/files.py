@@ -1,4 +1,4 @@
-"""Where the files of a trained run are, and what they say of it."""
+"""Files of a trained run, and what they say of it."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def named(run: str) -> tuple[str, int]:
 
 
 def recorded(folder: Path) -> tuple[dict[str, Any], Metrics | None]:
-    """What a run's folder says of how it was made, and its figures; none of a run that is not finished.
+    """The record of how a run was made, and its figures; the figures are None if the run is not finished.
 
     Of the run's own folder, or of one that `tuner export --model` wrote.
 

@@ -20,7 +20,7 @@ from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec, today
 
 Say = Callable[[str], None]
 DIGITS = 9
-"""of the samples that --nll may name"""
+"""Largest number of digits of the samples that --nll may name."""
 
 
 def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
@@ -45,13 +45,13 @@ def judged_by(nll: str | None, fixed: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def name_of(technique: str, corpus: str, model: str) -> str:
-    """What a study is called that was given no name."""
+    """Name of a study that was given none."""
     plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(corpus).name)
     return f"{technique}-{plain}-{model}"
 
 
 def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say = lambda _: None) -> Definition:
-    """What defines the study of that name: what is asked for, as it comes out, and what a trainer finds.
+    """The definition of the study of that name: its settings after all checks, and the facts that a trainer finds.
 
     Args:
         opened: the database, for what lies in it.
@@ -179,7 +179,7 @@ def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
 
 
 def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None) -> bool:
-    """Makes the study; whether it is new. The same again changes nothing.
+    """Makes the study and tells if it is new. A repeated call with equal settings changes nothing.
 
     Raises:
         Usage: if it is not allowed.

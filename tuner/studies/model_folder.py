@@ -24,7 +24,7 @@ from tuner.storage.artifacts import MANIFEST, digest
 from tuner.studies.files import recorded
 
 COPIES = {BEST: WEIGHTS, VOCABULARY: VOCABULARY, MODEL: MODEL}
-"""files of a run, and what each is called in the folder"""
+"""Files of a run, each with its name in the exported folder."""
 CARD_START = """---
 library_name: text-vae-tuner
 pipeline_tag: text-generation
@@ -86,8 +86,9 @@ def _put(file: Path, text: str) -> None:
 
 
 def _config(known: Mapping[str, Any], metrics: Metrics) -> dict[str, Any]:
-    """What a run's spec.json says, with its figures. A folder of texts is known by its last part. Every option has its value,
-    so that a default which changes later changes nothing here."""
+    """The content of a run's spec.json with its figures. A folder of texts is known by its last part. Every option has
+    its value, so that a default which changes later changes nothing here.
+    """
     spec, corpus = known["spec"], known["corpus"]
     place = spec["corpus"]
     name = place if place in CORPORA else Path(place).name

@@ -1,4 +1,4 @@
-"""What a study optimises, and what a trial's figures are worth by it."""
+"""Objectives of a study, and the values of a trial's figures by them."""
 
 import math
 from typing import Any, Literal
@@ -27,15 +27,19 @@ def outcome(objective: str, metrics: Metrics) -> dict[str, Any]:
 
 
 def shortfall(min_rate: float, rate: float | None) -> float:
-    """Nats that a rate falls short of the least one; none is 0."""
+    """Nats by which a rate falls short of the least one; 0 if it does not."""
     return max(min_rate - (rate or 0.0), 0.0)
 
 
 def limits(min_rate: float, metrics: Metrics) -> dict[str, float]:
-    """What a trial of these metrics must keep at 0 or below, by name: Optuna's constraints. None without a least rate."""
+    """Optuna's constraints of a trial of these metrics, by name, each to be kept at 0 or below; empty without a least
+    rate.
+    """
     return {"rate": min_rate - (metrics["rate"] or 0.0)} if min_rate else {}
 
 
 def rank(objective: str, min_rate: float, metrics: Metrics) -> tuple[float, float]:
-    """What orders trials of these metrics, the best first: by what they fall short of the least rate, and then by their value."""
+    """Key that orders trials of these metrics, the best first: by what they fall short of the least rate, then by their
+    value.
+    """
     return shortfall(min_rate, metrics["rate"]), judged(objective, metrics)[0]

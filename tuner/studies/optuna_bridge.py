@@ -42,36 +42,36 @@ STATES = {
     "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
 }
-"""ours as Optuna's: to a sampler, a trial that waits for its next worker is under way"""
+"""Optuna's state for each of ours; to a sampler, a trial that waits for its next worker is under way."""
 
 OVER = [ours for ours, optunas in STATES.items() if optunas.is_finished()]
 FACTS = ("metrics", "cost", "reason", "message")
 CONSTRAINT = "constraints"
-"""with a name behind it, Optuna's attribute of a trial for what must be 0 at most"""
+"""Optuna's attribute of a trial that must be 0 at most; a name is added to it."""
 PARTS: tuple[Any, ...] = (
     models.TrialParamModel, models.TrialSystemAttributeModel, models.TrialUserAttributeModel, models.TrialValueModel,
     models.TrialIntermediateValueModel,
 )  # fmt: skip
 SETTINGS = ("technique", "model", "sampler", "objective", "min_rate", "pruner", "seed", "fixed")
-"""of a study, that Optuna's tools show beside its name"""
+"""Settings of a study that Optuna's tools show beside its name."""
 METRIC_NAMES = "study:metric_names"
-"""where Optuna keeps what its plots call the objectives"""
+"""Attribute in which Optuna keeps the objectives' names for its plots."""
 CHUNK = 200
-"""trials in one transaction, which keeps other writers waiting"""
+"""Number of trials in one transaction, which keeps other writers waiting."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a sampler is told that a trial found."""
+    """Result of a trial as a sampler is told of it."""
 
     values: list[float]
-    """of each objective"""
+    """Value of each objective."""
     limits: dict[str, float]
-    """what must be 0 at most, by name: Optuna's constraints"""
+    """Optuna's constraints by name, each 0 at most if it is kept."""
 
 
 def _found(row: TrialRow, least: float) -> Told | None:
-    """What a complete trial of a study with this least rate found."""
+    """The result of a complete trial in a study with this least rate; None of any other trial."""
     if row.state != "complete" or not row.values:
         return None
     return Told(row.values, limits(least, row.metrics or {"rate": 0.0}))
@@ -96,13 +96,15 @@ class History:
         self._begin()
 
     def _begin(self, told: Told | None = None) -> None:
-        """With no trial: Optuna's storage forgets none. Diverged ones will be told as having found this."""
+        """Begins without a trial, as Optuna's storage forgets none. Diverged trials will be told with the result
+        `told`.
+        """
         self.storage = InMemoryStorage()
         self.id = self.storage.create_new_study(self.directions, self.study.name)
         self._open: set[int] = set()
-        """numbers of trials that were not over when last looked at"""
+        """Numbers of trials that were not over at the last look."""
         self._struck = 0
-        """trials that count for nothing, for good"""
+        """Number of trials that were struck out for good."""
         self._told, self._worst, self._has_diverged = told, told, False
 
     def update(self) -> int:
@@ -173,12 +175,14 @@ class History:
 
     @property
     def has_open(self) -> bool:
-        """Whether a trial was under way when last looked at."""
+        """True if a trial was under way at the last look."""
         return bool(self._open)
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every combination of the searched hyperparameters, or of the sampler's, has been tried or is under way."""
+        """True if every combination of the searched hyperparameters, or of the sampler's, has been tried or is under
+        way.
+        """
         number = self.storage.get_n_trials(self.id)
         if not self.cube.parts or not number:
             return False
@@ -244,7 +248,9 @@ class History:
             self.storage.set_trial_param(number, name, distribution.to_internal_repr(value), distribution)
 
     def _given(self) -> int:
-        """How many trials were given to the sampler, not proposed by it, and may count as its own: all but failed ones."""
+        """Number of trials that were given to the sampler, not proposed by it, and may count as its own: all but failed
+        ones.
+        """
         trials = self.storage.get_all_trials(self.id, deepcopy=False)
         return sum(samplers.GIVEN in t.system_attrs and t.state != TrialState.FAIL for t in trials)
 
@@ -260,7 +266,7 @@ def _directions(study: "Study") -> list[StudyDirection]:
 
 
 def has_diverged(row: TrialRow) -> bool:
-    """Whether a trial ended in what is no finite number: a result, and no fault."""
+    """True if a trial ended in a number that is not finite: a result, and no fault."""
     return row.state == "failed" and row.reason == "nan"
 
 
@@ -382,7 +388,7 @@ def _parts(
     curve: Sequence[tuple[int, float]],
     least: float,
 ) -> Iterator[models.BaseModel]:
-    """What Optuna's tables keep of a trial beside its number, state and times."""
+    """Rows of Optuna's tables for a trial, beside its number, state and times."""
     for name, value in row.params.items():
         distribution = distributions[name]
         yield models.TrialParamModel(

@@ -14,11 +14,11 @@ from tuner.errors import Refused
 from tuner.studies.objectives import OBJECTIVES
 
 STARTUP = 4
-"""complete trials before any is compared with their median"""
+"""Number of complete trials before any is compared with their median."""
 WARM_UP = 2
-"""epochs that every trial may have"""
+"""Number of epochs that every trial may have."""
 REDUCTION = 3
-"""of the trials that reach a rung, one in so many goes on; the next rung is so many times as far"""
+"""Factor between rungs: one in so many trials that reach a rung goes on, and the next rung is so many times as far."""
 BRACKETS = 3
 
 
@@ -42,7 +42,7 @@ class Curve:
 
 
 Pruner = Callable[[Curve, Sequence[Curve]], bool]
-"""whether to end a trial, given its curve so far and the others'"""
+"""Function that is true of a trial that is to be ended, given its curve so far and the others'."""
 
 
 def none(mine: Curve, others: Sequence[Curve]) -> bool:
@@ -52,7 +52,7 @@ def none(mine: Curve, others: Sequence[Curve]) -> bool:
 
 
 def below_median(mine: Curve, others: Sequence[Curve]) -> bool:
-    """Worse than the median of the complete trials at the same epoch (Golovin et al. 2017)."""
+    """True if the trial is worse than the median of the complete trials at its epoch (Golovin et al. 2017)."""
     epoch = mine.epochs[-1][0]
     reached = [best for other in others if other.complete and (best := other.best(epoch)) is not None]
     own = mine.best(epoch)
@@ -60,7 +60,7 @@ def below_median(mine: Curve, others: Sequence[Curve]) -> bool:
 
 
 def hyperband(mine: Curve, others: Sequence[Curve]) -> bool:
-    """Not among the best third at a rung (asynchronous successive halving, Li et al. 2020).
+    """True if the trial is not among the best third at a rung (asynchronous successive halving, Li et al. 2020).
 
     Rungs are at epochs 1, 3, 9, …; a trial's bracket, its number modulo 3, leaves out the first so many.
     """
@@ -77,7 +77,7 @@ def hyperband(mine: Curve, others: Sequence[Curve]) -> bool:
 
 
 def dominated(mine: Curve, others: Sequence[Curve]) -> bool:
-    """More than half of the complete trials had, at the same epoch, both a lower value and a higher rate."""
+    """True if more than half of the complete trials had, at the trial's epoch, both a lower value and a higher rate."""
     epoch, value, rate = mine.epochs[-1]
     reached = [point for other in others if other.complete and (point := other.at(epoch)) is not None]
     better = sum(other < value and high > rate for other, high in reached)
@@ -91,7 +91,7 @@ JUDGED: dict[Pruner, tuple[str, ...]] = {
     hyperband: ("nll",),
     dominated: ("nll", "nll,rate"),
 }
-"""the objectives in whose terms each compares trials"""
+"""Objectives by which each pruner can compare trials."""
 
 
 def check(name: str, objective: str = "nll") -> None:

@@ -1,4 +1,4 @@
-"""What a database holds: its studies, by pages or in short, its workers, and their numbers."""
+"""Queries of a whole database: its studies, by pages or in short, its workers, and their numbers."""
 
 import json
 import math
@@ -18,9 +18,9 @@ from tuner.studies.trials import STATES, shown_state
 
 UNREADABLE = "unreadable"
 LISTED_STATES = (*SHOWN_STATES, UNREADABLE)
-"""what a study in a list can be: its state as shown, or that its row is none of ours"""
+"""States of a study in a list: as shown, or `unreadable` if its row is none of ours."""
 SILENT_SECONDS = 60.0
-"""as long as a lease: a worker without a word for longer is lost"""
+"""Seconds without a word after which a worker is lost; as long as a lease."""
 
 
 def all_studies(database: Database) -> list[Study]:
@@ -91,7 +91,7 @@ def _text(database: Database, key: str) -> Any:
 
 
 def workers(database: Database) -> list[dict[str, Any]]:
-    """Who is at work, the newest word first; a worker without a word for long is `lost`.
+    """Workers that have reported, the newest word first; a worker without a word for long is `lost`.
 
     `tokens_per_second` is that of the last trial that it has trained to its end; of one that is gone None.
     """
@@ -145,16 +145,16 @@ def takers(database: Database) -> Takers:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a database holds."""
+    """Totals of a database."""
 
     trials: dict[str, int]
-    """by state"""
+    """Number of trials by state."""
     studies: dict[str, int]
-    """by state"""
+    """Number of studies by state."""
     queue: int
-    """trials that active studies have yet to begin or to go on with"""
+    """Number of trials that active studies have yet to begin or to go on with."""
     lost: int
-    """attempts whose process or lease was lost"""
+    """Number of attempts whose process or lease was lost."""
     workers: int
 
 

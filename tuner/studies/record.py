@@ -1,4 +1,4 @@
-"""What a bundle's record of a study must be. Whoever wrote it, a database that has taken it in can be read."""
+"""Rules for a bundle's record of a study. Whoever wrote it, a database that has taken it in can be read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,12 +23,12 @@ OWN = {
     EpochRow: ("trial", "epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective"),
     AttemptRow: ("trial", "seed", "state", "reason", "message", "worker", "host", "pid", "started_at", "ended_at"),
 }  # fmt: skip
-"""what goes into a bundle: all but leases, tokens, revisions and places"""
+"""Columns that go into a bundle: all but leases, tokens, revisions and places."""
 
 
 LISTS = {"trials": TrialRow, "epochs": EpochRow, "attempts": AttemptRow}
 ENDED = ("finished", "failed", "lost", "interrupted")
-"""how an attempt is packed"""
+"""States of a packed attempt."""
 RANGES: Mapping[str, Numbers] = {
     "created_at": TIMES, "started_at": TIMES, "ended_at": TIMES, "seconds": SECONDS, "budget": INDEX, "number": INDEX,
     "trial": INDEX, "epoch": Numbers(1, INDEX.high), "losses": INDEX, "seed": WHOLE, "pid": INDEX, "active_units": INDEX,
@@ -36,7 +36,7 @@ RANGES: Mapping[str, Numbers] = {
 
 
 def refuse(text: str) -> float:
-    """For NaN and infinity, which JSON lacks and Python's reader takes."""
+    """Refuses NaN and infinity, which JSON lacks and Python's reader takes."""
     raise ValueError(f"{text} is no number")
 
 

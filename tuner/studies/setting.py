@@ -14,7 +14,9 @@ from tuner.numbers import SECONDS, TIMES, Numbers, is_plain
 from tuner.space import Space, of_table
 
 Role = Literal["identity", "changeable", "remark"]
-"""identity: another value is another study; changeable: the newest value counts; remark: what people say of it"""
+"""Role of a setting. identity: another value makes another study; changeable: the newest value counts; remark: a note
+of people.
+"""
 LONGEST_TEXT = 2000
 MOST_KEYS = 100
 
@@ -219,28 +221,28 @@ def time_of(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is declared of a setting."""
+    """Declaration of a setting."""
 
     name: str
     meaning: str
     kind: Kind
     role: Role
     default: Any
-    """what holds where nothing is asked for; `REQUIRED`: it must be"""
+    """Value of a setting that is not asked for; `REQUIRED` if it must be."""
     older: Any
-    """what holds for studies that were made before there was this setting"""
+    """Value for studies that were made before there was this setting."""
     flag: str
-    """its option on the command line; empty: it is none that people give"""
+    """Option on the command line; empty for a setting that people do not give."""
     short: str
-    """its option's letter"""
+    """Letter of the option."""
     usual: str
-    """what the default comes to, where its value does not tell"""
+    """Effect of the default in words, where its value does not tell."""
     command: str
-    """the command that lists what may be given, if one does"""
+    """Command that lists the allowed values, if one does."""
 
     @property
     def label(self) -> str:
-        """Its name for people, e.g. `Sampler options`."""
+        """Name of the setting for people, e.g. `Sampler options`."""
         return self.name.replace("_", " ").capitalize()
 
     def checked(self, value: Any, is_stored: bool = False) -> Any:

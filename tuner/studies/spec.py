@@ -1,4 +1,6 @@
-"""What a study is: what people ask it to be, `StudySpec`, and what was found when it was made, `Facts`."""
+"""The definition of a study: the settings that people ask for, `StudySpec`, and the facts found when it was made,
+`Facts`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -31,33 +33,37 @@ from tuner.studies.setting import (
 )
 
 RULES = ("timeout", "deadline", "max_failures", "max_losses")
-"""settings that a study's row keeps in a column of their own, so that they can change while it runs"""
+"""Settings that a study's row keeps in a column of their own, so that they can change while it runs."""
 BUDGET = "trials"
-"""the setting that a row keeps as its budget: what a sweep has yet to fill has none"""
+"""Setting that a row keeps as its budget, which a sweep has yet to fill."""
 RANDOM = ("infovae", "lagvae")
-"""techniques that had random batches when all others had batches by length"""
+"""Techniques that had random batches when all others had batches by length."""
 UNCUT = tuple(name for name, options in PRESETS.items() if options.get("truncation") == 0)
-"""presets that leave sentences whole"""
+"""Presets that leave sentences whole."""
 CUT = 3.0
-"""standard deviations above the mean, at which others cut a folder's sentences unless told otherwise"""
+"""Standard deviations above the mean, at which other presets cut a folder's sentences unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """What people ask a study to be."""
+    """Settings that people ask for in a study."""
 
-    technique: str = setting("The technique to train.", Text(100), short="-t", command="tuner techniques")
+    technique: str = setting("Technique to train.", Text(100), short="-t", command="tuner techniques")
     corpus: str = setting(
-        "A corpus's name, or a folder with train, valid and test; or one file.",
+        "Corpus by name, a folder with train, valid and test, or one file.",
         Text(4096), "grammar", short="-c", command="tuner corpora",
     )  # fmt: skip
-    trials: int = setting("Trials of the study in all.", Number(numbers.TRIALS), 8, role="changeable", short="-n")
+    trials: int = setting(
+        "Number of trials of the study in all.", Number(numbers.TRIALS), 8, role="changeable", short="-n"
+    )
     sampler: str = setting(
-        "What proposes trials.",
+        "Sampler that proposes trials.",
         Word(tuple(SAMPLERS), "module:Class, an Optuna sampler of your own"), DEFAULT, command="tuner samplers",
     )  # fmt: skip
     sampler_options: Mapping[str, Value] = setting("Options of the sampler.", Pairs(), {}, flag="--sampler-option")
-    first_default: bool = setting("Trial 0 has the published values, not the sampler's.", Truth(), True, older=False)
+    first_default: bool = setting(
+        "Trial 0 has the published values in place of the sampler's.", Truth(), True, older=False
+    )
     model: str = setting("Preset of sizes.", Word(tuple(PRESETS)), "tiny", short="-m")
     pruner: str = setting(
         "Ends trials early that look poor; of some techniques the best do.", Word(tuple(PRUNERS)), "none"
@@ -70,7 +76,7 @@ class StudySpec:
         Word(tuple(OBJECTIVES)), "nll", flag="--objectives", usual="nll; melbo for ae and mim",
     )  # fmt: skip
     nll: str | None = setting(
-        "What trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
+        "Estimator that trials are judged by: tempered; q1000, S = 1000 from q; q, the preset's S.",
         Text(20),
         None,
         usual="tempered",
@@ -79,10 +85,10 @@ class StudySpec:
         "Nats that the sampler must expect of all trials left, or the study ends (0: any).",
         Number(numbers.NATS), 0.0, role="changeable",
     )  # fmt: skip
-    warm_start: str | None = setting("Begin with the finished trials of this study.", Text(200), None)
+    warm_start: str | None = setting("Study with whose finished trials this one begins.", Text(200), None)
     fixed: Mapping[str, Value] = setting("Hyperparameters and options that all trials have.", Pairs(), {}, flag="--set")
-    space: Space | None = setting("A search space of your own.", Domains(), None, usual="the technique's")
-    seed: int = setting("Every other seed is derived from it.", Number(numbers.INDEX), 0)
+    space: Space | None = setting("Search space of your own.", Domains(), None, usual="the technique's")
+    seed: int = setting("Seed from which every other seed is derived.", Number(numbers.INDEX), 0)
     timeout: float | None = setting(
         "Time limit of a trial over all its attempts.", Duration(), None, role="changeable", usual="none"
     )
@@ -91,17 +97,17 @@ class StudySpec:
         Moment(), None, role="changeable", usual="none",
     )  # fmt: skip
     max_failures: int = setting(
-        "Trials in a row that may fail, diverged ones not counted, before the study stops (0: any).",
+        "Number of failed trials in a row, diverged ones not counted, that stops the study (0: any).",
         Number(numbers.FAILURES), 3, role="changeable",
     )  # fmt: skip
     max_losses: int = setting(
-        "Workers in a row that a trial may lose before it fails (0: any).",
+        "Number of lost workers in a row that fails a trial (0: any).",
         Number(numbers.FAILURES), 20, role="changeable",
     )  # fmt: skip
-    note: str = setting("What to remember of the study.", Text(), "", role="remark")
+    note: str = setting("Note about the study.", Text(), "", role="remark")
     tags: Sequence[str] = setting("Words to find the study by.", Words(), (), role="remark", flag="--tag")
     confirms: Mapping[str, Any] | None = setting(
-        "The study and the trial whose configuration is trained again.", Confirmed(), None, flag=""
+        "Study and trial whose configuration is trained again.", Confirmed(), None, flag=""
     )
 
     @classmethod
@@ -120,11 +126,11 @@ class StudySpec:
         return cls(**{"objective": _objective(checked["technique"]), **checked})
 
     def plain(self) -> dict[str, Any]:
-        """What people may ask for, as JSON values; `of` makes the same of them."""
+        """The settings that people may ask for, as JSON values from which `of` makes an equal StudySpec."""
         return {key: each.kind.plain(getattr(self, key)) for key, each in ASKED.items()}
 
     def changes(self) -> dict[str, Any]:
-        """Of these, what is not the default."""
+        """The settings that are not at their defaults, as JSON values."""
         usual = {key: each.kind.plain(each.default) for key, each in ASKED.items() if key != "technique"}
         usual["objective"] = _objective(self.technique)
         return {key: value for key, value in self.plain().items() if key not in usual or value != usual[key]}
@@ -136,11 +142,11 @@ def _objective(technique: str) -> str:
 
 
 SETTINGS: dict[str, Setting] = settings_of(fields(StudySpec))
-"""every setting by its name"""
+"""Every setting by its name."""
 ASKED = {key: each for key, each in SETTINGS.items() if each.flag}
-"""those that people may give"""
+"""Settings that people may give."""
 OPEN = {key: each for key, each in ASKED.items() if each.role != "identity"}
-"""those that may change while a study runs: its changeable settings, and what people say of it"""
+"""Settings that may change while a study runs: the changeable ones, and people's remarks."""
 CHANGEABLE = tuple(key for key, each in SETTINGS.items() if each.role == "changeable")
 
 
@@ -149,42 +155,42 @@ class Corpus:
     """A study's text as a trainer has read it."""
 
     name: str
-    """what a trainer opens: a name that it knows, or a folder"""
+    """Name or folder that a trainer opens."""
     fingerprint: str
     sentences: Mapping[str, int]
-    """by split"""
+    """Number of sentences by split."""
     vocabulary: int
-    """words"""
+    """Number of words."""
     entropy: float | None
-    """nats per sentence, exact, where the corpus is drawn from a grammar"""
+    """Nats per sentence, exact, where the corpus is drawn from a grammar."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found when a study was made. No one asks for it, and it does not change."""
+    """Facts found when a study was made. No one asks for them, and they do not change."""
 
     corpus: Corpus
     space: Space
-    """what is searched: without the values with which a schedule would not end"""
+    """Space that is searched, without the values with which a schedule would not end."""
     batching: str
     truncation: float
-    """standard deviations above the mean at which sentences are cut; 0: never"""
+    """Standard deviations above the mean length at which sentences are cut; 0: never."""
     ngram: Mapping[str, Any] | None = None
-    """what counting words is worth (`ngram.Line`)"""
+    """Figures of an n-gram model of the text (`ngram.Line`)."""
     planned: Mapping[str, Value] = field(default_factory=dict)
-    """defaults in this plan of training"""
+    """Defaults that hold in this plan of training."""
     observations: Sequence[Mapping[str, Any]] | None = None
-    """what a warm start begins with (`warmstart.observations`)"""
+    """Trials that a warm start begins with (`warmstart.observations`)."""
     version: str = __version__
-    """of the program that made the study"""
+    """Version of the program that made the study."""
     untrusted: bool = False
-    """whether its sampler is code that a bundle names, which nobody here asked for"""
+    """True if the sampler is code that a bundle names, which nobody here asked for."""
 
     @classmethod
     def of(
         cls, described: Mapping[str, Any], space: Space, observations: Sequence[Mapping[str, Any]] | None = None
     ) -> "Facts":
-        """From a trainer's description of the run (`trainer.check`)."""
+        """The facts in a trainer's description of the run (`trainer.check`)."""
         return cls(
             Corpus(**{key.name: described[key.name] for key in fields(Corpus)}), space, described["batching"],
             described["truncation"], described.get("ngram"), described.get("planned", {}), observations,
@@ -192,8 +198,9 @@ class Facts:
 
     @property
     def text(self) -> str:
-        """What figures are of, in few words: the corpus; how many words it knows, as all others are read as <unk>; whether its
-        sentences are cut; and its fingerprint, which differs wherever a split, a word or the cutting does.
+        """Description of the text that figures are of, in few words: the corpus; how many words it knows, as all others
+        are read as <unk>; whether its sentences are cut; and its fingerprint, which differs wherever a split, a word or
+        the cutting does.
 
         That batches were no random samples is said too: it costs every technique more than the techniques differ by.
         """
@@ -201,14 +208,14 @@ class Facts:
 
     @property
     def sentences(self) -> str:
-        """The same but for the batches, which change no sentence."""
+        """Description of the text without the batches, which change no sentence."""
         made = [Path(self.corpus.name).name, f"{self.corpus.vocabulary:,} words", cutting(self.truncation)]
         return ", ".join([*made, f"text {self.corpus.fingerprint[:8]}"])
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What defines a study."""
+    """Settings and facts that define a study."""
 
     spec: StudySpec
     facts: Facts
@@ -220,7 +227,7 @@ class Definition:
 
     @cached_property
     def usual(self) -> dict[str, Value]:
-        """Its hyperparameters where none is chosen or set by hand: the defaults in its plan of training."""
+        """Hyperparameters where none is chosen or set by hand: the defaults in the study's plan of training."""
         return {**{p.name: p.default for p in self.facts.space.parameters}, **self.facts.planned}
 
     @cached_property
@@ -233,7 +240,7 @@ class Definition:
         return {**self.usual, **params, **self.fixed}
 
     def given(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        """Of these, what was chosen or set by hand."""
+        """The hyperparameters of a trial that were chosen for it or set by hand."""
         return {**self.fixed, **params}
 
     def run_spec(self, number: int, params: Mapping[str, Value]) -> dict[str, Any]:
@@ -248,7 +255,7 @@ class Definition:
         }
 
     def stored(self) -> dict[str, Any]:
-        """As a study's row keeps it, without what has a column of its own."""
+        """The definition as a study's row keeps it, without what has a column of its own."""
         spec, facts = self.spec, self.facts
         kept = {
             key: each.kind.plain(getattr(spec, key))
@@ -267,7 +274,7 @@ class Definition:
         }
 
     def rules(self) -> dict[str, Any]:
-        """As a study's row keeps those settings."""
+        """The settings that have a column of their own, as a study's row keeps them."""
         return {key: getattr(self.spec, key) for key in RULES}
 
     @classmethod
@@ -304,18 +311,18 @@ class Definition:
         return cls(replace(spec, trials=budget), facts)
 
     def changed(self, budget: int, rules: Mapping[str, Any]) -> "Definition":
-        """The same with what the columns hold now."""
+        """The definition with the values that a row's columns hold now."""
         newer = {key: SETTINGS[key].checked(value, is_stored=True) for key, value in rules.items()}
         return replace(self, spec=replace(self.spec, trials=budget, **newer))
 
     def other(self, wanted: "Definition") -> str | None:
-        """The first setting or finding by which that is another study than this one; none if it is the same."""
+        """The first setting or finding that makes the wanted study another one than this; None if it is this one."""
         mine, theirs = self.identity, wanted.identity
         return next((key for key, value in mine.items() if theirs[key] != value), None)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What another study has another value of."""
+        """Settings and facts that tell this study from another."""
         own = {
             key: getattr(self.spec, key) for key, each in SETTINGS.items() if each.role == "identity" and key != "nll"
         }

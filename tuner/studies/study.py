@@ -20,9 +20,11 @@ from tuner.studies.trials import OVER, Trial, Trials
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
-"""what a row raises that is not one of ours, however it came into the database"""
+"""Errors of a row that is not one of ours, however it came into the database."""
 SHOWN_STATES = ("active", "finished", *STUDY_STATES[1:])
-"""an active study whose budget is spent is finished: not a state of its own in the database, since a larger budget ends it"""
+"""States as shown. An active study whose budget is spent is finished, which is no state in the database, as a larger
+budget ends it.
+"""
 
 
 def shown_study_state() -> Any:
@@ -63,12 +65,12 @@ class Study:
 
     @property
     def spec(self) -> StudySpec:
-        """What it was asked to be."""
+        """The settings that people asked for."""
         return self.definition.spec
 
     @property
     def facts(self) -> Facts:
-        """What was found when it was made."""
+        """The facts found when the study was made."""
         return self.definition.facts
 
     @property
@@ -186,7 +188,7 @@ class Study:
         return winner.front(self.database, self.name, self.definition)
 
     def winner(self) -> winner.Winner | None:
-        """Its best trial, and by what; none if no trial is complete."""
+        """The study's best trial, with the figures by which it wins; None if no trial is complete."""
         return winner.of(self.database, self.name, self.definition)
 
     def best(self) -> Trial | None:
@@ -215,7 +217,7 @@ def open_study(database: Database, name: str) -> Study:
 
 
 def open_to_delete(database: Database, name: str) -> Study:
-    """The same, though nothing of it but its name and its place can be read."""
+    """A study by its name, to be deleted, though nothing of it but its name and its place can be read."""
     try:
         return open_study(database, name)
     except Unreadable:

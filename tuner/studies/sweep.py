@@ -29,7 +29,7 @@ def parse(over: str) -> tuple[str, list[Value]]:
 
 
 Over = Mapping[str, Sequence[Value]]
-"""the values of each hyperparameter that is swept over"""
+"""Values of each hyperparameter that is swept over."""
 
 
 def parse_all(overs: Sequence[str]) -> Over:
@@ -65,7 +65,7 @@ def narrowed(space: Space, over: Over) -> Space:
 
 
 def spec(asked: StudySpec, over: Over) -> StudySpec:
-    """What the study of that sweep is asked to be: the other hyperparameters at their defaults unless they are set.
+    """The settings of that sweep's study, with the other hyperparameters at their defaults unless they are set.
 
     Raises:
         Usage: if a hyperparameter is set too, or a value is out of its domain.

@@ -29,7 +29,7 @@ SELECTED = (
 
 @dataclass(frozen=True)
 class Head:
-    """What a column is called and holds."""
+    """Head of a column: its key, name and meaning."""
 
     key: str
     label: str
@@ -37,7 +37,7 @@ class Head:
     unit: str = ""
     is_text: bool = False
     shown: bool = False
-    """unless a reader chooses others"""
+    """True if the column is shown unless a reader chooses others."""
 
 
 _FIRST = (
@@ -76,7 +76,7 @@ def hyperparameters_in(space: "Space", given: Collection[str]) -> dict[str, Head
 
 
 def hyperparameters_among(trials: Iterable[Trial]) -> dict[str, Head]:
-    """The same, of trials whose study is not at hand."""
+    """Columns of the hyperparameters of trials whose study is not at hand; those that any trial was given are shown."""
     found: dict[str, Head] = {}
     for trial in trials:
         for name, value in trial.hyperparameters.items():

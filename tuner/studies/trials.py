@@ -15,17 +15,18 @@ from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow,
 from tuner.studies.spec import Definition
 
 OVER = ("complete", "failed", "pruned")
-"""states that a trial does not leave"""
+"""States that a trial does not leave."""
 STATES = (*OVER, "running", "waiting")
 SOURCES = ("sampler", "published", "default", "enqueued")
-"""where a trial's hyperparameters come from: published values, or defaults where none is published, are trial 0's; a person, a
-request or a sweep enqueues"""
+"""Sources of a trial's hyperparameters. Trial 0 has published values, or defaults where none is published; a person, a
+request or a sweep enqueues.
+"""
 FIRST = ("published", "default")
-"""of these, what a trial 0 has that no sampler proposed"""
+"""Sources of a trial 0 that no sampler proposed."""
 STRUCK = "struck"
-"""reason of a trial that a person has struck out (`strikes`)"""
+"""Reason of a trial that a person has struck out (`strikes`)."""
 SOURCE = "tuner:source"
-"""the attribute of a trial that holds it, but for a sampler's"""
+"""Attribute of a trial that holds its source, if that is not the sampler."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Trial:
 
     @property
     def remark(self) -> str:
-        """What its origin, its end and its figures deserve to be said; empty if nothing."""
+        """Remark on the trial's origin, its end and its figures; empty if there is nothing to say."""
         said = [f"{self.source} values"] if self.source in FIRST else []
         said += [f"{self.reason}: {self.message or ''}".removesuffix(": ")] if self.reason and not self.notes else []
         return "; ".join([*said, *self.notes])
@@ -228,12 +229,12 @@ class Trials:
         return row
 
     def counts(self) -> dict[str, int]:
-        """How many trials are in each state."""
+        """Number of trials in each state."""
         query = select(TrialRow.state, func.count()).where(TrialRow.study == self.study).group_by(TrialRow.state)
         return {row[0]: row[1] for row in self.database.read(lambda session: session.execute(query).all())}
 
     def shown_counts(self) -> dict[str, int]:
-        """How many trials are in each state as shown, every state named: a trial whose lease has run out is waiting."""
+        """Number of trials in every state as shown: a trial whose lease has run out counts as waiting."""
 
         def look(session: Any) -> dict[str, int]:
             state = shown_state(self.database.clock(session))

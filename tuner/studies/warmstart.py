@@ -13,13 +13,13 @@ from tuner.studies.objectives import limits
 from tuner.studies.study import open_study
 
 FROM_Q = "q"
-"""the estimator of a study that names none"""
+"""Estimator of a study that names none."""
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 JUDGED = ("nll_sentences", "inputless", "batching", "text")
-"""options, and the text, that must agree before two studies' NLLs may be ranked together, whatever estimates them"""
+"""Options, and the text, that must agree before two studies' NLLs may be ranked together, whatever estimates them."""
 
 
 def observations(
@@ -94,7 +94,7 @@ def observations(
 
 
 def _figure(name: str, had: Mapping[str, Value], wanted: Mapping[str, Value]) -> str:
-    """Which of the other study's figures is the NLL by the new one's estimator.
+    """Key of the other study's figure that is the NLL by the new study's estimator.
 
     Raises:
         Refused: if none is.

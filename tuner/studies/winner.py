@@ -29,32 +29,35 @@ if TYPE_CHECKING:
     from tuner.samplers.gp import Processes
 
 LEAST = 10
-"""complete trials below which noise cannot be told from shape"""
+"""Number of complete trials below which noise cannot be told from shape."""
 FEW = 5
-"""complete trials from which on a process tells whether another seed reaches a least rate"""
+"""Number of complete trials from which on a process tells whether another seed reaches a least rate."""
 MOST = 200
-"""trials that a process sees, the better half and the rest thinned evenly"""
+"""Largest number of trials that a process sees, the better half and the rest thinned evenly."""
 NOISY = 1e-3
-"""a noise's variance, as a share of the values', from which on they are called noisy"""
+"""Variance of a noise, as a share of the values', from which on they are called noisy."""
 LOWEST = "lowest value"
 SURE = 0.95
-"""probability by a process that another seed reaches the least rate, from which on a trial may win: of winners that are asked for
-so much, whose own luck has a part in it, at least nine in ten do (docs/samplers.md)"""
+"""Probability by a process that another seed reaches the least rate, from which on a trial may win. Of winners that are
+asked for so much, whose own luck has a part in it, at least nine in ten do (docs/samplers.md).
+"""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Which trial wins, and by what."""
+    """Number of the winning trial, with the figures by which it wins."""
 
     number: int
     noise: float | None = None
-    """the standard deviation, in nats, of what another seed would have given; None where none is inferred"""
+    """Standard deviation, in nats, of the values that other seeds would have given; None where no noise is inferred."""
     mean: float | None = None
-    """the process's mean at its hyperparameters, nats; None without noise"""
+    """Mean of the process at the trial's hyperparameters, in nats; None without noise."""
     probability: float | None = None
-    """that another seed reaches the least rate; None without one, and where there are too few trials to tell"""
+    """Probability that another seed reaches the least rate; None without a least rate, and with too few trials to tell."""
     reaches: bool = True
-    """whether it reaches the least rate: with a probability of `SURE`, or where there are too few trials, itself"""
+    """True if the trial reaches the least rate: with a probability of `SURE`, or where there are too few trials,
+    itself.
+    """
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Winner:
 
     @property
     def by(self) -> str:
-        """By what it is the best, in a few words."""
+        """The measure by which the trial is the best, in a few words."""
         lowest = LOWEST if self.found.noise is None else "lowest mean"
         if not self.min_rate:
             return lowest
@@ -83,7 +86,7 @@ class Winner:
 
     @property
     def said(self) -> list[str]:
-        """The same in sentences; none for the lowest value."""
+        """Sentences that say why the trial wins; none for the lowest value."""
         found, called, reach = self.found, f"trial {self.trial.number}", f"R ≥ {self.min_rate:g}"
         said = []
         if found.noise is not None:
@@ -122,7 +125,9 @@ def of(database: Database, name: str, definition: Definition) -> Winner | None:
 
 
 def _keep(database: Database, name: str, results: int, found: Found) -> None:
-    """For the next who asks, if no other trial has ended since; a database that cannot be written is no error."""
+    """Keeps the winner for the next reader, if no other trial has ended since; a database that cannot be written is no
+    error.
+    """
     kept = {"results": results, "found": asdict(found)}
     same = update(StudyRow).where(StudyRow.name == name, StudyRow.results == results, StudyRow.results > 0)
     with suppress(DBAPIError):
@@ -156,7 +161,7 @@ def _by_process(
     searched: "dict[str, BaseDistribution]",
     least: float,
 ) -> Found | None:
-    """Of complete trials, each its number, value, rate and rank; None if too few lie in the space to tell."""
+    """The winner of complete trials, each its number, value, rate and rank; None if too few lie in the space to tell."""
     import numpy as np
 
     from tuner.samplers.cube import Cube
@@ -179,7 +184,7 @@ def _by_process(
 
 
 def judged(x: "Array", values: "Array", limits: "Array | None" = None) -> Found:
-    """Which of observations at points x [n, d] wins; `limits` [n]: a constraint's values, at most 0 where it is kept."""
+    """The winner of observations at points x [n, d]; `limits` [n]: a constraint's values, at most 0 where it is kept."""
     import numpy as np
 
     smoothed = means(x, values)
@@ -204,7 +209,7 @@ class Smooth:
     unit: float
     middle: float
     noise: float
-    """the noise's variance, as a share of the values'"""
+    """Variance of the noise, as a share of the values'."""
 
     def predict(self, points: "Array") -> tuple["Array", "Array"]:
         """Mean and standard deviation of what lies under the noise, at points [m, d]: [m], [m]."""
@@ -229,7 +234,9 @@ def smooth(x: "Array", values: "Array") -> Smooth:
 
 
 def through(x: "Array", values: "Array") -> Smooth:
-    """The same of values as trials have them: outliers are cut, and of very many the better half and some others are seen."""
+    """The process through values as trials have them: outliers are cut, and of very many the better half and some
+    others are seen.
+    """
     from tuner.samplers.observations import thinned, winsorised
 
     cut = winsorised(values)

@@ -1,1 +1,1 @@
-"""Who trains: workers, their leases on trials, and where they run."""
+"""Workers that train: their leases on trials, and where they run."""

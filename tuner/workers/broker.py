@@ -1,4 +1,4 @@
-"""What a worker hears from the study database itself: which studies hand out trials, and who else is at work."""
+"""The study database as a worker's broker: which studies hand out trials, and who else is at work."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -22,13 +22,14 @@ from tuner.workers.leases import LEASE_SECONDS, Attempts
 from tuner.workers.places import Owner
 
 ENTER_SECONDS = 1.0
-"""between looks at another worker of one's name that may have gone"""
+"""Seconds between looks at another worker of this name that may have gone."""
 FORGET_SECONDS = 86_400.0
-"""after which workers that have gone are no longer listed"""
+"""Seconds after which workers that have gone are no longer listed."""
 
 
 class DatabaseBroker:
-    """As the worker of that name sees the database; who comes back under a name gets its unfinished trial again.
+    """The broker of the worker of that name, over the database; a worker that comes back gets its unfinished trial
+    again.
 
     Args:
         name: unique among all workers of the database.
@@ -104,7 +105,7 @@ class DatabaseBroker:
         return self.database.read(lambda session: session.execute(query).scalar_one())
 
     def open(self, study: str) -> Attempts:
-        """What samplers have learnt of the study is kept from one call to the next."""
+        """The leases of a study, which keep what samplers have learnt of it from one call to the next."""
         found, kept = open_study(self.database, study), self._attempts.get(study)
         if kept is None or kept.created_at != found.created_at:  # another one of that name
             kept = self._attempts[study] = Attempts(found, self.name)

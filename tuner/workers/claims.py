@@ -1,4 +1,5 @@
-"""What a worker needs of whoever keeps the studies, be it their database or a server before it: two twins of each protocol here.
+"""Protocols of the keeper of studies as a worker needs it, be it their database or a server before it: each has two
+twins.
 
 `Broker` hands out studies, `Leases` one study's trials, and `Files` holds what is published of one trial. The database's are in
 `broker.py`, `leases.py` and `tuner.storage.artifacts`; the server's are in `distant.py`.
@@ -26,15 +27,17 @@ RETRIES: dict[str, int | None] = {
     "disk": None,
     "input": None,
 }
-"""how often in a row a trial is tried again after an attempt that ended so and saw no new epoch; None: without limit"""
+"""Number of times in a row that a trial is tried again after an attempt that ended so and saw no new epoch; None:
+without limit.
+"""
 SETUP_FAULTS = ("disk", "input")
-"""reasons that would end every trial of the study here: it waits (`tuner.studies.faults`)"""
+"""Reasons that would end every trial of the study here, so that the study waits (`tuner.studies.faults`)."""
 
 
 TOKEN = r"^[0-9a-f]{32}$"
-"""of an attempt: random, and known to its worker alone"""
+"""Pattern of an attempt's token: random, and known to its worker alone."""
 GENERATION = r"^[0-9a-f]{8}-[1-9]\d{0,8}$"
-"""how a generation of files is named: the first eight digits of its attempt's token, and a number"""
+"""Pattern of the name of a generation of files: the first eight digits of its attempt's token, and a number."""
 
 
 class LeaseLost(Exception):
@@ -54,21 +57,21 @@ class Claim:
     params: dict[str, Any]
     token: str
     attempt: int
-    """how many attempts there were before"""
+    """Number of earlier attempts."""
     artifacts: str | None
-    """its newest files"""
+    """Place of the trial's newest files."""
     seconds: float
-    """spent by earlier attempts"""
+    """Seconds spent by earlier attempts."""
     timeout: float
-    """seconds that all attempts together may take; 0: no limit"""
+    """Seconds that all attempts together may take; 0: no limit."""
     spec: dict[str, Any]
-    """what the trainer is given"""
+    """Specification that the trainer is given."""
     given: dict[str, Any]
-    """the hyperparameters that were chosen or set by hand"""
+    """Hyperparameters that were chosen or set by hand."""
 
     @property
     def folder(self) -> str:
-        """Where in the study's store the trial's files are."""
+        """Folder of the trial's files in the study's store."""
         return f"{self.number:04d}"
 
 
@@ -77,7 +80,7 @@ class Files(Protocol):
 
     @property
     def address(self) -> str:
-        """Where they are, for people."""
+        """Address of the files, for people."""
 
     def probe(self, generation: str, newest: str | None) -> None:
         """Tries whether a generation could be published.
@@ -115,20 +118,20 @@ class Leases(Protocol):
 
     @property
     def created_at(self) -> float:
-        """When the study was: another one may have its name."""
+        """Time at which the study was created, by which another study of its name is told apart."""
 
     @property
     def pruner(self) -> str:
-        """What ends poor trials early."""
+        """Name of the rule that ends poor trials early."""
 
     def claim(self, over: threading.Event | None = None) -> Claim | None:
         """The next trial to train; none if there is nothing to do now."""
 
     def files(self, claim: Claim) -> Files:
-        """Its trial's."""
+        """The published files of a claim's trial."""
 
     def outcome(self, metrics: Metrics) -> dict[str, Any]:
-        """What a complete trial of these metrics keeps: value, values and metrics."""
+        """Columns that a complete trial of these metrics keeps: value, values and metrics."""
 
     def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
         """Prolongs the lease; returns why the training must end now, if it must.
@@ -144,7 +147,7 @@ class Leases(Protocol):
         """Keeps epochs' figures and prolongs the lease; an epoch that is told twice replaces itself."""
 
     def is_poor(self, claim: Claim) -> bool:
-        """Whether the study's pruner ends the trial, after what was recorded of it."""
+        """True if the study's pruner ends the trial, by the epochs recorded of it."""
 
     def publish(self, claim: Claim, generation: str, patience: float | None = None) -> None:
         """Makes a generation of files the trial's newest, and removes the others."""
@@ -162,7 +165,7 @@ class Leases(Protocol):
 
 
 class Broker(Protocol):
-    """Who tells a worker of that name what there is to do."""
+    """Keeper of studies that tells a worker what there is to do."""
 
     @property
     def name(self) -> str:
@@ -180,7 +183,7 @@ class Broker(Protocol):
         """
 
     def leave(self) -> None:
-        """Notes that it has gone."""
+        """Notes that the worker has gone."""
 
     def active(self, names: Sequence[str]) -> list[str]:
         """The studies that hand out trials, or those of them that are named; the one with the fewest under way first.
@@ -189,13 +192,13 @@ class Broker(Protocol):
         """
 
     def count(self, names: Sequence[str], states: Sequence[str]) -> int:
-        """How many trials of those studies are in one of these states."""
+        """Number of trials of those studies that are in one of these states."""
 
     def open(self, study: str) -> Leases:
         """A study's trials."""
 
     def is_awaited(self, owner: Owner) -> bool:
-        """Whether the trial of a place is there and not over."""
+        """True if the trial of a place exists and is not over."""
 
     def blame(self, study: str, message: str) -> bool:
         """Has a fault of a study counted; returns whether there is such a study, and it is active."""

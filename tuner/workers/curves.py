@@ -22,7 +22,7 @@ class Curves:
         self._curves: dict[int, Curve] = {}
         self._complete: set[int] = set()
         self._epochs_seen = self._trials_seen = 0
-        """revisions; apart, as the two are read one after the other"""
+        """Newest revision read of each kind of row; there are two, as the kinds are read one after the other."""
 
     def follow(self) -> list[Curve]:
         """Every trial's curve as it is now; an epoch without both figures, as of a diverged model, is in none."""
@@ -52,7 +52,7 @@ class Curves:
         return [self._curves[number] for number in sorted(self._curves) if number not in struck]
 
     def is_poor(self, number: int) -> bool:
-        """Whether the study's pruner ends a trial as it is now."""
+        """True if the study's pruner ends a trial as it is now."""
         prune = PRUNERS[self.study.spec.pruner]
         if prune is none:
             return False

@@ -29,17 +29,17 @@ from tuner.workers.places import Owner
 
 R = TypeVar("R")
 EPOCHS = 1000
-"""that one request may report"""
+"""Largest number of epochs that one request may report."""
 FIGURES = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds")
 ESTIMATED = "estimator"
 QUICK_SECONDS = 15.0
-"""that a lease's renewal may take: a hung server is none"""
+"""Seconds that a lease's renewal may take, as a server that hangs counts as none."""
 ENTER_SECONDS = 1.0
-"""between looks at another worker of one's name that may have gone"""
+"""Seconds between looks at another worker of this name that may have gone."""
 TICK = 0.002
-"""seconds between which the API's times, which have milliseconds, are the same"""
+"""Seconds by which times of the API, which have milliseconds, may differ and still be equal."""
 AGAIN_SECONDS = 2.0
-"""between tries to tell a server that is away"""
+"""Seconds between tries to tell a server that is away."""
 
 
 class ServerFiles:
@@ -101,7 +101,7 @@ class ServerLeases:
         self.spec = StudySpec.of(found["spec"])
         self._fixed = {p["name"]: self.spec.fixed[p["name"]] for p in found["space"] if p["name"] in self.spec.fixed}
         self._poor: set[str] = set()
-        """the token of a trial that the study's pruner ends"""
+        """Tokens of trials that the study's pruner ends."""
         self._works: dict[str, Work] = {}
 
     def claim(self, over: threading.Event | None = None) -> Claim | None:
@@ -192,7 +192,7 @@ class ServerLeases:
 
 
 class ServerBroker:
-    """As the worker of that name sees the server.
+    """The broker of the worker of that name, over a server.
 
     Args:
         name: unique among all workers of the server.
@@ -213,7 +213,7 @@ class ServerBroker:
             pause(ENTER_SECONDS)
 
     def _namesake(self) -> dict[str, Any] | None:
-        """Another worker of this one's name that may be at work."""
+        """Another worker of this name that may be at work."""
         found = _said(lambda: list(self.client.workers()))
         return next((w for w in found if w["name"] == self.name and w["state"] not in ("gone", "lost")), None)
 
@@ -288,7 +288,7 @@ def _held(ask: Callable[[], R]) -> R:
 
 
 def _patiently(tell: Callable[[], R], patience: float | None) -> R:
-    """The same, said again while the server is away: a result is not lost.
+    """Returns the answer of `tell`, which is asked again while the server is away, so that no result is lost.
 
     Args:
         patience: seconds; None: a worker's.
@@ -314,7 +314,7 @@ def _seconds(moment: str | None) -> float:
 
 
 def _epoch(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trainer reports of an epoch as the API takes it."""
+    """An epoch's report by a trainer, as the API takes it."""
     own = {key.removeprefix("objective_"): value for key, value in figures.items() if key.startswith("objective_")}
     told = {key: figures.get(key) for key in FIGURES}
     return {**told, "objective": {key: value for key, value in own.items() if value is None or _is_number(value)}}

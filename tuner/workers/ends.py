@@ -1,4 +1,4 @@
-"""How a trial's attempt ends in the rows of the database, and what follows for the trial, its worker and its study."""
+"""Ends of trials' attempts in the rows of the database, and what follows for the trial, its worker and its study."""
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -33,7 +33,7 @@ def abandon(session: Session, row: TrialRow, now: float) -> None:
 
 
 def _left(session: Session, row: TrialRow, reason: str, message: str, now: float) -> None:
-    """What a trial says that is left without a result, and what follows for its study if it has failed."""
+    """Notes why a trial was left without a result; if it has failed, its study may be broken by it."""
     row.reason, row.message = reason, message
     if row.state == "failed":
         row.ended_at = now

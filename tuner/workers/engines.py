@@ -1,4 +1,4 @@
-"""Where workers run. Every engine runs the same `tuner.workers.worker.Worker`."""
+"""Engines that place workers. Every engine runs `tuner.workers.worker.Worker`."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ class Staff:
 
     engine: str = "local"
     address: str = "auto"
-    """of the Ray cluster"""
+    """Address of the Ray cluster."""
     workers: int | None = None
     per_gpu: int | None = None
     memory: float = 0.0
-    """GiB of data a trainer may have; 0: no limit"""
+    """GiB of data that a trainer may have; 0: no limit."""
     threads: int | None = None
-    """of a trainer; None: as the environment says, else 1"""
+    """Threads of a trainer; None: as the environment says, else 1."""
 
     def check(self) -> None:
         """Refuses what cannot be.

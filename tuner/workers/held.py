@@ -21,7 +21,7 @@ class Stop:
     """Why a training must end now."""
 
     reason: str
-    """pruned, or one of `attempts.RETRIES` with which the attempt is to be told as failed"""
+    """Reason of the end: pruned, or one of `claims.RETRIES` with which the attempt is to be told as failed."""
     message: str
 
 
@@ -40,14 +40,14 @@ def stored() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Held:
-    """What a token gives the right to."""
+    """Rights that a token gives to a trial."""
 
     attempts: Attempts
     claim: Claim
     spent: float
-    """seconds, by this attempt too"""
+    """Seconds that all attempts have spent, this one too."""
     is_mine: bool
-    """whether the trial is still under way by that token"""
+    """True if the trial is still under way by that token."""
 
     @classmethod
     def of(cls, study: Study, number: int, token: str) -> "Held":
@@ -71,7 +71,8 @@ class Held:
             raise LeaseLost(f"trial {self.claim.number} of study {self.claim.study!r} has gone to another worker.")
 
     def late(self) -> Stop | None:
-        """That the trial has taken longer than it may; one whose worker does not end it is taken from it.
+        """The order to stop if the trial has taken longer than it may, else None. A worker that does not obey loses the
+        trial.
 
         Raises:
             LeaseLost: if it was.
@@ -91,7 +92,7 @@ class Held:
         return None if told is None else Stop("user", told)
 
     def place(self, generation: str) -> str:
-        """Where in the study's store a generation of this attempt is.
+        """Place of a generation of this attempt in the study's store.
 
         Raises:
             Usage: if it is not named by the token.
@@ -104,7 +105,7 @@ class Held:
         return f"{self.claim.folder}/{generation}"
 
     def closed(self, generation: str) -> str:
-        """Where in the study's store a generation is that this attempt has closed.
+        """Place of a generation in the study's store that this attempt has closed.
 
         Raises:
             Usage: if it is not whole, or not this attempt's.

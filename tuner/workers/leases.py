@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 60.0
 ASK_SECONDS = 60.0
-"""for which one worker may keep the others from asking"""
+"""Seconds for which one worker may hold the right to propose a trial."""
 THINK_SECONDS = 90.0
-"""after which a sampler is given up: a fault of its study. Less than what a server gives to a request's work"""
+"""Seconds after which a sampler is given up, as a fault of its study. Fewer than a server gives to a request's work."""
 RECORD_SECONDS = 5.0
-"""at most so often Optuna's tables are brought up while trials are asked for"""
+"""Shortest time in seconds between two updates of Optuna's tables while trials are asked for."""
 RENEWAL_SECONDS = 15.0
-"""after the database was away, in which workers that live have renewed their leases again"""
+"""Seconds after the database was away in which workers that live have renewed their leases again."""
 
 
 class Found(Enum):
-    """What a worker that looks for a trial finds instead of one to go on with."""
+    """Findings of a worker that looks for a trial and gets none to go on with."""
 
     RIGHT = auto()
-    """to create a trial"""
+    """Right to create a trial."""
     BUSY = auto()
-    """another worker is creating one"""
+    """Another worker is creating a trial."""
     AGAIN = auto()
-    """a trial that had to be given up"""
+    """A trial had to be given up; the worker looks again."""
     NOTHING = auto()
 
 
@@ -125,7 +125,7 @@ class Attempts:
         return None
 
     def _is_asking(self) -> bool:
-        """Whether another worker still has the right to create a trial: cheaper to look at than to try for it."""
+        """True if another worker still has the right to create a trial; looking is cheaper than trying for it."""
 
         def look(session: Session) -> bool:
             right = select(StudyRow.asker, StudyRow.asker_until).where(StudyRow.name == self.study.name)
@@ -306,7 +306,7 @@ class Attempts:
         self.database.run(lambda session: session.execute(mine.values(asker=None, asker_until=0.0)))
 
     def _record_is_due(self) -> bool:
-        """Whether it falls to this worker to bring up Optuna's record."""
+        """True if it falls to this worker to bring up Optuna's record."""
 
         def due(session: Session) -> bool:
             study, now = session.get_one(StudyRow, self.study.name), self.database.clock(session)

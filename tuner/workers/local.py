@@ -32,7 +32,7 @@ def gpus() -> list[str]:
 
 
 def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0, threads: int | None = None) -> list[Slot]:
-    """What each worker of this machine may use: a share of a GPU, or threads.
+    """Shares of this machine that each worker may use: of a GPU, or threads.
 
     Args:
         workers: how many; None: as many as `per_gpu` a GPU, or 1 without a GPU.
@@ -57,7 +57,8 @@ def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0, threads
 
 
 def idle(places: Sequence[Slot], left: int) -> str | None:
-    """What more workers would gain, in one sentence, if processors of this machine stand idle.
+    """A sentence that tells how many trials more workers would train at a time, if processors of this machine stand
+    idle.
 
     Args:
         places: of the workers that there are.

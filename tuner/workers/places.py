@@ -13,29 +13,29 @@ from tuner.errors import Fault
 from tuner.process import is_dead
 
 OWNER = "owner"
-"""what a trainer writes last; one that finds it in its folder tells it again at once"""
+"""Name of the file that says whose a folder is."""
 ROOM = 2**20
-"""bytes that a folder must have room for"""
+"""Bytes that a folder must have room for."""
 LONGEST_NAME = 40
-"""characters of a study's name that a place is called by"""
+"""Largest number of characters of a study's name in a place's name."""
 FORGET_SECONDS = 86_400.0
-"""after which a place that nobody has touched is nobody's, wherever its worker was"""
+"""Seconds after which a place that nobody has touched is nobody's, wherever its worker was."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose a place is."""
+    """Owner of a place: a worker's process and a trial of its study."""
 
     process: str
-    """the worker's (`process_mark`); empty once it has left a result there"""
+    """Mark of the worker's process (`process_mark`); empty once it has left a result there."""
     study: str
     created_at: float
-    """when the study was: another one may have its name"""
+    """Time at which the study was created, by which another study of its name is told apart."""
     trial: int
 
     @classmethod
     def read(cls, file: Path) -> "Owner | None":
-        """None if the file has gone, or is an older program's."""
+        """The owner that a file names; None if the file has gone, or is an older program's."""
         try:
             return cls(**json.loads(file.read_text(encoding="utf-8", errors="replace")))
         except (OSError, ValueError, TypeError):
@@ -55,16 +55,16 @@ class Place:
 
     @property
     def sign(self) -> Path:
-        """Touched from time to time while the place is in use."""
+        """File that is touched from time to time while the place is in use."""
         return self.folder / OWNER
 
     @property
     def is_finished(self) -> bool:
-        """Whether its trial's result is there."""
+        """True if its trial's result is there."""
         return (self.folder / RESULT).exists()
 
     def leave(self, keep: bool) -> None:
-        """Removes it, unless its result is to be kept."""
+        """Removes the place, unless its result is to be kept."""
         if keep and self.is_finished:
             _sign(self.folder, Owner(**{**asdict(self.owner), "process": ""}))
         else:

@@ -1,4 +1,4 @@
-"""What of a trial's files is published, as the worker that trains it sees it."""
+"""Publishing of a trial's files, by the worker that trains it."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from tuner.storage.database import PATIENCE
 from tuner.workers.claims import Away, Claim, Leases
 
 PUBLISH_SECONDS = 30.0
-"""at most so often a trial's checkpoint is published"""
+"""Shortest time in seconds between two checkpoints of a trial that are published."""
 SHARE = 0.1
-"""of the time that sending checkpoints may take, where the way is slow"""
+"""Largest share of the time that sending checkpoints may take, where the way is slow."""
 AGAIN_SECONDS = 2.0
-"""between tries to send a result to a server that is away"""
+"""Seconds between tries to send a result to a server that is away."""
 
 
 class Publishing:

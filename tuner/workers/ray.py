@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster: tasks of Ray Core, each the same worker as everywhere, started again by Ray when its node is lost.
+"""Workers on a Ray cluster: tasks of Ray Core that run the ordinary worker, started again by Ray when a node is lost.
 
 Ray only places them. Trials, leases and results are the database's, so a task that dies loses at most what its trial did since
 the last checkpoint, and nothing is done twice.
@@ -26,7 +26,7 @@ from tuner.workers.engines import Staff
 from tuner.workers.worker import Worker
 
 Tell = Callable[[str, int, Mapping[str, Any]], None]
-"""hears an event, the trial's number and what is known of it"""
+"""Function that hears an event, the trial's number and facts about it."""
 Follower = Callable[[Study, int], Tell]
 
 if TYPE_CHECKING:

@@ -27,11 +27,11 @@ from tuner.workers.held import Held, Stop
 from tuner.workers.leases import LEASE_SECONDS, Attempts
 
 HOST = "http"
-"""such a worker's, in the list of workers"""
+"""Host of a worker over HTTP in the list of workers."""
 ASK_SECONDS = 20.0
-"""for which an ask waits while another worker's sampler thinks"""
+"""Seconds for which an ask waits while another worker's sampler thinks."""
 KEPT = 64
-"""workers whose study is kept in memory between asks"""
+"""Largest number of workers whose study is kept in memory between asks."""
 NATS, PERPLEXITY, ANY = (0.0, 1e6), (1.0, 1e300), (-1e6, 1e6)
 PLAUSIBLE: dict[str, tuple[float, float]] = {
     **dict.fromkeys(METRICS, ANY),
@@ -41,10 +41,11 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
     "active_units": (0.0, 65_536.0),
     "acc_gap": (-100.0, 100.0),
 }
-"""from where to where a figure of sentences can be: an NLL below zero would be the best for ever. An estimated rate may fall a
-little short of zero"""
+"""Bounds of each figure of sentences: an NLL below zero would be the best for ever. An estimated rate may fall a little
+short of zero.
+"""
 ESTIMATES = {"tempered": ("tempered q", "exact"), "q": ("q", "exact"), "both": ("q", "exact")}
-"""what the NLL may be by, by the option `nll`; exact: of a model without a latent code"""
+"""Proposals that may estimate the NLL, by the option `nll`; exact: of a model without a latent code."""
 
 _databases: dict[str, Database] = {}
 _attempts: OrderedDict[tuple[str, str, str], Attempts] = OrderedDict()
@@ -63,11 +64,11 @@ class Work:
     lease_seconds: float
     specification: dict[str, Any]
     timeout: float | None
-    """seconds that all of its attempts together may take"""
+    """Seconds that all of the trial's attempts together may take."""
     seconds: float
-    """of these, spent by earlier ones"""
+    """Seconds that earlier attempts have spent."""
     files: str | None
-    """the generation of the trial's newest files"""
+    """Generation of the trial's newest files."""
 
 
 def ask(
@@ -121,7 +122,7 @@ def ask(
 
 
 def leave(database: Database, worker: str) -> None:
-    """Notes that such a worker has gone.
+    """Notes that a worker over HTTP has gone.
 
     Raises:
         Missing: if there is none of that name.
@@ -176,7 +177,7 @@ def record(study: Study, number: int, token: str, epochs: Sequence[Mapping[str, 
 
 
 def _is_poor(study: Study, number: int) -> bool:
-    """Whether the study's pruner ends the trial now."""
+    """True if the study's pruner ends the trial now."""
     place = (study.database.secret_url, study.name)
     with _following:
         kept = _curves.pop(place, None)
@@ -285,7 +286,7 @@ def _refuse_other_estimator(study: Study, told: Mapping[str, Any], field: str, s
 
 
 def _first_estimator(study: Study, split: str) -> dict[str, Any] | None:
-    """What made the figures of the study's first complete trial."""
+    """Estimator of the figures of the study's first complete trial."""
     mine = (TrialRow.study == study.name, TrialRow.state == "complete", TrialRow.metrics.is_not(None))
     query = select(TrialRow.metrics).where(*mine).order_by(TrialRow.number).limit(1)
     found = study.database.read(lambda session: session.scalars(query).first()) or {}

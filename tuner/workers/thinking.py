@@ -1,4 +1,4 @@
-"""What may take for ever, such as a user's own sampler, done in a thread that can be left."""
+"""Work that may take for ever, such as a user's own sampler, done in a thread that can be left."""
 
 import ctypes
 import threading
@@ -9,7 +9,7 @@ from tuner.errors import Fault, Interrupted
 
 R = TypeVar("R")
 LOOK_SECONDS = 0.5
-"""between looks at whether the answer is still wanted"""
+"""Seconds between looks at whether the answer is still wanted."""
 
 
 class _Left(BaseException):
@@ -56,6 +56,6 @@ class Thinking:
 
 
 def _end(thread: threading.Thread) -> None:
-    """Has it end at its next Python instruction; what hangs elsewhere goes on, and ends with the program."""
+    """Ends a thread at its next Python instruction; a thread that hangs elsewhere goes on, and ends with the program."""
     identity: Any = ctypes.c_ulong(thread.ident or 0)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(_Left))

@@ -17,9 +17,9 @@ from tuner.workers.gpu import Load
 from tuner.workers.leases import LEASE_SECONDS
 
 BEAT_SECONDS = 10.0
-"""between renewals of a lease, which is also how soon a worker hears that its study was stopped"""
+"""Seconds between renewals of a lease, which is also how soon a worker hears that its study was stopped."""
 SILENCE_SECONDS = 1800.0
-"""without a word, after which a trainer counts as hung; evaluations report as they go"""
+"""Seconds without a word after which a trainer counts as hung; evaluations report as they go."""
 
 
 class Watch:
@@ -57,7 +57,7 @@ class Watch:
         self._thread.join()
 
     def over(self, trainer: Trainer | None) -> None:
-        """Has this trainer to look after from now on, or none."""
+        """Looks after this trainer from now on, or after none."""
         self.heard_at = time.monotonic()
         self.trainer = trainer
         self.end_if_due()

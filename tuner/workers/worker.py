@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 Listen = Callable[[str, Claim, Mapping[str, Any]], None]
-"""hears (event, claim, facts): claimed, what the trainer reports, and how the attempt ended"""
+"""Function that hears (event, claim, facts): claimed, the trainer's reports, and how the attempt ended."""
 
 IDLE_SECONDS = 2.0
 
@@ -74,7 +74,7 @@ class Worker:
         self._watch: Watch | None = None
 
     def __enter__(self) -> "Worker":
-        """Says that it is there, and gives back at once what an earlier worker of this name still held.
+        """Says that the worker is there, and gives back at once what an earlier worker of this name still held.
 
         Raises:
             Usage: if a worker of that name is at work.
@@ -97,7 +97,7 @@ class Worker:
             raise Interrupted(*self._why)
 
     def stop(self, reason: str = "user", message: str = "stopped by the user.") -> None:
-        """From another thread: saves and hands back the trial under way, and takes no other."""
+        """Saves and hands back the trial under way, and takes no other; called from another thread."""
         self._why = (reason, message)
         self._over.set()
         watch = self._watch

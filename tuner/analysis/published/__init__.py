@@ -1,4 +1,4 @@
-"""What the papers print: one TOML file a paper, a table for each of theirs, every row with its deviations and settings.
+"""Tables that the papers print: one TOML file a paper, every row with its deviations and settings.
 
 A file is read by hand from the paper's text. It names the texts (corpus, cutting), and for each table the split, the runs, what
 estimates the NLL, and which figure of ours each column is. Row and column labels are the paper's, a block's heading before its
@@ -19,22 +19,22 @@ PAPERS = ("pa", "li", "kr", "mi", "lv")
 
 @dataclass(frozen=True)
 class Text:
-    """What figures are of."""
+    """A corpus and its cutting, of which figures are."""
 
     text: str
-    """the corpus, in few words"""
+    """The corpus, in few words."""
     truncation: float
-    """at how many sd above the mean its sentences are cut; 0: never"""
+    """Standard deviations above the mean length at which sentences are cut; 0: never."""
 
 
 @dataclass(frozen=True)
 class Column:
     figure: str
-    """ours, or a plain name where we have none such"""
+    """Our figure's key, or a plain name where we have no such figure."""
     text: str = ""
-    """key of its corpus, if not the row's or the table's"""
+    """Key of the column's corpus, if it is not the row's or the table's."""
     times: float = 1.0
-    """factor from what is printed to our unit"""
+    """Factor from the printed unit to ours."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,21 @@ class Row:
 
     label: str
     values: Mapping[str, tuple[float, float | None]]
-    """of each column that is printed: the value and its standard deviation, if that is"""
+    """Value and standard deviation of each printed column; the latter is None if it is not printed."""
     technique: str = ""
-    """ours; empty where we have none such"""
+    """Our technique's name; empty where we have no such technique."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """its hyperparameters and options as printed, by our names"""
+    """Hyperparameters and options as printed, by our names."""
     text: str = ""
-    """key of its corpus, if not the table's"""
+    """Key of the row's corpus, if it is not the table's."""
     quoted: str = ""
-    """whose figures these are, where the paper repeats another's"""
+    """Source of the figures, where the paper repeats another's."""
     note: str = ""
-    """what else sets it apart"""
+    """Anything else that sets the row apart."""
     kl_once: bool = False
-    """whether one code's KL is counted where several make a sentence: its figures are no bound"""
+    """True if one code's KL is counted where several codes make a sentence, so that the figures are no bound."""
     figures: Mapping[str, str] = field(default_factory=dict)
-    """what its columns are, where that is not what the table says"""
+    """Our figure's key for a column, where the table's does not hold for this row."""
     trained: Mapping[str, Any] = field(default_factory=dict)
     """options of ours with which it is trained, where the paper is silent"""
     untrained: str = ""
@@ -67,17 +67,17 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     name: str
-    """e.g. `pa-3`"""
+    """Name of the table, e.g. `pa-3`."""
     paper: str
     caption: str
     texts: Mapping[str, Text]
     text: str = ""
-    """key of its corpus, where all rows have one"""
+    """Key of the corpus of all rows, where they share one."""
     split: str = ""
     runs: int | None = None
-    """that its figures are the mean of; none where the paper does not say"""
+    """Number of runs whose mean a figure is; None where the paper does not say."""
     estimator: str = ""
-    """of its NLL and PPL"""
+    """Estimator of the NLL and PPL."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     sentences: str = ""
@@ -152,10 +152,10 @@ class Printed:
     row: Row
     text: Text
     figures: Mapping[str, tuple[float, float | None]]
-    """in our units"""
+    """Value and standard deviation of each figure, in our units."""
 
     def is_within(self, other: "Printed") -> bool:
-        """Whether the other has all of its figures, in the same paper."""
+        """True if the other row has all figures of this one, in the same paper, for the same settings and text."""
         same = (self.table.paper, self.row.technique, self.row.settings, self.text) == (
             other.table.paper, other.row.technique, other.row.settings, other.text
         )  # fmt: skip
@@ -163,7 +163,7 @@ class Printed:
 
 
 def printed(split: str) -> list[Printed]:
-    """What the papers say of techniques of ours themselves: no quotations, figures of ours alone, and each once."""
+    """The papers' own figures of our techniques: no quotations, only figures that we have too, and each once."""
     found = [
         Printed(table, row, table.texts[text], own)
         for table in tables().values()

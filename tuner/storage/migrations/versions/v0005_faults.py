@@ -7,7 +7,7 @@ revision = "0005"
 down_revision = "0004"
 
 COUNTED = {"tuner_studies": ("faults", "faulted_at"), "tuner_trials": ("abandoned", "wait_until")}
-"""of each table, the column that counts, and the time that goes with it"""
+"""Columns by table: the one that counts, and the time that goes with it."""
 
 
 def upgrade() -> None:
