@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 from stub_study import SQLITE, attempts_of, make
 
-from tuner import client as clients
+from tuner import connection
 from tuner.client import Client
 from tuner.errors import Fault, Missing
 from tuner.storage.database import Database
@@ -187,7 +187,7 @@ class Scripted(ThreadingHTTPServer):
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
-    monkeypatch.setattr(clients, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "RETRY_SECONDS", 0.01)
     made = Scripted(("127.0.0.1", 0), Flaky)
     made.asked = []
     thread = threading.Thread(target=made.serve_forever)
