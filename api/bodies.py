@@ -158,16 +158,16 @@ class Ask(Body):
         ),
     ] = None
     takes: Annotated[
-        list[Name] | None, Field(max_length=500, description="the studies that the worker takes; null: any")
+        list[Name] | None, Field(max_length=500, description="Studies whose trials the worker takes; null: any.")
     ] = None
 
 
 class Load(Body):
     """The load of a worker's card, all programs together."""
 
-    use: Annotated[float, Field(ge=0, le=100, description="percent")] | None = None
-    memory_used: Annotated[int, Field(ge=0, le=2**53, description="bytes")] | None = None
-    memory_total: Annotated[int, Field(ge=0, le=2**53, description="bytes")] | None = None
+    use: Annotated[float, Field(ge=0, le=100, description="Use of the card in percent.")] | None = None
+    memory_used: Annotated[int, Field(ge=0, le=2**53, description="Memory in use, in bytes.")] | None = None
+    memory_total: Annotated[int, Field(ge=0, le=2**53, description="Memory of the card, in bytes.")] | None = None
 
 
 class Renew(Body):
@@ -177,7 +177,7 @@ class Renew(Body):
 
 
 class RenewWithLoad(Renew):
-    """That a trial is still being trained, and on what load."""
+    """A worker's word that it still trains a trial, with the load of its card."""
 
     gpu: Load | None = None
 

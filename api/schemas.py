@@ -443,9 +443,9 @@ class Timeline(BaseModel):
 class Load(BaseModel):
     """A card's load, all programs together; what the card does not tell is null."""
 
-    use: Annotated[float | None, Field(description="percent")]
-    memory_used: Annotated[int | None, Field(description="bytes")]
-    memory_total: Annotated[int | None, Field(description="bytes")]
+    use: Annotated[float | None, Field(description="Use of the card in percent.")]
+    memory_used: Annotated[int | None, Field(description="Memory in use, in bytes.")]
+    memory_total: Annotated[int | None, Field(description="Memory of the card, in bytes.")]
 
 
 class Worker(BaseModel):
@@ -459,8 +459,8 @@ class Worker(BaseModel):
     tokens_per_second: Annotated[
         float | None, Field(description="Tokens a second of the last trial that the worker has trained to its end.")
     ]
-    takes: Annotated[list[str] | None, Field(description="the studies that it takes trials of; null: any")]
-    gpu: Annotated[Load | None, Field(description="its card's load while it trains; null without a card")]
+    takes: Annotated[list[str] | None, Field(description="Studies whose trials it takes; null: any.")]
+    gpu: Annotated[Load | None, Field(description="Load of its card while it trains; null without a card.")]
     version: str
     started_at: datetime
     seen_at: datetime

@@ -121,7 +121,9 @@ def written(
 
 
 def _questions(run: Run, given: Sequence[str], options: AnswerOptions) -> tuple[list[Question], bool]:
-    """Those given, a question and its answers divided by tabs each, or of the validation sentences; whether they have answers."""
+    """Questions: those given, each with its answers divided by tabs, or those of the validation sentences; and whether
+    they have answers.
+    """
     split = run.vocabulary.split
     if not given:
         valid = [run.vocabulary.decode(sentence.tolist()) for sentence in corpus_of(run).splits["valid"]]

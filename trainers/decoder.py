@@ -320,7 +320,7 @@ class Decoder(nn.Module):
 
     @staticmethod
     def _direct(state: State) -> Tensor | None:
-        """What each sentence's code adds to what the output layer reads [B, ·], the mean over its codes."""
+        """Each sentence's code as it is added to the output layer's input [B, ·], the mean over its codes."""
         return None if state.direct is None else state.direct.unflatten(0, (state.averaged, -1)).mean(0)
 
     def forward(self, batch: Batch, state: State, inputs: Tensor | None = None, masked: Tensor | None = None) -> Tensor:

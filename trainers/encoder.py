@@ -31,7 +31,7 @@ def make(options: ModelOptions) -> Encoder:
 
 
 def width(options: ModelOptions) -> int:
-    """w; a transformer's state is of both directions as it is."""
+    """Width w of a state; a transformer's state is of both directions as it is."""
     both = options.bidirectional and options.cell != "transformer"
     return (1 + both) * options.encoder_units
 
@@ -71,4 +71,4 @@ def largest(found: Tensor, packing: Packing, units: int) -> Tensor:
 
 
 POOLINGS: dict[str, Callable[[Tensor, Packing, int], Tensor]] = {"last": last, "mean": mean, "max": largest}
-"""the vector [B, w] of states [N, w] in packed order; `units`: those of one direction"""
+"""Functions that pool states [N, w] in packed order to one vector a sentence [B, w]; `units`: those of one direction."""

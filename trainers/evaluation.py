@@ -128,20 +128,26 @@ class Metrics:
     q or both) have it.
     """
     parameters: int = 0
-    """numbers that training fits"""
+    """Number of parameters that training fits."""
     bleu: float | None = None
-    """of greedy reconstructions, orders 1 to 4, 0–100; this and the rest with the option `codes` (`latent_space.figures`)"""
+    """BLEU of greedy reconstructions, orders 1 to 4, 0–100; this and the rest with the option `codes`
+    (`latent_space.figures`).
+    """
     bleu_1: float | None = None
-    """of single words"""
+    """BLEU of single words."""
     smoothness: float | None = None
-    """Pearson correlation of code distance and word edit distance"""
+    """Smoothness: Pearson correlation of code distance and word edit distance."""
     noisy_1: float | None = None
-    """D of a sentence from the code of it after one swap of two words (LI table 6); likewise those after more swaps"""
+    """Distortion D of a sentence from its code after one swap of two words (LI table 6); `noisy_2` and on after more
+    swaps.
+    """
     noisy_2: float | None = None
     noisy_3: float | None = None
     noisy_4: float | None = None
     probe_0: float | None = None
-    """accuracy of a Gaussian mixture's clusters on the labels; of a linear classifier on so many labelled examples: the others"""
+    """Accuracy of a Gaussian mixture's clusters on the labels; `probe_100` and on: of a linear classifier on so many
+    labelled examples.
+    """
     probe_100: float | None = None
     probe_500: float | None = None
     probe_1000: float | None = None

@@ -1,4 +1,4 @@
-"""How a sentence becomes another along the line between their codes: likeness to both ends at each point (MI figure 4b).
+"""Likeness to both ends at each point of the line between two sentences' codes (MI figure 4b).
 
 MI measure it by BERT's F1. No package ships such a model, so likeness here is of words: F1 of the words that two sentences share,
 with multiplicity, and 1 − TER as far as it is positive.
@@ -11,7 +11,7 @@ from statistics import fmean
 from trainers.neighbours import ter
 
 Pair = tuple[Sequence[str], Sequence[str]]
-"""the sentences that a line starts from and ends at"""
+"""Sentences that a line starts from and ends at."""
 
 
 def f1(words: Sequence[str], reference: Sequence[str]) -> float:

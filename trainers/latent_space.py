@@ -28,16 +28,16 @@ from trainers.options import option
 from trainers.training import Report
 
 SENTENCES = 1000
-"""of a split, that the figures are of"""
+"""Number of a split's sentences that the figures are of."""
 FEWEST = 10
-"""sentences that any of the figures says something of"""
+"""Smallest number of sentences of which any figure says something."""
 LABELLED = "0,100,500,1000,2000,10000"
-"""LI's table 8"""
+"""Numbers of labelled sentences in LI's table 8."""
 
 
 @dataclass(frozen=True)
 class LatentOptions:
-    sentences: int = option(SENTENCES, "validation sentences, drawn once with a fixed seed (0: all)", low=0)
+    sentences: int = option(SENTENCES, "number of validation sentences, drawn once with a fixed seed (0: all)", low=0)
     swaps: int = option(4, "largest number of word swaps in noisy reconstruction", low=0)
     pairs: int = option(100_000, "number of sentence pairs that smoothness is measured on", low=1)
     nearest: int = option(3, "number k of the neighbour whose distance tells the codes' entropy", low=1)

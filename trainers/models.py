@@ -150,7 +150,7 @@ class Generator(SentenceModel):
     """P(x|z): a decoder that starts from a code; h_0 = tanh(affine(z)) (PA eq. 14)."""
 
     def __init__(self, vocabulary: int, options: ModelOptions, codes: int = 1) -> None:
-        """codes: A."""
+        """Makes the networks; codes: A."""
         self.at_every_step = options.conditioning in ("every-step", "both")
         super().__init__(vocabulary, options.d_z if self.at_every_step else 0, options)
         self.codes = codes

@@ -189,7 +189,10 @@ class ModelOptions:
     d_e: int = option(256, "number of units of a word embedding", low=1, high=UNITS)
     d_h: int = option(256, "number of recurrent units per layer and direction", low=1, high=UNITS)
     d_h_encoder: int = option(
-        0, "recurrent units of the encoder per layer and direction (0: as many as the decoder's)", low=0, high=UNITS
+        0,
+        "number of recurrent units of the encoder per layer and direction (0: as many as the decoder's)",
+        low=0,
+        high=UNITS,
     )
     cell: str = option(
         "gru",
@@ -197,8 +200,8 @@ class ModelOptions:
         "is an LSTM",
         choices=("gru", "lstm", "double-lstm", "transformer"),
     )
-    heads: int = option(4, "attention heads of a transformer", low=1, high=LAYERS)
-    d_f: int = option(1024, "feed-forward units of a transformer's layer", low=1, high=UNITS)
+    heads: int = option(4, "number of attention heads of a transformer", low=1, high=LAYERS)
+    d_f: int = option(1024, "number of feed-forward units of a transformer's layer", low=1, high=UNITS)
     decoder_layers: int = option(
         2, "number of layers of the decoder's cell (of each LSTM in a double-lstm)", low=1, high=LAYERS
     )
@@ -208,14 +211,15 @@ class ModelOptions:
     own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
     encoder_unk: float = option(
         0.0,
-        "the share of the words that the encoder reads as <unk> in training, so that it learns to do without them (LV: 0.2)",
+        "share of the words that the encoder reads as <unk> in training, so that it learns to do without them (LV: "
+        "0.2)",
         low=0,
         high=0.95,
     )
     conditioning: str = option(
         "initial",
-        "where the decoder gets z: its initial state (a transformer's prefix), beside every input word (h_0 = 0), both, or as a "
-        "memory that each layer of a transformer attends to",
+        "entry of z into the decoder: its initial state (a transformer's prefix), beside every input word (h_0 = 0), "
+        "both, or as a memory that each layer of a transformer attends to",
         choices=("initial", "every-step", "both", "memory"),
     )
     skip: bool = option(
@@ -223,8 +227,8 @@ class ModelOptions:
     )
     pooling: str = option(
         "last",
-        "the vector of the encoder's states that the posterior is made from: where each direction ends, their mean, or each "
-        "unit's largest value",
+        "pooling of the encoder's states for the posterior: where each direction ends, their mean, or each unit's "
+        "largest value",
         choices=("last", "mean", "max"),
     )
     inputless: bool = option(False, "the decoder reads <unk> for every word, in training and evaluation")
@@ -316,7 +320,7 @@ class TrainingOptions:
     plateau_reload: bool = option(
         True, "at a plateau training goes on from the best weights (LI); false: from its present weights"
     )
-    plateau_decays: int = option(5, "plateaus, after which training ends", low=1, high=MILLIONS)
+    plateau_decays: int = option(5, "number of plateaus after which training ends", low=1, high=MILLIONS)
     polyak: float = option(
         0.0,
         "coefficient a step of a moving average of the weights, which is then evaluated and kept (0: none)",
@@ -386,8 +390,8 @@ class EvaluationOptions:
     )
     codes: bool = option(
         False,
-        "what the codes are worth is measured too, on each split that is evaluated: BLEU, noisy reconstruction, smoothness, and "
-        "probes where there are labels; `tuner confirm` sets it",
+        "measures of the codes are taken too, on each split that is evaluated: BLEU, noisy reconstruction, smoothness, "
+        "and probes where there are labels; `tuner confirm` sets it",
     )
     rows: int = option(1024, "number of codes decoded at once; bounds evaluation's memory", low=1, high=MILLIONS)
     gallery: int = option(

@@ -14,7 +14,7 @@ from functools import cache
 from trainers.grammar import Grammar
 
 MARK = "?"
-"""ends a question; what follows its first is the answer"""
+"""Word that ends a question; the words after the first one are the answer."""
 WHEN = ("at dawn", "in winter", "every day")
 TOPICS: dict[str, tuple[str, str, str, str]] = {
     # topic: who, does, what, where
@@ -79,7 +79,9 @@ def _answers() -> dict[tuple[str, ...], frozenset[tuple[str, ...]]]:
 
 
 def is_right(question: Sequence[str], answer: Sequence[str]) -> bool | None:
-    """Whether the grammar gives this answer after this question, both without its mark; None where it has no such question."""
+    """True if the grammar gives this answer after this question, both without its mark; None where it has no such
+    question.
+    """
     known = _answers().get(tuple(question))
     return None if known is None else tuple(answer) in known
 

@@ -1,4 +1,4 @@
-"""Which kinds of words an adversary hides: mean probabilities by part of speech, frequency or place (MI figure 4a)."""
+"""Kinds of words that an adversary hides: mean probabilities by part of speech, frequency or place (MI figure 4a)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,12 +14,12 @@ PARTS = {
     "OR": "numeral", "PN": "pronoun", "PO": "particle", "PR": "preposition", "PU": "punctuation", "TO": "particle",
     "VM": "auxiliary", "VB": "auxiliary", "VD": "auxiliary", "VH": "auxiliary", "VV": "verb", "XX": "particle",
 }  # fmt: skip
-"""parts of speech by the first two letters of a tag of the BNC (CLAWS C5)"""
+"""Parts of speech by the first two letters of a tag of the BNC (CLAWS C5)."""
 BOUNDS = (10, 100, 1000, 10_000)
-"""ranks of words by frequency, and places in a sentence, up to which groups go"""
+"""Upper ends of the groups of words by frequency's rank, and by place in a sentence."""
 
 Group = Callable[[Sequence[str]], list[str]]
-"""the group of each word of a sentence"""
+"""Function that returns the group of each word of a sentence."""
 
 
 def part_of_speech() -> Group:

@@ -160,7 +160,7 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
 
 
 def _kinds(run: Run, by: str) -> saliency.Group:
-    """What words are grouped by."""
+    """The function that groups words by this property."""
     if by == "tag":
         if run.vocabulary.tokens.noun != "words":
             raise BadInput(

@@ -15,11 +15,13 @@ from trainers.options import ModelOptions
 from trainers.recurrent import Packing
 
 BASE = 10_000.0
-"""of the rotary angles: a place times BASE^(−2i/h) for the i-th pair of units"""
+"""Base of the rotary angles: a place times BASE^(−2i/h) for the i-th pair of units."""
 
 
 def rotated(x: Tensor, first: int = 0) -> Tensor:
-    """x […, T, h], the i-th pair of units of each place turned by its angle; the first place is number `first`."""
+    """Rotates x […, T, h]: the i-th pair of units of each place is turned by its angle; the first place is number
+    `first`.
+    """
     half = x.shape[-1] // 2
     rates = BASE ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
     places = torch.arange(first, first + x.shape[-2], device=x.device, dtype=torch.float64)
@@ -30,7 +32,7 @@ def rotated(x: Tensor, first: int = 0) -> Tensor:
 
 
 class Layer(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """A pre-norm layer: x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
     def __init__(self, units: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class Layer(nn.Module):
         self.widen, self.narrow = nn.Linear(units, inner), nn.Linear(inner, units)
 
     def projected(self, x: Tensor) -> Tensor:
-        """x [M, d] → queries, keys and values beside each other [M, 3d]."""
+        """Queries, keys and values [M, 3d] beside each other, from x [M, d]."""
         found: Tensor = self.project(self.attention_norm(x))
         return found
 

@@ -35,7 +35,7 @@ class Posterior(nn.Module, ABC):
         """The posterior q(z|x) over [B, d_z] of features [B, F]."""
 
     def settled(self, features: Tensor, cost: Cost) -> Tensor:
-        """What `forward` is given of a batch's sentences, from the encoder's features [B, F] and what codes of them cost."""
+        """Input of `forward` for a batch's sentences, from the encoder's features [B, F] and the cost of codes."""
         del cost
         return features
 

@@ -25,7 +25,7 @@ class Hyperparameters:
         high=1,
     )
     anneal_epochs: int = option(
-        0, "epochs over which β grows from 0 to 1 in equal steps, in place of γ (0: γ says how fast)", low=0
+        0, "number of epochs over which β grows from 0 to 1 in equal steps, in place of γ (0: by γ)", low=0
     )
 
 

@@ -35,7 +35,7 @@ class Hyperparameters:
     lam_rec: float = option(1.0, "λ_r, the weight of the autoencoder's distortion", low=0)
     lam_match: float = option(0.1, "λ_m, the price of a decoder state apart from the autoencoder's", low=0)
     twin_rate: float = option(1e-3, "step size of the autoencoder's Adam", above=0)
-    anneal_epochs: int = option(10, "epochs over which β grows from 0 to 1", low=0)
+    anneal_epochs: int = option(10, "number of epochs over which β grows from 0 to 1", low=0)
 
 
 class Technique(Annealed):

@@ -33,7 +33,7 @@ class Hyperparameters:
     stop: float = option(
         0.01, "relative fall of path A's distortion in an epoch, below which path B ends", low=0, high=1
     )
-    anneal_epochs: int = option(10, "epochs over which β grows from 0 to 1", low=0)
+    anneal_epochs: int = option(10, "number of epochs over which β grows from 0 to 1", low=0)
 
 
 def kept(step: int, d_z: int, dropout: float) -> np.ndarray:

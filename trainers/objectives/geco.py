@@ -31,7 +31,8 @@ class Hyperparameters:
     alpha: float = option(0.99, "α, the past's share in the moving average of D − κ", low=0, high=0.99999)
     nu: float = option(
         1e-3,
-        "ν, what a nat of D − κ, or more, adds to log λ in a step; unless set, so much that λ can settle within max_epochs",
+        "ν, the growth of log λ in a step for each nat of D − κ; unless set, so large that λ can settle within "
+        "max_epochs",
         above=0,
     )
 

@@ -30,7 +30,7 @@ class Refined(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, start: Tensor, descent: "Descent", *weights: Tensor) -> Tensor:
-        """start [B, 2d] → the last λ [B, 2d]; weights: of the generator, which the cost depends on."""
+        """The last λ [B, 2d], from `start` [B, 2d]; weights: of the generator, on which the cost depends."""
         kept, now = [], start
         for number in range(descent.steps):
             kept.append(now)
@@ -41,7 +41,9 @@ class Refined(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """gradient [B, 2d] of the loss by the last λ; (∇f(λ + εv) − ∇f(λ − εv))/2ε is the second derivatives' product with v."""
+        """The gradients, from the gradient [B, 2d] of the loss by the last λ; (∇f(λ + εv) − ∇f(λ − εv))/2ε is the
+        second derivatives' product with v.
+        """
         total: list[Tensor] = [torch.zeros_like(weight) for weight in ctx.weights]
         for number, at in reversed(list(enumerate(ctx.kept))):
             width = torch.finfo(gradient.dtype).eps ** (1 / 3) / gradient.square().mean().sqrt().clamp(min=1e-12)
@@ -56,7 +58,7 @@ class Refined(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Descent:
-    """What the steps go down, and how."""
+    """Descent of the posteriors' parameters: its cost, its steps and their size."""
 
     posterior: "SemiAmortised"
     cost: Cost
@@ -64,7 +66,7 @@ class Descent:
     rate: float
 
     def gradients(self, at: Tensor, number: int, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Of Σ (D + R) at λ, by λ and by the generator's weights; number: the step, which chooses the noise."""
+        """Gradients of Σ (D + R) at λ, by λ and by the generator's weights; number: the step, which chooses the noise."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
             posterior = self.posterior(at)

@@ -13,11 +13,11 @@ from tuner.analysis.tracking import About, Scalars
 from tuner.errors import Fault
 
 KEY, STEP, STATE, MESSAGE = "tuner.key", "tuner.step", "tuner.state", "tuner.message"
-"""tags of a run"""
+"""Tags of a run."""
 STATUSES = {
     "complete": "FINISHED", "finished": "FINISHED", "satisfied": "FINISHED", "pruned": "KILLED", "stopped": "KILLED",
 }  # fmt: skip
-"""of what is over; any other has failed"""
+"""Status by the state of a run that is over; any other state has failed."""
 
 
 def open_tracker(project: str) -> "Tracker":

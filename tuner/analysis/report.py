@@ -25,7 +25,7 @@ COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "
 shown where a row has its figure; beside a paper's rows the figures that these print are shown too.
 """
 UNDER_P = ("nll", "ppl", "ppl_no_end", "nll_tempered", "ppl_tempered")
-"""figures under p(z), which mean nothing for a technique that does not hold q(z) near it (`space.objective`)"""
+"""Figures under p(z), which mean nothing for a technique that does not hold q(z) near it (`space.objective`)."""
 KEPT = (*FIGURES, *ESTIMATES)
 """Figures of a row, and how sure the tempered estimates among them are."""
 
@@ -128,7 +128,7 @@ def found(database: Database, names: list[str], split: str) -> list[Row]:
 
 
 def of(found: Sequence[Row], database: Database, corpus: str | None, model: str | None) -> list[Row]:
-    """Those of a corpus and of a preset, where these are named.
+    """Rows of a corpus and of a preset, where these are named.
 
     Raises:
         Usage: if there is none.
@@ -152,7 +152,7 @@ def ranked(found: Sequence[Row], key: str) -> list[Row]:
 
 
 def place(technique: str, key: str, figure: tuple[float, float | None] | None) -> tuple[bool, bool, float]:
-    """What orders rows by a figure."""
+    """Key that orders rows by a figure."""
     sign = 1.0 if FIGURES[key].goal == "min" else -1.0
     return key in UNDER_P and objective(technique) != "nll", figure is None, sign * figure[0] if figure else 0.0
 

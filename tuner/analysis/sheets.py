@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Figure = tuple[float, float | None] | None
-"""a mean and its standard deviation, where there are several runs; None where there is no such figure"""
+"""Mean and standard deviation, the latter where there are several runs; None where there is no such figure."""
 ESCAPED = {
     "\\": r"\textbackslash{}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
@@ -28,12 +28,12 @@ class Line:
 
     label: str
     runs: str
-    """how many, or where its figures are from"""
+    """Number of the runs, or the source of the figures."""
     cells: tuple[Figure, ...]
     letter: str = ""
-    """that says what made its figures"""
+    """Letter that stands for the figures' estimators."""
     notes: tuple[str, ...] = ()
-    """what qualifies them"""
+    """Notes that qualify the figures."""
 
     @property
     def mark(self) -> str:
@@ -46,9 +46,9 @@ class Sheet:
     headings: tuple[str, ...]
     lines: tuple[Line, ...]
     said: tuple[str, ...]
-    """lines below it"""
+    """Lines below the table."""
     is_mixed: bool = False
-    """letters tell figures apart that are not to be ranked together"""
+    """True if letters tell figures apart that cannot be ranked together."""
 
 
 def with_sd(found: Figure, plus_minus: str = " ± ") -> str:
@@ -87,7 +87,7 @@ def tex(text: str) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """With booktabs; what is said below is comments."""
+    """The sheet as a LaTeX table with booktabs; the lines below it are comments."""
     lines = [f"% {line}" for line in sheet.said if line]
     lines += [r"\begin{tabular}{lr" + "r" * len(sheet.headings) + "}", r"\toprule"]
     heads = [f"${label}$" if len(label) == 1 and label.isalpha() else tex(label) for label in sheet.headings]

@@ -21,9 +21,9 @@ from tuner.studies.access import Studies
 from tuner.studies.trials import OVER, Trial
 
 TRACKERS = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
-"""modules beside this one, each an extra too; and the package that each needs"""
+"""Modules beside this one, each an extra too, with the package that each needs."""
 CURVES = ("distortion", "rate", "neg_elbo", "active_units")
-"""figures of each epoch on the validation sentences"""
+"""Figures of each epoch on the validation sentences."""
 
 Scalars = dict[str, float]
 
@@ -33,26 +33,26 @@ class About:
     """A run as it begins."""
 
     key: str
-    """the same for the same trial of the same study, at any time"""
+    """Key of the run, which a study or a trial keeps at any time."""
     name: str
     kind: str
-    """study or trial"""
+    """Kind of the run: study or trial."""
     study: str
     settings: Mapping[str, Any]
-    """hyperparameters of a trial, or what defines a study"""
+    """Hyperparameters of a trial, or the definition of a study."""
     started: float
-    """Unix seconds"""
+    """Unix time at which the run began."""
     parent: str | None = None
-    """key of the study's run"""
+    """Key of the study's run."""
 
 
 class Run(Protocol):
     """A run in a tracker."""
 
     step: int
-    """the last step that it has been told, 0 for none"""
+    """Last step that the run has been told, 0 for none."""
     state: str | None
-    """the state that it has been told at its end, none while it is open"""
+    """State that the run has been told at its end; None while it is open."""
 
     def log(self, step: int, scalars: Scalars, time: float) -> None:
         """Adds a step above the last one."""
@@ -71,7 +71,7 @@ class Tracker(Protocol):
     """A program that keeps runs."""
 
     place: str
-    """where the runs are, in words"""
+    """Place of the runs, in words."""
 
     def open(self, about: About) -> Run:
         """The run of that key, made if there is none.
@@ -108,7 +108,7 @@ def of_trial(metrics: Mapping[str, Any] | None) -> Scalars:
 
 
 def finite(values: Mapping[str, Any]) -> Scalars:
-    """Those that are finite numbers."""
+    """The values that are finite numbers."""
     return {key: float(v) for key, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
 
 
@@ -127,7 +127,7 @@ class Following:
         self._told: dict[int, str] = {}
         self._whole: Run | None = None
         self.told = 0
-        """trials whose end this has told"""
+        """Number of trials whose end has been told."""
 
     def look(self) -> bool:
         """Tells what is new; returns whether more may come.
@@ -155,7 +155,7 @@ class Following:
             run.leave()
 
     def _key(self, part: object = "") -> str:
-        """Of the study's run, or of a trial's."""
+        """Key of the study's run, or of a trial's."""
         text = f"{self._name} {self._created} {part}".strip()
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -218,7 +218,7 @@ class Following:
                 run.log(epoch["epoch"], of_epoch(epoch), time)
 
     def _times(self, number: int) -> tuple[float, float | None]:
-        """When a trial's first attempt began and its last one ended, in Unix seconds."""
+        """Unix times at which a trial's first attempt began and its last one ended."""
         _, attempts = self._studies.trial(self._name, number)
         began = [_unix(each["started_at"]) for each in attempts]
         born = _unix(self._created) or 0.0

@@ -12,11 +12,11 @@ from tuner.analysis.tracking import About, Scalars
 from tuner.errors import Fault
 
 END = "tuner.json"
-"""what an offline run's folder holds once the run is over: its last step and its state"""
+"""File in an offline run's folder once the run is over, with its last step and its state."""
 STATE, MESSAGE = "tuner/state", "tuner/message"
-"""in a run's summary"""
+"""Keys of a run's summary."""
 FAILED = ("failed", "broken")
-"""states that wandb shows as such"""
+"""States that wandb shows as failed."""
 
 
 def open_tracker(project: str) -> "Tracker":

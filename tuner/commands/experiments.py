@@ -28,7 +28,7 @@ from tuner.errors import Usage
 app = typer.Typer()
 
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="A file: .svg, .png, .pdf or .json.", show_default="a table")
+    Path | None, typer.Option("--out", help="File to write: .svg, .png, .pdf or .json.", show_default="a table")
 ]
 
 
@@ -37,7 +37,10 @@ def curves(
     context: typer.Context,
     study: StudyArgument,
     figure: Annotated[
-        str, typer.Option("--figure", help="neg_elbo, distortion, rate, active_units, or a quantity of the technique.")
+        str,
+        typer.Option(
+            "--figure", help="Figure: neg_elbo, distortion, rate, active_units, or a quantity of the technique."
+        ),
     ] = "neg_elbo",
     out: OutOption = None,
     database: DatabaseOption = DATABASE,
@@ -85,24 +88,27 @@ def answer(
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", help="A file with such a question a line.", show_default="none")
+        Path | None, typer.Option("--file", help="File with such a question in each line.", show_default="none")
     ] = None,
-    count: Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Validation sentences.")] = 500,
-    wrong: Annotated[int, bounded(numbers.COUNT, "--wrong", help="Answers of others beside each right one.")] = 4,
+    count: Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Number of validation sentences.")] = 500,
+    wrong: Annotated[int, bounded(numbers.COUNT, "--wrong", help="Number of other answers beside each right one.")] = 4,
     hidden: Annotated[
         int,
         bounded(
             numbers.INDEX,
             "--hidden",
-            help="Unknown words in place of an answer that is written; Livne et al. have 5, 10 and 15.",
+            help="Number of unknown words in place of an answer that is written; Livne et al. have 5, 10 and 15.",
             show_default="as many as the right answer has",
         ),
     ] = 0,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Distances of codes as they are, as of an autoencoder, not by deviations.")
+        bool,
+        typer.Option(
+            "--plain", help="Compare codes by their distances as they are, as of an autoencoder, not by deviations."
+        ),
     ] = False,
     centre: CentreOption = False,
-    shown: Annotated[int, bounded(numbers.INDEX, "--show", help="Written answers to print.")] = 10,
+    shown: Annotated[int, bounded(numbers.INDEX, "--show", help="Number of written answers to print.")] = 10,
     seed: WritingSeedOption = 0,
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,

@@ -42,41 +42,48 @@ app = typer.Typer()
 
 TextOption = Annotated[
     str | None,
-    typer.Option("--text", help="The paper's corpus whose rows are meant, e.g. snli.", show_default="its first"),
+    typer.Option("--text", help="Corpus of the paper whose rows are taken, e.g. snli.", show_default="its first"),
 ]
 StudiesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies.", show_default="all of the database")
+    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Names of studies.", show_default="all of the database")
 ]
-PublishedOption = Annotated[bool, typer.Option("--published", help="The papers' figures too.")]
+PublishedOption = Annotated[bool, typer.Option("--published", help="Print the papers' figures too.")]
 
 
 @app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
 def report(
     study: StudiesArgument = None,
-    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="Format: table, markdown, latex, csv or json.")] = "table",
     split: Annotated[
         str | None,
         typer.Option(
-            "--split", help="valid, or test, which only confirmations have.", show_default="valid, or the table's"
+            "--split",
+            help="Split that figures are of: valid, or test, which only confirmations have.",
+            show_default="valid, or the table's",
         ),
     ] = None,
     published: PublishedOption = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="STUDY", help="Test differences to it.", show_default="one of two confirmed"),
+        typer.Option(
+            "--against",
+            metavar="STUDY",
+            help="Study with which the others are compared by a test.",
+            show_default="one of two confirmed",
+        ),
     ] = None,
     table: Annotated[
         str | None,
         typer.Option(
-            "--table", metavar="TABLE", help="A paper's table, e.g. pa-3, li-10.", show_default="the studies'"
+            "--table", metavar="TABLE", help="Table of a paper, e.g. pa-3, li-10.", show_default="the studies'"
         ),
     ] = None,
     text: TextOption = None,
     corpus: Annotated[
-        str | None, typer.Option("--corpus", "-c", help="Studies of this corpus alone.", show_default="all")
+        str | None, typer.Option("--corpus", "-c", help="Take only studies of this corpus.", show_default="all")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Studies of this preset alone.", show_default="all")
+        str | None, typer.Option("--model", "-m", help="Take only studies of this preset.", show_default="all")
     ] = None,
     columns: Annotated[
         str | None,
@@ -90,7 +97,10 @@ def report(
     rank: Annotated[
         str | None,
         typer.Option(
-            "--rank", metavar="FIGURE", help="Rows in its order, the best first, e.g. nll, melbo.", show_default=False
+            "--rank",
+            metavar="FIGURE",
+            help="Figure that orders the rows, the best first, e.g. nll, melbo.",
+            show_default=False,
         ),
     ] = None,
     database: DatabaseOption = DATABASE,
@@ -140,14 +150,18 @@ def report(
 
 @app.command(epilog="Example: tuner paper li-10 --model small --runs 2")
 def paper(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="A paper's table, e.g. li-10.", show_default=False)],
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="A corpus's name, or a folder.")] = "grammar",
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Table of a paper, e.g. li-10.", show_default=False)],
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Corpus by name, or a folder.")] = "grammar",
     model: Annotated[str, typer.Option("--model", "-m", help="Preset of sizes.")] = "tiny",
-    count: Annotated[int, bounded(numbers.RUNS, "--runs", "-n", help="Runs of each row, a new seed each.")] = 1,
+    count: Annotated[
+        int, bounded(numbers.RUNS, "--runs", "-n", help="Number of runs of each row, each with a new seed.")
+    ] = 1,
     text: TextOption = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--row", help="Rows with this in their label alone; may be repeated.", show_default="all"),
+        typer.Option(
+            "--row", help="Take only rows with this text in their label; may be repeated.", show_default="all"
+        ),
     ] = None,
     set_: SetOption = None,
     workers: WorkersOption = None,
@@ -156,7 +170,7 @@ def paper(
     threads: ThreadsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
-    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="Format: table, markdown, latex, csv or json.")] = "table",
     published: PublishedOption = False,
     database: DatabaseOption = DATABASE,
     runs: Annotated[
@@ -221,7 +235,7 @@ def _chosen(part: "Table", only: Sequence[str] | None) -> "list[System]":
 
 
 def _say_budget(table: str, specs: Mapping[str, StudySpec], folder: Path) -> None:
-    """What the table will cost at most, before anything is made."""
+    """Says the largest cost of the table, before anything is made."""
     runs = sum(spec.trials for spec in specs.values())
     first = next(iter(specs.values()))
     epochs = first.fixed.get("max_epochs", PRESETS[first.model].get("max_epochs", 100))
@@ -267,7 +281,7 @@ def _made(
 
 
 def _is_known(file: Path, text: str) -> bool:
-    """Whether the study was made from the same file but for its budget, and so need not be checked again."""
+    """True if the study's file is unchanged but for its budget, so that the study need not be checked again."""
 
     def lines(content: str) -> list[str]:
         return [line for line in content.splitlines() if not line.startswith("trials = ")]
@@ -276,7 +290,7 @@ def _is_known(file: Path, text: str) -> bool:
 
 
 def _warn(text: str) -> None:
-    """What a person should know of a row; that it has nothing to tune is its nature."""
+    """Says what a person should know of a row, but not that it has nothing to tune, which is its nature."""
     if text.startswith(("checking", "warning")):
         say(text)
 

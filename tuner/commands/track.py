@@ -18,11 +18,9 @@ app = typer.Typer()
 def track(
     context: typer.Context,
     study: StudyArgument,
-    to: Annotated[str, typer.Option("--to", help="The tracker: mlflow or wandb.", show_default=False)],
-    project: Annotated[
-        str, typer.Option("--project", help="An experiment of MLflow, or a project of wandb.")
-    ] = PROJECT,
-    once: Annotated[bool, typer.Option("--once", help="Tell what there is, and do not wait for more.")] = False,
+    to: Annotated[str, typer.Option("--to", help="Tracker: mlflow or wandb.", show_default=False)],
+    project: Annotated[str, typer.Option("--project", help="Experiment of MLflow, or project of wandb.")] = PROJECT,
+    once: Annotated[bool, typer.Option("--once", help="Send what there is, and do not wait for more.")] = False,
     every: Annotated[str, typer.Option("--every", help="Time between two looks, e.g. 5s or 1m.")] = "5s",
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,

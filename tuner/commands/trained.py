@@ -318,7 +318,10 @@ def dropped(
     sentences: SentencesArgument = None,
     count: CountOption = 10,
     by: Annotated[
-        str, typer.Option("--by", help="word; or means by tag (part of speech), frequency or position.")
+        str,
+        typer.Option(
+            "--by", help="Unit of the probabilities: word; or means by tag (part of speech), frequency or position."
+        ),
     ] = "word",
     out: Annotated[
         Path | None, typer.Option("--out", help="A file for the means: .svg, .png or .pdf.", show_default="a table")

@@ -24,8 +24,9 @@ JUDGED: Mapping[str, Value] = {
     "codes": True,
     "test": True,
 }
-"""the papers' figures, S = 1000 from q, and the tempered ones beside them, both certified, and what the codes are worth; all
-sentences, both splits"""
+"""Options that give the papers' figures, S = 1000 from q, the tempered ones beside them, both certified, and measures
+of the codes; all sentences, both splits.
+"""
 
 
 def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: None) -> list[Trial]:

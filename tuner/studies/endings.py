@@ -40,7 +40,8 @@ def hopeless(gains: Sequence[float | None], left: int, found: Sequence[float], b
 
 
 def without_gain(study: "Study", parameters: int) -> str | None:
-    """That the sampler expects less than `stop_when` of all trials that are left, if it has said so often enough and was right.
+    """A sentence that the sampler expects less than `stop_when` of all trials that are left, if it has said so often
+    enough and was right.
 
     Each of its last proposals must have promised so little that as many as are left would gain less, and those that are over must
     have found no more; and there must be enough complete trials for what it says to mean something. With a least rate, what does

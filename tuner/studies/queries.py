@@ -120,7 +120,7 @@ class Takers:
     """The workers that are there, by what they take."""
 
     takes_any: bool = False
-    """Whether one of them takes trials of any study."""
+    """True if one of the workers takes trials of any study."""
     studies: frozenset[str] = frozenset()
     """The studies that one of them takes trials of."""
 
@@ -128,7 +128,7 @@ class Takers:
         return self.takes_any or bool(self.studies)
 
     def takes(self, study: str) -> bool:
-        """Whether one of them takes trials of that study."""
+        """True if one of the workers takes trials of that study."""
         return self.takes_any or study in self.studies
 
 

@@ -66,13 +66,13 @@ class StudySpec:
     )
     model: str = setting("Preset of sizes.", Word(tuple(PRESETS)), "tiny", short="-m")
     pruner: str = setting(
-        "Ends trials early that look poor; of some techniques the best do.", Word(tuple(PRUNERS)), "none"
+        "Rule that ends trials early that look poor; of some techniques the best trials do.",
+        Word(tuple(PRUNERS)),
+        "none",
     )
-    min_rate: float = setting(
-        "The rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0
-    )
+    min_rate: float = setting("Rate R, in nats, that the best trial must reach (0: none).", Number(numbers.NATS), 0.0)
     objective: str = setting(
-        "What is optimised: nll; nll,rate, the front of low NLL and high rate; or melbo, for ae and mim.",
+        "Objective: nll; nll,rate, the front of low NLL and high rate; or melbo, for ae and mim.",
         Word(tuple(OBJECTIVES)), "nll", flag="--objectives", usual="nll; melbo for ae and mim",
     )  # fmt: skip
     nll: str | None = setting(
@@ -82,7 +82,7 @@ class StudySpec:
         usual="tempered",
     )
     stop_when: float = setting(
-        "Nats that the sampler must expect of all trials left, or the study ends (0: any).",
+        "Gain, in nats, that the sampler must expect of all trials left, or the study ends (0: any).",
         Number(numbers.NATS), 0.0, role="changeable",
     )  # fmt: skip
     warm_start: str | None = setting("Study with whose finished trials this one begins.", Text(200), None)

@@ -59,9 +59,9 @@ class Row:
     figures: Mapping[str, str] = field(default_factory=dict)
     """Our figure's key for a column, where the table's does not hold for this row."""
     trained: Mapping[str, Any] = field(default_factory=dict)
-    """options of ours with which it is trained, where the paper is silent"""
+    """Options of ours with which the row is trained, where the paper is silent."""
     untrained: str = ""
-    """the reason why nothing here trains it, if so"""
+    """Reason why nothing here trains the row, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class Table:
     columns: Mapping[str, Column] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     sentences: str = ""
-    """what of its runs' samples it shows in place of figures (`sentences.KINDS`)"""
+    """Kind of the samples that the table shows in place of figures (`sentences.KINDS`)."""
     usual: Mapping[str, Any] = field(default_factory=dict)
-    """settings of a run that does not name them, where rows differ in them"""
+    """Settings of a run that does not name them, where rows differ in them."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """settings of a row's other runs, by the prefix of the figures that come from these"""
+    """Settings of a row's other runs, by the prefix of the figures that come from these."""
 
     @property
     def paper_key(self) -> str:

@@ -46,24 +46,24 @@ class Laid:
     label: str
     technique: str
     study: str
-    """whose runs these are; empty for the paper's own"""
+    """Study whose runs these are; empty for the paper's own."""
     runs: str
     cells: Mapping[str, Figure]
-    """by heading, in the paper's units"""
+    """Figures by heading, in the paper's units."""
     made: tuple[str, ...]
-    """what made the figures"""
+    """Estimators of the figures."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Layout:
     table: Table
-    """the part of one corpus"""
+    """Part of the paper's table that is of one corpus."""
     split: str
     columns: Mapping[str, Column]
     rows: tuple[Laid, ...]
     absent: Mapping[str, str]
-    """why a row has no figures of one's own, by its label"""
+    """Reasons why rows have no figures of one's own, by their labels."""
 
     def ranked(self, figure: str) -> "Layout":
         """The rows in the order of a figure, the best first; those for which it means nothing come last."""

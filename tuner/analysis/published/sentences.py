@@ -16,7 +16,7 @@ from tuner.storage.database import Database
 from tuner.studies.study import open_study
 
 HIDDEN = 0.5
-"""share of an adversary's draws from which on a word counts as hidden"""
+"""Share of an adversary's draws from which on a word counts as hidden."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def _dropped(samples: Mapping[str, Any]) -> list[str]:
 
 
 KINDS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {"homotopy": _homotopy, "dropped": _dropped}
-"""what of a run's samples a table shows"""
+"""Functions by the kind of samples that a table shows; each makes lines of a run's samples."""
 
 
 def lay(

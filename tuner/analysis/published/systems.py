@@ -15,15 +15,17 @@ from tuner.errors import Usage
 from tuner.space import Space, Value, load
 
 SCALED = ("small", "tiny")
-"""presets that are no paper's size: schedules that a paper states in steps are left to the plan of training there"""
+"""Presets that are no paper's size; the plan of training sets schedules there that a paper states in steps."""
 STEPS = {("annealing", "gamma"), ("annealed-word-dropout", "gamma")}
-"""such schedules, by technique and hyperparameter"""
+"""Schedules that a paper states in steps, by technique and hyperparameter."""
 EPOCHS = "anneal_epochs"
-"""the schedule that is stated in epochs"""
+"""Schedule that is stated in epochs."""
 JUDGED: Mapping[str, Value] = {"nll": "both", "test": True}
-"""what makes the figures: the preset's S from q on its sentences, and the tempered estimate beside it, of both splits"""
+"""Options that make the figures: the preset's S from q on its sentences, and the tempered estimate beside it, of both
+splits.
+"""
 CODES = ("li", "lv")
-"""papers whose tables tell what codes are worth"""
+"""Papers whose tables have measures of the codes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class System:
     table: Table
     row: Row
     variant: str = ""
-    """of the table's variants, the one whose figures have that prefix"""
+    """Prefix of the figures that come from this variant of the table."""
 
     @property
     def technique(self) -> str:
@@ -46,12 +48,12 @@ class System:
         return {**settled, **self.row.settings, **self.table.variants.get(self.variant, {})}
 
     def own(self, model: str) -> dict[str, Value]:
-        """Of these, what a preset does not have anyhow."""
+        """The settings that a preset does not have anyhow."""
         usual = {key: PRESETS[model].get(key, value) for key, value in self.table.usual.items()}
         return {key: value for key, value in self.settings.items() if key not in usual or value != usual[key]}
 
     def called(self, model: str) -> str:
-        """What its study's name begins with, before the corpus and the preset."""
+        """The beginning of its study's name, before the corpus and the preset."""
         parts = [f"{key}{_said(value)}" for key, value in self.own(model).items() if not self._is_schedule(key)]
         return "-".join([self.table.paper_key, self.technique, *parts])
 
@@ -177,7 +179,8 @@ def told_by(found: Sequence[System]) -> dict[str, set[str]]:
 
 
 def is_of(system: System, technique: str, values: Mapping[str, Any], keys: Iterable[str]) -> bool:
-    """Whether a run of that technique with these settings is the row's: alike in all that tells the table's rows apart.
+    """True if a run of that technique with these settings is the row's: alike in all settings that tell the table's
+    rows apart.
 
     Args:
         values: its hyperparameters and options.
