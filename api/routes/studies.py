@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api import bodies, cursors, schemas
+from api import bodies, cursors, figure_schemas, schemas
 from api.response_cache import encode
 from api.routes import Cursor, Limit, StudyName, page
 from api.service import Service, service_of
@@ -166,7 +166,7 @@ def export_study(
     return Response(text, media_type=media, headers={"Content-Disposition": f'attachment; filename="study.{form}"'})
 
 
-@router.get("/studies/{name}/importance", response_model=schemas.Importance)
+@router.get("/studies/{name}/importance", response_model=figure_schemas.Importance)
 def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "value") -> Response:
     """Share of the metric's variation among the better trials that each hyperparameter explains (PED-ANOVA), with its
     deviation over resamples of the trials. The sum is 1. Of fewer than ten trials none is told.
@@ -181,7 +181,7 @@ def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "va
     return service.cache.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
 
 
-@router.get("/pareto", response_model=schemas.Pareto, tags=["pareto"])
+@router.get("/pareto", response_model=figure_schemas.Pareto, tags=["pareto"])
 def show_pareto(
     request: Request,
     study: Compared,
@@ -209,7 +209,7 @@ def show_pareto(
     return service.cache.get(name, version, make).response(request)
 
 
-@router.get("/rates", response_model=schemas.Rates, tags=["rates"])
+@router.get("/rates", response_model=figure_schemas.Rates, tags=["rates"])
 def show_rates(request: Request, study: Compared, split: bodies.Split = "valid") -> Response:
     """Perplexity, accuracy gap and what the reached rate falls short against the target rate, for studies whose trials hold one,
     by columns; on the test split by the studies' confirmations."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api import bodies, schemas
+from api import bodies, figure_schemas
 from api.routes import StudyName, Where
 from api.service import service_of
 from tuner.analysis import comparison, curves, history, surface, timeline
@@ -16,7 +16,7 @@ from tuner.studies import study as studies
 router = APIRouter(tags=["trials"])
 
 
-@router.get("/studies/{name}/table", response_model=schemas.Table)
+@router.get("/studies/{name}/table", response_model=figure_schemas.Table)
 def show_table(
     request: Request,
     name: StudyName,
@@ -50,7 +50,7 @@ def show_table(
     return service.of_study("table", name, (tuple(column or ()), where), make).response(request)
 
 
-@router.get("/compare", response_model=schemas.Comparison)
+@router.get("/compare", response_model=figure_schemas.Comparison)
 def compare_trials(
     request: Request,
     run: Annotated[
@@ -64,14 +64,14 @@ def compare_trials(
     return service.cache.get(("compare", tuple(run)), version, make).response(request)
 
 
-@router.get("/studies/{name}/history", response_model=schemas.History)
+@router.get("/studies/{name}/history", response_model=figure_schemas.History)
 def show_history(request: Request, name: StudyName) -> Response:
     """Every trial's value by its number, the least so far, and the lines that it is to be held against."""
     service = service_of(request)
     return service.of_study("history", name, None, lambda s: history.of(s, service.table(s))).response(request)
 
 
-@router.get("/studies/{name}/means", response_model=schemas.Means)
+@router.get("/studies/{name}/means", response_model=figure_schemas.Means)
 def show_means(request: Request, name: StudyName) -> Response:
     """Mean of each complete trial by a process through all of them, and the lowest so far; empty where the values are
     not noisy.
@@ -85,7 +85,7 @@ def show_means(request: Request, name: StudyName) -> Response:
     return service.cache.get(("means", name), (columns.seen, len(columns.numbers)), make).response(request)
 
 
-@router.get("/studies/{name}/surface", response_model=schemas.Surface)
+@router.get("/studies/{name}/surface", response_model=figure_schemas.Surface)
 def show_surface(request: Request, name: StudyName, x: bodies.Key, y: bodies.Key) -> Response:
     """Mean and uncertainty of a process through all values, over two hyperparameters, the others at the best trial's."""
     service = service_of(request)
@@ -97,7 +97,7 @@ def show_surface(request: Request, name: StudyName, x: bodies.Key, y: bodies.Key
     return service.cache.get(("surface", name, x, y), (columns.seen, len(columns.numbers)), make).response(request)
 
 
-@router.get("/studies/{name}/slices", response_model=schemas.Slices)
+@router.get("/studies/{name}/slices", response_model=figure_schemas.Slices)
 def show_slices(request: Request, name: StudyName) -> Response:
     """Mean and uncertainty of a process through all values along each hyperparameter, the others at the best trial's."""
     service = service_of(request)
@@ -109,13 +109,13 @@ def show_slices(request: Request, name: StudyName) -> Response:
     return service.cache.get(("slices", name), (columns.seen, len(columns.numbers)), make).response(request)
 
 
-@router.get("/studies/{name}/timeline", response_model=schemas.Timeline)
+@router.get("/studies/{name}/timeline", response_model=figure_schemas.Timeline)
 def show_timeline(request: Request, name: StudyName) -> Response:
     """Every attempt of a study by columns, with its worker, its trial and its times; lost and repeated attempts too."""
     return service_of(request).of_study("timeline", name, None, timeline.of).response(request)
 
 
-@router.get("/studies/{name}/curves", response_model=schemas.Curves)
+@router.get("/studies/{name}/curves", response_model=figure_schemas.Curves)
 def show_curves(
     request: Request,
     name: StudyName,
