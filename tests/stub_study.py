@@ -50,7 +50,7 @@ def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
 
 def gain_of(study: Study) -> str | None:
     """What is said of the best trial beside the published values."""
-    return render.gain(answers.study(study, "grammar", False), study.trials.all(), study)
+    return render.gain(answers.study_here(study), study.trials.all(), study)
 
 
 def states(study: Study) -> list[str]:

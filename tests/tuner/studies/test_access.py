@@ -106,7 +106,7 @@ def test_workers_and_logs(studies: Studies, study: Study) -> None:
 @SQLITE
 def test_a_study_and_its_trials(studies: Studies, study: Study) -> None:
     found = studies.study("s")
-    assert found == json.loads(json.dumps(answers.study(study, "grammar", False)))
+    assert found == json.loads(json.dumps(answers.study_here(study)))
     assert [each["name"] for each in studies.studies()] == ["s"]
     assert list(studies.studies(technique="mdr")) == []
     (short,) = studies.studies(technique="sfb", state="active")

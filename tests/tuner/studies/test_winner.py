@@ -148,7 +148,7 @@ def test_it_is_found_once_and_anew_when_results_change(make: Make, monkeypatch: 
 
     monkeypatch.setattr(winner, "judged", counted)
     assert study.winner() == first
-    best = answers.study(study, "grammar", False)["best"]
+    best = answers.study_here(study)["best"]
     assert best is not None
     assert best["number"] == first.trial.number
     assert fitted == []
