@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from axe import violations
 from playwright.sync_api import Page, expect
-from seeded import made, trial_row
+from seeded import made, settled, trial_row
 from sqlalchemy import insert
 
 from benchmarks.browser import Server
@@ -69,6 +69,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Da
     database.close()
 
 
+@pytest.mark.timeout(900)  # axe looks at 22 pages
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_violation(page: Page, world: tuple[Server, Database], scheme: Any, width: int) -> None:
@@ -78,7 +79,7 @@ def test_no_page_has_a_violation(page: Page, world: tuple[Server, Database], sch
     found: dict[str, list[str]] = {}
     for query, ready in PAGES.items():
         page.goto(f"{server.address}/?{query}")
-        page.wait_for_selector(".view:not([aria-busy])")
+        settled(page)
         page.locator(ready).first.wait_for()
         found[query] = violations(page)
         page.evaluate(OPEN)  # what is folded, too

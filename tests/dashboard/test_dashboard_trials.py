@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
-from seeded import figures, made, trial_row
+from seeded import figures, made, settled, trial_row
 from sqlalchemy import insert
 
 from benchmarks.browser import Server
@@ -138,6 +138,7 @@ def test_history_has_the_best_so_far(page: Page, address: str) -> None:
 
 def test_curves_are_brushed_into_the_table_and_named(page: Page, address: str) -> None:
     shown(page, address, "view=study&study=few&curve=distortion")
+    settled(page)
     section = page.locator("section", has=page.locator("#curves-title"))
     expect(section.locator(".plot[data-drawn]")).to_be_visible()
     expect(section).to_contain_text("3 trials")

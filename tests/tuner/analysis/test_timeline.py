@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from axe import violations
 from playwright.sync_api import Page, expect
-from seeded import made
+from seeded import made, settled
 from sqlalchemy import insert, update
 from stub_study import Make, run
 
@@ -76,6 +76,7 @@ def world(tmp_path: Path) -> Iterator[tuple[Server, Database]]:
 def test_the_timeline_and_the_workers_in_a_browser(page: Page, world: tuple[Server, Database]) -> None:
     server, _ = world
     page.goto(f"{server.address}/?view=study&study=mine")
+    settled(page)
     section = page.locator("section", has=page.locator("#timeline-title"))
     expect(section.locator(".plot[data-drawn]")).to_be_visible()
     expect(section).to_contain_text("5 attempts, of which 1 lost; 1 repeat a trial or go on with it, drawn thinner.")
