@@ -172,7 +172,7 @@ def visited(browser: Browser, address: str) -> dict[str, float]:
     """One visit of Optuna's dashboard with nothing cached: its history, then its list of trials, which has no order to choose."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(120_000)
     page.goto(address, wait_until="commit")
     page.wait_for_selector(".js-plotly-plot .scatterlayer path.point", state="attached")
     painted = "performance.getEntriesByName('first-contentful-paint')[0].startTime"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import typer
 
@@ -296,6 +296,9 @@ def _schema(hint: Any, named: dict[str, Any]) -> dict[str, Any]:
         return {"type": PRIMITIVES[hint]}
     if kind is NotRequired:
         return _schema(inner[0], named)
+    if kind is Annotated:
+        said = next((one.meaning for one in inner[1:] if hasattr(one, "meaning")), "")
+        return {**_schema(inner[0], named), **({"description": said} if said else {})}
     if kind in (Union, UnionType):
         return {"anyOf": [_schema(one, named) for one in inner]}
     if kind is tuple and inner[1:] != (...,):
@@ -372,7 +375,7 @@ def json_page() -> str:
                         f"`{key}`",
                         _type(own),
                         "" if key in schema.get("required", ()) else "not always",
-                        meanings.get((name, key), ""),
+                        meanings.get((name, key), own.get("description", "")),
                     )
                     for key, own in schema.get("properties", {}).items()
                 ],

@@ -1,5 +1,5 @@
-"""What each command prints with `--json`: one declaration, from which docs/reference/json.md is made, and by which a test judges
-what the commands print. Figures within are by their keys in docs/reference/metrics.md."""
+"""The shapes of all that commands print with `--json`, declared once: docs/reference/json.md is made from them, and a test judges
+the commands' output by them. Figures within are by their keys in docs/reference/metrics.md."""
 
 from typing import Any, NotRequired, TypedDict
 
@@ -45,7 +45,7 @@ class NGramFigures(TypedDict):
 
 
 class NGrams(TypedDict):
-    """What counting words is worth: interpolated Kneser–Ney models."""
+    """Interpolated Kneser–Ney models of a text, by order."""
 
     best: int
     """The order that is best on the validation sentences."""
@@ -148,7 +148,7 @@ class Row(TypedDict):
     """Runs with seeds of their own; 0 for a published figure."""
     figures: dict[str, Mean | None]
     estimator: str
-    """What made the NLL, or the paper that it is from."""
+    """The estimator of the NLL, or the paper that it is from."""
     confirmed: bool
     """True for new seeds; a search's best trial is better than it should be by being the best."""
     trials: list[int]
@@ -158,7 +158,7 @@ class Row(TypedDict):
     ngram: Line | None
     sentences: str
     beside: str
-    """What made the tempered estimates, where these are beside samples from q."""
+    """The estimator of the tempered estimates, if these are beside samples from q."""
     notes: list[str]
     won_by: str
     truncation: float | None
@@ -218,11 +218,10 @@ class Comparison(TypedDict):
 
 
 class Worker(TypedDict):
-    """A worker; times are Unix seconds."""
+    """A worker."""
 
     name: str
     host: str
-    process: str
     device: str
     state: str
     study: str | None
@@ -234,8 +233,8 @@ class Worker(TypedDict):
     gpu: Load | None
     """The load of its card while it trains."""
     version: str
-    started_at: float
-    seen_at: float
+    started_at: str
+    seen_at: str
     tokens_per_second: float | None
     silent: float
     """Seconds since its last word."""
@@ -287,7 +286,7 @@ class Twice(TypedDict):
 
 
 class Reproduced(TypedDict):
-    """Whether a run that was trained again has the same figures."""
+    """The figures of a run and of the same run trained again."""
 
     run: str
     agrees: bool
@@ -382,15 +381,40 @@ class HiddenWords(TypedDict):
 
 
 class Dropped(TypedDict):
-    """Which words an adversary hides."""
+    """Words with the probabilities by which an adversary hides them."""
 
     run: str
     sentences: list[HiddenWords]
     draws: int
 
 
+class Answer(TypedDict):
+    """A question and the model's own answer to it."""
+
+    question: str
+    sentence: str
+    answer: str
+    right: bool | None
+    """True for an answer that the grammar gives; null where it does not have the question."""
+
+
+class Answers(TypedDict):
+    """Answers by the codes of sentences that hold question and answer."""
+
+    run: str
+    questions: int
+    precision: NotRequired[float]
+    """The share of questions for which the right answer is chosen, where there are answers to choose from."""
+    precision_by_chance: NotRequired[float]
+    reciprocal_rank: NotRequired[float]
+    reciprocal_rank_by_chance: NotRequired[float]
+    right: float | None
+    """The share of the model's own answers that are right."""
+    answers: list[Answer]
+
+
 class Latent(TypedDict):
-    """What a run's codes are worth."""
+    """Figures of a run's codes."""
 
     run: str
     sentences: int
@@ -429,5 +453,6 @@ SHAPES: dict[str, Any] = {
     "neighbours": Neighbours,
     "dropped": Dropped,
     "latent": Latent,
+    "answer": Answers,
 }
 """By command."""

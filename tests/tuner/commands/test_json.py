@@ -19,7 +19,7 @@ from tuner.storage.database import Database
 from tuner.studies.study import Study
 from tuner.workers.broker import DatabaseBroker
 
-sys.path.append(str(Path(__file__).parent.parent / "docs"))
+sys.path.append(str(Path(__file__).parents[3] / "docs"))
 import reference
 
 FOUND, NAMED = reference.json_schemas()
