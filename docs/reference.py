@@ -1,12 +1,16 @@
 """Writes docs/reference/ from the code: `python docs/reference.py`. A test says when the pages there are older than the code."""
 
+import ast
 import inspect
+import itertools
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import typer
 
@@ -17,6 +21,7 @@ from trainers.latent_space import LatentOptions
 from trainers.options import GROUPS, rule
 from tuner import space
 from tuner.commands.app import app
+from tuner.commands.shapes import SHAPES
 from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.samplers import SAMPLERS
 
@@ -196,6 +201,8 @@ def document() -> dict[str, Any]:
 
 def _type(schema: dict[str, Any]) -> str:
     """A JSON schema in a few words."""
+    if not schema:
+        return "any"
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -204,6 +211,10 @@ def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     kind: str = schema.get("type", "any")
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict) and schema["additionalProperties"]:
+        return f"table of {_type(schema['additionalProperties'])}"
+    if kind == "array" and "prefixItems" in schema:
+        return f"[{', '.join(_type(one) for one in schema['prefixItems'])}]"
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"
     limits = [f"{word} {schema[key]}" for key, word in LIMITS.items() if key in schema]
@@ -269,11 +280,122 @@ def rest() -> str:
     return "\n".join(text)
 
 
+PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+def json_schemas() -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The JSON schema of what each command prints with `--json`, and the schemas that these name."""
+    named: dict[str, Any] = {}
+    return {name: _schema(shape, named) for name, shape in SHAPES.items()}, named
+
+
+def _schema(hint: Any, named: dict[str, Any]) -> dict[str, Any]:
+    """A type as a JSON schema; the classes in it are put into `named`."""
+    inner, kind = get_args(hint), get_origin(hint)
+    if hint in PRIMITIVES:
+        return {"type": PRIMITIVES[hint]}
+    if kind is NotRequired:
+        return _schema(inner[0], named)
+    if kind is Annotated:
+        said = next((one.meaning for one in inner[1:] if hasattr(one, "meaning")), "")
+        return {**_schema(inner[0], named), **({"description": said} if said else {})}
+    if kind in (Union, UnionType):
+        return {"anyOf": [_schema(one, named) for one in inner]}
+    if kind is tuple and inner[1:] != (...,):
+        return {
+            "type": "array",
+            "prefixItems": [_schema(one, named) for one in inner],
+            "minItems": len(inner),
+            "items": False,
+        }
+    if kind in (list, tuple):
+        return {"type": "array", "items": _schema(inner[0], named)}
+    if kind is dict:
+        return {"type": "object", "additionalProperties": _schema(inner[1], named)}
+    if is_typeddict(hint) or is_dataclass(hint):
+        name = hint.__name__
+        if name not in named:
+            named[name] = {}
+            hints = get_type_hints(hint, include_extras=True)
+            required = sorted(getattr(hint, "__required_keys__", hints))
+            own = {key: _schema(one, named) for key, one in hints.items()}
+            said = inspect.cleandoc(hint.__doc__ or "")
+            named[name] = {
+                "type": "object", "description": said, "properties": own, "required": required, "additionalProperties": False,
+            }  # fmt: skip
+        return {"$ref": f"#/$defs/{name}"}
+    assert hint is Any, hint
+    return {}
+
+
+def _meanings(shape: Any) -> dict[tuple[str, str], str]:
+    """What is said of each field of the classes within a shape, and of those that they name: the text beneath it."""
+    found: dict[tuple[str, str], str] = {}
+    seen: set[Any] = set()
+    left = [shape]
+    while left:
+        one = left.pop()
+        if isinstance(one, type) and one.__module__.startswith("tuner") and one not in seen:
+            seen.add(one)
+            for base in [one, *getattr(one, "__orig_bases__", ())]:
+                if not base.__module__.startswith("tuner"):
+                    continue
+                body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+                assert isinstance(body, ast.ClassDef)
+                for line, after in itertools.pairwise(body.body):
+                    said = after.value if isinstance(after, ast.Expr) else None
+                    if isinstance(line, ast.AnnAssign) and isinstance(said, ast.Constant):
+                        found[one.__name__, ast.unparse(line.target)] = " ".join(str(said.value).split())
+            left += get_type_hints(one).values()
+        left += get_args(one)
+    return found
+
+
+def json_page() -> str:
+    """What commands print with `--json`."""
+    found, named = json_schemas()
+    meanings = _meanings(tuple[tuple(SHAPES.values())])  # type: ignore[misc]
+    rows = [(f"`tuner {name}`", _type(schema)) for name, schema in found.items()]
+    text = [
+        MADE,
+        "# What commands print with `--json`\n",
+        "A test holds what they print to this. Keys of figures are those of [metrics.md](metrics.md); those within `estimator` "
+        "are explained in [the guide to metrics](../metrics.md#what-made-a-figure).\n",
+        table(("command", "prints"), rows),
+    ]
+    for name, schema in named.items():
+        text.append(f"## {name}\n")
+        if said := schema.get("description"):
+            text.append(inspect.cleandoc(said) + "\n")
+        text.append(
+            table(
+                ("field", "type", "", "meaning"),
+                [
+                    (
+                        f"`{key}`",
+                        _type(own),
+                        "" if key in schema.get("required", ()) else "not always",
+                        meanings.get((name, key), own.get("description", "")),
+                    )
+                    for key, own in schema.get("properties", {}).items()
+                ],
+            )
+        )
+    return "\n".join(text)
+
+
 def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)
 
 
-PAGES = {"commands": commands, "options": options, "techniques": techniques, "metrics": metrics, "rest": rest}
+PAGES = {
+    "commands": commands,
+    "options": options,
+    "techniques": techniques,
+    "metrics": metrics,
+    "rest": rest,
+    "json": json_page,
+}
 
 
 def pages() -> dict[Path, str]:

@@ -33,8 +33,8 @@ torch.set_num_threads(1)
 os.environ["TUNER_CACHE"] = tempfile.mkdtemp(prefix="tuner-test-cache-")
 atexit.register(shutil.rmtree, os.environ["TUNER_CACHE"], ignore_errors=True)
 
-PATIENCE = 30_000
-"""milliseconds for a page; on a busy machine a worker takes seconds to start"""
+PATIENCE = 60_000
+"""Milliseconds after which what a page was to show counts as missing: a busy machine takes seconds for what takes a tenth."""
 SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0, d_c=7, flow_steps=2, components=4)
 LENGTHS = (3.0, 1.0)
 """mean and sd of training lengths, for models built by hand"""

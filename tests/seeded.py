@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Page
 from sqlalchemy import insert
 from stub_study import STUB, make
 
@@ -39,6 +40,12 @@ def stub_worker(url: str, folder: Path, behaviour: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+
+
+def settled(page: Page) -> None:
+    """Waits until every section of the page has what it shows at first, so that nothing moves any more."""
+    page.wait_for_selector(".view:not([aria-busy])")
+    page.wait_for_function("() => document.querySelector('main h1') && !document.querySelector('main [aria-busy]')")
 
 
 def figures(technique: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:

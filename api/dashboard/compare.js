@@ -23,7 +23,7 @@ export async function show(main, query, signal) {
   const path = ({ study, number: at }) => `${studyPath(study)}/trials/${at}`;
   const styles = found.runs.map((_, place) => look(place, place));
   const heading = (place) => [swatch(styles[place]), " ", h("a", { href: address({ view: "trial", study: found.runs[place].study, trial: found.runs[place].number }) }, found.runs[place].run)];
-  const sideBySide = (caption, rows) => table(caption, [{ label: "", value: (row) => row.name },
+  const sideBySide = (caption, rows) => table(caption, [{ label: "", head: h("span", { class: "unseen" }, "Name"), value: (row) => row.name },
     ...found.runs.map((run, place) => ({ label: run.run, head: heading(place), figure: true, value: (row) => row.cell?.(place) ?? row.values[place] }))], rows);
   const differing = found.settings.filter((one) => one.differs);
   const same = found.settings.filter((one) => !one.differs);

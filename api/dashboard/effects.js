@@ -53,7 +53,7 @@ export function effectsOf(study, metrics, view, changed, signal) {
     const sorted = [...importance.items].sort((a, b) => a.importance - b.importance);
     return {
       data: [{ type: "bar", orientation: "h", x: sorted.map((one) => one.importance), y: sorted.map((one) => plain(one.name)), marker: { color: colour("--data-0") }, customdata: sorted.map((one) => number(one.error)),
-        error_x: { type: "data", array: sorted.map((one) => one.error ?? NaN), color: colour("--ink"), thickness: 1.5, width: 4 }, hovertemplate: "%{y}: %{x:.3f} ± %{customdata}<extra></extra>" }],
+        error_x: { type: "data", symmetric: false, array: sorted.map((one) => one.error ?? NaN), arrayminus: sorted.map((one) => Math.min(one.error ?? NaN, one.importance)), color: colour("--ink"), thickness: 1.5, width: 4 }, hovertemplate: "%{y}: %{x:.3f} ± %{customdata}<extra></extra>" }],
       layout: { height: 60 + 28 * sorted.length, xaxis: axis("share of the variation", { rangemode: "tozero" }), yaxis: axis("", { ticks: "", showgrid: false, type: "category" }), bargap: 0.35 },
     };
   };

@@ -95,8 +95,8 @@ export async function show(main, query, signal) {
     const shapes = everything ? [] : outline(state.brush, extent, { xref: "x", yref: "y", line: dotted, fillcolor: "rgba(128, 128, 128, 0.1)" });
     const ranges = { x: rangeOf("x"), y: rangeOf("y") };
     if (state.zoom && !everything) Object.assign(ranges, { x: state.zoom.slice(0, 2), y: state.zoom.slice(2) });
-    const levels = levelLines(found.levels, ranges.y, isLog("y"));
     const [arrow, right, top] = CORNERS[`${found.x_goal} ${found.y_goal}`];
+    const levels = levelLines(found.levels, ranges.y, isLog("y"), right === 1);
     const corner = { xref: "paper", yref: "paper", x: right, y: top, xanchor: right ? "right" : "left", yanchor: top ? "top" : "bottom", showarrow: false, xshift: right ? -6 : 6, yshift: top ? -4 : 4, text: `better ${arrow}`, font: { size: 13, color: colour("--complete") } };
     return { data, layout: {
       height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes: [...levels.shapes, ...shapes], annotations: [corner, ...levels.annotations],
@@ -154,7 +154,7 @@ export async function show(main, query, signal) {
     const shown = rows.slice(0, ROWS);
     renew(below, h("h2", { id: "chosen-title" }, heading),
       rows.length > ROWS && h("p", { class: "note" }, `The first ${ROWS} by ${known[state.y]?.label ?? state.y}; the CSV holds all points.`),
-      rows.length > 0 && table(heading, [
+      rows.length > 0 && table("Table of these trials", [
         { label: "Trial", value: (row) => [swatch(row.style), " ", h("a", { href: address({ view: "trial", study: row.study, trial: row.number }) }, `${row.study}/${row.number}`)] },
         { label: known[state.x]?.label ?? state.x, figure: true, value: (row) => row.x },
         { label: known[state.y]?.label ?? state.y, figure: true, value: (row) => row.y },

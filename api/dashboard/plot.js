@@ -100,13 +100,13 @@ export function reaching([low, high], levels, isLog) {
   return [Math.min(low, ...near.map((level) => level - air)), Math.max(high, ...near.map((level) => level + air))];
 }
 
-/** Named horizontal lines, as Plotly's shapes and annotations, and in words those that lie beyond the range. */
-export function levelLines(levels, [low, high], isLog) {
+/** Named horizontal lines, as Plotly's shapes and annotations, on the right or the left, and in words those that lie beyond the range. */
+export function levelLines(levels, [low, high], isLog, isLeft = false) {
   const at = ({ value }) => (isLog ? Math.log10(value) : value);
   const inside = levels.filter((level) => at(level) >= low && at(level) <= high);
   return {
     shapes: inside.map(({ value }) => ({ type: "line", layer: "below", xref: "paper", yref: "y", x0: 0, x1: 1, y0: value, y1: value, line: { color: colour("--muted"), width: 1, dash: "dash" } })),
-    annotations: inside.map((level) => ({ xref: "paper", yref: "y", x: 1, xanchor: "right", y: at(level), yanchor: "bottom", showarrow: false, text: plain(`${level.label} ${number(level.value)}`), font: { size: 11, color: colour("--muted") } })),
+    annotations: inside.map((level) => ({ xref: "paper", yref: "y", x: isLeft ? 0 : 1, xanchor: isLeft ? "left" : "right", y: at(level), yanchor: "bottom", showarrow: false, text: plain(`${level.label} ${number(level.value)}`), font: { size: 11, color: colour("--muted") } })),
     beyond: levels.filter((level) => !inside.includes(level)).map((level) => `${level.label} ${number(level.value)}, ${at(level) > high ? "above" : "below"} the plot. `).map((text) => text[0].toUpperCase() + text.slice(1)),
   };
 }

@@ -38,7 +38,7 @@ export async function show(main, query, signal) {
     { label: "R", figure: true, title: "rate of the best trial, nats per sentence", value: (s) => s.best?.metrics?.rate },
     { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => s.best?.metrics?.ppl },
     { label: "Best", value: (s) => s.best && h("a", { title: `by ${s.best.by}`, href: address({ view: "trial", study: s.name, trial: s.best.number }) }, `trial ${s.best.number}`) },
-    ...(canWrite ? [{ label: "", value: (s) => (s.state === UNREADABLE ? deletion(s, () => drop(s)) : startStop(s, put)) }, { label: "", head: h("span", { class: "unseen" }, "Chosen"), value: (s) => h("label", { class: "check" },
+    ...(canWrite ? [{ label: "", head: h("span", { class: "unseen" }, "Start or stop"), value: (s) => (s.state === UNREADABLE ? deletion(s, () => drop(s)) : startStop(s, put)) }, { label: "", head: h("span", { class: "unseen" }, "Chosen"), value: (s) => h("label", { class: "check" },
       h("input", { type: "checkbox", checked: ticked.has(s.name), "aria-label": `Choose ${s.name}`, onchange: ({ target }) => { ticked[target.checked ? "add" : "delete"](s.name); offer(); } })) }] : []),
   ];
   const rows = new Map();

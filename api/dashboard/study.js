@@ -60,7 +60,11 @@ export async function show(main, query, signal) {
     deleted: () => { announce(`${name} was deleted`); go({ view: "studies" }); },
   }, signal).catch((error) => announce(error.message));
   // After the events: a browser has six connections to a server, and a process that is fitted may hold one for seconds.
-  for (const one of plots) one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); });
+  for (const one of plots) {
+    one.element.setAttribute("aria-busy", "true");
+    one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); })
+      .finally(() => one.element.removeAttribute("aria-busy"));
+  }
 }
 
 function summary(study, canWrite, put) {

@@ -19,10 +19,10 @@ export function surfaceOf(study, view, signal) {
   const chosen = (which) => (names.includes(view.one(which)) ? view.one(which) : names[which === "across" ? 0 : 1]);
   /** @type {any} the server's answer */
   let found = null;
-  const shown = figure("Mean and uncertainty of a process through all values", "Two contour plots over two hyperparameters; the table beneath holds the same", () => [[
+  const shown = figure("Mean and uncertainty of a process through all values", "Two contour plots over two hyperparameters; the table beneath holds the same", () => (found === null ? [[], []] : [[
     { label: found.x, figure: true, value: (row) => row.x }, { label: found.y, figure: true, value: (row) => row.y },
     { label: "Mean", figure: true, value: (row) => row.mean }, { label: "Uncertainty (sd)", figure: true, value: (row) => row.sd },
-  ], found.ys.flatMap((y, up) => found.xs.map((x, across) => ({ x, y, mean: found.mean[up][across], sd: found.sd[up][across] })))]);
+  ], found.ys.flatMap((y, up) => found.xs.map((x, across) => ({ x, y, mean: found.mean[up][across], sd: found.sd[up][across] })))]));
   const said = h("p", { class: "note" });
   const nothing = h("div");
   const choose = (which) => select({ onchange: ({ target }) => { view.put({ [which]: target.value }, true); return load(); } }, names, chosen(which));

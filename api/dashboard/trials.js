@@ -56,7 +56,7 @@ export function trialList(study, metrics, view, { filtered, again }, signal) {
       h("a", { href: address({ view: "trial", study: study.name, trial: at }) }, at)];
   }
 
-  const list = longTable("Trials");
+  const list = longTable("Table of trials");
   const nothing = h("div");
   const said = h("p", { class: "note", role: "status" });
   const chip = h("div");

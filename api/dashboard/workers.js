@@ -28,6 +28,12 @@ const COLUMNS = [
   { label: "Last word", figure: true, value: (row) => `${duration(row.silent)} ago` },
 ];
 
+/** A table; on a phone a card for each. */
+function cards(caption, rows) {
+  const made = table(caption, COLUMNS, rows);
+  made.classList.add("cards");
+  return made;
+}
 const GIB = 2 ** 30;
 const memory = ({ memory_used: used, memory_total: total }) => (used == null || total == null ? "–" : `${(used / GIB).toFixed(1)} of ${Math.round(total / GIB)} GiB`);
 
@@ -36,8 +42,8 @@ export async function show(main, _query, signal) {
     const rows = await all("/v1/workers", signal);
     const isGone = (row) => row.state === "gone" || (row.state === "lost" && row.silent > LONG);
     const [here, gone] = [rows.filter((row) => !isGone(row)), rows.filter(isGone)];
-    renew(main, here.length ? table("Workers", COLUMNS, here) : empty(gone.length ? "No worker is here now." : "No worker has ever been here."), howTo(),
-      gone.length > 0 && h("details", {}, h("summary", {}, `${count(gone.length, "worker")} that ${gone.length === 1 ? "is" : "are"} gone`), table("Workers that are gone", COLUMNS, gone)));
+    renew(main, here.length ? cards("Workers", here) : empty(gone.length ? "No worker is here now." : "No worker has ever been here."), howTo(),
+      gone.length > 0 && h("details", {}, h("summary", {}, `${count(gone.length, "worker")} that ${gone.length === 1 ? "is" : "are"} gone`), cards("Workers that are gone", gone)));
   };
   await refresh();
   const timer = setInterval(() => document.hidden || refresh().catch(() => {}), EVERY);

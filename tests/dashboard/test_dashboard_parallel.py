@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from seeded import figures, made, trial_row
+from seeded import figures, made, settled, trial_row
 from sqlalchemy import insert
 
 from benchmarks.browser import Server
@@ -44,6 +44,7 @@ def state_of(page: Page) -> dict[str, list[str]]:
 def shown(page: Page, address: str, query: str) -> Locator:
     """The section with the parallel coordinates, drawn."""
     page.goto(f"{address}/?{query}")
+    settled(page)
     section = page.locator("section", has=page.locator("#parallel-title"))
     expect(section.locator(".plot[data-drawn]")).to_be_visible()
     return section
@@ -101,6 +102,7 @@ def test_a_brush_goes_to_the_table_and_to_the_pareto_page(page: Page, address: s
     assert 2 < len(chosen) < 50
 
     page.reload()  # the address holds it
+    settled(page)
     expect(section).to_contain_text(f"{len(chosen)} of {COUNT} trials brushed")
     section.get_by_role("button", name="Show in the table").click()
     expect(page.get_by_text(f"{len(chosen)} of {COUNT + 1} trials", exact=True)).to_be_visible()

@@ -15,7 +15,6 @@ from stub_study import make
 from benchmarks.browser import Server
 from tuner.storage.database import Database
 
-AUDIT = (Path(__file__).parents[1] / "audit.js").read_text()
 PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "rate_error"}
 DRAWN = """
 () => {
@@ -169,16 +168,6 @@ def test_the_front_names_its_good_corner_and_what_lies_beyond(page: Page, addres
     page.get_by_label("x", exact=True).select_option("rate")
     page.get_by_label("Split").select_option("test")  # whose figures the confirmation of a ticked study has
     expect(page.locator("section[aria-labelledby=chosen-title] tbody a")).to_have_text(["mdr-confirmed-0/0"])
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible_and_fits_a_phone(page: Page, address: str, scheme: Any) -> None:
-    page.emulate_media(color_scheme=scheme)
-    shown(page, address, "view=rates&study=fb&study=other")
-    page.get_by_text("As a table").click()
-    assert page.evaluate(AUDIT, 4.5) == []
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_without_a_target_rate_it_says_how_to_make_one(page: Page, tmp_path: Path) -> None:

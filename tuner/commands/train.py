@@ -146,7 +146,7 @@ def _launch_there(
     client = Client(api)
     made = [client.create(**plain_of(given), **({"name": name} if name else {})) for given in every]
     if as_json:
-        print_json(made[0] if len(made) == 1 else {"studies": made})
+        print_json(made[0] if len(made) == 1 else {"studies": made, "comparison": []})
         return
     for each in made:
         waits = "; it waits for workers (`tuner serve --with-workers`, `tuner worker`)"

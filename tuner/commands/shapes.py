@@ -1,0 +1,458 @@
+"""The shapes of all that commands print with `--json`, declared once: docs/reference/json.md is made from them, and a test judges
+the commands' output by them. Figures within are by their keys in docs/reference/metrics.md."""
+
+from typing import Any, NotRequired, TypedDict
+
+from tuner.analysis.significance import Difference
+from tuner.ngram import Line
+from tuner.space import Space
+from tuner.studies import answers
+from tuner.studies.trials import Trial
+from tuner.workers.gpu import Load
+
+Figures = dict[str, Any]
+
+
+class Sampler(TypedDict):
+    """A sampler by its name."""
+
+    name: str
+    summary: str
+
+
+class Corpus(TypedDict):
+    """A corpus that there is."""
+
+    name: str
+    description: str
+
+
+class Repeated(TypedDict):
+    """Sentences of a split that stand word for word in the training text."""
+
+    count: int
+    share: float
+
+
+class NGramFigures(TypedDict):
+    """Figures of an n-gram model of one order on a split."""
+
+    nll: float
+    ppl: float
+    bits_per_char: NotRequired[float]
+    sentences: int
+    of: int
+
+
+class NGrams(TypedDict):
+    """Interpolated Kneser–Ney models of a text, by order."""
+
+    best: int
+    """The order that is best on the validation sentences."""
+    counted: int
+    """Training sentences that the models have read."""
+    train: int
+    orders: dict[str, dict[str, NGramFigures]]
+    """Figures by order and split."""
+
+
+class Text(TypedDict):
+    """A corpus as models read it; tables are by split."""
+
+    name: str
+    fingerprint: str
+    divided_into: str
+    vocabulary: int
+    sentences: dict[str, int]
+    tokens: dict[str, int]
+    characters: dict[str, int]
+    mean_length: float
+    sd_length: float
+    longest: int
+    unknown_tokens: dict[str, int]
+    truncation: float
+    """Standard deviations above the mean length at which sentences are cut; 0: never."""
+    cut_sentences: dict[str, int]
+    empty_lines: dict[str, int]
+    classes: int | None
+    entropy: float | None
+    exact_nll: dict[str, float] | None
+    warnings: list[str]
+    repeated: dict[str, Repeated]
+    ngrams: NGrams
+
+
+class CacheEntry(TypedDict):
+    """An encoded corpus."""
+
+    name: str
+    fingerprint: str
+    bytes: int
+    used: float
+    """Unix seconds."""
+
+
+class Cache(TypedDict):
+    """The encoded corpora of a machine (`--cache`)."""
+
+    folder: str
+    bound: int
+    """Bytes that they may have."""
+    bytes: int
+    entries: list[CacheEntry]
+    cleared: NotRequired[int]
+    """Bytes that `--clear` has removed."""
+
+
+class RecipeSplit(TypedDict):
+    """A split that was made."""
+
+    sentences: int
+    tokens: int
+    types: int
+    sha256: str
+
+
+class Recipe(TypedDict):
+    """A paper's corpus, made from a copy of its source, and compared with what the paper prints."""
+
+    name: str
+    folder: str
+    labels: bool
+    splits: dict[str, RecipeSplit]
+    same: list[str]
+    differs: list[str]
+
+
+class Whole(answers.Study):
+    """A study with all its trials; of a server's, when it has just been made, without them."""
+
+    trials: NotRequired[list[Trial]]
+
+
+class Mean(TypedDict):
+    """A figure over runs."""
+
+    mean: float
+    sd: float | None
+
+
+class Row(TypedDict):
+    """A configuration's figures in the report."""
+
+    study: str
+    technique: str
+    settings: Figures
+    """The configuration's hyperparameters."""
+    runs: int
+    """Runs with seeds of their own; 0 for a published figure."""
+    figures: dict[str, Mean | None]
+    estimator: str
+    """The estimator of the NLL, or the paper that it is from."""
+    confirmed: bool
+    """True for new seeds; a search's best trial is better than it should be by being the best."""
+    trials: list[int]
+    differences: list[Difference]
+    """Differences to the row that all are compared with, one for each estimator that both have."""
+    untested: str
+    ngram: Line | None
+    sentences: str
+    beside: str
+    """The estimator of the tempered estimates, if these are beside samples from q."""
+    notes: list[str]
+    won_by: str
+    truncation: float | None
+
+
+class Launched(TypedDict):
+    """Studies of several techniques with equal budgets."""
+
+    studies: list[Whole]
+    comparison: list[Row]
+
+
+class Confirmed(TypedDict):
+    """The rows of the report by split."""
+
+    valid: list[Row]
+    test: list[Row]
+
+
+class ComparedRun(TypedDict):
+    """A trial that is compared."""
+
+    run: str
+    study: str
+    number: int
+    state: str
+    note: str
+    seconds: float | None
+
+
+class ComparedSetting(TypedDict):
+    """A setting, with a value for each run."""
+
+    name: str
+    values: list[Any]
+    differs: bool
+
+
+class ComparedFigure(TypedDict):
+    """A figure, with a value for each run."""
+
+    key: str
+    label: str
+    unit: str
+    goal: str
+    values: list[float | None]
+
+
+class Comparison(TypedDict):
+    """Trials side by side."""
+
+    runs: list[ComparedRun]
+    settings: list[ComparedSetting]
+    figures: list[ComparedFigure]
+    note: str | None
+    """Why the figures are not to be ranked together, if they are not."""
+
+
+class Worker(TypedDict):
+    """A worker."""
+
+    name: str
+    host: str
+    device: str
+    state: str
+    study: str | None
+    trial: int | None
+    trials: int
+    """Trials that it has ended."""
+    takes: list[str] | None
+    """The studies that it takes trials of; null: any."""
+    gpu: Load | None
+    """The load of its card while it trains."""
+    version: str
+    started_at: str
+    seen_at: str
+    tokens_per_second: float | None
+    silent: float
+    """Seconds since its last word."""
+
+
+class Key(TypedDict):
+    """A key of the REST API without its secret; times are Unix seconds."""
+
+    id: str
+    name: str
+    can_write: bool
+    created_at: float
+    used_at: float | None
+    revoked_at: float | None
+
+
+class Trained(TypedDict):
+    """A run that has ended."""
+
+    event: NotRequired[str]
+    run: str
+    technique: str
+    corpus: str
+    params: Figures
+    hyperparameters: Figures
+    metrics: Figures
+    epochs: int
+    best_epoch: int
+    tokens_per_second: float | None
+    parameters: int
+    seconds: dict[str, float]
+    """Seconds of `set_up`, `training` and `evaluation`."""
+    entropy: float | None
+    checkpoint: str
+
+
+class Evaluated(TypedDict):
+    """A run's figures, evaluated again."""
+
+    run: str
+    metrics: Figures
+
+
+class Twice(TypedDict):
+    """A value of a run as it was, and of the one that was trained again."""
+
+    then: Any
+    now: Any
+
+
+class Reproduced(TypedDict):
+    """The figures of a run and of the same run trained again."""
+
+    run: str
+    agrees: bool
+    exact: bool
+    """True where the machines are of one class, so that all digits must agree."""
+    tolerance: float | None
+    differs: list[str]
+    figures: dict[str, Twice]
+    machine: Twice
+
+
+class Log(TypedDict):
+    """A trainer's log."""
+
+    run: str
+    lines: list[str]
+
+
+class Sample(TypedDict):
+    """A sentence that a model wrote."""
+
+    sentence: str
+    source: NotRequired[str]
+    """The validation sentence that its code is of, where it is of one."""
+
+
+class Samples(TypedDict):
+    """Sentences from the prior."""
+
+    run: str
+    sentences: list[Sample]
+    distinct: int
+
+
+class Reconstruction(TypedDict):
+    """A sentence through the code and back."""
+
+    source: str
+    sentence: str
+    ter: float
+    notes: list[str]
+
+
+class Reconstructions(TypedDict):
+    """Sentences through the code and back."""
+
+    run: str
+    sentences: list[Reconstruction]
+
+
+class Homotopy(TypedDict):
+    """Sentences on the line between two codes."""
+
+    run: str
+    ends: list[str]
+    """The sentences between whose codes it lies; none: codes of the prior."""
+    sentences: list[Sample]
+    notes: list[str]
+
+
+class Neighbour(TypedDict):
+    """A sample beside its nearest training sentence."""
+
+    sentence: str
+    source: NotRequired[str]
+    neighbour: str
+    ter: float
+
+
+class Neighbours(TypedDict):
+    """Samples beside their nearest training sentences."""
+
+    run: str
+    sentences: list[Neighbour]
+    distinct: int
+    novelty: float
+    """The mean translation edit rate to the nearest training sentence."""
+
+
+class HiddenWord(TypedDict):
+    """A word, and how likely the adversary hides it."""
+
+    word: str
+    probability: float
+
+
+class HiddenWords(TypedDict):
+    """The words of a sentence."""
+
+    words: list[HiddenWord]
+    notes: list[str]
+
+
+class Dropped(TypedDict):
+    """Words with the probabilities by which an adversary hides them."""
+
+    run: str
+    sentences: list[HiddenWords]
+    draws: int
+
+
+class Answer(TypedDict):
+    """A question and the model's own answer to it."""
+
+    question: str
+    sentence: str
+    answer: str
+    right: bool | None
+    """True for an answer that the grammar gives; null where it does not have the question."""
+
+
+class Answers(TypedDict):
+    """Answers by the codes of sentences that hold question and answer."""
+
+    run: str
+    questions: int
+    precision: NotRequired[float]
+    """The share of questions for which the right answer is chosen, where there are answers to choose from."""
+    precision_by_chance: NotRequired[float]
+    reciprocal_rank: NotRequired[float]
+    reciprocal_rank_by_chance: NotRequired[float]
+    right: float | None
+    """The share of the model's own answers that are right."""
+    answers: list[Answer]
+
+
+class Latent(TypedDict):
+    """Figures of a run's codes."""
+
+    run: str
+    sentences: int
+    bleu: float
+    bleu_1: float
+    noisy: dict[str, float]
+    """D of the clean sentence, given the code of it with so many pairs of words exchanged."""
+    smoothness: float | None
+    entropy: float | None
+    normal_entropy: float
+    probes: dict[str, float] | None
+    largest_class: NotRequired[float]
+
+
+SHAPES: dict[str, Any] = {
+    "techniques": list[Space],
+    "samplers": list[Sampler],
+    "corpora describe": list[Corpus] | Text | Cache,
+    "corpora get": Recipe,
+    "studies": list[answers.Summary],
+    "launch": Whole | Launched,
+    "sweep": Whole,
+    "show": Whole,
+    "trials": list[Trial],
+    "compare": Comparison,
+    "confirm": Confirmed,
+    "workers": list[Worker],
+    "key list": list[Key],
+    "train": Trained,
+    "evaluate": Evaluated,
+    "reproduce": Reproduced,
+    "log": Log,
+    "sample": Samples,
+    "reconstruct": Reconstructions,
+    "interpolate": Homotopy,
+    "neighbours": Neighbours,
+    "dropped": Dropped,
+    "latent": Latent,
+    "answer": Answers,
+}
+"""By command."""
