@@ -16,6 +16,8 @@ BLOCK = {"cpu": (768, 1024), "cuda": (8192, 16384)}
 """States and words whose logits are computed at once: as many as a processor's cache holds, or as keep a GPU busy."""
 KEPT_LOGITS = {"cpu": 1 << 29, "cuda": 1 << 31}
 """Bytes of a batch's logits that are kept for the backward pass unless `batch_tokens` says how many."""
+AGAIN_LOGITS = {"cpu": 5 << 25, "cuda": 1 << 30}
+"""Bytes of logits that a backward pass which kept none computes at once."""
 LOG2_E = math.log2(math.e)
 LEAST_SUM = 1e-30
 """Sum Σ exp(logit) below which too much of it may have been lost to underflow."""
@@ -81,7 +83,7 @@ class LongTokenNLL(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """The gradients by states, weight and bias, from the gradient [n] of the loss by each target's."""
         states, weight, words, targets = ctx.saved_tensors
-        rows, by_states = min(BLOCK[states.device.type][0], max(kept_tokens(words) // 2, ROWS)), []
+        rows, by_states = min(BLOCK[states.device.type][0], _tokens_of(AGAIN_LOGITS, words)), []
         by_weight, by_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
         buffer = words.new_empty(len(words) * len(padded(states[:rows])))
         for part, target, given in zip(states.split(rows), targets.split(rows), gradient.split(rows), strict=True):
@@ -97,7 +99,12 @@ class LongTokenNLL(torch.autograd.Function):
 
 def kept_tokens(words: Tensor) -> int:
     """Tokens whose logits are held at once, for words [V, ·] of that kind."""
-    return max(KEPT_LOGITS[words.device.type] // (len(words) * words.element_size()), ROWS)
+    return _tokens_of(KEPT_LOGITS, words)
+
+
+def _tokens_of(size: dict[str, int], words: Tensor) -> int:
+    """Tokens whose logits have so many bytes on the words' device, in whole rows of a product."""
+    return max(size[words.device.type] // (len(words) * words.element_size()) // ROWS, 1) * ROWS
 
 
 def _gradients(
