@@ -201,7 +201,7 @@ def paper(
         name = name_of(system.called(model), corpus, model)
         specs |= specs_of(database, [{**system.spec(model, count, asked), "corpus": corpus}], name)
         rows.setdefault(name, system.row.label)
-    folder = runs / "papers" / name_of(table, corpus, model)
+    folder = runs / "papers"
     _say_budget(table, specs, folder)
     with opened(database, create=True, patience=PATIENCE) as there:
         made, refused = _made(there, specs, folder, runs, artifacts)

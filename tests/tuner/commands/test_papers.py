@@ -152,7 +152,7 @@ def test_a_table_is_made_from_nothing_and_laid_out_in_its_rows_and_columns(tuner
     assert studies["li-ae-grammar-tiny"].spec.objective == "melbo"
     assert all(study.spec.fixed["test"] and study.spec.fixed["codes"] for study in studies.values())
     database.close()
-    files = sorted(file.name for file in (tmp_path / "runs" / "papers" / "li-2-grammar-tiny").iterdir())
+    files = sorted(file.name for file in (tmp_path / "runs" / "papers").iterdir())
     assert files == ["li-ae-grammar-tiny.toml", "li-vanilla-grammar-tiny.toml"]
 
 
