@@ -174,6 +174,19 @@ def test_a_table_that_was_cut_short_goes_on_and_its_budget_is_said_first(
     ]
 
 
+def test_what_does_not_go_with_a_table_is_said(tuner: Command) -> None:
+    for arguments, said in (
+        (("paper", "li-2", "--set", "agressive.inner=10"), "names no technique of li-2: it has ae, annealing, vanilla"),
+        (("paper", "li-2", "--row", "nothing"), "--row nothing is in no label of li-2: its rows are AE, VAE, "),
+        (("paper", "li-2", "--model", "huge"), "model"),
+        (("report", "--table", "li-2", "--against", "mine"), "--against mine is for the studies' own table"),
+        (("report", "--text", "snli"), "--text snli is of a paper's table: name one with --table"),
+        (("report", "--table", "li-2", "--columns", "nll,odd"), "--columns 'odd' is unknown: choose of nll"),
+    ):
+        with pytest.raises(Usage, match=said):
+            tuner(*arguments)
+
+
 def test_a_row_that_breaks_keeps_no_other_from_its_turn(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(monkeypatch, all="crash")
     with pytest.raises(Fault, match="li-ae-grammar-tiny has stopped itself: .*li-vanilla-grammar-tiny has"):
