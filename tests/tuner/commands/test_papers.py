@@ -208,6 +208,17 @@ def test_any_study_is_laid_out_where_it_belongs(tuner: Command) -> None:
         assert "absent: AE: not trained" in tuner("report", "--table", "li-1", "--format", form)
 
 
+def test_what_was_set_by_hand_is_alike_in_all_that_a_row_prints(tuner: Command) -> None:
+    tuner("launch", "-t", "fb", "--set", "r=5", "-n", "1", "--set", "test=true", "--study", "mine")
+    tuner("paper", "pa-3", "--row", "FB")
+    tuner("paper", "pa-3", "--row", "Vanilla")
+    found = json.loads(tuner("report", "--table", "li-6", "--format", "json"))
+    assert found["rows"] == []  # λ is 7 there, and the others were made for another paper
+    tuner("launch", "-t", "fb", "-n", "1", "--set", "test=true", "--study", "tuned")
+    found = json.loads(tuner("report", "--table", "li-6", "--format", "json", "--split", "valid"))
+    assert [(row["label"], row["study"]) for row in found["rows"]] == [("+ FBP (λ = 7)", "tuned")]
+
+
 def test_runs_without_words_stand_in_the_columns_of_their_own(tuner: Command) -> None:
     made = json.loads(tuner("paper", "kr-2", "--row", "This work / LSTM-VAE (L = 5)", "--format", "json"))
     (row,) = made["rows"]
