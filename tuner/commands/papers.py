@@ -135,7 +135,7 @@ def report(
             which = (study or [], chosen, corpus, model)
             print(_laid(there, part, which, form, shown, rank, published), end="")
             return
-        rows = paper.of(paper.rows(there, study or [], chosen), there, corpus, model)
+        rows = paper.narrowed(paper.rows(there, study or [], chosen), there, corpus, model)
         rows = paper.compared(there, rows, against, chosen)
     if published:
         own = list(dict.fromkeys(row.technique for row in rows))
