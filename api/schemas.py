@@ -59,6 +59,8 @@ class Technique(BaseModel):
     paper: str
     formula: str
     summary: str
+    objective: str
+    """What its studies optimise unless they name another objective."""
     hyperparameters: list[Hyperparameter]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tuner.space import Space
+from tuner.space import Space, objective
 from tuner.studies import answers
 from tuner.studies.setting import REQUIRED, Number, Setting, Word
 
@@ -13,6 +13,7 @@ def technique(space: Space) -> dict[str, Any]:
         "paper": space.paper,
         "formula": space.formula,
         "summary": space.summary,
+        "objective": objective(space.technique),
         "hyperparameters": [answers.hyperparameter(p) for p in space.parameters],
     }
 

@@ -13,7 +13,7 @@ export async function show(main, query, signal) {
   if (!offer.can_write) return fill(main, empty("This key may only read. A key that may write makes studies: ", h("code", {}, "tuner key create NAME --write"), "."));
   const spec = cloned?.spec ?? {};
 
-  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space({}); } }, techniques.map((one) => one.name), spec.technique ?? query.get("technique") ?? "sfb");
+  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space({}); judge(); } }, techniques.map((one) => one.name), spec.technique ?? query.get("technique") ?? "sfb");
   const about = h("div", { class: "note" });
   const hyperparameters = h("div", { class: "hyperparameters" });
   const parametersOf = (name) => (techniques.find((one) => one.name === name) ?? techniques[0]).hyperparameters;
@@ -49,6 +49,9 @@ export async function show(main, query, signal) {
   const controls = (wanted) => own.filter(wanted).map((setting) => controlOf(setting, initial[setting.key]));
   const basic = [name, ...controls(isBasic)];
   const rules = controls((setting) => !isBasic(setting));
+  /** The objective that the chosen technique has unless another is chosen. */
+  const judge = () => { basic.find((row) => row.setting === "objective").querySelector("select").value = techniques.find((one) => one.name === technique.value)?.objective ?? "nll"; };
+  if (!cloned) judge();
 
   const trouble = h("div", { class: "wrong", role: "alert", tabindex: -1 });
   const submit = h("button", { type: "submit", class: "main" }, "Create the study");

@@ -377,6 +377,14 @@ def test_keys(page: Page, own_world: World) -> None:
     expect(page.get_by_text("This key may only read.")).to_be_visible()
 
 
+def test_the_form_has_the_objective_of_the_technique(page: Page, world: World) -> None:
+    world.open(page, "view=new&technique=mim")
+    objective = page.locator("[data-key=objective] select")
+    expect(objective).to_have_value("melbo")
+    page.get_by_label("Technique", exact=True).select_option("sfb")
+    expect(objective).to_have_value("nll")
+
+
 def test_server_gone_and_back(page: Page, own_world: World) -> None:
     own_world.open(page, "view=study&study=weighted")
     page.evaluate("window.notReloaded = true")

@@ -127,7 +127,7 @@ def found(database: Database, names: list[str], split: str) -> list[Row]:
     return rows_
 
 
-def of(found: Sequence[Row], database: Database, corpus: str | None, model: str | None) -> list[Row]:
+def narrowed(found: Sequence[Row], database: Database, corpus: str | None, model: str | None) -> list[Row]:
     """Rows of a corpus and of a preset, where these are named.
 
     Raises:
@@ -138,7 +138,7 @@ def of(found: Sequence[Row], database: Database, corpus: str | None, model: str 
         study = open_study(database, row.study)
         return corpus in (None, Path(study.facts.corpus.name).name) and model in (None, study.spec.model)
 
-    kept = [row for row in found if fits(row)]
+    kept = list(found) if corpus is model is None else [row for row in found if fits(row)]
     if not kept:
         raise Usage(
             f"no study has figures of {' and '.join(filter(None, (corpus, model)))}: `tuner studies` lists them."

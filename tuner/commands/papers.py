@@ -114,7 +114,7 @@ def report(
     from tuner.analysis import layouts
     from tuner.analysis import report as paper
     from tuner.analysis.pareto import check_split
-    from tuner.analysis.published import layout, sentences, systems
+    from tuner.analysis.published import systems
     from tuner.metrics import FIGURES
 
     if form not in layouts.FORMATS:
@@ -125,20 +125,17 @@ def report(
             raise Usage(f"{flag} {value!r} is unknown: choose of {', '.join(FIGURES)}.")
     if table is None and text is not None:
         raise Usage(f"--text {text} is of a paper's table: name one with --table.")
+    if table is not None and against is not None:
+        raise Usage(f"--against {against} is for the studies' own table: leave it out with --table.")
     part = None if table is None else systems.block(systems.named(table), text)
     chosen = split or (part.split if part is not None and part.split else "valid")
     check_split(chosen)
     with opened(database) as there:
-        if part is not None and part.sentences:
-            print(sentences.FORMATS[form](sentences.lay(there, part, study or [], corpus, model), part), end="")
-            return
         if part is not None:
-            if against is not None:
-                raise Usage("--against is for the studies' own table: leave it out with --table.")
-            laid = layout.lay(there, part, study or [], chosen, corpus, model, shown, published)
-            print(layout.FORMATS[form](laid.ranked(rank) if rank else laid), end="")
+            which = (study or [], chosen, corpus, model)
+            print(_laid(there, part, which, form, shown, rank, published), end="")
             return
-        rows = paper.of(paper.rows(there, study or [], chosen), there, corpus, model)
+        rows = paper.narrowed(paper.rows(there, study or [], chosen), there, corpus, model)
         rows = paper.compared(there, rows, against, chosen)
     if published:
         own = list(dict.fromkeys(row.technique for row in rows))
@@ -184,7 +181,7 @@ def paper(
     the same command goes on. --set TECHNIQUE.key=value is for that technique's rows alone. --workers 0 makes the studies and
     leaves them to other workers.
     """
-    from tuner.analysis.published import layout, sentences, systems
+    from tuner.analysis.published import layout, systems
     from tuner.storage.database import PATIENCE
     from tuner.studies.launch import name_of
     from tuner.workers.engines import Staff
@@ -194,6 +191,10 @@ def paper(
     ASKED["model"].checked(model)
     part, asked = systems.block(systems.named(table), text), settings(set_)
     chosen = _chosen(part, only)
+    known = {each.technique for each in systems.systems(part)}
+    for key in asked:
+        if "." in key and key.partition(".")[0] not in known:
+            raise Usage(f"--set {key}={asked[key]} names no technique of {table}: it has {', '.join(sorted(known))}.")
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check()
     rows, specs = dict[str, str](), dict[str, StudySpec]()
@@ -201,21 +202,44 @@ def paper(
         name = name_of(system.called(model), corpus, model)
         specs |= specs_of(database, [{**system.spec(model, count, asked), "corpus": corpus}], name)
         rows.setdefault(name, system.row.label)
-    folder = runs / "papers" / name_of(table, corpus, model)
+    folder = runs / "papers"
     _say_budget(table, specs, folder)
     with opened(database, create=True, patience=PATIENCE) as there:
         made, refused = _made(there, specs, folder, runs, artifacts)
         broken = _worked(table, made, staff, database, runs)
         if workers == 0:
             return
-        if part.sentences:
-            print(sentences.FORMATS[form](sentences.lay(there, part, [study.name for study in made]), part), end="")
-            return
-        laid = layout.lay(there, part, [study.name for study in made], part.split, printed=published)
+        which = ([study.name for study in made], part.split, None, None)
         whys = {rows[name]: why for name, why in refused.items()}
-        print(layout.FORMATS[form](replace(laid, absent={**laid.absent, **whys})), end="")
+        print(_laid(there, part, which, form, published=published, absent=whys), end="")
     if broken:
         raise Fault(" ".join(broken))
+
+
+def _laid(
+    database: "Database",
+    part: "Table",
+    which: tuple[list[str], str, str | None, str | None],
+    form: str,
+    columns: Sequence[str] = (),
+    rank: str | None = None,
+    published: bool = False,
+    absent: Mapping[str, str] | None = None,
+) -> str:
+    """A paper's table as text.
+
+    Args:
+        which: studies, the split, a corpus and a preset.
+        absent: why rows have no figures, beyond what their studies tell.
+    """
+    from tuner.analysis.published import layout, sentences
+
+    names, split, corpus, model = which
+    if part.sentences:
+        return sentences.FORMATS[form](sentences.lay(database, part, names, corpus, model), part)
+    laid = layout.lay(database, part, names, split, corpus, model, columns, published)
+    laid = replace(laid, absent={**laid.absent, **(absent or {})})
+    return layout.FORMATS[form](laid.ranked(rank) if rank else laid)
 
 
 def _chosen(part: "Table", only: Sequence[str] | None) -> "list[System]":

@@ -152,7 +152,7 @@ def test_a_table_is_made_from_nothing_and_laid_out_in_its_rows_and_columns(tuner
     assert studies["li-ae-grammar-tiny"].spec.objective == "melbo"
     assert all(study.spec.fixed["test"] and study.spec.fixed["codes"] for study in studies.values())
     database.close()
-    files = sorted(file.name for file in (tmp_path / "runs" / "papers" / "li-2-grammar-tiny").iterdir())
+    files = sorted(file.name for file in (tmp_path / "runs" / "papers").iterdir())
     assert files == ["li-ae-grammar-tiny.toml", "li-vanilla-grammar-tiny.toml"]
 
 
@@ -174,6 +174,19 @@ def test_a_table_that_was_cut_short_goes_on_and_its_budget_is_said_first(
     ]
 
 
+def test_what_does_not_go_with_a_table_is_said(tuner: Command) -> None:
+    for arguments, said in (
+        (("paper", "li-2", "--set", "agressive.inner=10"), "names no technique of li-2: it has ae, annealing, vanilla"),
+        (("paper", "li-2", "--row", "nothing"), "--row nothing is in no label of li-2: its rows are AE, VAE, "),
+        (("paper", "li-2", "--model", "huge"), "model"),
+        (("report", "--table", "li-2", "--against", "mine"), "--against mine is for the studies' own table"),
+        (("report", "--text", "snli"), "--text snli is of a paper's table: name one with --table"),
+        (("report", "--table", "li-2", "--columns", "nll,odd"), "--columns 'odd' is unknown: choose of nll"),
+    ):
+        with pytest.raises(Usage, match=said):
+            tuner(*arguments)
+
+
 def test_a_row_that_breaks_keeps_no_other_from_its_turn(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(monkeypatch, all="crash")
     with pytest.raises(Fault, match="li-ae-grammar-tiny has stopped itself: .*li-vanilla-grammar-tiny has"):
@@ -193,6 +206,17 @@ def test_any_study_is_laid_out_where_it_belongs(tuner: Command) -> None:
     assert chosen["columns"] == {"MELBO": "melbo", "BLEU": "bleu"}
     for form in ("table", "markdown", "latex"):
         assert "absent: AE: not trained" in tuner("report", "--table", "li-1", "--format", form)
+
+
+def test_what_was_set_by_hand_is_alike_in_all_that_a_row_prints(tuner: Command) -> None:
+    tuner("launch", "-t", "fb", "--set", "r=5", "-n", "1", "--set", "test=true", "--study", "mine")
+    tuner("paper", "pa-3", "--row", "FB")
+    tuner("paper", "pa-3", "--row", "Vanilla")
+    found = json.loads(tuner("report", "--table", "li-6", "--format", "json"))
+    assert found["rows"] == []  # λ is 7 there, and the others were made for another paper
+    tuner("launch", "-t", "fb", "-n", "1", "--set", "test=true", "--study", "tuned")
+    found = json.loads(tuner("report", "--table", "li-6", "--format", "json", "--split", "valid"))
+    assert [(row["label"], row["study"]) for row in found["rows"]] == [("+ FBP (λ = 7)", "tuned")]
 
 
 def test_runs_without_words_stand_in_the_columns_of_their_own(tuner: Command) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from trainers.contract import PRESETS
 from tuner import screen
 from tuner.analysis import report, sheets
-from tuner.analysis.published import Column, Row, Table
+from tuner.analysis.published import PAPERS, Column, Row, Table
 from tuner.analysis.published.systems import System, absence, is_of, systems, told_by
 from tuner.analysis.sheets import Figure, Line, Sheet, lettered
 from tuner.estimators import cutting
@@ -30,13 +30,16 @@ class Own:
     corpus: str
     model: str
     values: Mapping[str, Value]
+    is_tuned: bool
+    """whether a search has chosen it"""
 
     @classmethod
     def of(cls, database: Database, row: report.Row) -> "Own":
         study = open_study(database, row.study)
         trial = study.trials.get(row.trials[0])
         values = {**PRESETS.get(study.spec.model, {}), **study.spec.fixed, **trial.hyperparameters}
-        return cls(row, Path(study.facts.corpus.name).name, study.spec.model, values)
+        is_tuned = bool(study.searched or study.spec.confirms)
+        return cls(row, Path(study.facts.corpus.name).name, study.spec.model, values, is_tuned)
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,17 @@ def owned(database: Database, names: list[str], split: str, corpus: str | None, 
 
 
 def of_system(system: System, own: Sequence[Own], told: Mapping[str, set[str]]) -> list[report.Row]:
-    """The configurations that are a system's; where some were made for this table, those alone."""
-    keys = told.get(system.technique, set())
-    found = [each for each in own if is_of(system, each.row.technique, each.values, keys)]
+    """The configurations that are a system's: a tuned one is alike in what tells the table's rows apart, one that was set by hand
+    in all that the row prints. Where some were made for this paper, those alone."""
+    apart = told.get(system.technique, set())
+    found = [
+        each
+        for each in own
+        if is_of(system, each.row.technique, each.values, apart if each.is_tuned else apart | system.printed)
+    ]
     made = [each for each in found if each.row.study == name_of(system.called(each.model), each.corpus, each.model)]
-    return [each.row for each in made or found]
+    others = tuple(f"{paper}-{system.technique}-" for paper in PAPERS)
+    return [each.row for each in made or found if each in made or not each.row.study.startswith(others)]
 
 
 def _laid(row: Row, of_row: Mapping[str, list[report.Row]], shown: Mapping[str, Column]) -> list[Laid]:

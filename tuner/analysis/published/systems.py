@@ -47,6 +47,11 @@ class System:
         settled = {key: value for key, value in self.row.trained.items() if key in self.table.usual}
         return {**settled, **self.row.settings, **self.table.variants.get(self.variant, {})}
 
+    @property
+    def printed(self) -> set[str]:
+        """The settings in which a run that was set by hand is alike, but for schedules, which a plan of training may change."""
+        return {key for key in self.settings if not self._is_schedule(key)}
+
     def own(self, model: str) -> dict[str, Value]:
         """The settings that a preset does not have anyhow."""
         usual = {key: PRESETS[model].get(key, value) for key, value in self.table.usual.items()}
