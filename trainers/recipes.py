@@ -14,6 +14,7 @@ from typing import TextIO
 
 import numpy as np
 
+from trainers import cqa
 from trainers.corpus import SPECIALS
 from trainers.errors import BadInput, Failure
 from trainers.folders import SPLITS, Texts, find
@@ -101,12 +102,14 @@ def make(name: str, folder: Path, out: Path, options: CorpusOptions) -> dict[str
         BadInput: if there is no such recipe or text, or `out` holds files.
         Failure: if they cannot be written.
     """
-    if name not in RECIPES:
-        raise BadInput(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}.")
+    if name not in (*RECIPES, cqa.NAME):
+        raise BadInput(f"there is no recipe {name!r}: choose one of {', '.join((*RECIPES, cqa.NAME))}.")
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder: name the one with your copy's train, valid and test text.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"--out {out} is there already: name a new folder, or remove it.")
+    if name == cqa.NAME:
+        return cqa.make(folder, out)
     recipe, texts = RECIPES[name], find(folder)
     if not (options.labels != "none" or options.text or options.label):
         options = replace(options, labels=recipe.labels)

@@ -171,9 +171,14 @@ def _kinds(run: Run, by: str) -> saliency.Group:
 
 
 def neighbours_run(folder: Path, values: Mapping[str, Value], report: Report) -> dict[str, Any]:
-    """Samples, each with its nearest training sentence by TER, and their mean TER: the model's novelty."""
+    """Samples, each with its nearest training sentence by TER, and their mean TER: the model's novelty.
+
+    Without a latent code the words are drawn, as PA's figure 6 has it.
+    """
     run = open_run(folder)
     corpus = corpus_of(run)
+    if not isinstance(run.model, SenVAE):  # whose likeliest words are one sentence
+        values = {**values, "decoding": "ancestral"}
     found = sample_run(folder, values)
     index = neighbours.Neighbours([corpus.vocabulary.text(s.tolist()).split() for s in corpus.splits["train"]])
     for done, entry in enumerate(found["sentences"], 1):

@@ -28,7 +28,8 @@ GROUPS = {
     "Studies": ("studies", "show", "trials", "change", "stop", "resume", "delete", "relocate", "export", "import", "track"),
     "Results": ("report", "paper", "compare", "pareto", "rates", "curves"),
     "One trained run": (
-        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped", "answer",
+        "evaluate", "log", "sample", "reconstruct", "interpolate", "neighbours", "latent", "dropped", "answer", "arithmetic",
+        "perturbed",
     ),
     "What there is": ("techniques", "samplers", "corpora"),
     "Service": ("serve", "worker", "workers", "key", "database"),

@@ -2,6 +2,9 @@
 
 import json
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +14,10 @@ from tuner import numbers
 from tuner.commands.options import (
     ApiOption,
     CentreOption,
+    CountOption,
     DatabaseOption,
     JsonOption,
+    LengthOption,
     RunArgument,
     StudyArgument,
     WritingSeedOption,
@@ -29,6 +34,9 @@ app = typer.Typer()
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="File to write: .svg, .png, .pdf or .json.", show_default="a table")
+]
+SampledOption = Annotated[
+    bool, typer.Option("--sampled", help="Codes are samples of the posteriors, not their centres.")
 ]
 
 
@@ -153,3 +161,102 @@ def _lines(file: Path) -> list[str]:
         return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeError) as error:
         raise Usage(f"--file {file} cannot be read ({error}).") from error
+
+
+@app.command(epilog='Example: tuner arithmetic mim-ptb-small/3 "he bought a house" "he bought a car" "she sold a car"')
+def arithmetic(
+    run: RunArgument,
+    start: Annotated[str, typer.Argument(help="Sentence to start from.", show_default=False)],
+    less: Annotated[str, typer.Argument(help="Sentence whose code is taken off.", show_default=False)],
+    more: Annotated[str, typer.Argument(help="Sentence whose code is added.", show_default=False)],
+    factor: Annotated[
+        float,
+        bounded(numbers.FACTOR, "--factor", help="Factor on the difference of the last two codes.", show_default="1"),
+    ] = 1.0,
+    sampled: SampledOption = False,
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the sentence of a sum of codes: the first less the second plus the third.
+
+    Beside it stands what each of the three is written as from its own code, which tells what of a change is the sum's.
+    """
+    from tuner import run as runs
+
+    with noted(), runs.opened(run, database) as model:
+        codes = model.encode([start, less, more], centre=not sampled, seed=seed)
+        total = codes[0] + factor * (codes[2] - codes[1])
+        *own, made = model.decode([*codes, total], length=length, seed=seed)
+    if as_json:
+        print_json({"run": run, "sources": [start, less, more], "reconstructions": own, "sentence": made})
+        return
+    for sign, source, text in zip((" ", "−", "+"), (start, less, more), own, strict=True):
+        print(f"{sign} {source}\n      written as: {text}")
+    print(f"= {made}")
+
+
+@app.command(epilog="Example: tuner perturbed mim-ptb-small/3 ae-ptb-small/0 --count 3 --format latex > table12.tex")
+def perturbed(
+    run: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Trials as STUDY/NUMBER, or runs' folders.", show_default=False),
+    ],
+    sentence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sentence", help="Sentence to write; may be repeated.", show_default="random validation sentences"
+        ),
+    ] = None,
+    count: CountOption = 3,
+    spread: Annotated[
+        float, bounded(numbers.FACTOR, "--spread", help="Factor on the standard deviation of the perturbed code.")
+    ] = 10.0,
+    form: Annotated[str, typer.Option("--format", help="Form of the table: table, markdown, latex or csv.")] = "table",
+    seed: WritingSeedOption = 0,
+    length: LengthOption = 100,
+    database: DatabaseOption = DATABASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write sentences from their posterior's mean (M), a sample (R) and a perturbed sample (P): Livne et al.'s tables 11 to 14.
+
+    Several runs stand side by side. An autoencoder's row (AE) is its M.
+    """
+    from tuner import run as runs
+    from tuner.analysis import texts
+
+    if form not in texts.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(texts.FORMATS)}.")
+    given = list(sentence or [])
+    if not given:
+        drawn = write("reconstruct", run[0], database, {"count": count, "seed": seed}, json.dumps([]))
+        given = [entry["source"] for entry in drawn["sentences"]]
+    written: dict[str, dict[str, list[str]]] = {}
+    for name in run:
+        with noted(), runs.opened(name, database) as model:
+            ways = {"M": (True, 1.0), "R": (False, 1.0), "P": (False, spread)}
+            written[name] = {
+                key: model.decode(
+                    model.encode(given, centre=centre, spread=factor, seed=seed), length=length, seed=seed
+                )
+                for key, (centre, factor) in ways.items()
+            }
+    if as_json:
+        print_json({"sentences": given, "spread": spread, "runs": written})
+        return
+    rows = []
+    for place, source in enumerate(given):
+        rows.append(["D", source, *[""] * (len(run) - 1)])
+        rows += [[key, *(written[name][key][place] for name in run)] for key in ("M", "R", "P")]
+    print(texts.FORMATS[form](["", *run], rows), end="")
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Shows what a model warns of in its sentences."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    for message in dict.fromkeys(str(each.message) for each in found):
+        say(f"note: {message}")

@@ -160,7 +160,7 @@ def get(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Name of the corpus: ptb-mikolov, ptb-dyer, yahoo, yelp, snli or wikitext.",
+            help="Name of the corpus: ptb-mikolov, ptb-dyer, yahoo, yelp, snli, wikitext or yahoo-cqa.",
             show_default=False,
         ),
     ],

@@ -368,9 +368,13 @@ def dropped(
 
 @app.command(epilog="Example: tuner neighbours mdr-ptb-small/3 --count 5")
 def neighbours(
-    run: RunArgument,
+    run: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Trials as STUDY/NUMBER, or runs' folders.", show_default=False),
+    ],
     count: CountOption = 10,
     ancestral: AncestralOption = False,
+    form: Annotated[str, typer.Option("--format", help="Form of the table: table, markdown, latex or csv.")] = "table",
     seed: WritingSeedOption = 0,
     length: LengthOption = 100,
     database: DatabaseOption = DATABASE,
@@ -378,13 +382,29 @@ def neighbours(
 ) -> None:
     """Write sentences from the prior and find the training sentence nearest to each by TER.
 
-    0 is a copy; the mean is the model's novelty.
+    0 is a copy; the mean is the model's novelty. Of several runs it makes Pelsmaeker & Aziz's figure 6, of one their figure 4.
     """
+    from tuner.analysis import texts
+
+    if form not in texts.FORMATS:
+        raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(texts.FORMATS)}.")
     options = {"count": count, "decoding": _decoding(ancestral), "seed": seed, "length": length}
-    found = write("neighbours", run, database, options)
+    found = {name: write("neighbours", name, database, options) for name in dict.fromkeys(run)}
     if as_json:
-        print_json({"run": run, **found})
+        each = [{"run": name, **own} for name, own in found.items()]
+        print_json(each[0] if len(each) == 1 else each)
         return
-    for entry in found["sentences"]:
-        print(f"{entry['sentence']}\n    {entry['ter']:.2f}  {entry['neighbour']}")
-    print(f"novelty: mean TER {found['novelty']:.2f}; {found['distinct']} of {count} sentences are distinct")
+    if form != "table":
+        rows = [
+            [name, entry["sentence"], entry["neighbour"], f"{entry['ter']:.2f}"]
+            for name, own in found.items()
+            for entry in own["sentences"]
+        ]
+        print(texts.FORMATS[form](["model", "sample", "closest training sentence", "TER"], rows), end="")
+        return
+    for name, own in found.items():
+        if len(found) > 1:
+            print(name)
+        for entry in own["sentences"]:
+            print(f"{entry['sentence']}\n    {entry['ter']:.2f}  {entry['neighbour']}")
+        print(f"novelty: mean TER {own['novelty']:.2f}; {own['distinct']} of {count} sentences are distinct")
