@@ -297,7 +297,7 @@ class SenVAE(Generator):
 
 @dataclass(frozen=True)
 class SentenceCost:
-    """What codes of a batch's sentences cost at any posterior, with a decoder without dropout."""
+    """The cost of codes of a batch's sentences at any posterior, by a decoder without dropout."""
 
     model: SenVAE
     batch: Batch

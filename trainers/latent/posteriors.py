@@ -17,7 +17,7 @@ MIN_SCALE = 1e-6
 
 
 class Cost(Protocol):
-    """What codes of one batch's sentences cost, with a decoder without dropout."""
+    """The cost of codes of one batch's sentences, by a decoder without dropout."""
 
     @property
     def weights(self) -> list[nn.Parameter]:

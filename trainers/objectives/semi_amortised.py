@@ -87,7 +87,7 @@ class SemiAmortised(DiagonalGaussian):
         super().__init__(features, options)
         self.steps, self.rate = steps, rate
         self.beta = 1.0
-        """β of the steps; another than 1 while the technique trains"""
+        """The rate's weight β in the steps' cost; another than 1 while the technique trains."""
 
     def settled(self, features: Tensor, cost: Cost) -> Tensor:
         start = torch.cat([self.location(features), self.scale(features)], dim=-1)
