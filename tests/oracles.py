@@ -68,7 +68,7 @@ FORMULAS: dict[str, Formula] = {
     "delta": lambda m, h, state: -m.elbo,
     "vmf": lambda m, h, state: -m.elbo,
     "coupled": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean() + m.penalty,
-    "semi-amortised": lambda m, h, state: -m.elbo,
+    "semi-amortised": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
     "dvae": lambda m, h, state: (
         ((m.d.mean() + m.penalty) / 2 if state["paths"] == 2 else m.d.mean())
         + state["beta"] * counted(m, h["kl_dropout"] * (state["beta"] < 1), int(state["step"]))

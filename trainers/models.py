@@ -297,7 +297,7 @@ class SenVAE(Generator):
 
 @dataclass(frozen=True)
 class SentenceCost:
-    """−ELBO of a batch's sentences at any posterior, with a decoder without dropout."""
+    """The cost of codes of a batch's sentences at any posterior, by a decoder without dropout."""
 
     model: SenVAE
     batch: Batch
@@ -307,8 +307,8 @@ class SentenceCost:
         """The generator's."""
         return [parameter for module in self.model.generator_modules() for parameter in module.parameters()]
 
-    def __call__(self, posterior: Conditional, noise: Tensor) -> Tensor:
-        """D + R of each sentence [B] at the codes that noise [S, B, d] makes of a posterior."""
+    def __call__(self, posterior: Conditional, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """D and R of each sentence, both [B], at the codes that noise [S, B, d] makes of a posterior."""
         model, was = self.model, self.model.decoder.training
         z, log_q = posterior.transform(noise)
         model.decoder.eval()
@@ -316,4 +316,4 @@ class SentenceCost:
             nll: Tensor = model.decoder(self.batch.repeat(len(z)), model.initial_state(z.flatten(0, 1)))
         finally:
             model.decoder.train(was)
-        return nll.view(len(z), -1).mean(0) + divergence(posterior, model.prior_distribution(), z, log_q)[0]
+        return nll.view(len(z), -1).mean(0), divergence(posterior, model.prior_distribution(), z, log_q)[0]

@@ -166,3 +166,16 @@ def test_the_steps_pass_single_precision_gradients_to_encoder_and_decoder() -> N
     assert len(found[0]) == len(found[1])
     cosine = torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)
     assert cosine > 0.999
+
+
+def test_the_steps_go_down_the_annealed_cost_while_training_alone() -> None:
+    objective, model = built("semi-amortised", svi_steps=5, svi_rate=0.3, anneal_epochs=2)
+    objective.plan(1, 4)
+    found = []
+    for beta in (0.0, 0.5, 1.0):
+        assert objective.state()["beta"] == beta
+        found.append(objective.measure(model, BATCH).rate.sum().item())
+        objective.after_step(output(1.0))
+    assert found[0] > found[1] > found[2]
+    assert model.to_posterior.beta == 1
+    assert model(BATCH).rate.sum().item() == pytest.approx(found[2])

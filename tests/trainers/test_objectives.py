@@ -362,7 +362,16 @@ def test_a_schedule_stated_a_step_fits_the_plan_unless_it_is_set(
 
 
 @pytest.mark.parametrize(
-    "technique", ["multi-sample", "multi-sample-avg", "pretrained-fb", "adversarial-word-dropout", "coupled", "dvae"]
+    "technique",
+    [
+        "multi-sample",
+        "multi-sample-avg",
+        "pretrained-fb",
+        "adversarial-word-dropout",
+        "coupled",
+        "dvae",
+        "semi-amortised",
+    ],
 )
 def test_a_schedule_stated_in_epochs_fits_the_plan_unless_it_is_set(technique: str) -> None:
     for epochs, expected in ((12, 10), (10, 10), (9, 4), (1, 1)):
@@ -426,7 +435,7 @@ REDUCTIONS: list[tuple[str, dict[str, Any], str, dict[str, Any], str]] = [
     ("fb-dim", {**LI, "r": 0}, "annealing", {"gamma": 1 / 3}, "gaussian"),
     ("multi-sample", {**ONE, "pretrain": "ae"}, "annealing", {"gamma": 1 / 3, "pretrain": "ae"}, "iaf"),
     ("iwae", {"k": 1, "pretrain": "ae"}, "vanilla", {"pretrain": "ae"}, "planar"),
-    ("semi-amortised", {"svi_steps": 0}, "vanilla", {}, "gaussian"),
+    ("semi-amortised", {"svi_steps": 0, "anneal_epochs": 1}, "annealing", {"gamma": 1 / 3}, "gaussian"),
     ("dvae", {"rate_b": 0, "kl_dropout": 0, "anneal_epochs": 1}, "annealing", {"gamma": 1 / 3}, "gaussian"),
     ("iwae", {"k": 1}, "vanilla", {}, "iaf"),  # where the rate is sampled as the weights are
 ]

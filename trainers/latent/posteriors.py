@@ -17,14 +17,14 @@ MIN_SCALE = 1e-6
 
 
 class Cost(Protocol):
-    """−ELBO of the sentences of one batch, with a decoder without dropout."""
+    """The cost of codes of one batch's sentences, by a decoder without dropout."""
 
     @property
     def weights(self) -> list[nn.Parameter]:
         """The generator's, which it depends on."""
 
-    def __call__(self, posterior: Conditional, noise: Tensor) -> Tensor:
-        """D + R of each sentence [B] at the codes that noise [S, B, d] makes of a posterior."""
+    def __call__(self, posterior: Conditional, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """D and R of each sentence, both [B], at the codes that noise [S, B, d] makes of a posterior."""
 
 
 class Posterior(nn.Module, ABC):

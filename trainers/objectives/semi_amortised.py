@@ -1,8 +1,8 @@
-"""Semi-amortised VAE: D + R at posteriors that are refined for each sentence (Kim et al. 2018, algorithm 1).
+"""Semi-amortised VAE: D + βR at posteriors that are refined for each sentence (Kim et al. 2018, algorithm 1).
 
-Stochastic variational inference begins at the encoder's u and s: λ_{k+1} = λ_k − η ∇_λ (D + R)(λ_k), K steps for λ = (u, the
-scale's logits), in training and in evaluation alike. Training differentiates through the steps. Their second derivatives are
-products with a vector, taken as the paper's by differences of gradients, here central ones.
+Stochastic variational inference begins at the encoder's u and s: λ_{k+1} = λ_k − η ∇_λ (D + βR)(λ_k), K steps for λ = (u, the
+scale's logits), in training and, with β = 1, in evaluation. β grows over the first epochs. Training differentiates through the
+steps. Their second derivatives are products with a vector, taken as the paper's by differences of gradients, here central ones.
 
 Each step takes one posterior sample, whose noise is fixed for its number and the same for all sentences, and a decoder without
 dropout, so that a sentence's posterior is a function of the sentence and hangs on no batch. Left out of the paper's code:
@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from trainers.latent.distributions import Conditional, Gaussian
 from trainers.latent.posteriors import MIN_SCALE, Cost, DiagonalGaussian, MakePosterior
-from trainers.models import Output
-from trainers.objectives.objective import Objective, refusal_of_components
+from trainers.models import Batch, Output, SentenceModel, SenVAE
+from trainers.objectives.annealing import Annealed
+from trainers.objectives.objective import refusal_of_components
 from trainers.options import ModelOptions, option
 
 
@@ -64,15 +65,17 @@ class Descent:
     cost: Cost
     steps: int
     rate: float
+    beta: float
 
     def gradients(self, at: Tensor, number: int, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Gradients of Σ (D + R) at λ, by λ and by the generator's weights; number: the step, which chooses the noise."""
+        """Gradients of Σ (D + βR) at λ, by λ and by the generator's weights; number: the step, which chooses the noise."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
             posterior = self.posterior(at)
             generator = torch.Generator().manual_seed(number)
             noise = torch.randn(1, 1, posterior.shape[1], generator=generator, dtype=torch.float64).to(at)
-            total = self.cost(posterior, noise.expand(1, len(at), -1)).sum()
+            distortion, divergence = self.cost(posterior, noise.expand(1, len(at), -1))
+            total = (distortion + self.beta * divergence).sum()
             found = torch.autograd.grad(total, [at, *weights], allow_unused=True)
             return [torch.zeros_like(x) if g is None else g for g, x in zip(found, [at, *weights], strict=True)]
 
@@ -83,12 +86,14 @@ class SemiAmortised(DiagonalGaussian):
     def __init__(self, features: int, options: ModelOptions, steps: int, rate: float) -> None:
         super().__init__(features, options)
         self.steps, self.rate = steps, rate
+        self.beta = 1.0
+        """The rate's weight β in the steps' cost; another than 1 while the technique trains."""
 
     def settled(self, features: Tensor, cost: Cost) -> Tensor:
         start = torch.cat([self.location(features), self.scale(features)], dim=-1)
         if not self.steps:
             return start
-        descent = Descent(self, cost, self.steps, self.rate)
+        descent = Descent(self, cost, self.steps, self.rate, self.beta)
         refined: Tensor = Refined.apply(start, descent, *cost.weights)  # type: ignore[no-untyped-call]
         return refined
 
@@ -101,9 +106,10 @@ class SemiAmortised(DiagonalGaussian):
 class Hyperparameters:
     svi_steps: int = option(5, "K, the steps of inference for each sentence after the encoder's", low=0, high=100)
     svi_rate: float = option(0.1, "η, the size of such a step", above=0)
+    anneal_epochs: int = option(10, "epochs over which β grows from 0 to 1", low=0)
 
 
-class Technique(Objective):
+class Technique(Annealed):
     hyperparameters: Hyperparameters
 
     def refusal(self, options: ModelOptions) -> str | None:
@@ -114,5 +120,15 @@ class Technique(Objective):
         h = self.hyperparameters
         return partial(SemiAmortised, steps=h.svi_steps, rate=h.svi_rate)
 
+    def measure(self, model: SentenceModel, batch: Batch) -> Output:
+        assert isinstance(model, SenVAE)
+        assert isinstance(model.to_posterior, SemiAmortised)
+        model.to_posterior.beta = self.weight
+        try:
+            output: Output = model(batch)
+        finally:
+            model.to_posterior.beta = 1.0
+        return output
+
     def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()
+        return (output.distortion + self.weight * output.rate).mean()
