@@ -1,9 +1,12 @@
 """Studies that are replayed on curves pay for added epochs alone, and find what the curves hold."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks import replay
+from benchmarks import replay, trials
 from benchmarks.replay import METHODS, Full, Halving, Pool, Seen, at_random, first
 from tuner.studies import pruners
 
@@ -98,3 +101,31 @@ def test_a_least_rate_is_in_curves_and_values_alike() -> None:
     assert made.curves == [[34.0, 25.0]]
     assert made.finals.tolist() == [21.0]
     assert Pool.of({"trials": {"mdr": [row]}}, "mdr", 5.0, "neg_elbo").finals.tolist() == [25.0]
+
+
+def test_a_table_is_gone_on_with_and_has_other_seeds_of_some_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def trial(technique: str, corpus: str, settings: object, params: dict[str, float], seed: int) -> dict[str, object]:
+        made.append(seed)
+        return {"params": params, "nll": params["r"], "rate": 1.0, "epochs": [[9.0, 1.0]]}
+
+    monkeypatch.setattr(trials, "trial", trial)
+    out = tmp_path / "table.json"
+    common = ["x", "--techniques", "mdr", "--epochs", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", [*common, "--runs", "2", "--repeated", "1"])
+    trials.main()
+    assert made == [0, 1, 1000, 1001, 1002, 1003]
+    before = json.loads(out.read_text(encoding="utf-8"))
+    monkeypatch.setattr("sys.argv", [*common, "--runs", "4", "--repeated", "1"])
+    trials.main()
+    assert made[6:] == [2, 3]
+    table = json.loads(out.read_text(encoding="utf-8"))
+    assert table["trials"]["mdr"][:2] == before["trials"]["mdr"]
+    assert table["seeds"] == before["seeds"]
+    assert len(Pool.of(table, "mdr").finals) == 4
+    monkeypatch.setattr("sys.argv", [*common, "--runs", "4", "--sentences", "99"])
+    with pytest.raises(SystemExit):
+        trials.main()

@@ -37,7 +37,7 @@ MOST = 200
 NOISY = 1e-3
 """Variance of a noise, as a share of the values', from which on they are called noisy."""
 LOWEST = "lowest value"
-SURE = 0.95
+SURE = 0.97
 """Probability by a process that another seed reaches the least rate, from which on a trial may win. Of winners that are
 asked for so much, whose own luck has a part in it, at least nine in ten do (docs/samplers.md).
 """
