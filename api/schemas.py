@@ -60,7 +60,7 @@ class Technique(BaseModel):
     formula: str
     summary: str
     objective: str
-    """What its studies optimise unless they name another objective."""
+    """Objective of its studies, unless they name another one."""
     hyperparameters: list[Hyperparameter]
 
 
