@@ -136,7 +136,7 @@ def test_files_are_handed_on(broker_of: Known, make: Make, database: Database, w
         assert study.files.samples(0) == (None if count == 2 else {"samples": []})
         leases.publish(claim, generation, patience=0.0)
         assert [folder.name for folder in place.iterdir()] == [generation.partition("/")[2]]
-    assert study.files.log(0, 99) is None
+    assert study.files.read(0, LOG) is None
     expire(database)
     heir = claimed(other)
     assert heir.artifacts == generation
