@@ -97,7 +97,7 @@ export async function show(main, query, signal) {
     if (state.zoom && !everything) Object.assign(ranges, { x: state.zoom.slice(0, 2), y: state.zoom.slice(2) });
     const [arrow, right, top] = CORNERS[`${found.x_goal} ${found.y_goal}`];
     const levels = levelLines(found.levels, ranges.y, isLog("y"), right === 1);
-    const corner = { xref: "paper", yref: "paper", x: right, y: top, xanchor: right ? "right" : "left", yanchor: top ? "top" : "bottom", showarrow: false, xshift: right ? -6 : 6, yshift: top ? -4 : 4, text: `better ${arrow}`, font: { size: 13, color: colour("--complete") } };
+    const corner = { xref: "paper", yref: "paper", x: right, y: top, xanchor: right ? "right" : "left", yanchor: top ? "top" : "bottom", showarrow: false, xshift: right ? -6 : 6, yshift: top ? -4 : 4, text: `better ${arrow}`, bgcolor: colour("--paper"), font: { size: 13, color: colour("--complete") } };
     return { data, layout: {
       height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes: [...levels.shapes, ...shapes], annotations: [corner, ...levels.annotations],
       xaxis: axis(label(state.x), scaled(ranges.x, isLog("x"))), yaxis: axis(label(state.y), scaled(ranges.y, isLog("y"))),
