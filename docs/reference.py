@@ -7,10 +7,9 @@ import re
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, get_args, get_type_hints
 
 import typer
 
@@ -22,6 +21,7 @@ from trainers.options import GROUPS, rule
 from tuner import space
 from tuner.commands.app import app
 from tuner.commands.shapes import SHAPES
+from tuner.commands.shapes.schemas import json_schemas
 from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.samplers import SAMPLERS
 
@@ -278,54 +278,6 @@ def rest() -> str:
         ]
         text.append(table(("field", "type", "default", "meaning"), rows) if rows else f"{_type(schema)}\n")
     return "\n".join(text)
-
-
-PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-
-
-def json_schemas() -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """The JSON schema of what each command prints with `--json`, and the schemas that these name."""
-    named: dict[str, Any] = {}
-    return {name: _schema(shape, named) for name, shape in SHAPES.items()}, named
-
-
-def _schema(hint: Any, named: dict[str, Any]) -> dict[str, Any]:
-    """A type as a JSON schema; the classes in it are put into `named`."""
-    inner, kind = get_args(hint), get_origin(hint)
-    if hint in PRIMITIVES:
-        return {"type": PRIMITIVES[hint]}
-    if kind is NotRequired:
-        return _schema(inner[0], named)
-    if kind is Annotated:
-        said = next((one.meaning for one in inner[1:] if hasattr(one, "meaning")), "")
-        return {**_schema(inner[0], named), **({"description": said} if said else {})}
-    if kind in (Union, UnionType):
-        return {"anyOf": [_schema(one, named) for one in inner]}
-    if kind is tuple and inner[1:] != (...,):
-        return {
-            "type": "array",
-            "prefixItems": [_schema(one, named) for one in inner],
-            "minItems": len(inner),
-            "items": False,
-        }
-    if kind in (list, tuple):
-        return {"type": "array", "items": _schema(inner[0], named)}
-    if kind is dict:
-        return {"type": "object", "additionalProperties": _schema(inner[1], named)}
-    if is_typeddict(hint) or is_dataclass(hint):
-        name = hint.__name__
-        if name not in named:
-            named[name] = {}
-            hints = get_type_hints(hint, include_extras=True)
-            required = sorted(getattr(hint, "__required_keys__", hints))
-            own = {key: _schema(one, named) for key, one in hints.items()}
-            said = inspect.cleandoc(hint.__doc__ or "")
-            named[name] = {
-                "type": "object", "description": said, "properties": own, "required": required, "additionalProperties": False,
-            }  # fmt: skip
-        return {"$ref": f"#/$defs/{name}"}
-    assert hint is Any, hint
-    return {}
 
 
 def _meanings(shape: Any) -> dict[tuple[str, str], str]:
