@@ -277,5 +277,7 @@ SHAPES: dict[str, Any] = {
     "dropped": runs.Dropped,
     "latent": runs.Latent,
     "answer": runs.Answers,
+    "arithmetic": runs.Arithmetic,
+    "perturbed": runs.Perturbed,
 }
 """The shape that each command prints."""

@@ -181,3 +181,23 @@ class Latent(TypedDict):
     normal_entropy: float
     probes: dict[str, float] | None
     largest_class: NotRequired[float]
+
+
+class Arithmetic(TypedDict):
+    """The sentence of a sum of codes: the first source's less the second's plus the third's."""
+
+    run: str
+    sources: list[str]
+    reconstructions: list[str]
+    """The sources, each written from its own code."""
+    sentence: str
+
+
+class Perturbed(TypedDict):
+    """Sentences written from their posteriors."""
+
+    sentences: list[str]
+    spread: float
+    """Factor on the standard deviation of the perturbed codes."""
+    runs: dict[str, dict[str, list[str]]]
+    """By run and way: M the posterior's mean, R a sample, P a perturbed sample."""
