@@ -155,7 +155,7 @@ def test_axes_are_moved_chosen_and_coloured(page: Page, address: str) -> None:
     expect(section.locator(".xtick text").nth(2)).to_have_text(order[0])
     moved = [order[1], order[2], order[0], *order[3:]]
     assert axes(section) == moved
-    section.get_by_text("Axes").click()
+    section.locator("summary", has_text="Axes").click()
     section.get_by_role("button", name=f"Move {moved[1]} left").click()
     expect(section.locator(".xtick text").first).to_have_text(moved[1])
     section.locator(".column-list input[value=rate]").check()
@@ -209,7 +209,7 @@ def test_slices_have_the_process_and_importance_its_error(page: Page, address: s
 def test_it_fits_a_phone(page: Page, address: str) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     section = shown(page, address, "view=study&study=mine")
-    section.get_by_text("Axes").click()
+    section.locator("summary", has_text="Axes").click()
     section.get_by_text("Brush by figures").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})

@@ -92,6 +92,7 @@ def test_what_models_write(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     printed("train", "--technique", "adversarial-word-dropout", *small, "--out", run)
     for command, *more in (
         ("sample", "-n", "2"), ("reconstruct",), ("interpolate", "the traders sell", "a ship"), ("neighbours", "-n", "2"),
-        ("dropped", "-n", "2"), ("latent",), ("evaluate", *small[2:]), ("log",), ("arithmetic", "a", "b", "c"), ("perturbed", "--count", "1"),
+        ("dropped", "-n", "2"), ("latent",), ("evaluate", *small[2:]), ("log",),
+        ("arithmetic", "a", "b", "c"), ("perturbed", "--count", "1"),
     ):  # fmt: skip
         printed(command, run, *more)
