@@ -93,6 +93,7 @@ def test_what_models_write(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     for command, *more in (
         ("sample", "-n", "2"), ("reconstruct",), ("interpolate", "the traders sell", "a ship"), ("neighbours", "-n", "2"),
         ("dropped", "-n", "2"), ("latent",), ("evaluate", *small[2:]), ("log",),
+        ("interpolate", "--pairs", "2", "-n", "3"), ("dropped", "-n", "4", "--by", "position"),
         ("arithmetic", "a", "b", "c"), ("perturbed", "--count", "1"),
     ):  # fmt: skip
         printed(command, run, *more)

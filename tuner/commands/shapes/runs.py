@@ -201,3 +201,40 @@ class Perturbed(TypedDict):
     """Factor on the standard deviation of the perturbed codes."""
     runs: dict[str, dict[str, list[str]]]
     """By run and way: M the posterior's mean, R a sample, P a perturbed sample."""
+
+
+class LikenessPoint(TypedDict):
+    """The mean likeness to both ends at one point of many lines."""
+
+    weight: float
+    f1_source: float
+    f1_target: float
+    similarity_source: float
+    similarity_target: float
+
+
+class Likeness(TypedDict):
+    """The likeness of what is written on lines between validation sentences to these (`--pairs`)."""
+
+    run: str
+    pairs: int
+    points: list[LikenessPoint]
+
+
+class HiddenGroup(TypedDict):
+    """Words of one kind, and how likely the adversary hides one of them."""
+
+    group: str
+    words: int
+    probability: float
+
+
+class DroppedBy(TypedDict):
+    """Mean probabilities of kinds of words (`--by`)."""
+
+    run: str
+    by: str
+    groups: list[HiddenGroup]
+    words: int
+    mean: float
+    draws: int
