@@ -143,7 +143,7 @@ class Progress:
         told = self.ends - now
         self.ends = min(self.ends, now + expected)
         left = self.ends - now
-        if left < 1 < expected:
+        if left < min(1.0, expected):
             return ", longer than it seemed"
         return f", {'more than' if expected > LATE * told else 'about'} {duration(left)} left"
 

@@ -100,3 +100,14 @@ def test_a_steady_launch_tells_what_is_left(clock: Clock, capsys: pytest.Capture
         line = last_line(capsys)
         assert seconds_left(line) == (None if trial == 3 else 60 * (3 - trial))
         assert "more than" not in line
+
+
+def test_no_time_that_is_left_is_below_none(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(1)
+    progress("claimed", 0, {"params": {}})
+    for now, share in ((10.0, 0.5), (60.0, 0.99)):  # 10 s were told to be left, and 50 s later it is all but done
+        clock.now = now
+        progress("progress", 0, {"epoch": share, "epochs": 1})
+    lines = capsys.readouterr().err.splitlines()
+    assert "about 10 s left" in lines[-2]
+    assert lines[-1].endswith("longer than it seemed")
