@@ -60,7 +60,7 @@ class Technique(BaseModel):
     formula: str
     summary: str
     objective: str
-    """What its studies optimise unless they name another objective."""
+    """Objective of a study of it that names none."""
     hyperparameters: list[Hyperparameter]
 
 
