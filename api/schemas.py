@@ -60,7 +60,7 @@ class Technique(BaseModel):
     formula: str
     summary: str
     objective: str
-    """Objective of its studies, unless they name another one."""
+    """Objective of a study of it that names none."""
     hyperparameters: list[Hyperparameter]
 
 

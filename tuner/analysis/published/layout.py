@@ -31,7 +31,7 @@ class Own:
     model: str
     values: Mapping[str, Value]
     is_tuned: bool
-    """True if a search has chosen it."""
+    """True where a search has chosen its settings."""
 
     @classmethod
     def of(cls, database: Database, row: report.Row) -> "Own":
