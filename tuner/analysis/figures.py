@@ -163,6 +163,7 @@ def curves(found: dict[str, Any], labels: Sequence[str], out: Path) -> None:
         points = [math.nan if value is None else value for value in values]
         axes.plot(epochs, points, color=COLOURS[place % len(COLOURS)], label=label, linewidth=1.2)
     axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     name = found["figure"]
     axes.set_ylabel(AXES[name].titled if name in AXES else name)
     axes.spines[["top", "right"]].set_visible(False)
