@@ -111,6 +111,10 @@ class RecipeSplit(TypedDict):
     tokens: int
     types: int
     sha256: str
+    pairs: NotRequired[int]
+    """Pairs of a question and an answer, right or wrong (`yahoo-cqa`)."""
+    questions: NotRequired[int]
+    """Questions with answers to choose from."""
 
 
 class Recipe(TypedDict):
@@ -347,6 +351,45 @@ class Homotopy(TypedDict):
     notes: list[str]
 
 
+class Likeness(TypedDict):
+    """Mean likeness of what is written at a point to the sentences at both ends of its line."""
+
+    weight: float
+    f1_source: float
+    f1_target: float
+    similarity_source: float
+    """1 − TER, 0 where that is negative."""
+    similarity_target: float
+
+
+class Homotopies(TypedDict):
+    """Likeness along lines between the codes of random pairs of sentences (`--pairs`)."""
+
+    run: str
+    pairs: int
+    points: list[Likeness]
+
+
+class Sum(TypedDict):
+    """The sentence of a sum of codes."""
+
+    run: str
+    sources: list[str]
+    """The sentence to start from, the one taken off, and the one added."""
+    reconstructions: list[str]
+    """Sentences that are written from the code of each alone."""
+    sentence: str
+
+
+class Perturbed(TypedDict):
+    """Sentences written from codes about their own."""
+
+    sentences: list[str]
+    spread: float
+    runs: dict[str, dict[str, list[str]]]
+    """By run, and by M (the posterior's mean), R (a sample) and P (a perturbed sample)."""
+
+
 class Neighbour(TypedDict):
     """A sample beside its nearest training sentence."""
 
@@ -385,6 +428,25 @@ class Dropped(TypedDict):
 
     run: str
     sentences: list[HiddenWords]
+    draws: int
+
+
+class HiddenGroup(TypedDict):
+    """A group of words, and how likely the adversary hides one of them."""
+
+    group: str
+    words: int
+    probability: float
+
+
+class DroppedGroups(TypedDict):
+    """Groups of words with their mean probabilities (`--by`)."""
+
+    run: str
+    by: str
+    groups: list[HiddenGroup]
+    words: int
+    mean: float
     draws: int
 
 
@@ -449,9 +511,11 @@ SHAPES: dict[str, Any] = {
     "log": Log,
     "sample": Samples,
     "reconstruct": Reconstructions,
-    "interpolate": Homotopy,
-    "neighbours": Neighbours,
-    "dropped": Dropped,
+    "interpolate": Homotopy | Homotopies,
+    "neighbours": Neighbours | list[Neighbours],
+    "arithmetic": Sum,
+    "perturbed": Perturbed,
+    "dropped": Dropped | DroppedGroups,
     "latent": Latent,
     "answer": Answers,
 }

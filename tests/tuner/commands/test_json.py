@@ -90,6 +90,8 @@ def test_what_models_write(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     printed("train", "--technique", "adversarial-word-dropout", *small, "--out", run)
     for command, *more in (
         ("sample", "-n", "2"), ("reconstruct",), ("interpolate", "the traders sell", "a ship"), ("neighbours", "-n", "2"),
-        ("dropped", "-n", "2"), ("latent",), ("evaluate", *small[2:]), ("log",),
+        ("dropped", "-n", "2"), ("latent",), ("evaluate", *small[2:]), ("log",), ("interpolate", "--pairs", "2", "-n", "3"),
+        ("neighbours", run, "-n", "1"), ("dropped", "-n", "2", "--by", "position"), ("perturbed", "-n", "1"),
+        ("arithmetic", "a ship", "the ship", "the sailor"),
     ):  # fmt: skip
         printed(command, run, *more)
