@@ -5,6 +5,7 @@ for the right answer; a question's lines stand together. Made are `train.txt`, `
 sentence, and `train.questions`, … for `tuner answer --file`: a question and its answers by tabs, the right one first.
 """
 
+import hashlib
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def make(folder: Path, out: Path) -> dict[str, object]:
     """
     same: list[str] = []
     differs: list[str] = []
-    splits: dict[str, dict[str, int]] = {}
+    splits: dict[str, dict[str, int | str]] = {}
     words: set[str] = set()
     half = out.with_name(f".{out.name}.half")
     try:
@@ -70,8 +71,8 @@ def make(folder: Path, out: Path) -> dict[str, object]:
         half.mkdir(parents=True)
         for split in SPLITS:
             pairs = list(_pairs(_file(folder, split)))
-            with (half / f"{split}.txt").open("w", encoding="utf-8") as text:
-                text.writelines(f"{question} {answer}\n" for question, answer, right in pairs if right)
+            sentences = "".join(f"{question} {answer}\n" for question, answer, right in pairs if right)
+            (half / f"{split}.txt").write_text(sentences, encoding="utf-8")
             asked = 0
             with (half / f"{split}.questions").open("w", encoding="utf-8") as text:
                 for question, group in itertools.groupby(pairs, lambda pair: pair[0]):
@@ -80,7 +81,14 @@ def make(folder: Path, out: Path) -> dict[str, object]:
                         asked += 1
                         text.write("\t".join([question, *(answer for _, answer, _ in answers)]) + "\n")
             words.update(word for question, answer, _ in pairs for word in f"{question} {answer}".split())
-            splits[split] = {"pairs": len(pairs), "questions": asked, "sentences": sum(right for *_, right in pairs)}
+            splits[split] = {
+                "sentences": sum(right for *_, right in pairs),
+                "tokens": len(sentences.split()),
+                "types": len(set(sentences.split())),
+                "sha256": hashlib.sha256(sentences.encode()).hexdigest(),
+                "pairs": len(pairs),
+                "questions": asked,
+            }
             printed, unit = PRINTED[split]
             as_printed = round(len(pairs) / unit) * unit == printed
             fact = f"{split}: {len(pairs):,} pairs"

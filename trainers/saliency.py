@@ -1,5 +1,6 @@
 """Kinds of words that an adversary hides: mean probabilities by part of speech, frequency or place (MI figure 4a)."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -43,14 +44,15 @@ def part_of_speech() -> Group:
     return group
 
 
+REST = f"from {BOUNDS[-1] + 1}"
+BANDS = tuple(f"{least + 1}–{most}" for least, most in itertools.pairwise((0, *BOUNDS)))
+PLACES = ("first", *(f"{tenth}–{tenth + 10} %" for tenth in range(0, 100, 10)))
+
+
 def _banded(number: int) -> str:
     """The band that holds a number from 1 on, e.g. `11–100`."""
-    least = 1
-    for most in BOUNDS:
-        if number <= most:
-            return f"{least}–{most}"
-        least = most + 1
-    return f"from {least}"
+    found = (band for band, most in zip(BANDS, BOUNDS, strict=True) if number <= most)
+    return next(found, REST)
 
 
 def frequency(corpus: Corpus, vocabulary: Vocabulary) -> Group:
@@ -63,13 +65,16 @@ def frequency(corpus: Corpus, vocabulary: Vocabulary) -> Group:
 def position() -> Group:
     """Groups by a word's place: the first, then by tenths of the sentence."""
     return lambda words: [
-        "first" if place == 0 else f"{place * 10 // len(words) * 10}–{place * 10 // len(words) * 10 + 10} %"
-        for place in range(len(words))
+        PLACES[0] if place == 0 else PLACES[1 + place * 10 // len(words)] for place in range(len(words))
     ]
 
 
+ORDERED = (*PLACES, *BANDS, REST, UNK)
+"""Groups that have an order of their own."""
+
+
 def grouped(sentences: Iterable[Sequence[Mapping[str, Any]]], group: Group) -> list[dict[str, Any]]:
-    """Words and their mean probability of each group, the likeliest first.
+    """Words and their mean probability of each group, in the groups' own order, or the likeliest first where they have none.
 
     Args:
         sentences: their words, each with its `word` and `probability`.
@@ -79,4 +84,6 @@ def grouped(sentences: Iterable[Sequence[Mapping[str, Any]]], group: Group) -> l
         for name, entry in zip(group([entry["word"] for entry in sentence]), sentence, strict=True):
             totals.setdefault(name, []).append(entry["probability"])
     found = [{"group": name, "words": len(each), "probability": sum(each) / len(each)} for name, each in totals.items()]
+    if all(name in ORDERED for name in totals):
+        return sorted(found, key=lambda entry: ORDERED.index(entry["group"]))
     return sorted(found, key=lambda entry: (-entry["probability"], entry["group"]))

@@ -1,5 +1,6 @@
 """YahooCQA out of a copy of one's own."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def test_right_pairs_are_sentences_and_questions_have_their_right_answer_first(t
     assert (tmp_path / "out" / "valid.txt").read_text() == "why so ? because\nwho ? you\nhow ? slowly\n"
     questions = (tmp_path / "out" / "test.questions").read_text().splitlines()
     assert questions == ["why so ?\tbecause\tno idea\tat home", "who ?\tyou\tme"]  # one answer leaves no choice
-    assert found["splits"] == {s: {"pairs": 6, "questions": 2, "sentences": 3} for s in ("train", "valid", "test")}
+    made = {"sentences": 3, "tokens": 10, "types": 8, "pairs": 6, "questions": 2}
+    for split in ("train", "valid", "test"):
+        text = (tmp_path / "out" / f"{split}.txt").read_bytes()
+        assert found["splits"][split] == {**made, "sha256": hashlib.sha256(text).hexdigest()}  # type: ignore[index]
     assert "train: 6 pairs, where LV has 253,000" in str(found["differs"])
     json.dumps(found)
     with pytest.raises(BadInput, match="is there already"):

@@ -57,6 +57,16 @@ def test_words_are_grouped_by_place_and_rank() -> None:
     ]
 
 
+def test_groups_with_an_order_of_their_own_keep_it() -> None:
+    entries = [{"word": word, "probability": p} for word, p in zip("abcde", (0.1, 0.5, 0.2, 0.9, 0.3), strict=True)]
+    assert [each["group"] for each in saliency.grouped([entries], saliency.position())] == [
+        "first", "20–30 %", "40–50 %", "60–70 %", "80–90 %",
+    ]  # fmt: skip
+    bands = {"a": "from 10001", "b": "11–100", "c": "<unk>", "d": "1–10", "e": "1001–10000"}
+    found = saliency.grouped([entries], lambda words: [bands[word] for word in words])
+    assert [each["group"] for each in found] == ["1–10", "11–100", "1001–10000", "from 10001", "<unk>"]
+
+
 def test_parts_of_speech_are_a_taggers() -> None:
     group = saliency.part_of_speech()
     assert group(["five", "dogs", "barked", "at", "the", "<unk>", ",", "wow", "!"]) == [

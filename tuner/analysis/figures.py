@@ -156,6 +156,7 @@ def curves(found: dict[str, Any], labels: Sequence[str], out: Path) -> None:
     """
     check(out)
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -163,6 +164,7 @@ def curves(found: dict[str, Any], labels: Sequence[str], out: Path) -> None:
         points = [math.nan if value is None else value for value in values]
         axes.plot(epochs, points, color=COLOURS[place % len(COLOURS)], label=label, linewidth=1.2)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name = found["figure"]
     axes.set_ylabel(AXES[name].titled if name in AXES else name)
     axes.spines[["top", "right"]].set_visible(False)

@@ -112,6 +112,10 @@ class RecipeSplit(TypedDict):
     tokens: int
     types: int
     sha256: str
+    pairs: NotRequired[int]
+    """Pairs of a question and an answer, right or wrong (`yahoo-cqa`)."""
+    questions: NotRequired[int]
+    """Questions with answers to choose from."""
 
 
 class Recipe(TypedDict):
