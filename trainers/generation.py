@@ -137,7 +137,7 @@ def interpolate_each(
     generator = torch.Generator(next(model.parameters()).device).manual_seed(options.seed)
     first, last = (encode(model, [pair[side] for pair in ends], options, generator) for side in (0, 1))
     share = torch.linspace(0, 1, options.count, device=first.device)[:, None]
-    z = first[:, None] + share * (last - first)[:, None]  # [pairs, count, d_z]
+    z = model.between(first[:, None], last[:, None], share)  # [pairs, count, d_z]
     written = [vocabulary.decode(ids) for ids in decode(model, z.flatten(0, 1), options, generator)]
     return [written[start : start + options.count] for start in range(0, len(written), options.count)]
 
@@ -163,4 +163,4 @@ def interpolate(
     else:
         first, last = encode(model, ends, options, generator)
     share = torch.linspace(0, 1, options.count, device=first.device)[:, None]
-    return [vocabulary.decode(ids) for ids in decode(model, first + share * (last - first), options, generator)]
+    return [vocabulary.decode(ids) for ids in decode(model, model.between(first, last, share), options, generator)]

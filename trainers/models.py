@@ -265,6 +265,10 @@ class SenVAE(Generator):
         prior: Mixture = self.prior(encode)
         return prior if self.codes == 1 else replace(prior, copies=self.codes)
 
+    def between(self, first: Tensor, last: Tensor, share: Tensor) -> Tensor:
+        """Codes on the line from `first` to `last`, or where it meets the surface that the prior's codes lie on."""
+        return self.prior_distribution().components.nearest(first + share * (last - first))
+
     def forward(
         self,
         batch: Batch,

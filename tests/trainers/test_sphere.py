@@ -133,3 +133,13 @@ def test_a_sphere_of_one_dimension_is_none_and_other_components_are_refused() ->
         model(1)
     with pytest.raises(BadInput, match=r"prior = 'mog' is not allowed for vmf, which brings its own"):
         build_model(objectives.create("vmf", {}), 11, replace(SMALL, prior="mog"), LENGTHS)
+
+
+def test_a_homotopy_follows_the_sphere_from_one_code_to_the_other() -> None:
+    made, ends, share = model(5), direction(5, 2), torch.linspace(0, 1, 7).double()[:, None]
+    z = made.between(ends[0], ends[1], share)
+    torch.testing.assert_close(z.norm(dim=-1), torch.ones(7).double())
+    torch.testing.assert_close(z[[0, -1]], ends)
+    plain = build_model(objectives.create("vanilla", {}), 11, replace(SMALL, d_z=5), LENGTHS)
+    assert isinstance(plain, SenVAE)
+    torch.testing.assert_close(plain.between(ends[0], ends[1], share), ends[0] + share * (ends[1] - ends[0]))

@@ -73,6 +73,10 @@ class Conditional(ABC):
         del prior, temper
         return None
 
+    def nearest(self, z: Tensor) -> Tensor:
+        """The codes nearest to z […, d] that may be drawn: z itself, unless codes lie on a surface."""
+        return z
+
     @property
     @abstractmethod
     def like(self) -> Tensor:

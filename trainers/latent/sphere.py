@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import gammainccinv, gammaincinv, gammaln, logsumexp
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainers.latent.distributions import Conditional
 
@@ -117,6 +118,9 @@ class VonMisesFisher(Conditional):
 
     def __getitem__(self, index: Tensor) -> "VonMisesFisher":
         return VonMisesFisher(self.direction[index], self.kappa)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return F.normalize(z, dim=-1)
 
     @property
     def mean(self) -> Tensor:

@@ -3,7 +3,7 @@ Durrett 2018).
 
 The rate is one constant of κ and d_z, in closed form: no sentence pays less, and the optimiser cannot lower it. It is no promise
 that the code tells anything: all μ(x) may still be one, so look at `mi`. q^λ p^(1−λ) is vMF(μ, λκ), so the tempered estimator's
-proposals are exact. On a line between two codes a homotopy leaves the sphere.
+proposals are exact. Homotopies follow the sphere.
 """
 
 from dataclasses import dataclass
