@@ -198,7 +198,7 @@ export function parallelOf(study, metrics, view, filter, signal) {
     fill(said, !any ? null : isIn ? [`${number(amount)} of ${count(found.number.length, "trial")} brushed. `, h("button", { type: "button", disabled: !amount, onclick: () => filter(condition()) }, "Show in the table"), " ",
       h("a", { class: "button", href: address({ view: "pareto", study: study.name, where: condition() }) }, "Show on the Pareto page"), " ", h("button", { type: "button", onclick: () => keep(new Map()) }, "Clear")]
       : ["Drag along an axis to brush it, and click it to clear it; drag a name to move its axis."],
-    any && [" ", h("span", { class: "check" }, "Best", h("span", { class: "ramp", "aria-hidden": "true" }), "worst"), `, by the rank in ${nameOf(shade())}.`]);
+    any && [" ", h("span", { class: "check" }, "Best ", h("span", { class: "ramp", "aria-hidden": "true" }), " worst"), `, by the rank in ${nameOf(shade())}.`]);
     boxes();
     if (!any) return;
     if (drawing) return drawing.draw();
