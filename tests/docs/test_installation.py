@@ -107,7 +107,11 @@ def test_tests_of_the_source_distribution_run(distribution: Path, tmp_path: Path
     with tarfile.open(distribution) as archive:
         archive.extractall(tmp_path, filter="data")
     (there,) = tmp_path.iterdir()
-    few = ["tests/test_names.py", "tests/test_space.py", "tests/test_readme.py::test_both_newcomer_commands_are_marked"]
+    few = [
+        "tests/tuner/studies/test_names.py",
+        "tests/tuner/test_space.py",
+        "tests/docs/test_readme.py::test_both_newcomer_commands_are_marked",
+    ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *few],
