@@ -283,7 +283,7 @@ DOUBTED: dict[str, tuple[dict[str, bytes], str]] = {
     "control": ({"train.txt": text(["w1 w\x072 w3", *TEXTS["train"]])}, "control characters, the first is line 1 of"),
     "lost letters": (
         {"train.txt": text(["w1 w\ufffd w3", *TEXTS["train"]])},
-        "which stand for letters that were lost, the first is line 61",
+        "which stand for letters that were lost, the first is line 1 of",
     ),
     "unknown words though the text has some": (
         {"train.txt": text([*TEXTS["train"], "<unk> w1 w2"]), "valid.txt": text(["w1 w2 w3 w4 n1"] * 10)},
