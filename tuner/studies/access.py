@@ -154,7 +154,9 @@ class DatabaseStudies:
             after = page[-1]["epoch"]
 
     def log(self, name: str, number: int) -> str:
-        return open_study(self.database, name).files.log(number)
+        files = open_study(self.database, name).files
+        files.check()
+        return files.log(number)
 
     def workers(self) -> Iterator[dict[str, Any]]:
         return map(answers.worker, queries.workers(self.database))

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from conftest import QUICK
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 
 from tuner import samplers
 from tuner.errors import Usage
@@ -19,10 +19,6 @@ SPACE: dict[str, BaseDistribution] = {
     "d_h": IntDistribution(128, 512, step=64),
     "step": CategoricalDistribution(("additive", "multiplicative")),
 }
-
-
-class Own(RandomSampler):
-    """A user's own."""
 
 
 class NoSampler:
@@ -47,7 +43,7 @@ def run(name: str, seed: int, trials: int = 7) -> list[dict[str, Any]]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Optuna's about experimental samplers, BoTorch's about few data
-@pytest.mark.parametrize("name", [*samplers.SAMPLERS, "test_samplers:Own"])
+@pytest.mark.parametrize("name", [*samplers.SAMPLERS, "own_sampler:Own"])
 def test_proposals_are_of_the_space_repeatable_and_different_by_seed_and_trial(name: str) -> None:
     first = run(name, 0)
     for params in first:
@@ -127,7 +123,7 @@ def test_options_that_no_trial_can_be_proposed_with_are_refused_by_name(
         ("nsga2", {"population_size": 20, "mutation_prob": 0.1}),
         ("cmaes", {"sigma0": 0.2}),
         ("qmc", {"scramble": False}),
-        ("test_samplers:Own", {}),
+        ("own_sampler:Own", {}),
     ],
 )
 def test_good_options_pass_the_rehearsal(name: str, options: dict[str, Any]) -> None:
