@@ -25,7 +25,7 @@ from tuner.commands.options import (
     say,
     settings,
 )
-from tuner.commands.service import work
+from tuner.commands.service import work_unless_broken
 from tuner.commands.study_options import specs_of
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
@@ -340,11 +340,5 @@ def _worked(table: str, made: "Sequence[Study]", staff: "Staff", url: str, runs:
             else ""
         )
         say(f"{table}: {len(done)} of {total} runs done{left}")
-        try:
-            work(study, staff, url, runs)
-        except Fault as fault:
-            if study.refresh().state != "broken":
-                raise
-            say(f"tuner: {fault}")
-            broken.append(str(fault))
+        broken += work_unless_broken(study, staff, url, runs)
     return broken

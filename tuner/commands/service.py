@@ -105,16 +105,23 @@ def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pat
     if len(studies) == 1:
         work(studies[0], staff, url, runs)
         return []
-    broken = []
-    for study in studies:
-        try:
-            work(study, staff, url, runs)
-        except Fault as fault:
-            if study.refresh().state != "broken":
-                raise
-            say(f"tuner: {fault}")
-            broken.append(str(fault))
-    return broken
+    return [said for study in studies for said in work_unless_broken(study, staff, url, runs)]
+
+
+def work_unless_broken(study: "Study", staff: "Staff", url: str, runs: Path) -> list[str]:
+    """Works on a study; returns the fault by which it broke, if it did.
+
+    Raises:
+        Fault: if it ended by any other one.
+    """
+    try:
+        work(study, staff, url, runs)
+    except Fault as fault:
+        if study.refresh().state != "broken":
+            raise
+        say(f"tuner: {fault}")
+        return [str(fault)]
+    return []
 
 
 def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
