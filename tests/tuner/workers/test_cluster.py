@@ -90,7 +90,7 @@ def test_nodes_that_do_not_share_a_studys_files_are_refused(monkeypatch: pytest.
     )
     monkeypatch.setitem(sys.modules, "ray", fake)
     store = SimpleNamespace(local=True, address=str(tmp_path / "runs" / "s-1"))
-    study: Any = SimpleNamespace(name="s", database=SimpleNamespace(sqlite=False), store=store)
+    study: Any = SimpleNamespace(name="s", database=SimpleNamespace(sqlite=False), files=SimpleNamespace(store=store))
     with pytest.raises(Usage, match="which 2 nodes cannot share: launch one of another name with --artifacts"):
         ray.run(study, Staff("ray"), "postgresql://h/d", tmp_path / "runs", lambda *_: lambda *_: None)
     assert ended == [True]
