@@ -3,6 +3,7 @@
 import ast
 import inspect
 import textwrap
+from itertools import pairwise
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
@@ -13,10 +14,10 @@ def notes_of(shape: type) -> dict[str, str]:
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(shape))).body
     assert isinstance(body, ast.ClassDef)
     found = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        is_note = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_note:
-            found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
+    for field, below in pairwise(body.body):
+        note = below.value if isinstance(below, ast.Expr) else None
+        if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(note.value).split())
     return found
 
 

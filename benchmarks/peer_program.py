@@ -154,7 +154,7 @@ def gpyopt(asked: Asked) -> Any:
 
 
 def _told(config: Any, seed: int = 0) -> float:
-    """What SMAC would ask for values: it is told them instead."""
+    """Stands for the objective that SMAC would call; it is told the values instead."""
     del config, seed
     raise NotImplementedError
 

@@ -49,7 +49,7 @@ FULL = "gp full"
 
 @dataclass(frozen=True)
 class Pool:
-    """What training each configuration to its end would give."""
+    """Curves and final values of the configurations, each trained to its end."""
 
     x: Array  # [n, d]
     curves: Sequence[Sequence[float]]
@@ -73,7 +73,7 @@ class Pool:
 
 
 class Seen:
-    """What has been trained, in the order begun, and what it cost."""
+    """Configurations that have been trained, in the order begun, and their cost."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
         self.pool, self.spent = pool, 0
@@ -168,7 +168,7 @@ class Full:
 
 @dataclass(frozen=True)
 class Halving:
-    """Of those that reached a rung one in `reduction` goes on to the next, as soon as there are so many (Li et al. 2020).
+    """One in `reduction` of those at a rung goes on to the next, as soon as so many are there (Li et al. 2020).
 
     With several brackets (Hyperband) new configurations begin in turn at the first, second, … rung. When none is left the best
     of the highest rung goes on.

@@ -119,7 +119,7 @@ def table(file: Path, corpus: str) -> str:
 
 
 def reference(corpus: str, more: Values) -> str:
-    """What an n-gram model makes of the sentences that runs are evaluated on."""
+    """Figures of an n-gram model on the sentences that runs are evaluated on."""
     options = spec(corpus, "vanilla", 0, more).split()[1]
     text = load(corpus, options.corpus)
     valid = text.splits["valid"]

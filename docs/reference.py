@@ -1,11 +1,8 @@
 """Writes docs/reference/ from the code: `python docs/reference.py`. A test says when the pages there are older than the code."""
 
-import ast
 import inspect
-import itertools
 import re
 import tempfile
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +12,7 @@ import typer
 
 from api.app import create_app
 from api.settings import Settings
+from api.shapes import notes_of
 from trainers.contract import PRESETS
 from trainers.latent_space import LatentOptions
 from trainers.options import GROUPS, rule
@@ -281,7 +279,7 @@ def rest() -> str:
 
 
 def _meanings(shape: Any) -> dict[tuple[str, str], str]:
-    """What is said of each field of the classes within a shape, and of those that they name: the text beneath it."""
+    """Notes under the fields of the classes within a shape, and of the classes that they name, by class and field."""
     found: dict[tuple[str, str], str] = {}
     seen: set[Any] = set()
     left = [shape]
@@ -292,19 +290,14 @@ def _meanings(shape: Any) -> dict[tuple[str, str], str]:
             for base in [one, *getattr(one, "__orig_bases__", ())]:
                 if not base.__module__.startswith("tuner"):
                     continue
-                body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-                assert isinstance(body, ast.ClassDef)
-                for line, after in itertools.pairwise(body.body):
-                    said = after.value if isinstance(after, ast.Expr) else None
-                    if isinstance(line, ast.AnnAssign) and isinstance(said, ast.Constant):
-                        found[one.__name__, ast.unparse(line.target)] = " ".join(str(said.value).split())
+                found |= {(one.__name__, key): note for key, note in notes_of(base).items()}
             left += get_type_hints(one).values()
         left += get_args(one)
     return found
 
 
 def json_page() -> str:
-    """What commands print with `--json`."""
+    """The page of the JSON that commands print."""
     found, named = json_schemas()
     meanings = _meanings(tuple[tuple(SHAPES.values())])  # type: ignore[misc]
     rows = [(f"`tuner {name}`", _type(schema)) for name, schema in found.items()]

@@ -1,4 +1,4 @@
-"""What axe-core finds wrong with a page: names, roles, contrast, structure. Its script is from `axe-playwright-python`."""
+"""Faults that axe-core finds in a page: names, roles, contrast, structure. Its script is from `axe-playwright-python`."""
 
 from importlib import resources
 

@@ -51,7 +51,7 @@ def shown(page: Page, address: str, query: str) -> Locator:
 
 
 def place(section: Locator, at: int, share: float) -> tuple[float, float]:
-    """Where a share of an axis's length is on the screen; below 0 is its name."""
+    """The place on the screen of a share of an axis's length; a share below 0 is at its name."""
     section.scroll_into_view_if_needed()
     found: list[float] = section.locator(".plot > div").first.evaluate(
         """(graph, [at, share]) => {

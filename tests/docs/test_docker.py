@@ -182,7 +182,7 @@ def test_all_that_images_install_has_hashes_but_cudas_libraries() -> None:
 
 
 def test_hashes_are_those_that_pip_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a wheel in a folder, which serves as the index; what is not there leaves the file as it was."""
+    """Pins of a wheel come from a folder that serves as the index; a package that is not there leaves the file as it was."""
     import hashlib
     import zipfile
 

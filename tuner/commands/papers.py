@@ -49,11 +49,13 @@ StudiesArgument = Annotated[
 ]
 PublishedOption = Annotated[bool, typer.Option("--published", help="Print the papers' figures too.")]
 
+FormatOption = Annotated[str, typer.Option("--format", help="Format: table, markdown, latex, csv or json.")]
+
 
 @app.command(epilog="Example: tuner report --format latex --split test --published > table.tex")
 def report(
     study: StudiesArgument = None,
-    form: Annotated[str, typer.Option("--format", help="Format: table, markdown, latex, csv or json.")] = "table",
+    form: FormatOption = "table",
     split: Annotated[
         str | None,
         typer.Option(
@@ -167,7 +169,7 @@ def paper(
     threads: ThreadsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = "auto",
-    form: Annotated[str, typer.Option("--format", help="Format: table, markdown, latex, csv or json.")] = "table",
+    form: FormatOption = "table",
     published: PublishedOption = False,
     database: DatabaseOption = DATABASE,
     runs: Annotated[

@@ -1,4 +1,4 @@
-"""What commands print with `--json` is what docs/reference/json.md says: no field more, none less, each of its type."""
+"""JSON that commands print is what docs/reference/json.md says: no field more, none less, each of its type."""
 
 import json
 from pathlib import Path
