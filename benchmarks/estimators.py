@@ -7,14 +7,15 @@ they are), or takes the finished runs that `--run` names. Of each: S = 1000 from
 reference from draws of all six q_λ at once, weighted by their mixture's density (the balance heuristic), for the same sentences.
 Prints a JSON object a model, then one that sums up: Kendall's τ between the ranking by each estimate and the reference's, each
 one's bias by rate, its cost in draws, how often the stated interval holds the reference, and with `--replications` how often it
-does for two of the models under so many seeds.
+does for two of the models under so many seeds. `--record` keeps the models' objects in a file, and judges none of them again;
+`--plot` draws bias against rate.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from tuner.commands.options import settings
 RATES = (0.0, 2.0, 5.0, 10.0, 15.0, math.inf)
 """bins of the table, nats"""
 ROWS = 2048
+ESTIMATES = {"q1000": "S = 1000 from q", "tempered": "tempered"}
 
 
 class Own:
@@ -90,11 +92,12 @@ def reference(model: SenVAE, sentences: Sequence[Sentence], draws: int, seed: in
     )
 
 
-def judge(folder: Path, corpus: corpora.Corpus, arguments: argparse.Namespace) -> dict[str, Any]:
+def judge(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """A trained run's figures by each estimator."""
     run = runs.open_run(folder)
     model = run.model.eval()
     assert isinstance(model, SenVAE)
+    corpus = corpora.load(arguments.corpus, run.options.corpus)
     chosen = evaluation.subset(corpus.splits["valid"], arguments.sentences)
     found: dict[str, Any] = {"run": folder.name, "technique": run.spec.technique, "values": run.spec.values}
 
@@ -119,12 +122,15 @@ def judge(folder: Path, corpus: corpora.Corpus, arguments: argparse.Namespace) -
     return found
 
 
-def replicated(
-    folder: Path, corpus: corpora.Corpus, truth: float, error: float, arguments: argparse.Namespace
-) -> float:
+def replicated(folder: Path, judged: Mapping[str, Any], arguments: argparse.Namespace) -> float:
     """The share of so many seeds whose interval holds the reference."""
     run = runs.open_run(folder)
     assert isinstance(run.model, SenVAE)
+    corpus, truth, error = (
+        corpora.load(arguments.corpus, run.options.corpus),
+        judged["reference"],
+        judged["reference_error"],
+    )
     chosen, held = evaluation.subset(corpus.splits["valid"], arguments.sentences), 0
     for seed in range(1000, 1000 + arguments.replications):
         low, high = tempered.estimate(run.model.eval(), chosen, seed, ROWS).interval
@@ -154,6 +160,44 @@ def trained(arguments: argparse.Namespace) -> list[Path]:
     return folders
 
 
+def summed(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Both estimates over all models, and by rate."""
+    truths = [found["reference"] for found in judged]
+    table = []
+    for low, high in pairwise(RATES):
+        part = [found for found in judged if low <= found["rate"] < high]
+        if part:
+            means = {key: round(float(np.mean([f[key] for f in part])), 3) for key in ("q1000_bias", "tempered_bias")}
+            worst = {f"worst_{key}": max((f[key] for f in part), key=abs) for key in ("q1000_bias", "tempered_bias")}
+            table.append({"rates": f"{low:g} to {high:g}", "models": len(part), **means, **worst})
+    return {
+        "models": len(judged),
+        "kendall": {key: round(float(kendalltau([f[key] for f in judged], truths)[0]), 4) for key in ESTIMATES},
+        "by_rate": table,
+        "covered": sum(found["covered"] for found in judged),
+        "draws_share": round(float(np.mean([f["tempered_draws"] / f["q_draws"] for f in judged])), 3),
+        "seconds_share": round(float(np.mean([f["tempered_seconds"] / f["q1000_seconds"] for f in judged])), 3),
+        "resolved": sum(found["bias_bound"] <= tempered.RESOLVED for found in judged),
+    }
+
+
+def plot(judged: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Draws each estimate's bias against the rate; a bar is twice the reference's standard error."""
+    from matplotlib.figure import Figure  # of the extra plots
+
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    rates, errors = ([found[key] for found in judged] for key in ("rate", "reference_error"))
+    for (key, label), mark in zip(ESTIMATES.items(), "so", strict=True):
+        biases = [found[f"{key}_bias"] for found in judged]
+        axes.errorbar(rates, biases, [2 * error for error in errors], fmt=mark, label=label, capsize=2, markersize=4)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("R, nats per sentence")
+    axes.set_ylabel("estimate − reference, nats per sentence")
+    axes.legend(frameon=False)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, action="append", help="a finished run's folder; may be repeated")
@@ -166,42 +210,36 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=6000, help="draws of a sentence")
     parser.add_argument("--replications", type=int, default=0, help="of the models nearest to 3 and 9 nats")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", type=Path, help="file of the models' JSON lines; what it has is not judged again")
+    parser.add_argument("--plot", type=Path, help="file of the figure")
     arguments = parser.parse_args()
     folders = trained(arguments)
-    corpus = corpora.load(arguments.corpus, runs.open_run(folders[0]).options.corpus)
-    judged = []
+    record: Path | None = arguments.record
+    judged = [json.loads(line) for line in record.read_text().splitlines()] if record and record.exists() else []
+    known = {found["run"] for found in judged}
     for folder in folders:
-        judged.append(judge(folder, corpus, arguments))
-        print(json.dumps(judged[-1]), flush=True)
-    truths = [found["reference"] for found in judged]
-    table = []
-    for low, high in pairwise(RATES):
-        part = [found for found in judged if low <= found["rate"] < high]
-        if part:
-            means = {key: round(float(np.mean([f[key] for f in part])), 3) for key in ("q1000_bias", "tempered_bias")}
-            worst = {f"worst_{key}": max((f[key] for f in part), key=abs) for key in ("q1000_bias", "tempered_bias")}
-            table.append({"rates": f"{low:g} to {high:g}", "models": len(part), **means, **worst})
-    summary: dict[str, Any] = {
-        "models": len(judged),
-        "kendall": {
-            key: round(float(kendalltau([f[key] for f in judged], truths)[0]), 4) for key in ("q1000", "tempered")
-        },
-        "by_rate": table,
-        "covered": sum(found["covered"] for found in judged),
-        "draws_share": round(float(np.mean([f["tempered_draws"] / f["q_draws"] for f in judged])), 3),
-        "seconds_share": round(float(np.mean([f["tempered_seconds"] / f["q1000_seconds"] for f in judged])), 3),
-        "resolved": sum(found["bias_bound"] <= tempered.RESOLVED for found in judged),
-    }
+        if folder.name not in known:
+            judged.append(judge(folder, arguments))
+            line = json.dumps(judged[-1])
+            print(line, flush=True)
+            if record:
+                with record.open("a") as lines:
+                    lines.write(f"{line}\n")
+    if arguments.plot:
+        plot(judged, arguments.plot)
+    summary = summed(judged)
     if arguments.replications:
+        places = {folder.name: folder for folder in folders}
         reached = np.array([found["rate"] for found in judged])
         near = {int(np.abs(reached - rate).argmin()) for rate in (3.0, 9.0)}
         summary["replications"] = [
             {
                 "run": judged[i]["run"],
                 "rate": judged[i]["rate"],
-                "covered": replicated(folders[i], corpus, truths[i], judged[i]["reference_error"], arguments),
+                "covered": replicated(places[judged[i]["run"]], judged[i], arguments),
             }
             for i in sorted(near)
+            if judged[i]["run"] in places
         ]
     print(json.dumps(summary))
 
