@@ -51,8 +51,10 @@ GIB = 2**30
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3:07 min` or `2:05 h`."""
+    """`0.25 s`, `42 s`, `3:07 min` or `2:05 h`."""
     whole = round(seconds)
+    if 0 < seconds < 9.95:
+        return f"{seconds:.2g} s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
@@ -258,7 +260,7 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
         )
     if (counted := against_ngram(found["ngram"], best.metrics, spec["objective"])) is not None:
         out.print(counted)
-    _print_costs([trial.cost for trial in trials if trial.cost])
+    _print_costs([trial for trial in trials if trial.cost])
     for note, meaning in NOTES.items():
         if noted := [trial.number for trial in trials if note in trial.notes]:
             out.print(f"{_listed(noted)} {meaning}")
@@ -270,11 +272,16 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:LISTED]))}{more}"
 
 
-def _print_costs(costs: Sequence[Mapping[str, Any]]) -> None:
+def _print_costs(trials: Sequence[Trial]) -> None:
     """Prints how long trials took on average; a worker that is not ours may leave parts out."""
+    costs = [trial.cost for trial in trials if trial.cost]
     parts = {part: [cost["seconds"][part] for cost in costs if part in cost["seconds"]] for part in PARTS}
     speeds = [cost["tokens_per_second"] for cost in costs if cost["tokens_per_second"] is not None]
-    said = [f"{duration(fmean(spent))} of {part.replace('_', '-')}" for part, spent in parts.items() if spent]
+    means = {part.replace("_", "-"): fmean(spent) for part, spent in parts.items() if spent}
+    said = [f"{duration(mean)} of {part}" for part, mean in means.items()]
+    besides = fmean([trial.seconds or 0.0 for trial in trials]) - sum(means.values()) if means else 0.0
+    if besides > 0:
+        said.append(f"{duration(besides)} besides (its process's start, its files, attempts before its last)")
     lines = [f"a trial took on average {', '.join(said)}"] if said else []
     lines += [f"training ran at {fmean(speeds):,.0f} tokens/s"] if speeds else []
     if lines:

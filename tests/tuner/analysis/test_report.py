@@ -75,7 +75,7 @@ def many(database: Database, folder: Path, count: int = 120) -> Study:
         return {
             "study": study.name, "number": number, "state": "complete", "params": {"r": 2.0}, "attrs": {}, "value": nll,
             "values": [nll], "metrics": {**figures, "nll": nll, "collapsed": number == 2, "estimator": estimator},
-            "cost": cost, "losses": 0, "seconds": 1.0, "told": True, "lease_until": 0.0, "created_at": 1.0, "revision": 1,
+            "cost": cost, "losses": 0, "seconds": 10.0 * number + 4.5, "told": True, "lease_until": 0.0, "created_at": 1.0, "started_at": 2.0, "revision": 1,
         }  # fmt: skip
 
     database.run(lambda session: session.execute(insert(TrialRow), [row(number) for number in range(count)]))
@@ -89,8 +89,9 @@ def test_averages_and_marks_are_of_all_trials_and_none_counts_twice(
     render.summary(study)
     said = capsys.readouterr().out.replace("\n", " ")
     mean = sum(range(120)) / 120
-    parts = f"1 s of set-up, {render.duration(10 * mean)} of training, 2 s of evaluation"
-    assert f"a trial took on average {parts}; training ran at {100 * mean:,.0f} tokens/s" in said
+    parts = f"1 s of set-up, {render.duration(10 * mean)} of training, 2 s of evaluation, 1.5 s besides"
+    assert f"a trial took on average {parts}" in said
+    assert f"; training ran at {100 * mean:,.0f} tokens/s" in said
     assert "trial 1 may be as good" in said
     assert f"trial 2 {render.COLLAPSED[:60]}" in said
     assert f"trial 3 {render.NOTES['not resolved']}" in said
