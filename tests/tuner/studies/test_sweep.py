@@ -14,7 +14,7 @@ from tuner import space, trainer
 from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
-from tuner.studies import queries, sweep
+from tuner.studies import faults, queries, sweep
 from tuner.studies.spec import StudySpec
 
 Command = Callable[..., Any]
@@ -73,6 +73,7 @@ def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
     tuner: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave(monkeypatch, t0="nan", t2="disk")
+    monkeypatch.setattr(faults, "FIRST_SECONDS", 0.01)
     with pytest.raises(Fault, match="trial 2 stopped"):
         tuner("sweep", "-t", "mdr", "--over", "r=1,2,5,10")
     monkeypatch.delenv("STUB")
