@@ -75,7 +75,8 @@ def many(database: Database, folder: Path, count: int = 120) -> Study:
         return {
             "study": study.name, "number": number, "state": "complete", "params": {"r": 2.0}, "attrs": {}, "value": nll,
             "values": [nll], "metrics": {**figures, "nll": nll, "collapsed": number == 2, "estimator": estimator},
-            "cost": cost, "losses": 0, "seconds": 10.0 * number + 4.5, "told": True, "lease_until": 0.0, "created_at": 1.0, "started_at": 2.0, "revision": 1,
+            "cost": cost, "losses": 0, "seconds": 10.0 * number + 4.5, "told": True, "lease_until": 0.0, "created_at": 1.0,
+            "started_at": 2.0, "revision": 1,
         }  # fmt: skip
 
     database.run(lambda session: session.execute(insert(TrialRow), [row(number) for number in range(count)]))

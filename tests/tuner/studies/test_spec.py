@@ -15,6 +15,7 @@ from stub_study import SQLITE, Make
 
 from api import bodies, schemas
 from benchmarks.stub_study import CORPUS, defined
+from trainers.runs import Spec
 from tuner.commands.app import app
 from tuner.commands.study_options import merged, said
 from tuner.errors import Clash, Refused, Usage
@@ -25,6 +26,7 @@ from tuner.studies.setting import REQUIRED, Confirmed
 from tuner.studies.spec import ASKED, SETTINGS, Definition, StudySpec
 
 ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
 OTHER: Mapping[str, Any] = {
     "technique": "mdr", "corpus": "elsewhere", "trials": 9, "sampler": "tpe", "sampler_options": {"n_startup_trials": 3},
     "first_default": False, "model": "small", "pruner": "median", "min_rate": 2.5, "objective": "nll,rate", "nll": "q7",
@@ -189,6 +191,15 @@ def test_a_study_file_that_cannot_be_used(tmp_path: Path, text: str, message: st
     (tmp_path / "study.toml").write_text(text)
     with pytest.raises(Usage, match=message):
         study_file.read(tmp_path / "study.toml")
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.rglob("*.toml")), ids=lambda file: file.stem)
+def test_the_study_files_of_the_examples_can_be_used(file: Path) -> None:
+    given = study_file.read(file)
+    assert given.pop("name") == file.stem
+    spec = StudySpec.of(given)
+    set_by_hand, _ = Spec(spec.technique, spec.corpus, spec.model, spec.fixed).split()
+    assert set_by_hand.keys() <= {parameter.name for parameter in load(spec.technique).parameters}
 
 
 def test_the_command_line_comes_before_the_file() -> None:
