@@ -9,7 +9,6 @@ os.environ.pop("TUNER_CACHE_GB", None)
 
 import atexit
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -20,14 +19,12 @@ import pytest
 import stub_study
 import torch
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
-from stub_study import STUB, Make
+from stub_study import Make
 
 from benchmarks.browser import launch
 from benchmarks.postgres import Postgres
 from trainers.options import ModelOptions
-from tuner import trainer
 from tuner.storage.database import Database
-from tuner.workers import watch
 
 torch.set_num_threads(1)
 os.environ["TUNER_CACHE"] = tempfile.mkdtemp(prefix="tuner-test-cache-")
@@ -87,9 +84,7 @@ def database(url: str) -> Iterator[Database]:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is trained: the stub trainer stands in."""
-    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
-    monkeypatch.delenv("STUB", raising=False)
-    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.1)
+    stub_study.stand_in(monkeypatch)
 
 
 @pytest.fixture

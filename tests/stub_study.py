@@ -1,6 +1,7 @@
 """Studies with the stub trainer, for the tests."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 from sqlalchemy import select, update
 
 from benchmarks.stub_study import defined
+from tuner import trainer
 from tuner.commands import render
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow
 from tuner.studies import answers, creation
 from tuner.studies.study import Study
 from tuner.trainer import Slot
+from tuner.workers import watch
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import Claim
 from tuner.workers.worker import Listen, Worker
@@ -40,6 +43,13 @@ def run(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None 
     broker, work = DatabaseBroker(study.database, name), Path(study.files.store.address).parent / "work"
     with Worker(broker, work, listen, slot) as worker:
         worker.run(study)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the stub trainer train, which trains no model."""
+    monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
+    monkeypatch.delenv("STUB", raising=False)
+    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.1)
 
 
 def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from shell import DEADLINE, command
-from stub_study import make, run
+from stub_study import make, run, stand_in
 from typer.testing import CliRunner
 
 from tuner import trainer
@@ -55,11 +55,14 @@ def test_a_table_takes_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> 
         assert text in said
 
 
-@pytest.fixture
-def evil(tmp_path: Path, stub: None) -> Path:
-    """A folder whose database holds such texts wherever it may."""
-    study = make(Database(f"sqlite:///{tmp_path}/tuner.db", create=True), tmp_path, 2)
-    run(study)
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose database holds such texts wherever it may; nothing changes it."""
+    place = tmp_path_factory.mktemp("evil")
+    study = make(Database(f"sqlite:///{place}/tuner.db", create=True), place, 2)
+    with pytest.MonkeyPatch.context() as patched:
+        stand_in(patched)
+        run(study)
 
     def spoil(session: Any) -> None:
         row = session.get(StudyRow, "s")
@@ -84,12 +87,12 @@ def evil(tmp_path: Path, stub: None) -> Path:
             worker.host = worker.device = STORED
 
     study.database.run(spoil)
-    log = study.files.folder(0, tmp_path) / "trainer.log"
+    log = study.files.folder(0, place) / "trainer.log"
     log.unlink(missing_ok=True)
     log.write_text(STORED)
     study.winner()  # which is kept in its row from now on
     study.database.close()
-    return tmp_path
+    return place
 
 
 def said(arguments: tuple[str, ...], place: Path, **more: Any) -> subprocess.CompletedProcess[bytes]:
