@@ -54,7 +54,7 @@ def _posterior(model: SenVAE, sentences: Sequence[Sentence]) -> Gaussian:
     gaussians = [part for part in parts if isinstance(part, Gaussian)]
     if len(gaussians) < len(parts):
         raise BadInput(
-            "answers are compared in standard deviations, which a flow's posterior has none of: take a Gaussian."
+            "answer compares codes in standard deviations, which only a Gaussian posterior has: name a run that has one."
         )
     return Gaussian(*(torch.cat([getattr(part, name) for part in gaussians]) for name in ("location", "scale")))
 

@@ -40,16 +40,16 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def multiplying(precision: str) -> Iterator[None]:
-    """TF32 in a GPU's 32-bit products, if that is the precision; 32 bits to the last again afterwards.
+    """TF32 in a GPU's 32-bit products, if that is the precision, else 32 bits to the last; afterwards what was before.
 
     Of its own PyTorch takes TF32 for cuDNN's recurrent kernels, though not for other products: `float32` says no to both.
     """
-    kind = "tf32" if precision == "tf32" else "ieee"
+    before = torch.backends.cuda.matmul.fp32_precision
     try:
-        _products(kind)
+        _products("tf32" if precision == "tf32" else "ieee")
         yield
     finally:
-        _products("ieee")
+        _products(before)
 
 
 def _products(kind: str) -> None:

@@ -104,7 +104,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     for corner in [{}, *corners]:
         hyperparameters, options = replace(spec, values={**spec.values, **corner}).split()
         made = objectives.create(spec.technique, hyperparameters)
-        refused = made.refusal(options.model)
+        refused = made.refusal(options.model) or made.refusal_of_training(options.training)
         if refused is not None:
             raise BadInput(refused)
         most = max(most, len(stages(made, options.training.pretrain)))

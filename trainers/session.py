@@ -51,14 +51,15 @@ class Session:
         return {"codes": codes, "notes": notes}
 
     def decode(self, codes: list[list[float]], ancestral: bool, length: int, seed: int) -> Facts:
-        self._latent("decode")
+        model = self._latent("decode")
         options = self._options(1, ancestral, length, seed)
         if not codes:
             return {"sentences": []}
         z = torch.tensor(codes, dtype=torch.float32, device=self.device).reshape(len(codes), -1)
         if z.shape[1] != self.width or not bool(z.isfinite().all()):
             raise BadInput(f"codes of {z.shape[1]} numbers are not this run's: give [n, {self.width}] finite numbers.")
-        written = generation.decode(self.run.model, z, options, self._generator(seed))
+        z = model.prior_distribution().components.nearest(z)
+        written = generation.decode(model, z, options, self._generator(seed))
         return {"sentences": [self.run.vocabulary.text(ids) for ids in written]}
 
     def prior(self, count: int, seed: int) -> Facts:

@@ -108,6 +108,9 @@ class Training:
     Ends when the validation criterion has not improved for `patience` epochs in a row, at the last plateau or after `max_epochs`;
     the best epoch's weights are in `BEST`. Where there is a stage before (`trainers.pretraining`), the technique's own begins
     with its best encoder, fresh optimisers and step sizes; `BEST` is the last stage's in the end.
+
+    Raises:
+        BadInput: if the technique makes no sense with these options.
     """
 
     def __init__(
@@ -121,6 +124,9 @@ class Training:
         report: Report,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        reason = objective.refusal_of_training(options)
+        if reason is not None:
+            raise BadInput(reason)
         self.device = choose_device(options.device)
         require(model.options.precision, self.device)
         self.batches_per_epoch = batches_per_epoch(corpus, options)

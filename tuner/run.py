@@ -81,7 +81,7 @@ class Model:
         return self._codes(found)
 
     def decode(self, codes: ArrayLike, *, ancestral: bool = False, length: int = 100, seed: int = 0) -> list[str]:
-        """Sentences written from codes.
+        """Sentences written from codes. Where all of a model's codes lie on a sphere (`vmf`), others count as the nearest there.
 
         Args:
             codes: [n, d_z], or one of [d_z].

@@ -13,6 +13,7 @@ from trainers import objectives
 from trainers.errors import BadInput
 from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
+from trainers.objectives import coupled
 from trainers.objectives.dvae import kept
 from trainers.objectives.objective import Objective
 from trainers.training import build_model
@@ -100,6 +101,19 @@ def test_the_twins_state_draws_the_vaes_and_is_not_drawn_itself() -> None:
     assert not any(value for name, value in found.items() if name.startswith("twin."))
 
 
+def test_the_twins_price_is_its_distortion_and_the_squared_distance_of_the_initial_states() -> None:
+    objective, model = built("coupled", lam_rec=0.7, lam_match=0.3)
+    assert isinstance(objective, coupled.Technique)
+    assert objective.twin is not None
+    measured, generator = objective.measure(model, BATCH), objective.twin.generator
+    assert generator.to_h_0 is not None
+    assert model.to_h_0 is not None
+    code = objective.twin.code(model.features(BATCH))
+    apart = torch.tanh(model.to_h_0(measured.z)) - torch.tanh(generator.to_h_0(code))
+    distortion = generator.decoder(BATCH, generator.initial_state(code))
+    torch.testing.assert_close(measured.penalty, 0.7 * distortion + 0.3 * apart.square().sum(1))
+
+
 def test_the_autoencoder_trains_the_encoder_and_has_an_optimiser_of_its_own() -> None:
     objective, model = built("coupled", lam_match=0.0)
     objective.loss = lambda measured: torch.as_tensor(measured.penalty).mean()  # type: ignore[method-assign]
@@ -166,6 +180,31 @@ def test_the_steps_pass_single_precision_gradients_to_encoder_and_decoder() -> N
     assert len(found[0]) == len(found[1])
     cosine = torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)
     assert cosine > 0.999
+
+
+def test_the_steps_are_differentiated_with_the_rates_weight_too() -> None:
+    objective, model = built("semi-amortised", svi_steps=4, svi_rate=0.3, anneal_epochs=2)
+    objective.plan(1, 4)
+    objective.after_step(output(1.0))
+    assert objective.state()["beta"] == 0.5
+    parameters = [
+        p for p in model.parameters() if p is not model.decoder.embedding.weight
+    ]  # which the encoder reads detached
+    direction = [torch.randn_like(p) for p in parameters]
+
+    def loss() -> Tensor:
+        torch.manual_seed(3)
+        return objective.loss(objective.measure(model, BATCH))
+
+    loss().backward()
+    found = sum((p.grad * v).sum().item() for p, v in zip(parameters, direction, strict=True) if p.grad is not None)
+    values = []
+    with torch.no_grad():
+        for by in (1e-5, -2e-5):
+            for p, v in zip(parameters, direction, strict=True):
+                p.add_(by * v)
+            values.append(loss().item())
+    assert found == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
 
 
 def test_the_steps_go_down_the_annealed_cost_while_training_alone() -> None:

@@ -13,7 +13,7 @@ from trainers.errors import BadInput
 from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.objectives.bn import MOMENTUM, BatchNormalised
-from trainers.runs import Spec, train
+from trainers.runs import Spec, check, train
 from trainers.training import build_model
 
 CPU = torch.device("cpu")
@@ -70,3 +70,26 @@ def test_the_bound_holds_on_validation_data(tmp_path: Path) -> None:
     values = {"gamma": 1.0, "d_z": 4, "d_e": 16, "d_h": 16, "max_epochs": 2, "nll_samples": 2, "corpus_size": 600}
     found = train(Spec("bn", "grammar", "tiny", values), tmp_path, lambda event, facts: None)["metrics"]
     assert found["rate"] >= 0.5 * 4 * 1.0**2 * 0.95
+
+
+@pytest.mark.parametrize(
+    ("technique", "values", "said"),
+    [
+        ("bn", {"polyak": 0.99}, "polyak = 0.99 is not allowed for bn, whose running statistics are of the weights"),
+        ("bn", {"encoder_unk": 0.2}, "encoder_unk = 0.2 is not allowed for bn"),
+        ("bn", {"batch_size": 1}, "batch_size = 1 is not allowed for bn, whose means are normalised over a batch"),
+        ("infovae", {"batch_size": 1}, "batch_size = 1 is not allowed for infovae, whose divergence compares"),
+        ("lagvae", {"batch_size": 1}, "batch_size = 1 is not allowed for lagvae, whose divergence compares"),
+    ],
+)
+def test_training_that_would_leave_the_technique_without_its_statistics_is_refused(
+    technique: str, values: dict[str, float], said: str, tmp_path: Path
+) -> None:
+    asked = Spec(technique, "grammar", "tiny", {"corpus_size": 64, **values})
+    for attempt in (
+        lambda: check(asked, []),
+        lambda: check(Spec(technique, "grammar", "tiny", {"corpus_size": 64}), [values]),
+        lambda: train(asked, tmp_path, lambda event, facts: None),
+    ):
+        with pytest.raises(BadInput, match=said):
+            attempt()

@@ -14,7 +14,7 @@ from trainers import corpus as corpora
 from trainers import objectives, runs
 from trainers.corpus import batches
 from trainers.errors import BadInput
-from trainers.models import Batch, Output, SentenceModel, SenVAE
+from trainers.models import Batch, Output, SentenceCost, SentenceModel, SenVAE
 from trainers.options import ModelOptions, Options
 from trainers.precision import multiplying
 from trainers.token_nll import TokenNLL
@@ -125,6 +125,17 @@ def test_tf32_is_training_s_alone_and_never_on_by_itself(tmp_path: Path, monkeyp
     with pytest.raises(ZeroDivisionError), multiplying("tf32"):
         raise ZeroDivisionError
     assert tf32_is_on() == [False, False]
+
+
+def test_steps_of_inference_have_32_bits_in_training_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(objectives.create("semi-amortised", {"svi_steps": 2}), 50, SIZES, LENGTHS).train()
+    seen: list[list[bool]] = []
+    measured = SentenceCost.__call__
+    monkeypatch.setattr(SentenceCost, "__call__", lambda *given: (seen.append(tf32_is_on()), measured(*given))[1])
+    with multiplying("tf32"):
+        model(Batch.of(SENTENCES, CPU)).distortion.sum().backward()
+        assert tf32_is_on() == [True, True]
+    assert seen == [[False, False]] * (2 + 4)  # two steps, and twice two more for their second derivatives
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])

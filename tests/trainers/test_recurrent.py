@@ -98,3 +98,16 @@ def test_a_random_batch_has_the_gradient_of_a_naive_padded_one(cell: str) -> Non
         value.backward()
         found.append((value.detach(), [p.grad for p in model.parameters() if p.grad is not None]))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_a_layer_keeps_what_gradients_need_in_evaluation_too(both_ways: bool) -> None:
+    network = nn.LSTM(5, 7, batch_first=True, bidirectional=both_ways).eval()  # cuDNN looks at that flag
+    seen: list[bool] = []
+    network.register_forward_pre_hook(lambda module, _: seen.append(module.training))
+    packing, start = Packing.of(torch.tensor(COUNTS), CPU), torch.zeros(1 + both_ways, len(COUNTS), 7)
+    for wanted in (True, False):
+        seen.clear()
+        with torch.set_grad_enabled(wanted):
+            recurrent.outputs(network.eval(), torch.randn(sum(COUNTS), 5), packing, start, start, "float32")
+        assert set(seen) == {wanted}

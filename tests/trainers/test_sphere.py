@@ -2,18 +2,22 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import LENGTHS, SMALL
 
-from trainers import objectives, tempered
+from trainers import generation, objectives, tempered
 from trainers.errors import BadInput
 from trainers.latent import sphere
 from trainers.latent.distributions import Mixture, divergence
 from trainers.latent.sphere import VonMisesFisher
 from trainers.models import Batch, SenVAE
+from trainers.runs import Spec, train
+from trainers.session import Session
 from trainers.training import build_model
 
 CPU = torch.device("cpu")
@@ -143,3 +147,21 @@ def test_a_homotopy_follows_the_sphere_from_one_code_to_the_other() -> None:
     plain = build_model(objectives.create("vanilla", {}), 11, replace(SMALL, d_z=5), LENGTHS)
     assert isinstance(plain, SenVAE)
     torch.testing.assert_close(plain.between(ends[0], ends[1], share), ends[0] + share * (ends[1] - ends[0]))
+
+
+def test_a_sum_of_codes_is_decoded_from_its_nearest_code_on_the_sphere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"d_z": 3, "d_e": 8, "d_h": 8, "corpus_size": 64, "max_epochs": 1, "nll_samples": 2, "nll_sentences": 20}
+    train(Spec("vmf", "grammar", "tiny", values), tmp_path, lambda event, facts: None)
+    decoded: list[torch.Tensor] = []
+
+    def decode(_model: SenVAE, z: torch.Tensor, *_: Any) -> list[list[int]]:
+        decoded.append(z)
+        return []
+
+    monkeypatch.setattr(generation, "decode", decode)
+    codes = direction(3, 4).float()
+    total = codes[0] - codes[1] + codes[2]
+    Session(tmp_path).decode([total.tolist(), codes[3].tolist()], False, 5, 0)
+    torch.testing.assert_close(decoded[0], torch.stack([total / total.norm(), codes[3]]))

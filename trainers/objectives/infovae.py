@@ -12,8 +12,11 @@ from torch import Tensor
 
 from trainers.errors import BadInput
 from trainers.models import Output
-from trainers.objectives.objective import Objective
-from trainers.options import option
+from trainers.objectives.objective import Objective, refusal_of_single_sentences
+from trainers.options import TrainingOptions, option
+
+NO_PAIRS = "whose divergence compares the codes of a batch in pairs"
+"""Reason against batches of one sentence."""
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -48,6 +51,9 @@ class Hyperparameters:
 
 class Technique(Objective):
     hyperparameters: Hyperparameters
+
+    def refusal_of_training(self, options: TrainingOptions) -> str | None:
+        return refusal_of_single_sentences("infovae", options, NO_PAIRS)
 
     def loss(self, output: Output) -> Tensor:
         h = self.hyperparameters

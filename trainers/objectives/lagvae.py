@@ -18,10 +18,10 @@ from torch.optim import Optimizer, RMSprop
 
 from trainers.evaluation import EpochFigures
 from trainers.models import Output
-from trainers.objectives.infovae import mmd_squared
+from trainers.objectives.infovae import NO_PAIRS, mmd_squared
 from trainers.objectives.mdr import PUBLISHED_STEP, planned_step
-from trainers.objectives.objective import Objective
-from trainers.options import Value, option
+from trainers.objectives.objective import Objective, refusal_of_single_sentences
+from trainers.options import TrainingOptions, Value, option
 
 INFEASIBLE = 1e9
 """Penalty in nats that ranks every epoch that breaks the constraint behind all that keep it."""
@@ -46,6 +46,9 @@ class Technique(Objective):
     def __init__(self, hyperparameters: Hyperparameters) -> None:
         super().__init__(hyperparameters)
         self.multipliers = nn.Parameter(torch.full((2,), hyperparameters.u_0))
+
+    def refusal_of_training(self, options: TrainingOptions) -> str | None:
+        return refusal_of_single_sentences("lagvae", options, NO_PAIRS)
 
     def loss(self, output: Output) -> Tensor:
         h = self.hyperparameters

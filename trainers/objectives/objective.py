@@ -12,7 +12,7 @@ from trainers.evaluation import EpochFigures
 from trainers.latent.posteriors import MakePosterior
 from trainers.latent.priors import MakePrior
 from trainers.models import Batch, Output, SentenceModel
-from trainers.options import NO_PRETRAINING, ModelOptions, Value
+from trainers.options import NO_PRETRAINING, ModelOptions, TrainingOptions, Value
 
 
 def refusal_of_components(technique: str, options: ModelOptions, reason: str, remedy: str = "") -> str | None:
@@ -22,6 +22,13 @@ def refusal_of_components(technique: str, options: ModelOptions, reason: str, re
         if value != default:
             return f"{name} = {value!r} is not allowed for {technique}, {reason}: leave it at {default!r}{remedy}."
     return None
+
+
+def refusal_of_single_sentences(technique: str, options: TrainingOptions, reason: str) -> str | None:
+    """Why a technique takes no batches of one sentence, where `options` ask for such."""
+    if options.batch_size > 1:
+        return None
+    return f"batch_size = 1 is not allowed for {technique}, {reason}: take 2 sentences or more."
 
 
 EncoderStep = Callable[[], tuple[float, int]]
@@ -52,6 +59,11 @@ class Objective(nn.Module):
 
     def refusal(self, options: ModelOptions) -> str | None:
         """The reason why the technique makes no sense with a model of these options, if there is one."""
+        del options
+        return None
+
+    def refusal_of_training(self, options: TrainingOptions) -> str | None:
+        """The reason why the technique makes no sense when it is trained with these options, if there is one."""
         del options
         return None
 

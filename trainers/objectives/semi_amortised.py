@@ -5,8 +5,8 @@ scale's logits), in training and, with β = 1, in evaluation. β grows over the 
 steps. Their second derivatives are products with a vector, taken as the paper's by differences of gradients, here central ones.
 
 Each step takes one posterior sample, whose noise is fixed for its number and the same for all sentences, and a decoder without
-dropout, so that a sentence's posterior is a function of the sentence and hangs on no batch. Left out of the paper's code:
-momentum and the clipping of a step's gradient.
+dropout, in 32 bits, so that a sentence's posterior is a function of the sentence and hangs on no batch. Left out of the paper's
+code: momentum and the clipping of a step's gradient.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from trainers.models import Batch, Output, SentenceModel, SenVAE
 from trainers.objectives.annealing import Annealed
 from trainers.objectives.objective import refusal_of_components
 from trainers.options import ModelOptions, option
+from trainers.precision import multiplying
 
 
 class Refined(torch.autograd.Function):
@@ -69,7 +70,7 @@ class Descent:
 
     def gradients(self, at: Tensor, number: int, weights: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of Σ (D + βR) at λ, by λ and by the generator's weights; number: the step, which chooses the noise."""
-        with torch.enable_grad():
+        with torch.enable_grad(), multiplying("float32"):
             at = at.detach().requires_grad_()
             posterior = self.posterior(at)
             generator = torch.Generator().manual_seed(number)
