@@ -7,7 +7,7 @@ training nears convergence, path B ends. While β grows, each dimension's KL cou
 The text at hand says no more, so this is decided here: the two paths' distortions are averaged, so that β weighs what it does
 elsewhere; path B ends after an epoch in which path A's training distortion fell by less than the share `stop`, and at the latest
 after half of the plan; a step's dropped dimensions follow from its number alone, so that a training that goes on drops the same.
-The best epoch is found after path B has ended and β is 1, or not before training would end.
+No epoch counts as one without improvement before path B has ended and β is 1.
 """
 
 from collections.abc import Callable

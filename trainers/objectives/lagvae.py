@@ -7,7 +7,8 @@ I(x; z) ≥ H − D, so α·D is minimised in its place, and the constraints ent
     min over the model, max over u, v ≥ 0, of   αD + u(D + R − e) + v(MMD² − m)
 
 u and v are absolute values of parameters with an RMSprop of their own, as in `mdr`. The bound e must be feasible: a little
-above what `vanilla` reaches on the same corpus. MMD² as in `infovae`.
+above what `vanilla` reaches on the same corpus. It is of training's D, which dropout raises; the best epoch is chosen by the
+evaluated −ELBO. MMD² as in `infovae`.
 """
 
 from dataclasses import dataclass
