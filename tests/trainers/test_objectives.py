@@ -409,6 +409,19 @@ def test_schedules_settle_when_they_end() -> None:
     assert objectives.create("sfb", {}).settled
 
 
+@pytest.mark.parametrize("steps", [4, 6, 7, 38])  # 1/n adds up to less than 1 for all but the first
+@pytest.mark.parametrize("technique", ["annealing", "annealed-word-dropout", "multi-sample", "dvae"])
+def test_a_schedule_ends_with_the_last_of_its_steps_however_they_are_rounded(technique: str, steps: int) -> None:
+    values = {"dvae": {"rate_b": 0.0, "anneal_epochs": 1}, "multi-sample": {"anneal_epochs": 1}}
+    objective = objectives.create(technique, values.get(technique, {"gamma": 1 / steps}))
+    objective.plan(steps, 2)
+    settled = []
+    for _ in range(steps + 1):
+        settled.append(objective.settled)
+        objective.after_step(output(1.0))
+    assert settled == [False] * steps + [True]
+
+
 def trained_figures(technique: str, values: dict[str, Any], folder: Path, **options: Any) -> dict[str, Any]:
     """All figures of a short training, to be equal to the last bit where a technique reduces to another."""
     tiny = {"corpus_size": 150, "max_epochs": 2, "nll_samples": 3, "nll_sentences": 30, "d_h": 8, "d_e": 8, "d_z": 3}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainers.models import Batch, Output, SentenceModel
-from trainers.objectives.annealing import planned_growth
+from trainers.objectives.annealing import ROUNDING, planned_growth
 from trainers.objectives.objective import Objective
 from trainers.objectives.word_dropout import drop_words
 from trainers.options import Value, option
@@ -42,7 +42,7 @@ class Technique(Objective):
 
     @property
     def settled(self) -> bool:
-        return self.rate.item() <= 0
+        return self.rate.item() <= ROUNDING
 
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         output: Output = model(batch, drop_words(batch.inputs, self.rate.item()))
@@ -60,7 +60,7 @@ class Technique(Objective):
 
     def warning(self) -> str | None:
         left = 1 - self.hyperparameters.gamma * self.steps
-        if left <= 1e-9:
+        if left <= ROUNDING:
             return None
         return (
             f"annealed-word-dropout cannot end: with gamma = {self.hyperparameters.gamma:g} a step, {left:.2g} of the words are "

@@ -10,6 +10,9 @@ from trainers.models import Output
 from trainers.objectives.objective import Objective
 from trainers.options import Value, option
 
+ROUNDING = 1e-9
+"""Distance from its end within which a schedule has ended: n times 1/n adds up to a little less than 1 for every second n."""
+
 
 def planned_growth(published: float, steps: int) -> float:
     """A schedule's step that the plan of so many steps has time for: the published one, or half of the plan."""
@@ -59,7 +62,7 @@ class Annealed(Objective):
 
     @property
     def settled(self) -> bool:
-        return self.weight >= 1
+        return self.weight >= 1 - ROUNDING
 
     def after_step(self, output: Output) -> None:
         del output
@@ -70,7 +73,7 @@ class Annealed(Objective):
 
     def warning(self) -> str | None:
         reached = self.growth * self.steps
-        if reached >= 1 - 1e-9:
+        if reached >= 1 - ROUNDING:
             return None
         return f"β reaches {reached:.2g} of 1 in the {self.steps} steps of max_epochs; anneal_epochs = {self.epochs} ends it."
 
@@ -93,7 +96,7 @@ class Technique(Annealed):
 
     def warning(self) -> str | None:
         reached = self.growth * self.steps
-        if self.hyperparameters.anneal_epochs or reached >= 1 - 1e-9:
+        if self.hyperparameters.anneal_epochs or reached >= 1 - ROUNDING:
             return super().warning()
         return (
             f"annealing cannot end: with gamma = {self.growth:g} a step, β reaches {reached:.2g} of 1 in the "

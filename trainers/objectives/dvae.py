@@ -75,7 +75,7 @@ class Technique(Annealed):
         distortion, rate = output.distortion, output.rate
         if self.paths == 2:
             distortion = (distortion + output.penalty) / 2
-        if self.weight < 1 and self.hyperparameters.kl_dropout:
+        if self.hyperparameters.kl_dropout and not super().settled:
             each = output.rate_per_dimension
             assert each is not None
             mask = kept(int(self.step), each.shape[1], self.hyperparameters.kl_dropout)

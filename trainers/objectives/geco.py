@@ -5,8 +5,8 @@ sentences are rebuilt worse than κ and falls where there is room. The paper giv
 its gradient the batch's; a value moves nothing but λ here, so the loss has the batch's own. In what proportion λ moves the paper
 leaves open: here by ν a step from one nat of constraint on, as an untrained decoder's tens of nats would wind λ up beyond what a
 plan can unwind (on the grammar to R = 47 where 6 suffice). κ must be feasible: above the D that `ae` reaches, and below that of
-`vanilla`, or the rate goes to 0. The constraint is of training's D, which dropout raises; the best epoch is chosen by the evaluated
-one. `lagvae` bounds D + R instead and maximises information.
+`vanilla`, or the rate goes to 0. The constraint is of training's D, which dropout raises; the best epoch is chosen by the
+evaluated one. `lagvae` bounds D + R instead and maximises information.
 """
 
 import math
