@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from trainers import corpus_cache, kjv, questions, tokens
+from trainers.doubts import UNKNOWN_SHARE
 from trainers.encoding import Encoder, mapped
 from trainers.errors import BadInput
 from trainers.folders import SPLITS, Texts, find
 from trainers.grammar import Grammar, topic_grammar, topic_of
-from trainers.lines import Block
+from trainers.lines import Block, kind_of
 from trainers.options import WORDS, CorpusOptions
+from trainers.tables import READERS
 from trainers.vocabulary import (
     BOS,
     EOS,
@@ -155,9 +157,13 @@ def _mapped(name: str) -> Callable[[Path], Corpus]:
 
 
 def _encode(
-    place: Callable[[str], str], records: Records, options: CorpusOptions, cut: bool = True, notes: Notes = lambda _: []
+    nothing: Callable[[str], str],
+    records: Records,
+    options: CorpusOptions,
+    cut: bool = True,
+    notes: Notes = lambda _: [],
 ) -> Callable[[Path], None]:
-    """A function that writes a corpus into a folder; place: the place of a split's sentences, in words."""
+    """A function that writes a corpus into a folder; nothing: tells why a split has no sentence."""
 
     def build(folder: Path) -> None:
         count = tokens.pieces_of(options.tokens)
@@ -169,7 +175,7 @@ def _encode(
         for split in SPLITS:
             encoder.read(split, records(split), options.corpus_size if split == "train" else 0)
             if not encoder.splits[split].sentences:
-                raise BadInput(f"{place(split)} holds no sentence: it must have one sentence a line.")
+                raise BadInput(nothing(split))
         encoder.finish(cut, notes)
 
     return build
@@ -197,6 +203,8 @@ class _Divided:
         self.texts, self.options = texts, options
         self.owners = dict(enumerate(texts.missing))
         """Splits by the sides that are theirs; other sides are of the training text."""
+        self.taken = 0
+        """Number of texts of the training text's files that are of other splits."""
 
     def __call__(self, split: str) -> Iterator[tuple[str, Block]]:
         source = split if split in self.texts.files else "train"
@@ -209,14 +217,42 @@ class _Divided:
         own = [self.owners.get(_side(text), "train") == split for text in block.texts]
         texts = [text if is_own else "" for text, is_own in zip(block.texts, own, strict=True)]
         others = sum(bool(text.strip()) and not is_own for text, is_own in zip(block.texts, own, strict=True))
+        self.taken += others if split == "train" else 0
         return replace(block, texts=texts, tabs=sum("\t" in text for text in texts), others=others)
 
-    def place(self, split: str) -> str:
-        """The place of a split's sentences, in words."""
+    def nothing(self, split: str) -> str:
+        """The reason why a split has no sentence, with the remedy."""
         files = self.texts.files
-        return f"corpus file {files[split][0]}" if split in files else f"the part of {files['train'][0]} for {split}"
+        if split in files:
+            left = " that is left to train on" if split == "train" and self.taken else ""
+            return f"corpus file {files[split][0]} holds no sentence{left}: it must have one sentence a line."
+        return (
+            f"no sentence of corpus file {files['train'][0]} falls to {split}, which gets one in {HELD_OUT_SHARE} by a hash "
+            f"of its text: give more sentences, or a file {split}.txt."
+        )
 
     def notes(self, encoder: Encoder) -> list[str]:
+        """Notes on how the files were read: splits without files, records without text, files that are not read."""
+        said = [*self._divided(encoder), *self._textless(encoder)]
+        if self.texts.unread:
+            names = ", ".join(file.name for file in self.texts.unread[:5])
+            read = ", ".join(file.name for files in self.texts.files.values() for file in files[:5])
+            said.append(f"not read: {names}; the splits are read from {read}, whose names go before.")
+        return said
+
+    def _textless(self, encoder: Encoder) -> list[str]:
+        """Notes on tables of which many records have no text."""
+        said = []
+        for split, files in self.texts.files.items():
+            empty, sentences = encoder.splits[split].empty, encoder.splits[split].sentences
+            if kind_of(files[0]) in READERS and empty > UNKNOWN_SHARE * (empty + sentences):
+                said.append(
+                    f"{empty:,} records of {files[0]} have no text and are left out, beside {sentences:,} {split} sentences: is "
+                    "the column of the sentences the right one?"
+                )
+        return said
+
+    def _divided(self, encoder: Encoder) -> list[str]:
         """Notes on splits without files: how they were made, and their sizes."""
         if not self.owners:
             return []
@@ -229,14 +265,22 @@ class _Divided:
 
 def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
     """Reads the texts of a folder or a file (`trainers.folders`), once on this machine (`trainers.corpus_cache`)."""
-    if not folder.exists():
-        raise BadInput(
-            f"corpus {name!r} is no folder: name one with train.txt, valid.txt and test.txt, or one of {', '.join(names())}."
-        )
-    texts = find(folder)
+    try:
+        if not folder.exists():
+            raise BadInput(
+                f"corpus {name!r} is no folder: name one with train.txt, valid.txt and test.txt, or one of {', '.join(names())}."
+            )
+        texts = find(folder)
+    except OSError as error:
+        raise BadInput(f"corpus {name[:200]!r} cannot be read: {error.strerror}.") from error
     records = _Divided(texts, options)
-    asked = (astuple(options), tokens.version() if tokens.pieces_of(options.tokens) else "", texts.missing)
-    build = _encode(records.place, records, options, notes=records.notes)
+    asked = (
+        astuple(options),
+        tokens.version() if tokens.pieces_of(options.tokens) else "",
+        texts.missing,
+        texts.unread,
+    )
+    build = _encode(records.nothing, records, options, notes=records.notes)
     return corpus_cache.encoded(list(chain.from_iterable(texts.files.values())), asked, build, _mapped(name))
 
 
@@ -256,7 +300,7 @@ def kjv_corpus(name: str, options: CorpusOptions) -> Corpus:
         seen = Counter(word for words in texts["train"] for word in words)
         texts["train"] = [[word if seen[word] > 1 else UNK for word in words] for words in texts["train"]]
     build = _encode(
-        lambda split: f"kjv {split}",
+        lambda split: f"kjv {split} has no sentence.",
         lambda split: _one_block([" ".join(words) for words in texts[split]], labels[split]),
         options,
     )
@@ -289,7 +333,8 @@ def _drawn_corpus(name: str, grammar: Grammar, label: Callable[[Sequence[str]], 
         words = [words for words, _ in drawn[split]]
         return _one_block([" ".join(each) for each in words], [label(each) for each in words])
 
-    made = corpus_cache.temporary(_encode(lambda split: f"{name} {split}", records, options, cut=False), _mapped(name))
+    build = _encode(lambda split: f"{name} {split} has no sentence.", records, options, cut=False)
+    made = corpus_cache.temporary(build, _mapped(name))
     if any(made.unknown.values()):  # tokens merged into <unk> are another, simpler source
         return made
     return replace(made, facts={**made.facts, "entropy": grammar.entropy, "exact_nll": exact_nll})

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from typing import Any, TypeVar
 from trainers.encoding import FACTS
 from trainers.errors import BadInput, Failure
 
-FORMAT = 1
+FORMAT = 2
 """Version of the entries, counted up when encoding changes."""
 PLACE, BOUND = "TUNER_CACHE", "TUNER_CACHE_GB"
 """Environment variables of the cache's folder and of its largest size."""
@@ -32,16 +33,26 @@ GIBIBYTES = 20.0
 BUILDING, SOURCES = "building-", "sources"
 RECENT_NS = 2_000_000_000
 """Nanoseconds within which a file that has just changed may change again without a trace in its times."""
+OWN = f"{BUILDING}{socket.gethostname()}-"
+"""Start of the names of what this machine makes, one entry at a time."""
 ABANDONED_SECONDS = 86_400.0
+"""Seconds after which what another machine was making is abandoned."""
 T = TypeVar("T")
 
 
 def place() -> Path:
-    """The cache's folder."""
+    """The cache's folder.
+
+    Raises:
+        BadInput: if none is named, and the user has no home.
+    """
     named = os.environ.get(PLACE)
     if named:
         return Path(named)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BadInput(f"encoded corpora have no folder, as there is no home folder: name one by {PLACE}.") from error
     return Path(home) / "text-vae-tuner" / "corpora"
 
 
@@ -64,12 +75,18 @@ def bound() -> int:
 def key_of(files: Sequence[Path], asked: object) -> tuple[str, bool]:
     """A key that tells these files, as they are now and read as asked, from all others; and whether they have rested
     long enough for their times to be relied on.
+
+    Raises:
+        BadInput: if a file has gone.
     """
     now = time.time_ns()
     stamps: list[object] = [FORMAT, repr(asked)]
     newest = 0
     for file in files:
-        found = file.stat()
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise BadInput(f"corpus file {file} cannot be read: {error.strerror}.") from error
         stamps.append((str(file.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:32], now - newest > RECENT_NS
@@ -83,17 +100,20 @@ def encoded(files: Sequence[Path], asked: object, build: Callable[[Path], None],
     Raises:
         Failure: with reason `disk`, if the disk is full.
     """
-    cache = place()
+    key, is_settled = key_of(files, asked)
     try:
+        cache = place()
         (cache / SOURCES).mkdir(parents=True, exist_ok=True)
         lock = (cache / SOURCES / "lock").open("a")
-    except OSError:
+    except (OSError, BadInput):
         return temporary(build, read)
     with lock:
-        key, is_settled = key_of(files, asked)
         found = _read(cache, key, read)
         if found is None:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the others that want an entry wait for one to make it
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the others that want an entry wait for one to make it
+            except OSError:  # a file system without locks
+                return temporary(build, read)
             found = _read(cache, key, read)
         return _made(cache, key, is_settled, build, read) if found is None else found
 
@@ -109,27 +129,29 @@ def _read(cache: Path, key: str, read: Callable[[Path], T]) -> T | None:
 
 
 def _made(cache: Path, key: str, is_settled: bool, build: Callable[[Path], None], read: Callable[[Path], T]) -> T:
-    building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=cache))
+    most = bound()
     try:
-        build(building)
-        found = read(building)
-        facts = (building / FACTS).read_bytes()
-        entry = cache / f"{json.loads(facts)['fingerprint']}-{hashlib.sha256(facts).hexdigest()[:8]}"
-        _remove(entry)  # of another source with the same text, or not whole
-        building.rename(entry)
+        for left in cache.glob(f"{OWN}*"):  # by a process that was killed: this one has the lock
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=OWN, dir=cache, ignore_cleanup_errors=True) as folder:
+            building = Path(folder)
+            build(building)
+            found = read(building)
+            facts = (building / FACTS).read_bytes()
+            entry = cache / f"{json.loads(facts)['fingerprint']}-{hashlib.sha256(facts).hexdigest()[:8]}"
+            _remove(entry)  # of another source with the same text, or not whole
+            building.rename(entry)
         if is_settled:
             partial = cache / SOURCES / f"{key}.partial"
             partial.write_text(json.dumps({"entry": entry.name}), encoding="utf-8")
             partial.replace(cache / SOURCES / f"{key}.json")
-        _evict(cache, bound(), keep=entry.name)
+        _evict(cache, most, keep=entry.name)
         _sweep(cache)
     except OSError as error:
         raise Failure(
             "disk",
-            f"the encoded corpus cannot be written to {cache} ({error.strerror}): make room, or name another {PLACE}.",
+            f"the encoded corpus cannot be written to {cache} ({error.strerror or error}): make room, or name another {PLACE}.",
         ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return found
 
 
@@ -145,7 +167,7 @@ def temporary(build: Callable[[Path], None], read: Callable[[Path], T]) -> T:
             return read(Path(folder))
     except OSError as error:
         raise Failure(
-            "disk", f"the encoded corpus cannot be written to a temporary folder ({error.strerror})."
+            "disk", f"the encoded corpus cannot be written to a temporary folder ({error.strerror or error})."
         ) from error
 
 

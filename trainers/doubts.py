@@ -18,20 +18,22 @@ from trainers.vocabulary import UNK
 Whole = NDArray[np.int64]
 
 KINDS = {
-    "control characters": re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]"),
+    "control characters": re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]"),
     "zero-width characters or soft hyphens": re.compile(
         r"[\u00ad\u200b\u200e\u200f\u2060]|(?<=[A-Za-z])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z])"
     ),
     "byte-order marks": re.compile(r"\ufeff"),
     "replacement characters, which stand for letters that were lost": re.compile(r"\ufffd"),
 }
-"""Kinds of characters that no sentence holds. A NUL is refused where a file is read, and joiners are letters of some
-scripts.
+"""Kinds of characters that no sentence holds. A NUL byte is refused where a file is read, so a NUL here was written as an
+escape; joiners are letters of some scripts.
 """
-ODD = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u2060\ufeff\ufffd]")
+ODD = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u2060\ufeff\ufffd]")
 """Characters of all these kinds, and joiners."""
 LONGEST = 10_000
 """Largest number of words of a line."""
+LETTERS = 200_000
+"""Largest number of letters of a line."""
 UNKNOWN_SHARE = 0.1
 """Share of unknown words among held-out tokens, above which figures are mostly of <unk>."""
 SHORT = 3.0
@@ -47,7 +49,18 @@ UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR",
 WORD_LETTERS = 6.0
 """Letters of a word, from which on a word of such a script is a sentence."""
 RARER = "set min_count=2 so that rare training {} become <unk>"
-UNKNOWN_WORDS = {each: (noun, RARER.format(noun)) for each, noun in ((WORDS, "tokens"), ("characters", "characters"))}
+FEWER = "more text, a lower min_count or tokens=sentencepiece:4000 leaves fewer"
+UNKNOWN = {
+    WORDS: ("tokens", "word", RARER.format("tokens"), FEWER),
+    "characters": (
+        "characters",
+        "character",
+        RARER.format("characters"),
+        "more text or a lower min_count leaves fewer",
+    ),
+}
+PIECES = ("pieces", "piece", "a larger training text would have them", "more training text leaves fewer")
+"""Nouns for tokens and for one of them, and remedies for unknown ones: for those that are new, and for many."""
 OTHER_SIDE = {"last": "first", "first": "last"}
 HELD_OUT = {"valid": "validation", "test": "test"}
 
@@ -60,8 +73,7 @@ def _is_unknown_like(word: str) -> bool:
 class Oddities:
     """Oddities that no sentence holds, counted while the texts are read."""
 
-    def __init__(self, noun: str) -> None:
-        self.noun = noun
+    def __init__(self) -> None:
         self.seen: dict[str, tuple[int, str]] = {}
         """Number of lines by kind, and the place of the first."""
 
@@ -84,11 +96,16 @@ class Oddities:
                     f"line {number} of {file} has {words:,} words: write one sentence a line, or one document of at most "
                     f"{LONGEST:,} words."
                 )
+            if len(text) > LETTERS:
+                raise BadInput(
+                    f"line {number} of {file} has {len(text):,} letters: write one sentence a line, or one document of at "
+                    f"most {LETTERS:,} letters."
+                )
 
     def warnings(self) -> list[str]:
         return [
-            f"{count:,} {'line holds' if count == 1 else 'lines hold'} {kind}, the first is {place}: remove them, or they are "
-            "parts of words."
+            f"{count:,} {'line holds' if count == 1 else 'lines hold'} {kind}, the first is {place}: remove them, or "
+            "models learn them as parts of the text."
             for kind, (count, place) in self.seen.items()
         ]
 
@@ -116,6 +133,11 @@ class Counts:
         Raises:
             BadInput: if the corpus has been misread so that its figures would mean nothing.
         """
+        if len(self.lengths["train"]) >= FEW and int(self._kept("train").sum()) == self.unknown["train"]:
+            raise BadInput(
+                f"all tokens of the training text are <unk> with min_count = {options.min_count}, so nothing can be learnt of "
+                f"it: {'set a lower min_count' if options.min_count > 1 else 'give a text of known words'}."
+            )
         if options.tokens == WORDS:
             self._check_script()
         if self.labels:
@@ -183,7 +205,7 @@ class Counts:
     def _unknown(self, options: CorpusOptions) -> list[str]:
         """Notes on tokens that the vocabulary lacks."""
         said = []
-        noun, rarer = UNKNOWN_WORDS.get(options.tokens, ("pieces", "a larger training text would have them"))
+        noun, one, rarer, fewer = UNKNOWN.get(options.tokens, PIECES)
         unknown = sum(self.unknown[split] for split in HELD_OUT)
         if unknown and not self.unknown["train"]:
             said.append(
@@ -196,8 +218,7 @@ class Counts:
             if share > UNKNOWN_SHARE:
                 said.append(
                     f"{share:.0%} of the {name} {noun} ({self.unknown[split]:,} of {tokens:,}) are <unk>: a low perplexity "
-                    "says little where so much is one word; more text, a lower min_count or tokens=sentencepiece:4000 leaves "
-                    "fewer."
+                    f"says little where so much is one {one}; {fewer}."
                 )
         return said
 

@@ -55,7 +55,7 @@ class Encoder:
         self.labels: defaultdict[str, int] = defaultdict()
         self.labels.default_factory = self.labels.__len__
         self.splits = {split: _Split() for split in SPLITS}
-        self.odd = Oddities(tokens.noun)
+        self.odd = Oddities()
         plain = (options.min_count, options.truncation)
         asked = plain if tokens.noun == WORDS else (*plain, options.tokens, hashlib.sha256(tokens.model).hexdigest())
         self.digest = hashlib.sha256(repr(asked).encode())
@@ -115,9 +115,10 @@ class Encoder:
         for split in SPLITS:
             unknown[split] = self._write(split, lengths[split], limit, places, sizes)
         cuts = {split: int((each + 1 > limit).sum()) if limit else 0 for split, each in lengths.items()}
-        own = {split: [self.splits[split].classes] for split in SPLITS if self.splits[split].classes}
-        for split, (classes,) in own.items():
-            np.array(classes, dtype=np.int32).tofile(self.folder / f"{split}.classes")
+        classes = {split: np.array(self.splits[split].classes, dtype=np.int32) for split in SPLITS}
+        own = {split: each for split, each in classes.items() if len(each)}
+        for split, each in own.items():
+            each.tofile(self.folder / f"{split}.classes")
         facts: dict[str, Any] = {
             "fingerprint": self.digest.hexdigest()[:16],
             "tokens": self.options.tokens,
@@ -127,6 +128,7 @@ class Encoder:
             "skipped": {split: each.empty for split, each in self.splits.items()},
             "truncation": self.options.truncation if limit else 0.0,
             "labels": list(self.labels) if own else None,
+            "classes": hashlib.sha256(b"".join(each.tobytes() for each in own.values())).hexdigest()[:16],
         }
         gathered = Counts(
             names, counts, lengths, {split: each.tabs for split, each in self.splits.items()}, unknown, cuts, limit,

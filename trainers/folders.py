@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.errors import BadInput
-from trainers.lines import COMPRESSED, Block, read_lines
+from trainers.lines import COMPRESSED, Block, kind_of, read_lines
 from trainers.options import CorpusOptions
 from trainers.tables import READERS
 
 SPLITS = ("train", "valid", "test")
 NAMES = {"train": ("train", "training"), "valid": ("valid", "validation", "val", "dev"), "test": ("test",)}
 """Names of each split, as a part of a file's name."""
-SHARD = re.compile(r"[-_.]\d+-of-\d+")
+SHARD = re.compile(r"[-_.](\d+)-of-(\d+)")
 """Part of the names of files that are one split together."""
 UNREADABLE = {
     ".zip": "unpack it", ".tar": "unpack it", ".tgz": "unpack it", ".bz2": "unpack it", ".xz": "unpack it", ".7z": "unpack it",
@@ -32,6 +32,8 @@ class Texts:
     """The files of each split that has its own."""
 
     files: Mapping[str, tuple[Path, ...]]
+    unread: tuple[Path, ...] = ()
+    """Files that are named for a split of which another is read."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -43,12 +45,6 @@ class Texts:
         for file in self.files[split]:
             for block in reader_of(file, options)():
                 yield file, block
-
-
-def kind_of(file: Path) -> str:
-    """A file's ending, that of a compression left out."""
-    name = file.name.lower()
-    return Path(name.removesuffix(file.suffix.lower()) if file.suffix.lower() in COMPRESSED else name).suffix
 
 
 def reader_of(file: Path, options: CorpusOptions) -> Callable[[], Iterator[Block]]:
@@ -104,6 +100,13 @@ def _chosen(folder: Path, split: str, files: list[Path]) -> tuple[Path, ...]:
             f"corpus folder {folder} has {len(found)} files named {split} ({', '.join(file.name for file in found[:5])}): leave "
             f"one, or name it {split}.txt."
         )
+    shards = [(int(part[1]), int(part[2])) for file in found if (part := SHARD.search(file.name))]
+    numbers, total = sorted(number for number, _ in shards), max((of for _, of in shards), default=0)
+    if shards and numbers not in (list(range(total)), list(range(1, total + 1))):
+        raise BadInput(
+            f"corpus folder {folder} has shards {', '.join(map(str, numbers[:20]))} of {total} of {split}: a split must have "
+            "each of its shards once; add those that are missing."
+        )
     return tuple(found)
 
 
@@ -112,6 +115,8 @@ def _saved(folder: Path) -> tuple[Path, ...]:
     try:
         state = json.loads((folder / SAVED).read_text(encoding="utf-8"))
         files = tuple(folder / each["filename"] for each in state["_data_files"])
+        if not files:
+            raise ValueError("it names none")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{folder / SAVED} does not tell a data set's files: save the data set anew.") from error
     return files
@@ -128,6 +133,8 @@ def find(folder: Path) -> Texts:
     """
     if folder.is_file():
         return Texts({"train": (folder,)})
+    if not folder.is_dir():
+        raise BadInput(f"corpus {folder} is neither a folder nor a plain file: name one of these.")
     if (folder / SAVED_SPLITS).is_file():
         parts = [part for part in sorted(folder.iterdir()) if (part / SAVED).is_file()]
         found = {split: _chosen(folder, split, parts) for split in SPLITS}
@@ -145,13 +152,16 @@ def find(folder: Path) -> Texts:
 
 
 def _checked(folder: Path, found: Mapping[str, tuple[Path, ...]], others: list[Path]) -> Texts:
+    """The texts of these splits; others: files that are none of them."""
     if "train" not in found:
         raise BadInput(f"corpus folder {folder} has no file train.txt: it must hold train.txt, valid.txt and test.txt.")
     missing = [split for split in SPLITS if split not in found]
-    likely = [file.name for file in others if kind_of(file) in {".txt", ".tokens", *READERS} - {".json"}]
+    likely = [file for file in others if kind_of(file) in {".txt", ".tokens", *READERS} - {".json"}]
     if missing and likely:
+        there = ", ".join(file.name for file in likely[:5])
         raise BadInput(
-            f"corpus folder {folder} has no file {missing[0]}.txt but {', '.join(likely[:5])}: name that file {missing[0]}, or "
+            f"corpus folder {folder} has no file {missing[0]}.txt but {there}: name that file {missing[0]}, or "
             "take it away so that the split is taken out of the training text."
         )
-    return Texts(found)
+    every = {name for names in NAMES.values() for name in names}
+    return Texts(found, tuple(file for file in likely if _parts(file) & every))

@@ -7,6 +7,7 @@ import gzip
 import importlib
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +22,13 @@ LONGEST = 1 << 26
 """Largest number of bytes of a line; a longer one is no text of sentences."""
 COMPRESSED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
-OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+OTHER_BOMS = {
+    b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
+}  # fmt: skip
+MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"PK\3\4": "a zip archive", b"PAR1": "Parquet"}
+"""Kinds of files that hold no plain text, by their first bytes."""
+DIVIDERS = {",": "csv", "\t": "tsv", ";": "", "|": ""}
+"""Signs that divide a table's cells, each with the ending of the files that we read so; empty: none."""
 LONE_RETURN = re.compile(r"\r(?!\r*$)")
 TEXT_NAMES = ("text", "sentence", "content", "review", "document", "body", "utterance")
 """Usual names of a column of sentences."""
@@ -55,15 +62,21 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
     try:
         with _stream(file) as stream:
             yield stream
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"corpus file {file} cannot be read: {reason}.") from error
 
 
+def kind_of(file: Path) -> str:
+    """A file's ending in small letters, that of a compression left out."""
+    name = file.name.lower()
+    return Path(name.removesuffix(file.suffix.lower()) if file.suffix.lower() in COMPRESSED else name).suffix
+
+
 def _stream(file: Path) -> IO[bytes]:
-    if file.suffix == ".gz":
+    if file.suffix.lower() == ".gz":
         return cast(IO[bytes], gzip.open(file))
-    if file.suffix == ".zst":
+    if file.suffix.lower() == ".zst":
         return cast(IO[bytes], arrow("pyarrow", file).CompressedInputStream(str(file), "zstd"))
     return file.open("rb")
 
@@ -111,6 +124,9 @@ def _check_start(file: Path, piece: bytes) -> None:
     for mark, encoding in OTHER_BOMS.items():
         if piece.startswith(mark):
             raise BadInput(f"corpus file {file} is not UTF-8 text but {encoding}: convert it to UTF-8.")
+    for mark, kind in MAGIC.items():
+        if piece.startswith(mark):
+            raise BadInput(f"corpus file {file} is no text but {kind}: unpack it, or give it the ending of its kind.")
 
 
 def _decoded(file: Path, content: bytes, number: int) -> str:
@@ -146,32 +162,35 @@ def is_object(line: str) -> bool:
     """True if a line is a JSON object."""
     found = None
     if line.lstrip().startswith("{"):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             found = json.loads(line)
     return isinstance(found, dict)
 
 
-def _check_first(file: Path, line: str, labelled: bool) -> None:
-    """Refuses a text whose first line shows that it is a table."""
+def _check_first(file: Path, number: int, line: str, labelled: bool) -> None:
+    """Refuses a text whose first line that is not empty shows that it is a table."""
     if is_object(line):
         raise BadInput(
-            f"corpus file {file}, line 1 is a JSON object, no sentence: name the file {file.stem}.jsonl and set text to the key "
-            "of its sentences."
+            f"corpus file {file}, line {number} is a JSON object, no sentence: name the file {file.stem}.jsonl and set text to "
+            "the key of its sentences."
         )
-    for mark, ending in ((",", "csv"), ("\t", "tsv")):
+    for mark, ending in DIVIDERS.items():
         cells = [cell.strip().strip('"').lower() for cell in line.strip().split(mark)]
         if len(cells) > 1 and set(cells) & HEADINGS and all(re.fullmatch(r"[a-z_]\w*", cell) for cell in cells):
+            named = f"name the file {file.stem}.{ending}" if ending else f"save it as {file.stem}.csv with commas"
             raise BadInput(
-                f"corpus file {file}, line 1 is a header ({', '.join(cells[:5])}), no sentence: name the file "
-                f"{file.stem}.{ending} and set text{' and label' if labelled else ''} to the columns, or delete the line."
+                f"corpus file {file}, line {number} is a header ({', '.join(cells[:5])}), no sentence: {named} "
+                f"and set text{' and label' if labelled else ''} to the columns, or delete the line."
             )
 
 
 def read_lines(file: Path, labels: str) -> Iterator[Block]:
     """A text file's sentences; labels: none, or where a line has one, first or last, divided by a tab."""
+    is_begun = False
     for first, lines in pieces(file):
-        if first == 1:
-            _check_first(file, lines[0], labels != "none")
+        if not is_begun and (there := next((i for i, line in enumerate(lines) if line.strip()), None)) is not None:
+            is_begun = True
+            _check_first(file, first + there, lines[there], labels != "none")
         if labels == "none":
             yield Block(lines, None, first, sum("\t" in line for line in lines))
             continue

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from trainers.errors import BadInput
-from trainers.lines import HEADINGS, LABEL_NAMES, TEXT_NAMES, Block, arrow, opened, pieces
+from trainers.lines import DIVIDERS, HEADINGS, LABEL_NAMES, TEXT_NAMES, Block, arrow, kind_of, opened, pieces
 from trainers.options import CorpusOptions
 
 ROWS = 10_000
 """Number of records read at once."""
 SHOWN = 12
 """Largest number of columns that a message names."""
+ALIKE = 20
+"""Number of rows from which on a sign that each has equally often divides them."""
 CELL = 1 << 22
 """Largest number of letters of a CSV's cell; a longer one is a quotation mark that is not closed."""
 
@@ -41,10 +43,17 @@ def choose(file: Path, names: Sequence[str], options: CorpusOptions, numbered: b
     Raises:
         BadInput: if a column is not there, or more than one may be meant.
     """
+    if not names:
+        raise BadInput(f"corpus file {file} has no columns: one must have the sentences.")
     listed = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
-    there = f"{len(names)} columns and no header line" if numbered else f"the columns {listed}"
+    columns = "1 column" if len(names) == 1 else f"{len(names)} columns"
+    there = f"{columns} and no header line" if numbered else f"the columns {listed}"
 
     def place(option: str, name: str) -> int:
+        if names.count(name) > 1:
+            raise BadInput(
+                f"{option} = {name!r} is the name of {names.count(name)} columns of corpus file {file}: give each its own."
+            )
         if name in names:
             return names.index(name)
         raise BadInput(
@@ -66,8 +75,8 @@ def choose(file: Path, names: Sequence[str], options: CorpusOptions, numbered: b
 
 
 def _cell(file: Path, noun: str, number: int, option: str, value: object) -> str:
-    """A cell as text; none is empty."""
-    if value is None:
+    """A cell as text; none, and what is not a number, are empty."""
+    if value is None or value != value:
         return ""
     if isinstance(value, str):
         return value
@@ -91,7 +100,7 @@ def read_jsonl(file: Path, options: CorpusOptions) -> Iterator[Block]:
                 continue
             try:
                 found = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 what = "one JSON array, not" if number == 1 and line.lstrip().startswith("[") else "no JSON, so not"
                 raise BadInput(f"corpus file {file}, line {number} is {what} one object a line ({error}).") from error
             if not isinstance(found, dict):
@@ -135,12 +144,12 @@ def _is_header(cells: Sequence[str], options: CorpusOptions) -> bool:
 def read_csv(file: Path, options: CorpusOptions) -> Iterator[Block]:
     """Rows of cells, in quotation marks where they hold commas or line ends; a header is found by its names."""
     # In a TSV a tab divides cells and a quotation mark is a letter, as GLUE's are written.
-    tabs = ".tsv" in file.suffixes
+    tabs = kind_of(file) == ".tsv"
     style: Mapping[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
     previous = csv.field_size_limit(CELL)
     reader = csv.reader((line + "\n" for line in chain.from_iterable(lines for _, lines in pieces(file))), **style)
     try:
-        yield from _rows(file, reader, options)
+        yield from _rows(file, reader, options, "\t" if tabs else ",")
     except csv.Error as error:
         raise BadInput(
             f"corpus file {file}, line {reader.line_num}: {error}; a quotation mark there may not be closed."
@@ -149,10 +158,27 @@ def read_csv(file: Path, options: CorpusOptions) -> Iterator[Block]:
         csv.field_size_limit(previous)
 
 
-def _rows(file: Path, reader: Iterator[list[str]], options: CorpusOptions) -> Iterator[Block]:
+def _check_divider(file: Path, rows: Sequence[Sequence[str]], options: CorpusOptions, divider: str) -> None:
+    """Refuses a table of one column that plainly has several, which another sign divides."""
+    cells = [row[0] for row in rows if row]
+    for mark in DIVIDERS:
+        parts = cells[0].split(mark)
+        alike = len(cells) >= ALIKE and len({cell.count(mark) for cell in cells}) == 1
+        if mark != divider and len(parts) > 1 and (_is_header(parts, options) or (alike and mark != ",")):
+            raise BadInput(
+                f"corpus file {file} has one column, whose cells {mark!r} divides in {len(parts)}: save it with {divider!r} "
+                f"between its cells{f', or name it {file.stem}.{DIVIDERS[mark]}' if DIVIDERS[mark] else ''}."
+            )
+
+
+def _rows(file: Path, reader: Iterator[list[str]], options: CorpusOptions, divider: str) -> Iterator[Block]:
     start = next((row for row in reader if row), None)
     if start is None:
         return
+    if len(start) == 1:
+        some = list(islice(reader, ROWS))
+        _check_divider(file, [row for row in [start, *some] if len(row) == 1], options, divider)
+        reader = chain(some, reader)
     width, has_header = len(start), _is_header(start, options)
     names = [cell.strip() for cell in start] if has_header else [str(i + 1) for i in range(width)]
     columns = choose(file, names, options, numbered=not has_header)
@@ -214,7 +240,7 @@ def _batches(
     file: Path, batches: Iterator[Any], wanted: Sequence[str], options: CorpusOptions, names: Mapping[int, str]
 ) -> Iterator[Block]:
     number = 1
-    for batch in batches:
+    for batch in _readable(file, batches):
         cells = [batch.column(name).to_pylist() for name in wanted]
         texts = [_cell(file, "row", place, "text", value) for place, value in enumerate(cells[0], number)]
         labels = None
@@ -225,6 +251,21 @@ def _batches(
             ]
         yield Block(texts, labels, number)
         number += len(texts)
+
+
+def _readable(file: Path, batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches, whose texts are UTF-8.
+
+    Raises:
+        BadInput: if one is damaged.
+    """
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+            yield batch
+    except (OSError, ValueError) as error:
+        said = (str(error).splitlines() or ["it is damaged"])[0]
+        raise BadInput(f"corpus file {file} cannot be read ({said[:120]}): write it anew.") from error
 
 
 READERS: dict[str, Callable[[Path, CorpusOptions], Iterator[Block]]] = {

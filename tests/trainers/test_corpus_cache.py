@@ -1,8 +1,11 @@
 """The cache of encoded corpora: made once, shared, never half an entry, bounded, and no more than a convenience."""
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +150,66 @@ def test_all_go_when_they_are_cleared(cache: Path, tmp_path: Path) -> None:
     assert not any(path.is_dir() and path.name != "sources" for path in cache.iterdir())
 
 
+def test_a_processes_work_that_was_killed_makes_room_for_the_next(cache: Path, tmp_path: Path) -> None:
+    folder = texts(tmp_path / "t")
+    script = (
+        "import os, signal, sys\nfrom trainers import encoding\nfrom trainers.corpus import load\n"
+        "from trainers.options import CorpusOptions\n"
+        "encoding.Encoder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\nload(sys.argv[1], CorpusOptions())"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = cache.glob(f"{corpus_cache.BUILDING}*")
+    load(str(folder), OPTIONS)
+    assert not left.exists()
+    assert len(corpus_cache.entries()) == 1
+
+
+def test_equal_texts_with_other_labels_are_two_entries(cache: Path, tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        lines = (
+            '{"text": "a b c", "x": 0, "y": 0}\n{"text": "b c d", "x": 1, "y": 0}\n{"text": "c d", "x": 1, "y": 1}\n'
+        )
+        (tmp_path / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    one, other = (CorpusOptions(truncation=0, label=label) for label in "xy")
+    wanted = load(str(tmp_path), one).labels
+    assert load(str(tmp_path), other).labels != wanted
+    assert load(str(tmp_path), one).labels == wanted
+    assert len(corpus_cache.entries()) == 2
+
+
+def test_a_cache_without_locks_or_a_home_is_none(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Path]
+) -> None:
+    def missing(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    folder = str(texts(tmp_path / "t"))
+    monkeypatch.setattr(fcntl, "flock", missing)
+    load(folder, OPTIONS)
+
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (corpus_cache.PLACE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    load(folder, OPTIONS)
+    assert len(made) == 2
+    assert not any(each.exists() for each in made)
+    with pytest.raises(BadInput, match="as there is no home folder: name one by TUNER_CACHE"):
+        corpus_cache.described()
+
+
+def test_a_bound_that_is_no_number_costs_no_encoding(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Path]
+) -> None:
+    monkeypatch.setenv(corpus_cache.BOUND, "much")
+    with pytest.raises(BadInput, match="TUNER_CACHE_GB = 'much' is not allowed"):
+        load(str(texts(tmp_path / "t")), OPTIONS)
+    assert not made
+
+
 def test_without_a_place_to_write_a_corpus_is_read_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Path]
 ) -> None:
@@ -157,16 +220,20 @@ def test_without_a_place_to_write_a_corpus_is_read_all_the_same(
     assert not made[0].exists()
 
 
-def test_a_full_disk_is_the_worlds_fault(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("9 requested and 1 written")])
+def test_a_full_disk_is_the_worlds_fault(
+    error: OSError, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(encoding.Encoder, "finish", full)
-    with pytest.raises(
-        Failure, match=r"cannot be written to .* \(No space left on device\): make room, or name another"
-    ):
-        load(str(texts(tmp_path / "t")), OPTIONS)
-    assert corpus_cache.entries() == []
+    said = error.strerror or error  # NumPy has no more than a sentence
+    for place, name in ((encoding.Encoder, "finish"), (tempfile, "mkdtemp")):
+        with monkeypatch.context() as patched, pytest.raises(Failure) as failed:
+            patched.setattr(place, name, full)
+            load(str(texts(tmp_path / "t")), OPTIONS)
+        assert f"cannot be written to {cache} ({said}): make room, or name another" in str(failed.value)
+    assert {path.name for path in cache.iterdir()} == {"sources"}
 
 
 def test_processes_that_come_together_make_one(cache: Path, tmp_path: Path) -> None:

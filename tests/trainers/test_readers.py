@@ -110,6 +110,15 @@ KINDS: dict[str, tuple[dict[str, bytes], dict[str, Value]]] = {
     "tsv": ({f"{split}.tsv": csv(split, "label\ttext\n", "\t") for split in TEXTS}, {"label": "label"}),
     "parquet": ({f"{NAMES[s]}-00000-of-00001.parquet": parquet(table(s)) for s in TEXTS}, {"label": "label"}),
     "labels last": ({f"{s}.txt": csv(s, "", "\t") for s in TEXTS}, {"labels": "first"}),
+    "capital endings": (
+        {f"{s}.TSV.GZ": gzip.compress(csv(s, "label\ttext\n", "\t")) for s in TEXTS},
+        {"label": "label"},
+    ),
+    "a tsv's copy": ({f"{s}.tsv.csv": csv(s) for s in TEXTS}, {"label": "label"}),
+    "zstandard in two frames": (
+        {f"{name}.zst": zst(content[:99]) + zst(content[99:]) for name, content in PLAIN.items()},
+        {},
+    ),
     "saved": (
         {
             "dataset_dict.json": b'{"splits": ["train", "validation", "test"]}',
@@ -172,6 +181,8 @@ def test_a_folder_of_one_file_is_that_file(tmp_path: Path) -> None:
     assert sum(len(each) for each in made.splits.values()) == 60
 
 
+DAMAGED = gzip.compress(PLAIN["train.txt"])[:40] + b"\xff" * 9
+LATIN = [None, pa.py_buffer(b"\0\0\0\0\5\0\0\0"), pa.py_buffer(b"a b \xff")]
 REFUSED: dict[str, tuple[dict[str, bytes], dict[str, Value], str]] = {
     "no text column": (
         {"train.jsonl": jsonl("train")},
@@ -248,12 +259,104 @@ REFUSED: dict[str, tuple[dict[str, bytes], dict[str, Value], str]] = {
         {"labels": "last"},
         "the 60 training sentences have 60 different labels",
     ),
+    "damaged gzip": ({"train.txt.gz": DAMAGED}, {}, "train.txt.gz cannot be read: Error -3 while decompressing"),
+    "gzip in a txt": (
+        {**PLAIN, "train.txt": DAMAGED},
+        {},
+        "is no text but gzip: unpack it, or give it the ending of its kind",
+    ),
+    "utf-32": ({**PLAIN, "train.txt": "a b\n".encode("utf-32")}, {}, "is not UTF-8 text but UTF-32: convert it"),
+    "json without an end": ({"train.jsonl": b"[" * 100_000}, {}, "line 1 is one JSON array, not one object a line"),
+    "json after an empty line": (
+        {**PLAIN, "train.txt": b"\n" + jsonl("train")},
+        {},
+        "line 2 is a JSON object, no sentence",
+    ),
+    "a label that is no number": (
+        {"train.jsonl": b'{"text": "a", "label": NaN}\n'},
+        {"label": "label"},
+        "1 has no label: give",
+    ),
+    "semicolons": (
+        {"train.csv": csv("train", "label;text\n", ";")},
+        {"label": "label"},
+        r"train.csv has one column, whose cells ';' divides in 2: save it with ',' between its cells\.",
+    ),
+    "semicolons without a header": (
+        {"train.csv": csv("train", "", ";")},
+        {},
+        "has one column, whose cells ';' divides in 2",
+    ),
+    "semicolons in a txt": (
+        {**PLAIN, "train.txt": csv("train", "label;text\n", ";")},
+        {},
+        "line 1 is a header .label, text., no sentence: save it as train.csv with commas and set text to the columns",
+    ),
+    "commas in a tsv": (
+        {"train.tsv": csv("train")},
+        {},
+        r"has one column, whose cells ',' divides in 2: save it with '\\t' between its cells, or name it train.csv",
+    ),
+    "two columns of a name": (
+        {"train.csv": csv("train", "text,text\n")},
+        {"text": "text"},
+        "text = 'text' is the name of 2 columns of corpus file .*train.csv: give each its own",
+    ),
+    "no columns": (
+        {"train.parquet": parquet(pa.table({}))},
+        {},
+        "train.parquet has no columns: one must have the sentences",
+    ),
+    "a damaged parquet": (
+        {"train.parquet": (whole := parquet(pa.table({"text": TEXTS["train"]})))[:30] + b"\xff" * 60 + whole[90:]},
+        {},
+        "train.parquet cannot be read .*: write it anew",
+    ),
+    "a parquet of other bytes": (
+        {"train.parquet": parquet(pa.table({"text": pa.Array.from_buffers(pa.string(), 1, LATIN)}))},
+        {},
+        "train.parquet cannot be read .*UTF8.*: write it anew",
+    ),
+    "a shard missing": (
+        {f"train-0000{i}-of-00003.txt": PLAIN["train.txt"] for i in (0, 2)},
+        {},
+        "has shards 0, 2 of 3 of train: a split must have each of its shards once",
+    ),
+    "a saved data set of no files": ({"state.json": b'{"_data_files": []}'}, {}, "does not tell a data set's files"),
+    "a saved data set without its file": (
+        {"state.json": b'{"_data_files": [{"filename": "a.arrow"}]}'},
+        {},
+        "corpus file .*a.arrow cannot be read: No such file or directory",
+    ),
+    "one sentence": (
+        {"train.txt": b"a b c\n"},
+        {},
+        "no sentence of corpus file .*train.txt falls to valid, which gets one in 20 by a hash of its text: give more",
+    ),
+    "a word of many letters": (
+        {**PLAIN, "train.txt": text(["w" * 300_000])},
+        {},
+        "line 1 of .* has 300,000 letters: write one",
+    ),
+    "nothing known": (
+        PLAIN,
+        {"min_count": 1000},
+        "all tokens of the training text are <unk> with min_count = 1000, so nothing",
+    ),
     "no spaces": (
         {name: text(["我们今天去公园散步然后回家" * 2] * 30) for name in PLAIN},
         {},
         r"no spaces between its words \(100% of its letters .* 26.0 letters\): set tokens=characters, or tokens=sentencep",
     ),
 }
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "x" * 5000])
+def test_what_is_no_file_and_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(
+        BadInput, match="neither a folder nor a plain file: name one|cannot be read: File name too long"
+    ):
+        load(name, CorpusOptions())
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -294,6 +397,10 @@ DOUBTED: dict[str, tuple[dict[str, bytes], str]] = {
         r"the training text has _UNK \(2\), \[UNK\] \(1\), which seems to stand for an unknown word",
     ),
     "words for sentences": ({"train.txt": text(WORDS * 3)}, "the training sentences have 1.0 words on average"),
+    "files besides": (
+        {"train.jsonl": jsonl("train"), "validation.csv": csv("valid"), "notes.txt": b"a\n"},
+        "not read: train.jsonl, validation.csv; the splits are read from train.txt, valid.txt, test.txt, whose names go before",
+    ),
     "tabs": ({"train.txt": text([f"{line}\tx" for line in TEXTS["train"]])}, "60 lines hold a tab, read as a space"),
 }
 
@@ -305,6 +412,29 @@ def test_what_is_doubtful_is_said_with_numbers(case: str, tmp_path: Path) -> Non
     assert read(tmp_path / "plain", PLAIN).warnings() == []
     said = "\n".join(read(tmp_path / "odd", {**PLAIN, **files}).warnings())
     assert re.search(message, said), said
+
+
+def test_records_without_a_text_are_counted_where_they_are_many(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": line} if i % 3 else {"txt": line}) for i, line in enumerate(TEXTS["train"], 1)]
+    files = {"train.jsonl": text(lines), "valid.txt": PLAIN["valid.txt"], "test.txt": PLAIN["test.txt"]}
+    (said,) = read(tmp_path, files).warnings()
+    assert re.match(
+        "20 records of .*train.jsonl have no text and are left out, beside 40 train sentences: is the", said
+    )
+
+
+def test_a_nul_that_is_written_as_an_escape_is_doubted(tmp_path: Path) -> None:
+    files = {f"{s}.jsonl": text([json.dumps({"text": f"{x} \0 w1"}) for x in each]) for s, each in TEXTS.items()}
+    assert "100 lines hold control characters" in read(tmp_path, files).warnings()[0]
+
+
+@pytest.mark.parametrize(
+    ("divided", "rest"),
+    [("characters", "character; more text or a lower min_count"), ("sentencepiece:20", "piece; more training text")],
+)
+def test_unknown_tokens_are_named_after_what_they_are(divided: str, rest: str, tmp_path: Path) -> None:
+    said = read(tmp_path, {**PLAIN, "valid.txt": text(["äöü ßéè"] * 20)}, tokens=divided).warnings()
+    assert any(f"says little where so much is one {rest} leaves fewer." in one for one in said), said
 
 
 def test_joiners_of_scripts_that_need_them_are_letters(tmp_path: Path) -> None:
