@@ -1,16 +1,16 @@
 """Files of a run, written whole or not at all. Weights and states are safetensors; nothing is ever unpickled."""
 
-import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,18 +23,22 @@ def write(file: Path, content: bytes) -> None:
     Raises:
         Failure: with reason `disk`, if the disk is full or not writable; the old file is untouched.
     """
+    _replace(file, lambda partial: partial.write_bytes(content))
+
+
+def _replace(file: Path, put: Callable[[Path], object]) -> None:
+    """Replaces `file` by what `put` writes into another, in one step; raises as `write`."""
     partial = file.with_name(file.name + ".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
+        put(partial)
+        with partial.open("rb") as handle:
             os.fsync(handle.fileno())
         partial.replace(file)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            partial.unlink(missing_ok=True)
-        raise Failure("disk", f"{file} cannot be written: {error.strerror}.") from error
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise Failure("disk", f"{file} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def write_json(file: Path, content: object) -> None:
@@ -43,9 +47,22 @@ def write_json(file: Path, content: object) -> None:
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Tensors in a safetensors file, `facts` (JSON values) in its header."""
-    # A copy each: tied weights share memory, which the format refuses.
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write(file, save(plain, metadata={"facts": json.dumps(facts), "sha256": _digest(plain)}))
+    plain: dict[str, Tensor] = {}
+    held: set[int] = set()
+    for name, tensor in tensors.items():
+        one = tensor.detach().cpu().contiguous()
+        place = one.untyped_storage().data_ptr()
+        plain[name] = one.clone() if place in held else one  # the format refuses tied weights, which share memory
+        held.add(place)
+    metadata = {"facts": json.dumps(facts), "sha256": _digest(plain)}
+
+    def put(partial: Path) -> None:
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(plain, partial, metadata=metadata)  # takes no copy in memory; makes a file for its owner alone
+        partial.chmod(mode)
+
+    _replace(file, put)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

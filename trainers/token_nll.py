@@ -94,6 +94,7 @@ class LongTokenNLL(torch.autograd.Function):
             by_states.append(found[0])
             by_weight += found[1]
             by_bias += found[2]
+            del found  # which is as large as the words' matrix, before the next one is made
         return torch.cat(by_states), by_weight, by_bias, None, None
 
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from conftest import CHEAP
 
 from trainers import checkpoint, objectives, runs, training
-from trainers.contract import PRESETS
+from trainers.contract import PRESETS, SPEC, VOCABULARY
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import EpochFigures, evaluate
 from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
@@ -298,12 +299,22 @@ def test_a_nan_ends_the_run_with_its_reason_and_the_step(tmp_path: Path) -> None
 def test_a_full_disk_ends_the_run_with_its_reason_and_leaves_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(Failure):
         train(spec(), tmp_path, silent, stop=lambda: True)
-    before = (tmp_path / training.LATEST).read_bytes()
-    (tmp_path / f"{training.LATEST}.partial").symlink_to("/dev/full")
-    with pytest.raises(Failure, match="No space left on device") as failure:
+    before, files = (tmp_path / training.LATEST).read_bytes(), {*tmp_path.iterdir()}
+    assert (tmp_path / training.LATEST).stat().st_mode == (tmp_path / SPEC).stat().st_mode
+    full = tmp_path / f"{VOCABULARY}.partial"
+    full.symlink_to("/dev/full")
+    with pytest.raises(Failure, match="vocabulary.json cannot be written: No space left on device") as failure:
         train(spec(), tmp_path, silent)
     assert failure.value.reason == "disk"
-    assert (tmp_path / training.LATEST).read_bytes() == before
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 1000, hard))
+    try:
+        with pytest.raises(Failure, match=r"latest.safetensors cannot be written: .*File too large") as failure:
+            train(spec(), tmp_path, silent, stop=lambda: True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failure.value.reason == "disk"
+    assert ((tmp_path / training.LATEST).read_bytes(), {*tmp_path.iterdir()}) == (before, files)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

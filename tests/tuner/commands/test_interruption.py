@@ -42,7 +42,7 @@ def test_a_full_disk_ends_a_run_and_it_goes_on_afterwards(tmp_path: Path) -> Non
     arguments = ["train", "-t", "sfb", "--out", "run"]
     arguments += [part for key in (*QUICK, "max_epochs=3") for part in ("--set", key)]
     (tmp_path / "run").mkdir()
-    full = tmp_path / "run" / "latest.safetensors.partial"
+    full = tmp_path / "run" / "vocabulary.json.partial"
     full.symlink_to("/dev/full")
     assert "No space left on device" in run(*arguments, cwd=tmp_path, code=1).stderr
     full.unlink(missing_ok=True)
