@@ -72,6 +72,7 @@ class Corpus(BaseModel):
     name: str
     sentences: dict[str, int] | None
     vocabulary: int | None
+    divided_into: str | None
     entropy: float | None
     fingerprint: str | None
 

@@ -7,7 +7,7 @@ from tuner.studies.spec import Definition, Facts, StudySpec
 
 CORPUS: dict[str, Any] = {
     "name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0, "batching": "random",
-    "truncation": 0.0,
+    "truncation": 0.0, "divided_into": "words",
 }  # fmt: skip
 """what a trainer would have said of it"""
 

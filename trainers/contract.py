@@ -14,6 +14,8 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """
 CORPORA = ("grammar", "questions", "ptb", "kjv")
 """Texts that a trainer knows by name."""
+TOKENS = {"words": "word", "characters": "character", "sentencepiece": "piece"}
+"""Nouns for a token of a text, by the option `tokens`, of `sentencepiece:N` the part before the colon."""
 FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
 """Values of options as older programs wrote them, each with its name of today."""
 PREEMPTED = 75

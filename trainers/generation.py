@@ -27,7 +27,7 @@ class GenerationOptions:
     )
     decoding: str = option(
         "greedy",
-        "choice of words: the likeliest each time, or one drawn from the softmax",
+        "choice of tokens: the likeliest each time, or one drawn from the softmax",
         choices=("greedy", "ancestral"),
     )
     centre: bool = option(
@@ -37,9 +37,9 @@ class GenerationOptions:
     spread: float = option(
         1.0, "factor on a posterior's standard deviation where its samples are the codes (LV's perturbed: 10)", low=0
     )
-    length: int = option(100, "largest number of words (or other tokens) of a sentence", low=1)
+    length: int = option(100, "largest number of tokens of a sentence", low=1)
     draws: int = option(200, "number of draws from which a word's dropout probability is estimated", low=1)
-    known: bool = option(False, "no unknown word is written")
+    known: bool = option(False, "no unknown token is written")
     pairs: int = option(
         0, "pairs of random validation sentences whose homotopies are measured, not written (0: one is written)", low=0
     )
@@ -49,7 +49,7 @@ class GenerationOptions:
         "the sentence",
         choices=("word", "tag", "frequency", "position"),
     )
-    seed: int = option(0, "seed of codes and words", low=0)
+    seed: int = option(0, "seed of codes and tokens", low=0)
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ LABELLED = "0,100,500,1000,2000,10000"
 @dataclass(frozen=True)
 class LatentOptions:
     sentences: int = option(SENTENCES, "number of validation sentences, drawn once with a fixed seed (0: all)", low=0)
-    swaps: int = option(4, "largest number of word swaps in noisy reconstruction", low=0)
+    swaps: int = option(4, "largest number of swaps of two tokens in noisy reconstruction", low=0)
     pairs: int = option(100_000, "number of sentence pairs that smoothness is measured on", low=1)
     nearest: int = option(3, "number k of the neighbour whose distance tells the codes' entropy", low=1)
     labelled: str = option(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from trainers.contract import TOKENS
 from trainers.errors import BadInput
 from trainers.options import WORDS
 
@@ -60,7 +61,7 @@ class Words:
 class Characters:
     """Unicode's characters, the space between words one of them."""
 
-    noun, separator, prefix, model = "characters", "", 0, b""
+    noun, separator, prefix, model = f"{TOKENS['characters']}s", "", 0, b""
     known: tuple[str, ...] = ()
 
     def split(self, texts: Sequence[str]) -> list[list[str]]:
@@ -73,7 +74,7 @@ class Characters:
 class Pieces:
     """Subwords of a SentencePiece model, which changes no character of a text."""
 
-    noun, separator, prefix = "pieces", "", 1
+    noun, separator, prefix = f"{TOKENS['sentencepiece']}s", "", 1
 
     def __init__(self, model: bytes) -> None:
         self.model = model

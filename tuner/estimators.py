@@ -5,12 +5,23 @@ Figures made unlike are not to be ranked together.
 
 from collections.abc import Collection, Mapping, Sequence
 
+from trainers.contract import TOKENS
 from tuner.metrics import Estimator, Metrics, number, tempered_of
 
 
 def cutting(truncation: float) -> str:
     """A description, in few words, of the cutting of long sentences."""
     return f"cut at mean + {truncation:g} sd" if truncation else "uncut"
+
+
+def token(divided_into: str) -> str:
+    """A noun for a token of a text; divided_into: the option `tokens`, by which the text is divided."""
+    return TOKENS.get(divided_into.partition(":")[0], "token")
+
+
+def perplexity(noun: str) -> str:
+    """A name of the perplexity of a text; noun: as by `token`. It is not said of words, which the papers have."""
+    return "PPL" if noun == "word" else f"PPL per {noun}"
 
 
 def sentences_of(metrics: Metrics, text: str) -> str:

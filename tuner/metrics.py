@@ -44,7 +44,7 @@ NATS = "nats per sentence"
 
 
 def _noisy(swaps: str) -> Metric:
-    meaning = f"D of a sentence from the code of it after {swaps} of two words"
+    meaning = f"D of a sentence from the code of it after {swaps} of two tokens"
     return Metric(f"D after {swaps}", NATS, "min", meaning, latent=True)
 
 
@@ -94,7 +94,7 @@ class Figures(TypedDict, total=False):
             "PPL without ends",
             "",
             "min",
-            "perplexity per word: that of the NLL, end tokens not counted",
+            "perplexity per token, as ppl, but end tokens are not counted",
             estimated=True,
         ),
     ]
@@ -224,7 +224,7 @@ class Figures(TypedDict, total=False):
             "accuracy gap",
             "points",
             "max",
-            "next-word accuracy, posterior minus prior sample, points",
+            "next-token accuracy, posterior minus prior sample, points",
             latent=True,
             shown=True,
             short="gap",
@@ -245,7 +245,7 @@ class Figures(TypedDict, total=False):
             "smoothness",
             "",
             "max",
-            "Pearson correlation of the distance of two codes and their sentences' word edit distance",
+            "Pearson correlation of the distance of two codes and their sentences' token edit distance",
             latent=True,
         ),
     ]

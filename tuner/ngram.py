@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.estimators import perplexity
+
 
 @dataclass(frozen=True)
 class Line:
@@ -25,9 +27,11 @@ class Line:
     """Number of training sentences that the model has read."""
     train: int
     """Number of training sentences."""
+    token: str
+    """Noun for a token of the text."""
 
     @classmethod
-    def of_study(cls, kept: Mapping[str, Any] | None, split: str) -> "Line | None":
+    def of_study(cls, kept: Mapping[str, Any] | None, split: str, token: str) -> "Line | None":
         """The line that the study keeps; None if it was made before there were any."""
         if kept is None:
             return None
@@ -41,6 +45,7 @@ class Line:
             split,
             int(kept["counted"]),
             int(kept["train"]),
+            token,
         )
 
     def is_of(self, estimator: Mapping[str, Any]) -> bool:
@@ -54,5 +59,5 @@ class Line:
         part = f", from {self.counted:,} of {self.train:,} training sentences" if self.counted < self.train else ""
         return (
             f"an n-gram model of the same text (order {self.order}, interpolated Kneser–Ney{part}) "
-            f"has NLL {self.nll:.2f}, PPL {self.ppl:.2f}"
+            f"has NLL {self.nll:.2f}, {perplexity(self.token)} {self.ppl:.2f}"
         )

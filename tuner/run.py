@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tuner.defaults import DATABASE
 from tuner.errors import Fault, Usage
+from tuner.estimators import token
 from tuner.metrics import FIGURES, Metrics, number
 from tuner.studies.files import recorded, run_folder
 from tuner.trainer import Trainer, answer
@@ -40,7 +41,7 @@ class Model:
         run: as it was named.
         technique: how it was trained.
         d_z: numbers of a sentence's code (of all its codes where a technique has several); 0 for a model without a latent code.
-        words: of the vocabulary.
+        words: number of types in the vocabulary: different words, characters or pieces.
         spec: what was asked for and what made it: the content of the run's spec.json, or of an exported model's
             config.json.
         metrics: its evaluation's figures by key (README, "The figures"), or none of a run that is not finished.
@@ -85,9 +86,9 @@ class Model:
 
         Args:
             codes: [n, d_z], or one of [d_z].
-            ancestral: draws each word from P(x_i | x_<i, z), instead of taking the likeliest.
-            length: words at most.
-            seed: of the words drawn.
+            ancestral: draws each token from P(x_i | x_<i, z), instead of taking the likeliest.
+            length: tokens at most.
+            seed: of the tokens drawn.
         """
         given = np.atleast_2d(np.asarray(codes, dtype=np.float32))
         if given.ndim != 2:
@@ -113,8 +114,8 @@ class Model:
         """The log likelihood log P(x) of each sentence, its end token included, in nats: [n], below 0.
 
         By importance sampling from q(z|x) (Pelsmaeker & Aziz 2019, eq. 12), which is too low in expectation, the less so the
-        more samples; exact for a model without a code. The perplexity is exp(−Σ log P / Σ tokens), a sentence having its words
-        and the end token.
+        more samples; exact for a model without a code. The perplexity is exp(−Σ log P / Σ tokens), a sentence having its words,
+        characters or pieces and the end token.
 
         Args:
             samples: S, codes of each sentence.
@@ -134,10 +135,15 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<tuner.Model {self.run}: {self.technique}, d_z {self.d_z}, {self.words:,} words>"
+        return f"<tuner.Model {self.run}: {self.technique}, d_z {self.d_z}, {self.words:,} {self._noun}>"
+
+    @property
+    def _noun(self) -> str:
+        """A noun for the vocabulary's types."""
+        return f"{token(self.spec['options'].get('tokens', 'words'))}s"
 
     def _repr_html_(self) -> str:
-        rows: dict[str, object] = {"technique": self.technique, "d_z": self.d_z, "words": f"{self.words:,}"}
+        rows: dict[str, object] = {"technique": self.technique, "d_z": self.d_z, self._noun: f"{self.words:,}"}
         for key, value in (self.metrics or {}).items():
             if key in FIGURES and isinstance(value, (int, float)):
                 rows[FIGURES[key].label] = f"{number(value)} {FIGURES[key].unit}".strip()

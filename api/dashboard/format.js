@@ -47,5 +47,8 @@ export const settings = (params) => Object.entries(params).filter(([, value]) =>
 /** A metric as it heads a column or an axis. */
 export const titled = (metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label);
 
+/** The perplexity's name, which tells per what it is unless that is the word, as in the papers. */
+export const perplexity = ({ token }) => (token === "word" ? "PPL" : `PPL per ${token}`);
+
 /** An NLL with its standard error. */
 export const withError = (metrics) => (metrics?.nll_se != null ? `${number(metrics.nll)} ± ${metrics.nll_se.toPrecision(2)}` : number(metrics?.nll));

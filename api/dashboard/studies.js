@@ -36,7 +36,7 @@ export async function show(main, query, signal) {
     { label: "Trials", value: (s) => progress(s) },
     { label: "NLL", figure: true, title: "of the best trial, nats per sentence", value: (s) => h("span", { title: s.estimator }, [number(s.best?.metrics?.nll), ...(s.best?.notes ?? [])].join(", ")) },
     { label: "R", figure: true, title: "rate of the best trial, nats per sentence", value: (s) => s.best?.metrics?.rate },
-    { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => s.best?.metrics?.ppl },
+    { label: "PPL", figure: true, title: "perplexity of the best trial, per token", value: (s) => h("span", { title: s.estimator }, number(s.best?.metrics?.ppl)) },
     { label: "Best", value: (s) => s.best && h("a", { title: `by ${s.best.by}`, href: address({ view: "trial", study: s.name, trial: s.best.number }) }, `trial ${s.best.number}`) },
     ...(canWrite ? [{ label: "", head: h("span", { class: "unseen" }, "Start or stop"), value: (s) => (s.state === UNREADABLE ? deletion(s, () => drop(s)) : startStop(s, put)) }, { label: "", head: h("span", { class: "unseen" }, "Chosen"), value: (s) => h("label", { class: "check" },
       h("input", { type: "checkbox", checked: ticked.has(s.name), "aria-label": `Choose ${s.name}`, onchange: ({ target }) => { ticked[target.checked ? "add" : "delete"](s.name); offer(); } })) }] : []),

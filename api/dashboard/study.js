@@ -5,7 +5,7 @@ import { changeOf, trialOf } from "./changes.js";
 import { curvesOf } from "./curves.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { effectsOf } from "./effects.js";
-import { domain, moment, number, settings, withError } from "./format.js";
+import { domain, moment, number, perplexity, settings, withError } from "./format.js";
 import { historyOf } from "./history.js";
 import { markdown } from "./markdown.js";
 import { parallelOf } from "./parallel.js";
@@ -82,7 +82,7 @@ function summary(study, canWrite, put) {
       h("h2", {}, "Best: ", h("a", { href: address({ view: "trial", study: study.name, trial: best.number }) }, `trial ${best.number}`), `, by ${best.by}`),
       facts([
         ["NLL, nats per sentence", withError(best.metrics)],
-        ["PPL", number(best.metrics?.ppl)],
+        [perplexity(study), number(best.metrics?.ppl)],
         ["Rate R", number(best.metrics?.rate)],
         ["Distortion D", number(best.metrics?.distortion)],
         best.noise != null && ["Noise of another seed, nats", number(best.noise)],
@@ -104,13 +104,13 @@ const asked = ({ technique, corpus, model, sampler, seed, objective, space, tria
   .filter(([, value]) => value !== null && value !== "").map(([key, value]) => [key, number(value)]);
 
 /** What an n-gram model makes of the sentences that the best trial is judged by, and which of the two is better. */
-function againstNGrams({ ngram, best, objective }) {
-  const said = `An n-gram model of the same text (order ${ngram.order}, interpolated Kneser–Ney) has NLL ${number(ngram.valid.nll)}, PPL ${number(ngram.valid.ppl)}`;
+function againstNGrams({ ngram, best, objective, token }) {
+  const said = `An n-gram model of the same text (order ${ngram.order}, interpolated Kneser–Ney) has NLL ${number(ngram.valid.nll)}, ${perplexity({ token })} ${number(ngram.valid.ppl)}`;
   const { nll, estimator } = best.metrics ?? {};
   // What MELBO judges has no NLL that anything keeps low.
   if (nll == null || estimator?.sentences !== ngram.valid.sentences || objective === "melbo") return h("p", { class: "note" }, `${said}.`);
   const apart = `${Math.abs(ngram.valid.nll - nll).toFixed(2)} nats`;
   if (nll <= ngram.valid.nll) return h("p", { class: "note" }, `${said}; the best trial is ${apart} better.`);
-  return h("div", { class: "notice" }, h("strong", {}, "Worse than counting words. "), `${said}; the best trial is ${apart} worse: give it more epochs, more text or a larger model before techniques are compared.`);
+  return h("div", { class: "notice" }, h("strong", {}, `Worse than counting ${token}s. `), `${said}; the best trial is ${apart} worse: give it more epochs, more text or a larger model before techniques are compared.`);
 }
 

@@ -4,7 +4,7 @@ import { all, follow, get, options, paced, Problem, send, studyPath, text } from
 import { trialOf } from "./changes.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { figure } from "./figure.js";
-import { duration, moment, number, withError } from "./format.js";
+import { duration, moment, number, perplexity, withError } from "./format.js";
 import { axis, counted, library, plot } from "./plot.js";
 import { address } from "./route.js";
 import { facts, table } from "./table.js";
@@ -83,7 +83,7 @@ function summary(trial, study) {
   const { metrics } = trial;
   return [
     h("p", { class: "lead" }, stateOf(trial.state), ` · ${duration(trial.seconds)}`, trial.worker && ` · ${trial.worker}`, remark(trial) && ` · ${remark(trial)}`),
-    metrics && h("div", { class: "best" }, facts([["NLL, nats per sentence", withError(metrics)], ["PPL", number(metrics.ppl)], ["Rate R", number(metrics.rate)], ["Distortion D", number(metrics.distortion)]])),
+    metrics && h("div", { class: "best" }, facts([["NLL, nats per sentence", withError(metrics)], [perplexity(study), number(metrics.ppl)], ["Rate R", number(metrics.rate)], ["Distortion D", number(metrics.distortion)]])),
     foldable("Hyperparameters", Object.keys(trial.hyperparameters).length ? table("Hyperparameters", [
       { label: "Name", value: ([name]) => name }, { label: "Value", figure: true, value: ([, value]) => value },
       { label: "From", value: ([name]) => (name in trial.params ? "this trial" : name in trial.fixed ? "set by hand" : "default") },
@@ -178,7 +178,7 @@ async function showWriting(section, trial, path, signal) {
       table("Homotopy", [{ label: "Weight", figure: true, value: (row) => row.weight }, sentence("Sentence", "text")], found.homotopy)],
     found.reconstructions?.length > 0 && [h("h3", {}, "Validation sentences through the code and back"),
       table("Reconstructions", [sentence("Sentence", "source"), sentence("Reconstruction", "text")], found.reconstructions)],
-    found.dropped?.length > 0 && [h("h3", {}, "Words that the adversary hides"), h("p", { class: "note" }, "The stronger the shade, the likelier a word is hidden from the decoder."),
+    found.dropped?.length > 0 && [h("h3", {}, "Hidden by the adversary"), h("p", { class: "note" }, "The stronger the shade, the likelier a token is hidden from the decoder."),
       found.dropped.map((words) => h("p", { class: "sentence" }, words.map(hidden)))]));
 }
 

@@ -78,7 +78,7 @@ def corpora(request: Request) -> Response:
             return None
 
     def make() -> dict[str, Any]:
-        keys = ("sentences", "vocabulary", "entropy", "fingerprint")
+        keys = ("sentences", "vocabulary", "divided_into", "entropy", "fingerprint")
         found = {name: describe(source) for name, source in there.items()}
         return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items() if f], "next": None}
 

@@ -120,26 +120,33 @@ def state_of(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
-def give_line(study: studies.Study, nll: float) -> None:
-    """An n-gram model's figures, as if the study had been made with them."""
+def give_line(study: studies.Study, nll: float, divided_into: str) -> None:
+    """An n-gram model's figures, as if the study had been made with them, of a text that is divided so."""
     figures_ = {"nll": nll, "ppl": 9.0, "sentences": 500, "of": 1000}
     kept = {"order": 3, "counted": 1, "train": 1, "valid": figures_, "test": figures_}
-    changed = update(StudyRow).values(specification={**study.definition.stored(), "ngram": kept})
+    stored = study.definition.stored()
+    corpus = {**stored["corpus"], "divided_into": divided_into}
+    changed = update(StudyRow).values(specification={**stored, "ngram": kept, "corpus": corpus})
     study.database.run(lambda session: session.execute(changed.where(StudyRow.name == study.name)))
 
 
 def test_a_study_says_whether_its_best_trial_is_better_than_counting_words(page: Page, own_world: World) -> None:
-    for name, above in (("steered", 1.5), ("weighted", -2.25)):
+    for name, above, divided_into, ppl in (
+        ("steered", 1.5, "words", "PPL"),
+        ("weighted", -2.25, "sentencepiece:9", "PPL per piece"),
+    ):
         study = studies.open_study(own_world.database, name)
         winner = study.winner()
         assert winner is not None
         assert winner.trial.metrics is not None
-        give_line(study, winner.trial.metrics["nll"] + above)
+        give_line(study, winner.trial.metrics["nll"] + above, divided_into)
         own_world.open(page, f"view=study&study={name}")
         section = page.get_by_label("Summary")
         expect(section).to_contain_text("n-gram model of the same text (order 3, interpolated Kneser–Ney) has NLL")
         expect(section).to_contain_text(f"the best trial is {abs(above):.2f} nats {'better' if above > 0 else 'worse'}")
-        expect(section.get_by_text("Worse than counting words")).to_have_count(int(above < 0))
+        expect(section).to_contain_text(f", {ppl} 9")
+        expect(section.get_by_text(ppl, exact=True)).to_have_count(1)
+        expect(section.get_by_text("Worse than counting pieces")).to_have_count(int(above < 0))
 
 
 def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:

@@ -35,7 +35,7 @@ def of(study: Study, table: Table) -> dict[str, Any]:
         v if shortfall(spec.min_rate, rate) == 0 else None for v, rate in zip(columns["value"], rates, strict=True)
     ]
     judged = SAID.get(spec.objective, "NLL")
-    line = None if judged == "MELBO" else Line.of_study(facts.ngram, "valid")
+    line = None if judged == "MELBO" else Line.of_study(facts.ngram, "valid", facts.corpus.token)
     return {
         **columns,
         "best": _least(reached),

@@ -65,7 +65,9 @@ def latex(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
 
 
 def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
-    said = ["", "nats per sentence; PPL per token, end token included; mean ± sd over runs"]
+    nouns = {row.token for row in found}
+    each = "token" if nouns == {"word"} else " or ".join(sorted(nouns))
+    said = ["", f"nats per sentence; PPL per {each}, end token included; mean ± sd over runs"]
     beside = {row.beside for row in found}
     for place, kind in enumerate(kinds):
         said.append(f"{chr(ord('a') + place)}: {kind}{' (the tempered columns)' if kind in beside else ''}")

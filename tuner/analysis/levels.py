@@ -29,7 +29,7 @@ def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> li
     (text,), facts = texts, columns[0].study.facts
     tokens, is_ppl = _tokens(columns, split), y in PER_TOKEN
     found = [("exact entropy", _height(facts.corpus.entropy, tokens, is_ppl))]
-    line = Line.of_study(facts.ngram, split)
+    line = Line.of_study(facts.ngram, split, facts.corpus.token)
     found += [("n-gram model", None if line is None else line.ppl if is_ppl else line.nll)]
     found += [("RNNLM", _baseline(database, text, "ppl" if is_ppl else "nll", split))]
     return [{"label": label, "value": value} for label, value in found if value is not None]

@@ -66,6 +66,8 @@ class Row:
     """Measure by which the search's best trial is the best; empty for a confirmed row."""
     truncation: float | None = None
     """Standard deviations above the mean length at which the text's sentences are cut; 0: never."""
+    token: str = "word"
+    """Noun for a token of the text, per which a perplexity is."""
 
     @property
     def label(self) -> str:
@@ -181,7 +183,7 @@ def _row(
         values = [float(value) for metrics in every if (value := figure(metrics, key)) is not None]
         whole = len(values) == len(every)
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
-    line = Line.of_study(study.facts.ngram, split)
+    line = Line.of_study(study.facts.ngram, split, study.facts.corpus.token)
     facts, text = every[0]["estimator"], study.facts.text
     made, beside = (
         "; ".join(dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))))
@@ -201,6 +203,7 @@ def _row(
         beside=beside if beside != made else "",
         notes=tuple(notes_of_runs(every)),
         truncation=study.facts.truncation,
+        token=study.facts.corpus.token,
     )
 
 

@@ -59,10 +59,10 @@ SentencesArgument = Annotated[
     ),
 ]
 CountOption = Annotated[int, bounded(numbers.COUNT, "--count", "-n", help="Number of sentences.")]
-AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each word, instead of taking the likeliest.")]
+AncestralOption = Annotated[bool, typer.Option("--ancestral", help="Draw each token, instead of taking the likeliest.")]
 CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's centre as the code, not a sample.")]
-WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and words.")]
-LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Largest number of words of a sentence.")]
+WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and tokens.")]
+LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Largest number of tokens of a sentence.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
 SomeStudiesArgument = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)

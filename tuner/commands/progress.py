@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.commands.options import overwrite
 from tuner.commands.render import duration, number
-from tuner.estimators import notes_of
+from tuner.estimators import notes_of, perplexity
 from tuner.studies.objectives import rank as ranked
 from tuner.studies.trials import OVER
 
@@ -46,6 +46,7 @@ class Progress:
     """Listens to workers and says how far they are: trials done, the lowest NLL so far, each trial's epoch, the time left.
 
     rank: what orders trials of these metrics, the lowest first.
+    ppl: the perplexity's name (`estimators.perplexity`).
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Progress:
         best: Mapping[str, Any] | None = None,
         workers: int = 1,
         rank: Callable[[Mapping[str, Any]], Any] = itemgetter("nll"),
+        ppl: str = "PPL",
     ) -> None:
+        self.ppl = ppl
         self.trials, self.done, self.best, self.workers, self.rank = trials, done, best, workers, rank
         self.terminal = sys.stderr.isatty()
         self.spent: list[float] = []
@@ -70,8 +73,8 @@ class Progress:
         """The progress of a study, which goes on from the trials that it has."""
         trials, rank = study.trials.all(), partial(ranked, study.spec.objective, study.spec.min_rate)
         found = [trial.metrics for trial in trials if trial.state == "complete" and trial.metrics]
-        done = sum(trial.state in OVER for trial in trials)
-        return cls(study.spec.trials, done, min(found, key=rank, default=None), workers, rank)
+        done, ppl = sum(trial.state in OVER for trial in trials), perplexity(study.facts.corpus.token)
+        return cls(study.spec.trials, done, min(found, key=rank, default=None), workers, rank, ppl)
 
     def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         """One event of a trial, from any thread."""
@@ -88,7 +91,7 @@ class Progress:
             self.best = min(self.best or metrics, metrics, key=self.rank)
             word = "".join(f", {note}" for note in notes_of(metrics))
             self._line(
-                f"trial {trial}: NLL {number(metrics['nll'])} PPL {number(metrics['ppl'])} R {number(metrics['rate'])} "
+                f"trial {trial}: NLL {number(metrics['nll'])} {self.ppl} {number(metrics['ppl'])} R {number(metrics['rate'])} "
                 f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
                 f"{self.done} of {self.trials} done, lowest NLL {number(self.best['nll'])}{self._left()}"
             )

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tuner.analysis.ties import tied
 from tuner.commands.tables import Column, Table, console
-from tuner.estimators import estimate, estimator_of, notes_of
+from tuner.estimators import estimate, estimator_of, notes_of, perplexity
 from tuner.metrics import AXES, FIGURES, METRICS, Metrics, figure
 from tuner.metrics import number as number
 from tuner.ngram import Line
@@ -151,15 +151,18 @@ def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = No
     return said
 
 
-def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None, objective: str) -> str | None:
+def against_ngram(
+    kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None, objective: str, noun: str = "word"
+) -> str | None:
     """The figures of an n-gram model on the validation sentences, and the best trial's distance to them, in words.
 
     Args:
         kept: what the study keeps of it; none in a study of an older program.
         best: the best trial's metrics, if any.
         objective: of the study; models that are judged by MELBO have no NLL that anything keeps low.
+        noun: for a token of the text.
     """
-    line = Line.of_study(kept, "valid")
+    line = Line.of_study(kept, "valid", noun)
     if line is None:
         return None
     if best is None or best.get("nll") is None or not line.is_of(best["estimator"]) or objective == "melbo":
@@ -170,8 +173,8 @@ def against_ngram(kept: Mapping[str, Any] | None, best: Mapping[str, Any] | None
         return f"{line.said}; the best trial is {apart} better"
     unsure = ", if its estimate can be believed" if best["estimator"].get("resolved") is False else ""
     return (
-        f"warning: {line.said}; the best trial is {apart} worse{unsure}: it has learnt less of the text than counting words "
-        "tells; give it more epochs (max_epochs), more text or a larger model before techniques are compared"
+        f"warning: {line.said}; the best trial is {apart} worse{unsure}: it has learnt less of the text than counting "
+        f"{noun}s tells; give it more epochs (max_epochs), more text or a larger model before techniques are compared"
     )
 
 
@@ -199,6 +202,12 @@ def _best(found: answers.Study, trials: Sequence[Trial]) -> Trial | None:
     return next((trial for trial in trials if trial.number == number_), None)
 
 
+def titled(found: answers.Study, title: str | None = None) -> str | None:
+    """The title of a table of trials, with what their PPL is per unless that is the word."""
+    ppl = perplexity(found["token"])
+    return title if ppl == "PPL" else ", ".join(filter(None, (title, ppl)))
+
+
 def print_trials(
     found: answers.Study, trials: Sequence[Trial], title: str | None = None, columns: Sequence[str] | None = None
 ) -> None:
@@ -206,7 +215,7 @@ def print_trials(
     best, last = _best(found, trials), list(trials[-ROWS:])
     if best is not None and best.number not in {t.number for t in last}:
         last = [best, *last]
-    trial_table(last, marked(found), title, columns).print()
+    trial_table(last, marked(found), titled(found, title), columns).print()
     if len(last) < len(trials):
         console().print(f"… and {len(trials) - len(last):,} earlier trials: `tuner trials {found['name']} --all`")
 
@@ -242,7 +251,7 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
         out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {', '.join(map(str, front))}")
     out.print(
         f"\nbest by {found['best']['by']}: trial {best.number}, NLL {nll} nats per sentence, "
-        f"PPL {number(best.metrics['ppl'])}, with {params}"
+        f"{perplexity(found['token'])} {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimate(best.metrics))
     rivals = [trial for trial in trials if shortfall(spec["min_rate"], (trial.metrics or {}).get("rate")) == 0]
@@ -258,7 +267,8 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
             f"the corpus's exact entropy is {number(found['entropy'])} nats per sentence: "
             "no model's expected NLL is lower"
         )
-    if (counted := against_ngram(found["ngram"], best.metrics, spec["objective"])) is not None:
+    counted = against_ngram(found["ngram"], best.metrics, spec["objective"], found["token"])
+    if counted is not None:
         out.print(counted)
     _print_costs([trial for trial in trials if trial.cost])
     for note, meaning in NOTES.items():
@@ -375,9 +385,13 @@ def latent_table(found: Mapping[str, Any]) -> None:
     rows.add("bleu", number(found["bleu"]), "greedy reconstructions from posterior samples, 0–100")
     rows.add("bleu_1", number(found["bleu_1"]), "the same, single words only")
     for swaps, distortion in found["noisy"].items():
-        rows.add(f"noisy {swaps}", number(distortion), f"D of a sentence from the code of it after {swaps} word swaps")
+        rows.add(
+            f"noisy {swaps}",
+            number(distortion),
+            f"D of a sentence from the code of it after {swaps} swaps of two tokens",
+        )
     rows.add(
-        "smoothness", number(found["smoothness"]), "correlation of code distance and word edit distance over pairs"
+        "smoothness", number(found["smoothness"]), "correlation of code distance and token edit distance over pairs"
     )
     rows.add(
         "entropy",

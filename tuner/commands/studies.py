@@ -154,7 +154,8 @@ def show(
         here = open_study(studies.database, study) if isinstance(studies, DatabaseStudies) else None
         sizes = ", ".join(f"{count:,} {split}" for split, count in found["sentences"].items())
         fixed = ", ".join(f"{key}={value}" for key, value in found["spec"]["fixed"].items()) or "nothing"
-        print(f"corpus    {found['corpus']} ({sizes} sentences, {found['vocabulary']:,} words)")
+        types = f"{found['vocabulary']:,} {found['token']}s"
+        print(f"corpus    {found['corpus']} ({sizes} sentences, {types})")
         print(f"searched  {_searched(found['space'], found['spec']['fixed'])}\nset       {fixed}")
         print(f"runs in   {here.files.store.address if here is not None else 'the server'}\n")
         render.shown(found, trials, here)
@@ -202,7 +203,7 @@ def trials(
     if odd := [key for key in keys or () if key not in known]:
         raise Usage(f"--columns {odd[0]!r} is no column of study {name!r}: choose of {', '.join(known)}.")
     if every or sort or top or where:
-        render.trial_table(listed, render.marked(found), columns=keys, known=known).print()
+        render.trial_table(listed, render.marked(found), render.titled(found), keys, known).print()
         if not listed and where:
             say(f"no trial of {name} fits {where}")
     else:

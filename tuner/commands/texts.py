@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from tuner.commands.options import DatabaseOption, JsonOption, SetOption, opened, print_json, say, settings
 from tuner.defaults import DATABASE
 from tuner.errors import Usage
+from tuner.estimators import perplexity, token
 
 PLACES = {
     "grammar": "embedded: a probabilistic grammar with six topics, exact entropy known; sized by --set corpus_size=N",
@@ -50,7 +51,7 @@ def describe(
     database: DatabaseOption = DATABASE,
     as_json: JsonOption = False,
 ) -> None:
-    """List the corpora, or describe one: sizes, vocabulary, unknown words, exact entropy where it is known, what n-gram models
+    """List the corpora, or describe one: sizes, vocabulary, unknown tokens, exact entropy where it is known, what n-gram models
     make of it, and how many held-out sentences stand in its training text word for word.
     """
     from tuner import trainer
@@ -89,7 +90,7 @@ def describe(
         shares = "  ".join(f"{split} {each['count']:,} ({each['share']:.1%})" for split, each in repeated.items())
         print(f"{'in training text':<16} {shares}")
     if ngrams:
-        _print_ngrams(ngrams)
+        _print_ngrams(ngrams, perplexity(token(described["divided_into"])))
 
 
 def _show_cache(found: Mapping[str, Any], as_json: bool) -> None:
@@ -108,14 +109,14 @@ def _show_cache(found: Mapping[str, Any], as_json: bool) -> None:
     )
 
 
-def _print_ngrams(found: Mapping[str, Any]) -> None:
+def _print_ngrams(found: Mapping[str, Any], ppl: str) -> None:
     """Prints the figures of n-gram models on the validation and the test sentences."""
     part = (
         f", from {found['counted']:,} of {found['train']:,} training sentences"
         if found["counted"] < found["train"]
         else ""
     )
-    print(f"n-gram models (interpolated Kneser–Ney{part}), nats per sentence:")
+    print(f"n-gram models (interpolated Kneser–Ney{part}), nats per sentence{'' if ppl == 'PPL' else f', {ppl}'}:")
     for order, figures in found["orders"].items():
         each = "   ".join(
             f"{split} NLL {of['nll']:.2f} PPL {of['ppl']:.2f} bits/char {of['bits_per_char']:.3f}"
@@ -148,8 +149,8 @@ def add(
         found = corpora.add(there, name, folder, {**({"labels": "last"} if labels else {}), **settings(set_)})
     sizes = ", ".join(f"{count:,} {split}" for split, count in found["sentences"].items())
     classes = f", {found['classes']} classes" if found["classes"] else ""
-    noun = "words" if found["divided_into"] == "words" else "tokens"
-    say(f"corpus {name} is {folder.resolve()}: {sizes} sentences, {found['vocabulary']:,} {noun}{classes}")
+    types = f"{found['vocabulary']:,} {token(found['divided_into'])}s"
+    say(f"corpus {name} is {folder.resolve()}: {sizes} sentences, {types}{classes}")
     for warning in found["warnings"]:
         say(f"warning: {warning}")
 

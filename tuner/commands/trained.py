@@ -353,7 +353,7 @@ def dropped(
         print_json({"run": run, **found})
         return
     if by != "word":
-        table = Table(by, Column("words", right=True), Column("hidden", right=True))
+        table = Table(by, Column("tokens", right=True), Column("hidden", right=True))
         for entry in found["groups"]:
             table.add(entry["group"], f"{entry['words']:,}", f"{entry['probability']:.3f}")
         table.add("all", f"{found['words']:,}", f"{found['mean']:.3f}")

@@ -77,14 +77,16 @@ class Study(Summary):
     space: list[dict[str, Any]]
     """Hyperparameters that are searched, without values that cannot work."""
     text: str
-    """Text that its figures are of: corpus, words known, cutting, fingerprint."""
+    """Text that its figures are of: corpus, tokens known, cutting, fingerprint."""
     sentences: dict[str, int]
     """Sentences of the corpus, by split."""
     vocabulary: int
-    """Number of words that the corpus's training text has."""
+    """Number of types in the corpus's vocabulary: different words, characters or pieces."""
+    token: str
+    """Noun for a token of the corpus, per which a perplexity is: word, character or piece."""
     entropy: float | None
     ngram: dict[str, Any] | None
-    """Figures of a model that counts words; null for a study of an older program."""
+    """Figures of a model that counts n-grams; null for a study of an older program."""
     front: list[int]
 
 
@@ -139,7 +141,8 @@ def study(found: Record, corpus: str, takers: Takers) -> Study:
     return {
         **summary(found, corpus, takers), "spec": {**found.spec.plain(), "corpus": corpus},
         "space": [hyperparameter(p) for p in facts.space.parameters], "text": facts.text,
-        "sentences": dict(facts.corpus.sentences), "vocabulary": facts.corpus.vocabulary, "entropy": facts.corpus.entropy,
+        "sentences": dict(facts.corpus.sentences), "vocabulary": facts.corpus.vocabulary,
+        "token": facts.corpus.token, "entropy": facts.corpus.entropy,
         "ngram": None if facts.ngram is None else dict(facts.ngram), "front": found.front(),
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from trainers.contract import BEST, CARD, CONFIG, CORPORA, MODEL, VOCABULARY, WEIGHTS
 from tuner.errors import Clash, Fault, Usage
-from tuner.estimators import estimate, notes_of
+from tuner.estimators import estimate, notes_of, token
 from tuner.metrics import FIGURES, Metrics, number
 from tuner.storage.artifacts import MANIFEST, digest
 from tuner.studies.files import recorded
@@ -109,7 +109,7 @@ def card(config: Mapping[str, Any]) -> str:
     spec, corpus, metrics = config["spec"], config["corpus"], config["metrics"]
     technique, text = spec["technique"], corpus["name"]
     hyperparameters = ", ".join(f"{key} = {value}" for key, value in config["hyperparameters"].items()) or "none"
-    counts = corpus["sentences"]
+    counts, noun = corpus["sentences"], token(spec["values"].get("tokens", "words"))
     sizes = ", ".join(f"{counts[split]:,} {split}" for split in counts)
     versions = ", ".join(f"{package} {version}" for package, version in config["versions"].items())
     splits = {split: found for split, found in (("valid", metrics), ("test", metrics.get("test"))) if found}
@@ -125,8 +125,9 @@ def card(config: Mapping[str, Any]) -> str:
         f"A text VAE ({spec['model']}) of technique `{technique}`: {hyperparameters}. It was trained by text-vae-tuner.\n\n"
         f"## Use\n\n{USE}\n\nIt takes `pip install text-vae-tuner`; neither the study nor the training text is needed.\n\n"
         f"## Figures\n\n{_table(('figure', *splits, 'meaning'), figures)}\n\n{made}{qualified}\n\n"
-        f"## Training text\n\n{_plain(text)}: {sizes} sentences, {corpus['vocabulary']:,} {corpus['divided_into']} in the "
-        f"vocabulary; fingerprint `{corpus['fingerprint']}`. What the model writes is like this text, faults and all.\n\n"
+        f"PPL is per {noun}: of each sentence the {noun}s and the end count.\n\n"
+        f"## Training text\n\n{_plain(text)}: {sizes} sentences, {corpus['vocabulary']:,} {noun}s in the vocabulary; "
+        f"fingerprint `{corpus['fingerprint']}`. What the model writes is like this text, faults and all.\n\n"
         f"## Made by\n\n```\n{config['command']}\n```\n\nSeed {spec['seed']}; {versions}. `config.json` has every option. "
         "`tuner reproduce` trains the model again, given the text (`--corpus`), and compares the figures.\n"
     )

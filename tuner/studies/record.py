@@ -83,12 +83,14 @@ def _study(study: Mapping[str, Any]) -> Definition:
     corpus, confirms, space = definition.facts.corpus, definition.spec.confirms, definition.facts.space
     if not isinstance(corpus.name, str) or not all(count in INDEX for count in corpus.sentences.values()):
         raise ValueError("the study's corpus")
+    if not isinstance(corpus.divided_into, str):
+        raise ValueError("the division of the study's corpus")
     if corpus.vocabulary not in INDEX or not (corpus.entropy is None or corpus.entropy in ANY):
         raise ValueError("the study's corpus")
     if confirms is not None and not (isinstance(confirms["study"], str) and confirms["trial"] in INDEX):
         raise ValueError("what the study confirms")
     for split in ("valid", "test"):
-        Line.of_study(definition.facts.ngram, split)
+        Line.of_study(definition.facts.ngram, split, corpus.token)
     for parameter in space.parameters:
         assert parameter.domain
         if not parameter.accepts(parameter.default):

@@ -11,7 +11,7 @@ from typing import Any
 from trainers.contract import FORMERLY, PRESETS
 from tuner import __version__, numbers
 from tuner.errors import Usage
-from tuner.estimators import cutting
+from tuner.estimators import cutting, token
 from tuner.samplers import DEFAULT, SAMPLERS, derive
 from tuner.space import Parameter, Space, Value, objective, techniques
 from tuner.studies.objectives import OBJECTIVES
@@ -160,9 +160,16 @@ class Corpus:
     sentences: Mapping[str, int]
     """Number of sentences by split."""
     vocabulary: int
-    """Number of words."""
+    """Number of types in the vocabulary: different words, characters or pieces."""
     entropy: float | None
     """Nats per sentence, exact, where the corpus is drawn from a grammar."""
+    divided_into: str
+    """Division of a sentence into tokens: the option `tokens`."""
+
+    @property
+    def token(self) -> str:
+        """A noun for a token of the text."""
+        return token(self.divided_into)
 
 
 @dataclass(frozen=True)
@@ -198,9 +205,9 @@ class Facts:
 
     @property
     def text(self) -> str:
-        """Description of the text that figures are of, in few words: the corpus; how many words it knows, as all others
-        are read as <unk>; whether its sentences are cut; and its fingerprint, which differs wherever a split, a word or
-        the cutting does.
+        """Description of the text that figures are of, in few words: the corpus; how many words, characters or pieces it
+        knows, as all others are read as <unk>; whether its sentences are cut; and its fingerprint, which differs
+        wherever a split, a word or the cutting does.
 
         That batches were no random samples is said too: it costs every technique more than the techniques differ by.
         """
@@ -209,7 +216,8 @@ class Facts:
     @property
     def sentences(self) -> str:
         """Description of the text without the batches, which change no sentence."""
-        made = [Path(self.corpus.name).name, f"{self.corpus.vocabulary:,} words", cutting(self.truncation)]
+        types = f"{self.corpus.vocabulary:,} {self.corpus.token}s"
+        made = [Path(self.corpus.name).name, types, cutting(self.truncation)]
         return ", ".join([*made, f"text {self.corpus.fingerprint[:8]}"])
 
 
@@ -345,6 +353,7 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept = {"warm_start": None, **stored}
     kept["fixed"] = today(kept["fixed"])
+    kept["corpus"] = {"divided_into": kept["fixed"].get("tokens", "words"), **kept["corpus"]}
     if kept.get("truncation") is None:
         usual = 0.0 if kept["model"] in UNCUT else CUT
         is_whole = kept["corpus"]["name"] == "grammar"  # which is never cut

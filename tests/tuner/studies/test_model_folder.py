@@ -12,6 +12,7 @@ from shell import run as command
 import tuner
 from trainers.contract import CARD, CONFIG, MODEL, WEIGHTS
 from trainers.runs import Spec, train
+from trainers.session import Session
 from tuner.errors import Clash, Fault, Usage
 from tuner.studies import model_folder
 
@@ -65,7 +66,37 @@ def test_a_moved_model_says_the_same_where_there_is_no_study(
     shutil.rmtree(tmp_path / "my_text")
     assert asked(away / "model", texts, away) == then
     assert (away / "model" / MODEL).exists() == ("tokens" in values)
+    noun = "piece" if "tokens" in values else "word"
+    assert f"{noun}s in the vocabulary; fingerprint" in (away / "model" / CARD).read_text()
+    assert f"PPL is per {noun}: of each sentence the {noun}s and the end count." in (away / "model" / CARD).read_text()
+    with tuner.load(str(away / "model")) as model:
+        assert repr(model).endswith(f" {noun}s>")
     assert not [file for file in (away / "model").iterdir() if str(tmp_path).encode() in file.read_bytes()]
+
+
+TRANSFORMER = {"cell": "transformer", "heads": 2, "d_f": 8}
+
+
+@pytest.mark.parametrize(
+    ("technique", "values"),
+    [
+        ("sfb", {**TRANSFORMER, "conditioning": "memory", "skip": True, "pooling": "mean", "prior": "vamp"}),
+        ("vanilla", {"cell": "lstm", "own_embeddings": True, "tied": False, "pooling": "max", "polyak": 0.9}),
+        ("bn", {"cell": "double-lstm", "conditioning": "both"}),
+        ("delta", {"delta": 3.0, "d_h_encoder": 7}),
+        ("vmf", {**TRANSFORMER, "kappa": 9.0, "tokens": "characters"}),
+        ("sfb", {"posterior": "planar", "prior": "mog", "reversed": True}),
+    ],
+)
+def test_models_of_all_options_have_equal_likelihoods_there(
+    technique: str, values: dict[str, object], tmp_path: Path
+) -> None:
+    run = trained(tmp_path, technique, d_z=4, d_c=8, components=3, **values)
+    model_folder.write("s/1", run, tmp_path / "out")
+    texts = ["the pilot sees 7 ships", "the cook sees ships"]
+    one, other = (Session(folder) for folder in (run, tmp_path / "out"))
+    assert one.log_likelihood(texts, 5, 0) == other.log_likelihood(texts, 5, 0)
+    assert one.run.options.model == other.run.options.model
 
 
 def test_the_commands_write_it_and_read_it(tmp_path: Path) -> None:

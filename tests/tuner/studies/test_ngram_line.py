@@ -25,9 +25,12 @@ from tuner import trainer
 from tuner.analysis import layouts
 from tuner.analysis import report as paper
 from tuner.commands import render
+from tuner.commands.progress import Progress
+from tuner.metrics import number
 from tuner.ngram import Line
 from tuner.storage.database import Database
 from tuner.studies import answers, bundle, creation
+from tuner.studies.spec import Definition
 from tuner.studies.study import Study
 
 FIGURES = {"nll": 100.0, "ppl": 150.0, "sentences": 40, "of": 40}
@@ -92,6 +95,36 @@ def test_nothing_is_compared_that_cannot_be() -> None:
         render.against_ngram(KEPT, metrics(101.0, estimator=unsure), "nll")
     )
     assert "Kneser–Ney, from 10 of 1,000 training" in str(render.against_ngram({**KEPT, "train": 1000}, None, "nll"))
+
+
+PIECES = {**CORPUS, "divided_into": "sentencepiece:1000", "ngram": KEPT}
+
+
+def test_of_a_text_in_pieces_it_is_said_what_the_perplexity_is_per(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"fixed": {"tokens": "sentencepiece:1000"}}
+    study = creation.go_on(database, "s", defined(2, described=PIECES, **settings), tmp_path / "runs")
+    assert study.facts.text == "grammar, 5 pieces, uncut, text f"
+    plain = study.definition.stored()
+    del plain["corpus"]["divided_into"]  # as an older program stored it
+    assert Definition.of(plain, 2, study.definition.rules()).facts.text == study.facts.text
+    fill(study, metrics(102.0), metrics(103.0))
+    cost = {"seconds": {"training": 1.0}, "tokens_per_second": 1.0}
+    best = replace(study.trials.get(0), cost=cost)
+    study.best = lambda: best  # type: ignore[method-assign]
+    render.summary(study)
+    said = capsys.readouterr().out
+    assert "seed 0, PPL per piece\n" in said
+    assert f"PPL per piece {number(best.metrics['ppl'])}, with" in said.replace("\n", " ")  # type: ignore[index]
+    assert "has NLL 100.00, PPL per piece 150.00" in said.replace("\n", " ")
+    assert "than counting pieces tells" in said.replace("\n", " ")
+    assert "PPL 1" not in said
+    printed = layouts.table(paper.rows(database, [], "valid"))
+    assert "nats per sentence; PPL per piece, end token included" in printed
+    assert "PPL per piece 150.00 on 40 valid sentences of grammar, 5 pieces, uncut, text f" in printed
+    assert Progress.of(study, 1).ppl == "PPL per piece"
+    assert answers.whole(study)["token"] == "piece"
 
 
 def test_a_study_of_an_older_program_has_none_and_is_gone_on_with(database: Database, tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ class Row(TypedDict):
     notes: list[str]
     won_by: str
     truncation: float | None
+    token: str
+    """Noun for a token of the text, per which a perplexity is: word, character or piece."""
 
 
 class Launched(TypedDict):
