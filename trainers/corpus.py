@@ -272,7 +272,7 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
             )
         texts = find(folder)
     except OSError as error:
-        raise BadInput(f"corpus {name[:200]!r} cannot be read: {error.strerror}.") from error
+        raise BadInput(f"corpus {name[:200]!r} cannot be read: {error.strerror}; name one that can.") from error
     records = _Divided(texts, options)
     asked = (
         astuple(options),

@@ -86,7 +86,9 @@ def key_of(files: Sequence[Path], asked: object) -> tuple[str, bool]:
         try:
             found = file.stat()
         except OSError as error:
-            raise BadInput(f"corpus file {file} cannot be read: {error.strerror}.") from error
+            raise BadInput(
+                f"corpus file {file} cannot be read: {error.strerror}; put a copy there that can."
+            ) from error
         stamps.append((str(file.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:32], now - newest > RECENT_NS

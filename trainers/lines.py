@@ -64,7 +64,7 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
             yield stream
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"corpus file {file} cannot be read: {reason}.") from error
+        raise BadInput(f"corpus file {file} cannot be read: {reason}; put a copy there that can.") from error
 
 
 def kind_of(file: Path) -> str:
