@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
@@ -283,7 +284,7 @@ def _made(
     from tuner.studies import creation, launch, study_file
     from tuner.studies.study import open_study
 
-    made, refused = [], dict[str, str]()
+    made, refused, warn = [], dict[str, str](), cache(_warn)  # rows share most of their warnings
     folder.mkdir(parents=True, exist_ok=True)
     for name, spec in specs.items():
         file, text = folder / f"{name}.toml", study_file.write(name, spec)
@@ -292,7 +293,7 @@ def _made(
         except Missing:
             there = None
         try:
-            wanted = there or launch.prepare(name, spec, lambda: database, _warn)
+            wanted = there or launch.prepare(name, spec, lambda: database, warn)
         except Usage as error:
             refused[name] = str(error)
             continue

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +147,16 @@ def prepare_all(
     """The definitions of several studies by their names, before any of them is made.
 
     Args:
+        say: hears each sentence once, however many studies it is of.
         skip: leaves out what is not allowed with some techniques, and says so, if it is with others.
 
     Raises:
         Usage: if a study, or unless `skip` one of them, is not allowed.
     """
-    found, refused = {}, []
+    found, refused, heard = {}, [], cache(say)
     for name, spec in specs.items():
         try:
-            found[name] = prepare(name, spec, opened, say)
+            found[name] = prepare(name, spec, opened, heard)
         except Usage as error:
             if not skip:
                 raise

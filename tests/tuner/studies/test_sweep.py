@@ -14,7 +14,7 @@ from tuner import space, trainer
 from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
-from tuner.studies import faults, queries, sweep
+from tuner.studies import faults, launch, queries, sweep
 from tuner.studies.spec import StudySpec
 
 Command = Callable[..., Any]
@@ -172,6 +172,14 @@ def test_all_leaves_out_what_is_not_allowed_and_what_is_named_is_not(
     names = {study.name for study in queries.all_studies(database)}
     database.close()
     assert names == {f"{name}-grammar-tiny" for name in space.techniques() if name not in ("rnnlm", "mim")}
+
+
+def test_a_sentence_of_several_studies_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = list[str]()
+    monkeypatch.setattr(launch, "prepare", lambda name, _spec, _opened, say: [say("warning: long"), say(name)])
+    asked = {name: StudySpec(technique="mdr") for name in ("a", "b")}
+    launch.prepare_all(asked, lambda: pytest.fail("no database is needed"), heard.append, skip=False)
+    assert heard == ["warning: long", "a", "b"]
 
 
 @pytest.mark.parametrize(
