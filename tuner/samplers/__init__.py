@@ -26,6 +26,8 @@ START = 4
 """Number of trials before a model of the objective is used (PA's tool starts from 4 points)."""
 GIVEN = "fixed_params"
 """Name of Optuna's system attribute of a trial whose parameters were given; it holds them by name."""
+VOID = "tuner:void"
+"""Name of the system attribute of a trial whose figures do not count, so that a sampler of ours learns nothing from it."""
 GRID_POINTS = 5
 """Number of values of a continuous hyperparameter in a grid."""
 

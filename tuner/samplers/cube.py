@@ -48,8 +48,9 @@ class Number:
         """The next values down and up; none for a continuous number."""
         if not self.step:
             return []
-        near = [value - self.step, value + self.step]
-        inside = [v for v in near if self.distribution.low <= v <= self.distribution.high]
+        low, high, reach = self.distribution.low, self.distribution.high, self.step / 2  # 0.2 + 0.1 exceeds 0.3
+        near = [v for v in (value - self.step, value + self.step) if low - reach < v < high + reach]
+        inside = [min(max(v, low), high) for v in near]
         return [round(v) if isinstance(self.distribution, IntDistribution) else v for v in inside]
 
 

@@ -23,7 +23,7 @@ def values(distribution: BaseDistribution, points: int) -> list[Any]:
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     low, high = distribution.low, distribution.high
     if distribution.step is not None and not distribution.log:
-        steps = [low + i * distribution.step for i in range(_count(distribution, points))]
+        steps = [min(low + i * distribution.step, high) for i in range(_count(distribution, points))]
         return [int(v) for v in steps] if isinstance(distribution, IntDistribution) else steps
     spaced = np.geomspace(low, high, points) if distribution.log else np.linspace(low, high, points)
     inside = np.clip(spaced, low, high).tolist()  # rounding must not leave the domain
@@ -53,20 +53,25 @@ class Grid(GridSampler):
                 "hyperparameters."
             )
         super().__init__({name: values(d, points) for name, d in search_space.items()}, seed=seed)
+        self._places = {combination: place for place, combination in enumerate(self._all_grids)}
 
     def is_exhausted(self, study: Study) -> bool:
         """True if every combination has been tried or is under way."""
-        ids = {t.system_attrs.get("grid_id") for t in study.get_trials(deepcopy=False)}
-        return ids >= set(range(len(self._all_grids)))
+        return not self._untried(study)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Optuna gives trial n the combination n. If trial 0 was given one, that takes place 0, so that it is not tried again."""
-        first = study.get_trials(deepcopy=False)[0].system_attrs.get(GIVEN, {})
-        combination = tuple(first.get(name) for name in self._param_names)
-        if first and combination in self._all_grids:
-            place = self._all_grids.index(combination)
-            self._all_grids[0], self._all_grids[place] = combination, self._all_grids[0]
-            if trial.number == 0:
-                for key, value in (("grid_id", 0), ("search_space", self._search_space)):
-                    study._storage.set_trial_system_attr(trial._trial_id, key, value)
-        super().before_trial(study, trial)
+        """Gives a trial the first combination that no trial has, or if all are used up any; values that were given stay."""
+        given = trial.system_attrs.get(GIVEN)
+        untried = self._untried(study) if given is None else [self._places.get(self._combination(given))]
+        place = untried[0] if untried else trial.number % len(self._all_grids)
+        if place is not None:
+            for key, value in (("search_space", self._search_space), ("grid_id", place)):
+                study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+    def _untried(self, study: Study) -> list[int]:
+        """Places of the combinations that no trial has, whoever chose its values."""
+        tried = {self._combination(t.params) for t in study.get_trials(deepcopy=False)}
+        return [place for combination, place in self._places.items() if combination not in tried]
+
+    def _combination(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(params.get(name) for name in self._param_names)

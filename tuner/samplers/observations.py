@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.samplers import VOID
 from tuner.samplers.cube import Cube
 
 Array = NDArray[np.float64]
@@ -36,9 +37,11 @@ class Observations:
 
         Trials that failed, were pruned or found no finite value count as the worst value found, so that they are not repeated.
         While nothing finite was found they count as under way. A constraint that is not known counts as the worst one.
+        Trials that are void count as none.
         """
         signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
-        trials = [t for t in study.get_trials(deepcopy=False) if t.number != asked and cube.holds(t.params)]
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != asked and VOID not in t.system_attrs]
+        trials = [t for t in others if cube.holds(t.params)]
         over = [t for t in trials if t.state.is_finished()]
         names = tuple(sorted({name for t in over for name in t.constraints}))
         x, y = cls._points(cube, over), np.array([signs * _values(t, len(signs)) for t in over])

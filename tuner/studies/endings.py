@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sqlalchemy import func, select
 
 from tuner.storage.tables import TrialRow
 from tuner.studies.objectives import shortfall
+from tuner.studies.winner import means
 
 if TYPE_CHECKING:
     from tuner.studies.optuna_bridge import History
@@ -25,7 +27,7 @@ def of(study: "Study", history: "History") -> str | None:
     """Why the study may end, if it may; `history` is up to date."""
     if history.is_exhausted:
         return "every combination of its hyperparameters has been tried, so no new trial can be made"
-    return without_gain(study, len(history.cube.parts)) if study.spec.stop_when else None
+    return without_gain(study, history) if study.spec.stop_when else None
 
 
 def proposals(parameters: int) -> int:
@@ -39,7 +41,7 @@ def hopeless(gains: Sequence[float | None], left: int, found: Sequence[float], b
     return max(promised, default=math.inf) < tolerance and min(found, default=math.inf) >= before - tolerance
 
 
-def without_gain(study: "Study", parameters: int) -> str | None:
+def without_gain(study: "Study", history: "History") -> str | None:
     """A sentence that the sampler expects less than `stop_when` of all trials that are left, if it has said so often
     enough and was right.
 
@@ -49,33 +51,45 @@ def without_gain(study: "Study", parameters: int) -> str | None:
     """
     from tuner.samplers.gp_mcmc import DIAGNOSTICS
 
-    tolerance, least = study.spec.stop_when, study.spec.min_rate
+    tolerance, parameters = study.spec.stop_when, len(history.cube.parts)
     needed = proposals(parameters)
     mine = TrialRow.study == study.name
-    done = (mine, TrialRow.state == "complete")
 
-    def look(session: Any) -> tuple[list[TrialRow], int, int, float | None]:
-        under_way = session.scalar(select(func.count()).where(mine, TrialRow.state.in_(("waiting", "running"))))
-        query = select(TrialRow).where(mine).order_by(TrialRow.number.desc()).limit(needed + under_way)
-        rows = list(session.scalars(query))
-        reaching = (TrialRow.metrics["rate"].as_float() >= least,) if least else ()
-        before = select(func.min(TrialRow.value)).where(
-            *done, *reaching, TrialRow.number < min((row.number for row in rows), default=0)
+    def look(session: Any) -> tuple[list[TrialRow], int, int]:
+        count, begun, under_way = (
+            session.scalar(select(func.count()).where(mine, *which))
+            for which in ((TrialRow.state == "complete",), (), (TrialRow.state.in_(("waiting", "running")),))
         )
-        count, begun = (session.scalar(select(func.count()).where(*which)) for which in (done, (mine,)))
-        return rows, count, begun, session.scalar(before)
+        query = select(TrialRow).where(mine).order_by(TrialRow.number.desc()).limit(needed + under_way)
+        return list(session.scalars(query)), count, begun
 
-    rows, count, begun, before = study.database.read(look)
+    rows, count, begun = study.database.read(look)
     left = study.spec.trials - begun
     gains = [row.attrs.get(DIAGNOSTICS, {}).get("expected_gain") for row in rows]
-    complete = [row for row in rows if row.state == "complete" and row.value is not None]
-    found = [row.value or 0.0 for row in complete if shortfall(least, (row.metrics or {}).get("rate")) == 0]
     over = sum(row.state not in ("waiting", "running") for row in rows)
-    if count < TRIALS_EACH * parameters or over < needed or before is None:
+    if count < TRIALS_EACH * parameters or over < needed or not hopeless(gains, left, (), 0.0, tolerance):
         return None
-    if not hopeless(gains, left, found, before, tolerance):
+    found, first = _finds(study, history), rows[-1].number
+    before = [value for number, value in found.items() if number < first]
+    last = [value for number, value in found.items() if number >= first]
+    if not before or not hopeless(gains, left, last, min(before), tolerance):
         return None
     return (
         f"the sampler expected to gain less than {tolerance:g} nats from the {left} trials that are left, by each of its last "
         f"{needed} proposals, and they found no more; with stop_when = 0 it goes on"
     )
+
+
+def _finds(study: "Study", history: "History") -> dict[int, float]:
+    """Values of the complete trials that reach the least rate, by their numbers; where noise is inferred, a process's means."""
+    rate = TrialRow.metrics["rate"].as_float()
+    query = select(TrialRow.number, TrialRow.value, TrialRow.params, rate)
+    done = (TrialRow.study == study.name, TrialRow.state == "complete", TrialRow.value.is_not(None))
+    rows = study.database.read(lambda session: session.execute(query.where(*done)).all())
+    held = [row for row in rows if history.cube.holds(row[2])]
+    points = np.array([history.cube.encode(params) for _, _, params, _ in held]).reshape(len(held), history.cube.d)
+    smoothed = means(points, np.array([value for _, value, _, _ in held]))
+    found = [(number, value, rate) for number, value, _, rate in rows]
+    if smoothed is not None:
+        found = [(row[0], float(mean), row[3]) for row, mean in zip(held, smoothed[0], strict=True)]
+    return {number: value for number, value, rate in found if shortfall(study.spec.min_rate, rate) == 0}

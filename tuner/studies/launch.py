@@ -84,7 +84,7 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
         with _in("warm_start"):
             judged = {**kept, "batching": facts.batching, "text": facts.text}
             found = warmstart.observations(
-                opened(), spec.warm_start, distributions, spec.objective, judged, spec.min_rate
+                opened(), spec.warm_start, distributions, spec.objective, judged, spec.min_rate, spec.model
             )
             facts = replace(facts, observations=found)
     rehearsal.rehearse(spec.sampler, spec.sampler_options, distributions, OBJECTIVES[spec.objective])

@@ -28,7 +28,7 @@ from tuner.errors import Usage
 from tuner.samplers.cube import Array, Cube
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
 from tuner.studies.objectives import limits
-from tuner.studies.trials import STRUCK
+from tuner.studies.trials import SOURCE, STRUCK, Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -56,6 +56,8 @@ SETTINGS = ("technique", "model", "sampler", "objective", "min_rate", "pruner", 
 """Settings of a study that Optuna's tools show beside its name."""
 METRIC_NAMES = "study:metric_names"
 """Attribute in which Optuna keeps the objectives' names for its plots."""
+PARENTS = ":parent:"
+"""Part of the names under which Optuna's genetic samplers note a study's parents, by their trials' identities."""
 CHUNK = 200
 """Number of trials in one transaction, which keeps other writers waiting."""
 
@@ -116,8 +118,6 @@ class History:
             self._begin(self._worst)
             notes, rows = self._changed()
             self._has_diverged = True
-        for key, value in notes.items():
-            self.storage.set_study_system_attr(self.id, key, value)
         known = self.storage.get_n_trials(self.id)
         for row in rows:
             state, found = self._end_of(row)
@@ -130,6 +130,8 @@ class History:
                     self.storage.set_trial_system_attr(row.number, key, value)
                 self.storage.set_trial_state_values(row.number, state, found.values if found else None)
                 self._open.discard(row.number)
+        for key, value in notes.items():
+            self.storage.set_study_system_attr(self.id, key, self._complete(value) if PARENTS in key else value)
         return self.storage.get_n_trials(self.id)
 
     def _changed(self) -> tuple[dict[str, Any], Sequence[TrialRow]]:
@@ -172,6 +174,10 @@ class History:
         if has_diverged(row) and self._told is not None:
             return TrialState.COMPLETE, self._told
         return STATES[row.state], _found(row, self._least)
+
+    def _complete(self, numbers: Sequence[int]) -> list[int]:
+        """Those of these trials that are complete: a parent that was struck out since has no descendants any more."""
+        return [n for n in numbers if self.storage.get_trial(n).state == TrialState.COMPLETE]
 
     @property
     def has_open(self) -> bool:
@@ -265,7 +271,7 @@ def _directions(study: "Study") -> list[StudyDirection]:
     return [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]]
 
 
-def has_diverged(row: TrialRow) -> bool:
+def has_diverged(row: TrialRow | Trial) -> bool:
     """True if a trial ended in a number that is not finite: a result, and no fault."""
     return row.state == "failed" and row.reason == "nan"
 
@@ -284,10 +290,16 @@ def _frozen(
         params=row.params,
         distributions={name: distributions[name] for name in row.params},
         user_attrs=_facts(row),
-        system_attrs={**row.attrs, **_attributes(told)},
+        system_attrs={**_standing(row), **row.attrs, **_attributes(told)},
         intermediate_values={},
         trial_id=row.number,
     )
+
+
+def _standing(row: TrialRow) -> dict[str, Any]:
+    """Attributes that tell samplers that a trial's values were given, or that its figures do not count."""
+    given = {samplers.GIVEN: row.params} if row.attrs.get(SOURCE) == "enqueued" else {}
+    return given | ({samplers.VOID: True} if row.reason == STRUCK else {})
 
 
 def _facts(row: TrialRow) -> dict[str, Any]:

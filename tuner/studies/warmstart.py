@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from trainers.contract import PRESETS
 from tuner.errors import Refused
 from tuner.metrics import figure as figure_of
 from tuner.space import Value
@@ -29,14 +30,16 @@ def observations(
     objective: str = "nll",
     judged: Mapping[str, Value] | None = None,
     min_rate: float = 0.0,
+    model: str | None = None,
 ) -> list[dict[str, Any]]:
     """The parameters and values of a study's complete trials, for a new study over `space` to begin with.
 
     The values, and what must be 0 at most, are those that the new study would have given them, by the figures that the trials
-    have: its objective, its least rate and its estimator need not be the other's.
+    have: its objective, its least rate and its estimator need not be the other's. Diverged trials have the worst of them.
 
     Args:
         judged: what the new study's figures are made by; None: as the other's.
+        model: preset of the new study, which may say what makes its figures; None: the other's.
 
     Raises:
         Refused: if there is no such study, it tunes something else, its trials lack a figure, or none lies in this space.
@@ -44,11 +47,13 @@ def observations(
     from optuna.distributions import check_distribution_compatibility
 
     from tuner.samplers.cube import Cube
+    from tuner.studies.optuna_bridge import has_diverged
 
     study = open_study(database, name)
-    fixed = study.spec.fixed
-    had = {**fixed, "batching": study.facts.batching, "text": study.facts.text}
-    wanted = had if judged is None else judged
+    sentences = study.facts.corpus.sentences.get("valid", math.inf)
+    own = {**study.spec.fixed, "batching": study.facts.batching, "text": study.facts.text}
+    had = _estimator(own, study.spec.model, sentences)
+    wanted = had if judged is None else _estimator(judged, model or study.spec.model, sentences)
     for key in JUDGED:
         if had.get(key) != wanted.get(key):
             raise Refused(
@@ -77,8 +82,9 @@ def observations(
             ) from None
     cube = Cube(space)
     found = []
-    for trial in study.trials.all():
-        if trial.state == "complete" and trial.metrics is not None and cube.holds(trial.params):
+    trials = [trial for trial in study.trials.all() if cube.holds(trial.params)]
+    for trial in trials:
+        if trial.state == "complete" and trial.metrics is not None:
             metrics = trial.metrics.copy()
             metrics["nll"] = figure_of(trial.metrics, figure)
             value, limited = value_of(objective, metrics)[0], limits(min_rate, metrics)
@@ -90,7 +96,20 @@ def observations(
             repr(name),
             "has no finished trial in this study's space with what it is judged by: name another study.",
         )
-    return found
+    worst: dict[str, Any] = {"value": max(each["value"] for each in found)}
+    if "constraints" in found[0]:
+        rates = [each["constraints"] for each in found]
+        worst["constraints"] = {limit: max(each[limit] for each in rates) for limit in rates[0]}
+    return found + [{"params": trial.params, **worst} for trial in trials if has_diverged(trial)]
+
+
+def _estimator(fixed: Mapping[str, Value], model: str, sentences: float) -> dict[str, Value]:
+    """Options with those of a preset beside them that say what makes an NLL on so many sentences; 0 of them are all."""
+    options = {key: value for key, value in PRESETS.get(model, {}).items() if key in ("nll_samples", "nll_sentences")}
+    options |= fixed
+    if not 0 < int(options.get("nll_sentences", 0)) < sentences:
+        options["nll_sentences"] = 0
+    return options
 
 
 def _figure(name: str, had: Mapping[str, Value], wanted: Mapping[str, Value]) -> str:

@@ -7,6 +7,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tuner.samplers.cube import Cube
+from tuner.samplers.grid import values
 
 SPACE: dict[str, BaseDistribution] = {
     "float": FloatDistribution(-2, 3),
@@ -81,6 +82,22 @@ def test_neighbours_change_one_discrete_value_by_one_step() -> None:
             ],
         )
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high", "step"), [(0, 0.3, 0.1), (0, 0.7, 0.1), (0.1, 0.9, 0.2), (0.05, 0.95, 0.05)])
+def test_rounding_leaves_no_step_out(low: float, high: float, step: float) -> None:
+    """0.2 + 0.1 is more than 0.3."""
+    distribution = FloatDistribution(low, high, step=step)
+    cube = Cube({"a": distribution})
+    every = [cube.decode(point)["a"] for point in cube.every()]
+    assert len(every) == cube.size
+    assert max(every) == high
+    assert all(distribution._contains(value) for value in every)
+    taken = np.array([cube.encode({"a": value}) for value in every if value != high])
+    assert cube.decode(cube.unused(taken[0], taken))["a"] == high
+    points = values(distribution, 5)
+    assert points == pytest.approx(sorted(every))
+    assert all(distribution._contains(value) for value in points)
 
 
 def test_choices_are_one_apart() -> None:

@@ -9,7 +9,10 @@ from optuna.trial import TrialState
 from stub_study import SQLITE, Make
 
 from tuner import space
+from tuner.samplers import START
+from tuner.samplers.observations import Observations
 from tuner.space import Space
+from tuner.studies import strikes
 from tuner.studies.objectives import outcome
 from tuner.studies.optuna_bridge import History, as_optuna
 from tuner.studies.study import Study
@@ -141,6 +144,59 @@ def test_a_grid_that_is_used_up_ends_the_study(make: Make) -> None:
         end(attempts, claim, 1.0)
     assert sorted(asked) == [1.0, 15.5, 30.0]
     assert study.refresh().state == "satisfied"
+
+
+def test_a_grid_leaves_out_a_combination_that_someone_has_enqueued(make: Make) -> None:
+    fixed = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    study = make(9, sampler="grid", sampler_options={"points": 3}, fixed=fixed)
+    attempts = Attempts(study, "w")
+    study.trials.enqueue({"r": 15.5})
+    study.trials.enqueue({"r": 4.0})
+    while (claim := attempts.claim()) is not None:
+        end(attempts, claim, 1.0)
+    assert [t.params["r"] for t in study.trials.all()][:2] == [15.5, 4.0]
+    assert sorted(float(t.params["r"]) for t in study.trials.all()[2:]) == [1.0, 30.0]
+    assert study.refresh().state == "satisfied"
+
+
+@pytest.mark.parametrize("name", ["gp-map", "gp-mcmc", "tpe", "gp", "cmaes"])
+def test_enqueued_trials_do_not_shorten_a_samplers_own_start(make: Make, name: str) -> None:
+    facts = {"sampler": name, "sampler_options": QUICK.get(name, {}), "seed": 3}
+    alone, study = make(START, "alone", **facts), make(START + 3, **facts)
+    for r in (2.0, 3.0, 4.0):
+        study.trials.enqueue({"r": r})
+    for each in (alone, study):
+        attempts = Attempts(each, "w")
+        while (claim := attempts.claim()) is not None:
+            end(attempts, claim, float(claim.params["r"]))
+    first = study.trials.all()[3:]
+    if name.startswith("gp-"):  # the points of one sequence
+        assert [t.params for t in first] == [t.params for t in alone.trials.all()]
+    history = History(study)
+    history.update()
+    assert history._given() == 3
+
+
+@pytest.mark.parametrize("name", ["gp-map", "tpe", "nsga2"])
+@pytest.mark.parametrize("objective", ["nll", "nll,rate"])
+def test_no_sampler_learns_from_a_trial_that_was_struck_out(make: Make, name: str, objective: str) -> None:
+    """Though its figures would have made it a parent, or the worst there is."""
+    options = {"population_size": 3} if name == "nsga2" else {}
+    study = make(16, sampler=name, sampler_options=options, objective=objective)
+    attempts = Attempts(study, "w")
+    for number in range(12):
+        claim = attempts.claim()
+        assert claim is not None
+        attempts.finish(claim, "complete", **outcome(objective, {"nll": 9.0 - number % 5, "rate": float(number % 4)}))
+    for struck in (4, 9, 11):
+        strikes.strike(study, struck, "the corpus was cut off")
+    assert attempts.claim() is not None
+    history = attempts._history
+    assert history is not None
+    seen = Observations.of(optuna.load_study(study_name=study.name, storage=history.storage), history.cube, 12)
+    assert len(seen.x) == 9
+    for key, parents in history.storage.get_study_system_attrs(history.id).items():
+        assert ":parent:" not in key or not {4, 9, 11} & set(parents)
 
 
 def test_trials_that_differ_in_their_seed_alone_use_up_nothing(make: Make) -> None:

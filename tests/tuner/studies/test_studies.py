@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
-from tuner.studies import answers, creation
+from tuner.studies import answers, creation, endings
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
 from tuner.studies.objectives import outcome
+from tuner.studies.optuna_bridge import History
 from tuner.studies.pruners import PRUNERS, Curve
 from tuner.studies.study import open_study
 from tuner.workers.curves import Curves
@@ -234,6 +236,25 @@ def test_a_sampler_that_found_more_than_it_expected_is_not_believed(database: Da
         noted = update(TrialRow).where(TrialRow.number == claim.number).values(attrs=change)
         database.run(lambda s, noted=noted: s.execute(noted))
     assert len(told) == 9  # the last three, and no earlier three, found no more than 50 below what was known
+
+
+def test_a_lucky_value_among_noisy_ones_is_no_find(database: Database, make: Make) -> None:
+    """The values have noise alone, and the lowest of them is among the last proposals."""
+    fixed = {"alpha": 0.01, "gamma": 1.05, "epsilon": 1.0}
+    study = make(40, sampler="random", fixed=fixed)
+    attempts = Attempts(study, "w")
+    values = [0.0, 2.0, -2.0, 1.5, -1.5, 0.5, -0.5, 1.0, -1.0, 2.0, 0.3, -2.0, 1.0, 0.0, -3.0, 0.5]
+    for value in values:
+        claim = attempts.claim()
+        assert claim is not None
+        attempts.finish(claim, "complete", value=value, values=[value], metrics={"rate": 5.0})
+    hopeless = {"gp:diagnostics": {"expected_gain": 0.001}}
+    noted = update(TrialRow).where(TrialRow.study == study.name).values(attrs=hopeless)
+    database.run(lambda s: s.execute(noted))
+    history = History(study)
+    history.update()
+    study.definition = replace(study.definition, spec=replace(study.spec, stop_when=0.1))
+    assert "they found no more" in str(endings.of(study, history))
 
 
 def test_the_front_leaves_out_what_another_trial_beats_in_both(make: Make) -> None:

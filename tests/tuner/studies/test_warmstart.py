@@ -7,13 +7,15 @@ import pytest
 from optuna.distributions import IntDistribution
 from stub_study import SQLITE, Make, run
 
+from benchmarks.stub_study import CORPUS
 from tuner import samplers, space
 from tuner.errors import Usage
 from tuner.storage.database import Database
+from tuner.studies import strikes, warmstart
 from tuner.studies import study as studies
-from tuner.studies import warmstart
 from tuner.studies.objectives import outcome
 from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.study import open_study
 from tuner.workers.leases import Attempts
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -74,7 +76,7 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
         ),
         (
             {"batching": "random", "text": text, "nll_samples": 7},
-            "was judged with nll_samples = the default, not 7, and",
+            "was judged with nll_samples = 100, not 7, and",
         ),
         ({"batching": "random", "text": "x, uncut"}, f"was judged with text = {text}, not x, uncut: such figures"),
         ({"batching": "random", "text": text, "inputless": True}, "with inputless = the default, not True"),
@@ -115,3 +117,45 @@ def test_anothers_trials_have_the_values_that_this_study_would_give_them(databas
     assert values(judged={}) == [100.0, 101.0]  # the figure from q
     assert values(judged={"nll": "tempered", "nll_samples": 7}) == [98.0, 99.5]  # whose number of samples is its own
     assert values(objective="melbo", min_rate=3.0) == [90.0]
+
+
+@SQLITE
+def test_diverged_trials_are_told_as_the_worst_of_anothers(database: Database, make: Make) -> None:
+    study = make(4, "first", max_failures=0)
+    attempts = Attempts(study, "w")
+    for rate in (2.5, None, 7.0, 4.0):
+        claim = attempts.claim()
+        assert claim is not None
+        if rate is None:
+            attempts.fail(claim, "nan", "it diverged.")
+        else:
+            attempts.finish(claim, "complete", **outcome("nll", {"nll": 10 * rate, "rate": rate}))
+    strikes.strike(study, 3, "the corpus was cut off")
+    trials = study.trials.all()
+    taken = warmstart.observations(database, "first", distributions(), min_rate=4.0)
+    assert [(each["value"], each["constraints"]) for each in taken] == [
+        (25.0, {"rate": 1.5}), (70.0, {"rate": -3.0}), (70.0, {"rate": 1.5})
+    ]  # fmt: skip
+    assert [each["params"] for each in taken] == [trials[number].params for number in (0, 2, 1)]
+    assert "constraints" not in warmstart.observations(database, "first", distributions())[-1]
+
+
+@SQLITE
+def test_a_presets_estimator_is_known(database: Database, make: Make) -> None:
+    described = {**CORPUS, "sentences": {"train": 9, "valid": 700}}
+    run(make(1, "first", described=described))  # of 500 sentences, 100 samples each
+    text = open_study(database, "first").facts.text
+
+    def begun(model: str, **options: Any) -> int:
+        judged = {"batching": "random", "text": text, **options}
+        return len(warmstart.observations(database, "first", distributions(), judged=judged, model=model))
+
+    assert begun("small") == 1
+    assert begun("paper", nll_sentences=500, nll_samples=100) == 1
+    with pytest.raises(Usage, match="was judged with nll_sentences = 500, not 0"):
+        begun("paper")
+    with pytest.raises(Usage, match="was judged with nll_samples = 100, not the default"):
+        begun("paper", nll_sentences=500)
+    run(make(1, "few", described={**CORPUS, "sentences": {"train": 9, "valid": 400}}))  # all of which are judged
+    judged = {"batching": "random", "text": text, "nll_samples": 100}
+    assert warmstart.observations(database, "few", distributions(), judged=judged, model="paper")
