@@ -33,13 +33,16 @@ Whole = Annotated[int, _in(numbers.WHOLE)]
 Figure = Annotated[float, _in(numbers.ANY)]
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool) and value not in numbers.WHOLE:  # no float is made of it
-        raise ValueError(f"it must be {numbers.WHOLE}")
+def _plain(value: object) -> object:
+    if not numbers.is_plain(value):  # no float is made of a whole number that is too large
+        whole = isinstance(value, int)
+        raise ValueError(
+            f"it must be {numbers.WHOLE}" if whole else f"it must be a text, true, false, or {numbers.ANY}"
+        )
     return value
 
 
-Value = Annotated[bool | Whole | Figure | Sentence, BeforeValidator(_whole)]
+Value = Annotated[bool | Whole | Figure | Sentence, BeforeValidator(_plain)]
 Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
 Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]

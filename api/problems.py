@@ -66,6 +66,7 @@ def handle(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _(request: Request, error: HTTPException) -> Response:
         said = {
+            400: "the body is no JSON that can be read: send one JSON object.",
             404: f"{request.url.path} is not there: the routes are in /v1/openapi.json",
             405: f"{request.method} is not allowed for {request.url.path}: the routes are in /v1/openapi.json",
         }
@@ -112,5 +113,6 @@ def _said(error: dict[str, Any]) -> tuple[str, str | None]:
         return f"{field} is no field of this request: leave it out.", field
     value = str(error.get("input"))
     shown = value if len(value) < 80 else value[:77] + "…"
-    rule = error["msg"][0].lower() + error["msg"][1:]
+    said = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    rule = said[0].lower() + said[1:]
     return f"{field or 'the body'} = {shown!r} is not allowed: {rule}.", field

@@ -21,6 +21,9 @@ Value = float | int | str | bool
 KINDS = ("float", "int", "categorical")
 KEYS = ("type", "low", "high", "log", "step", "choices", "default", "paper", "unit", "meaning", "tuned")
 
+FINEST = 1e-15
+"""Smallest step as a share of its domain; a number tells no finer ones apart."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -116,7 +119,7 @@ class Space:
         for name, value in values.items():
             if name in self and not self[name].accepts(value):
                 raise Usage(
-                    f"{name} = {value} is out of {self.technique}'s domain: {name} must be {self[name].domain}; "
+                    f"{name} = {_brief(value)} is out of {self.technique}'s domain: {name} must be {self[name].domain}; "
                     "choose a value inside, or give a search space of your own.",
                     f"{field}.{name}",
                 )
@@ -327,6 +330,8 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
         choices = table.get("choices")
         if not isinstance(choices, list) or not choices or not all(map(is_plain, choices)):
             raise wrong("choices", "it must be a list of at least one text, number or truth value")
+        if len(set(choices)) < len(choices):
+            raise wrong("choices", "no choice may be there twice; 1, 1.0 and true count as one")
         for key in ("low", "high", "step"):
             if key in table:
                 raise wrong(key, "a categorical hyperparameter has choices only")
@@ -346,6 +351,8 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
                 raise wrong("step", "it cannot go together with log = true")
             if not is_number("step") or table["step"] <= 0:
                 raise wrong("step", f"it must be a {noun} above 0")
+            if table["step"] < FINEST * (table["high"] - table["low"]):
+                raise wrong("step", f"it must be at least a {1 / FINEST:,.0f}th of high − low")
         if table["type"] == "float":
             table = {
                 k: float(v) if k in ("low", "high", "step", "default") and is_number(k) else v for k, v in table.items()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -81,7 +82,7 @@ def create_study(request: Request, new: bodies.NewStudy) -> Response:
     settings = service.settings
     made = service.processes.do(launch.create, settings.database, called, spec, settings.runs, settings.artifacts)
     response = _shown(service, service.study(called), 201 if made else 200)
-    response.headers["Location"] = f"/v1/studies/{called}"
+    response.headers["Location"] = f"/v1/studies/{quote(called)}"
     return response
 
 

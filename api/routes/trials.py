@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict
 from typing import Annotated, Any, cast
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
@@ -62,7 +63,7 @@ def list_trials(
 def enqueue_trial(request: Request, name: StudyName, new: bodies.NewTrial) -> Response:
     """Have a configuration tried next. A study whose budget is spent gets one more trial."""
     made = service_of(request).study(name).trials.enqueue(new.params)
-    place = {"Location": f"/v1/studies/{name}/trials/{made.number}"}
+    place = {"Location": f"/v1/studies/{quote(name)}/trials/{made.number}"}
     return Response(encode(made.plain()), 201, place, "application/json")
 
 

@@ -106,6 +106,17 @@ BAD = [
     ({"objective": "nll,rate", "stop_when": 1}, "stop_when", "leave it out with nll,rate"),
     ({"warm_start": "nix"}, "warm_start", "there is no study 'nix' here"),
     ({"nix": 1}, "nix", "is no field"),
+    (
+        {"fixed": {"r": None}},
+        "fixed.r",
+        "fixed.r = 'None' is not allowed: it must be a text, true, false, or a number from",
+    ),
+    ({"fixed": {"r": "5"}}, "fixed.r", "r = '5' is out of sfb's domain"),
+    (
+        {"space": {"technique": "sfb", "parameters": {"r": {"type": "float", "low": 1, "high": 2, "step": 1e-300}}}},
+        "space.parameters.r.step",
+        "it must be at least",
+    ),
     ({"deadline": "tomorrow"}, "deadline", "datetime"),
 ]
 
@@ -121,6 +132,32 @@ def test_bad_fields_are_named(client: TestClient, change: dict[str, Any], field:
     assert "--" not in found["detail"]
     assert found["remedy"] is None or found["detail"].endswith(found["remedy"])
     assert client.get("/v1/studies").json() == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("name", ["é", "日本"])
+def test_a_name_may_have_any_letters(client: TestClient, name: str) -> None:
+    made = client.post("/v1/studies", json={**NEW, "name": name})
+    assert (made.status_code, made.json()["name"]) == (201, name)
+    assert client.get(made.headers["Location"]).json()["name"] == name
+    asked = client.post(f"{made.headers['Location']}/trials", json={"params": {"r": 5.0}})
+    assert asked.status_code == 201
+    assert client.get(asked.headers["Location"]).json()["run"] == f"{name}/1"
+
+
+def test_a_warm_start_that_cannot_be_is_said_as_it_is(client: TestClient) -> None:
+    assert client.post("/v1/studies", json={**NEW, "name": "first"}).status_code == 201
+    refused = client.post("/v1/studies", json={**NEW, "name": "second", "sampler": "gp-map", "warm_start": "first"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "warm_start")
+    assert refused.json()["detail"] == (
+        "warm_start = 'first' has no finished trial in this study's space with what it is judged by: name another study."
+    )
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"trials": ' + "9" * 6000 + "}", b"\xff\xfe"])
+def test_what_cannot_be_read_at_all(client: TestClient, body: Any) -> None:
+    refused = client.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code in (400, 422)
+    assert refused.json()["detail"].endswith(": send one JSON object.")
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", '{"technique": NaN}', "\x00", '"sfb"'])

@@ -105,6 +105,16 @@ def test_every_choice_is_a_corner() -> None:
             r"parameters.d_z.type = 'integer' is not allowed: it must be one of float",
         ),
         ("choices = [true, false]", "choices = []", r"parameters.tied.choices = \[\] is not allowed"),
+        (
+            "choices = [true, false]",
+            "choices = [true, 1]",
+            r"choices = \[True, 1\] is not allowed: no choice may be there twice",
+        ),
+        (
+            "high = 8.5",
+            "high = 8.5\nstep = 1e-300",
+            r"r.step = 1e-300 is not allowed: it must be at least a .*th of high − low",
+        ),
         ("choices = [true, false]", "low = 1", r"parameters.tied.choices = None is not allowed"),
         (
             'technique = "sfb"',

@@ -25,15 +25,16 @@ def parted(runs: Sequence[str]) -> list[tuple[str, int]]:
     Raises:
         Usage: if one is no such name, or there are too few or too many.
     """
-    found = []
-    for run in dict.fromkeys(runs):
+    found = dict[tuple[str, int], None]()
+    for run in runs:
         study, _, number = run.rpartition("/")
         if not study or not (number.isascii() and number.isdigit()) or len(number) > LONGEST_NUMBER:
             raise Usage(f"{run[:100]!r} names no trial: write e.g. sfb-grammar-tiny/3.", "run")
-        found.append((study, int(number)))
+        found[study, int(number)] = None
     if not LEAST <= len(found) <= MOST:
-        raise Usage(f"{len(found)} trials are no comparison: name {LEAST} to {MOST} different ones.", "run")
-    return found
+        count = "1 trial is" if len(found) == 1 else f"{len(found)} trials are"
+        raise Usage(f"{count} no comparison: name {LEAST} to {MOST} different ones.", "run")
+    return list(found)
 
 
 def of(database: Database, runs: Sequence[str]) -> dict[str, Any]:

@@ -221,6 +221,7 @@ def sweep(
     name, spec = study or told or "-".join([usual, "over", *swept]), sweeps.spec(asked, swept)
     with opened(database, create=True, patience=PATIENCE) as there:
         definition = launch.prepare(name, spec, lambda: there, say)
+        sweeps.check(definition, swept)
         current = creation.go_on(there, name, definition, runs, artifacts)
         sweeps.fill(current, swept)
         work_in_turn([current.refresh()], staff, database, runs)

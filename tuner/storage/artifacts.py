@@ -9,6 +9,7 @@ its trial can publish what it likes, and no one reads it.
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 BLOCK = 2**20
 """Bytes of a file that are in memory at a time."""
 MANIFEST = "manifest.json"
+TRIAL = re.compile(r"\d{4,}")
+"""Name of a trial's folder in a store."""
 
 
 class Damaged(Exception):
@@ -160,14 +163,26 @@ class Store:
                 raise Fault(f"{error}: the run cannot be opened.") from error
         return copy
 
-    def delete(self, path: str = "") -> None:
-        """Removes a generation, a trial's, or (with no path) the whole study's files; what is not there is no error."""
+    def delete(self, path: str) -> None:
+        """Removes a generation or a trial's files; what is not there is no error."""
         if self.local:
             with suppress(FileNotFoundError, NotADirectoryError):
                 shutil.rmtree(Path(self.address, path))
         else:
             with suppress(FileNotFoundError), _reached():
-                self.files.rm(f"{self.root}/{path}".rstrip("/"), recursive=True)
+                self.files.rm(f"{self.root}/{path}", recursive=True)
+
+    def clear(self) -> None:
+        """Removes all trials' files, and the store's folder if nothing else is in it; what is not there is no error."""
+        trials = [name for name in self._list("") if TRIAL.fullmatch(name)]
+        if self.local:
+            for name in trials:
+                self.delete(name)
+            with suppress(OSError):
+                Path(self.address).rmdir()
+        elif trials:
+            with suppress(FileNotFoundError), _reached():
+                self.files.rm([f"{self.root}/{name}" for name in trials], recursive=True)
 
     def keep(self, trial: str, *generations: str) -> None:
         """Removes a trial's other generations."""

@@ -107,7 +107,7 @@ def confirmations(database: Database) -> dict[str, list[Study]]:
 def tuned(database: Database, names: list[str]) -> list[Study]:
     """The studies of these names, or all that are no confirmation."""
     if names:
-        return [open_study(database, name) for name in names]
+        return [open_study(database, name) for name in dict.fromkeys(names)]
     return [study for study in all_studies(database) if not study.spec.confirms]
 
 

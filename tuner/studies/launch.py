@@ -176,8 +176,8 @@ def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
     except Usage as error:
         said = str(error).lstrip("'")
         key = next((key for key in keys if said.startswith(key)), None)
-        place = error.field or (f"{field}.{key}" if key else field)
-        raise type(error)(str(error), place, error.public) from error
+        error.field = error.field or (f"{field}.{key}" if key else field)
+        raise
 
 
 def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None) -> bool:

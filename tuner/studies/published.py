@@ -68,9 +68,14 @@ class Published:
         Raises:
             Usage: if they are not there.
         """
+        generations = self._generations()
+        if not generations:
+            raise Usage(
+                f"study {self.study!r} has no files yet, so there are none in {address!r}: let a trial begin first."
+            )
         place = locations.kept(self.database, address)
         there = Store(locations.found(self.database, place))
-        missing = next((p for p in self._generations() if there.read(f"{p}/{MANIFEST}") is None), None)
+        missing = next((p for p in generations if there.read(f"{p}/{MANIFEST}") is None), None)
         if missing is not None or (there.local and not Path(there.address).is_dir()):
             lacks = f": it has no {missing}" if missing else ""
             raise Usage(f"{address} does not hold the files of study {self.study!r}{lacks}.")

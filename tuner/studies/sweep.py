@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tuner.errors import Usage
 from tuner.space import Parameter, Space, Value, load, parse_value
-from tuner.studies.spec import StudySpec
+from tuner.studies.spec import Definition, StudySpec
 from tuner.studies.study import Study
 from tuner.studies.trials import Trial
 
@@ -79,6 +79,20 @@ def spec(asked: StudySpec, over: Over) -> StudySpec:
     defaults = {p.name: p.default for p in space.searched({}) if p.name not in over}
     fixed = {**defaults, **asked.fixed}
     return replace(asked, space=narrowed(space, over), trials=0, sampler="grid", fixed=fixed, first_default=False)
+
+
+def check(definition: Definition, over: Over) -> None:
+    """
+    Raises:
+        Usage: if what is swept over has one value in all trials of the study.
+    """
+    searched = {p.name for p in definition.searched}
+    for name in over:
+        if name not in searched:
+            value = definition.spec.fixed.get(name)
+            raise Usage(
+                f"--over {name} is not allowed: all trials have {name} = {value}, so sweep over another option."
+            )
 
 
 def fill(study: Study, over: Over) -> list[Trial]:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from filled import confirmed, fill, metrics
 from sqlalchemy import insert
-from stub_study import make
+from stub_study import SQLITE, make
 
 from benchmarks.stub_study import CORPUS, defined
 from tuner import space
-from tuner.analysis import figures, levels, pareto
+from tuner.analysis import figures, levels, pareto, report
+from tuner.analysis.access import DatabaseAnalysis
 from tuner.analysis.pareto import Columns
 from tuner.commands.app import app
 from tuner.metrics import AXES, METRICS, Goal, front
@@ -119,6 +120,14 @@ def test_the_splits_are_kept_apart(database: Database, tmp_path: Path) -> None:
     columns = Columns(study).follow()
     found = pareto.compare([columns], "rate", "nll", "test")["studies"][0]
     assert (found["number"], found["y"]) == ([5, 6, 7, 8], [7.0] * 4)
+
+
+@SQLITE
+def test_a_study_that_is_named_twice_is_shown_once(database: Database, tmp_path: Path) -> None:
+    fill(make(database, tmp_path, 3), metrics(100.0), metrics(99.0))
+    shown = DatabaseAnalysis(database).pareto(["s", "s"], "rate", "ppl", "valid")
+    assert [own["study"] for own in shown["studies"]] == ["s"]
+    assert len(report.rows(database, ["s", "s"], "valid")) == 1
 
 
 def test_figures_of_different_estimators_are_never_joined(database: Database, tmp_path: Path) -> None:

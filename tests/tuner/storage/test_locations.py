@@ -30,9 +30,9 @@ def project(folder: Path, whole_path: bool = False) -> Study:
     study = make(Database(f"sqlite:///{folder}/t.db", create=True), folder, 1)
     run(study)
     (generation,) = study.files._generations()
-    (Path(study.files.store.address) / "weights").mkdir()
-    (Path(study.files.store.address) / "weights" / "best.safetensors").write_bytes(bytes(1000))
-    study.files.store.publish(Path(study.files.store.address) / "weights", generation, ("best.safetensors",))
+    (folder / "weights").mkdir()
+    (folder / "weights" / "best.safetensors").write_bytes(bytes(1000))
+    study.files.store.publish(folder / "weights", generation, ("best.safetensors",))
     if whole_path:
         row = update(StudyRow).values(folder=study.files.store.address)
         study.database.run(lambda session: session.execute(row))
@@ -80,6 +80,29 @@ def test_files_that_are_gone_are_said_and_named_anew(tmp_path: Path) -> None:
     assert found.files.folder(0, tmp_path).is_relative_to(tmp_path / "elsewhere")
     found.delete()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_study_without_files_is_not_said_to_have_them_anywhere(tmp_path: Path) -> None:
+    """Its deletion would then remove what is there."""
+    study = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 1)
+    for place in (tmp_path, Path("/"), ""):
+        with pytest.raises(Usage, match="study 's' has no files yet, so there are none in"):
+            study.files.relocate(str(place))
+    study.database.close()
+
+
+def test_a_deletion_leaves_what_is_not_the_studys(tmp_path: Path) -> None:
+    study = project(tmp_path / "a")
+    thesis, other = tmp_path / "a" / "thesis.tex", tmp_path / "a" / "runs"
+    thesis.write_text("years of work")
+    (generation,) = study.files._generations()
+    Path(study.files.store.address, "0000").rename(tmp_path / "a" / "0000")
+    study.files.relocate(str(tmp_path / "a"))
+    assert study.files.folder(0, tmp_path) == tmp_path / "a" / generation
+    study.delete()
+    assert not (tmp_path / "a" / "0000").exists()
+    assert thesis.read_text() == "years of work"
+    assert other.is_dir()
 
 
 def test_what_the_database_keeps_of_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

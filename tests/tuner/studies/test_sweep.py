@@ -114,6 +114,14 @@ def test_what_cannot_be_swept_is_said(over: str, fixed: dict[str, Any], said: st
         sweep.spec(StudySpec(technique="mdr", fixed=fixed), sweep.parse_all([over]))
 
 
+def test_what_all_trials_have_is_not_swept_over_and_no_study_is_made(tuner: Command, tmp_path: Path) -> None:
+    with pytest.raises(Usage, match="--over nll is not allowed: all trials have nll = tempered, so sweep over another"):
+        tuner("sweep", "-t", "mdr", "--over", "nll=q,tempered")
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    assert queries.all_studies(database) == []
+    database.close()
+
+
 def test_several_techniques_get_equal_budgets_and_one_comparison(tuner: Command) -> None:
     asked = ("launch", "-t", "mdr", "-t", "sfb", "-n", "2", "--sampler", "random", "--json")
     found = tuner(*asked)

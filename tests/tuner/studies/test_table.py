@@ -149,6 +149,7 @@ def test_trials_are_compared(study: Study, tmp_path: Path, monkeypatch: pytest.M
     assert client.get("/v1/compare", params={"run": ["s/3", "other/1"]}).json() == found
     for runs, status in (
         (["s/3"], 422),
+        (["s/3", "s/03"], 422),
         (["s/3", "s/99"], 404),
         (["s/3", "s"], 422),
         ([f"s/{n}" for n in range(7)], 422),
