@@ -1,1 +1,1 @@
-"""What the README's figures come from: one command each. Not installed, not part of the tests' time."""
+"""Programs that make the README's figures: one command each. Not installed, not part of the tests' time."""

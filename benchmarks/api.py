@@ -64,12 +64,12 @@ class Server:
                 time.sleep(0.1)
 
     def megabytes(self, name: str = "VmHWM") -> float:
-        """Of memory: the most so far (`VmHWM`), or now (`VmRSS`)."""
+        """Memory in use: the most so far (`VmHWM`), or now (`VmRSS`)."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
     def loads(self, library: str) -> bool:
-        """Whether the process has a shared library of that name in memory."""
+        """True if the process has a shared library of that name in memory."""
         return library in Path(f"/proc/{self.process.pid}/maps").read_text(encoding="utf-8")
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ def load(server: Server, database: Database, requests: int, parallel: int) -> di
 
 
 async def listen(address: str, streams: int, epochs: int, opened: asyncio.Event) -> list[int]:
-    """How many of the epochs each stream has heard, in their order and none twice, by its end."""
+    """Number of epochs that each stream has heard, in their order and none twice, by its end."""
     counts = [0] * streams
     count_open = 0
 
@@ -192,11 +192,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--requests", type=int, default=400, help="of each path; 0: no load")
+    parser.add_argument("--requests", type=int, default=400, help="Number of requests of each path; 0: no load.")
     parser.add_argument("--parallel", type=int, default=20)
     parser.add_argument("--streams", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=5.0, help="for which the streams are open")
-    parser.add_argument("--rate", type=float, default=5.0, help="epochs a second that they hear of")
+    parser.add_argument("--minutes", type=float, default=5.0, help="Minutes for which the streams are open.")
+    parser.add_argument("--rate", type=float, default=5.0, help="Number of epochs a second that streams hear of.")
     parser.add_argument("--databases", default="SQLite,PostgreSQL")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())

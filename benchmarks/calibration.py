@@ -1,4 +1,4 @@
-"""How often a model differs from itself: the share of p < .05 among evaluations of one model with different seeds.
+"""Frequency with which a model differs from itself: the share of p < .05 among evaluations of one model with different seeds.
 
     OMP_NUM_THREADS=1 python -m benchmarks.calibration RUN… --seeds 60 --samples-seeds 24
 
@@ -59,8 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--sentences", type=int, default=500)
-    parser.add_argument("--seeds", type=int, default=60, help="evaluations by the tempered estimate")
-    parser.add_argument("--samples-seeds", type=int, default=24, help="evaluations by S = 1000 from q")
+    parser.add_argument("--seeds", type=int, default=60, help="Number of evaluations by the tempered estimate.")
+    parser.add_argument("--samples-seeds", type=int, default=24, help="Number of evaluations by S = 1000 from q.")
     arguments = parser.parse_args()
     for folder in arguments.runs:
         run = open_run(folder)

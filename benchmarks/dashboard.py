@@ -135,14 +135,14 @@ def fetched(address: str, repeats: int) -> dict[str, Any]:
 
 
 def megabytes(process: int) -> int:
-    """That a process holds at most."""
+    """Memory that a process holds at most."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None
     return int(found[1]) // 1024
 
 
 def optunas(browser: Browser, url: str, folder: Path, repeats: int) -> dict[str, Any]:
-    """The same of Optuna's dashboard."""
+    """Measures Optuna's dashboard in the way of ours."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "api.optuna", "--database", url, "--port", str(port), "--rate", "0"]

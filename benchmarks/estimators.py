@@ -1,4 +1,4 @@
-"""What the estimates of −log P(x) are worth on trained models, beside a reference of many draws.
+"""Worth of the estimates of −log P(x) on trained models, beside a reference of many draws.
 
     OMP_NUM_THREADS=1 python -m benchmarks.estimators --trials 30 --out estimators
 
@@ -35,7 +35,7 @@ from tuner import space
 from tuner.commands.options import settings
 
 RATES = (0.0, 2.0, 5.0, 10.0, 15.0, math.inf)
-"""bins of the table, nats"""
+"""Bins of the table, in nats."""
 ROWS = 2048
 ESTIMATES = {"q1000": "S = 1000 from q", "tempered": "tempered"}
 
@@ -200,18 +200,20 @@ def plot(judged: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, action="append", help="a finished run's folder; may be repeated")
+    parser.add_argument("--run", type=Path, action="append", help="Folder of a finished run; may be repeated.")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--corpus", default="grammar")
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="an option of the trained models")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="Option of the trained models.")
     parser.add_argument("--out", type=Path, default=Path("estimators"))
     parser.add_argument("--sentences", type=int, default=200)
-    parser.add_argument("--reference", type=int, default=6000, help="draws of a sentence")
-    parser.add_argument("--replications", type=int, default=0, help="of the models nearest to 3 and 9 nats")
+    parser.add_argument("--reference", type=int, default=6000, help="Number of draws of a sentence.")
+    parser.add_argument(
+        "--replications", type=int, default=0, help="Number of replications of the models nearest to 3 and 9 nats."
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", type=Path, help="file of the models' JSON lines; what it has is not judged again")
-    parser.add_argument("--plot", type=Path, help="file of the figure")
+    parser.add_argument("--record", type=Path, help="File of the models' JSON lines; what it has is not judged again.")
+    parser.add_argument("--plot", type=Path, help="File of the figure.")
     arguments = parser.parse_args()
     folders = trained(arguments)
     record: Path | None = arguments.record

@@ -1,4 +1,4 @@
-"""What starting costs: seconds and memory of each program's imports, beside one that imports everything at once.
+"""Cost of starting: seconds and memory of each program's imports, beside one that imports everything at once.
 
     python -m benchmarks.import_time --repeats 5
 

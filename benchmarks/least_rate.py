@@ -33,7 +33,7 @@ from tuner.samplers.cube import Array, Cube
 from tuner.studies import winner
 
 START = 5
-"""points before a sampler's own: the published values and four of a Sobol sequence"""
+"""Number of points before a sampler's own: the published values and four of a Sobol sequence."""
 CHECKPOINTS = (8, 12, 20, 30)
 SMOOTHINGS = 10.0 ** np.arange(-4, 1.6, 0.25)
 
@@ -58,12 +58,12 @@ class Task:
         self.first = self.cube.encode(space.load(technique).published({})[0])
 
     def nll(self, x: Array) -> Array:
-        """Of points [m, d]: [m]."""
+        """The NLL at points [m, d]: [m]."""
         found: Array = np.maximum(self._nll(x), self.floor)
         return found
 
     def rate(self, x: Array) -> Array:
-        """Of points [m, d]: [m]."""
+        """The rate at points [m, d]: [m]."""
         return np.asarray(self._rate(x))
 
     def reach(self, x: Array) -> Array:
@@ -108,7 +108,7 @@ def run(task: Task, sampler: str, constrained: bool, seed: int) -> dict[str, tup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", required=True, help="technique@least rate")
+    parser.add_argument("--problems", nargs="+", required=True, help="Problem, written technique@least rate.")
     parser.add_argument("--samplers", nargs="+", default=["gp-map"])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--table", type=Path, default=CURVES)

@@ -1,4 +1,4 @@
-"""Whether the lowest versions that pyproject.toml allows work: `python -m benchmarks.lowest FOLDER --keep torch==2.13.0`.
+"""Test of the lowest versions that pyproject.toml allows: `python -m benchmarks.lowest FOLDER --keep torch==2.13.0`.
 
 Makes a virtual environment in FOLDER, installs this program with each dependency at its lower bound, and runs a study from launch
 to report and sample, from outside of the source. Needs a package index.
@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 DEVELOPING = "test"
-"""the extra that is no part of what people install"""
+"""Extra that is no part of what people install."""
 QUICK = ("corpus_size=200", "max_epochs=2", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12")
 STEPS = (
     ("launch", "--technique", "sfb", "--trials", "3", *(part for key in QUICK for part in ("--set", key))),
@@ -58,9 +58,15 @@ def extras_of() -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a new one, outside of the source")
-    parser.add_argument("--extras", default="", help="comma-separated; `all`: every one that people install")
-    parser.add_argument("--keep", action="append", default=[], metavar="NAME==VERSION", help="another version of one")
+    parser.add_argument("folder", type=Path, help="New folder, outside of the source.")
+    parser.add_argument("--extras", default="", help="Extras, comma-separated; `all`: every one that people install.")
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="NAME==VERSION",
+        help="Package with another version than its lowest.",
+    )
     asked = parser.parse_args()
     folder = asked.folder.resolve()
     if folder.is_relative_to(ROOT):

@@ -67,11 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", default="ptb")
     parser.add_argument("--model", default="paper")
-    parser.add_argument("--run", type=Path, help="a trained run's folder, of that corpus and model")
+    parser.add_argument("--run", type=Path, help="Folder of a trained run, of that corpus and model.")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--sentences", type=int, default=32)
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--exact", type=int, default=4, help="sentences compared with double precision")
+    parser.add_argument(
+        "--exact", type=int, default=4, help="Number of sentences that are compared with double precision."
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

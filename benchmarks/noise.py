@@ -1,4 +1,4 @@
-"""How noisy real studies are: one configuration with several seeds, against the spread over its search space.
+"""Noise of real studies: one configuration with several seeds, against the spread over its search space.
 
     PTB_DIR=… python -m benchmarks.noise --corpora grammar ptb --seeds 5 --points 8
 

@@ -37,7 +37,7 @@ class Peer(BaseSampler):
     """Proposes what another program proposes for the finished trials."""
 
     name: ClassVar[str]
-    """of its environment, and of its function in `peer_program`"""
+    """Name of its environment, and of its function in `peer_program`."""
     process: ClassVar[subprocess.Popen[str] | None] = None
 
     def __init__(self, seed: int, search_space: Mapping[str, BaseDistribution]) -> None:

@@ -45,7 +45,7 @@ class Postgres:
         self.start()
 
     def address(self, database: str) -> str:
-        """Of one of its databases."""
+        """Address of one of its databases."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class Postgres:
         return self.address(name)
 
     def processor_seconds(self) -> float:
-        """What it has used since its start, all its processes together, those that have ended too."""
+        """Seconds of processor time since the server's start, of all its processes, those that have ended too."""
         ticks = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # ended meanwhile
@@ -92,7 +92,7 @@ class Postgres:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """kill −9; its other processes follow."""
+        """Kills the server by kill −9; its other processes follow."""
         self.process.kill()
         self.process.wait()
 

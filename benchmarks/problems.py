@@ -51,7 +51,7 @@ def branin(params: Params) -> float:
 BRANIN_SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(-5, 10), "y": FloatDistribution(0, 15)}
 BRANIN_MINIMUM = 0.397887357729739
 STYBLINSKI_MINIMUM = -39.16616570377142
-"""of each dimension"""
+"""Minimum of each of the function's dimensions."""
 
 WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
 A_3 = np.array([[3.0, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])

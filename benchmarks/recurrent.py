@@ -56,7 +56,7 @@ def ways(network: nn.GRU | nn.LSTM, lengths: Tensor) -> dict[str, Callable[[], N
 
 
 def groups_of(ordered: Tensor) -> list[tuple[int, Tensor]]:
-    """Where each group begins, and its lengths."""
+    """Beginning of each group, and its lengths."""
     size = -(-len(ordered) // GROUPS)
     return [(start, ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", default="ptb")
     parser.add_argument("--units", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
-    parser.add_argument("--batch", type=int, default=64, help="sentences")
+    parser.add_argument("--batch", type=int, default=64, help="Number of sentences.")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     train = corpora.load(arguments.corpus, CorpusOptions()).splits["train"]

@@ -37,13 +37,13 @@ from tuner.studies import pruners
 from tuner.studies.objectives import shortfall
 
 START = 4
-"""configurations before a process proposes"""
+"""Number of configurations before a process proposes."""
 TRIALS = (5, 10, 20)
-"""of the full search, after which medians are shown"""
+"""Numbers of trials of the full search, after whose epochs medians are shown."""
 WITHIN = 0.1
-"""nats; another seed changes the value of a good configuration by about as much"""
+"""Nats by which another seed changes the value of a good configuration."""
 GOALS = {"five trials": (5, 0.0), "ten": (10, 0.0), f"ten, within {WITHIN:g}": (10, WITHIN)}
-"""medians of the full search that are to be reached, and how nearly"""
+"""Medians of the full search that are to be reached, and how nearly."""
 FULL = "gp full"
 
 
@@ -53,7 +53,7 @@ class Pool:
 
     x: Array  # [n, d]
     curves: Sequence[Sequence[float]]
-    """each epoch's −ELBO, and what its rate falls short"""
+    """Each epoch's −ELBO, and what its rate falls short."""
     finals: Array  # [n]
 
     @classmethod
@@ -113,10 +113,10 @@ class Seen:
 
 
 Step = tuple[int, int] | None
-"""a configuration, and the epoch up to which it is trained next; None: all are over"""
+"""Configuration that is trained next, and up to which epoch; None: all are over."""
 Method = Callable[[Seen], Step]
 Proposal = Callable[[Seen], int | None]
-"""the next configuration to begin, if one is left"""
+"""Next configuration to begin, if one is left."""
 
 
 def at_random(seen: Seen) -> int | None:
@@ -278,10 +278,12 @@ def first(values: Array, wanted: float) -> int | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", default=["sfb", "mdr"], help="technique, or technique@least rate")
+    parser.add_argument(
+        "--problems", nargs="+", default=["sfb", "mdr"], help="Problem: a technique, or technique@least rate."
+    )
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--by", default="nll", choices=["nll", "neg_elbo"], help="the final value")
+    parser.add_argument("--by", default="nll", choices=["nll", "neg_elbo"], help="Figure that is the final value.")
     parser.add_argument("--table", type=Path, default=CURVES)
     arguments = parser.parse_args()
     table = json.loads(arguments.table.read_text(encoding="utf-8"))

@@ -40,7 +40,7 @@ STARTUP = {"gp": "n_startup_trials", "tpe": "n_startup_trials", "botorch": "n_st
            "gp-mcmc": "n_startup", "gp-map": "n_startup", "botorch-mcmc": "n_startup"}  # fmt: skip
 CHECKPOINTS = (10, 20, 25, 30, 60)
 FLOOR = 1e-8
-"""regrets below are rounding; they count as equal"""
+"""Regret below which regrets are rounding and count as equal."""
 
 
 def run(sampler: str, problem: str, seed: int, evaluations: int, workers: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Results:
         }
 
     def medians(self, names: Iterable[str], problem: str, n: int) -> tuple[dict[str, float], int]:
-        """Of each of these samplers that has the problem, over the seeds that all of those have; and how many these are."""
+        """Regrets of each of these samplers that has the problem, over the seeds that all of those have; and their number."""
         each = {name: self.regrets(name, problem, n) for name in names}
         each = {name: regrets for name, regrets in each.items() if regrets}
         common = set.intersection(*map(set, each.values())) if each else set()
@@ -196,14 +196,14 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--evaluations", type=int, default=30)
-    parser.add_argument("--workers", type=int, default=1, help="suggestions asked for before any value is told")
-    parser.add_argument("--by", default="winner", choices=["winner", "value"], help="what the regret is of")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--against", default="gp-mcmc")
-    parser.add_argument("--out", type=Path, help="written after each run; gone on with if it exists")
     parser.add_argument(
-        "--read", type=Path, nargs="+", help="print the summary of earlier --out files together instead"
+        "--workers", type=int, default=1, help="Number of suggestions that are asked for before any value is told."
     )
+    parser.add_argument("--by", default="winner", choices=["winner", "value"], help="Point that the regret is of.")
+    parser.add_argument("--jobs", type=int, default=1, help="Number of processes.")
+    parser.add_argument("--against", default="gp-mcmc")
+    parser.add_argument("--out", type=Path, help="File that is written after each run; gone on with if it exists.")
+    parser.add_argument("--read", type=Path, nargs="+", help="Earlier --out files, whose summary is printed instead.")
     arguments = parser.parse_args()
     if arguments.read:
         print(summary(_load(parser, arguments.read), arguments.against, arguments.by))

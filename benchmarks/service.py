@@ -46,10 +46,12 @@ from tuner.workers import broker, leases, watch
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 LEASE, BEAT, ASK = 4.0, 0.5, 5.0
-"""seconds; a minute and ten seconds in service, which would make a benchmark of faults an hour long"""
+"""Seconds of a lease, between beats, and of the right to ask; with a minute and ten seconds, as in service, a benchmark of
+faults would last an hour.
+"""
 STUB_RUNS = 20
 FIRST, LAST = 0.1, 0.97
-"""shares of the trials complete, between which faults are injected"""
+"""Shares of the trials that are complete, between which faults are injected."""
 
 
 @dataclass
@@ -58,24 +60,24 @@ class Faults:
 
     kill: float = 0.0
     freeze: float = 0.0
-    """a worker stands still for longer than its lease, and goes on"""
+    """A worker stands still for longer than its lease, and goes on."""
     restart: float = 0.0
-    """kill −9 of the database server, which is down for a second"""
+    """The database server is killed by kill −9, and down for a second."""
     delete: float = 0.0
-    """another study is made, and deleted a moment later"""
+    """Another study is made, and deleted a moment later."""
     broken: bool = False
-    """two other studies cannot be trained: the sampler of one raises, a file is where the files of the other should be"""
+    """Two other studies cannot be trained: the sampler of one raises, a file is where the files of the other should be."""
     namespaces: bool = False
-    """every other worker is in a PID namespace of its own, with this machine's name"""
+    """Every other worker is in a PID namespace of its own, with this machine's name."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def due(self) -> list[str]:
-        """Those that happen from time to time."""
+        """Faults that happen from time to time."""
         return [kind for kind in ("kill", "freeze", "restart", "delete") if getattr(self, kind)]
 
 
 APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""begins the command of a process in a PID namespace of its own, which dies with it"""
+"""Beginning of the command of a process in a PID namespace of its own, which dies with it."""
 
 
 class Raising(RandomSampler):
@@ -124,7 +126,7 @@ class Crew:
         threading.Timer(1.5 * LEASE, _signal, (pid, signal.SIGCONT)).start()
 
     def gone(self) -> int:
-        """How many ended by themselves, and not because all was done."""
+        """Number of processes that ended by themselves, and not because all was done."""
         return sum(process.poll() not in (None, 0) for process in self.processes)
 
     def wait(self) -> None:
@@ -262,7 +264,7 @@ def run(
 
 
 def _audit(study: Study) -> dict[str, Any]:
-    """What the record says: every trial over once, numbers without gaps, and Optuna's the same."""
+    """Checks the record: every trial over once, numbers without gaps, and Optuna's the same."""
     mine = select(TrialRow).where(TrialRow.study == study.name).order_by(TrialRow.number)
     rows = study.database.read(lambda s: s.scalars(mine).all())
     tried = study.database.read(lambda s: s.scalars(select(AttemptRow).where(AttemptRow.study == study.name)).all())
@@ -283,7 +285,7 @@ def _audit(study: Study) -> dict[str, Any]:
 
 
 def stub_seconds(folder: Path, behaviour: str) -> float:
-    """What the stub trainer takes by itself: the part of a trial that is not the worker's."""
+    """Seconds that the stub trainer takes by itself: the part of a trial that is not the worker's."""
     spec = json.dumps({"values": {}, "seed": 0})
     started = time.monotonic()
     for n in range(STUB_RUNS):
@@ -295,7 +297,7 @@ def stub_seconds(folder: Path, behaviour: str) -> float:
 
 
 def optunas(url: str, folder: Path, workers: int, trials: int) -> dict[str, Any]:
-    """The same with plain Optuna: processes that call `study.optimize` on one RDBStorage."""
+    """Plain Optuna in place of ours: processes that call `study.optimize` on one RDBStorage."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -361,14 +363,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--postgres", action="store_true")
-    parser.add_argument("--optuna", action="store_true", help="plain Optuna instead")
+    parser.add_argument("--optuna", action="store_true", help="Run plain Optuna instead.")
     parser.add_argument("--kill-every", type=float, default=0.0)
     parser.add_argument("--freeze-every", type=float, default=0.0)
     parser.add_argument("--restart-every", type=float, default=0.0)
     parser.add_argument("--delete-every", type=float, default=0.0)
-    parser.add_argument("--broken", action="store_true", help="two studies beside it cannot be trained")
-    parser.add_argument("--namespaces", action="store_true", help="every other worker in a PID namespace of its own")
-    parser.add_argument("--behaviour", default="train", help="of the stub trainer")
+    parser.add_argument("--broken", action="store_true", help="Have two studies beside it that cannot be trained.")
+    parser.add_argument(
+        "--namespaces", action="store_true", help="Have every other worker in a PID namespace of its own."
+    )
+    parser.add_argument("--behaviour", default="train", help="Behaviour of the stub trainer.")
     parser.add_argument("--sampler", default="random")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())

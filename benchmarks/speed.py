@@ -1,4 +1,4 @@
-"""What the speed benchmarks share: the machine's arithmetic, and what a model needs of it."""
+"""Shared parts of the speed benchmarks: the machine's arithmetic, and what a model needs of it."""
 
 import os
 import platform
@@ -15,11 +15,11 @@ from trainers.products import product
 
 GATES = {"gru": 3, "lstm": 4}
 PEAK_SIZES = (256, 4096, 2048)
-"""of the product that shows the machine's peak: about an output layer's"""
+"""Size of the product that shows the machine's peak: about an output layer's."""
 
 
 def machine() -> dict[str, Any]:
-    """What a figure of speed was taken on."""
+    """Machine that a figure of speed was taken on."""
     return {
         "machine": platform.machine(),
         "cores": os.cpu_count(),
@@ -76,12 +76,12 @@ def macs(options: ModelOptions, vocabulary: int) -> dict[str, float]:
 
 
 def training_flops(options: ModelOptions, vocabulary: int) -> float:
-    """Of a token's forward and backward pass: three products, of two operations each, for every multiplication."""
+    """Operations of a token's forward and backward pass: three products, of two operations each, for every multiplication."""
     return 6 * sum(macs(options, vocabulary).values())
 
 
 def sample_flops(options: ModelOptions, vocabulary: int) -> float:
-    """Of a token and sample of the importance-sampled NLL: what the words alone decide is done once for all samples."""
+    """Operations of a token and sample of the importance-sampled NLL; what the words alone decide is done once for all."""
     parts = macs(options, vocabulary)
     return 2 * (parts["states"] + parts["output"])
 

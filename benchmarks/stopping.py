@@ -1,4 +1,4 @@
-"""When `--stop-when` would have ended a study, and what the rest of its budget would have found.
+"""End that `--stop-when` would have put to a study, and what the rest of its budget would have found.
 
     python -m benchmarks.stopping --problem shekel-4 --sampler gp-map --seeds 10 --evaluations 60
 

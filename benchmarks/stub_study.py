@@ -9,11 +9,11 @@ CORPUS: dict[str, Any] = {
     "name": "grammar", "fingerprint": "f", "sentences": {"train": 1}, "vocabulary": 5, "entropy": 15.0, "batching": "random",
     "truncation": 0.0, "divided_into": "words",
 }  # fmt: skip
-"""what a trainer would have said of it"""
+"""Description that a trainer would have given of the corpus."""
 
 
 def defined(trials: int = 3, **settings: Any) -> Definition:
-    """What defines a study of `sfb`, randomly searched unless the settings say else.
+    """Definition of a study of `sfb`, randomly searched unless the settings say else.
 
     Args:
         settings: of `StudySpec`; and `described` for `CORPUS`, `observations` for those of a warm start.

@@ -35,7 +35,7 @@ BY_D = [(100, d) for d in (2, 4, 8, 16)]
 COLOURS = ("#1f77b4", "#9ecae1", "#d62728", "#2ca02c", "#7f7f7f", "#9467bd", "#8c564b")
 
 Size = tuple[int, int]
-"""observations, hyperparameters"""
+"""Numbers of observations and of hyperparameters."""
 
 
 def objective(point: np.ndarray) -> float:
@@ -113,10 +113,10 @@ def main() -> None:
         "--sizes",
         nargs="+",
         default=[f"{n}x{d}" for n, d in dict.fromkeys([*BY_N, *BY_D])],
-        help="observations x hyperparameters",
+        help="Observations x hyperparameters.",
     )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw it too, on logarithmic axes")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="File of a drawing on logarithmic axes.")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -27,7 +27,7 @@ from trainers.training import Training, build_model
 
 Values = dict[str, float | int | str | bool]
 TRANSFORMER: Values = {"cell": "transformer", "decoder_layers": 2, "encoder_layers": 1, "d_f": 44, "heads": 4}
-"""as many parameters as `tiny` has with a code"""
+"""Sizes with which a model has as many parameters as `tiny` has with a code."""
 SYSTEMS: dict[str, tuple[str, Values]] = {
     name: (name, {}) for name in objectives.techniques() if name not in ("lagvae", "geco", "fb-dim")
 } | {

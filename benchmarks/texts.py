@@ -1,4 +1,4 @@
-"""What large texts cost: how fast one is encoded, how soon the next trial starts, in what memory; documents at `tiny`.
+"""Cost of large texts: how fast one is encoded, how soon the next trial starts, in what memory; documents at `tiny`.
 
     python -m benchmarks.texts --sentences 1000000 --types 200000
     python -m benchmarks.texts --documents 2000 --types 50000
@@ -22,9 +22,9 @@ from benchmarks.speed import machine
 from tuner.trainer import Slot, Trainer, ask, fork_server
 
 ENOUGH = 3
-"""words of progress in evaluation, by which its memory has been seen; all of it would take an hour"""
+"""Words of progress in evaluation, by which its memory has been seen; all of it would take an hour."""
 HELD_OUT = 200
-"""validation sentences, and test sentences"""
+"""Number of validation sentences, and of test sentences."""
 
 
 def write(folder: Path, sentences: int, words: int, types: int, seed: int) -> int:
@@ -83,8 +83,12 @@ def trial(folder: Path, run: Path, values: dict[str, Any], whole: bool) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=int, default=0, help="of 20 words: encoding and starting")
-    parser.add_argument("--documents", type=int, default=0, help="of 500 words: one epoch and its evaluation")
+    parser.add_argument(
+        "--sentences", type=int, default=0, help="Number of sentences of 20 words: encoding and starting."
+    )
+    parser.add_argument(
+        "--documents", type=int, default=0, help="Number of documents of 500 words: one epoch and its evaluation."
+    )
     parser.add_argument("--types", type=int, default=200_000)
     parser.add_argument("--batch-tokens", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)

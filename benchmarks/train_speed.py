@@ -39,7 +39,7 @@ TURNS = 5
 
 
 class Naive:
-    """What one would write first."""
+    """Loop that one would write first."""
 
     def __init__(self, model: SenVAE, options: Options, sentences: int) -> None:
         self.model, self.options, self.sentences = model.train(), options, sentences
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="ptb")
     parser.add_argument("--model", default="paper")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--steps", type=int, default=40, help="of each loop")
+    parser.add_argument("--steps", type=int, default=40, help="Number of steps of each loop.")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -31,7 +31,7 @@ from tuner.samplers.cube import Array, Cube
 TECHNIQUES = ("sfb", "infovae", "mdr")
 SETTINGS = {"d_e": 32, "d_h": 32, "nll_samples": 50, "nll_sentences": 200}
 SEEDS = 4
-"""runs of each repeated point"""
+"""Number of runs of each repeated point."""
 
 
 def trial(technique: str, corpus: str, settings: dict[str, Any], params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--techniques", nargs="+", default=TECHNIQUES)
     parser.add_argument("--corpus", default="grammar")
-    parser.add_argument("--runs", type=int, default=100, help="of each technique")
+    parser.add_argument("--runs", type=int, default=100, help="Number of runs of each technique.")
     parser.add_argument("--repeated", type=int, default=0, help=f"points of each technique with {SEEDS} seeds each")
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=6)

@@ -34,7 +34,7 @@ PLACE = """
   return [box.x + xaxis._offset + xaxis.d2p(trace.x[at]), box.y + yaxis._offset + yaxis.d2p(trace.y[at])];
 }
 """
-"""where a trial is on the screen"""
+"""Place of a trial on the screen."""
 
 
 def nothing(page: Page) -> None:
@@ -91,7 +91,7 @@ IMAGES: dict[str, tuple[str, int | None, Callable[[Page], None]]] = {
     "workers": ("view=workers", 360, nothing),
     "new-study": ("view=new", 1140, fixed),
 }
-"""by file: the view, its height (none: the whole page), what is done before"""
+"""Pictures by file: the view, its height (none: the whole page), what is done before."""
 
 
 def taken(page: Page, file: Path, whole: bool) -> None:

@@ -47,7 +47,7 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _default(parameter: Any) -> str:
-    """What holds where an option is not given, in the words of the help."""
+    """Value that holds where an option is not given, in the words of the help."""
     said = parameter.show_default if isinstance(getattr(parameter, "show_default", None), str) else parameter.default
     return "required" if parameter.required else "" if said is None or said is False or callable(said) else str(said)
 

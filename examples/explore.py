@@ -1,4 +1,4 @@
-"""What a trained model can do in a notebook: codes, arithmetic on them, sentences, likelihoods.
+"""Uses of a trained model in a notebook: codes, arithmetic on them, sentences, likelihoods.
 
 tuner train --technique mdr --set r=4 --out mdr-run
 python examples/explore.py mdr-run

@@ -34,7 +34,7 @@ PATIENCE = 60_000
 """Milliseconds after which what a page was to show counts as missing: a busy machine takes seconds for what takes a tenth."""
 SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0, d_c=7, flow_steps=2, components=4)
 LENGTHS = (3.0, 1.0)
-"""mean and sd of training lengths, for models built by hand"""
+"""Mean and sd of training lengths, for models built by hand."""
 
 CHEAP = {
     "semi-amortised": {"svi_steps": 2},
@@ -42,7 +42,7 @@ CHEAP = {
     "iwae": {"k": 3},
     "multi-sample": {"samples": 2},
 }
-"""hyperparameters with which a technique trains no longer than the others"""
+"""Hyperparameters with which a technique trains no longer than the others."""
 
 QUICK: dict[str, dict[str, Any]] = {
     "gp-mcmc": {"samples": 3, "burn_in": 10, "leapfrog": 5, "n_startup": 4},
@@ -96,7 +96,7 @@ def make(database: Database, tmp_path: Path) -> Make:
 def address(
     request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """Of a server in this process; a parameter changes its settings."""
+    """Address of a server in this process; a parameter changes its settings."""
     import uvicorn
     from api_server import application
 
@@ -132,7 +132,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> BrowserContext:
-    """Its cache is shared, so that the plotting script is fetched once."""
+    """A browser's context whose cache is shared, so that the plotting script is fetched once."""
     return browser.new_context(viewport={"width": 1280, "height": 900})
 
 

@@ -26,7 +26,7 @@ class Measured:
 
 
 Formula = Callable[[Measured, Mapping[str, Any], Mapping[str, float]], float]
-"""of what was measured, the hyperparameters and the objective's state"""
+"""Function of what was measured, the hyperparameters and the objective's state."""
 
 FORMULAS: dict[str, Formula] = {
     "rnnlm": lambda m, h, state: m.d.mean(),

@@ -23,9 +23,9 @@ from tuner.workers.claims import Claim
 from tuner.workers.worker import Listen, Worker
 
 Make = Callable[..., Study]
-"""`make` in a database and a folder of the test's own"""
+"""Function `make` in a database and a folder of the test's own."""
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-"""for what no database decides"""
+"""Mark of a test of what no database decides."""
 STUB = Path(__file__).parent.parent / "benchmarks" / "stub_trainer.py"
 
 
@@ -53,13 +53,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def behave(monkeypatch: pytest.MonkeyPatch, **behaviours: str) -> None:
-    """What the stub does in trial n (`tn`), or in all (`all`)."""
+    """Tells the stub what to do in trial n (`tn`), or in all (`all`)."""
     named = {"*" if key == "all" else key.removeprefix("t"): value for key, value in behaviours.items()}
     monkeypatch.setenv("STUB", json.dumps(named))
 
 
 def gain_of(study: Study) -> str | None:
-    """What is said of the best trial beside the published values."""
+    """Sentence about the best trial beside the published values."""
     return render.gain(answers.study_here(study), study.trials.all(), study)
 
 

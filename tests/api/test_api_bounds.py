@@ -1,4 +1,4 @@
-"""What one client may order, open and hold: work, streams, connections; and that it ends with whoever ordered it."""
+"""Limits of what one client may order, open and hold: work, streams, connections; and that it ends with whoever ordered it."""
 
 import asyncio
 import json

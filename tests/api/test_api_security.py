@@ -1,4 +1,4 @@
-"""Who may do what: keys, scopes, hosts, origins, sizes, rates; and that what is typed in is never run."""
+"""Rights of those who ask: keys, scopes, hosts, origins, sizes, rates; and that what is typed in is never run."""
 
 import json
 import logging
@@ -50,7 +50,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 PLACE = {"name": "s", "number": 0, "generation": "00000000-1", "file": LOG}
-"""what the parts of a route's path are"""
+"""Values of the parts of a route's path."""
 
 
 def calls(client: TestClient) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a server brings along ends with it, however that ends."""
+"""Companions of a server end with it, however it ends."""
 
 import subprocess
 import sys

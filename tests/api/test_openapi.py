@@ -22,10 +22,10 @@ from tuner.studies.study import open_study
 from tuner.workers.leases import Attempts
 
 EXAMPLES = 15
-"""of each operation"""
+"""Number of examples of each operation."""
 MALFORMED = 10_000
 STREAMS = "/events$"
-"""they do not end"""
+"""Routes of streams, which do not end."""
 CHECKS = (
     checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance,
     checks.negative_data_rejection, schemathesis.checks.not_a_server_error,

@@ -100,7 +100,7 @@ def _points() -> list[tuple[str, dict[str, Any]]]:
 
 
 def shown_trials(page: Page) -> set[str]:
-    """Those in the Pareto page's table."""
+    """Trials in the Pareto page's table."""
     return set(page.locator("section[aria-labelledby=chosen-title] tbody a").all_inner_texts())
 
 

@@ -1,4 +1,4 @@
-"""What people do from the dashboard, in a real browser: clone, change, try, remark, delete several, and copy the command."""
+"""Changes made from the dashboard, in a real browser: clone, change, try, remark, delete several, and copy the command."""
 
 import shlex
 import tomllib

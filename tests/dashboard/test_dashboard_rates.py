@@ -28,7 +28,7 @@ DRAWN = """
   }));
 }
 """
-"""the points of each panel line by line, read from where they are on the screen"""
+"""Points of each panel line by line, read from where they are on the screen."""
 Q = {"proposal": "q", "samples": 100, "sentences": 40, "of": 40, "seed": 0, "split": "valid"}
 
 

@@ -47,7 +47,7 @@ def shown(page: Page, address: str, query: str) -> None:
 
 
 def numbers(page: Page) -> list[int]:
-    """Of the trials whose rows are elements, in their order."""
+    """Numbers of the trials whose rows are elements, in their order."""
     return [int(text) for text in page.locator(".long tbody a").all_inner_texts()]
 
 

@@ -35,7 +35,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 IMAGES = {"api", "worker-cpu", "worker-gpu"}
 DIGEST = r"@sha256:[0-9a-f]{64}"
 PINNED = re.compile(r"^([a-z0-9._-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
-"""a package of a requirements file with hashes"""
+"""Package of a requirements file with hashes."""
 
 
 @dataclass
@@ -155,7 +155,7 @@ def test_requirements_pin_what_the_images_install_within_the_projects_ranges() -
     found["torch"] = torch["cuda"]
 
     def look(name: str) -> Any:
-        """What is installed here; of another version than the images' it may need other packages than theirs."""
+        """A package as it is installed here; another version than the images' may need other packages than theirs."""
         there = distribution(name)
         same = Version(there.version).public == found.get(name)
         return there if same else SimpleNamespace(version=there.version, requires=[])
@@ -349,7 +349,7 @@ def test_every_command_of_the_images_and_the_compose_file_does_its_work(containe
 
 
 def test_images_own_commands_are_there() -> None:
-    """What an image does without a compose file, but for the address: `tuner serve --host 0.0.0.0`, `tuner worker`."""
+    """Commands that an image runs without a compose file, but for the address: `tuner serve --host 0.0.0.0`, `tuner worker`."""
     for name in IMAGES:
         words = [*stages()[name].command("ENTRYPOINT"), *stages()[name].command("CMD")]
         assert words[1] in ("serve", "worker")

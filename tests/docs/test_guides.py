@@ -70,7 +70,7 @@ def follow(
 
 
 def installs(requirement: str) -> None:
-    """That what a guide has pip install names extras that there are."""
+    """Checks that what a guide has pip install names extras that there are."""
     extras = re.fullmatch(r"text-vae-tuner\[(.*)\]", requirement)
     assert extras is not None, requirement
     there = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]

@@ -1,4 +1,4 @@
-"""What the product tells people to type exists: commands, options, modules and routes that messages, pages and documents name."""
+"""All that people are told to type exists: commands, options, modules and routes that messages, pages and documents name."""
 
 import ast
 import importlib.util

@@ -42,7 +42,7 @@ def test_readme_command_exists_with_its_options(line: str) -> None:
 
 
 def check_command(line: str) -> None:
-    """That a command line's command exists with its options."""
+    """Checks that a command line's command exists with its options."""
     words = shlex.split(line)[1:]
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):

@@ -30,7 +30,7 @@ FOREIGN = (
     "runpy",
 )
 SCRIPT = "import sys\nfrom tuner.__main__ import main\nsys.exit(main())\n"
-"""as pip writes the command `tuner`"""
+"""Text of the command `tuner`, as pip writes it."""
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def begin(place: Path, *arguments: str, path: str = str(ROOT)) -> "subprocess.Po
 
 
 def run(place: Path, *arguments: str, path: str = str(ROOT)) -> str:
-    """The same to its end; all that it said."""
+    """Runs a command to its end; returns all that it said."""
     process = begin(place, *arguments, path=path)
     said = "".join(process.communicate(timeout=DEADLINE))
     unmarked(place)

@@ -8,7 +8,7 @@ from pathlib import Path
 import tuner
 
 ROOT = Path(tuner.__file__).parents[1]
-PACKAGES = ("tuner", "api", "trainers", "search_spaces")
+FOLDERS = ("tuner", "api", "trainers", "search_spaces", "benchmarks", "tests", "examples", "docs")
 FRAGMENT = re.compile(
     r"(What|Whether|Where|The same|As above|That|Of|With|Who|Whose|In which|Which|When|How|Those|Its|Their|It|They)\b"
 )
@@ -47,8 +47,8 @@ def _fault(kind: str, text: str) -> str | None:
 def test_words_stand_alone() -> None:
     faults = [
         f"{file.relative_to(ROOT)}:{line}: the {kind} {fault}: {text[:60]!r}"
-        for package in PACKAGES
-        for file in sorted((ROOT / package).rglob("*.py"))
+        for folder in FOLDERS
+        for file in sorted((ROOT / folder).rglob("*.py"))
         for line, kind, text in _texts(ast.parse(file.read_text(encoding="utf-8")))
         if (fault := _fault(kind, text))
     ]

@@ -84,7 +84,7 @@ def test_dvae_refuses_what_has_no_rate_by_dimension() -> None:
 
 
 def gradients(objective: Objective, model: SenVAE) -> dict[str, bool]:
-    """Which parts get a gradient."""
+    """Parts that get a gradient."""
     torch.manual_seed(0)
     (objective.loss(objective.measure(model, BATCH))).backward()
     named = [*model.named_parameters(), *objective.named_parameters()]

@@ -85,7 +85,7 @@ def exact(model: SenVAE, sentences: list[Any]) -> Figures:
 def deviations(
     model: SenVAE, temper: float = 1.0, samples: int = 8, longest: int = LONGEST, count: int = COUNT
 ) -> tuple[float, float]:
-    """How many standard errors the means of 1/S Σ w / P(x) and of its counterpart with z*, inverted, are from 1.
+    """Numbers of standard errors that the means of 1/S Σ w / P(x) and of its counterpart with z*, inverted, are from 1.
 
     Both expectations are 1, the second over z* of the posterior; Jensen's inequality makes bounds of them.
     """
@@ -159,12 +159,12 @@ def _rolled(right: Callable[..., State]) -> Callable[..., State]:
 
 
 def _wider(right: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """log P(x|z) + log N(z; 0, 2²)."""
+    """The value log P(x|z) + log N(z; 0, 2²)."""
     return lambda self, indices, z: right(self, indices, z) + (z.square() * (1 - 2**-2) / 2 - math.log(2)).sum(-1)
 
 
 def test_a_wrong_density_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the identities are worth: each mistake moves one of them by many standard errors."""
+    """Worth of the identities: each mistake moves one of them by many standard errors."""
 
     def found(model: SenVAE, temper: float = 1.0) -> bool:
         worst = max(map(abs, deviations(model, temper, samples=1, longest=6, count=MANY)))

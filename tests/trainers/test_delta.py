@@ -1,4 +1,4 @@
-"""δ-VAE: no sentence's rate is below δ."""
+"""A δ-VAE has no sentence whose rate is below δ."""
 
 from pathlib import Path
 

@@ -216,7 +216,7 @@ class Place(nn.Module):
 
 def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_nothing() -> None:
     class Told(SenVAE):
-        """Its posterior is far apart for each sentence, or the same for all."""
+        """A model whose posterior is far apart for each sentence, or the same for all."""
 
         apart = 1.0
 
@@ -281,7 +281,7 @@ def test_a_flows_collapsed_code_has_no_active_unit_however_noisy_its_means(poste
 
 def test_accuracy_gap_is_high_when_only_the_code_knows_the_words() -> None:
     class Knows(SenVAE):
-        """z tells the word; the decoder says it and then ends the sentence."""
+        """A model whose z tells the word; the decoder says it and then ends the sentence."""
 
         def features(self, batch: Batch) -> Tensor:
             return torch.where(batch.tokens[:, :1] == 5, 50.0, -50.0).double()

@@ -25,7 +25,7 @@ from tuner import space
 
 TECHNIQUES = objectives.techniques()
 WITHOUT_STOPS = {"coupled": {"lam_match": 0}}
-"""hyperparameters with which a loss stops no gradient"""
+"""Hyperparameters with which a loss stops no gradient."""
 PRIOR = Mixture(Gaussian(torch.zeros(1, 2).double(), torch.ones(1, 2).double()))
 
 
@@ -248,7 +248,7 @@ def test_free_bits_give_the_rate_no_gradient_below_the_threshold() -> None:
 
 
 def seen(objective: Objective, sentences: int = 400) -> Tensor:
-    """What the decoder reads of so many equal sentences of 5 tokens."""
+    """Words that the decoder reads of so many equal sentences of 5 tokens."""
     read = []
 
     class Reader(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""What training multiplies in: bfloat16 and TF32 against 32 bits, and evaluation that knows neither."""
+"""Precision that training multiplies in: bfloat16 and TF32 against 32 bits, and evaluation that knows neither."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a folder or a file of texts is: kinds of files, splits, labels, and every reading that is refused or doubted."""
+"""Readings of a folder or a file of texts: kinds of files, splits, labels, and every reading that is refused or doubted."""
 
 import gzip
 import json

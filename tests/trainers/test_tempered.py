@@ -208,7 +208,7 @@ def test_a_single_sentence_has_no_variance_and_so_no_error_and_no_bound_of_its_b
 
 
 def test_a_single_sentence_ends_though_its_halves_differ_by_more_than_the_target() -> None:
-    """It asked for the variance of one correction, and ended the trainer."""
+    """The level asked for the variance of one correction, and ended the trainer."""
     model = vae()
     found = [estimate(model, SENTENCES[:1], seed, 4096, tempers=(1.0,)) for seed in range(8)]
     few = [tempered._nll(tempered.Weights(model, SENTENCES[:1], seed, 4096).of([0], 16, 16, 1.0)) for seed in range(8)]

@@ -14,7 +14,7 @@ WHOLE = 16
 
 
 def pool(configurations: int = 40, early: float = 1.0) -> Pool:
-    """Of a parabola whose curves fall to it; before their end they tell `early` of it."""
+    """Trials of a parabola whose curves fall to it; before their end they tell `early` of it."""
     x = np.linspace(0, 1, configurations)[:, None]
     finals = 10 + 5 * (x[:, 0] - 0.3) ** 2
     curves = [

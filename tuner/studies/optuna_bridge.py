@@ -176,7 +176,7 @@ class History:
         return STATES[row.state], _found(row, self._least)
 
     def _complete(self, numbers: Sequence[int]) -> list[int]:
-        """Those of these trials that are complete: a parent that was struck out since has no descendants any more."""
+        """The complete ones of these trials: a parent that was struck out since has no descendants any more."""
         return [n for n in numbers if self.storage.get_trial(n).state == TrialState.COMPLETE]
 
     @property

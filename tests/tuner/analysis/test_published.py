@@ -1,4 +1,4 @@
-"""What the papers print, by two readings entered apart: tuner/published, and tests/data/papers.csv."""
+"""Figures that the papers print, by two readings entered apart: tuner/published, and tests/data/papers.csv."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ WANTED = {
     *(f"lv-{number}" for number in (2, 3, 4, 5)),
 }
 TEXT_ALONE = {"li-7", "mi-2"}
-"""tables of sentences, which have no figures"""
+"""Tables of sentences, which have no figures."""
 OTHERS = {
     *("rate_once", "ppl_paper_elbo", "nll_once"),
     *(
@@ -32,7 +32,7 @@ OTHERS = {
         for name in ("nll", "ppl", "neg_elbo", "rate", "ppl_elbo", "paper_elbo", "rate_once", "ppl_paper_elbo")
     ),
 }
-"""names of figures that are none of an evaluation's, or of another run's"""
+"""Names of figures that are none of an evaluation's, or of another run's."""
 
 
 def first() -> dict[Cell, Figure]:

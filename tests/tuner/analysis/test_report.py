@@ -1,4 +1,4 @@
-"""What a table's reader is told of its figures."""
+"""Notes that tell a table's reader of its figures."""
 
 import json
 import math

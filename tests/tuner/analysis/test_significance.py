@@ -29,7 +29,7 @@ def sentences(
 def tempered(
     nll: Sequence[float], corrections: Sequence[Sequence[float]], bias: float | None = 0.0, runs: int = 1
 ) -> Sentences:
-    """Of 16 draws each, and corrections of the last sentences."""
+    """Estimates of 16 draws each, and corrections of the last sentences."""
     order = np.arange(len(nll))[::-1].copy()
     levels = tuple(np.asarray(level, dtype=np.float64) for level in corrections)
     facts = {**FACTS, "proposal": "tempered q", "samples": 16, "temper": 0.5}

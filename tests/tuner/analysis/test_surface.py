@@ -53,7 +53,7 @@ def test_it_is_low_where_values_are_and_unsure_where_none_are(make: Make, databa
 
 @SQLITE
 def test_slices_lie_on_the_surface(make: Make, database: Database) -> None:
-    """Of the process that the surface is of: along r its mean is the bowl's, and it knows nothing where no trial is."""
+    """Tests the process that the surface is of: along r its mean is the bowl's, and it knows nothing where no trial is."""
     bowl(make(COUNT), COUNT)
     found = surface.slices(database.secret_url, "s")
     assert found["figures"] == ["value", "nll"]

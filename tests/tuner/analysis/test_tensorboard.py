@@ -1,4 +1,4 @@
-"""What `tuner export --format tensorboard` writes is what TensorBoard's own reader finds."""
+"""TensorBoard's own reader finds what `tuner export --format tensorboard` writes."""
 
 import subprocess
 import sys

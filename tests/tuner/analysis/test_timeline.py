@@ -1,4 +1,4 @@
-"""Which worker trained what when: the attempts as the database has them, and the page that draws them."""
+"""Timeline of workers: the attempts as the database has them, and the page that draws them."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -35,7 +35,7 @@ class Kept:
 
     settings: dict[str, str]
     series: dict[str, list[tuple[int, float]]]
-    """by step, as often as it is there"""
+    """Values by step, as often as each is there."""
     final: dict[str, float]
     state: str | None
     ended: str
@@ -127,7 +127,7 @@ def key(item: Any) -> str:
 
 
 def records(file: Path) -> Iterator[Any]:
-    """Those of a run's file, which is a log of LevelDB: blocks of 32 KiB, parts with a head of 7 bytes."""
+    """Records of a run's file, which is a log of LevelDB: blocks of 32 KiB, parts with a head of 7 bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, place, part = file.read_bytes(), 7, b""

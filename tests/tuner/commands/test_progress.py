@@ -1,4 +1,4 @@
-"""What a launch says of its progress."""
+"""Sentences of a launch about its progress."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What commands print: nothing from outside drives a terminal or a spreadsheet, and no stream or letter breaks a command."""
+"""Output of commands: nothing from outside drives a terminal or a spreadsheet, and no stream or letter breaks a command."""
 
 import csv
 import io

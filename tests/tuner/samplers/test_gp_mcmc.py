@@ -415,7 +415,7 @@ def test_two_objectives_keep_a_constraint() -> None:
 
 
 def test_another_studys_constraints_are_seen_too() -> None:
-    """Its points alone tell where the constraint holds: this study's first proposal keeps it."""
+    """Another study's points alone tell where the constraint holds: this study's first proposal keeps it."""
     earlier = [
         {"params": {"x": float(x), "y": float(y)}, "value": (x - 2) ** 2 + y**2, "constraints": {"x": x - 1.0}}
         for x in np.linspace(-3, 3, 7)

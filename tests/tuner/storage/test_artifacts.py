@@ -41,7 +41,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """What a trainer left."""
+    """Folder that a trainer left."""
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "spec.json").write_text("{}")

@@ -33,9 +33,9 @@ from tuner.workers.curves import Curves
 from tuner.workers.leases import Attempts
 
 OLD = Path(__file__).parents[2] / "data" / "schema_0001.sql"
-"""a database of version 0001 with four studies, made by that version with the stub trainer"""
+"""Database of version 0001 with four studies, made by that version with the stub trainer."""
 SECOND = OLD.with_name("schema_0002.sql")
-"""of version 0002 with two studies, made likewise"""
+"""Database of version 0002 with two studies, made likewise."""
 
 
 def test_migrations_make_what_the_models_say(database: Database) -> None:

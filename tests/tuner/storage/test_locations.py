@@ -83,7 +83,7 @@ def test_files_that_are_gone_are_said_and_named_anew(tmp_path: Path) -> None:
 
 
 def test_a_study_without_files_is_not_said_to_have_them_anywhere(tmp_path: Path) -> None:
-    """Its deletion would then remove what is there."""
+    """The study's deletion would then remove what is there."""
     study = make(Database(f"sqlite:///{tmp_path}/t.db", create=True), tmp_path, 1)
     for place in (tmp_path, Path("/"), ""):
         with pytest.raises(Usage, match="study 's' has no files yet, so there are none in"):
@@ -147,7 +147,7 @@ def test_flipped_bits_are_found_when_weights_are_used(way: str, tmp_path: Path) 
 
 
 def test_weights_know_their_own_sum(tmp_path: Path) -> None:
-    """Those of `tuner train` too, which publishes nothing."""
+    """Files of `tuner train` count too, which publishes nothing."""
     file = tmp_path / "w.safetensors"
     tensors = {
         "a": torch.randn(3, 4),

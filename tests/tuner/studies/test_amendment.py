@@ -1,4 +1,4 @@
-"""What may change of a study while it runs: said on the command line or over the API, heard by workers, and found by its tags."""
+"""Changes of a study while it runs: said on the command line or over the API, heard by workers, and found by its tags."""
 
 import json
 import shlex
@@ -163,7 +163,7 @@ def test_change_on_the_command_line(
 
 
 def parsed(line: str) -> dict[str, Any]:
-    """What a launch of that command line is asked for."""
+    """Settings that a launch of that command line is asked for."""
     heard: dict[str, Any] = {}
     app = typer.Typer()
 

@@ -90,7 +90,7 @@ def test_without_its_package_the_bible_is_refused_with_the_remedy(monkeypatch: p
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """What trainers are asked to describe."""
+    """Runs that trainers are asked to describe."""
     heard: list[tuple[str, ...]] = []
 
     def ask(*arguments: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def test_a_commands_corpus_is_a_known_name_then_a_registered_one_then_a_folder(
 def test_the_commands_add_describe_list_and_remove(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], asked: list[Any]
 ) -> None:
-    """What they say; `tests/docs/test_guides.py` has trainers read a corpus."""
+    """Messages alone are tested here; `tests/docs/test_guides.py` has trainers read a corpus."""
     monkeypatch.chdir(tmp_path)
     mine = folder(tmp_path / "text")
 
@@ -208,7 +208,7 @@ def test_the_api_offers_registered_folders_by_name_and_opens_no_path_of_a_reques
 def test_a_study_made_with_labels_before_they_could_stand_first_goes_on(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its row says `labels: true`; so may a person and a program."""
+    """The study's row says `labels: true`; so may a person and a program."""
     monkeypatch.setattr(trainer, "check", lambda *_: DESCRIBED)
     new = {"technique": "sfb", "trials": 1, "sampler": "random", "corpus": "mine", "name": "old"}
     with TestClient(application(database, tmp_path, monkeypatch), "http://127.0.0.1") as client:

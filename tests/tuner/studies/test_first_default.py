@@ -74,7 +74,7 @@ def test_a_sampler_goes_on_from_the_published_values_as_if_told_them(make: Make,
     distributions = {p.name: p.distribution() for p in space.load("sfb").searched({})}
 
     def told(given: bool) -> list[dict[str, Any]]:
-        """What Optuna alone makes of it."""
+        """Parameters that Optuna alone proposes."""
         study = optuna.create_study()
         if given:
             study.enqueue_trial(PUBLISHED)
@@ -301,7 +301,7 @@ def test_tables_and_files_show_it(make: Make, capsys: pytest.CaptureFixture[str]
 def launched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[dict[str, Any], str]]:
-    """What `tuner launch --json` of two trials says on both outputs."""
+    """Texts of `tuner launch --json` of two trials on both outputs."""
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
     monkeypatch.setattr(trainer, "check", lambda spec, corners: described)

@@ -28,7 +28,7 @@ from tuner.studies.spec import Definition
 from tuner.studies.study import open_study
 
 PLANNED = {"r": 5.0, "u_0": 1.01, "rho": 0.125}
-"""of mdr in a short plan, whose step is not the published one"""
+"""Defaults of mdr in a short plan, whose step is not the published one."""
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ with tuner.load(sys.argv[1]) as model:
 
 
 def asked(folder: Path, texts: list[str], cwd: Path) -> list[object]:
-    """What a fresh process says of a model."""
+    """Output of a fresh process about a model."""
     done = subprocess.run([sys.executable, "-c", ASK, str(folder), *texts], cwd=cwd, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     found: list[object] = json.loads(done.stdout)

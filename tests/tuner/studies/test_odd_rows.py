@@ -42,7 +42,7 @@ BROKEN = {
     "a budget in words": "budget = 'much'",
     "an endless time": "created_at = 9e999",
 }
-"""what only SQLite keeps"""
+"""Values that only SQLite keeps."""
 TRIALS = {
     "metrics": "metrics = '[1]'",
     "no metrics": "metrics = NULL",

@@ -30,11 +30,11 @@ COLUMNS = {
         "trial_intermediate_value_id", "trial_id", "step", "intermediate_value", "intermediate_value_type",
     },
 }  # fmt: skip
-"""of Optuna's tables that we write"""
+"""Parts of Optuna's tables that we write."""
 
 
 def rows(database: Database, name: str) -> dict[str, list[dict[str, Any]]]:
-    """What Optuna's tables hold of a study, without identities."""
+    """Rows of a study in Optuna's tables, without identities."""
 
     def plain(row: Any) -> dict[str, Any]:
         own = {a.key: getattr(row, a.key) for a in row.__mapper__.column_attrs if not a.key.endswith("_id")}

@@ -1,4 +1,4 @@
-"""What every sampler is told and what becomes of its proposals: diverged trials teach, and nothing is tried twice."""
+"""Every sampler's history, and what becomes of its proposals: diverged trials teach, and nothing is tried twice."""
 
 import math
 
@@ -29,7 +29,7 @@ def quiet() -> None:
 
 
 def whole_numbers(high: int) -> Space:
-    """k from 2 on alone."""
+    """A space of k alone, from 2 on."""
     made = space.load("iwae").plain()
     for parameter in made["parameters"]:
         parameter |= (

@@ -34,7 +34,7 @@ OTHER: Mapping[str, Any] = {
     "space": load("sfb").table(), "seed": 7, "timeout": 90.0, "deadline": "2031-05-01T12:00:00Z", "max_failures": 0,
     "max_losses": 4, "note": "look again\nat “β”", "tags": ["night", "β"],
 }  # fmt: skip
-"""of each setting a value that is not the default, as JSON has it"""
+"""Values of every setting that are not the default, as JSON has them."""
 
 
 def test_every_setting_has_another_value_here() -> None:

@@ -167,7 +167,7 @@ def test_curves_follow_the_epochs_reported(make: Make) -> None:
 
 
 def test_curves_are_in_their_studys_own_terms(make: Make) -> None:
-    """With a least rate of 6 a trial that is worse by −ELBO alone, and has the rate, is not a poor one."""
+    """A trial that is worse by −ELBO alone, and has the least rate of 6, is not a poor one."""
     study = make(6, min_rate=6.0)
     attempts = Attempts(study, "w")
     for number, (neg_elbo, rate) in enumerate([(100.0, 2.0)] * 4 + [(102.0, 6.5)]):
@@ -202,7 +202,7 @@ def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -
 
 
 def test_a_few_hopeless_proposals_are_no_evidence(make: Make) -> None:
-    """With four hyperparameters there must be eight in a row, and twenty trials."""
+    """Four hyperparameters ask for eight in a row, and twenty trials."""
     study = make(24, sampler="gp-map", sampler_options={"n_startup": 4}, stop_when=1e6)
     run(study)
     assert len(study.trials.all()) == 20

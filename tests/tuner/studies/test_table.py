@@ -161,7 +161,7 @@ def test_trials_are_compared(study: Study, tmp_path: Path, monkeypatch: pytest.M
 
 
 def tuner(url: str, *arguments: str, width: int) -> str:
-    """What a command prints in a terminal of that width."""
+    """Output of a command in a terminal of that width."""
     command = [sys.executable, "-m", "tuner", *arguments, "--database", url]
     mine, its = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(width), "NO_COLOR": "1", "TERM": "xterm"}

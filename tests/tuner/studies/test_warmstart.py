@@ -93,7 +93,7 @@ def test_what_cannot_be_begun_with_is_said(database: Database, make: Make) -> No
 
 @SQLITE
 def test_anothers_trials_have_the_values_that_this_study_would_give_them(database: Database, make: Make) -> None:
-    """Its constraint, its objective and its estimator, from the figures that are there."""
+    """The constraint, the objective and the estimator are this study's, from the figures that are there."""
     study = make(2, "first", min_rate=6.0, objective="nll,rate", fixed={"nll": "both"})
     attempts = Attempts(study, "w")
     metrics = [

@@ -28,7 +28,7 @@ CARD = Slot("cuda:3", {"CUDA_VISIBLE_DEVICES": "3"})
 
 @pytest.fixture
 def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a stand-in for nvidia-smi answers; it notes how it was called."""
+    """Answer of a stand-in for nvidia-smi, which notes how it was called."""
     answer, called = tmp_path / "answer", tmp_path / "called"
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Who may train what: leases, the right to ask, and words said twice."""
+"""Rights to train a trial: leases, the right to ask, and words said twice."""
 
 import threading
 import time

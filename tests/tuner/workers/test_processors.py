@@ -1,4 +1,4 @@
-"""How many processors and threads are used, and what is said of those that stand idle."""
+"""Numbers of processors and threads that are used, and what is said of those that stand idle."""
 
 import os
 import sys

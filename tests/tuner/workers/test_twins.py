@@ -1,4 +1,4 @@
-"""What a worker needs is the same of a database and of a server before it: one contract for both."""
+"""A database and a server before it give a worker all that it needs: one contract for both."""
 
 import threading
 from collections.abc import Callable
@@ -31,7 +31,7 @@ Known = Callable[[str], Broker]
 
 @pytest.fixture(params=["database", "server"])
 def broker_of(request: pytest.FixtureRequest, database: Database) -> Known:
-    """What a worker of a name has."""
+    """Broker of a worker of that name."""
     if request.param == "server":
         client = Client(request.getfixturevalue("address"))
         return lambda name: ServerBroker(client, name)
@@ -50,7 +50,7 @@ def complete(leases: Leases, claim: Claim, **more: Any) -> None:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """What a trainer left."""
+    """Folder that a trainer left."""
     folder = tmp_path / "left"
     folder.mkdir()
     for name, content in ((LATEST, b"x" * 5000), (SAMPLES, b'{"samples": []}'), (LOG, b"said\n")):

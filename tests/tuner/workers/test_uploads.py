@@ -258,7 +258,7 @@ def leases(address: str, study: Study) -> ServerLeases:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """What a trainer left."""
+    """Folder that a trainer left."""
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / LATEST).write_bytes(os.urandom(100_000))

@@ -40,7 +40,7 @@ class Died(BaseException):
 
 pytestmark = pytest.mark.usefixtures("stub")
 LOCAL = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-"""for what concerns the workers of a database alone"""
+"""Mark of a test that concerns the workers of a database alone."""
 Run = Callable[..., None]
 
 
@@ -55,7 +55,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def broker_of(request: pytest.FixtureRequest, database: Database) -> Callable[[str], Broker]:
-    """What a worker of a name has of the studies."""
+    """Broker of the studies for a worker of that name."""
     if request.node.callspec.params["url"] == "server":
         return partial(ServerBroker, Client(request.getfixturevalue("address")))
     return partial(DatabaseBroker, database)

@@ -1,4 +1,4 @@
-"""What `tuner worker` writes: all that happens to an attempt, and of its progress no more than one wants to read."""
+"""Log of `tuner worker`: all that happens to an attempt, and of its progress no more than one wants to read."""
 
 import json
 
