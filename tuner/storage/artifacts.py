@@ -9,7 +9,6 @@ its trial can publish what it likes, and no one reads it.
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 BLOCK = 2**20
 """Bytes of a file that are in memory at a time."""
 MANIFEST = "manifest.json"
-TRIAL = re.compile(r"\d{4,}")
-"""Name of a trial's folder in a store."""
 
 
 class Damaged(Exception):
@@ -172,9 +169,12 @@ class Store:
             with suppress(FileNotFoundError), _reached():
                 self.files.rm(f"{self.root}/{path}", recursive=True)
 
-    def clear(self) -> None:
-        """Removes all trials' files, and the store's folder if nothing else is in it; what is not there is no error."""
-        trials = [name for name in self._list("") if TRIAL.fullmatch(name)]
+    def clear(self, count: int) -> None:
+        """Removes the files of the trials up to `count`, and the store's folder if nothing else is in it; what is not there
+        is no error.
+        """
+        own = {f"{number:04d}" for number in range(count)}
+        trials = [name for name in self._list("") if name in own]
         if self.local:
             for name in trials:
                 self.delete(name)

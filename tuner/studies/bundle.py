@@ -187,7 +187,7 @@ def unpack(
             raise _exists(called, database) from error
         database.run(lambda session: _enter(session, database, bundle, called, place, generations, corpus))
     except BaseException:
-        store.clear()
+        store.clear(len(bundle.content["trials"]))
         raise
     study = open_study(database, called)
     optuna_bridge.record(study)

@@ -38,9 +38,7 @@ class Published:
         run = f"{self.study}/{number}"
         row = self._row(number)
         if row is None:
-            mine = select(func.count()).where(TrialRow.study == self.study)
-            count = self.database.read(lambda session: session.execute(mine).scalar_one())
-            raise Usage(f"run {run!r} does not exist: study {self.study!r} has {count} trials, from 0 on.")
+            raise Usage(f"run {run!r} does not exist: study {self.study!r} has {self._count()} trials, from 0 on.")
         if row.artifacts is None:
             raise Usage(f"run {run!r} has saved nothing yet: its trial is {row.state}.")
         self.check()
@@ -61,6 +59,18 @@ class Published:
         """Places in the store, one a trial that has published."""
         query = select(TrialRow.artifacts).where(TrialRow.study == self.study, TrialRow.artifacts.is_not(None))
         return [place for place in self.database.read(lambda s: s.scalars(query).all()) if place is not None]
+
+    def _count(self) -> int:
+        mine = select(func.count()).where(TrialRow.study == self.study)
+        return self.database.read(lambda session: session.execute(mine).scalar_one())
+
+    def remove(self) -> None:
+        """Removes the trials' files from the store.
+
+        Raises:
+            OSError: if they cannot be removed.
+        """
+        self.store.clear(self._count())
 
     def relocate(self, address: str) -> None:
         """Has the files looked for elsewhere from now on.

@@ -166,7 +166,7 @@ class Study:
 
         self.database.run(mark)
         try:
-            self.files.store.clear()
+            self.files.remove()
         except OSError as error:
             raise Fault(
                 f"the files of study {self.name!r} in {self.files.store.address} cannot be removed ({error})."

@@ -133,10 +133,11 @@ def test_older_generations_go_and_others_stay(store: Store, work: Path, tmp_path
             store.fetch(gone, tmp_path / "back")
     for kept in ("0003/b-1", "0004/a-1"):
         store.fetch(kept, tmp_path / "back")
-    store.write("notes/mine", b"x")
-    store.clear()
-    store.clear()  # twice is no error
-    assert store.read("notes/mine") == b"x"  # no trial's
+    for kept in ("notes", "2024"):
+        store.write(f"{kept}/mine", b"x")
+    store.clear(5)
+    store.clear(5)  # twice is no error
+    assert [store.read(f"{kept}/mine") for kept in ("notes", "2024")] == [b"x", b"x"]  # no trial's
     for generation in ("0003/b-1", "0004/a-1"):
         with pytest.raises(Damaged):
             store.fetch(generation, tmp_path / "back")
