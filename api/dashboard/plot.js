@@ -92,9 +92,9 @@ export function farFrom(values, isLog) {
   return reach > 0 && far > 0 && far <= Math.max(1, FEW * known.length) ? isFar : () => false;
 }
 
-/** A range that also reaches those of these levels for which it need not grow by more than a half. */
+/** A range that also reaches those of these levels for which it need not grow by more than its own height. */
 export function reaching([low, high], levels, isLog) {
-  const room = 0.5 * (high - low);
+  const room = high - low;
   const near = levels.map((level) => (isLog ? Math.log10(level) : level)).filter((level) => level > low - room && level < high + room);
   const air = 0.04 * (high - low);
   return [Math.min(low, ...near.map((level) => level - air)), Math.max(high, ...near.map((level) => level + air))];

@@ -46,18 +46,19 @@ def fronts(panels: Sequence[dict[str, Any]], out: Path) -> None:
 
     shown = [panel for panel in panels if any(study["number"] for study in panel["studies"])]
     figure = Figure(figsize=(6.4 * len(shown), 4.8), layout="constrained")
-    marks: dict[str, None] = {}
+    marks, beyond = dict[str, None](), list[str]()
     for axes, found in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         marks |= dict.fromkeys(note for own in found["studies"] for note in own["notes"] if note)
-        _front(axes, found)
+        beyond += _front(axes, found)
         if len(shown) > 1:
             axes.set_title(found["text"], fontsize="small")
     notes = [found["note"] and f"note: {found['note']}" for found in shown]
-    _explain(figure, [f"hollow: {', or '.join(marks)}" if marks else None, *dict.fromkeys(notes)])
+    _explain(figure, [f"hollow: {', or '.join(marks)}" if marks else None, "; ".join(beyond), *dict.fromkeys(notes)])
     _save(figure, out)
 
 
-def _front(axes: Any, found: dict[str, Any]) -> None:
+def _front(axes: Any, found: dict[str, Any]) -> list[str]:
+    """Draws one plane; returns what lies beyond it."""
     where: Literal["pre", "post"] = "pre" if found["x_goal"] == "max" else "post"
     for place, study in enumerate(found["studies"]):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
@@ -66,7 +67,7 @@ def _front(axes: Any, found: dict[str, Any]) -> None:
             axes.scatter(
                 [study["x"][i] for i in points], [study["y"][i] for i in points], s=18, marker=marker, alpha=0.7,
                 facecolor="none" if marked else colour, edgecolor=colour, linewidths=float(marked),
-                label=None if marked else study["study"],
+                label=None if marked or not study["number"] else study["study"],
             )  # fmt: skip
         for kind in sorted(set(study["made"])):
             best = [i for i in study["front"] if study["made"][i] == kind]
@@ -77,17 +78,35 @@ def _front(axes: Any, found: dict[str, Any]) -> None:
         label(AXES[found[key]].titled)
     for limit, key in ((axes.set_xlim, "x"), (axes.set_ylim, "y")):
         limit(*near([value for study in found["studies"] for value in study[key]]))
-    low, high = axes.get_ylim()
-    for level in found["levels"]:
-        if low <= level["value"] <= high:
-            axes.axhline(level["value"], color="0.5", linewidth=0.8, linestyle="--", zorder=0)
-            axes.annotate(
-                level["label"], (1, level["value"]), xycoords=("axes fraction", "data"), fontsize="x-small", ha="right"
-            )
+    beyond = _levels(axes, found["levels"])
     _edges(axes, found)
     arrows = {("max", "max"): "↗", ("max", "min"): "↘", ("min", "max"): "↖", ("min", "min"): "↙"}
     axes.set_title(f"{arrows[found['x_goal'], found['y_goal']]} better", fontsize="small", loc="right")
     axes.spines[["top", "right"]].set_visible(False)
+    return beyond
+
+
+def _levels(axes: Any, levels: Sequence[dict[str, Any]]) -> list[str]:
+    """Draws the levels for which the axis need not grow by more than its own height; the others in words."""
+    low, high = axes.get_ylim()
+    near_by = [level for level in levels if 2 * low - high < level["value"] < 2 * high - low]
+    air = 0.04 * (high - low)
+    heights = [level["value"] for level in near_by]
+    axes.set_ylim(min([low, *(height - air for height in heights)]), max([high, *(height + air for height in heights)]))
+    for level in near_by:
+        axes.axhline(level["value"], color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+        place: dict[str, Any] = {
+            "xycoords": ("axes fraction", "data"),
+            "fontsize": "x-small",
+            "ha": "right",
+            "va": "bottom",
+        }
+        axes.annotate(f"{level['label']} {level['value']:.4g}", (1, level["value"]), **place)
+    return [
+        f"{level['label']} {level['value']:.4g}, {'above' if level['value'] > high else 'below'} the plot"
+        for level in levels
+        if level not in near_by
+    ]
 
 
 def near(values: Sequence[float], far: float = 3.0, few: float = 0.1) -> tuple[float, float]:

@@ -161,6 +161,21 @@ def test_lines_that_a_front_is_held_against(database: Database, tmp_path: Path) 
     assert levels.of(database, [*columns, Columns(other).follow()], "nll", "valid") == []  # of several texts
 
 
+def test_a_line_that_is_near_is_drawn_and_one_that_is_far_is_told(database: Database, tmp_path: Path) -> None:
+    study, baseline = make(database, tmp_path, 2, "a"), make(database, tmp_path, 1, "b", space=space.load("rnnlm"))
+    fill(study, metrics(100.0, 1.0), metrics(101.0, 5.0))
+    fill(baseline, {**metrics(101.5), "rate": None})
+    app(
+        ["pareto", "--y", "nll", "--out", str(tmp_path / "f.svg"), "--database", database.secret_url],
+        standalone_mode=False,
+    )
+    drawn = (tmp_path / "f.svg").read_text()
+    assert "<!-- RNNLM 101.5 -->" in drawn
+    assert "<!-- exact entropy 15, below the plot -->" in drawn
+    assert "<!-- a -->" in drawn
+    assert "<!-- b -->" not in drawn  # it has no rate, so it is the line alone
+
+
 def test_the_drawing_keeps_texts_apart_and_its_scale(database: Database, tmp_path: Path) -> None:
     fill(make(database, tmp_path, 7, "a"), *(metrics(100.0 + n, 1.0 + n) for n in range(6)), metrics(900.0, 8.0))
     other = creation.go_on(database, "other", defined(2, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
