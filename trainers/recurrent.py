@@ -101,9 +101,8 @@ def outputs(
     h = h.index_select(1, packing.order)
     if isinstance(network, nn.GRU) and not read.is_cuda:
         return _gru(network, read, packing, h, precision)
-    network.train(
-        torch.is_grad_enabled()
-    )  # it drops nothing, but cuDNN keeps what a backward pass needs only if told so
+    # The flag changes no output: a network drops nothing. cuDNN keeps what a backward pass needs only if it is set.
+    network.train(torch.is_grad_enabled())
     start = h if cell is None else (h, cell.index_select(1, packing.order))
     with torch.autocast(read.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         in_groups = isinstance(start, tuple) and not (read.is_cuda or network.bidirectional)

@@ -25,7 +25,7 @@ def refusal_of_components(technique: str, options: ModelOptions, reason: str, re
 
 
 def refusal_of_single_sentences(technique: str, options: TrainingOptions, reason: str) -> str | None:
-    """Why a technique takes no batches of one sentence, where `options` ask for such."""
+    """The reason against batches of one sentence, if `options` ask for them; None if they do not."""
     if options.batch_size > 1:
         return None
     return f"batch_size = 1 is not allowed for {technique}, {reason}: take 2 sentences or more."
