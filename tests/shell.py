@@ -64,5 +64,15 @@ def await_end(process: int) -> None:
 
 def descendants(pid: int) -> list[int]:
     """The processes that this one and those it has started have started."""
-    found = [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            found.extend(map(int, file.read_text().split()))
     return [*found, *(later for child in found for later in descendants(child))]
+
+
+def command_line(pid: int) -> bytes:
+    """A process's arguments, each ended by a NUL; empty once it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

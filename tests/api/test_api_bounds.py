@@ -16,7 +16,7 @@ import anyio
 import httpx
 import pytest
 from api_server import ROOT, free_port, server
-from shell import descendants
+from shell import command_line, descendants
 from stub_study import SQLITE, make
 
 import api.__main__ as program
@@ -144,13 +144,7 @@ def test_every_size_of_a_run_has_a_limit() -> None:
 
 
 def trainers_of(process: subprocess.Popen[str]) -> list[int]:
-    def line(pid: int) -> bytes:
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            return b""
-
-    return [pid for pid in descendants(process.pid) if b"trainers\0--supervised" in line(pid)]
+    return [pid for pid in descendants(process.pid) if b"trainers\0--supervised" in command_line(pid)]
 
 
 def sent(address: str, method: str, path: str, body: Any = None) -> socket.socket:

@@ -145,8 +145,8 @@ def test_the_example_runs_and_has_been_run(url: str, tmp_path: Path) -> None:
 def test_a_run_shows_itself_too() -> None:
     model = object.__new__(Model)
     model.run, model.technique, model.d_z, model.words = "a<b>/3", "sfb", 8, 1234
-    model.metrics = {"nll": 15.123456, "collapsed": False}
+    model.spec, model.metrics = {"options": {"tokens": "sentencepiece:2000"}}, {"nll": 15.123456, "collapsed": False}
     assert "a&lt;b&gt;/3" in model._repr_html_()
     assert "<tr><th>NLL</th><td>15.12 nats per sentence</td></tr>" in model._repr_html_()
     model.metrics = None
-    assert "1,234" in model._repr_html_()
+    assert "<tr><th>pieces</th><td>1,234</td></tr>" in model._repr_html_()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import DEADLINE, descendants
+from shell import DEADLINE, command_line, descendants
 from stub_study import SQLITE, STUB, Make, attempts_of, behave, run, starts, states
 
 from tuner import trainer
@@ -152,9 +152,8 @@ def test_a_server_that_cannot_begin_ends_as_its_trainer_would(tmp_path: Path) ->
 
 def forkers() -> list[int]:
     """The fork servers of this process."""
-    own = f"{trainer.COMMAND[-1]}\0forkserver"
-    lines = {pid: Path(f"/proc/{pid}/cmdline") for pid in descendants(os.getpid())}
-    return [pid for pid, line in lines.items() if own in line.read_text() and parent(pid) == os.getpid()]
+    own = f"{trainer.COMMAND[-1]}\0forkserver".encode()
+    return [pid for pid in descendants(os.getpid()) if own in command_line(pid) and parent(pid) == os.getpid()]
 
 
 @SQLITE
@@ -189,9 +188,18 @@ def spec(**values: Any) -> str:
     return json.dumps({"technique": "sfb", "corpus": "grammar", "values": values})
 
 
-def test_a_models_threads_are_one_or_as_many_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def own_server() -> Iterator[ForkServer]:
+    server = fork_server()
+    yield server
+    server.close()
+
+
+def test_a_models_threads_are_one_or_as_many_as_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_server: ForkServer
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    server, found = fork_server(), []
+    server, found = own_server, []
     for name, asked, shared in (("one", None, server), ("two", 2, server), ("alone", 2, None), ("again", None, server)):
         folder = tmp_path / name
         with Trainer("train", spec(**SHORT), folder, slot=Slot(threads=asked), server=shared) as forked:
