@@ -22,8 +22,8 @@ import torch
 from trainers import ngram, objectives
 from trainers.corpus import load
 from trainers.evaluation import subset
-from trainers.runs import Spec, train
-from trainers.training import Training, build_model
+from trainers.runs import Spec, begin, train
+from trainers.training import Training
 
 Values = dict[str, float | int | str | bool]
 TRANSFORMER: Values = {"cell": "transformer", "decoder_layers": 2, "encoder_layers": 1, "d_f": 44, "heads": 4}
@@ -136,13 +136,7 @@ def cost(corpus: str, steps: int, more: Values, only: list[str]) -> None:
 
     def ready(system: str) -> Training:
         made = spec(corpus, system, 0, more)
-        hyperparameters, options = made.split()
-        torch.manual_seed(0)
-        objective = objectives.create(made.technique, hyperparameters)
-        text = load(corpus, options.corpus)
-        model = build_model(objective, len(text.vocabulary), options.model, text.lengths)
-        folder = Path(tempfile.mkdtemp())
-        return Training(model, objective, text, options.training, 0, folder, _silent)
+        return begin(made, Path(tempfile.mkdtemp()), load(corpus, made.split()[1].corpus), _silent)
 
     def seconds(training: Training) -> float:
         train_text = training.corpus.splits["train"]

@@ -6,8 +6,8 @@ points for `benchmarks.replay` and `benchmarks.least_rate`.
         --out benchmarks/data/curves.json
 
 For each technique a Sobol design over its search space; each run a small model, one thread. The table holds the hyperparameters,
-the validation NLL and the rate of every run, each epoch's −ELBO and rate, and the NLL and rate of runs with other seeds of points
-of another design. A table that exists is gone on with.
+the validation NLL and the rate of every run, each epoch's −ELBO, rate and, with `--each`, NLL of so many sentences, and the NLL
+and rate of runs with other seeds of points of another design. A table that exists is gone on with.
 """
 
 import os
@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from trainers.runs import Spec, train
+from trainers.corpus import load
+from trainers.evaluation import evaluate
+from trainers.runs import Spec, begin
 from tuner import space
 from tuner.samplers.cube import Array, Cube
 
@@ -34,17 +37,29 @@ SEEDS = 4
 """Number of runs of each repeated point."""
 
 
-def trial(technique: str, corpus: str, settings: dict[str, Any], params: dict[str, Any], seed: int) -> dict[str, Any]:
+def trial(
+    technique: str, corpus: str, settings: dict[str, Any], params: dict[str, Any], seed: int, each: int
+) -> dict[str, Any]:
     """A run's row."""
+    spec = Spec(technique, corpus, "tiny", {**settings, **params}, seed=seed)
+    options = spec.split()[1]
+    text = load(corpus, options.corpus)
     epochs: list[list[float]] = []
 
     def hear(event: str, facts: dict[str, Any]) -> None:
         if event == "epoch":
-            epochs.append([round(facts["neg_elbo"], 4), round(facts["rate"], 4)])
+            figures = [facts["neg_elbo"], facts["rate"]]
+            if each:
+                few = replace(options.evaluation, nll_sentences=each, certify=0)
+                with torch.random.fork_rng():
+                    figures.append(evaluate(training.evaluated, text.splits["valid"], few, seed).nll)
+            epochs.append([round(figure, 4) for figure in figures])
 
     with tempfile.TemporaryDirectory() as folder:
-        found = train(Spec(technique, corpus, "tiny", {**settings, **params}, seed=seed), Path(folder), hear)["metrics"]
-    return {"params": params, "nll": round(found["nll"], 4), "rate": round(found["rate"], 4), "epochs": epochs}
+        training = begin(spec, Path(folder), text, hear)
+        training.run()
+        found = evaluate(training.model, text.splits["valid"], options.evaluation, seed)
+    return {"params": params, "nll": round(found.nll, 4), "rate": round(found.rate, 4), "epochs": epochs}
 
 
 def written(table: dict[str, Any]) -> str:
@@ -68,6 +83,7 @@ def main() -> None:
     parser.add_argument("--repeated", type=int, default=0, help=f"points of each technique with {SEEDS} seeds each")
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--each", type=int, default=0, help="Number of sentences for the NLL after each epoch.")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -85,12 +101,12 @@ def main() -> None:
 
         rows, repeated = (table[key].setdefault(technique, []) for key in ("trials", "seeds"))
         for number, point in list(enumerate(design(arguments.runs, 0)))[len(rows) :]:
-            rows.append(trial(technique, arguments.corpus, settings, cube.decode(point), number))
+            rows.append(trial(technique, arguments.corpus, settings, cube.decode(point), number, arguments.each))
             print(f"{technique} {number + 1} of {arguments.runs}: NLL {rows[-1]['nll']:.3f}", flush=True)
             arguments.out.write_text(written(table), encoding="utf-8")
         for point in design(arguments.repeated, 7)[len(repeated) :]:
             params = cube.decode(point)
-            runs = [trial(technique, arguments.corpus, settings, params, 1000 + seed) for seed in range(SEEDS)]
+            runs = [trial(technique, arguments.corpus, settings, params, 1000 + seed, 0) for seed in range(SEEDS)]
             repeated.append({"params": params, "runs": [[row["nll"], row["rate"]] for row in runs]})
             arguments.out.write_text(written(table), encoding="utf-8")
 

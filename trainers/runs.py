@@ -139,7 +139,7 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     corpus = _read(spec)
     if (finished := _finished(spec, folder, corpus)) is not None:
         return finished
-    training = _begun(spec, folder, corpus, report, stop)
+    training = begin(spec, folder, corpus, report, stop)
     clock.append(time.perf_counter())
     progress = training.run()
     clock.append(time.perf_counter())
@@ -172,8 +172,10 @@ def _finished(spec: Spec, folder: Path, corpus: Corpus) -> dict[str, Any] | None
     return _read_json(folder / RESULT) if (folder / RESULT).exists() else None
 
 
-def _begun(spec: Spec, folder: Path, corpus: Corpus, report: Report, stop: Callable[[], bool]) -> Training:
-    """The training, at its start or where it was; the folder then says what defines the run."""
+def begin(
+    spec: Spec, folder: Path, corpus: Corpus, report: Report, stop: Callable[[], bool] = lambda: False
+) -> Training:
+    """The training on the run's text, at its start or where it was; the folder then says what defines the run."""
     hyperparameters, options = spec.split()
     torch.manual_seed(spec.seed)
     objective = objectives.create(spec.technique, hyperparameters)
