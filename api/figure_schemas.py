@@ -169,7 +169,7 @@ class Pareto(BaseModel):
 
 
 class Line(BaseModel):
-    """A study's figures by target rate: of each, mean and standard deviation over its runs."""
+    """Figures of a study, posterior and prior by target rate: mean and deviation over runs that differ in their seeds."""
 
     label: str
     studies: list[str]

@@ -1,7 +1,7 @@
 """Studies whose trials are over with figures of a test's choice."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,17 @@ def metrics(nll: float, rate: float = 5.0, split: str = "valid", **more: Any) ->
     return {**found, "active_units": 3, "acc_gap": None, "collapsed": False, "estimator": facts, **more}
 
 
-def fill(study: Study, *found: Mapping[str, Any] | None, r: float = 5.0) -> None:
-    """Trials that are over with these figures; None has failed."""
+def fill(
+    study: Study, *found: Mapping[str, Any] | None, r: float = 5.0, params: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Trials that are over with these figures; None has failed.
+
+    Without `params` each has the r that its figures held, or another r than the others.
+    """
+
+    def held_rate(number: int, figures: Mapping[str, Any]) -> float:
+        error = figures.get("rate_error")
+        return r + number if error is None else round(float(figures["rate"] - error), 9)
 
     def enter(session: Any) -> None:
         for number, each in enumerate(found):
@@ -45,7 +54,7 @@ def fill(study: Study, *found: Mapping[str, Any] | None, r: float = 5.0) -> None
                 TrialRow(
                     study=study.name,
                     number=number,
-                    params={"r": r + number},
+                    params=dict(params[number]) if params else {"r": held_rate(number, each or {})},
                     created_at=0.0,
                     revision=number + 1,
                     **state,

@@ -1,11 +1,12 @@
 """Figures against the rate that was asked for: the paper's figures 2 and 3, for techniques that hold one.
 
 The panels: the perplexity, the accuracy gap, and the reached minus the wanted rate. Figure 2 compares techniques, figure 3
-posteriors and priors. The points of a sweep are a line; a search varies more than one hyperparameter, and its trials are points.
+posteriors and priors, which one grid may have. The points of a sweep are a line; a search varies more than one hyperparameter,
+and its trials are points. Runs are one point, with a mean and a deviation, if they differ in their seeds alone.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
@@ -56,11 +57,15 @@ class Series:
 
 
 def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list[Series]:
-    """A series for each study of which the trials in these columns held a target rate."""
-    made = [(study, _series(study, columns, split)) for study, columns in found]
-    held = [(study, one) for study, one in made if one.points]
+    """The series of each study of which the trials in these columns held a target rate: one for each posterior and prior."""
+    held = [(study, one) for study, columns in found for one in _of(study, columns, split)]
     labels = [one.label for _, one in held]
-    return [one if labels.count(one.label) == 1 else replace(one, label=study.name) for study, one in held]
+    return [
+        one
+        if labels.count(one.label) == 1
+        else replace(one, label=one.label.replace(study.spec.technique, study.name, 1))
+        for study, one in held
+    ]
 
 
 def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
@@ -73,45 +78,63 @@ def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
     }
 
 
-def _series(study: Study, every: Sequence[Columns], split: str) -> Series:
-    by_target: dict[float, list[dict[str, float]]] = {}
-    estimators: list[str] = []
-    for columns in every:
-        figures = columns.figures[split]
-        rows = [row for row, error in enumerate(figures["rate_error"]) if math.isfinite(error)]
-        estimators += columns.made(rows, split)
-        for row in rows:
-            run = {key: figures[key][row] for key in ("rate", "target_rate", "rate_error", "ppl", "acc_gap")}
-            target = run["target_rate"]
-            if math.isnan(target):  # of an older program: R − (R − r), whose last digits are rounding
-                target = round(run["rate"] - run["rate_error"], 9)
-            by_target.setdefault(target, []).append(run)
-    points = [_point(target, runs) for target, runs in sorted(by_target.items())]
+@dataclass(frozen=True)
+class _Run:
+    """A complete trial that held a target rate."""
+
+    target: float
+    settings: dict[str, Any]
+    """Hyperparameters, and the components of the model, by name."""
+    figures: dict[str, float]
+    estimators: list[str]
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return tuple(str(self.settings[key]) for key in COMPONENTS)
+
+    @property
+    def point(self) -> tuple[float, str]:
+        """Equal for runs that differ in nothing but their seed."""
+        rounded = {key: round(value, 9) if isinstance(value, float) else value for key, value in self.settings.items()}
+        return round(self.target, 9), repr(sorted(rounded.items()))
+
+
+def _of(study: Study, every: Sequence[Columns], split: str) -> list[Series]:
+    by_components: dict[tuple[str, ...], list[_Run]] = {}
+    for run in (run for columns in every for run in _runs(columns, split)):
+        by_components.setdefault(run.components, []).append(run)
     names = [columns.study.name for columns in every]
-    return Series(_label(study), names, points, list(dict.fromkeys(estimators)), len(_varied(every)) <= 1)
+    return [_series(study, names, components, runs) for components, runs in by_components.items()]
 
 
-def _varied(every: Sequence[Columns]) -> list[str]:
-    """The hyperparameters in which the complete trials of these columns differ."""
-    values: dict[str, set[Any]] = {}
-    for columns in every:
-        confirmed = (columns.study.spec.confirms or {}).get("params", {})
-        for name, column in {**{key: [value] for key, value in confirmed.items()}, **columns.params}.items():
-            values.setdefault(name, set()).update(column)
-    return [name for name, found in values.items() if len(found) > 1]
+def _runs(columns: Columns, split: str) -> Iterator[_Run]:
+    spec, figures = columns.study.spec, columns.figures[split]
+    shared = {key: spec.fixed.get(key, usual) for key, usual in COMPONENTS.items()}
+    shared |= (spec.confirms or {}).get("params", {})
+    for row, error in enumerate(figures["rate_error"]):
+        if math.isfinite(error):
+            target = figures["target_rate"][row]
+            if math.isnan(target):  # of an older program: R − (R − r), whose last digits are rounding
+                target = round(figures["rate"][row] - error, 9)
+            settings = {**shared, **{name: column[row] for name, column in columns.params.items()}}
+            found = {key: figures[key][row] for key in PANELS}
+            yield _Run(target, settings, found, columns.made([row], split))
 
 
-def _point(target: float, runs: Sequence[dict[str, float]]) -> Point:
+def _series(study: Study, names: list[str], components: tuple[str, ...], runs: Sequence[_Run]) -> Series:
+    points: dict[tuple[float, str], list[_Run]] = {}
+    for run in runs:
+        points.setdefault(run.point, []).append(run)
+    varied = [key for key in runs[0].settings if len({repr(run.settings.get(key)) for run in runs}) > 1]
+    estimators = list(dict.fromkeys(made for run in runs for made in run.estimators))
+    given = [each for each, usual in zip(components, COMPONENTS.values(), strict=True) if each != usual]
+    label = f"{study.spec.technique} ({', '.join(given)})" if given else str(study.spec.technique)
+    return Series(label, names, [_point(points[key]) for key in sorted(points)], estimators, len(varied) <= 1)
+
+
+def _point(runs: Sequence[_Run]) -> Point:
     figures: dict[str, tuple[float, float | None] | None] = {}
     for key in PANELS:
-        known = [run[key] for run in runs if math.isfinite(run[key])]
+        known = [run.figures[key] for run in runs if math.isfinite(run.figures[key])]
         figures[key] = (fmean(known), stdev(known) if len(known) > 1 else None) if known else None
-    return Point(target, len(runs), figures)
-
-
-def _label(study: Study) -> str:
-    """The technique, and what of the posterior and the prior is not the paper's default."""
-    given = [
-        str(study.spec.fixed[key]) for key, usual in COMPONENTS.items() if study.spec.fixed.get(key, usual) != usual
-    ]
-    return f"{study.spec.technique} ({', '.join(given)})" if given else str(study.spec.technique)
+    return Point(runs[0].target, len(runs), figures)

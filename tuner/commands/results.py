@@ -30,7 +30,8 @@ from tuner.commands.options import (
 )
 from tuner.commands.service import work_in_turn
 from tuner.commands.studies import analysed
-from tuner.commands.study_options import Given, specs_of, with_settings
+from tuner.commands.study_options import Given, TechniquesOption, of_each, specs_of, with_settings
+from tuner.commands.train import plain
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 
@@ -175,8 +176,8 @@ def compare(
         reports.comparison(found, every)
 
 
-@app.command(epilog="Example: tuner sweep --technique mdr --over r=1,2,5,10,20 --corpus ptb --model small")
-@with_settings("technique", "corpus", "model", "nll", "fixed", "space", "seed", "timeout", "note", "tags")
+@app.command(epilog="Example: tuner sweep -t mdr -t fb --over r=1,2,5,10,20 --corpus ptb --model small")
+@with_settings("corpus", "model", "nll", "fixed", "space", "seed", "timeout", "note", "tags")
 def sweep(
     given: Given,
     over: Annotated[
@@ -187,6 +188,7 @@ def sweep(
             help="A hyperparameter and its values, e.g. r=1,2,5; given again: every combination.",
         ),
     ],
+    technique: TechniquesOption = None,
     study: Annotated[
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
     ] = None,
@@ -203,33 +205,42 @@ def sweep(
 ) -> None:
     """Train a technique at each of the given values of a hyperparameter or an option, all else at its default.
 
-    Several --over make a grid (Li et al.'s table 2: --over pretrain=none,ae --over anneal_epochs=0,10).
+    Several --over make a grid (Li et al.'s table 2: --over pretrain=none,ae --over anneal_epochs=0,10). Several techniques have a
+    study each, one after another.
 
     A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
     """
     from tuner.commands import render as reports
     from tuner.storage.database import PATIENCE
-    from tuner.studies import answers, creation, launch
+    from tuner.studies import creation, launch
     from tuner.studies import sweep as sweeps
     from tuner.workers.engines import Staff
 
     swept = sweeps.parse_all(over)
     staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
     staff.check()
-    told = given.pop("name", None)
-    [(usual, asked)] = specs_of(database, [given]).items()
-    name, spec = study or told or "-".join([usual, "over", *swept]), sweeps.spec(asked, swept)
+    every, told = of_each("sweep", given, technique, study)
+    specs = {
+        told or "-".join([usual, "over", *swept]): sweeps.spec(asked, swept)
+        for usual, asked in specs_of(database, every).items()
+    }
     with opened(database, create=True, patience=PATIENCE) as there:
-        definition = launch.prepare(name, spec, lambda: there, say)
-        sweeps.check(definition, swept)
-        current = creation.go_on(there, name, definition, runs, artifacts)
-        sweeps.fill(current, swept)
-        work_in_turn([current.refresh()], staff, database, runs)
+        prepared = launch.prepare_all(specs, lambda: there, say, skip=False)
+        for definition in prepared.values():
+            sweeps.check(definition, swept)
+        made = [creation.go_on(there, name, found, runs, artifacts) for name, found in prepared.items()]
+        for current in made:
+            sweeps.fill(current, swept)
+        broken = work_in_turn([current.refresh() for current in made], staff, database, runs)
         if as_json:
-            print_json(answers.whole(current))
+            print_json(plain(made, []))
         elif workers != 0:
-            reports.summary(current)
-            print(f"\nnext:\n  tuner rates {current.name} --out figure2.svg   where the technique holds a rate")
+            for current in made:
+                reports.summary(current)
+            names = " ".join(current.name for current in made)
+            print(f"\nnext:\n  tuner rates {names} --out figure2.svg   where the technique holds a rate")
+    if broken:
+        raise Fault(" ".join(broken))
 
 
 @app.command(epilog="Example: tuner rates mdr-ptb-small-over-r fb-ptb-small-over-r --out figure2.svg")

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tuner import space as spaces
 from tuner.commands.options import bounded, seconds, settings
 from tuner.errors import Refused, Usage
-from tuner.space import read
 from tuner.studies import study_file
 from tuner.studies.setting import REQUIRED, Domains, Duration, Kind, Moment, Number, Pairs, Setting, Truth, Word, Words
 from tuner.studies.spec import ASKED, StudySpec
@@ -35,6 +35,14 @@ ConfigOption = Annotated[
     typer.Option(
         "--config", metavar="FILE", show_default=False,
         help="Study file (TOML) with these options by their names; options of the command line come first.",
+    ),
+]  # fmt: skip
+
+TechniquesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--technique", "-t", show_default=False,
+        help="Technique to train (`tuner techniques` lists them); several have a study each.",
     ),
 ]  # fmt: skip
 
@@ -104,6 +112,34 @@ def specs_of(database: str, every: Iterable[Given], name: str | None = None) -> 
         called = name or name_of(spec.technique, source.name, spec.model)
         found[called] = replace(spec, corpus=source.place, fixed={**source.values, **spec.fixed})
     return found
+
+
+def of_each(
+    command: str, given: Given, techniques: list[str] | None, study: str | None, every: bool = False
+) -> tuple[list[Given], str | None]:
+    """The settings of each technique's study, and the name of a study that is alone.
+
+    Args:
+        given: what is named for all of them; a study file's technique and name are among it.
+        every: all techniques.
+
+    Raises:
+        Usage: if no technique is named, or what can be of one study alone is given for several.
+    """
+    shared = dict(given)
+    alone, name = shared.pop("technique", None), shared.pop("name", None)
+    if every and techniques:
+        raise Usage(f"--technique {techniques[0]} and --all exclude each other: leave one out.")
+    names = list(dict.fromkeys(techniques or ([alone] if alone else [])))
+    if every:
+        names = spaces.techniques()
+    if not names:
+        raise Usage(f"{command} needs --technique NAME: `tuner techniques` lists them.")
+    told = {"--study": study or name, "--space": given.get("space"), "--warm-start": given.get("warm_start")}
+    flag = next((flag for flag, value in told.items() if value), None)
+    if len(names) > 1 and flag is not None:
+        raise Usage(f"{flag} is for one technique, and there are {len(names)}: leave it out, or name one technique.")
+    return [{**shared, "technique": each} for each in names], study or name
 
 
 def plain_of(given: Given) -> dict[str, Any]:
@@ -214,4 +250,4 @@ def _converted(declared: Setting, value: Any) -> Any:
         return time.time() + seconds(value, declared.flag)
     if isinstance(declared.kind, Words):
         return [] if value == [""] else value
-    return read(value) if isinstance(declared.kind, Domains) else value
+    return spaces.read(value) if isinstance(declared.kind, Domains) else value

@@ -28,7 +28,7 @@ from tuner.commands.options import (
 )
 from tuner.commands.service import work, work_detached, work_in_turn
 from tuner.commands.studies import server
-from tuner.commands.study_options import Given, plain_of, specs_of, with_settings
+from tuner.commands.study_options import Given, TechniquesOption, of_each, plain_of, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 from tuner.studies.spec import ASKED, StudySpec
@@ -50,15 +50,7 @@ app = typer.Typer()
 def launch(
     context: typer.Context,
     given: Given,
-    technique: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--technique",
-            "-t",
-            help="Technique to train (`tuner techniques` lists them); several are compared.",
-            show_default=False,
-        ),
-    ] = None,
+    technique: TechniquesOption = None,
     every: Annotated[bool, typer.Option("--all", help="Tune all techniques, compared at the end.")] = False,
     study: StudyNameOption = None,
     workers: WorkersOption = None,
@@ -86,15 +78,11 @@ def launch(
     from tuner.studies import launch as launches
     from tuner.workers.engines import Staff
 
-    named = [given.pop("technique")] if "technique" in given and not (technique or every) else technique
-    names, name = _techniques(named, every), study or given.pop("name", None)
-    alone = {"--study": name, "--space": given.get("space"), "--warm-start": given.get("warm_start")}
-    if len(names) > 1 and (told := [flag for flag, value in alone.items() if value]):
-        raise Usage(f"{told[0]} is for one technique, and there are {len(names)}: leave it out, or name one technique.")
+    asked, name = of_each("launch", given, technique, study, every)
     if server(context, api):
-        _launch_there(context, api, [{**given, "technique": each} for each in names], name, as_json)
+        _launch_there(context, api, asked, name, as_json)
         return
-    specs = specs_of(database, [{**given, "technique": each} for each in names], name)
+    specs = specs_of(database, asked, name)
     with ExitStack() as stack:
         prepared = launches.prepare_all(specs, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
@@ -110,11 +98,11 @@ def launch(
             else:
                 work_detached(made, staff, database, runs)
             if as_json:
-                print_json(_plain(made, []))
+                print_json(plain(made, []))
             return
         broken = work_in_turn(made, staff, database, runs)
         if as_json:
-            print_json(_plain(made, _comparison(made)))
+            print_json(plain(made, _comparison(made)))
         elif len(made) == 1:
             render.summary(made[0])
             render.next_commands(made[0], "" if database == DATABASE else f" --database {there.url}")
@@ -122,14 +110,6 @@ def launch(
             _print_comparison(made)
     if broken:
         raise Fault(" ".join(broken))
-
-
-def _techniques(named: list[str] | None, every: bool) -> list[str]:
-    if every and named:
-        raise Usage(f"--technique {named[0]} and --all exclude each other: leave one out.")
-    if not every and not named:
-        raise Usage("launch needs --technique NAME (see `tuner techniques`), or --all.")
-    return spaces.techniques() if every else list(dict.fromkeys(named or ()))
 
 
 def _launch_there(
@@ -161,7 +141,8 @@ def _comparison(made: "list[Study]") -> "list[Row]":
     return paper.rows(made[0].database, ended, "valid") if len(made) > 1 and ended else []
 
 
-def _plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
+def plain(made: "list[Study]", rows: "list[Row]") -> dict[str, Any]:
+    """One study as it is shown, or several beside their comparison."""
     from tuner.studies import answers
 
     if len(made) == 1:

@@ -9,14 +9,14 @@ from filled import confirmed, fill, held, metrics
 from sqlalchemy import update
 from stub_study import make
 
-from tuner import space
 from tuner.analysis import figures, rates
 from tuner.analysis.pareto import Columns
 from tuner.commands.app import app
 from tuner.errors import Missing, Usage
+from tuner.space import load
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
-from tuner.studies import confirmation
+from tuner.studies import confirmation, sweep
 
 
 @pytest.fixture
@@ -88,6 +88,25 @@ def test_lines_are_named_by_what_differs_and_test_figures_come_from_confirmation
         assert (series.studies, series.points[0].figures["ppl"]) == (["a-confirmed-0"], (91.5, stdev([91, 92])))
 
 
+def test_a_grid_has_a_line_for_each_posterior_and_no_mean_over_what_is_not_seeds(
+    database: Database, tmp_path: Path
+) -> None:
+    grid = sweep.narrowed(load("sfb"), {"r": (1.0, 5.0), "posterior": ("gaussian", "iaf")})
+    study = make(database, tmp_path, 4, space=grid, fixed={"prior": "mog"})
+    points = [{"r": r, "posterior": posterior} for posterior in ("iaf", "gaussian") for r in (1.0, 5.0)]
+    fill(study, *(held(p["r"], p["r"], 90.0 + n) for n, p in enumerate(points)), params=points)
+    drawn = {one.label: one for one in found(database, [], "valid")}
+    assert {label: [p.figures["ppl"] for p in one.points] for label, one in drawn.items()} == {
+        "sfb (iaf, mog)": [(90.0, None), (91.0, None)],
+        "sfb (mog)": [(92.0, None), (93.0, None)],
+    }
+    assert all(one.joined for one in drawn.values())
+    other = make(database, tmp_path, 2, name="other", space=sweep.narrowed(load("sfb"), {"alpha": (0.05, 0.1)}))
+    fill(other, held(5.0, 5.0, 90.0), held(5.0, 5.0, 92.0), params=[{"alpha": 0.05}, {"alpha": 0.1}])
+    (apart,) = found(database, ["other"], "valid")
+    assert [p.figures["ppl"] for p in apart.points] == [(90.0, None), (92.0, None)]
+
+
 def test_the_figure_is_drawn_alike_each_time(database: Database, tmp_path: Path) -> None:
     fill(make(database, tmp_path, 2), held(1.0, 1.0, 100.0), held(1.0, 1.1, 101.0), held(5.0, 4.8, 90.0, None))
     drawn = found(database, [], "valid")
@@ -103,7 +122,7 @@ def test_the_figure_is_drawn_alike_each_time(database: Database, tmp_path: Path)
 
 
 def test_a_sweep_is_a_line_and_a_search_is_points(database: Database, tmp_path: Path) -> None:
-    search = make(database, tmp_path, 2, name="search", space=space.load("sfb"))
+    search = make(database, tmp_path, 2, name="search", space=load("sfb"))
     fill(search, held(1.0, 1.0, 90.0), held(5.0, 5.0, 91.0))
     (joined,) = found(database, ["search"], "valid")
     assert joined.joined  # `fill` varies r alone

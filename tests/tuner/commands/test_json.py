@@ -67,10 +67,11 @@ def test_lists_and_studies(
 def test_launches_reports_and_reproductions(make: Make, database: Database, tmp_path: Path) -> None:
     studies: list[Study] = [made(database, tmp_path, name, name, 4) for name in ("sfb", "beta")]
     make(1, "empty")
-    judge("launch", train._plain(studies[:1], []))
-    judge("sweep", train._plain(studies[:1], []))
+    judge("launch", train.plain(studies[:1], []))
+    judge("sweep", train.plain(studies[:1], []))
+    judge("sweep", train.plain(studies, []))
     rows = train._comparison(studies)
-    judge("launch", train._plain(studies, rows))
+    judge("launch", train.plain(studies, rows))
     judge("confirm", {"valid": [row.plain() for row in rows], "test": []})
     agreement = Agreement(
         {"nll": (15.0, 15.5), "mi": (None, 1.0)}, ["nll"], False, 0.3, ({"torch": "1"}, {"torch": "2"})

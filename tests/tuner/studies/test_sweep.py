@@ -69,6 +69,21 @@ def test_a_sweep_has_a_trial_for_each_value_in_order_and_no_more(tuner: Command)
     assert "tuner rates sfb-grammar-tiny-over-r" in tuner("sweep", "-t", "sfb", "--set", "gamma=1.1", "--over", "r=5")
 
 
+def test_several_techniques_have_a_sweep_each(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    again = ("sweep", "-t", "mdr", "-t", "fb", "--over", "r=1,5")
+    with pytest.raises(Usage, match="--study is for one technique, and there are 2"):
+        tuner(*again, "--study", "s")
+    found = tuner(*again, "--json")["studies"]
+    assert [each["name"] for each in found] == ["mdr-grammar-tiny-over-r", "fb-grammar-tiny-over-r"]
+    assert [params(each) for each in found] == [[("complete", {"r": 1.0}), ("complete", {"r": 5.0})]] * 2
+    assert "tuner rates mdr-grammar-tiny-over-r fb-grammar-tiny-over-r --out" in tuner(*again)
+    with pytest.raises(Usage, match="r = 99 is out of"):
+        tuner("sweep", "-t", "sfb", "-t", "mdr", "--over", "r=2,99")
+    assert len(tuner("studies", "--json")) == 2
+    with pytest.raises(Usage, match="sweep needs --technique NAME"):
+        tuner("sweep", "--over", "r=1")
+
+
 def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
     tuner: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

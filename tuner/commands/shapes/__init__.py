@@ -265,7 +265,7 @@ SHAPES: dict[str, Any] = {
     "corpora get": Recipe,
     "studies": list[answers.Summary],
     "launch": Whole | Launched,
-    "sweep": Whole,
+    "sweep": Whole | Launched,
     "show": Whole,
     "trials": list[Trial],
     "compare": Comparison,
