@@ -4,11 +4,11 @@
 
 A problem is a technique of `benchmarks.trials`' table of curves, and a least rate where one is named. Methods may train a table's
 configurations a little, go on with them from where they stopped, and pay for the added epochs alone. What counts is the value of
-those trained to their end, the NLL; what is known before is −ELBO (with `--by neg_elbo` that is the value too). Where there is a
-least rate both have what the rate falls short of it added. The full search trains each configuration that our process proposes
-to its end: `gp full`. Each row has the median lowest value after so many epochs, and the epochs after which a method's median is
-the full search's after five and after ten trials, and within `WITHIN` nats of that after ten, each beside its share of what the
-full search itself needed for it.
+those trained to their end, the NLL (or −ELBO, with `--by neg_elbo`). What is known before is each epoch's −ELBO (or with `--known
+nll` its NLL of a few sentences). Where there is a least rate both have what the rate falls short of it added. The full search
+trains each configuration that our process proposes to its end: `gp full`. Each row has the median lowest value after so many
+epochs, and the epochs after which a method's median is the full search's after five and after ten trials, and within `WITHIN`
+nats of that after ten, each beside its share of what the full search itself needed for it.
 """
 
 import os
@@ -45,6 +45,8 @@ WITHIN = 0.1
 GOALS = {"five trials": (5, 0.0), "ten": (10, 0.0), f"ten, within {WITHIN:g}": (10, WITHIN)}
 """Medians of the full search that are to be reached, and how nearly."""
 FULL = "gp full"
+EACH = ("neg_elbo", "rate", "nll")
+"""Figures of each epoch in a table, the NLL where it was made with `--each`."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,20 @@ class Pool:
 
     x: Array  # [n, d]
     curves: Sequence[Sequence[float]]
-    """Each epoch's −ELBO, and what its rate falls short."""
+    """Each epoch's −ELBO, or NLL, and what its rate falls short."""
     finals: Array  # [n]
 
     @classmethod
-    def of(cls, table: Any, technique: str, least: float = 0.0, by: str = "nll") -> "Pool":
+    def of(cls, table: Any, technique: str, least: float = 0.0, by: str = "nll", known: str = "neg_elbo") -> "Pool":
         rows = table["trials"][technique]
         cube = Cube({p.name: p.distribution() for p in space.load(technique).searched({})})
-        curves = [[value + shortfall(least, rate) for value, rate in row["epochs"]] for row in rows]
-        finals = [row["nll"] + shortfall(least, row["rate"]) for row in rows]
-        if by == "neg_elbo":
-            finals = [curve[-1] for curve in curves]
-        return cls(np.array([cube.encode(row["params"]) for row in rows]), curves, np.array(finals))
+
+        def curve(row: Any, figure: str) -> list[float]:
+            return [epoch[EACH.index(figure)] + shortfall(least, epoch[1]) for epoch in row["epochs"]]
+
+        finals = [row["nll"] + shortfall(least, row["rate"]) if by == "nll" else curve(row, by)[-1] for row in rows]
+        points = np.array([cube.encode(row["params"]) for row in rows])
+        return cls(points, [curve(row, known) for row in rows], np.array(finals))
 
     @property
     def whole(self) -> int:
@@ -284,12 +288,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--by", default="nll", choices=["nll", "neg_elbo"], help="Figure that is the final value.")
+    parser.add_argument("--known", default="neg_elbo", choices=["neg_elbo", "nll"], help="Figure known of each epoch.")
     parser.add_argument("--table", type=Path, default=CURVES)
     arguments = parser.parse_args()
     table = json.loads(arguments.table.read_text(encoding="utf-8"))
     for problem in arguments.problems:
         technique, _, least = problem.partition("@")
-        pool = Pool.of(table, technique, float(least or 0), arguments.by)
+        pool = Pool.of(table, technique, float(least or 0), arguments.by, arguments.known)
         budget = max(TRIALS) * pool.whole
         shown = [trials * pool.whole for trials in TRIALS]
         print(f"\n{problem}: lowest {pool.finals.min():.3f}, median {np.median(pool.finals):.3f}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,14 +102,27 @@ def test_a_least_rate_is_in_curves_and_values_alike() -> None:
     assert made.curves == [[34.0, 25.0]]
     assert made.finals.tolist() == [21.0]
     assert Pool.of({"trials": {"mdr": [row]}}, "mdr", 5.0, "neg_elbo").finals.tolist() == [25.0]
+    row["epochs"] = [[30.0, 1.0, 28.0], [25.0, 6.0, 22.0]]
+    assert Pool.of({"trials": {"mdr": [row]}}, "mdr", 5.0, known="nll").curves == [[32.0, 22.0]]
+
+
+def test_each_epochs_nll_is_recorded_and_changes_nothing() -> None:
+    settings = {"corpus_size": 200, "max_epochs": 2, "d_e": 8, "d_h": 8, "nll_samples": 5, "nll_sentences": 20}
+    plain, told = (trials.trial("mdr", "grammar", settings, {"r": 5.0}, 0, each) for each in (0, 20))
+    assert [len(epoch) for epoch in told["epochs"]] == [3, 3]
+    assert [epoch[:2] for epoch in told["epochs"]] == plain["epochs"]
+    assert (told["nll"], told["rate"]) == (plain["nll"], plain["rate"])
+    assert told["nll"] in [epoch[2] for epoch in told["epochs"]]
 
 
 def test_a_table_is_gone_on_with_and_has_other_seeds_of_some_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[int] = []
+    made: list[Any] = []
 
-    def trial(technique: str, corpus: str, settings: object, params: dict[str, float], seed: int) -> dict[str, object]:
+    def trial(*named: object) -> dict[str, object]:
+        _, _, _, params, seed, _ = named
+        assert isinstance(params, dict)
         made.append(seed)
         return {"params": params, "nll": params["r"], "rate": 1.0, "epochs": [[9.0, 1.0]]}
 
