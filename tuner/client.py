@@ -165,8 +165,9 @@ class Client(Connection):
         return found
 
     def _of(self, studies: Sequence[str], **more: str) -> str:
-        """A query about these studies, or about all that are no confirmation."""
-        names = studies or [each["name"] for each in self.studies() if each["confirms"] is None]
+        """A query about these studies, or about all but the confirmations of one of them."""
+        known = {} if studies else {each["name"]: each["confirms"] for each in self.studies()}
+        names = studies or [name for name, confirms in known.items() if confirms not in known]
         return urlencode([*(("study", name) for name in names), *more.items()])
 
     def compare(self, runs: Sequence[str]) -> dict[str, Any]:

@@ -29,10 +29,18 @@ class Metric:
     """True if the figure is a column of the tables of trials."""
     short: str = ""
     """Heading of the figure's column, where the label is long."""
+    decimals: int = 2
+    """Number of decimals in a table of means."""
+    has_sign: bool = False
+    """True if 0 is the best value, and a figure is the worse the further it is from 0 on either side."""
 
     @property
     def heading(self) -> str:
         return self.short or self.label
+
+    def loss(self, value: float) -> float:
+        """A number that is the lower the better the value is."""
+        return abs(value) if self.has_sign else value if self.goal == "min" else -value
 
     @property
     def titled(self) -> str:
@@ -50,7 +58,7 @@ def _noisy(swaps: str) -> Metric:
 
 def _probe(count: int) -> Metric:
     meaning = f"share of labels that a linear classifier tells from the codes, trained on {count:,} labelled sentences"
-    return Metric(f"probe {count:,}", "", "max", meaning, latent=True)
+    return Metric(f"probe {count:,}", "", "max", meaning, latent=True, decimals=3)
 
 
 class Figures(TypedDict, total=False):
@@ -107,6 +115,7 @@ class Figures(TypedDict, total=False):
             "NLL in bits by character, each sentence's end counted as one: compares texts whatever their tokens are",
             estimated=True,
             short="bits/char",
+            decimals=3,
         ),
     ]
     bits_per_byte: Annotated[
@@ -118,6 +127,7 @@ class Figures(TypedDict, total=False):
             "NLL in bits by byte of UTF-8, each sentence's end counted as one",
             estimated=True,
             short="bits/byte",
+            decimals=3,
         ),
     ]
     ppl_elbo: Annotated[
@@ -146,7 +156,8 @@ class Figures(TypedDict, total=False):
         float | None, Metric("r", NATS, "max", "r, the rate that the technique was to hold, nats", latent=True)
     ]
     rate_error: Annotated[
-        float | None, Metric("R − r", NATS, "min", "R − r, reached minus wanted rate, nats", latent=True)
+        float | None,
+        Metric("R − r", NATS, "min", "R − r, reached minus wanted rate, nats", latent=True, has_sign=True),
     ]
     distortion: Annotated[
         float | None, Metric("D", NATS, "min", "D = −E_q log P(x|z), nats per sentence", latent=True, shown=True)
@@ -230,7 +241,7 @@ class Figures(TypedDict, total=False):
             short="gap",
         ),
     ]
-    parameters: Annotated[int | None, Metric("parameters", "", "min", "numbers that training fits")]
+    parameters: Annotated[int | None, Metric("parameters", "", "min", "numbers that training fits", decimals=0)]
     bleu: Annotated[
         float | None,
         Metric("BLEU", "", "max", "BLEU of greedy reconstructions from posterior samples, 0–100", latent=True),
@@ -247,6 +258,7 @@ class Figures(TypedDict, total=False):
             "max",
             "Pearson correlation of the distance of two codes and their sentences' token edit distance",
             latent=True,
+            decimals=3,
         ),
     ]
     noisy_1: Annotated[float | None, _noisy("1 swap")]
@@ -255,7 +267,14 @@ class Figures(TypedDict, total=False):
     noisy_4: Annotated[float | None, _noisy("4 swaps")]
     probe_0: Annotated[
         float | None,
-        Metric("clusters", "", "max", "share of labels that clusters of the codes tell, each one label", latent=True),
+        Metric(
+            "clusters",
+            "",
+            "max",
+            "share of labels that clusters of the codes tell, each one label",
+            latent=True,
+            decimals=3,
+        ),
     ]
     probe_100: Annotated[float | None, _probe(100)]
     probe_500: Annotated[float | None, _probe(500)]
@@ -339,8 +358,9 @@ def tempered_of(metrics: Metrics) -> Estimator:
 
 
 def figure(metrics: Metrics, key: str) -> Any:
-    """One of `FIGURES` or `ESTIMATES`; None if there is none."""
-    return (tempered_of(metrics) if key in ESTIMATES else metrics).get(key)
+    """One of `FIGURES` or `ESTIMATES`; None if there is none, or no finite one."""
+    value = (tempered_of(metrics) if key in ESTIMATES else metrics).get(key)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def number(value: object) -> str:
@@ -349,7 +369,7 @@ def number(value: object) -> str:
         return "–" if value is None else str(value)
     if isinstance(value, int):
         return str(value)
-    return f"{value:.2f}" if 10 <= abs(value) < 1e6 else f"{value:.4g}"
+    return f"{value:.2f}" if 10 <= abs(value) < 1e6 else f"{value:z.4g}"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

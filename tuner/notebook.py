@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from tuner.analysis import curves, history, levels, pareto, rates
 from tuner.errors import Usage
-from tuner.metrics import AXES, number
+from tuner.metrics import AXES, figure, number
 from tuner.run import table_of
 from tuner.storage.database import Database
 from tuner.studies import confirmation
@@ -177,7 +177,7 @@ class Study:
         )
         for place, one in enumerate(found["series"]):
             for column, key in enumerate(panels, 1):
-                deviations = [sd or 0.0 for sd in one[f"{key}_sd"]]
+                deviations = one[f"{key}_sd"]
                 figure.add_scatter(
                     x=one["target"], y=one[key], name=one["label"], legendgroup=one["label"], showlegend=column == 1,
                     mode="lines+markers" if one["joined"] else "markers", marker={"color": COLOURS[place % len(COLOURS)]},
@@ -213,7 +213,8 @@ class Study:
             }
         if best is not None:
             metrics = best.metrics or {}
-            figures = [f"{AXES[key].label} {number(metrics[key])}" for key in ("nll", "ppl", "rate") if key in metrics]
+            keys = dict.fromkeys([*study.spec.objective.split(","), "nll", "ppl", "rate"])
+            figures = [f"{AXES[key].label} {number(figure(metrics, key))}" for key in keys if key in metrics]
             given = [f"{key} {number(value)}" for key, value in best.given.items()]
             rows[f"best: trial {best.number}"] = ", ".join([*figures, *given, *best.notes])
         return table_of(f"{self.name}: {self._title}", rows)

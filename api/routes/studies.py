@@ -194,7 +194,7 @@ def show_pareto(
     unless a metric is an estimate and the studies' estimators differ: then `note` says so."""
     service = service_of(request)
     names = list(dict.fromkeys(study))
-    if split == "test":  # which only the confirmations of the named studies have
+    if split == "test":  # which confirmations of the named studies have, and studies that choose nothing
         found = [own.name for _, each in confirmation.sources(service.database, names, split) for own in each]
         names = list(dict.fromkeys(found))
     columns = [service.columns(name) for name in names]

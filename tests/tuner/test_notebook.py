@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from filled import fill, held
 from seeded import figures, made, trial_row
 from sqlalchemy import insert
+from stub_study import make
 
 import tuner
 from tuner.errors import Missing, Usage
@@ -109,6 +111,14 @@ def test_rates_join_no_search(study: Study) -> None:
     assert {trace.mode for trace in found.data} == {"markers"}
     assert len(found.data) == 3
     assert [each.text for each in found.layout.annotations][:1] == ["PPL [per token]"]
+
+
+def test_a_point_of_one_run_has_no_deviation(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/t.db", create=True)
+    fill(make(database, tmp_path, 3), *(held(1.0, 1.0, ppl) for ppl in (90.0, 92.0)), held(5.0, 5.0, 80.0))
+    database.close()
+    ppl, *_ = tuner.study("s", database.secret_url).plot_rates().data
+    assert list(ppl.error_y.array) == [pytest.approx(2**0.5), None]
 
 
 def test_a_study_shows_itself_without_markup(study: Study, url: str) -> None:

@@ -17,11 +17,11 @@ class Analysis(Protocol):
         """Trials in the plane of two figures (`pareto.compare`), and the lines beside them (`levels`).
 
         Args:
-            studies: their names; none: all that are no confirmation.
+            studies: their names; none: all but the confirmations of one of them.
         """
 
     def rates(self, studies: Sequence[str], split: str = "valid") -> dict[str, Any]:
-        """Figures by target rate (`rates.plain`), of these studies or of all that are no confirmation."""
+        """Figures by target rate (`rates.plain`), of these studies or of all but the confirmations of one of them."""
 
     def compare(self, runs: Sequence[str]) -> dict[str, Any]:
         """Two to six trials, STUDY/NUMBER each, side by side (`comparison.of`)."""

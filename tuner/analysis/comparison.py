@@ -1,8 +1,9 @@
 """A few trials side by side: what was set, where they differ, what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from trainers.contract import PRESETS
 from tuner.errors import Usage
 from tuner.estimators import estimator_of, mixed
 from tuner.metrics import AXES
@@ -47,7 +48,8 @@ def of(database: Database, runs: Sequence[str]) -> dict[str, Any]:
     named = parted(runs)
     studies = {name: open_study(database, name) for name, _ in named}
     pairs = [(studies[name], studies[name].trials.get(number)) for name, number in named]
-    settings = [_settings(*pair) for pair in pairs]
+    by_hand = {key for study, _ in pairs for key in study.spec.fixed}
+    settings = [_settings(*pair, by_hand) for pair in pairs]
     figures = [{key: cells(trial).get(key) for key in AXES} for _, trial in pairs]
     made = {
         trial.run: [estimator_of(trial.metrics, study.facts.text)]
@@ -81,6 +83,8 @@ def of(database: Database, runs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _settings(study: Study, trial: Trial) -> dict[str, Any]:
+def _settings(study: Study, trial: Trial, by_hand: Collection[str]) -> dict[str, Any]:
+    """A trial's settings; by_hand: what one of the compared studies has set, where another has its preset's value."""
     shared = {"text": study.facts.text, **{key: getattr(study.spec, key) for key in SHARED}}
-    return {**shared, **trial.hyperparameters, **study.spec.fixed}
+    preset = {key: value for key, value in PRESETS.get(study.spec.model, {}).items() if key in by_hand}
+    return {**shared, **preset, **trial.hyperparameters, **study.spec.fixed}

@@ -51,7 +51,7 @@ def fronts(panels: Sequence[dict[str, Any]], out: Path) -> None:
         marks |= dict.fromkeys(note for own in found["studies"] for note in own["notes"] if note)
         beyond += _front(axes, found)
         if len(shown) > 1:
-            axes.set_title(found["text"], fontsize="small")
+            axes.set_title(_plain(found["text"]), fontsize="small")
     notes = [found["note"] and f"note: {found['note']}" for found in shown]
     _explain(figure, [f"hollow: {', or '.join(marks)}" if marks else None, "; ".join(beyond), *dict.fromkeys(notes)])
     _save(figure, out)
@@ -67,7 +67,7 @@ def _front(axes: Any, found: dict[str, Any]) -> list[str]:
             axes.scatter(
                 [study["x"][i] for i in points], [study["y"][i] for i in points], s=18, marker=marker, alpha=0.7,
                 facecolor="none" if marked else colour, edgecolor=colour, linewidths=float(marked),
-                label=None if marked or not study["number"] else study["study"],
+                label=None if marked or not study["number"] else _plain(study["study"]),
             )  # fmt: skip
         for kind in sorted(set(study["made"])):
             best = [i for i in study["front"] if study["made"][i] == kind]
@@ -155,7 +155,7 @@ def rates(found: dict[str, Any], out: Path) -> None:
                 [mean for _, mean, _ in points],
                 [math.nan if sd is None else sd for _, _, sd in points] if any(sd for _, _, sd in points) else None,
                 color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
-                label=line["label"],
+                label=_plain(line["label"]),
                 markersize=4, linewidth=float(line["joined"]), elinewidth=1, capsize=2,
             )  # fmt: skip
         if key == "rate_error":
@@ -181,7 +181,7 @@ def curves(found: dict[str, Any], labels: Sequence[str], out: Path) -> None:
     axes = figure.subplots()
     for place, (label, epochs, values) in enumerate(zip(labels, found["epoch"], found["value"], strict=True)):
         points = [math.nan if value is None else value for value in values]
-        axes.plot(epochs, points, color=COLOURS[place % len(COLOURS)], label=label, linewidth=1.2)
+        axes.plot(epochs, points, color=COLOURS[place % len(COLOURS)], label=_plain(label), linewidth=1.2)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name = found["figure"]
@@ -211,6 +211,11 @@ def shares(groups: Sequence[dict[str, Any]], mean: float, out: Path) -> None:
     _save(figure, out)
 
 
+def _plain(text: str) -> str:
+    """A text that Matplotlib takes for no formula, nor for one that no legend shows."""
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
+
+
 def _explain(figure: "Figure", said: Sequence[str | None]) -> None:
     """The legend above the axes, where it covers no point, and below them what is to be known of the figures."""
     import textwrap
@@ -219,11 +224,12 @@ def _explain(figure: "Figure", said: Sequence[str | None]) -> None:
     entries = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    if 0 < len(entries) <= 2 * len(MARKERS):
+    many = f"{len(entries)} of them are too many for a legend" if len(entries) > 2 * len(MARKERS) else None
+    if entries and not many:
         across = max(1, room // (max(map(len, entries)) + 6))
         place: dict[str, Any] = {"loc": "outside upper left", "ncols": across, "frameon": False, "fontsize": "small"}
         figure.legend(list(entries.values()), list(entries), **place)
-    lines = [line for one in said if one for line in textwrap.wrap(one, room)]
+    lines = [line for one in (many, *said) if one for line in textwrap.wrap(_plain(one), room)]
     if lines:
         figure.supxlabel("\n".join(lines), fontsize="x-small", x=0.01, ha="left")
 

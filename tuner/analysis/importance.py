@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from statistics import pstdev
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.pareto import Columns
@@ -65,7 +65,7 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
         with suppress(ValueError, RuntimeError):  # a resample in which nothing varies
             drawn.append(_shares(dice.choices(trials, k=len(trials)), list(space), goal))
     found["items"] = [
-        {"name": key, "importance": share, "error": pstdev(each[key] for each in drawn) if drawn else None}
+        {"name": key, "importance": share, "error": stdev(each[key] for each in drawn) if len(drawn) > 1 else None}
         for key, share in shares.items()
     ]
     return found

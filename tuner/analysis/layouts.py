@@ -3,15 +3,20 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tuner import screen
 from tuner.analysis import sheets
-from tuner.analysis.report import COLUMNS, KEPT, Row
-from tuner.analysis.sheets import Figure, Line, Sheet, lettered, terminal
+from tuner.analysis.report import COLUMNS, KEPT, Row, void
+from tuner.analysis.sheets import Figure, Line, Sheet, legend, lettered, presets, terminal
 from tuner.estimators import cutting, sureness
 from tuner.metrics import AXES, ESTIMATES, FIGURES
 from tuner.studies.winner import LOWEST
+
+FEW = 30
+"""Number of sentences below which a bootstrap's intervals are much too short: at 30 by a twentieth."""
 
 
 def _is_mixed(found: Sequence[Row]) -> bool:
@@ -36,19 +41,34 @@ def _cells(row: Row, shown: Mapping[str, str]) -> list[Figure]:
     return [row.figures.get(key) for key in shown]
 
 
+def told_apart(found: Sequence[Row]) -> list[Row]:
+    """The rows, those of one's own that no setting tells from another one with the name of their study."""
+    counts = Counter(label for label, _ in {(row.label, row.study) for row in found if row.runs})
+    return [
+        replace(row, settings={**row.settings, "study": row.study}) if row.runs and counts[row.label] > 1 else row
+        for row in found
+    ]
+
+
 def sheet(found: Sequence[Row], columns: Sequence[str] = ()) -> Sheet:
     """The rows in the papers' columns.
 
     Args:
         columns: figures to show in place of these.
     """
+    found = told_apart(found)
     letters, kinds = lettered([list(filter(None, (row.estimator, row.beside))) for row in found])
     shown = {key: AXES[key].heading for key in columns} or _shown(found)
     lines = [
         Line(row.label, _runs(row), tuple(_cells(row, shown)), letter, row.notes)
         for row, letter in zip(found, letters, strict=True)
     ]
-    return Sheet(tuple(shown.values()), tuple(lines), tuple(_said(found, kinds)), _is_mixed(found))
+    said = [
+        *_said(found, kinds),
+        *void([(row.technique, {key: row.figures.get(key) for key in shown}) for row in found]),
+    ]
+    decimals = tuple(AXES[key].decimals for key in shown)
+    return Sheet(tuple(shown.values()), tuple(lines), tuple(said), decimals, _is_mixed(found))
 
 
 def table(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
@@ -69,10 +89,10 @@ def _said(found: Sequence[Row], kinds: Sequence[str]) -> list[str]:
     each = "token" if nouns == {"word"} else " or ".join(sorted(nouns))
     said = ["", f"nats per sentence; PPL per {each}, end token included; mean ± sd over runs"]
     beside = {row.beside for row in found}
-    for place, kind in enumerate(kinds):
-        said.append(f"{chr(ord('a') + place)}: {kind}{' (the tempered columns)' if kind in beside else ''}")
+    said += legend([f"{kind}{' (the tempered columns)' if kind in beside else ''}" for kind in kinds])
     if _is_mixed(found):
         said.append("figures under different letters are not to be ranked together")
+    said += presets({row.label: row.model for row in found if row.model})
     if any(not row.confirmed for row in found):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
         said += [f"{row.label}: the best by {row.won_by}" for row in found if row.won_by not in ("", LOWEST)]
@@ -132,6 +152,10 @@ def _tests(found: Sequence[Row]) -> list[str]:
         said += [f"{row.label}: {difference.said}" for difference in row.differences]
         if conflict := disagreement(row.differences):
             said.append(f"{row.label}: {conflict}")
+    if one.sentences < FEW:
+        said.append(
+            f"resamples of fewer than {FEW} sentences vary too little: the intervals are too short, and p too low"
+        )
     alone = [row.label for row in tested if row.differences[0].seeds_interval is None]
     if alone:
         said.append(f"other seeds are not in it, as not both sides have several runs: {', '.join(alone)}")
@@ -151,11 +175,11 @@ def _tested(row: Row, prefix: str) -> list[float | None]:
 
 
 def as_csv(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
-    shown = columns or KEPT
+    shown = list(dict.fromkeys(columns)) or KEPT
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(
-        ["study", "technique", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
+        ["study", "technique", "model", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
         + [f"{key}{part}" for key in shown for part in ("", "_sd")]
         + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
         + ["ngram_order", "ngram_nll", "ngram_ppl"]
@@ -163,7 +187,11 @@ def as_csv(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
     for row in found:
         figures = [value for key in shown for value in (row.figures.get(key) or (None, None))]
         lines.writerow(
-            [*map(screen.cell, (row.study, row.technique, json.dumps(row.settings))), row.runs, row.confirmed]
+            [
+                *map(screen.cell, (row.study, row.technique, row.model, json.dumps(row.settings))),
+                row.runs,
+                row.confirmed,
+            ]
             + [*map(screen.cell, (row.estimator, row.beside, "; ".join(row.notes))), *figures]
             + [row.differences[0].against if row.differences else None]
             + [value for prefix in TESTS for value in _tested(row, prefix)]

@@ -6,11 +6,12 @@ from statistics import fmean
 from typing import Any
 
 from tuner.analysis.pareto import Columns
-from tuner.metrics import figure
+from tuner.metrics import Metrics, figure
 from tuner.ngram import Line
 from tuner.storage.database import Database
 from tuner.studies import queries
 from tuner.studies.study import Study
+from tuner.studies.trials import Trial
 
 PER_TOKEN = {"ppl": "nll", "ppl_tempered": "nll_tempered", "ppl_elbo": "neg_elbo"}
 """Figures per token, each with the figure per sentence that it is made of."""
@@ -22,16 +23,16 @@ STUDIES = 20
 
 
 def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> list[dict[str, Any]]:
-    """Names and heights of the lines in a plot whose axis is `y`; none where its studies are of several texts."""
-    texts = {own.study.facts.text for own in columns}
-    if y not in LEVELLED or len(texts) != 1:
+    """Names and heights of the lines in a plot whose axis is `y`; none where its studies' sentences differ."""
+    kinds = {_sentences(own.study, split) for own in columns}
+    if y not in LEVELLED or len(kinds) != 1:
         return []
-    (text,), facts = texts, columns[0].study.facts
+    (kind,), facts = kinds, columns[0].study.facts
     tokens, is_ppl = _tokens(columns, split), y in PER_TOKEN
     found = [("exact entropy", _height(facts.corpus.entropy, tokens, is_ppl))]
     line = Line.of_study(facts.ngram, split, facts.corpus.token)
     found += [("n-gram model", None if line is None else line.ppl if is_ppl else line.nll)]
-    found += [("RNNLM", _baseline(database, text, "ppl" if is_ppl else "nll", split))]
+    found += [("RNNLM", _baseline(database, kind, "ppl" if is_ppl else "nll", split))]
     return [{"label": label, "value": value} for label, value in found if value is not None]
 
 
@@ -52,13 +53,27 @@ def _height(nats: float | None, tokens: float | None, is_ppl: bool) -> float | N
     return None if tokens is None else math.exp(nats / tokens)
 
 
-def _baseline(database: Database, text: str, key: str, split: str) -> float | None:
-    """The RNNLM's figure on that text: its best trial's, or the mean over its confirmations' on test sentences."""
+def _sentences(study: Study, split: str) -> tuple[str, int | None]:
+    """A study's text, and how many of the split's sentences its figures are of, as far as it tells."""
+    line = Line.of_study(study.facts.ngram, split, study.facts.corpus.token)
+    return study.facts.text, None if line is None else line.sentences
+
+
+def _baseline(database: Database, kind: tuple[str, int | None], key: str, split: str) -> float | None:
+    """The RNNLM's figure on these sentences: its best trial's, or the least of its configurations' means on test sentences."""
     found = queries.page(database, STUDIES, None, BASELINE)
-    studies = [study for study in found if isinstance(study, Study) and study.facts.text == text]
+    studies = [study for study in found if isinstance(study, Study) and _sentences(study, split) == kind]
     if split == "valid":
         bests = [figure(best.metrics, key) for study in studies if (best := study.best()) is not None and best.metrics]
         return min(bests, default=None)
-    tested = [(t.metrics or {}).get("test") for s in studies if s.spec.confirms for t in s.trials.all()]
-    known = [value for metrics in tested if metrics and (value := figure(metrics, key)) is not None]
-    return fmean(known) if known else None
+    tested = [
+        [value for t in s.trials.all() if t.state == "complete" and (value := _tested(t, key)) is not None]
+        for s in studies
+        if s.spec.confirms or not s.searched
+    ]
+    return min((fmean(values) for values in tested if values), default=None)
+
+
+def _tested(trial: Trial, key: str) -> float | None:
+    metrics = (trial.metrics or Metrics()).get("test")
+    return figure(metrics, key) if metrics else None

@@ -70,8 +70,9 @@ class Columns:
                     for beside in (False, True):
                         self.estimators[split, beside] += [_estimator(found, text, beside) for found in figures]
                     self.notes[split] += [sys.intern("; ".join(notes_of(found))) for found in figures]
-                    self.figures[split]["value"].extend(map(_number, values))
                     self.figures[split]["seconds"].extend(seconds)
+                self.figures["valid"]["value"].extend(map(_number, values))
+                self.figures["test"]["value"].extend([math.nan] * len(values))  # no study minimises a test figure
                 self.seen = revisions[-1]
         return self
 

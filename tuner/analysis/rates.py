@@ -59,6 +59,8 @@ class Series:
 def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list[Series]:
     """The series of each study of which the trials in these columns held a target rate: one for each posterior and prior."""
     held = [(study, one) for study, columns in found for one in _of(study, columns, split)]
+    if len({study.spec.model for study, _ in held}) > 1:
+        held = [(study, replace(one, label=f"{one.label}, {study.spec.model}")) for study, one in held]
     labels = [one.label for _, one in held]
     return [
         one
@@ -94,9 +96,9 @@ class _Run:
 
     @property
     def point(self) -> tuple[float, str]:
-        """Equal for runs that differ in nothing but their seed."""
+        """Equal for runs by one estimator that differ in nothing but their seed."""
         rounded = {key: round(value, 9) if isinstance(value, float) else value for key, value in self.settings.items()}
-        return round(self.target, 9), repr(sorted(rounded.items()))
+        return round(self.target, 9), repr((sorted(rounded.items()), self.estimators))
 
 
 def _of(study: Study, every: Sequence[Columns], split: str) -> list[Series]:

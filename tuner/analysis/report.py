@@ -1,6 +1,7 @@
 """The papers' tables with one's own figures: a row for each configuration, mean ± sd over its runs."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -11,11 +12,11 @@ from tuner.errors import Usage
 from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of
 from tuner.metrics import ESTIMATES, FIGURES, Metrics, figure
 from tuner.ngram import Line
-from tuner.space import objective
+from tuner.space import objective, techniques
 from tuner.storage.database import Database
-from tuner.studies.confirmation import confirmations, tuned
+from tuner.studies.confirmation import sources
 from tuner.studies.study import Study, open_study
-from tuner.studies.trials import Trial
+from tuner.studies.trials import OVER, STRUCK, Trial
 
 if TYPE_CHECKING:
     from tuner.analysis.significance import Difference
@@ -24,8 +25,10 @@ COLUMNS = ("distortion", "rate", "nll", "ppl", "nll_tempered", "ppl_tempered", "
 """Columns of a table: those of PA's tables 3 and 4, and the tempered estimates beside S = 1000 from q. A column is
 shown where a row has its figure; beside a paper's rows the figures that these print are shown too.
 """
-UNDER_P = ("nll", "ppl", "ppl_no_end", "nll_tempered", "ppl_tempered")
+UNDER_P = ("nll", "ppl", "ppl_no_end", "bits_per_char", "bits_per_byte", "nll_tempered", "ppl_tempered")
 """Figures under p(z), which mean nothing for a technique that does not hold q(z) near it (`space.objective`)."""
+LISTED = 20
+"""Largest number of studies that a sentence lists."""
 KEPT = (*FIGURES, *ESTIMATES)
 """Figures of a row, and how sure the tempered estimates among them are."""
 
@@ -61,13 +64,15 @@ class Row:
     beside: str = ""
     """Estimator of the tempered figures, where these stand beside samples from q."""
     notes: tuple[str, ...] = ()
-    """Notes that qualify the figures: collapsed, not resolved."""
+    """Notes that qualify the figures: collapsed, not resolved, runs that failed."""
     won_by: str = ""
     """Measure by which the search's best trial is the best; empty for a confirmed row."""
     truncation: float | None = None
     """Standard deviations above the mean length at which the text's sentences are cut; 0: never."""
     token: str = "word"
     """Noun for a token of the text, per which a perplexity is."""
+    model: str = ""
+    """Preset of the model's sizes; empty for a published figure."""
 
     @property
     def label(self) -> str:
@@ -94,7 +99,9 @@ class Row:
     def is_worse_than_ngrams(self) -> bool:
         """True if an n-gram model has a lower NLL than the lowest of the row's estimates."""
         own = [figure[0] for key in ("nll", "nll_tempered") if (figure := self.figures[key]) is not None]
-        return self.ngram is not None and bool(own) and min(own) > self.ngram.nll
+        return (
+            self.ngram is not None and bool(own) and min(own) > self.ngram.nll and not _is_void(self.technique, "nll")
+        )
 
 
 def rows(database: Database, names: list[str], split: str) -> list[Row]:
@@ -117,12 +124,11 @@ def found(database: Database, names: list[str], split: str) -> list[Row]:
     Raises:
         Usage: if a study is unknown.
     """
-    known, rows_ = confirmations(database), list[Row]()
-    for study in tuned(database, names):
-        chosen = not study.spec.confirms and bool(study.searched)
-        own = known.get(study.name, []) if chosen else [study, *known.get(study.name, [])]
-        rows_ += [row for confirmed in own if (row := _confirmed(confirmed, split)) is not None]
-        winner = None if own or split == "test" else study.winner()
+    rows_ = list[Row]()
+    for study, own in sources(database, names, "test"):
+        confirmed = [row for runs in own if (row := _confirmed(runs, split)) is not None]
+        rows_ += confirmed
+        winner = None if confirmed or split == "test" else study.winner()
         if winner is not None and (figures := winner.trial.metrics) is not None:
             row = _row(study, [winner.trial], [figures], split, confirmed=False)
             rows_.append(replace(row, won_by=winner.by))
@@ -135,12 +141,7 @@ def narrowed(found: Sequence[Row], database: Database, corpus: str | None, model
     Raises:
         Usage: if there is none.
     """
-
-    def fits(row: Row) -> bool:
-        study = open_study(database, row.study)
-        return corpus in (None, Path(study.facts.corpus.name).name) and model in (None, study.spec.model)
-
-    kept = list(found) if corpus is model is None else [row for row in found if fits(row)]
+    kept = [row for row in found if corpus is model is None or _fits(open_study(database, row.study), corpus, model)]
     if not kept:
         raise Usage(
             f"no study has figures of {' and '.join(filter(None, (corpus, model)))}: `tuner studies` lists them."
@@ -155,15 +156,67 @@ def ranked(found: Sequence[Row], key: str) -> list[Row]:
 
 def place(technique: str, key: str, figure: tuple[float, float | None] | None) -> tuple[bool, bool, float]:
     """Key that orders rows by a figure."""
-    sign = 1.0 if FIGURES[key].goal == "min" else -1.0
-    return key in UNDER_P and objective(technique) != "nll", figure is None, sign * figure[0] if figure else 0.0
+    return _is_void(technique, key), figure is None, FIGURES[key].loss(figure[0]) if figure else 0.0
+
+
+def _is_void(technique: str, key: str) -> bool:
+    return key in UNDER_P and technique in techniques() and objective(technique) != "nll"
+
+
+def void(shown: Sequence[tuple[str, Mapping[str, tuple[float, float | None] | None]]]) -> list[str]:
+    """A note on figures that mean nothing for the technique of their row, if there are any.
+
+    Args:
+        shown: technique and shown figures of each row.
+    """
+    found = [(each, key) for each, figures in shown for key, own in figures.items() if own and _is_void(each, key)]
+    heads = ", ".join(FIGURES[key].heading for key in dict.fromkeys(key for _, key in found))
+    whose = ", ".join(dict.fromkeys(each for each, _ in found))
+    return [f"{whose}: {heads} mean nothing, as q(z) is held near no p(z); MELBO compares such models"] if found else []
+
+
+def absent(
+    database: Database, names: list[str], split: str, there: Sequence[Row], corpus: str | None, model: str | None
+) -> list[str]:
+    """Sentences that name those of these studies (or of all) that have no row, so that none is left out unseen.
+
+    Args:
+        there: all rows.
+        corpus: whose studies alone are taken.
+        model: likewise.
+    """
+    shown, empty, untested = {row.study for row in there}, list[str](), list[str]()
+    for study, own in sources(database, names, "test"):
+        if _fits(study, corpus, model) and not shown & {study.name, *(each.name for each in own)}:
+            (empty if study.best() is None else untested).append(study.name)
+    said = [f"no trial of {_listed(empty)} is complete: `tuner show STUDY` tells why"] if empty else []
+    return said + ([f"no {split} figures of {_listed(untested)}: `tuner confirm STUDY` makes them"] if untested else [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} others" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"
+
+
+def _fits(study: Study, corpus: str | None, model: str | None) -> bool:
+    return corpus in (None, Path(study.facts.corpus.name).name) and model in (None, study.spec.model)
 
 
 def _confirmed(study: Study, split: str) -> Row | None:
-    done = [trial for trial in study.trials.all() if trial.state == "complete" and trial.metrics]
-    every = [metrics for trial in done if (metrics := _of_split(trial, split))]
-    judged = [trial for trial in done if _of_split(trial, split)]
-    return _row(study, judged, every, split, confirmed=True) if every else None
+    over = [trial for trial in study.trials.all() if trial.state in OVER]
+    judged = [trial for trial in over if trial.state == "complete" and _of_split(trial, split)]
+    if not judged:
+        return None
+    row = _row(
+        study, judged, [metrics for trial in judged if (metrics := _of_split(trial, split))], split, confirmed=True
+    )
+    return replace(row, notes=(*row.notes, *_lost(over)))
+
+
+def _lost(over: Sequence[Trial]) -> list[str]:
+    """Notes on the runs that are in no mean: without those that diverged, a mean is too good."""
+    ends = Counter("struck out" if t.reason == STRUCK else t.state for t in over if t.state != "complete")
+    return [f"{count} of {len(over)} runs {end}" for end, count in ends.items()]
 
 
 def _of_split(trial: Trial, split: str) -> Metrics | None:
@@ -185,10 +238,10 @@ def _row(
         figures[key] = (fmean(values), stdev(values) if len(values) > 1 else None) if whole else None
     line = Line.of_study(study.facts.ngram, split, study.facts.corpus.token)
     facts, text = every[0]["estimator"], study.facts.text
-    made, beside = (
-        "; ".join(dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))))
-        for each in (False, True)
-    )
+    kinds = [
+        dict.fromkeys(filter(None, (estimator_of(metrics, text, each) for metrics in every))) for each in (False, True)
+    ]
+    made, beside = map("; ".join, kinds)
     return Row(
         study.name,
         study.spec.technique,
@@ -201,9 +254,10 @@ def _row(
         ngram=line if line is not None and line.is_of(facts) else None,
         sentences=sentences_of(every[0], study.facts.sentences),
         beside=beside if beside != made else "",
-        notes=tuple(notes_of_runs(every)),
+        notes=(*notes_of_runs(every), *["runs by different estimators"] * (max(map(len, kinds)) > 1)),
         truncation=study.facts.truncation,
         token=study.facts.corpus.token,
+        model=study.spec.model,
     )
 
 

@@ -166,16 +166,17 @@ class Following:
             settings = flat({**found["spec"], "entropy": found["entropy"], "vocabulary": found["vocabulary"]})
             self._whole = self._tracker.open(About(self._key(), self._name, "study", self._name, settings, last))
         run, lowest = self._whole, math.inf
-        done = [trial for trial in takewhile(lambda trial: trial.state in OVER, trials) if trial.value is not None]
-        newest = done[-1].number + 1 if done else 0
+        ended = takewhile(lambda trial: trial.state in OVER, trials)
+        done = [(trial.number, trial.value) for trial in ended if trial.value is not None]
+        newest = done[-1][0] + 1 if done else 0
         if run.state is not None and (run.state != found["state"] or newest > run.step):
             run.reopen()
-        for trial in done:
-            lowest = min(lowest, trial.value or math.inf)
-            if trial.number + 1 > run.step:
-                last = self._times(trial.number)[1] or last
-                shown = {"study/trial": trial.number, "study/value": trial.value, "study/lowest": lowest}
-                run.log(trial.number + 1, finite(shown), last)
+        for number, value in done:
+            lowest = min(lowest, value)
+            if number + 1 > run.step:
+                last = self._times(number)[1] or last
+                shown = {"study/trial": number, "study/value": value, "study/lowest": lowest}
+                run.log(number + 1, finite(shown), last)
         if over and run.state is None:
             best = found["best"]
             figures = finite({"best/trial": best["number"], "best/value": best["value"]}) if best else {}

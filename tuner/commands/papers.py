@@ -131,6 +131,8 @@ def report(
     if table is not None and against is not None:
         raise Usage(f"--against {against} is for the studies' own table: leave it out with --table.")
     part = None if table is None else systems.block(systems.named(table), text)
+    if part is not None:
+        _check_sentences(part, **{"--columns": columns, "--rank": rank, "--published": published})
     chosen = split or (part.split if part is not None and part.split else "valid")
     check_split(chosen)
     with opened(database) as there:
@@ -139,6 +141,8 @@ def report(
             print(_laid(there, part, which, form, shown, rank, published), end="")
             return
         rows = paper.narrowed(paper.rows(there, study or [], chosen), there, corpus, model)
+        for line in paper.absent(there, study or [], chosen, rows, corpus, model):
+            say(f"note: {line}")
         rows = paper.compared(there, rows, against, chosen)
     if published:
         own = list(dict.fromkeys(row.technique for row in rows))
@@ -193,6 +197,7 @@ def paper(
         raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layout.FORMATS)}.")
     ASKED["model"].checked(model)
     part, asked = systems.block(systems.named(table), text), settings(set_)
+    _check_sentences(part, **{"--published": published})
     chosen = _chosen(part, only)
     known = {each.technique for each in systems.systems(part)}
     for key in asked:
@@ -214,9 +219,19 @@ def paper(
             return
         which = ([study.name for study in made], part.split, None, None)
         whys = {rows[name]: why for name, why in refused.items()}
+        whys |= {rows[s.name]: "no run of it is complete" for s in made if s.name in rows and s.best() is None}
         print(_laid(there, part, which, form, published=published, absent=whys), end="")
     if broken:
         raise Fault(" ".join(broken))
+
+
+def _check_sentences(part: "Table", **asked: object) -> None:
+    """
+    Raises:
+        Usage: if the table has sentences and no figures, and an option of figures is asked for.
+    """
+    if part.sentences and (flags := [flag for flag, value in asked.items() if value]):
+        raise Usage(f"{flags[0]} is of figures, and {part.name} is a table of sentences: leave it out.")
 
 
 def _laid(

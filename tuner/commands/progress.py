@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.commands.options import overwrite
 from tuner.commands.render import duration, number
 from tuner.estimators import notes_of, perplexity
+from tuner.metrics import FIGURES
 from tuner.studies.objectives import rank as ranked
 from tuner.studies.trials import OVER
 
@@ -43,9 +44,10 @@ class _Trial:
 
 
 class Progress:
-    """Listens to workers and says how far they are: trials done, the lowest NLL so far, each trial's epoch, the time left.
+    """Listens to workers and says how far they are: trials done, the best one's figure, each trial's epoch, the time left.
 
     rank: what orders trials of these metrics, the lowest first.
+    judged: the figure by which it does, and its name.
     ppl: the perplexity's name (`estimators.perplexity`).
     """
 
@@ -57,8 +59,9 @@ class Progress:
         workers: int = 1,
         rank: Callable[[Mapping[str, Any]], Any] = itemgetter("nll"),
         ppl: str = "PPL",
+        judged: tuple[str, str] = ("nll", "lowest NLL"),
     ) -> None:
-        self.ppl = ppl
+        self.ppl, self.judged = ppl, judged
         self.trials, self.done, self.best, self.workers, self.rank = trials, done, best, workers, rank
         self.terminal = sys.stderr.isatty()
         self.spent: list[float] = []
@@ -74,7 +77,9 @@ class Progress:
         trials, rank = study.trials.all(), partial(ranked, study.spec.objective, study.spec.min_rate)
         found = [trial.metrics for trial in trials if trial.state == "complete" and trial.metrics]
         done, ppl = sum(trial.state in OVER for trial in trials), perplexity(study.facts.corpus.token)
-        return cls(study.spec.trials, done, min(found, key=rank, default=None), workers, rank, ppl)
+        key = study.spec.objective.partition(",")[0]
+        judged = key, f"{'best' if study.spec.min_rate else 'lowest'} {FIGURES[key].label}"
+        return cls(study.spec.trials, done, min(found, key=rank, default=None), workers, rank, ppl, judged)
 
     def __call__(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         """One event of a trial, from any thread."""
@@ -93,7 +98,7 @@ class Progress:
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} {self.ppl} {number(metrics['ppl'])} R {number(metrics['rate'])} "
                 f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
-                f"{self.done} of {self.trials} done, lowest NLL {number(self.best['nll'])}{self._left()}"
+                f"{self.done} of {self.trials} done{self._best()}{self._left()}"
             )
         elif event in ("failed", "pruned"):
             self._end(trial)
@@ -121,10 +126,9 @@ class Progress:
             trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
         if not trial.parts:
             trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
-        best = f", lowest NLL {number(self.best['nll'])}" if self.best is not None else ""
         phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
         more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
-        text = f"{self.done}/{self.trials} trials{best} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"
+        text = f"{self.done}/{self.trials} trials{self._best()} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"
         if self.terminal:
             overwrite(text, end="")
         elif time.monotonic() - self.said_at > PIPE_SECONDS:
@@ -137,6 +141,10 @@ class Progress:
         trial.share = share
         part = f", part {trial.parts}" if trial.parts > 1 else ""
         trial.phase = f"evaluation{part} {100 * share:.0f} %"
+
+    def _best(self) -> str:
+        key, said = self.judged
+        return f", {said} {number(self.best[key])}" if self.best is not None else ""
 
     def _left(self) -> str:
         """The time left in words. It never grows: where more is expected than was told, it is more than that."""

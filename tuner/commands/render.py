@@ -82,15 +82,17 @@ def trial_table(
     title: str | None = None,
     columns: Sequence[str] | None = None,
     known: Mapping[str, Head] | None = None,
+    judged: str = "nll",
 ) -> Table:
     """A row for each trial, with a star at those marked: the best one, or the front.
 
     Args:
         columns: keys of the columns; those that are shown unless others are chosen, if none.
         known: all columns; those that these trials have, if not given.
+        judged: the study's objective, whose figure is shown too.
     """
     heads = heads_of(hyperparameters_among(trials)) if known is None else known
-    keys = columns or [key for key, head in heads.items() if head.shown]
+    keys = columns or [key for key, head in heads.items() if head.shown or key == judged]
     keys = ["number", *(key for key in keys if key != "number")]
     chosen = [_column(heads[key], rank) for rank, key in enumerate(keys)]
     made = Table(*chosen, title=title, chosen=bool(columns), remedy="--columns chooses")
@@ -215,7 +217,7 @@ def print_trials(
     best, last = _best(found, trials), list(trials[-ROWS:])
     if best is not None and best.number not in {t.number for t in last}:
         last = [best, *last]
-    trial_table(last, marked(found), titled(found, title), columns).print()
+    trial_table(last, marked(found), titled(found, title), columns, judged=found["objective"]).print()
     if len(last) < len(trials):
         console().print(f"… and {len(trials) - len(last):,} earlier trials: `tuner trials {found['name']} --all`")
 
@@ -246,11 +248,12 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
         return
     assert best.metrics is not None
     nll = _with_error(best.metrics["nll"], best.metrics.get("nll_se"))
+    judged = f"MELBO {number(best.value)}, " if spec["objective"] == "melbo" else ""
     params = " ".join(f"{key}={number(value)}" for key, value in best.given.items()) or "the defaults"
     if front:
         out.print(f"\nfront of low NLL and high rate, from its lowest NLL on: trials {', '.join(map(str, front))}")
     out.print(
-        f"\nbest by {found['best']['by']}: trial {best.number}, NLL {nll} nats per sentence, "
+        f"\nbest by {found['best']['by']}: trial {best.number}, {judged}NLL {nll} nats per sentence, "
         f"{perplexity(found['token'])} {number(best.metrics['ppl'])}, with {params}"
     )
     out.print(estimate(best.metrics))

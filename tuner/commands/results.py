@@ -105,6 +105,8 @@ def confirm(
             return
         ended = [each.name for each in made if each.best() is not None]
         tables = {split: paper.rows(there, ended, split) if ended else [] for split in ("valid", "test")}
+        for line in paper.absent(there, [each.name for each in made], "test", tables["test"], None, None):
+            say(f"note: {line}")
     if as_json:
         print_json({split: [row.plain() for row in rows] for split, rows in tables.items()})
     elif ended:
@@ -145,6 +147,9 @@ def pareto(
         raise Usage(
             f"no complete trial of {', '.join(study or []) or 'any study'} has both {x} and {y} of the {split} split."
         )
+    there = {name for own in found["studies"] if own["number"] for name in (own["study"], own["confirms"])}
+    if absent := [name for name in study or [] if name not in there]:
+        say(f"note: no complete trial of {', '.join(absent)} has both {x} and {y} of the {split} split")
     if found["note"]:
         say(f"note: {found['note']}: the fronts are each study's own")
     if out is None:
@@ -260,6 +265,7 @@ def rates(
     from tuner.analysis.pareto import check_split
     from tuner.commands import render as reports
     from tuner.commands.tables import Column, Table
+    from tuner.studies.confirmation import MARK
 
     check_split(split)
     with analysed(context, database, api) as analysis:
@@ -273,6 +279,9 @@ def rates(
         raise Usage(
             f"no complete trial of {', '.join(study or []) or 'any study'} has {split} figures and a target rate: {remedy}."
         )
+    there = " ".join(f" {name}{MARK}" for each in found["series"] for name in each["studies"])
+    if absent := [name for name in study or [] if f" {name}{MARK}" not in there]:
+        say(f"note: no complete trial of {', '.join(absent)} has {split} figures and a target rate")
     if found["note"]:
         say(f"note: {found['note']}")
     if out is not None:

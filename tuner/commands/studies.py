@@ -112,6 +112,7 @@ def list_studies(
         best = s["best"]
         notes = [render.won(best), s["why"] or ("waits: no worker takes it" if s["waiting_for_workers"] else "")]
         notes += [f"best trial {note}" for note in best["notes"]] if best else []
+        notes += [f"judged by MELBO, {render.number(best['value'])}"] if best and s["objective"] == "melbo" else []
         figures = (best["metrics"] if best else None) or {}
         done = sum(s["counts"][state] for state in OVER)
         table.add(
@@ -203,7 +204,7 @@ def trials(
     if odd := [key for key in keys or () if key not in known]:
         raise Usage(f"--columns {odd[0]!r} is no column of study {name!r}: choose of {', '.join(known)}.")
     if every or sort or top or where:
-        render.trial_table(listed, render.marked(found), render.titled(found), keys, known).print()
+        render.trial_table(listed, render.marked(found), render.titled(found), keys, known, found["objective"]).print()
         if not listed and where:
             say(f"no trial of {name} fits {where}")
     else:

@@ -3,11 +3,11 @@
 A confirmation is a study like any other, with nothing left to tune: the same workers train it, and it stops and goes on alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tuner import samplers
-from tuner.errors import Usage
+from tuner.errors import Missing, Usage
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies.launch import Say
@@ -27,6 +27,10 @@ JUDGED: Mapping[str, Value] = {
 """Options that give the papers' figures, S = 1000 from q, the tempered ones beside them, both certified, and measures
 of the codes; all sentences, both splits.
 """
+
+
+MARK = "-confirmed-"
+"""Part of a confirmation's name between the study's and the trial's number."""
 
 
 def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: None) -> list[Trial]:
@@ -91,35 +95,47 @@ def spec(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -
 
 def name_of(study: Study, trial: Trial) -> str:
     """Name of the study that confirms a trial."""
-    return f"{study.name}-confirmed-{trial.number}"
-
-
-def confirmations(database: Database) -> dict[str, list[Study]]:
-    """Every confirmation with a complete run, by the name of the study that it confirms."""
-    found: dict[str, list[Study]] = {}
-    for study in all_studies(database):
-        confirmed = study.spec.confirms
-        if confirmed and study.best() is not None:
-            found.setdefault(confirmed["study"], []).append(study)
-    return found
-
-
-def tuned(database: Database, names: list[str]) -> list[Study]:
-    """The studies of these names, or all that are no confirmation."""
-    if names:
-        return [open_study(database, name) for name in dict.fromkeys(names)]
-    return [study for study in all_studies(database) if not study.spec.confirms]
+    return f"{study.name}{MARK}{trial.number}"
 
 
 def sources(database: Database, names: list[str], split: str) -> list[tuple[Study, list[Study]]]:
-    """Each of these studies (or all) with those whose runs are its points: itself, or its confirmations where the split is theirs
-    alone.
+    """Each of these studies, or of all but the confirmations of one of them, with those whose runs are its points: itself; or, on
+    test sentences, its confirmations, and itself if it has nothing to tune and so chooses nothing.
 
     Raises:
         Missing: if a study is unknown.
     """
-    studies = tuned(database, names)
+    named = [open_study(database, name) for name in dict.fromkeys(names)]
+    if named and split == "valid":
+        return [(study, [study]) for study in named]
+    every = all_studies(database)
+    own = _confirmations(every)
+    studies = named or every
+    shown = {each.name for study in studies for each in own.get(study.name, [])}
     if split == "valid":
-        return [(study, [study]) for study in studies]
-    confirmed = confirmations(database)
-    return [(study, [study] if study.spec.confirms else confirmed.get(study.name, [])) for study in studies]
+        return [(study, [study]) for study in studies if study.name not in shown]
+    return [
+        (study, [study] * bool(study.spec.confirms or not study.searched) + own.get(study.name, []))
+        for study in studies
+        if study.name not in shown
+    ]
+
+
+def _confirmations(every: Sequence[Study]) -> dict[str, list[Study]]:
+    """The confirmations of each of these studies, by its name."""
+    known, found = {study.name: study for study in every}, dict[str, list[Study]]()
+    for study in every:
+        name = study.spec.confirms["study"] if study.spec.confirms else ""
+        if name in known and _is_its(study, known[name]):
+            found.setdefault(name, []).append(study)
+    return found
+
+
+def _is_its(confirmation: Study, study: Study) -> bool:
+    """True if a confirmation is of a trial of that study, and not of another one's that had its name."""
+    one, other = ((s.spec.technique, s.spec.model, s.facts.corpus.fingerprint) for s in (confirmation, study))
+    told = confirmation.spec.confirms or {}
+    try:
+        return one == other and study.trials.get(told["trial"]).params == told["params"]
+    except Missing:
+        return False

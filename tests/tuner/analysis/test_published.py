@@ -1,5 +1,6 @@
 """Figures that the papers print, by two readings entered apart: tuner/published, and tests/data/papers.csv."""
 
+import copy
 import csv
 import math
 import re
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.analysis import layouts, published, report
+from tuner.analysis import layouts, published, report, sheets
+from tuner.analysis.published import layout, systems
 from tuner.metrics import FIGURES
 from tuner.space import load, techniques
 
@@ -61,6 +63,18 @@ def test_two_readings_of_the_papers_agree_in_every_cell() -> None:
     assert sorted(ours.keys() - cells.keys()) == []
     assert sorted(cells.keys() - ours.keys()) == []
     assert {cell: (figure, cells[cell]) for cell, figure in ours.items() if figure != cells[cell]} == {}
+
+
+def test_figures_have_the_digits_that_the_papers_print() -> None:
+    part = systems.block(published.tables()["pa-3"])
+    rows = tuple(layout._printed(part, row, part.columns) for row in part.rows if row.label == "FB")
+    text = sheets.terminal(layout.sheet(layout.Layout(part, "valid", part.columns, rows, {})))
+    assert "113.3 ± 0.17  5.0 ± 0.06  117.5 ± 0.18  101.9 ± 0.77  5.8 ± 0.11" in text
+    assert "| 113.3 ± 0.17 | 5.0 ± 0.06 |" in layouts.markdown(report.published(["fb"], "valid"))
+    (again,) = copy.deepcopy(report.published(["fb"], "valid"))
+    assert "| 113.3 ± 0.17 |" in layouts.markdown([again])
+    scaled = layouts.markdown(report.published(["ae"], "test"), ["probe_100"])  # printed as 78.4 %
+    assert "| 0.784 |" in scaled
 
 
 def test_every_table_is_there_with_its_text_split_and_names() -> None:

@@ -108,7 +108,8 @@ def test_a_grid_has_a_line_for_each_posterior_and_no_mean_over_what_is_not_seeds
 
 
 def test_the_figure_is_drawn_alike_each_time(database: Database, tmp_path: Path) -> None:
-    fill(make(database, tmp_path, 2), held(1.0, 1.0, 100.0), held(1.0, 1.1, 101.0), held(5.0, 4.8, 90.0, None))
+    runs = held(1.0, 1.0, 100.0), held(1.0, 1.1, 101.0), held(5.0, 4.8, 90.0, None)
+    fill(make(database, tmp_path, 2), *runs)
     drawn = found(database, [], "valid")
     for name in ("one.svg", "two.svg", "one.pdf", "one.png"):
         figures.rates(rates.plain(drawn, "valid"), tmp_path / name)

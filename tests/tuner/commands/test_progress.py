@@ -26,10 +26,21 @@ def test_the_best_so_far_is_the_one_that_the_study_ranks_first(
     progress = Progress.of(make(database, tmp_path, min_rate=2.0), workers=1)
     end(progress, 0, nll=117.0, rate=3.6)
     end(progress, 1, nll=116.4, rate=0.1)  # collapsed: 1.9 nats are added
-    assert "2 of 3 done, lowest NLL 117" in last_line(capsys)
+    assert "2 of 3 done, best NLL 117" in last_line(capsys)
     progress("progress", 2, {"epoch": 0.5, "epochs": 3})
     end(progress, 2, nll=116.9, rate=2.0)
-    assert "3 of 3 done, lowest NLL 116.9" in last_line(capsys)
+    assert "3 of 3 done, best NLL 116.9" in last_line(capsys)
+
+
+@SQLITE
+def test_the_best_so_far_is_named_by_what_it_is_judged_by(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress.of(make(database, tmp_path, objective="melbo"), workers=1)
+    for trial, (nll, melbo) in enumerate(((112.0, 44.25), (45.0, 44.5))):
+        metrics = {"nll": nll, "ppl": 2.0, "rate": 5.0, "active_units": 8, "melbo": melbo}
+        progress("complete", trial, {"metrics": metrics, "epochs": 3})
+    assert "2 of 3 done, lowest MELBO 44.25" in last_line(capsys)
 
 
 def test_one_run_is_its_own_best(capsys: pytest.CaptureFixture[str]) -> None:

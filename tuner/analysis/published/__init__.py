@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from tuner.analysis.sheets import AsPrinted
 from tuner.metrics import FIGURES
 
 PAPERS = ("pa", "li", "kr", "mi", "lv")
@@ -102,15 +103,18 @@ class Table:
         for heading, (value, sd) in row.values.items():
             column = self.columns[heading]
             own = found.setdefault(column.text or row.text or self.text, {})
-            own[row.figures.get(heading, column.figure)] = (
-                value * column.times, None if sd is None else sd * column.times
-            )  # fmt: skip
+            scaled = value * column.times, None if sd is None else sd * column.times
+            own[row.figures.get(heading, column.figure)] = (value, sd) if column.times == 1 else scaled
         return found
+
+
+def _printed(cell: float) -> float:
+    return AsPrinted(cell) if isinstance(cell, int) else cell
 
 
 def _row(entry: Mapping[str, Any]) -> Row:
     values = {
-        heading: (float(cell[0]), float(cell[1])) if isinstance(cell, list) else (float(cell), None)
+        heading: (_printed(cell[0]), _printed(cell[1])) if isinstance(cell, list) else (_printed(cell), None)
         for heading, cell in entry.get("values", {}).items()
     }
     return Row(**{**entry, "values": values})
@@ -121,7 +125,8 @@ def _column(entry: str | Mapping[str, Any]) -> Column:
 
 
 def _read(paper: str) -> dict[str, Any]:
-    return tomllib.loads((resources.files(__name__) / f"{paper}.toml").read_text(encoding="utf-8"))
+    text = (resources.files(__name__) / f"{paper}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text, parse_float=AsPrinted)
 
 
 @cache

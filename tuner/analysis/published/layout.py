@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from tuner import screen
 from tuner.analysis import report, sheets
 from tuner.analysis.published import PAPERS, Column, Row, Table
 from tuner.analysis.published.systems import System, absence, is_of, systems, told_by
-from tuner.analysis.sheets import Figure, Line, Sheet, lettered
+from tuner.analysis.sheets import Figure, Line, Sheet, legend, lettered, presets
+from tuner.errors import Usage
 from tuner.estimators import cutting
-from tuner.metrics import AXES
+from tuner.metrics import AXES, FIGURES
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies.launch import name_of
@@ -56,6 +58,8 @@ class Laid:
     made: tuple[str, ...]
     """Estimators of the figures."""
     notes: tuple[str, ...] = ()
+    model: str = ""
+    """Preset of the model's sizes; empty for the paper's own."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,20 @@ class Layout:
     """Reasons why rows have no figures of one's own, by their labels."""
 
     def ranked(self, figure: str) -> "Layout":
-        """The rows in the order of a figure, the best first; those for which it means nothing come last."""
-        heading = next((h for h, column in self.columns.items() if column.figure == figure), "")
+        """The rows in the order of a figure, the best first; those for which it means nothing come last.
+
+        Raises:
+            Usage: if it is in no column.
+        """
+        headings = {column.figure: heading for heading, column in self.columns.items()}
+        if figure not in headings:
+            known = ", ".join(key for key in headings if key in FIGURES)
+            raise Usage(
+                f"--rank {figure} is in no column of {self.table.name}: choose of {known}, or show it by --columns."
+            )
 
         def place(row: Laid) -> tuple[bool, bool, float]:
-            return report.place(row.technique, figure, row.cells.get(heading))
+            return report.place(row.technique, figure, row.cells.get(headings[figure]))
 
         return replace(self, rows=tuple(sorted(self.rows, key=place)))
 
@@ -91,7 +104,7 @@ def lay(
     """A table's part of one corpus with the figures of studies of a database.
 
     Args:
-        names: of studies; all that are no confirmation, if there are none.
+        names: of studies; all but the confirmations of one of them, if there are none.
         corpus: whose studies alone are taken.
         model: likewise.
         columns: figures in place of the paper's columns.
@@ -100,15 +113,17 @@ def lay(
     own = owned(database, names, split, corpus, model)
     shown = {AXES[key].heading: Column(key) for key in columns} or dict(table.columns)
     told, rows, absent = told_by(systems(table)), list[Laid](), dict[str, str]()
+    searched = owned(database, names, "valid", corpus, model) if split == "test" else []
     for row in table.rows:
         why = absence(row)
         of_row = {} if why else {v: of_system(System(table, row, v), own, told) for v in ("", *table.variants)}
-        laid = _laid(row, of_row, shown)
+        laid = [_laid(row, one, shown) for one in _configurations(of_row)]
         rows += laid
         if printed:
             rows.append(_printed(table, row, shown))
         if why or not laid:
-            absent[row.label] = why or "not trained"
+            is_there = not why and of_system(System(table, row), searched, told)
+            absent[row.label] = why or ("`tuner confirm` makes its test figures" if is_there else "not trained")
     return Layout(table, split, shown, tuple(rows), absent)
 
 
@@ -118,7 +133,7 @@ def owned(database: Database, names: list[str], split: str, corpus: str | None, 
     return [each for each in own if corpus in (None, each.corpus) and model in (None, each.model)]
 
 
-def of_system(system: System, own: Sequence[Own], told: Mapping[str, set[str]]) -> list[report.Row]:
+def of_system(system: System, own: Sequence[Own], told: Mapping[str, set[str]]) -> list[Own]:
     """The configurations that are a system's: a tuned one is alike in what tells the table's rows apart, one that was set by hand
     in all that the row prints. Where some were made for this paper, those alone."""
     apart = told.get(system.technique, set())
@@ -129,24 +144,33 @@ def of_system(system: System, own: Sequence[Own], told: Mapping[str, set[str]]) 
     ]
     made = [each for each in found if each.row.study == name_of(system.called(each.model), each.corpus, each.model)]
     others = tuple(f"{paper}-{system.technique}-" for paper in PAPERS)
-    return [each.row for each in made or found if each in made or not each.row.study.startswith(others)]
+    return [each for each in made or found if each in made or not each.row.study.startswith(others)]
 
 
-def _laid(row: Row, of_row: Mapping[str, list[report.Row]], shown: Mapping[str, Column]) -> list[Laid]:
-    """A row once for each configuration that is its own."""
-    found = []
-    for place in range(max(map(len, of_row.values()), default=0)):
-        chosen = {variant: rows[place] for variant, rows in of_row.items() if place < len(rows)}
-        cells = {}
-        for heading, column in shown.items():
-            variant, _, figure = row.figures.get(heading, column.figure).rpartition(".")
-            there = chosen[variant].figures.get(figure) if variant in chosen else None
-            cells[heading] = _scaled(there, 1 / column.times)
-        first = next(iter(chosen.values()))
-        runs = str(first.runs) if first.confirmed else "search"
-        made = tuple(filter(None, (first.estimator, first.beside)))
-        found.append(Laid(row.label, row.technique, first.study, runs, cells, made, first.notes))
-    return found
+def _configurations(of_row: Mapping[str, list[Own]]) -> list[dict[str, report.Row]]:
+    """A row's configurations, each with the runs of its variants: those of one corpus and preset go together."""
+    found = dict[tuple[str, str, int], dict[str, report.Row]]()
+    for variant, owns in of_row.items():
+        seen = Counter[tuple[str, str]]()
+        for own in owns:
+            kind = (own.corpus, own.model)
+            found.setdefault((*kind, seen[kind]), {})[variant] = own.row
+            seen[kind] += 1
+    return list(found.values())
+
+
+def _laid(row: Row, variants: Mapping[str, report.Row], shown: Mapping[str, Column]) -> Laid:
+    """A row with the figures of one configuration, by variant."""
+    cells = {}
+    for heading, column in shown.items():
+        variant, _, figure = row.figures.get(heading, column.figure).rpartition(".")
+        there = variants[variant].figures.get(figure) if variant in variants else None
+        cells[heading] = _scaled(there, 1 / column.times)
+    first = next(iter(variants.values()))
+    runs = str(first.runs) if first.confirmed else "search"
+    made = tuple(filter(None, (first.estimator, first.beside)))
+    notes = tuple(dict.fromkeys(note for each in variants.values() for note in each.notes))
+    return Laid(row.label, row.technique, first.study, runs, cells, made, notes, first.model)
 
 
 def _printed(table: Table, row: Row, shown: Mapping[str, Column]) -> Laid:
@@ -167,31 +191,40 @@ def _scaled(figure: Figure, by: float) -> Figure:
 
 def sheet(found: Layout) -> Sheet:
     letters, kinds = lettered([row.made for row in found.rows])
+    counts = Counter(row.label for row in found.rows if row.study)
+    labels = [f"{row.label} ({row.study})" if row.study and counts[row.label] > 1 else row.label for row in found.rows]
     lines = [
-        Line(row.label, row.runs, tuple(row.cells.values()), letter, row.notes)
-        for row, letter in zip(found.rows, letters, strict=True)
+        Line(label, row.runs, tuple(row.cells.values()), letter, row.notes)
+        for label, row, letter in zip(labels, found.rows, letters, strict=True)
     ]
     table = found.table
     estimator = f"; in the paper NLL and PPL by {table.estimator}" if table.estimator else ""
     said = ["", f"{table.source}: {table.caption}; {found.split} sentences; mean ± sd over runs{estimator}"]
-    said += [f"{chr(ord('a') + place)}: {kind}" for place, kind in enumerate(kinds)]
+    said += legend(kinds)
     mixed = len({row.made for row in found.rows if row.made}) > 1
     if mixed:
         said.append("figures under different letters are not to be ranked together")
+    said += presets({label: row.model for label, row in zip(labels, found.rows, strict=True) if row.model})
     if any(row.runs == "search" for row in found.rows):
         said.append("search: the search's best trial, flattered by having been chosen; `tuner confirm` trains it anew")
+    keys = [column.figure for column in found.columns.values()]
+    said += report.void([(r.technique, dict(zip(keys, r.cells.values(), strict=True))) for r in found.rows if r.study])
     said += [f"absent: {label}: {why}" for label, why in found.absent.items()]
-    return Sheet(tuple(found.columns), tuple(lines), tuple(said), mixed)
+    decimals = tuple(
+        AXES[column.figure].decimals if column.figure in AXES and column.times == 1 else 2
+        for column in found.columns.values()
+    )
+    return Sheet(tuple(found.columns), tuple(lines), tuple(said), decimals, mixed)
 
 
 def as_csv(found: Layout) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     heads = [f"{heading}{part}" for heading in found.columns for part in ("", " sd")]
-    lines.writerow(["table", "row", "technique", "study", "runs", *heads, "estimator", "notes"])
+    lines.writerow(["table", "row", "technique", "study", "model", "runs", *heads, "estimator", "notes"])
     for row in found.rows:
         figures = [value for cell in row.cells.values() for value in (cell or (None, None))]
-        said = map(screen.cell, (row.label, row.technique, row.study, row.runs))
+        said = map(screen.cell, (row.label, row.technique, row.study, row.model, row.runs))
         lines.writerow(
             [found.table.name, *said, *figures, *map(screen.cell, ("; ".join(row.made), "; ".join(row.notes)))]
         )

@@ -50,18 +50,18 @@ def lay(
     """Sentences of the first run of each configuration that is a row's.
 
     Args:
-        names: of studies; all that are no confirmation, if there are none.
+        names: of studies; all but the confirmations of one of them, if there are none.
         corpus: whose studies alone are taken.
         model: likewise.
     """
     found, own = list[Written](), owned(database, names, "valid", corpus, model)
     every = [System(table, row) for row in table.rows]
     for system in every:
-        for row in of_system(system, own, told_by(every)):
-            samples = open_study(database, row.study).files.samples(row.trials[0])
+        for each in of_system(system, own, told_by(every)):
+            samples = open_study(database, each.row.study).files.samples(each.row.trials[0])
             lines = KINDS[table.sentences](samples) if samples is not None else []
             if lines:
-                found.append(Written(system.row.label, row.study, tuple(lines)))
+                found.append(Written(system.row.label, each.row.study, tuple(lines)))
     return found
 
 

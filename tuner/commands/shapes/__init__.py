@@ -169,6 +169,8 @@ class Row(TypedDict):
     truncation: float | None
     token: str
     """Noun for a token of the text, per which a perplexity is: word, character or piece."""
+    model: str
+    """Preset of the model's sizes; empty for a published figure."""
 
 
 class Launched(TypedDict):
