@@ -82,14 +82,18 @@ export function around(values, isLog) {
 
 const FAR = 3; // times the spread of the middle half of the values, beyond its ends
 const FEW = 0.1; // share of the values that may lie beyond a scale
+const LEAST = 0.2; // share of a scale that the other values would have with them, or less
 /** Whether a value is one of the few that lie so far away that they would take the scale from all others. */
 export function farFrom(values, isLog) {
-  const known = values.filter((value) => value !== null && (!isLog || value > 0)).map((value) => (isLog ? Math.log10(value) : value)).sort((a, b) => a - b);
+  const at = (value) => (isLog ? Math.log10(value) : value);
+  const known = values.filter((value) => value !== null && (!isLog || value > 0)).map(at).sort((a, b) => a - b);
   const [low, high] = [known[Math.floor(known.length / 4)], known[Math.ceil((3 * known.length) / 4) - 1]];
   const reach = FAR * (high - low);
-  const isFar = (value) => value !== null && (!isLog || value > 0) && Math.abs((isLog ? Math.log10(value) : value) - (low + high) / 2) > reach + (high - low) / 2;
-  const far = values.filter(isFar).length;
-  return reach > 0 && far > 0 && far <= Math.max(1, FEW * known.length) ? isFar : () => false;
+  const isAway = (place) => Math.abs(place - (low + high) / 2) > reach + (high - low) / 2;
+  const kept = known.filter((place) => !isAway(place));
+  const areFew = known.length - kept.length <= Math.max(1, FEW * known.length);
+  const areTaken = kept.at(-1) - kept[0] < LEAST * (known.at(-1) - known[0]);
+  return reach > 0 && areFew && areTaken ? (value) => value !== null && (!isLog || value > 0) && isAway(at(value)) : () => false;
 }
 
 /** A range that also reaches those of these levels for which it need not grow by more than its own height. */

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from stub_study import make
 
 from benchmarks.browser import Server
+from tuner.analysis import figures
 from tuner.storage.database import Database
 
 PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "rate_error"}
@@ -168,6 +169,23 @@ def test_the_front_names_its_good_corner_and_what_lies_beyond(page: Page, addres
     page.get_by_label("x", exact=True).select_option("rate")
     page.get_by_label("Split").select_option("test")  # whose figures the confirmation of a ticked study has
     expect(page.locator("section[aria-labelledby=chosen-title] tbody a")).to_have_text(["mdr-confirmed-0/0"])
+
+
+@pytest.mark.parametrize(
+    ("values", "far"),
+    [([1, 2, 3, 4, 5, 99], [99]), ([0.06, 4.88, 4.99, 5.68, 6.54], []), ([1, 2, 98, 99], []), ([], [])],
+)
+def test_few_values_are_left_out_if_they_take_the_scale(
+    page: Page, address: str, values: list[float], far: list[float]
+) -> None:
+    page.goto(f"{address}/")
+    found = page.evaluate(
+        "async (values) => values.filter((await import('/assets/plot.js')).farFrom(values, false))", values
+    )
+    assert found == far
+    if values:
+        low, high = figures.near(values)  # a drawn file has the scale of the page
+        assert [value for value in values if not low <= value <= high] == far
 
 
 def test_without_a_target_rate_it_says_how_to_make_one(page: Page, tmp_path: Path) -> None:

@@ -109,13 +109,19 @@ def _levels(axes: Any, levels: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def near(values: Sequence[float], far: float = 3.0, few: float = 0.1) -> tuple[float, float]:
-    """A range with some air around the values, but for a few that lie further from the others than `far` times the spread of
-    their middle half: at most a share of `few`, or one."""
+def near(values: Sequence[float], far: float = 3.0, few: float = 0.1, least: float = 0.2) -> tuple[float, float]:
+    """A range with some air around the values, but for a few that take the scale from the others.
+
+    Args:
+        far: they lie further from the others than so many times the spread of the middle half.
+        few: the largest share of the values that they may be, unless it is one value.
+        least: with them the others would have less than this share of the range.
+    """
     known = sorted(values)
     low, high = known[len(known) // 4], known[-(-3 * len(known) // 4) - 1]
     kept = [value for value in known if low - far * (high - low) <= value <= high + far * (high - low)]
-    if high == low or len(known) - len(kept) > max(1, few * len(known)):
+    taken = kept[-1] - kept[0] < least * (known[-1] - known[0])
+    if high == low or len(known) - len(kept) > max(1, few * len(known)) or not taken:
         kept = known
     air = 0.04 * (kept[-1] - kept[0]) or 0.04 * abs(kept[0]) or 1.0
     return kept[0] - air, kept[-1] + air

@@ -195,6 +195,8 @@ def test_the_drawing_keeps_texts_apart_and_its_scale(database: Database, tmp_pat
     assert "<!-- 800 -->" not in drawn  # one far trial does not take the scale
     assert figures.near([1.0, 2.0, 3.0, 4.0, 5.0, 99.0]) == pytest.approx((0.84, 5.16))
     assert figures.near([1.0, 2.0, 98.0, 99.0]) == pytest.approx((-2.92, 102.92))
+    rates = [0.06, 4.88, 4.99, 5.68, 6.54]  # the first is far off, but leaves the others a quarter of the scale
+    assert figures.near(rates) == pytest.approx((0.06 - 0.04 * 6.48, 6.54 + 0.04 * 6.48))
 
 
 def test_the_test_split_finds_the_confirmations_of_the_named_studies(database: Database, tmp_path: Path) -> None:
