@@ -107,6 +107,9 @@ def test_commands_over_the_api(address: str, key: str) -> None:
     assert tuner("trials", "s", *server_, key=key).stdout.startswith(" ")
     assert "study small is stopped" in tuner("stop", "small", *server_, key=key).stderr
     assert "study small is active" in tuner("resume", "small", *server_, key=key).stderr
+    for command in (["resume", "small"], ["launch", "-t", "sfb"]):
+        refused = tuner(*command, "--threads", "2", *server_, key=key, code=2)
+        assert "--threads is of this machine, and the server's workers train: leave it out with --api" in refused.stderr
     refused = tuner("delete", "nix", "--yes", *server_, key=key, code=2)
     assert "there is no study 'nix' here" in refused.stderr
     assert "a key is needed" in tuner("studies", *server_, code=2).stderr

@@ -12,21 +12,16 @@ import typer
 from trainers.contract import PRESETS
 from tuner import numbers
 from tuner.commands.options import (
-    AddressOption,
     ArtifactsOption,
     DatabaseOption,
-    EngineOption,
-    MemoryOption,
-    PerGpuOption,
     SetOption,
-    ThreadsOption,
-    WorkersOption,
     bounded,
     opened,
     say,
     settings,
 )
 from tuner.commands.service import work_unless_broken
+from tuner.commands.staff import with_staff
 from tuner.commands.study_options import specs_of
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
@@ -153,6 +148,7 @@ def report(
 
 
 @app.command(epilog="Example: tuner paper li-10 --model small --runs 2")
+@with_staff
 def paper(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Table of a paper, e.g. li-10.", show_default=False)],
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Corpus by name, or a folder.")] = "grammar",
@@ -168,12 +164,8 @@ def paper(
         ),
     ] = None,
     set_: SetOption = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: PerGpuOption = None,
-    trainer_memory: MemoryOption = 0.0,
-    threads: ThreadsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = "auto",
+    *,
+    staff: "Staff",
     form: FormatOption = "table",
     published: PublishedOption = False,
     database: DatabaseOption = DATABASE,
@@ -191,7 +183,6 @@ def paper(
     from tuner.analysis.published import layout, systems
     from tuner.storage.database import PATIENCE
     from tuner.studies.launch import name_of
-    from tuner.workers.engines import Staff
 
     if form not in layout.FORMATS:
         raise Usage(f"--format {form!r} is unknown: choose one of {', '.join(layout.FORMATS)}.")
@@ -203,8 +194,6 @@ def paper(
     for key in asked:
         if "." in key and key.partition(".")[0] not in known:
             raise Usage(f"--set {key}={asked[key]} names no technique of {table}: it has {', '.join(sorted(known))}.")
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
-    staff.check()
     rows, specs = dict[str, str](), dict[str, StudySpec]()
     for system in chosen:
         name = name_of(system.called(model), corpus, model)
@@ -215,7 +204,7 @@ def paper(
     with opened(database, create=True, patience=PATIENCE) as there:
         made, refused = _made(there, specs, folder, runs, artifacts)
         broken = _worked(table, made, staff, database, runs)
-        if workers == 0:
+        if staff.workers == 0:
             return
         which = ([study.name for study in made], part.split, None, None)
         whys = {rows[name]: why for name, why in refused.items()}

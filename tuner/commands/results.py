@@ -3,25 +3,19 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuner import numbers
 from tuner.commands.options import (
-    AddressOption,
     ApiOption,
     ArtifactsOption,
     DatabaseOption,
-    EngineOption,
     JsonOption,
-    MemoryOption,
-    PerGpuOption,
     RunsOption,
     SetOption,
     SplitOption,
-    ThreadsOption,
-    WorkersOption,
     bounded,
     opened,
     print_json,
@@ -29,11 +23,15 @@ from tuner.commands.options import (
     settings,
 )
 from tuner.commands.service import work_in_turn
+from tuner.commands.staff import with_staff
 from tuner.commands.studies import analysed
 from tuner.commands.study_options import Given, TechniquesOption, of_each, specs_of, with_settings
 from tuner.commands.train import plain
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
+
+if TYPE_CHECKING:
+    from tuner.workers.engines import Staff
 
 app = typer.Typer()
 
@@ -46,6 +44,7 @@ OutOption = Annotated[
 
 
 @app.command(epilog="Example: tuner confirm sfb-grammar-tiny --seeds 5")
+@with_staff
 def confirm(
     study: Annotated[
         list[str],
@@ -63,12 +62,8 @@ def confirm(
     ] = None,
     front: Annotated[bool, typer.Option("--front", help="Confirm every trial of a front of two objectives.")] = False,
     set_: SetOption = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: PerGpuOption = None,
-    trainer_memory: MemoryOption = 0.0,
-    threads: ThreadsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = "auto",
+    *,
+    staff: "Staff",
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
@@ -83,14 +78,11 @@ def confirm(
     from tuner.storage.database import PATIENCE
     from tuner.studies import confirmation, creation, launch
     from tuner.studies import study as studies
-    from tuner.workers.engines import Staff
 
     if trial is not None and front:
         raise Usage(f"--trial {trial} and --front exclude each other: leave one out.")
     if trial is not None and len(study) > 1:
         raise Usage(f"--trial {trial} is of one study, and there are {len(study)}: name one.")
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
-    staff.check()
     with opened(database, patience=PATIENCE) as there:
         changes = settings(set_, example="nll_samples=5000")
         specs = {
@@ -101,7 +93,7 @@ def confirm(
         prepared = launch.prepare_all(specs, lambda: there, lambda _: None, skip=False)
         made = [creation.go_on(there, name, found, runs, artifacts) for name, found in prepared.items()]
         broken = work_in_turn(made, staff, database, runs)
-        if workers == 0:
+        if staff.workers == 0:
             return
         ended = [each.name for each in made if each.best() is not None]
         tables = {split: paper.rows(there, ended, split) if ended else [] for split in ("valid", "test")}
@@ -183,6 +175,7 @@ def compare(
 
 @app.command(epilog="Example: tuner sweep -t mdr -t fb --over r=1,2,5,10,20 --corpus ptb --model small")
 @with_settings("corpus", "model", "nll", "fixed", "space", "seed", "timeout", "note", "tags")
+@with_staff
 def sweep(
     given: Given,
     over: Annotated[
@@ -197,12 +190,8 @@ def sweep(
     study: Annotated[
         str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL-over-KEY")
     ] = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: PerGpuOption = None,
-    trainer_memory: MemoryOption = 0.0,
-    threads: ThreadsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = "auto",
+    *,
+    staff: "Staff",
     database: DatabaseOption = DATABASE,
     runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
@@ -219,11 +208,8 @@ def sweep(
     from tuner.storage.database import PATIENCE
     from tuner.studies import creation, launch
     from tuner.studies import sweep as sweeps
-    from tuner.workers.engines import Staff
 
     swept = sweeps.parse_all(over)
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
-    staff.check()
     every, told = of_each("sweep", given, technique, study)
     specs = {
         told or "-".join([usual, "over", *swept]): sweeps.spec(asked, swept)
@@ -239,7 +225,7 @@ def sweep(
         broken = work_in_turn([current.refresh() for current in made], staff, database, runs)
         if as_json:
             print_json(plain(made, []))
-        elif workers != 0:
+        elif staff.workers != 0:
             for current in made:
                 reports.summary(current)
             names = " ".join(current.name for current in made)

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuner.commands.options import (
-    AddressOption,
     ApiOption,
     DatabaseOption,
-    EngineOption,
     JsonOption,
     LogFormatOption,
     MemoryOption,
@@ -27,6 +25,7 @@ from tuner.commands.options import (
     print_json,
     say,
 )
+from tuner.commands.staff import refuse_here, with_staff
 from tuner.commands.studies import reached, server
 from tuner.commands.worker_log import WorkerLog
 from tuner.defaults import DATABASE, RUNS
@@ -286,15 +285,12 @@ def workers(
 
 
 @app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")
+@with_staff
 def resume(
     context: typer.Context,
     study: SomeStudiesArgument,
-    workers: WorkersOption = None,
-    workers_per_gpu: PerGpuOption = None,
-    trainer_memory: MemoryOption = 0.0,
-    threads: ThreadsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = "auto",
+    *,
+    staff: "Staff",
     load_sampler: Annotated[
         bool, typer.Option("--load-sampler", help="Allow the import of a sampler module:Class that came with a bundle.")
     ] = False,
@@ -309,11 +305,11 @@ def resume(
     from tuner.commands import render
     from tuner.storage.database import PATIENCE
     from tuner.studies.study import open_study
-    from tuner.workers.engines import Staff
 
     if server(context, api):
         from tuner.client import Client
 
+        refuse_here(context, "load_sampler", "runs", "database")
         for name in dict.fromkeys(study):
             there_is = Client(api).start(name)
             say(
@@ -321,13 +317,11 @@ def resume(
                 + (" and waits for workers" if there_is["waiting_for_workers"] else "")
             )
         return
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
-    staff.check()
     with opened(database, patience=PATIENCE) as there:
         studies = [open_study(there, name) for name in dict.fromkeys(study)]
         for found in studies:
             found.resume(load_sampler)
-        if workers == 0:
+        if staff.workers == 0:
             for found in studies:
                 state = found.shown_state()
                 say(f"study {found.name} is {state}" + (" and waits for workers" if state == "active" else ""))

@@ -10,55 +10,44 @@ import typer
 
 from tuner import space as spaces
 from tuner.commands.options import (
-    AddressOption,
     ApiOption,
     ArtifactsOption,
     DatabaseOption,
-    EngineOption,
     JsonOption,
-    MemoryOption,
-    PerGpuOption,
     RunsOption,
     StudyNameOption,
     ThreadsOption,
-    WorkersOption,
     opened,
     print_json,
     say,
 )
 from tuner.commands.service import work, work_detached, work_in_turn
+from tuner.commands.staff import refuse_here, with_staff
 from tuner.commands.studies import server
 from tuner.commands.study_options import Given, TechniquesOption, of_each, plain_of, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
-from tuner.errors import Fault, Usage
+from tuner.errors import Fault
 from tuner.studies.spec import ASKED, StudySpec
 
 if TYPE_CHECKING:
     from tuner.analysis.report import Row
     from tuner.studies.study import Study
-
-HERE = (
-    "workers", "workers_per_gpu", "trainer_memory", "threads", "engine", "address", "detach", "runs", "artifacts", "database",
-)  # fmt: skip
-"""Options that say where this machine trains."""
+    from tuner.workers.engines import Staff
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: tuner launch --technique sfb --corpus ptb --model small --trials 20")
 @with_settings(*(key for key in ASKED if key != "technique"))
+@with_staff
 def launch(
     context: typer.Context,
     given: Given,
     technique: TechniquesOption = None,
     every: Annotated[bool, typer.Option("--all", help="Tune all techniques, compared at the end.")] = False,
     study: StudyNameOption = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: PerGpuOption = None,
-    trainer_memory: MemoryOption = 0.0,
-    threads: ThreadsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = "auto",
+    *,
+    staff: "Staff",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers in the background.")] = False,
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,
@@ -76,7 +65,6 @@ def launch(
     from tuner.storage.database import PATIENCE
     from tuner.studies import creation
     from tuner.studies import launch as launches
-    from tuner.workers.engines import Staff
 
     asked, name = of_each("launch", given, technique, study, every)
     if server(context, api):
@@ -87,12 +75,10 @@ def launch(
         prepared = launches.prepare_all(specs, lambda: stack.enter_context(opened(database)), say, skip=every)
     if artifacts is not None:
         Store(artifacts)
-    staff = Staff(engine, address, workers, workers_per_gpu, trainer_memory, threads)
-    staff.check()
     with opened(database, create=True, patience=PATIENCE) as there:
         made = [creation.go_on(there, key, found, runs, artifacts) for key, found in prepared.items()]
-        if detach or workers == 0:
-            if workers == 0:
+        if detach or staff.workers == 0:
+            if staff.workers == 0:
                 for current in made:
                     work(current, staff, database, runs)
             else:
@@ -118,11 +104,7 @@ def _launch_there(
     """Makes studies on a server, whose workers train them."""
     from tuner.client import Client
 
-    for key in HERE:
-        source = context.get_parameter_source(key)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = f"--{key.replace('_', '-')}"
-            raise Usage(f"{flag} is of this machine, and the server's workers train: leave it out with --api.")
+    refuse_here(context, "detach", "runs", "artifacts", "database")
     client = Client(api)
     made = [client.create(**plain_of(given), **({"name": name} if name else {})) for given in every]
     if as_json:
