@@ -4,14 +4,17 @@ Each runs in an environment of its own, a folder of its name below the one that 
 
     python3 -m venv peers/ax && peers/ax/bin/pip install torch==2.13.0 ax-platform==1.3.1
     python3 -m venv peers/smac && peers/smac/bin/pip install smac==2.4.1
-    python3 -m venv peers/hebo && peers/hebo/bin/pip install torch==2.13.0 HEBO==0.3.6
-    python3 -m venv peers/saasbo && peers/saasbo/bin/pip install torch==2.13.0 botorch==0.18.1 pyro-ppl==1.9.2
+    python3 -m venv peers/hebo
+    peers/hebo/bin/pip install torch==2.13.0 gpytorch==1.15.2 pandas 'scikit-learn<1.6' disjoint-set pymoo==0.6.0
+    peers/hebo/bin/pip install --no-deps catboost==1.2.10 paramz==0.10.0 GPy==1.13.2 HEBO==0.3.6
+    python3 -m venv peers/saasbo && peers/saasbo/bin/pip install torch==2.13.0 botorch==0.18.1 jax==0.10.2 numpyro==0.22.0
     python3.11 -m venv peers/gpyopt
     peers/gpyopt/bin/pip install 'setuptools<60' wheel numpy==1.23.5 scipy==1.11.4 matplotlib
     peers/gpyopt/bin/pip install --no-build-isolation GPy==1.13.2 GPyOpt==1.2.6
 
-A peer is told all finished trials at each proposal, in a space of its own kind of numbers and categories, and begins with the
-study's starts. SAASBO and GPyOpt, which have no categories, are told points of the unit cube.
+HEBO's own pins exclude this PyTorch's NumPy; it runs without them. A peer is told all finished trials at each proposal, in a
+space of its own kind of numbers and categories, and begins with the study's starts. SAASBO and GPyOpt, which have no categories,
+are told points of the unit cube.
 """
 
 import json
