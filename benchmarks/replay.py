@@ -202,7 +202,7 @@ class Halving:
         new = self.propose(seen)
         if new is None:
             return next(iter(stopped), None)
-        return new, rungs[len(seen.reached) % self.brackets]
+        return new, rungs[len(seen.reached) % min(self.brackets, len(rungs))]
 
 
 class Thawing:

@@ -62,6 +62,8 @@ def test_brackets_begin_at_different_rungs() -> None:
         begun += [step[1]] if step[0] not in seen.reached else []
         seen.train(*step)
     assert begun == [2, 6, WHOLE]
+    short = Pool(np.zeros((5, 1)), [[3.0] * 8] * 5, np.full(5, 3.0))
+    assert np.isfinite(replay.replay(short, method, 0, 40)[-1])  # it has two rungs, fewer than brackets
 
 
 @pytest.mark.parametrize("name", METHODS)
