@@ -1,4 +1,4 @@
-"""Tables of real trials, which `benchmarks.trials` makes."""
+"""Tables of real trials, which `benchmarks.trials` makes; `curves-ptb.json` is for `benchmarks.replay --table`."""
 
 from pathlib import Path
 
