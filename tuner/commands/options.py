@@ -1,9 +1,10 @@
 """Shared parts of the commands: their options, how they speak, how they open the database."""
 
+import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -243,3 +244,11 @@ def seconds(text: str, flag: str) -> float:
             f"{flag} {shown!r} is no duration up to {numbers.SECONDS.high:,.0f} s: write e.g. 90s, 30m, 2h or 1d."
         )
     return length
+
+
+def taking(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The command with these parameters, all named, from which Typer makes its options."""
+    named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in named}
+    return command

@@ -68,7 +68,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
 
             ray.run(study, staff, url, runs, Progress.of)
         else:
-            places = local.slots(staff.workers, staff.per_gpu, staff.memory, staff.threads)
+            places = local.slots(staff.workers, staff.workers_per_gpu, staff.trainer_memory, staff.threads)
             progress = Progress.of(study, len(places))
 
             def listen(event: str, claim: "Claim", facts: Mapping[str, Any]) -> None:
@@ -131,7 +131,7 @@ def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
     if staff.engine != "local" or staff.workers is not None:
         return
     left = max(study.spec.trials - sum(study.trials.counts().get(state, 0) for state in OVER) for study in studies)
-    said = local.idle(local.slots(None, staff.per_gpu, threads=staff.threads), left)
+    said = local.idle(local.slots(None, staff.workers_per_gpu, threads=staff.threads), left)
     if said is not None:
         say(said)
 
@@ -143,10 +143,10 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
     several = len(names) > 1
     log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
     command = [*PYTHON, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
-    command += ["--runs", str(runs), "--trainer-memory", str(staff.memory)]
+    command += ["--runs", str(runs), "--trainer-memory", str(staff.trainer_memory)]
     command += [] if staff.workers is None else ["--workers", str(staff.workers)]
     command += [] if staff.threads is None else ["--threads", str(staff.threads)]
-    command += [] if staff.per_gpu is None else ["--workers-per-gpu", str(staff.per_gpu)]
+    command += [] if staff.workers_per_gpu is None else ["--workers-per-gpu", str(staff.workers_per_gpu)]
     runs.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as said:
         process = subprocess.Popen(

@@ -14,45 +14,40 @@ from tuner.commands.options import (
     PerGpuOption,
     ThreadsOption,
     WorkersOption,
+    taking,
 )
 from tuner.errors import Usage
+from tuner.workers.engines import Staff
 
-OPTIONS: dict[str, tuple[Any, Any]] = {
-    "workers": (WorkersOption, None),
-    "workers_per_gpu": (PerGpuOption, None),
-    "trainer_memory": (MemoryOption, 0.0),
-    "threads": (ThreadsOption, None),
-    "engine": (EngineOption, "local"),
-    "address": (AddressOption, "auto"),
+OPTIONS: dict[str, Any] = {
+    "workers": WorkersOption,
+    "workers_per_gpu": PerGpuOption,
+    "trainer_memory": MemoryOption,
+    "threads": ThreadsOption,
+    "engine": EngineOption,
+    "address": AddressOption,
 }
-"""Type and default of each option of a staff."""
+"""Option of each of a staff's fields."""
 ARGUMENT = "staff"
 
 
 def with_staff(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command these options; its parameter `staff` gets the workers that they name."""
-    signature = inspect.signature(command)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    made = [inspect.Parameter(key, keyword, default=usual, annotation=kind) for key, (kind, usual) in OPTIONS.items()]
-    own = [p.replace(kind=keyword) for p in signature.parameters.values()]
-    place = list(signature.parameters).index(ARGUMENT)
-    parameters = [*own[:place], *made, *own[place + 1 :]]
+    own = inspect.signature(command).parameters
+    place = list(own).index(ARGUMENT)
+    parameters = list(own.values())
+    parameters[place : place + 1] = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=getattr(Staff, key), annotation=kind)
+        for key, kind in OPTIONS.items()
+    ]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        from tuner.workers.engines import Staff
-
-        asked = {key: values.pop(key) for key in OPTIONS}
-        staff = Staff(
-            asked["engine"], asked["address"], asked["workers"], asked["workers_per_gpu"], asked["trainer_memory"],
-            asked["threads"],
-        )  # fmt: skip
+        staff = Staff(**{key: values.pop(key) for key in OPTIONS})
         staff.check()
         command(**values, staff=staff)
 
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+    return taking(run, parameters)
 
 
 def refuse_here(context: typer.Context, *more: str) -> None:

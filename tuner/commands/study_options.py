@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from tuner import space as spaces
-from tuner.commands.options import bounded, seconds, settings
+from tuner.commands.options import bounded, seconds, settings, taking
 from tuner.errors import Refused, Usage
 from tuner.studies import study_file
 from tuner.studies.setting import REQUIRED, Domains, Duration, Kind, Moment, Number, Pairs, Setting, Truth, Word, Words
@@ -80,10 +80,7 @@ def with_settings(
                 **values, given=merged(read_in, {name: _converted(ASKED[name], value) for name, value in told.items()})
             )
 
-        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        run.__signature__ = signature.replace(parameters=[*made, *keyword])  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in [*made, *keyword]}
-        return run
+        return taking(run, [*made, *own])
 
     return decorate
 

@@ -16,8 +16,8 @@ class Staff:
     address: str = "auto"
     """Address of the Ray cluster."""
     workers: int | None = None
-    per_gpu: int | None = None
-    memory: float = 0.0
+    workers_per_gpu: int | None = None
+    trainer_memory: float = 0.0
     """GiB of data that a trainer may have; 0: no limit."""
     threads: int | None = None
     """Threads of a trainer; None: as the environment says, else 1."""

@@ -97,11 +97,11 @@ def _run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) -
                 f"{len(nodes)} nodes cannot share: launch one of another name with --artifacts, a folder that all mount or s3://BUCKET/PREFIX."
             )
         cards = ray.cluster_resources().get("GPU", 0.0)
-        share = 1.0 / (staff.per_gpu or 1) if cards else 0.0
-        count = staff.workers or max(int(cards * (staff.per_gpu or 1)), 1)
+        share = 1.0 / (staff.workers_per_gpu or 1) if cards else 0.0
+        count = staff.workers or max(int(cards * (staff.workers_per_gpu or 1)), 1)
         threads = processors.threads(staff.threads)
         remote = ray.remote(num_cpus=threads, num_gpus=share, max_retries=-1)(_task)
-        memory = int(staff.memory * local.GIB)
+        memory = int(staff.trainer_memory * local.GIB)
         tasks = [remote.remote(place, study.name, files, memory, threads) for _ in range(count)]
         try:
             _follow(study, tasks, follower(study, count))
