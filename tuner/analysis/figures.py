@@ -16,6 +16,12 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 MARKERS = "osD^vPX*<>"
 LETTERS_PER_INCH = 15
 """Letters of small print per inch."""
+FAR = 3.0
+"""Times the spread of the middle half by which a far value lies beyond it."""
+FEW = 0.1
+"""Largest share of the values that may be left out of a scale, unless it is one value."""
+LEAST = 0.2
+"""Share of a scale that the other values have at least, with the far ones in it, or these are left out."""
 KINDS = (".svg", ".png", ".pdf")
 UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -109,19 +115,13 @@ def _levels(axes: Any, levels: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def near(values: Sequence[float], far: float = 3.0, few: float = 0.1, least: float = 0.2) -> tuple[float, float]:
-    """A range with some air around the values, but for a few that take the scale from the others.
-
-    Args:
-        far: they lie further from the others than so many times the spread of the middle half.
-        few: the largest share of the values that they may be, unless it is one value.
-        least: with them the others would have less than this share of the range.
-    """
+def near(values: Sequence[float]) -> tuple[float, float]:
+    """A range with some air around the values, but for a few far ones that take the scale from the others."""
     known = sorted(values)
     low, high = known[len(known) // 4], known[-(-3 * len(known) // 4) - 1]
-    kept = [value for value in known if low - far * (high - low) <= value <= high + far * (high - low)]
-    taken = kept[-1] - kept[0] < least * (known[-1] - known[0])
-    if high == low or len(known) - len(kept) > max(1, few * len(known)) or not taken:
+    kept = [value for value in known if low - FAR * (high - low) <= value <= high + FAR * (high - low)]
+    taken = kept[-1] - kept[0] < LEAST * (known[-1] - known[0])
+    if high == low or len(known) - len(kept) > max(1, FEW * len(known)) or not taken:
         kept = known
     air = 0.04 * (kept[-1] - kept[0]) or 0.04 * abs(kept[0]) or 1.0
     return kept[0] - air, kept[-1] + air
