@@ -39,11 +39,6 @@ class Changes:
     epochs: list[tuple[int, int, dict[str, Any]]]
     """Revision, trial number and figures of each epoch."""
 
-    @property
-    def is_all(self) -> bool:
-        """True if the study had no newer change when it was read."""
-        return self.until == self.study.revision
-
 
 def changes(database: Database, name: str, after: int, limit: int = 1000) -> Changes | None:
     """The trials as they are now that changed after a revision, and the epochs reported since; None if the study is gone.

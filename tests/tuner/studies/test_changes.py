@@ -26,7 +26,7 @@ def test_every_change_is_counted_and_stamped(database: Database, tmp_path: Path)
     def look() -> None:
         found = revisions.changes(database, "s", seen[-1])
         assert found is not None
-        assert found.is_all
+        assert found.until == found.study.revision
         assert found.until > seen[-1]
         seen.append(found.until)
         trials.append([trial.number for _, trial in found.trials])
@@ -105,7 +105,7 @@ def test_a_reader_misses_no_epoch_of_many_writers(database: Database, tmp_path: 
             found.extend((number, figures["epoch"]) for _, number, figures in changes.epochs)
             stamps.extend(revision for revision, _, _ in changes.epochs)
             cursor = changes.until
-            if last and changes.is_all:
+            if last and changes.until == changes.study.revision:
                 return
 
     reader = threading.Thread(target=read)
@@ -134,7 +134,7 @@ def test_pages_of_changes_keep_a_revision_whole(database: Database, tmp_path: Pa
         assert found is not None
         pages.append([figures["epoch"] for _, _, figures in found.epochs])
         cursor = found.until
-        if found.is_all:
+        if found.until == found.study.revision:
             break
     assert [page for page in pages if page] == [list(range(1, 8)), [8, 9]]
 
