@@ -26,7 +26,7 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from trainers import corpus as corpora
-from trainers import evaluation, runs, tempered
+from trainers import evaluation, figures, runs, tempered
 from trainers.corpus import Sentence, batches
 from trainers.latent.distributions import Conditional, Gaussian
 from trainers.models import Batch, SenVAE
@@ -101,7 +101,7 @@ def judge(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     chosen = evaluation.subset(corpus.splits["valid"], arguments.sentences)
     found: dict[str, Any] = {"run": folder.name, "technique": run.spec.technique, "values": run.spec.values}
 
-    def timed(name: str, options: EvaluationOptions) -> evaluation.Metrics:
+    def timed(name: str, options: EvaluationOptions) -> figures.Metrics:
         started = time.perf_counter()
         metrics = evaluation.evaluate(model, chosen, options, arguments.seed)
         found[f"{name}_seconds"] = round(time.perf_counter() - started, 2)

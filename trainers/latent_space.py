@@ -120,7 +120,7 @@ def _codes(model: SenVAE, sentences: Sequence[Sentence], centre: bool, seed: int
 def figures(
     model: SenVAE, vocabulary: Vocabulary, corpus: Corpus, split: str, seed: int, report: Report
 ) -> dict[str, Any]:
-    """A split's figures by their names in `evaluation.Metrics`, probes where the corpus has labels; none of too few sentences."""
+    """A split's figures by their names in `figures.Metrics`, probes where the corpus has labels; none of too few sentences."""
     if len(corpus.splits[split]) < FEWEST:
         return {}
     options = LatentOptions(sentences=min(SENTENCES, len(corpus.splits[split])), labelled=LABELLED, seed=seed)

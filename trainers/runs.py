@@ -25,7 +25,8 @@ from trainers import checkpoint, machine, ngram, objectives, tempered
 from trainers.contract import BEST, CONFIG, MODEL, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY, WEIGHTS
 from trainers.corpus import Corpus, Sentences, Vocabulary, load
 from trainers.errors import BadInput
-from trainers.evaluation import Metrics, evaluate, subset
+from trainers.evaluation import evaluate, subset
+from trainers.figures import Metrics
 from trainers.models import SentenceModel, SenVAE
 from trainers.objectives.objective import Objective
 from trainers.options import (

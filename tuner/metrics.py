@@ -284,7 +284,7 @@ class Figures(TypedDict, total=False):
 
 
 class Estimator(TypedDict, total=False):
-    """The origin of an NLL (`trainers.evaluation.Metrics.estimator`)."""
+    """The origin of an NLL (`trainers.figures.Metrics.estimator`)."""
 
     proposal: str
     samples: int

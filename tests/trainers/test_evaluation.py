@@ -10,8 +10,9 @@ import torch
 from conftest import LENGTHS, SMALL
 from torch import Tensor, nn
 
-from trainers import evaluation
-from trainers.evaluation import batch_mutual_information, evaluate, importance_samples, subset, validate
+from trainers import information
+from trainers.evaluation import evaluate, importance_samples, subset, validate
+from trainers.information import batch_mutual_information
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import RNNLM, Batch, SenVAE
 from trainers.options import EvaluationOptions
@@ -244,7 +245,7 @@ def test_mutual_information_of_separate_codes_is_log_n_and_of_a_constant_code_no
 
 
 def test_he_et_als_estimate_equals_a_loop_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "HE_BATCH", 4)
+    monkeypatch.setattr(information, "HE_BATCH", 4)
     u, s = torch.randn(10, 2).double(), torch.rand(10, 2).double() + 0.1
     q = Gaussian(u, s)
     z, log_q = (t[0] for t in q.transform(q.noise(1)))

@@ -8,7 +8,7 @@ import torch
 from test_objectives import output
 
 from trainers import objectives
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 
 
 def test_lambda_moves_by_the_moving_average_of_the_constraint() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainers import objectives
 from trainers.errors import BadInput
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import Batch, Output
 from trainers.objectives.objective import Objective

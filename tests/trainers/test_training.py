@@ -14,7 +14,8 @@ from conftest import CHEAP
 from trainers import checkpoint, objectives, runs, training
 from trainers.contract import PRESETS, SPEC, VOCABULARY
 from trainers.errors import BadInput, Failure
-from trainers.evaluation import EpochFigures, evaluate
+from trainers.evaluation import evaluate
+from trainers.figures import EpochFigures
 from trainers.runs import Spec, corpus_of, evaluate_run, open_run, train
 from tuner.analysis.sentences import of_runs
 from tuner.analysis.significance import name_of

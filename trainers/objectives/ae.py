@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 from trainers.models import Batch, Output, SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import option

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 from trainers.models import Output
 from trainers.objectives.lagvae import INFEASIBLE
 from trainers.objectives.mdr import planned_step

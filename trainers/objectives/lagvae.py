@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 from trainers.models import Output
 from trainers.objectives.infovae import NO_PAIRS, mmd_squared
 from trainers.objectives.mdr import PUBLISHED_STEP, planned_step

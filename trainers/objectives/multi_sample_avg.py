@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 from trainers.models import Output
 from trainers.objectives.annealing import Annealed
 from trainers.options import option

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainers.evaluation import EpochFigures
+from trainers.figures import EpochFigures
 from trainers.latent.posteriors import MakePosterior
 from trainers.latent.priors import MakePrior
 from trainers.models import Batch, Output, SentenceModel
