@@ -32,6 +32,7 @@ SYSTEMS: dict[str, tuple[str, Values]] = {
     name: (name, {}) for name in objectives.techniques() if name not in ("lagvae", "geco", "fb-dim")
 } | {
     "fb-dim": ("fb-dim", {"r": 5.0}),
+    "aggressive": ("aggressive", {"inner": 10, "window": 5}),  # the paper's 100 and 15 take several times as long
     "vanilla, pooling mean": ("vanilla", {"pooling": "mean"}),
     "vanilla, pooling max": ("vanilla", {"pooling": "max"}),
     "vanilla, skip": ("vanilla", {"skip": True}),
