@@ -48,6 +48,22 @@ def settled(page: Page) -> None:
     page.wait_for_function("() => document.querySelector('main h1') && !document.querySelector('main [aria-busy]')")
 
 
+def look_away(page: Page, away: bool) -> None:
+    """Tells the page that its tab is hidden, or that it is seen again."""
+    page.evaluate(
+        """(away) => {
+          Object.defineProperty(document, "hidden", { value: away, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        away,
+    )
+
+
+def fits(page: Page, width: int) -> None:
+    """Waits until the page is no wider than that: what is drawn follows a new width a moment later."""
+    page.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)
+
+
 def figures(technique: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """A trial's plausible hyperparameters and metrics, the same for every run."""
     dice = random.Random(f"{technique} {number}")

@@ -66,7 +66,7 @@ async function received(path, request) {
     try {
       return await answered(path, request);
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (request.signal?.aborted || !isGone(error)) throw error;
       await serverBack(request.signal);
     }
   }

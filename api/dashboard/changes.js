@@ -14,20 +14,25 @@ import { address } from "./route.js";
  */
 function folded(heading, word, rows, act) {
   const [body, trouble, said] = [h("div", { class: "fields" }), h("p", { class: "wrong", role: "alert", tabindex: -1 }), h("span", { class: "muted", role: "status" })];
+  const button = h("button", { type: "submit" }, word);
   const submit = async (event) => {
     event.preventDefault();
+    if (button.ariaBusy) return;
+    button.ariaBusy = "true";
     forgive(element);
     fill(said);
     try {
       fill(said, await act([...body.children]));
     } catch (error) {
       complain(element, trouble, error);
+    } finally {
+      button.ariaBusy = null;
     }
   };
   const element = h("details", { class: "change", ontoggle: async () => {
     if (element.open && !body.children.length) fill(body, await rows());
-    else if (!element.open) fill(body, fill(said));
-  } }, h("summary", {}, heading), h("form", { novalidate: true, onsubmit: submit }, body, trouble, h("p", { class: "row" }, h("button", { type: "submit" }, word), said)));
+    else if (!element.open) { fill(body); fill(said); }
+  } }, h("summary", {}, heading), h("form", { novalidate: true, onsubmit: submit }, body, trouble, h("p", { class: "row" }, button, said)));
   return element;
 }
 
@@ -45,10 +50,10 @@ export function changeOf(name, put) {
     return made;
   };
   return folded("Change budget, rules, note or tags", "Change", rows, async (made) => {
-    const changed = made.filter((row) => JSON.stringify(row.read()) !== before.get(row.setting));
+    const changed = made.map((row) => [row, row.read()]).filter(([row, value]) => JSON.stringify(value) !== before.get(row.setting));
     if (!changed.length) return "Nothing is changed.";
-    put(await send("PATCH", studyPath(name), Object.fromEntries(changed.map((row) => [row.setting, row.read() ?? row.usual]))));
-    for (const row of changed) before.set(row.setting, JSON.stringify(row.read()));
+    put(await send("PATCH", studyPath(name), Object.fromEntries(changed.map(([row, value]) => [row.setting, value ?? row.usual]))));
+    for (const [row, value] of changed) before.set(row.setting, JSON.stringify(value)); // not what has been typed meanwhile
     return "Changed.";
   });
 }

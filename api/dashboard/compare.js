@@ -40,6 +40,7 @@ export async function show(main, query, signal) {
     { label: "Trial", value: (row) => row.run }, { label: "Epoch", figure: true, value: (row) => row.epoch },
     ...CURVES.map(([key, label]) => ({ label, figure: true, value: (row) => row[key] }))], epochs.flatMap((each, place) => each.map((row) => ({ ...row, run: found.runs[place].run })))]);
   const writing = h("section", { "aria-labelledby": "writing-title" });
+  let [epochs, samples] = [[], []];
   fill(main,
     h("p", { class: "row" }, found.runs.map((run, place) => h("span", {}, heading(place), run.note && h("span", { class: "muted" }, ` ${run.note}`)))),
     found.note && h("p", { class: "notice" }, `Note: ${found.note}.`),
@@ -48,10 +49,11 @@ export async function show(main, query, signal) {
     h("h2", {}, "Figures"), sideBySide("Figures", found.figures.map((one) => ({ ...one, name: one.unit ? `${one.label} (${one.unit})` : one.label, cell: marked(one) }))),
     h("h2", {}, "Learning curves"), shown.element, writing);
 
-  const [epochs, samples] = await Promise.all([
+  [epochs, samples] = await Promise.all([
     Promise.all(found.runs.map((run) => all(`${path(run)}/epochs`, signal))),
     Promise.all(found.runs.map((run) => get(`${path(run)}/samples`, signal).catch(() => null))),
   ]);
+  shown.refresh();
   showWriting(writing, found.runs.map((_, place) => () => heading(place)), samples);
   if (!epochs.some((each) => each.length)) return fill(shown.element, empty("None of them has reported an epoch."));
   const build = (width) => {
@@ -69,7 +71,7 @@ export async function show(main, query, signal) {
     });
     return { data, layout };
   };
-  return plot(shown.canvas, build, signal);
+  return plot(shown.canvas, build, signal)();
 }
 
 /** What they write, and what their codes keep of the same validation sentences. */

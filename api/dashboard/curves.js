@@ -60,7 +60,8 @@ export function curvesOf(study, view, pick, signal) {
     } };
   };
 
-  let drawing = null;
+  let repaint = () => {};
+  const drawn = plot(shown.canvas, build, signal, (graph, painted) => { repaint = painted; listen(graph); });
   async function draw() {
     const any = found.number.length > 0;
     shown.element.hidden = !any;
@@ -70,10 +71,7 @@ export function curvesOf(study, view, pick, signal) {
     fill(said, !any ? null : chosen ? [`${count(chosen.size, "trial")} brushed. `,
       h("button", { type: "button", disabled: chosen.size === 0, onclick: () => pick(chosen) }, "Show in the table"), " ", h("button", { type: "button", onclick: () => brush(null) }, "Clear")]
       : [`${count(found.number.length, "trial")}`, study.best && ", the best one in the second colour", ". Drag over curves to brush them; click one to open its trial.", found.every > 1 && ` Of ${found.every} epochs one is drawn.`]);
-    if (!any) return;
-    if (drawing) return drawing.draw();
-    drawing = await plot(shown.canvas, build, signal);
-    listen(drawing.graph);
+    if (any) await drawn();
   }
   const brush = (wanted) => { box = wanted; return draw(); };
 
@@ -108,7 +106,7 @@ export function curvesOf(study, view, pick, signal) {
     }
     if ((at?.trial ?? null) === hovered) return;
     hovered = at?.trial ?? null;
-    drawing.repaint();
+    repaint();
   }
 
   const figures = select({ onchange: ({ target }) => { view.put({ curve: target.value }, true); box = null; return load(); } }, Object.entries(NAMES), view.one("curve") || "neg_elbo");

@@ -97,42 +97,48 @@ export function effectsOf(study, metrics, view, changed, signal) {
     fill(model, told() ? ["The line is the mean of a process through all values, of the kind by which gp-map and gp-mcmc choose, along one hyperparameter while the others are held at trial ", process.best, "'s; in the band lie 95 % of what it holds possible. Trials whose others differ may lie far from it."]
       : process && `The process by which the samplers choose is of ${name}: choose that metric to see it here.`);
   }
-  const drawings = new Map();
-  async function drawn(one, build) {
-    one.refresh();
-    if (drawings.has(one)) await drawings.get(one).draw();
-    else drawings.set(one, await plot(one.canvas, build, signal));
-  }
+  const [drawSlices, drawBars] = [[slices, buildSlices], [bars, buildBars]].map(([shown, build]) => {
+    const draw = plot(shown.canvas, build, signal);
+    return () => { shown.refresh(); return draw(); };
+  });
   /** The importances of thousands of trials take seconds, so the plots of the trials themselves do not wait for them. */
   async function load() {
+    const chosen = metric;
+    const isLate = () => chosen !== metric; // another is under way
     const wanted = new URLSearchParams({ study: study.name, x: metric.key, y: metric.key, split: "valid" });
     const weights = get(`${studyPath(study.name)}/importance?metric=${encodeURIComponent(metric.key)}`, signal);
     weights.catch(() => {}); // awaited below
     const [mine] = (await get(`/v1/pareto?${wanted}`, signal)).studies;
+    if (isLate()) return;
     const searched = Object.entries(mine.params).filter(([key]) => !(key in (study.spec?.fixed ?? {})));
     trials = { numbers: mine.number, values: mine.y, params: Object.fromEntries(searched) };
     const enough = trials.numbers.length >= 2 && names().length > 0;
     plots.hidden = !enough;
     fill(nothing, enough ? null : empty(names().length || !trials.numbers.length ? "Plots appear when two trials are complete." : "Nothing is tuned in this study."));
     if (!enough) return;
-    await drawn(slices, buildSlices);
-    fill(why);
-    importance = await weights.catch((error) => {
+    await drawSlices();
+    let trouble = null;
+    const weighed = await weights.catch((error) => {
       if (!(error instanceof Problem)) throw error;
-      fill(why, error.message);
+      trouble = error.message;
       return { ...importance, items: [] };
     });
+    if (isLate()) return;
+    importance = weighed;
+    fill(why, trouble);
     bars.element.hidden = importance.items.length === 0;
     const { trials: seen, least, items } = importance;
     if (items.length) fill(why, `Shares of the variation among the better trials (PED-ANOVA); the bars' lines are their standard deviations over resamples of the ${count(seen, "trial")}. Shares that their errors join are not told apart.`);
     else if (seen < least) fill(why, `Too few trials for importance: ${number(seen)} of the ${least} that it takes.`);
-    if (items.length) await drawn(bars, buildBars);
-    process = await get(`${studyPath(study.name)}/slices`, signal).catch((error) => {
+    if (items.length) await drawBars();
+    const fitted = await get(`${studyPath(study.name)}/slices`, signal).catch((error) => {
       if (!(error instanceof Problem)) throw error;
       return null; // too few trials, or two objectives
     });
+    if (isLate()) return;
+    process = fitted;
     tell();
-    if (told()) await drawn(slices, buildSlices);
+    if (told()) await drawSlices();
   }
   return { element, load };
 }

@@ -53,19 +53,15 @@ export function historyOf(study, signal) {
       levelLines(levels(), rangeOf(), false).beyond, amounts.map(([amount, state, mark]) => `${mark} ${amount} ${state}. `), far > 0 && `${far} beyond the scale, marked △ at its edge.`]);
   }
 
-  let drawing = null;
+  const drawn = plot(shown.canvas, build, signal, (graph) =>
+    graph.on("plotly_click", ({ points: [point] }) => { if (point.curveNumber === 0) go({ view: "trial", study: study.name, trial: point.x }); }));
   async function draw() {
     const any = found.value.some((value) => value !== null);
     shown.element.hidden = said.hidden = !any;
     fill(nothing, any ? null : empty("It begins when a trial is complete."));
     shown.refresh();
     tell();
-    if (!any) return;
-    if (drawing) await drawing.draw();
-    else {
-      drawing = await plot(shown.canvas, build, signal);
-      drawing.graph.on("plotly_click", ({ points: [point] }) => { if (point.curveNumber === 0) go({ view: "trial", study: study.name, trial: point.x }); });
-    }
+    if (any) await drawn();
   }
   async function load() {
     found = await get(`${studyPath(study.name)}/history`, signal);

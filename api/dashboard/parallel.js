@@ -187,7 +187,7 @@ export function parallelOf(study, metrics, view, filter, signal) {
     draw();
   }
 
-  let drawing = null;
+  const drawn = plot(shown.canvas, build, signal, (graph) => { shown.canvas.append(band); listen(graph); });
   async function draw() {
     const any = found.number.length > 1 && keys().length > 1;
     shown.element.hidden = said.hidden = !any;
@@ -200,11 +200,7 @@ export function parallelOf(study, metrics, view, filter, signal) {
       : ["Drag along an axis to brush it, and click it to clear it; drag a name to move its axis."],
     any && [" ", h("span", { class: "check" }, "Best ", h("span", { class: "ramp", "aria-hidden": "true" }), " worst"), `, by the rank in ${nameOf(shade())}.`]);
     boxes();
-    if (!any) return;
-    if (drawing) return drawing.draw();
-    drawing = await plot(shown.canvas, build, signal);
-    shown.canvas.append(band);
-    listen(drawing.graph);
+    if (any) await drawn();
   }
 
   // The same by keyboard.
@@ -215,12 +211,17 @@ export function parallelOf(study, metrics, view, filter, signal) {
     if (ends.some((end) => end !== null)) own.set(which.value, ends); else own.delete(which.value);
     return keep(own);
   } }));
+  let boxed = ""; // what they show: a live update takes nothing away that is being typed
   function boxes() {
     const own = keys().filter((key) => !scaleOf(key).kinds);
     const chosen = own.includes(which.value) ? which.value : own[0];
+    const span = spans().get(chosen);
+    const wanted = JSON.stringify([own.map((key) => [key, nameOf(key)]), chosen, span]);
+    if (wanted === boxed) return;
+    boxed = wanted;
     fill(which, own.map((key) => h("option", { value: key }, nameOf(key))));
     which.value = chosen;
-    inputs.forEach((input, at) => { input.value = spans().get(chosen)?.[at] ?? ""; });
+    inputs.forEach((input, at) => { input.value = span?.[at] ?? ""; });
   }
   const shades = select({ onchange: ({ target }) => { view.put({ colour: target.value }, true); return load(); } }, metrics.map((one) => [one.key, one.label]), shade());
   const axes = columnPicker({ word: "Axes", heads: () => found.heads, chosen: keys, choose: (chosen) => { view.put({ axis: chosen }, true); return load(); } });

@@ -60,7 +60,7 @@ export async function show(main, query, signal) {
 
   /** @type {any} the server's answer */
   let found = { studies: [], front: [], x_goal: "max", y_goal: "min", note: null, levels: [] };
-  let fitting = null; // of each study, numbers of the trials that fit the condition, if there is one
+  const fitting = new Map(); // of a study, numbers of the trials that fit the condition, if there is one
   const looks = () => {
     const techniques = [...new Set(found.studies.map((study) => study.technique))];
     return found.studies.map((study, place) => look(place, techniques.indexOf(study.technique)));
@@ -134,7 +134,8 @@ export async function show(main, query, signal) {
     if (!isBrushed()) return null;
     const isIn = within(state.brush, ["x", "y"].map((which) => (isLog(which) ? Math.log : (value) => value))) ?? (() => true);
     const isShown = (study, at) => study.x[at] !== null && study.y[at] !== null && isIn(study.x[at], study.y[at]);
-    return found.studies.map((study, place) => [...study.number.keys()].filter((at) => isShown(study, at) && (!fitting || fitting[place].has(study.number[at]))));
+    const isFit = (study, at) => !state.where || (fitting.get(study.study)?.has(study.number[at]) ?? false);
+    return found.studies.map((study) => [...study.number.keys()].filter((at) => isShown(study, at) && isFit(study, at)));
   }
 
   // The table of what is brushed, or else of the front.
@@ -165,7 +166,7 @@ export async function show(main, query, signal) {
   }
 
   // Everything that follows the state.
-  let drawing = null;
+  const draw = plot(canvas, build, signal, listen);
   async function redraw() {
     const any = total() > 0;
     hint.hidden = any;
@@ -179,12 +180,7 @@ export async function show(main, query, signal) {
     studiesPicker.refresh();
     ranges();
     const heading = list();
-    if (!any) return heading;
-    if (drawing) await drawing.draw();
-    else {
-      drawing = await plot(canvas, build, signal);
-      listen(drawing.graph);
-    }
+    if (any) await draw();
     return heading;
   }
   const asked = ({ study, x, y, split }) => address({ study, x, y, split }).replace("/?", "/v1/pareto?");
@@ -196,22 +192,21 @@ export async function show(main, query, signal) {
   };
   /** Which trials fit the condition, by the server; what a study has no column for, none of its trials fits. */
   async function fit() {
-    wrong.textContent = "";
-    condition.removeAttribute("aria-invalid");
-    fitting = state.where ? [] : null;
-    const sets = await Promise.all(fitting ? found.studies.map(async ({ study }) => {
+    const { where } = state;
+    const names = where ? found.studies.map(({ study }) => study) : [];
+    const sets = await Promise.all(names.map(async (name) => {
       try {
-        return new Set((await get(address({ column: "number", where: state.where }).replace("/?", `${studyPath(study)}/table?`), signal)).number);
+        return new Set((await get(address({ column: "number", where }).replace("/?", `${studyPath(name)}/table?`), signal)).number);
       } catch (error) {
         if (!(error instanceof Problem) || error.status !== 422) throw error;
         return error;
       }
-    }) : []);
-    if (!fitting) return;
-    fitting = sets.map((one) => (one instanceof Set ? one : new Set()));
-    if (!sets.length || sets.some((one) => one instanceof Set)) return;
-    wrong.textContent = sets[0].message;
-    condition.setAttribute("aria-invalid", "true");
+    }));
+    if (where !== state.where) return; // a later one is under way
+    names.forEach((name, place) => fitting.set(name, sets[place] instanceof Set ? sets[place] : new Set()));
+    const isWrong = sets.length > 0 && !sets.some((one) => one instanceof Set);
+    wrong.textContent = isWrong ? sets[0].message : "";
+    if (isWrong) condition.setAttribute("aria-invalid", "true"); else condition.removeAttribute("aria-invalid");
   }
   const change = async (asStep) => { keep(asStep); await fetched(); await redraw(); };
   const brush = async (shape) => {
@@ -279,10 +274,15 @@ export async function show(main, query, signal) {
     const box = inputs.map((input) => (input.value === "" ? null : Number(input.value)));
     return brush(box.some((value) => value !== null) ? { ...NONE, box } : NONE);
   } }));
+  let shown = ""; // what the inputs show: a live update takes nothing away that is being typed
   function ranges() {
     const { box } = state.brush;
-    inputs.forEach((input, place) => { input.value = box?.[place] == null ? "" : Number(box[place].toPrecision(5)); });
-    condition.value = state.where;
+    const wanted = JSON.stringify([box, state.where]);
+    if (wanted !== shown) {
+      inputs.forEach((input, place) => { input.value = box?.[place] == null ? "" : Number(box[place].toPrecision(5)); });
+      condition.value = state.where;
+    }
+    shown = wanted;
     clear.disabled = !isBrushed();
     whole.disabled = !state.zoom;
   }

@@ -128,14 +128,26 @@ export function scaled(range, isLog) {
 }
 
 /**
- * Draws a figure, and again when its data, the theme or its width change.
+ * A function that draws a figure, however often it is called: it is begun once, then drawn anew, as when the theme or its width
+ * change.
  * @param {HTMLElement} element
  * @param {(width: number) => {data: object[], layout: object}} build traces of mode "markers" have a `look` as well
  * @param {AbortSignal} signal ends it
- * @returns {Promise<{graph: HTMLElement, draw: () => Promise<void>, repaint: () => void}>} Plotly's element, what draws all of it
- *   again, and what paints curves and points alone anew
+ * @param {(graph: HTMLElement, repaint: () => void) => void} [begun] is given Plotly's element once, and what paints curves and
+ *   points alone anew
+ * @returns {() => Promise<void>}
  */
-export async function plot(element, build, signal) {
+export function plot(element, build, signal, begun = () => {}) {
+  let drawing = null;
+  return async () => {
+    const isFirst = drawing === null;
+    drawing ??= begin(element, build, signal, begun).catch((error) => { drawing = null; throw error; });
+    const draw = await drawing;
+    if (!isFirst) await draw();
+  };
+}
+
+async function begin(element, build, signal, begun) {
   const Plotly = await library();
   signal.throwIfAborted();
   const graph = h("div");
@@ -152,6 +164,7 @@ export async function plot(element, build, signal) {
     const bare = data.map((trace) => (trace.mode === "markers" ? { ...trace, mode: "none", hoveron: "points", selectedpoints: undefined } : trace));
     const isNew = !graph.on;
     await Plotly.react(graph, bare, layoutOf(layout), { displayModeBar: false, responsive: false, doubleClick: false, showTips: false });
+    if (signal.aborted) return;
     if (isNew) for (const event of ["plotly_relayouting", "plotly_relayout"]) graph.on(event, repaint);
     repaint();
     performance.mark("drawn");
@@ -165,7 +178,9 @@ export async function plot(element, build, signal) {
   addEventListener("theme", draw, { signal });
   signal.addEventListener("abort", () => { observer.disconnect(); Plotly.purge(graph); });
   await draw();
-  return { graph, draw, repaint: restroke };
+  signal.throwIfAborted();
+  begun(graph, restroke);
+  return draw;
 }
 
 /**

@@ -67,7 +67,7 @@ export async function show(main, query, signal) {
     return { data, layout };
   }
 
-  let drawing = null;
+  const drawn = plot(shown.canvas, build, signal);
   async function redraw() {
     const any = found.series.length > 0;
     hint.hidden = any;
@@ -79,9 +79,7 @@ export async function show(main, query, signal) {
     fill(legend, found.series.map((line, place) => h("li", {}, swatch(styleOf(place)), " ", h("a", { href: address({ view: "study", study: line.studies[0] }) }, line.label))));
     shown.refresh();
     studiesPicker.refresh();
-    if (!any) return;
-    if (drawing) await drawing.draw();
-    else drawing = await plot(shown.canvas, build, signal);
+    if (any) await drawn();
   }
   const asked = () => address(state).replace("/?", "/v1/rates?");
   const fetched = async () => {

@@ -72,6 +72,7 @@ export async function show(main, query, signal) {
 
   function put(study) {
     const known = rows.get(study.name);
+    if (known && isOlder(study, known.study)) return undefined;
     if (!matches(study)) { known?.row.remove(); rows.delete(study.name); return note(); }
     const row = known?.row ?? h("tr");
     renew(row, [...tableRow(columns, study, null).childNodes]);
@@ -109,6 +110,7 @@ export async function show(main, query, signal) {
     next = page.next;
     if (!cursor) { rows.clear(); if (page.items.length) draw(); }
     for (const study of page.items) {
+      rows.get(study.name)?.row.remove(); // one that an event has told of already
       const row = tableRow(columns, study, null);
       rows.set(study.name, { study, row });
       body.append(row);
@@ -125,6 +127,9 @@ export async function show(main, query, signal) {
     deleted: drop,
   }, signal).catch((error) => announce(error.message));
 }
+
+/** True if a study is told of as it was before what is known: its event was under way while it was changed here. */
+export const isOlder = (study, known) => study.created_at === known.created_at && study.revision < known.revision;
 
 const doneOf = (study) => DONE.reduce((sum, state) => sum + (study.counts[state] ?? 0), 0);
 

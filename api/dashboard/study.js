@@ -11,7 +11,7 @@ import { markdown } from "./markdown.js";
 import { parallelOf } from "./parallel.js";
 import { library } from "./plot.js";
 import { address, go, kept } from "./route.js";
-import { deletion, progress, startStop, tagsOf } from "./studies.js";
+import { deletion, isOlder, progress, startStop, tagsOf } from "./studies.js";
 import { facts } from "./table.js";
 import { surfaceOf } from "./surface.js";
 import { timelineOf } from "./timeline.js";
@@ -26,10 +26,12 @@ export async function show(main, query, signal) {
   library().catch(() => {}); // under way while the figures arrive
   const [{ metrics, can_write: canWrite }, first] = await Promise.all([options(), get(path, signal)]);
   let study = first;
+  const leave = () => { if (!signal.aborted) go({ view: "studies" }); }; // once, whether its event or the answer comes first
   const head = h("section", { "aria-label": "Summary" });
   const summarise = (changes) => {
+    if (isOlder(changes, study)) return;
     study = { ...study, ...changes };
-    renew(head, summary(study, canWrite, summarise));
+    renew(head, summary(study, canWrite, summarise, leave));
   };
   summarise(study);
 
@@ -57,7 +59,7 @@ export async function show(main, query, signal) {
       relist();
       if (trial.state === "complete") redraw();
     },
-    deleted: () => { announce(`${name} was deleted`); go({ view: "studies" }); },
+    deleted: () => { announce(`${name} was deleted`); leave(); },
   }, signal).catch((error) => announce(error.message));
   // After the events: a browser has six connections to a server, and a process that is fitted may hold one for seconds.
   for (const one of plots) {
@@ -67,13 +69,13 @@ export async function show(main, query, signal) {
   }
 }
 
-function summary(study, canWrite, put) {
+function summary(study, canWrite, put, leave) {
   const { best } = study;
   return [
     h("p", { class: "lead" }, stateOf(study.state), study.why && ` (${study.why})`, " · ", study.technique, " on ", study.corpus, " · model ", study.model,
       " · sampler ", study.sampler, " · seed ", study.seed, " · objective ", study.objective),
     h("div", { class: "row controls" }, progress(study), canWrite && startStop(study, put),
-      canWrite && deletion(study, () => go({ view: "studies" })),
+      canWrite && deletion(study, leave),
       canWrite && h("a", { class: "button", href: address({ view: "new", from: study.name }) }, "Clone"),
       h("a", { class: "button", href: address({ view: "pareto", study: study.name }) }, "Pareto front")),
     tagsOf(study), study.note && markdown(study.note),

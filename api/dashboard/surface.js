@@ -53,13 +53,19 @@ export function surfaceOf(study, view, signal) {
     } };
   };
 
-  let drawing = null;
+  const draw = plot(shown.canvas, build, signal, (graph) =>
+    graph.on("plotly_click", ({ points: [point] }) => { if (point.data.customdata) go({ view: "trial", study: study.name, trial: point.customdata }); }));
   async function load() {
     if (names.length < 2) return;
+    const wanted = () => address({ x: chosen("across"), y: chosen("up") }).replace("/?", `${studyPath(study.name)}/surface?`);
+    const asked = wanted();
     try {
-      found = await get(address({ x: chosen("across"), y: chosen("up") }).replace("/?", `${studyPath(study.name)}/surface?`), signal);
+      const answer = await get(asked, signal);
+      if (asked !== wanted()) return; // a later one is under way
+      found = answer;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      if (asked !== wanted()) return;
       shown.element.hidden = said.hidden = true;
       fill(nothing, empty(error.status === 422 ? error.message : `It begins with ${LEAST} complete trials.`));
       return;
@@ -70,9 +76,7 @@ export function surfaceOf(study, view, signal) {
     const others = settings(found.at);
     fill(said, "The process is of the kind by which gp-map and gp-mcmc choose, fitted to the values of all complete trials whoever proposed them; another seed is expected to move a value by ", number(found.noise), ". ",
       others && `The others are those of trial ${found.best}: ${others}.`);
-    if (drawing) { await drawing.draw(); return; }
-    drawing = await plot(shown.canvas, build, signal);
-    drawing.graph.on("plotly_click", ({ points: [point] }) => { if (point.data.customdata) go({ view: "trial", study: study.name, trial: point.customdata }); });
+    await draw();
   }
   return { element, load };
 }

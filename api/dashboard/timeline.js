@@ -80,7 +80,11 @@ export function timelineOf(study, signal) {
     fill(said, [`${count(found.of, "attempt")}`, odd.length > 0 && `, of which ${odd.join(", ")}`, again > 0 && `; ${again} repeat a trial or go on with it, drawn thinner`, ".", others > 0 && ` ${count(others, "worker")} of earlier attempts ${others === 1 ? "is" : "are"} in the table alone.`, found.of > found.trial.length && ` The newest ${count(found.trial.length, "attempt")} are here.`]);
   }
 
-  let drawing = null;
+  const draw = plot(shown.canvas, build, signal, (graph) => {
+    shown.canvas.addEventListener("mousemove", (event) => hover(under(graph, event), event));
+    shown.canvas.addEventListener("mouseleave", () => hover(null));
+    shown.canvas.addEventListener("click", (event) => { const row = under(graph, event); if (row) go({ view: "trial", study: study.name, trial: row.trial }); });
+  });
   async function load() {
     found = await get(`${studyPath(study.name)}/timeline`, signal);
     const any = found.trial.length > 0;
@@ -88,12 +92,7 @@ export function timelineOf(study, signal) {
     fill(nothing, any ? null : empty("No trial has been begun yet."));
     shown.refresh();
     tell();
-    if (!any) return;
-    if (drawing) { await drawing.draw(); return; }
-    drawing = await plot(shown.canvas, build, signal);
-    shown.canvas.addEventListener("mousemove", (event) => hover(under(drawing.graph, event), event));
-    shown.canvas.addEventListener("mouseleave", () => hover(null));
-    shown.canvas.addEventListener("click", (event) => { const row = under(drawing.graph, event); if (row) go({ view: "trial", study: study.name, trial: row.trial }); });
+    if (any) await draw();
   }
   return { element, load };
 }

@@ -135,14 +135,12 @@ function courseOf(path, evaluated, signal) {
     });
     return { data, layout };
   };
-  let drawing = null;
+  const drawn = plot(shown.canvas, build, signal);
   const redraw = paced(async () => {
     shown.element.hidden = epochs.size === 0;
     fill(nothing, epochs.size ? null : empty("No epoch is over yet."));
     shown.refresh();
-    if (!epochs.size) return;
-    if (drawing) await drawing.draw();
-    else drawing = await plot(shown.canvas, build, signal);
+    if (epochs.size) await drawn();
   }, signal);
   return {
     element,

@@ -1,0 +1,222 @@
+"""The dashboard in a real browser when something comes late: an answer, the plotting script, an event that tells of the past."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from seeded import figures, look_away, made, settled, trial_row
+from sqlalchemy import insert
+
+from benchmarks.browser import Server
+from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow, revise
+from tuner.studies import study as studies
+
+COUNT = 20
+
+
+class World:
+    """A server with the studies `mine` of `COUNT` complete trials and `other`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(f"sqlite:///{folder}/t.db", create=True)
+        made(self.database, folder, "mine", "sfb", COUNT, budget=2 * COUNT)
+        made(self.database, folder, "other", "beta", 3)
+        self.server = Server(self.database.secret_url, folder)
+
+    def open(self, page: Page, query: str) -> None:
+        page.goto(f"{self.server.address}/?{query}", wait_until="domcontentloaded")  # the plotting script may be held
+        page.wait_for_selector(".view:not([aria-busy])")
+
+    def close(self) -> None:
+        self.server.kill()
+        self.database.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    opened = World(tmp_path_factory.mktemp("late"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> Iterator[World]:
+    """One that a test may change."""
+    opened = World(tmp_path)
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def held(page: Page, address: str) -> Iterator[None]:
+    """Requests of this pattern wait until the block ends."""
+    waiting: list[Route] = []
+    page.route(re.compile(address), lambda route: waiting.append(route))
+    yield
+    for route in waiting:
+        route.continue_()
+    page.unroute(re.compile(address))
+
+
+def handled(page: Page) -> None:
+    """Waits until the page has done what it does with what it has."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+
+
+def test_a_plot_that_is_wanted_twice_before_its_script_is_there_is_begun_once(page: Page, world: World) -> None:
+    with held(page, "/assets/plotly.js"):
+        world.open(page, "view=study&study=mine")
+        section = page.locator("section", has=page.locator("#parallel-title"))
+        expect(section).to_contain_text("Drag along an axis")  # the figures are there
+        page.get_by_label("Metric", exact=True).select_option("rate")
+        expect(section).to_contain_text("by the rank in R")
+    settled(page)
+    ticks = section.locator(".xtick text")
+    expect(ticks).to_have_count(5)
+    order = ticks.all_text_contents()
+    section.scroll_into_view_if_needed()
+    names = [tick.bounding_box() for tick in ticks.all()]
+    centres = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in names if box is not None]
+    page.mouse.move(*centres[0])
+    page.mouse.down()
+    page.mouse.move(*centres[1], steps=5)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("axis="))
+    expect(ticks).to_have_text([order[1], order[0], *order[2:]])
+
+
+def test_what_is_typed_while_a_change_is_sent_is_no_part_of_it(page: Page, own_world: World) -> None:
+    own_world.open(page, "view=study&study=other")
+    page.get_by_text("Change budget, rules, note or tags").click()
+    page.get_by_label("Timeout").fill("90")
+    change = page.get_by_role("button", name="Change", exact=True)
+    with held(page, "/v1/studies/other$"):
+        change.click()
+        page.get_by_label("Tags").fill("night")
+        change.click()  # the first is under way
+    expect(page.get_by_text("Changed.", exact=True)).to_be_visible()
+    spec = studies.open_study(own_world.database, "other").spec
+    assert (spec.timeout, spec.tags) == (90.0, ())
+    change.click()
+    expect(page.locator("section[aria-label=Summary] .tags a")).to_have_text(["night"])
+    expect(page.get_by_text("Changed.", exact=True)).to_be_visible()
+    summary = page.get_by_text("Change budget, rules, note or tags")
+    summary.click()
+    expect(page.get_by_label("Timeout")).to_be_hidden()
+    summary.click()
+    expect(page.get_by_label("Timeout")).to_have_value("90")  # made anew
+
+
+def test_an_event_of_the_past_changes_nothing(page: Page, world: World) -> None:
+    mine, other = (page.request.get(f"{world.server.address}/v1/studies/{name}").json() for name in ("mine", "other"))
+    old = {**mine, "state": "stopped", "revision": mine["revision"] - 1}
+    new = {**other, "tags": ["heard"], "revision": other["revision"] + 1}
+    streams: list[Route] = []
+
+    def once(route: Route) -> None:
+        streams.append(route)
+        if len(streams) == 1:
+            text = "".join(f"event: study\ndata: {json.dumps(study)}\n\n" for study in (old, new))
+            route.fulfill(content_type="text/event-stream", body=text)
+
+    page.route(re.compile("/v1/events"), once)
+    world.open(page, "view=studies")
+    expect(page.get_by_role("link", name="heard")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop mine")).to_be_visible()
+
+
+def test_studies_that_events_told_of_are_listed_once(page: Page, world: World) -> None:
+    page.route(
+        re.compile("/v1/studies[?].*limit=100"),
+        lambda route: route.continue_(url=route.request.url.replace("limit=100", "limit=1")),
+    )
+    world.open(page, "view=studies")
+    rows = page.get_by_role("region", name="Studies").locator("tbody tr")
+    expect(rows).to_have_count(2)  # the stream begins with all studies
+    page.get_by_role("button", name="More studies").click()
+    expect(page.get_by_role("button", name="More studies")).to_be_hidden()
+    expect(rows).to_have_count(2)
+
+
+def test_a_tab_that_is_hidden_before_its_stream_is_there_comes_back(page: Page, world: World) -> None:
+    stream = re.compile("/events")
+    with held(page, "/events"):
+        with page.expect_request(stream):
+            world.open(page, "view=study&study=mine")
+        with page.expect_event("requestfailed", lambda request: stream.search(request.url) is not None):
+            look_away(page, True)
+    with page.expect_response(stream):
+        look_away(page, False)
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_a_comparison_is_unfolded_before_its_curves_are_there(page: Page, world: World) -> None:
+    with held(page, "/epochs"):
+        page.goto(f"{world.server.address}/?view=compare&run=mine/1&run=other/2")
+        page.get_by_text("As a table").click()
+        region = page.get_by_role("region", name="Validation figures by epoch")
+        expect(region).to_be_visible()
+    expect(region.locator("tbody tr")).to_have_count(6)
+
+
+def test_the_points_are_drawn_while_the_server_looks_which_fit(page: Page, world: World) -> None:
+    world.open(page, "view=pareto&study=other&where=rate+%3E+5")
+    heading = page.locator("#chosen-title")
+    expect(heading).to_contain_text("selected")
+    with held(page, "/table"):
+        with page.expect_request(re.compile("/table")):
+            page.get_by_label("mine").check()
+        page.get_by_label("Theme").select_option("dark")
+    expect(page.locator(".plot.large")).to_have_attribute("data-drawn", str(COUNT + 3))
+    fast = [
+        n
+        for technique, count in (("sfb", COUNT), ("beta", 3))
+        for n in range(count)
+        if figures(technique, n)[1]["rate"] > 5
+    ]
+    expect(heading).to_have_text(f"{len(fast)} trials selected")
+
+
+def test_the_newest_choice_is_shown_whichever_answer_comes_last(page: Page, world: World) -> None:
+    world.open(page, "view=study&study=mine")
+    settled(page)
+    slices = page.locator("figure", has_text="Slices")
+    slices.get_by_text("As a table").click()
+    with page.expect_response(re.compile("/v1/pareto.*x=rate")), held(page, "/v1/pareto.*x=rate"):
+        page.get_by_label("Metric", exact=True).select_option("rate")
+        page.get_by_label("Metric", exact=True).select_option("ppl")
+        expect(slices.locator("thead th").last).to_have_text("PPL")
+        own = slices.locator("tbody tr").first.locator("td").last
+        shown = own.inner_text()
+    handled(page)
+    expect(own).to_have_text(shown)
+
+    surface = page.locator("section", has=page.locator("#surface-title"))
+    with page.expect_response(re.compile("/surface.*y=epsilon")), held(page, "/surface.*y=epsilon"):
+        surface.get_by_label("Up").select_option("epsilon")
+        surface.get_by_label("Up").select_option("gamma")
+        expect(surface.locator(".ytitle")).to_have_text("gamma")
+    handled(page)
+    expect(surface.locator(".ytitle")).to_have_text("gamma")
+
+
+def test_a_live_update_takes_nothing_away_that_is_being_typed(page: Page, own_world: World) -> None:
+    own_world.open(page, "view=pareto&study=mine")
+    plot = page.locator(".plot.large")
+    expect(plot).to_have_attribute("data-drawn", str(COUNT))
+    page.get_by_text("Select by figures").click()
+    page.get_by_label("Condition").press_sequentially("rate >")
+    study = studies.open_study(own_world.database, "mine")
+
+    def enter(session: Any) -> None:
+        session.execute(insert(TrialRow), [trial_row(study, COUNT, revision=revise(session, "mine", results=True))])
+
+    own_world.database.run(enter)
+    expect(plot).to_have_attribute("data-drawn", str(COUNT + 1))
+    expect(page.get_by_label("Condition")).to_have_value("rate >")
