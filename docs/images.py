@@ -46,9 +46,7 @@ def plotted(page: Page) -> None:
 
 
 def all_plotted(page: Page) -> None:
-    page.locator("section:has(#surface-title) .plot[data-drawn]").wait_for()
-    page.locator(".effects .plot[data-drawn]").nth(1).wait_for()
-    page.get_by_text("while the others are held at trial").wait_for()
+    page.wait_for_function("() => !document.querySelector('main [aria-busy]')")
 
 
 def parallel(page: Page) -> None:

@@ -133,14 +133,15 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> BrowserContext:
     """A browser's context whose cache is shared, so that the plotting script is fetched once."""
-    return browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened.set_default_timeout(PATIENCE)
+    return opened
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     """A page that may have no complaint."""
     opened = context.new_page()
-    opened.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     complaints: list[str] = []
 

@@ -208,6 +208,7 @@ def test_who_tries_keys_shuts_nobody_else_out(database: Database, open_: Open) -
 @SQLITE
 def test_a_trusted_proxys_users_are_many(open_: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     proxies = settings_of(["--trusted-proxy", "172.18.0.0/16"])[0].proxies
+    monkeypatch.setattr(RateLimiter.__init__, "__defaults__", (lambda: 0.0,))  # no second passes between requests
     client = TestClient(open_(rate=1.0, proxies=proxies).app, "http://127.0.0.1", client=("172.18.0.4", 1))
     one, other = ({"X-Forwarded-For": f"6.6.6.6, 198.51.100.{count}"} for count in (1, 2))
     assert [client.get("/", headers=one).status_code for _ in range(3)] == [200, 200, 429]
@@ -308,7 +309,10 @@ def test_rates_are_buckets() -> None:
 
 
 @SQLITE
-def test_too_many_requests_are_told_when_to_come_again(database: Database, open_: Open) -> None:
+def test_too_many_requests_are_told_when_to_come_again(
+    database: Database, open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RateLimiter.__init__, "__defaults__", (lambda: 0.0,))  # no second passes between requests
     client = open_(rate=3.0)
     statuses = [client.get("/v1/studies").status_code for _ in range(12)]
     assert statuses[:6] == [200] * 6

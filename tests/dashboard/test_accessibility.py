@@ -32,6 +32,13 @@ PAGES = {
     "view=new": "form",
 }
 """Addresses, and what each shows when it is ready."""
+UNFOLDED = """
+() => [...document.querySelectorAll(".as-table")].every((details) => details.querySelector("table"))
+  && [...document.querySelectorAll(".change .fields, .column-list, .log > div")].every((list) => list.children.length)
+  && (!document.querySelector(".new-study") || document.querySelector(".copied"))
+  && ![...document.querySelectorAll("main .empty")].some((one) => one.textContent === "Loading …")
+"""
+"""True when all that unfolding fetches or makes is there."""
 OPEN = "for (const details of document.querySelectorAll('details')) details.open = true"
 
 
@@ -83,9 +90,7 @@ def test_no_page_has_a_violation(page: Page, world: tuple[Server, Database], sch
         page.locator(ready).first.wait_for()
         found[query] = violations(page)
         page.evaluate(OPEN)  # what is folded, too
-        page.wait_for_function(
-            "() => !document.querySelector('.as-table')?.open || document.querySelector('.as-table table')"
-        )
+        page.wait_for_function(UNFOLDED)
         found[f"{query}, unfolded"] = violations(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, query
     assert {query: own for query, own in found.items() if own} == {}

@@ -1,15 +1,17 @@
 """Changes made from the dashboard, in a real browser: clone, change, try, remark, delete several, and copy the command."""
 
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode
 
 import pytest
 from axe import violations
 from playwright.sync_api import Page, expect
-from seeded import figures, made
+from seeded import figures, fits, made, settled
 from shell import run as shell
 
 from benchmarks.browser import Server
@@ -83,17 +85,21 @@ def test_budget_and_remarks_change_and_the_note_is_no_markup(page: Page, world: 
         3,
     )
     expect(page.locator("section[aria-label=Summary] .tags a").first).to_have_text("night, with rain")
+    changed = page.get_by_text("Changed.", exact=True)
+    expect(changed).to_be_visible()  # the answer has come, and not the event alone
 
     page.get_by_label("Timeout").fill("")
     page.get_by_label("Tags").fill("night")
     change.click()
     expect(page.locator("section[aria-label=Summary] .tags a")).to_have_text(["night"])
+    expect(changed).to_be_visible()
     assert (world.study().spec.timeout, world.study().spec.tags) == (None, ("night",))
     change.click()
     expect(page.get_by_text("Nothing is changed.")).to_be_visible()
+    settled(page)
     assert violations(page) == []
     page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits(page, 390)
     page.set_viewport_size({"width": 1280, "height": 900})
     page.locator("section[aria-label=Summary] .tags a").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Studies")
@@ -188,12 +194,18 @@ def test_a_trial_fits_a_phone_in_three_screens_and_names_its_collapse(page: Page
     expect(page.locator(".lead")).to_contain_text("collapsed")
     for heading in ("Hyperparameters", "Figures", "What it writes", "Attempts"):
         section = page.locator("details.fold", has=page.get_by_role("heading", name=heading, exact=True))
-        assert not section.evaluate("details => details.open")
+        expect(section).not_to_have_attribute("open", "")
         section.locator("summary").first.click()
-        assert section.evaluate("details => details.open")
+        expect(section).to_have_attribute("open", "")
     expect(page.get_by_role("region", name="Figures", exact=True)).to_be_visible()
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    inks: tuple[tuple[Literal["light", "dark"], str], ...] = (
+        ("light", r"\((\d|1[0-4])?\d,"),
+        ("dark", r"\((1[5-9]|2\d)\d,"),
+    )
+    for scheme, ink in inks:
+        page.emulate_media(color_scheme=scheme)
+        # Plots follow a moment later.
+        expect(page.locator(".plot .xtick text").first).to_have_css("fill", re.compile(ink))
         assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})

@@ -95,6 +95,7 @@ def test_a_brush_goes_to_the_table_and_to_the_pareto_page(page: Page, address: s
     expect(section).to_contain_text(f"{len(chosen)} of {COUNT} trials brushed")
     last = len(order) - 1
     drag(page, place(section, last, 0.5), place(section, last, -0.03))  # to the end of the axis: open below
+    expect(page).to_have_url(re.compile("nll"))
     nll = next(one for one in state_of(page)["span"] if one.endswith(",nll"))
     assert nll.startswith(",")
     chosen &= within("nll", nll)
@@ -182,12 +183,12 @@ def test_axes_are_moved_chosen_and_coloured(page: Page, address: str) -> None:
 
 def test_slices_have_the_process_and_importance_its_error(page: Page, address: str) -> None:
     page.goto(f"{address}/?view=study&study=mine")
+    settled(page)
     section = page.locator("section", has=page.locator("#effects-title"))
     best = page.request.get(f"{address}/v1/studies/mine").json()["best"]["number"]
     expect(section).to_contain_text(f"while the others are held at trial {best}'s")
     found = page.request.get(f"{address}/v1/studies/mine/slices").json()
     own = next(item for item in found["items"] if item["name"] == "r")
-    expect(section.locator(".plot[data-drawn]").first).to_be_visible()
     drawn = section.locator(".plot > div").first.evaluate(
         "(graph) => graph.data.filter((one) => one.mode === 'lines' && !one.fill).map((one) => one.y)"
     )
@@ -210,5 +211,6 @@ def test_it_fits_a_phone(page: Page, address: str) -> None:
     section = shown(page, address, "view=study&study=mine")
     section.locator("summary", has_text="Axes").click()
     section.get_by_text("Brush by figures").click()
+    expect(section.locator(".column-list li").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})

@@ -91,9 +91,8 @@ def test_the_points_are_the_routes(page: Page, address: str) -> None:
     shown(page, address, f"view=rates&{query}")
     expect(page.locator("figure .plot")).to_have_attribute("data-drawn", "0")
     lines = httpx.get(f"{address}/v1/rates?{query}").json()["series"]
-    assert [line["label"] for line in lines] == page.get_by_role("list", name="Lines").get_by_role(
-        "link"
-    ).all_inner_texts()
+    links = page.get_by_role("list", name="Lines").get_by_role("link")
+    expect(links).to_have_text([line["label"] for line in lines])
     drawn: dict[str, Any] = page.evaluate(DRAWN)
     for panel, key in PANELS.items():
         wanted = [[(x, y) for x, y in zip(line["target"], line[key], strict=True) if y is not None] for line in lines]
@@ -101,7 +100,7 @@ def test_the_points_are_the_routes(page: Page, address: str) -> None:
         for found, points in zip(drawn[panel], wanted, strict=True):
             for place, point in zip(found, points, strict=True):
                 assert place == pytest.approx(point, abs=0.2)  # about a pixel
-    assert page.locator("figure .errorbars path.yerror").count() == 3  # the one target of two runs, in each panel
+    expect(page.locator("figure .errorbars path.yerror")).to_have_count(3)  # the one target of two runs, in each panel
     page.get_by_text("As a table").click()
     row = page.get_by_role("region").locator("tbody tr", has_text="91 ± 1.414")
     expect(row.locator("td").nth(2)).to_have_text("2")
@@ -151,7 +150,7 @@ def test_different_estimators_are_named(page: Page, address: str, view: str) -> 
     heading = page.locator("#chosen-title")
     if view == "pareto":
         expect(heading).to_have_text("Each study's own front: 2 trials")
-        assert page.locator(".plot.large .scatterlayer .js-line").count() == 2  # of each study, and none of all
+        expect(page.locator(".plot.large .scatterlayer .js-line")).to_have_count(2)  # of each study, and none of all
     page.locator("input[value=other]").uncheck()
     expect(note).to_be_hidden()
     if view == "pareto":

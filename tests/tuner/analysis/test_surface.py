@@ -9,7 +9,7 @@ from api_server import application
 from axe import violations
 from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect
-from seeded import made, trial_row
+from seeded import made, settled, trial_row
 from sqlalchemy import insert
 from stub_study import SQLITE, Make
 
@@ -110,7 +110,7 @@ def test_the_surface_in_a_browser(page: Page, address: str) -> None:
     expect(section.locator("tbody tr")).to_have_count(24 * 24)
     section.get_by_label("Up").select_option("r")
     expect(section).to_contain_text("choose two of")
-    page.wait_for_selector("#timeline-title")
+    settled(page)
     assert violations(page) == []
     page.goto(f"{address}/?view=study&study=few")
     expect(section).to_contain_text("has 3 complete trials: a surface takes 10")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from axe import violations
 from playwright.sync_api import Page, expect
-from seeded import made, settled
+from seeded import fits, made, settled
 from sqlalchemy import insert, update
 from stub_study import Make, run
 
@@ -80,8 +80,6 @@ def test_the_timeline_and_the_workers_in_a_browser(page: Page, world: tuple[Serv
     section = page.locator("section", has=page.locator("#timeline-title"))
     expect(section.locator(".plot[data-drawn]")).to_be_visible()
     expect(section).to_contain_text("5 attempts, of which 1 lost; 1 repeat a trial or go on with it, drawn thinner.")
-    area = section.locator(".nsewdrag").bounding_box()
-    assert area is not None
     section.scroll_into_view_if_needed()
     area = section.locator(".nsewdrag").bounding_box()
     assert area is not None
@@ -99,10 +97,11 @@ def test_the_timeline_and_the_workers_in_a_browser(page: Page, world: tuple[Serv
     section.get_by_text("As a table").click()
     expect(section.locator("tbody tr")).to_have_count(5)
     expect(section.locator("tbody tr").first).to_contain_text("1:00 min")
+    settled(page)
     assert violations(page) == []
     page.set_viewport_size({"width": 390, "height": 800})
     expect(section.locator(".plot[data-drawn]")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits(page, 390)
 
     page.goto(f"{server.address}/?view=workers")
     here = page.get_by_role("region", name="Workers", exact=True).locator("tbody tr")
