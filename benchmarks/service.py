@@ -49,6 +49,8 @@ LEASE, BEAT, ASK = 4.0, 0.5, 5.0
 """Seconds of a lease, between beats, and of the right to ask; with a minute and ten seconds, as in service, a benchmark of
 faults would last an hour.
 """
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.0
+"""Seconds of the first wait of a study or trial after a fault, and of the longest one."""
 STUB_RUNS = 20
 FIRST, LAST = 0.1, 0.97
 """Shares of the trials that are complete, between which faults are injected."""
@@ -97,6 +99,7 @@ class Crew:
     def __init__(self, url: str, folder: Path, count: int, behaviour: str, apart: bool = False) -> None:
         self.url, self.folder, self.behaviour, self.apart = url, folder, behaviour, apart
         self.started = 0
+        self._thaws: list[threading.Timer] = []
         self.processes = [self._start() for _ in range(count)]
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -118,12 +121,14 @@ class Crew:
         self.processes[index] = self._start()
 
     def freeze_one(self) -> None:
-        """For longer than its lease; it may hold a lock that this process waits for meanwhile."""
+        """For longer than its lease; it may hold a lock that this process waits for meanwhile. One that ends just now is left."""
         chosen = random.choice(self.processes).pid
-        inner = Path(f"/proc/{chosen}/task/{chosen}/children").read_text(encoding="utf-8").split()
-        pid = int(inner[0]) if _is_apart(chosen) and inner else chosen
-        _signal(pid, signal.SIGSTOP)
-        threading.Timer(1.5 * LEASE, _signal, (pid, signal.SIGCONT)).start()
+        with suppress(FileNotFoundError, ProcessLookupError):
+            inner = Path(f"/proc/{chosen}/task/{chosen}/children").read_text(encoding="utf-8").split()
+            pid = int(inner[0]) if _is_apart(chosen) and inner else chosen
+            os.kill(pid, signal.SIGSTOP)
+            self._thaws.append(threading.Timer(1.5 * LEASE, _thaw, (pid,)))
+            self._thaws[-1].start()
 
     def gone(self) -> int:
         """Number of processes that ended by themselves, and not because all was done."""
@@ -133,14 +138,22 @@ class Crew:
         for process in self.processes:
             process.wait()
 
+    def close(self) -> None:
+        """Ends those that still run, frozen ones too."""
+        for timer in self._thaws:
+            timer.cancel()
+        for process in self.processes:
+            process.kill()
+        self.wait()
+
 
 def _is_apart(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(APART[0].encode())
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _thaw(pid: int) -> None:
     with suppress(ProcessLookupError):
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
 
 
 class Others:
@@ -181,6 +194,14 @@ class Others:
                 self.deleted += 1
                 self.doomed.remove((due, study))
 
+    def finish(self) -> None:
+        """Deletes the rest, whose time has not come while there were workers; a killed one's trial is held for its lease."""
+        self.doomed = [(0.0, study) for _, study in self.doomed]
+        until = time.monotonic() + 4 * LEASE
+        while self.doomed and time.monotonic() < until:
+            self.delete()
+            time.sleep(0.05)
+
 
 def work(url: str, name: str, folder: str) -> None:
     """One worker process, with short leases and the stub trainer."""
@@ -192,7 +213,8 @@ def work(url: str, name: str, folder: str) -> None:
         (broker, "LEASE_SECONDS", LEASE),
         (watch, "LEASE_SECONDS", LEASE),
         (watch, "BEAT_SECONDS", BEAT),
-        (own_faults, "LONGEST_SECONDS", LEASE),
+        (own_faults, "FIRST_SECONDS", FIRST_PAUSE),
+        (own_faults, "LONGEST_SECONDS", LONGEST_PAUSE),
         (leases, "ASK_SECONDS", ASK),
         (leases, "RENEWAL_SECONDS", LEASE),
     ]
@@ -230,6 +252,19 @@ def run(
     random.seed(0)
     others = Others(database, folder, faults.broken)
     crew = Crew(url, folder, workers, behaviour, faults.namespaces)
+    try:
+        seconds = _follow(study, crew, others, faults, trials, server)
+        others.finish()
+        pace = {"seconds": seconds, "trials_per_second": trials / seconds, "faults": dict(faults.counts)}
+        beside = {"deleted": others.deleted, "broken": [each.refresh().state for each in others.broken]}
+        return {**pace, "workers_gone": crew.gone(), **beside, **_audit(study)}
+    finally:
+        crew.close()
+        database.close()
+
+
+def _follow(study: Study, crew: Crew, others: Others, faults: Faults, trials: int, server: Postgres | None) -> float:
+    """Injects the faults until all workers have ended; the seconds that they took."""
     started = time.monotonic()
     due = dict.fromkeys(faults.due(), math.inf)
     while any(process.poll() is None for process in crew.processes):
@@ -254,13 +289,7 @@ def run(
                 server.start()
         others.delete()
         time.sleep(0.05)
-    crew.wait()
-    seconds = time.monotonic() - started
-    pace = {"seconds": seconds, "trials_per_second": trials / seconds, "faults": dict(faults.counts)}
-    beside = {"deleted": others.deleted, "broken": [each.refresh().state for each in others.broken]}
-    found = {**pace, "workers_gone": crew.gone(), **beside, **_audit(study)}
-    database.close()
-    return found
+    return time.monotonic() - started
 
 
 def _audit(study: Study) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def main() -> int:
     if (folder / "result.json").exists():  # as a trainer does that finds its run finished
         say("done", **json.loads((folder / "result.json").read_text())["done"])
         return 0
+    # Before the first word, as a worker may answer it by a signal.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if behaviour == "hang" else lambda *_: sys.exit(PREEMPTED))
     checkpoint = folder / "latest.safetensors"
     starts = (checkpoint.read_text() if checkpoint.exists() else "") + "x"
     (folder / "partial").write_text(starts)
@@ -45,7 +47,6 @@ def main() -> int:
     }
     say("epoch", epoch=1, epochs=1, **figures)
     if behaviour == "poor":  # epoch after epoch, until it is told to stop
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
         say("epoch", epoch=2, epochs=9, **{**figures, "neg_elbo": 99.0})
         sys.stdin.buffer.read()
         return 1
@@ -54,11 +55,9 @@ def main() -> int:
     if behaviour == "die" or (behaviour == "die once" and starts == "x"):
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "hang":  # deaf to being told to stop
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
             time.sleep(60)
     if behaviour == "wait" or (behaviour == "wait once" and starts == "x"):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
         sys.stdin.buffer.read()
         return 1
     if behaviour == "crash":

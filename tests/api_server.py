@@ -1,22 +1,22 @@
 """Servers for the tests: an application in this process, whose heavy work is done at once, and real ones."""
 
+import http.client
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from shell import AWAITED, wait_for
 
 from api.app import create_app
 from api.settings import Settings
+from benchmarks.ports import port_of, reserved
 from benchmarks.stub_study import CORPUS
 from tuner import trainer
 from tuner.storage.database import Database
@@ -42,39 +42,45 @@ def application(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatc
     return app
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+PROGRAM = "import sys; from api import __main__ as api; api.GRACE_SECONDS = 1; sys.exit(api.run(api.serve))"
+"""The server's program, which gives requests under way a second when it is told to stop."""
 
 
 @contextmanager
-def server(url: str, folder: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server process, once it answers, and its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "api", "--port", str(port), "--runs", str(folder / "runs"), *arguments]
+def server(url: str, folder: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server process, once it answers, and its address. What it and its companions say is in `server.log`."""
     environment = {**os.environ, "TUNER_DATABASE": url, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + 60
-        while True:
+    with reserved() as held, (folder / "server.log").open("ab") as log:
+        port = str(port_of(held))
+        command = [sys.executable, "-c", PROGRAM, "--port", port, "--runs", str(folder / "runs"), *arguments]
+        with subprocess.Popen(command, cwd=folder, env=environment, stderr=log) as process:
             try:
-                if httpx.get(f"{address}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                assert process.poll() is None, process.communicate()[1]
-                assert time.monotonic() < until
-            time.sleep(0.05)
-        yield address, process
+                address = f"http://127.0.0.1:{port}"
+
+                def is_ready() -> bool:
+                    assert process.poll() is None, (folder / "server.log").read_text()
+                    return answer(address, "/readyz") == 200
+
+                wait_for(is_ready)
+                yield address, process
+            finally:
+                process.terminate()
+                try:
+                    process.wait(AWAITED)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def answer(address: str, path: str) -> int | None:
+    """Status of a server's answer; None while nobody answers."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=AWAITED)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
     finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        connection.close()
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, str | None, str]]:

@@ -9,9 +9,13 @@ os.environ.pop("TUNER_CACHE_GB", None)
 
 import atexit
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +23,23 @@ import pytest
 import stub_study
 import torch
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from shell import Start
 from stub_study import Make
 
 from benchmarks.browser import launch
+from benchmarks.ports import port_of, reserved
 from benchmarks.postgres import Postgres
 from trainers.options import ModelOptions
+from tuner import trainer
+from tuner.commands import app as commands
+from tuner.forkserver import ForkServer
 from tuner.storage.database import Database
 
 torch.set_num_threads(1)
 os.environ["TUNER_CACHE"] = tempfile.mkdtemp(prefix="tuner-test-cache-")
 atexit.register(shutil.rmtree, os.environ["TUNER_CACHE"], ignore_errors=True)
 
+TRAINER = trainer.COMMAND
 PATIENCE = 60_000
 """Milliseconds after which what a page was to show counts as missing: a busy machine takes seconds for what takes a tenth."""
 SMALL = ModelOptions(d_z=3, d_e=6, d_h=5, decoder_layers=2, dropout=0.0, d_c=7, flow_steps=2, components=4)
@@ -90,6 +100,72 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make(database: Database, tmp_path: Path) -> Make:
     return lambda trials=3, name="s", **changes: stub_study.make(database, tmp_path, trials, name, **changes)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that is nobody's; whoever connects to it is refused until a test's server listens there."""
+    with reserved() as held:
+        yield port_of(held)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a process, which has ended when the test has, whatever became of it."""
+    with ExitStack() as stack:
+
+        def started(command: list[str], **how: Any) -> "subprocess.Popen[str]":
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            process = stack.enter_context(subprocess.Popen(command, text=True, **{**pipes, **how}))
+            stack.callback(process.kill)
+            return process
+
+        yield started
+
+
+class Lasting(ForkServer):
+    """A server of this test process's own, which commands do not end."""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Forks real trainers, whatever a test has put in their place."""
+    server = Lasting(TRAINER, trainer.fork_server().environment)
+    yield server
+    ForkServer.close(server)
+
+
+@pytest.fixture
+def inside(
+    fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs a command in this process, as `shell.run` does in one of its own; its trainers, which are real ones, are forked.
+
+    They may be given no path from the current folder, which is not theirs.
+    """
+    monkeypatch.delenv("PTB_DIR", raising=False)
+    monkeypatch.setattr(trainer, "Trainer", partial(trainer.Trainer, server=fork_server))
+    for module in ("tuner.workers.local", "tuner.workers.worker"):
+        monkeypatch.setattr(f"{module}.fork_server", lambda: fork_server)
+    monkeypatch.setattr(commands, "STOPS", {})  # signals are the tests' own
+
+    def run(*arguments: str, code: int = 0, cwd: Path = tmp_path) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as patched, pytest.raises(SystemExit) as ended:
+            for name in ("stdout", "stderr"):  # which the command takes
+                patched.setattr(sys, name, getattr(sys, name))
+            patched.setenv("TUNER_DATABASE", f"sqlite:///{cwd}/tuner.db")
+            patched.setenv("TUNER_RUNS", str(cwd / "runs"))
+            patched.chdir(cwd)
+            patched.setattr(sys, "argv", ["tuner", *arguments])
+            commands.main()
+        said = capsys.readouterr()
+        assert (ended.value.code or 0) == code, said.err
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture

@@ -3,15 +3,15 @@
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
+from shell import stubbed
 from sqlalchemy import insert
-from stub_study import STUB, make
+from stub_study import make
 
 from benchmarks.browser import environment
 from tuner import space
@@ -27,11 +27,7 @@ ESTIMATOR = {"proposal": "q", "samples": 100, "sentences": 500, "of": 1000, "see
 @contextmanager
 def stub_worker(url: str, folder: Path, behaviour: str) -> Iterator[None]:
     """A worker process whose trainings last as `behaviour` says (`stub_trainer.py`)."""
-    program = (
-        "import sys; from tuner import trainer; from tuner.commands.app import main; "
-        f"trainer.COMMAND = (sys.executable, {str(STUB)!r}); main()"
-    )
-    command = [sys.executable, "-c", program, "worker", "--database", url]
+    command = stubbed("worker", "--database", url)
     stub = json.dumps({"*": behaviour})
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment(STUB=stub), stdout=log, stderr=log)

@@ -1,23 +1,39 @@
-"""Commands in processes of their own, for the tests."""
+"""Commands in processes of their own, and in this one, for the tests."""
 
 import os
 import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from stub_study import STUB
+
+T = TypeVar("T")
+Start = Callable[..., "subprocess.Popen[str]"]
+"""Function `start`, whose processes end with the test."""
 QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "checkpoint_seconds=0.001")
 DEADLINE = 120.0
 SMALLEST = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "max_epochs=1")
 AWAITED = 240.0
-"""Seconds for which a process that is no child is waited for."""
+"""Seconds for which what comes a moment later is waited for."""
+STUBBED = (
+    "import sys; from tuner import trainer; from tuner.commands.app import main; from tuner.workers import watch; "
+    f"trainer.COMMAND = (sys.executable, {str(STUB)!r}); watch.BEAT_SECONDS = 0.1; sys.argv[0] = 'tuner'; main()"
+)
+"""The program `tuner`, whose trainer is the stub, and whose workers hear at once that their study was stopped."""
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tuner", *arguments]
+
+
+def stubbed(*arguments: str) -> list[str]:
+    """A command that trains no model."""
+    return [sys.executable, "-c", STUBBED, *arguments]
 
 
 def run(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,16 +55,24 @@ def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(t["number"], t["state"], t["params"], t["value"], t["metrics"]) for t in study["trials"]]
 
 
-def begin(cwd: Path, trial: str = "0000", epochs: int = 24) -> subprocess.Popen[str]:
+def wait_for(found: Callable[[], T]) -> T:
+    """What the call returns, once that is true."""
+    until = time.monotonic() + AWAITED
+    while not (value := found()):
+        assert time.monotonic() < until, "it has not come"
+        time.sleep(0.02)
+    return value
+
+
+def begin(start: Start, cwd: Path, trial: str = "0000", epochs: int = 10) -> "subprocess.Popen[str]":
     """Starts a launch and waits until the trial has a checkpoint in the middle of its training."""
-    process = subprocess.Popen(
-        command(*launch("--json", epochs=epochs)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    until = time.monotonic() + DEADLINE
-    while not list(cwd.glob(f"runs/work/s-{trial}-*/latest.safetensors")):
+    process = start(command(*launch("--json", epochs=epochs)), cwd=cwd)
+
+    def has_checkpoint() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.01)
+        return bool(list(cwd.glob(f"runs/work/s-{trial}-*/latest.safetensors")))
+
+    wait_for(has_checkpoint)
     return process
 
 
@@ -67,7 +91,8 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         for file in Path(f"/proc/{pid}/task").glob("*/children"):
-            found.extend(map(int, file.read_text().split()))
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread of it has
+                found.extend(map(int, file.read_text().split()))
     return [*found, *(later for child in found for later in descendants(child))]
 
 
@@ -76,3 +101,10 @@ def command_line(pid: int) -> bytes:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def parent(pid: int) -> int | None:
+    """The process that has started this one, or looks after it since; None once it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None

@@ -8,15 +8,16 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from api_server import ROOT, free_port, server
-from shell import command_line, descendants
+from api_server import ROOT, server
+from orders import hoard, wait_at
+from shell import await_end, command_line, descendants, wait_for
 from stub_study import SQLITE, make
 
 import api.__main__ as program
@@ -30,31 +31,8 @@ from tuner.errors import Busy, Fault, Usage
 from tuner.storage import keys
 from tuner.storage.database import Database
 
-SECONDS = 60.0
+SECONDS = 120.0
 GIB = 2**30
-
-
-def wait_for(found: Callable[[], Any]) -> Any:
-    until = time.monotonic() + SECONDS
-    while not (value := found()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return value
-
-
-def hoard(size: int) -> int:
-    return len(b"x" * size)
-
-
-def wait_at(folder: Path) -> None:
-    """Says whose it is, and never ends."""
-    (folder / "pid").write_text(str(os.getpid()))
-    (folder / "at work").touch()
-    threading.Event().wait()
-
-
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 @pytest.fixture
@@ -74,6 +52,7 @@ def test_work_has_its_result_its_errors_and_limits_of_memory_and_time(shop: Proc
     shop.seconds = 0.5
     with pytest.raises(Usage, match=r"longer than the 0.5 s that a request may order"):
         shop.do(time.sleep, 600)
+    shop.seconds = SECONDS
     with pytest.raises(Fault, match="was killed"):
         shop.do(os.abort)
 
@@ -98,7 +77,7 @@ def test_work_ends_when_its_client_leaves(shop: ProcessPool, tmp_path: Path) -> 
             shop.do(wait_at, tmp_path)
 
     anyio.run(order)
-    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
+    await_end(int((tmp_path / "pid").read_text()))
 
 
 def test_work_waits_for_its_turn_but_not_without_end(
@@ -143,7 +122,7 @@ def test_every_size_of_a_run_has_a_limit() -> None:
         build(ModelOptions, {"d_h": 2**40})
 
 
-def trainers_of(process: subprocess.Popen[str]) -> list[int]:
+def trainers_of(process: subprocess.Popen[bytes]) -> list[int]:
     return [pid for pid in descendants(process.pid) if b"trainers\0--supervised" in command_line(pid)]
 
 
@@ -169,13 +148,15 @@ def test_a_huge_order_is_refused_cancelled_and_ended_with_the_server(tmp_path: P
         found = wait_for(lambda: len(pids := trainers_of(process)) == 2 and pids)
         for order in orders:
             order.close()
-        wait_for(lambda: not any(map(alive, found)))
+        for trainer in found:
+            await_end(trainer)
         assert httpx.get(f"{address}/v1/studies", timeout=SECONDS).json()["items"] == []
         with sent(address, "POST", "/v1/studies", huge):
             found = wait_for(lambda: trainers_of(process))
             process.send_signal(signal.SIGTERM)
-            assert process.wait(program.GRACE_SECONDS + SECONDS) == 0
-        wait_for(lambda: not any(map(alive, found)))
+            assert process.wait(SECONDS) == 0
+        for trainer in found:
+            await_end(trainer)
 
 
 @SQLITE
@@ -204,7 +185,7 @@ def test_connections_without_a_request_are_closed(tmp_path: Path, monkeypatch: p
     async def app(scope: Any, receive: Any, send: Any) -> None:
         while (await receive()).get("more_body"):
             pass
-        await asyncio.sleep(1.0)  # a slow answer is no silent client
+        await asyncio.sleep(0.7)  # a slow answer is no silent client
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -248,20 +229,20 @@ def test_whom_a_request_comes_from(peer: str, forwarded: str, found: str) -> Non
     assert client_of(peer, forwarded, OWN_PROXIES) == found
 
 
-def test_a_port_that_is_in_use_is_said_before_anything_else(tmp_path: Path) -> None:
+def test_a_port_that_is_in_use_is_said_before_anything_else(port: int, tmp_path: Path) -> None:
     def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "TUNER_DATABASE": f"sqlite:///{tmp_path}/t.db", "PYTHONPATH": str(ROOT)}
         command = [program.sys.executable, "-m", "tuner", "serve", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    with program.bound("127.0.0.1", 0) as taken:
-        port = str(taken.getsockname()[1])
+    with program.bound("127.0.0.1", 0) as used:
+        taken = str(used.getsockname()[1])
         for arguments, option in (
-            (["--port", port], "--port"),
-            (["--port", str(free_port()), "--optuna-port", port], "--optuna-port"),
+            (["--port", taken], "--port"),
+            (["--port", str(port), "--optuna-port", taken], "--optuna-port"),
         ):
             done = ended(*arguments)
             assert done.returncode == 1
             assert done.stderr == (
-                f"tuner: 127.0.0.1 port {port} cannot be served at (Address already in use): name another one with {option}.\n"
+                f"tuner: 127.0.0.1 port {taken} cannot be served at (Address already in use): name another one with {option}.\n"
             )

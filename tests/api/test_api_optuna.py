@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from api_server import free_port, server
+from api_server import answer, server
+from shell import wait_for
 from stub_study import make
 
 from api.optuna import Application, Fence, Start
@@ -63,6 +64,7 @@ def test_a_request_needs_a_key_a_known_host_and_only_reads(database: Database) -
 def test_wrong_keys_are_slowed_down_and_pages_cannot_be_framed(database: Database) -> None:
     key = keys.create(database, "mine", write=False)
     app = Fence(page, Settings("", rate=5.0), database)
+    app.rates.clock = lambda: 0.0
     found = [ask(app, authorization="Bearer wrong")[0] for _ in range(3)]
     assert found == [401, 429, 429]
     status, headers, _ = ask(app, authorization=f"Bearer {key}")
@@ -71,18 +73,17 @@ def test_wrong_keys_are_slowed_down_and_pages_cannot_be_framed(database: Databas
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_server_brings_optunas_dashboard_along_and_takes_it_away(tmp_path: Path) -> None:
+def test_a_server_brings_optunas_dashboard_along_and_takes_it_away(port: int, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tuner.db'}"
     there = Database(url, create=True)
     study = make(there, tmp_path)
     as_optuna(study)  # its tables follow now
-    key, port = keys.create(there, "reader", write=False), free_port()
+    key = keys.create(there, "reader", write=False)
     there.close()
     address = f"http://127.0.0.1:{port}"
     with server(url, tmp_path, "--optuna-port", str(port)):
-        transport = httpx.HTTPTransport(retries=9)  # with growing pauses: its import takes seconds
-        with httpx.Client(base_url=address, transport=transport, timeout=60) as client:
-            assert client.get("/api/studies").status_code == 401
+        assert wait_for(lambda: answer(address, "/api/studies")) == 401
+        with httpx.Client(base_url=address, timeout=60) as client:
             client.auth = ("anyone", key)
             names = [found["study_name"] for found in client.get("/api/studies").json()["study_summaries"]]
             assert names == [study.name]

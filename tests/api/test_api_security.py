@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def open_(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     yield make_client
     for client in made:
         client.__exit__()
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time stands still for the limits of rates."""
+    monkeypatch.setattr("api.middleware.RateLimiter", partial(RateLimiter, clock=lambda: 0.0))
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -192,6 +199,7 @@ def test_a_name_for_others_and_a_proxy_need_a_key(database: Database, tmp_path: 
 
 
 @SQLITE
+@pytest.mark.usefixtures("frozen")
 def test_who_tries_keys_shuts_nobody_else_out(database: Database, open_: Open) -> None:
     key = keys.create(database, "someone", write=False)
     client = open_(rate=3.0)
@@ -206,9 +214,9 @@ def test_who_tries_keys_shuts_nobody_else_out(database: Database, open_: Open) -
 
 
 @SQLITE
+@pytest.mark.usefixtures("frozen")
 def test_a_trusted_proxys_users_are_many(open_: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     proxies = settings_of(["--trusted-proxy", "172.18.0.0/16"])[0].proxies
-    monkeypatch.setattr(RateLimiter.__init__, "__defaults__", (lambda: 0.0,))  # no second passes between requests
     client = TestClient(open_(rate=1.0, proxies=proxies).app, "http://127.0.0.1", client=("172.18.0.4", 1))
     one, other = ({"X-Forwarded-For": f"6.6.6.6, 198.51.100.{count}"} for count in (1, 2))
     assert [client.get("/", headers=one).status_code for _ in range(3)] == [200, 200, 429]
@@ -309,10 +317,8 @@ def test_rates_are_buckets() -> None:
 
 
 @SQLITE
-def test_too_many_requests_are_told_when_to_come_again(
-    database: Database, open_: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RateLimiter.__init__, "__defaults__", (lambda: 0.0,))  # no second passes between requests
+@pytest.mark.usefixtures("frozen")
+def test_too_many_requests_are_told_when_to_come_again(database: Database, open_: Open) -> None:
     client = open_(rate=3.0)
     statuses = [client.get("/v1/studies").status_code for _ in range(12)]
     assert statuses[:6] == [200] * 6

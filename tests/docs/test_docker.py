@@ -19,7 +19,6 @@ from typing import Any
 import pins
 import pytest
 import yaml
-from api_server import free_port
 from packaging.version import Version
 
 from benchmarks.postgres import Postgres
@@ -243,8 +242,8 @@ def test_services_follow_each_other_and_name_what_is_there() -> None:
 class Containers:
     """Runs what the containers would, each command as it stands there, with the paths and the server of this machine."""
 
-    def __init__(self, postgres: Postgres, folder: Path) -> None:
-        self.postgres, self.folder, self.port = postgres, folder, free_port()
+    def __init__(self, postgres: Postgres, port: int, folder: Path) -> None:
+        self.postgres, self.folder, self.port = postgres, folder, port
         self.stages = stages()
         postgres_sql(postgres, "CREATE ROLE tuner SUPERUSER LOGIN", "CREATE DATABASE tuner OWNER tuner")
 
@@ -303,7 +302,10 @@ class Containers:
         finally:
             process.send_signal(signal.SIGTERM)
             grace = {"30s": 30, "2m": 120}[SERVICES[service]["stop_grace_period"]]
-            said = process.communicate(timeout=grace)[1]
+            try:
+                said = process.communicate(timeout=grace)[1]
+            finally:
+                process.kill()
         assert process.returncode == 0, said
 
     def becomes_healthy(self, service: str, process: subprocess.Popen[str]) -> None:
@@ -323,8 +325,8 @@ def postgres_sql(server: Postgres, *statements: str) -> None:
 
 
 @pytest.fixture
-def containers(postgres: Postgres, tmp_path: Path) -> Iterator[Containers]:
-    found = Containers(postgres, tmp_path)
+def containers(postgres: Postgres, port: int, tmp_path: Path) -> Iterator[Containers]:
+    found = Containers(postgres, port, tmp_path)
     yield found
     found.close()
 

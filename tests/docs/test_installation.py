@@ -19,7 +19,8 @@ from tuner import installation
 from tuner.errors import Fault
 
 ROOT = Path(__file__).parents[2]
-APART = {".git", "build", "runs", "__pycache__"}
+APART = {".git", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "build", "runs", "__pycache__"}
+"""Folders that other programs, and other tests, may change meanwhile."""
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
 
 

@@ -4,13 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
-from api_server import free_port
-from shell import DEADLINE, QUICK, await_end
+from shell import AWAITED, DEADLINE, QUICK, Start, await_end, wait_for
 
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
@@ -49,21 +47,23 @@ def place(tmp_path: Path) -> Path:
     return here
 
 
-def begin(place: Path, *arguments: str, path: str = str(ROOT)) -> "subprocess.Popen[str]":
-    """A command from there."""
-    command = [sys.executable, str(place.parent / "bin" / "tuner"), *arguments]
-    environment = {**os.environ, "PYTHONPATH": path}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=place, env=environment, stdout=pipe, stderr=pipe, text=True)
+def command(place: Path, *arguments: str) -> list[str]:
+    return [sys.executable, str(place.parent / "bin" / "tuner"), *arguments]
+
+
+def environment(path: str = str(ROOT)) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def run(place: Path, *arguments: str, path: str = str(ROOT)) -> str:
-    """Runs a command to its end; returns all that it said."""
-    process = begin(place, *arguments, path=path)
-    said = "".join(process.communicate(timeout=DEADLINE))
+    """Runs a command from there to its end; returns all that it said."""
+    done = subprocess.run(
+        command(place, *arguments), cwd=place, env=environment(path), capture_output=True, text=True, check=False,
+        timeout=DEADLINE,
+    )  # fmt: skip
     unmarked(place)
-    assert process.returncode == 0, said
-    return said
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def unmarked(place: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_empty_part_of_pythonpath_is_not_taken_for_the_current_folder(place: 
 def test_a_detached_study_starts_from_a_folder_of_foreign_modules(place: Path) -> None:
     settings = [part for key in (*QUICK, "max_epochs=1") for part in ("--set", key)]
     said = run(place, "launch", "-t", "sfb", "-n", "1", "--study", "s", *settings, "--detach")
-    found = re.search(r"process (\d+)", said)
+    found = re.search(r"study s goes on in process (\d+)", said)
     assert found is not None
     await_end(int(found[1]))
     database = Database(f"sqlite:///{place}/tuner.db")
@@ -94,24 +94,19 @@ def test_a_detached_study_starts_from_a_folder_of_foreign_modules(place: Path) -
     unmarked(place)
 
 
-def test_a_server_its_workshop_and_its_worker_start_from_there_too(place: Path) -> None:
-    port = free_port()
-    process = begin(place, "serve", "--port", str(port), "--with-workers", "1")
-    try:
-        assert process.stderr is not None
-        assert "serving" in process.stderr.readline()
-        transport = httpx.HTTPTransport(retries=30)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", transport=transport, timeout=120) as client:
-            new = {"technique": "sfb", "trials": 1, "fixed": {"max_epochs": 1, "corpus_size": 200, "nll_samples": 2}}
-            made = client.post("/studies", json=new)  # made in the workshop, checked by a trainer
-            assert made.status_code == 201, made.text
-            until = time.monotonic() + DEADLINE
-            while client.get("/studies/sfb-grammar-tiny").json()["counts"]["complete"] == 0:
-                assert time.monotonic() < until
-                time.sleep(0.2)
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
+def test_a_server_its_workshop_and_its_worker_start_from_there_too(place: Path, start: Start, port: int) -> None:
+    log = place.parent / "log"
+    with log.open("wb") as said:
+        serving = command(place, "serve", "--port", str(port), "--with-workers", "1")
+        process = start(serving, cwd=place, env=environment(), stdout=said, stderr=said)
+    wait_for(lambda: "serving" in log.read_text())
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=AWAITED) as client:
+        new = {"technique": "sfb", "trials": 1, "fixed": {"max_epochs": 1, "corpus_size": 200, "nll_samples": 2}}
+        made = client.post("/studies", json=new)  # made in the workshop, checked by a trainer
+        assert made.status_code == 201, made.text
+        wait_for(lambda: client.get("/studies/sfb-grammar-tiny").json()["counts"]["complete"] == 1)
+    process.terminate()
+    process.wait(AWAITED)
     unmarked(place)
 
 

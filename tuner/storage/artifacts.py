@@ -6,6 +6,7 @@ newest, `tuner_trials.artifacts` says, and only the attempt that holds the lease
 its trial can publish what it likes, and no one reads it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -163,8 +164,13 @@ class Store:
     def delete(self, path: str) -> None:
         """Removes a generation or a trial's files; what is not there is no error."""
         if self.local:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                shutil.rmtree(Path(self.address, path))
+            place = Path(self.address, path)
+            while place.is_dir():
+                try:
+                    shutil.rmtree(place)
+                except OSError as error:  # another process has removed a part of it meanwhile, or added one
+                    if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                        raise
         else:
             with suppress(FileNotFoundError), _reached():
                 self.files.rm(f"{self.root}/{path}", recursive=True)
@@ -194,15 +200,19 @@ class Store:
     def sizes(self, generation: str) -> dict[str, int]:
         """Bytes of the files that are there of a generation, be it whole or not; of a file on its way nothing."""
         if self.local:
-            here = Path(self.address, generation)
-            there = here.iterdir() if here.is_dir() else ()
-            return {file.name: file.stat().st_size for file in there if not file.name.startswith(".")}
+            found = {}
+            with suppress(FileNotFoundError, NotADirectoryError):  # nothing of it is there, or it is being removed
+                for file in Path(self.address, generation).iterdir():
+                    if not file.name.startswith("."):
+                        found[file.name] = file.stat().st_size
+            return found
         return {name: int(facts["size"]) for name, facts in self._listed(generation).items()}
 
     def _list(self, path: str) -> Iterable[str]:
         if self.local:
-            here = Path(self.address, path)
-            return [entry.name for entry in here.iterdir()] if here.is_dir() else []
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return [entry.name for entry in Path(self.address, path).iterdir()]
+            return []
         return self._listed(path)
 
     def _listed(self, path: str) -> dict[str, dict[str, Any]]:

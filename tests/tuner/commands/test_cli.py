@@ -1,38 +1,42 @@
-"""The commands as a user runs them: real processes, real training."""
+"""The commands as a user runs them, with real training: a study from its launch on in real processes, the rest in this one."""
 
 import csv
 import io
 import json
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from shell import QUICK, figures, launch, run
 
+Inside = Callable[..., "subprocess.CompletedProcess[str]"]
 
-def test_a_winner_is_confirmed_and_printed_as_the_papers_table(tmp_path: Path) -> None:
-    run(*launch(), cwd=tmp_path)
+
+def test_a_winner_is_confirmed_and_printed_as_the_papers_table(inside: Inside, tmp_path: Path) -> None:
+    inside(*launch())
     quick = ("--set", "nll_samples=3", "--set", "nll_sentences=40")
-    found = json.loads(run("confirm", "s", "--seeds", "2", *quick, "--set", "certify=5", "--json", cwd=tmp_path).stdout)
+    found = json.loads(inside("confirm", "s", "--seeds", "2", *quick, "--set", "certify=1", "--json").stdout)
     (valid,), (test,) = found["valid"], found["test"]
     assert (valid["runs"], test["runs"], valid["confirmed"]) == (2, 2, True)
     assert valid["figures"]["nll"]["sd"] > 0
     assert valid["figures"]["nll"]["mean"] != test["figures"]["nll"]["mean"]
     assert "S = 3 from q, 40 of" in test["estimator"]
-    table = run("report", "--split", "test", "--format", "latex", "--published", cwd=tmp_path).stdout
+    table = inside("report", "--split", "test", "--format", "latex", "--published").stdout
     assert r"sfb (" in table
     assert r"\toprule" in table
     for name in ("front.svg", "front.png", "front.json"):
-        run("pareto", "s", "--out", name, cwd=tmp_path)
+        inside("pareto", "s", "--out", name)
         assert (tmp_path / name).stat().st_size > 300
     (front,) = json.loads((tmp_path / "front.json").read_text())["studies"]
     assert front["study"] == "s"
-    assert "s/" in run("pareto", cwd=tmp_path).stdout
-    assert "is no kind of file" in run("pareto", "--out", "front.gif", cwd=tmp_path, code=2).stderr
-    assert "--format 'word' is unknown" in run("report", "--format", "word", cwd=tmp_path, code=2).stderr
+    assert "s/" in inside("pareto").stdout
+    assert "is no kind of file" in inside("pareto", "--out", "front.gif", code=2).stderr
+    assert "--format 'word' is unknown" in inside("report", "--format", "word", code=2).stderr
 
 
-def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
+def test_a_study_from_nothing_to_its_exports(inside: Inside, tmp_path: Path) -> None:
     whole = ("--set", "corpus_size=1000")  # no word unknown, so that the entropy is known
     study = json.loads(run(*launch(*whole, "--json"), cwd=tmp_path).stdout)
     assert {"name", "technique", "corpus", "sampler", "trials", "best"} <= set(study)
@@ -42,27 +46,27 @@ def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
     assert best["metrics"]["estimator"]["samples"] == 3
     assert abs(study["entropy"] - 15) < 0.1
 
-    again = run(*launch(*whole), cwd=tmp_path)
+    again = inside(*launch(*whole))
     assert "2 of 2 trials done" in again.stderr
     assert "tuner confirm s " in again.stdout
     assert "exact entropy" in again.stdout
 
-    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout)[0]["name"] == "s"
-    assert "2/2" in run("studies", cwd=tmp_path).stdout
-    assert json.loads(run("show", "s", "--json", cwd=tmp_path).stdout)["trials"] == study["trials"]
+    assert json.loads(inside("studies", "--json").stdout)[0]["name"] == "s"
+    assert "2/2" in inside("studies").stdout
+    assert json.loads(inside("show", "s", "--json").stdout)["trials"] == study["trials"]
     assert "S = 3 from q" in run("show", "s", cwd=tmp_path).stdout
-    assert json.loads(run("trials", "s", "--json", cwd=tmp_path).stdout) == study["trials"]
-    rows = list(csv.DictReader(io.StringIO(run("export", "s", "--format", "csv", cwd=tmp_path).stdout)))
+    assert json.loads(inside("trials", "s", "--json").stdout) == study["trials"]
+    rows = list(csv.DictReader(io.StringIO(inside("export", "s", "--format", "csv").stdout)))
     assert [float(row["value"]) for row in rows] == [t["value"] for t in study["trials"]]
     assert [float(row["params.r"]) for row in rows] == [t["params"]["r"] for t in study["trials"]]
     assert {"rate", "collapsed", "estimator.samples"} <= set(rows[0])
-    run("export", "s", "--format", "json", "--out", "s.json", cwd=tmp_path)
+    inside("export", "s", "--format", "json", "--out", "s.json")
     exported = json.loads((tmp_path / "s.json").read_text())
     assert exported | {"revision": 0} == study | {"revision": 0}  # which the second launch has counted
 
-    evaluated = json.loads(run("evaluate", best["run"], "--json", cwd=tmp_path).stdout)
+    evaluated = json.loads(inside("evaluate", best["run"], "--json").stdout)
     assert evaluated["metrics"] == best["metrics"]
-    more = run("evaluate", best["run"], "--set", "nll_samples=7", "--seed", "5", "--json", cwd=tmp_path)
+    more = inside("evaluate", best["run"], "--set", "nll_samples=7", "--seed", "5", "--json")
     assert json.loads(more.stdout)["metrics"]["estimator"]["seed"] == 5
     assert json.loads(more.stdout)["metrics"]["estimator"]["samples"] == 7
 
@@ -70,51 +74,49 @@ def test_a_study_from_nothing_to_its_exports(tmp_path: Path) -> None:
     sampled = run("sample", best_run, "--count", "3", "--ancestral", "--length", "6", cwd=tmp_path)
     assert len(sampled.stdout.splitlines()) == 3
     assert all(len(line.split()) <= 6 for line in sampled.stdout.splitlines())
-    again = run("sample", best_run, "--count", "3", "--ancestral", "--length", "6", "--json", cwd=tmp_path)
+    again = inside("sample", best_run, "--count", "3", "--ancestral", "--length", "6", "--json")
     assert [e["sentence"] for e in json.loads(again.stdout)["sentences"]] == sampled.stdout.splitlines()
-    assert "from: " in run("sample", best_run, "--posterior", "--count", "2", cwd=tmp_path).stdout
+    assert "from: " in inside("sample", best_run, "--posterior", "--count", "2").stdout
     word = sampled.stdout.split()[0]
-    odd = run("reconstruct", best_run, f"{word} qwerty", cwd=tmp_path)
+    odd = inside("reconstruct", best_run, f"{word} qwerty")
     assert "note: not in the vocabulary, read as <unk>: qwerty" in odd.stderr
     assert "TER " in odd.stdout
-    assert len(json.loads(run("reconstruct", best_run, "-n", "2", "--json", cwd=tmp_path).stdout)["sentences"]) == 2
-    between = run("interpolate", best_run, word, f"{word} {word}", "--count", "4", cwd=tmp_path)
+    assert len(json.loads(inside("reconstruct", best_run, "-n", "2", "--json").stdout)["sentences"]) == 2
+    between = inside("interpolate", best_run, word, f"{word} {word}", "--count", "4")
     assert len(between.stdout.splitlines()) == 6
-    assert "novelty: mean TER" in run("neighbours", best_run, "--count", "2", cwd=tmp_path).stdout
-    assert "the sentence is empty" in run("reconstruct", best_run, "", cwd=tmp_path, code=2).stderr
-    assert "is no folder and no STUDY/NUMBER" in run("sample", "nothing", cwd=tmp_path, code=2).stderr
+    assert "novelty: mean TER" in inside("neighbours", best_run, "--count", "2").stdout
+    assert "the sentence is empty" in inside("reconstruct", best_run, "", code=2).stderr
+    assert "is no folder and no STUDY/NUMBER" in inside("sample", "nothing", code=2).stderr
 
 
-def test_train_prints_its_run_and_answers_again_at_once(tmp_path: Path) -> None:
+def test_train_prints_its_run_and_answers_again_at_once(inside: Inside, tmp_path: Path) -> None:
     settings = [part for key in (*QUICK, "max_epochs=2", "r=2") for part in ("--set", key)]
     arguments = ["train", "--technique", "fb", *settings, "--json"]
-    result = json.loads(run(*arguments, cwd=tmp_path).stdout)
+    result = json.loads(inside(*arguments).stdout)
     assert {"run", "technique", "params", "metrics", "epochs", "tokens_per_second", "checkpoint"} <= set(result)
     assert (tmp_path / result["checkpoint"]).is_file()
-    assert json.loads(run(*arguments, cwd=tmp_path).stdout) == result
-    shown = run("evaluate", result["run"], cwd=tmp_path).stdout
+    assert json.loads(inside(*arguments).stdout) == result
+    shown = inside("evaluate", result["run"]).stdout
     assert "R = KL" in shown
 
 
-def test_a_collapsed_posterior_is_named_in_every_output(tmp_path: Path) -> None:
+def test_a_collapsed_posterior_is_named_in_every_output(inside: Inside) -> None:
     settings = [part for key in (*QUICK, "max_epochs=1") for part in ("--set", key)]
-    said = run("launch", "--technique", "vanilla", "--study", "v", "--trials", "1", *settings, cwd=tmp_path)
+    said = inside("launch", "--technique", "vanilla", "--study", "v", "--trials", "1", *settings)
     assert "nothing is left to tune for vanilla" in said.stderr
     outputs = [said.stdout, said.stderr]
-    outputs += [
-        run(*c, cwd=tmp_path).stdout for c in (["show", "v"], ["trials", "v"], ["studies"], ["evaluate", "v/0"])
-    ]
-    outputs.append(run("train", "--technique", "vanilla", *settings, cwd=tmp_path).stdout)
+    outputs += [inside(*c).stdout for c in (["show", "v"], ["trials", "v"], ["studies"], ["evaluate", "v/0"])]
+    outputs.append(inside("train", "--technique", "vanilla", *settings).stdout)
     outputs = [" ".join(text.split()) for text in outputs]  # a narrow terminal wraps
     assert all("collapsed" in text for text in outputs)
     assert all(
         "Try a technique that holds a rate" in text
         for text in (outputs[0], outputs[2], outputs[3], outputs[5], outputs[6])
     )
-    assert "True" in run("export", "v", cwd=tmp_path).stdout
+    assert "True" in inside("export", "v").stdout
 
 
-def test_own_text_and_own_search_space(tmp_path: Path) -> None:
+def test_own_text_and_own_search_space(inside: Inside, tmp_path: Path) -> None:
     folder = tmp_path / "text"
     folder.mkdir()
     for split, lines in (("train", 40), ("valid", 10), ("test", 10)):
@@ -124,10 +126,9 @@ def test_own_text_and_own_search_space(tmp_path: Path) -> None:
         '[parameters.d_z]\ntype = "int"\nlow = 2\nhigh = 4\n'
     )
     study = json.loads(
-        run(
-            *("launch", "-t", "beta", "-c", "text", "--space", "own.toml", "-n", "2", "--sampler", "random"),
+        inside(
+            *("launch", "-t", "beta", "-c", str(folder), "--space", "own.toml", "-n", "2", "--sampler", "random"),
             *("--set", "max_epochs=1", "--set", "nll_samples=2", "--json"),
-            cwd=tmp_path,
         ).stdout
     )
     assert study["name"] == "beta-text-tiny"
@@ -135,17 +136,17 @@ def test_own_text_and_own_search_space(tmp_path: Path) -> None:
     for trial in study["trials"]:
         assert 0.01 <= trial["params"]["beta"] <= 0.02
         assert trial["params"]["d_z"] in (2, 3, 4)
-    described = json.loads(run("corpora", "text", "--json", cwd=tmp_path).stdout)
+    described = json.loads(inside("corpora", str(folder), "--json").stdout)
     assert described["sentences"] == {"train": 80, "valid": 20, "test": 20}
 
 
-def test_lists(tmp_path: Path) -> None:
-    shown = run("techniques", cwd=tmp_path).stdout
+def test_lists(inside: Inside) -> None:
+    shown = inside("techniques").stdout
     assert "D + max(r, R)" in shown
     assert "paper 6.467" in shown
-    assert {s["technique"] for s in json.loads(run("techniques", "--json", cwd=tmp_path).stdout)} >= {"sfb", "mdr"}
-    assert "set PTB_DIR" in run("corpora", cwd=tmp_path).stdout
-    described = run("corpora", "grammar", cwd=tmp_path).stdout
+    assert {s["technique"] for s in json.loads(inside("techniques", "--json").stdout)} >= {"sfb", "mdr"}
+    assert "set PTB_DIR" in inside("corpora").stdout
+    described = inside("corpora", "grammar").stdout
     assert "entropy" in described
     assert "in training text valid 11 (1.1%)  test 18 (1.8%)" in described
     assert (
@@ -206,7 +207,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "trials": (["launch", "-t", "sfb", "-n", "0"], "0 is not in the range 1<=x<=100000"),
     "name": (["launch", "-t", "sfb", "--study", "a/b"], "--study 'a/b' is not allowed"),
     "space": (["launch", "-t", "sfb", "--space", "no.toml"], "no.toml cannot be read"),
-    "database": (["studies"], "there is no database at sqlite:///tuner.db"),
+    "database": (["studies"], "there is no database at sqlite:///"),
     "study": (["show", "x", "--database", "sqlite:///made.db"], "study 'x' is not in"),
     "run": (["evaluate", "x"], "run 'x' is no folder and no STUDY/NUMBER"),
     "empty run": (["evaluate", "empty"], "holds no run"),
@@ -226,7 +227,7 @@ BAD: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_ends_in_one_sentence_and_code_2(case: str, tmp_path: Path) -> None:
+def test_bad_input_ends_in_one_sentence_and_code_2(case: str, inside: Inside, tmp_path: Path) -> None:
     from tuner.storage.database import Database
 
     (tmp_path / "empty").mkdir()
@@ -235,24 +236,24 @@ def test_bad_input_ends_in_one_sentence_and_code_2(case: str, tmp_path: Path) ->
         (tmp_path / "blank" / f"{split}.txt").write_text("\n")
     Database(f"sqlite:///{tmp_path}/made.db", create=True).close()
     arguments, message = BAD[case]
-    done = run(*arguments, cwd=tmp_path, code=2)
+    done = inside(*arguments, code=2)
     assert message in done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.glob("runs/**/*.safetensors"))
     assert not (tmp_path / "tuner.db").exists()
 
 
-def test_a_database_that_cannot_be_made_ends_with_code_1(tmp_path: Path) -> None:
-    done = run(*launch("--database", "sqlite:////proc/no/t.db"), cwd=tmp_path, code=1)
+def test_a_database_that_cannot_be_made_ends_with_code_1(inside: Inside) -> None:
+    done = inside(*launch("--database", "sqlite:////proc/no/t.db"), code=1)
     assert "tuner: database sqlite:////proc/no/t.db cannot be used" in done.stderr
 
 
-def test_the_database_is_prepared_by_its_command(tmp_path: Path) -> None:
-    assert "has schema" in run("database", "upgrade", cwd=tmp_path).stderr
-    assert json.loads(run("studies", "--json", cwd=tmp_path).stdout) == []
+def test_the_database_is_prepared_by_its_command(inside: Inside) -> None:
+    assert "has schema" in inside("database", "upgrade").stderr
+    assert json.loads(inside("studies", "--json").stdout) == []
 
 
-def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:
+def test_out_of_memory_is_named_and_the_study_goes_on(inside: Inside, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(
         'technique = "vanilla"\n[parameters.d_h]\ntype = "categorical"\nchoices = [30000, 40000]\n'
     )
@@ -272,27 +273,28 @@ def test_out_of_memory_is_named_and_the_study_goes_on(tmp_path: Path) -> None:
         *settings,
         "--json",
     ]
-    study = json.loads(run(*arguments, cwd=tmp_path).stdout)
+    study = json.loads(inside(*arguments).stdout)
     assert [(t["state"], t["reason"]) for t in study["trials"]] == [("failed", "oom")] * 2
     assert "a smaller batch_size, d_h or rows needs less" in study["trials"][0]["message"]
     assert study["best"] is None
 
 
-def test_what_codes_are_worth_and_which_words_an_adversary_hides(tmp_path: Path) -> None:
+def test_what_codes_are_worth_and_which_words_an_adversary_hides(inside: Inside, tmp_path: Path) -> None:
+    place = str(tmp_path / "r")
     settings = [part for key in (*QUICK, "max_epochs=1", "rate=0.5") for part in ("--set", key)]
-    run("train", "-t", "adversarial-word-dropout", *settings, "--out", "r", cwd=tmp_path)
-    measured = run("latent", "r", "--set", "sentences=50", "--set", "pairs=100", "--set", "labelled=0,20", cwd=tmp_path)
+    inside("train", "-t", "adversarial-word-dropout", *settings, "--out", place)
+    measured = inside("latent", place, "--set", "sentences=50", "--set", "pairs=100", "--set", "labelled=0,20")
     for figure in ("bleu_1", "noisy 4", "smoothness", "entropy", "probe 0", "probe 20"):
         assert figure in measured.stdout
-    assert "'swap' is no option here" in run("latent", "r", "--set", "swap=1", cwd=tmp_path, code=2).stderr
-    shown = run("dropped", "r", "the ship follows the ship", cwd=tmp_path).stdout.split()
+    assert "'swap' is no option here" in inside("latent", place, "--set", "swap=1", code=2).stderr
+    shown = inside("dropped", place, "the ship follows the ship").stdout.split()
     assert shown[::2] == ["the", "ship", "follows", "the", "ship"]
     assert sum(map(float, shown[1::2])) == pytest.approx(3, abs=0.03)  # half of 6 tokens
-    found = json.loads(run("dropped", "r", "--count", "2", "--json", cwd=tmp_path).stdout)
+    found = json.loads(inside("dropped", place, "--count", "2", "--json").stdout)
     assert len(found["sentences"]) == 2
-    assert len(run("interpolate", "r", "-n", "3", cwd=tmp_path).stdout.splitlines()) == 3
-    assert run("interpolate", "r", "-n", "3", "--posterior", cwd=tmp_path).stdout.startswith("[")
-    run("reconstruct", "r", "-n", "1", "--spread", "10", cwd=tmp_path)
+    assert len(inside("interpolate", place, "-n", "3").stdout.splitlines()) == 3
+    assert inside("interpolate", place, "-n", "3", "--posterior").stdout.startswith("[")
+    inside("reconstruct", place, "-n", "1", "--spread", "10")
 
 
 def test_words_likely_hidden_are_redder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,19 +307,19 @@ def test_words_likely_hidden_are_redder(monkeypatch: pytest.MonkeyPatch) -> None
     assert [str(span.style) for span in line.spans] == ["black on #ff8080", "black on #ff0000"]
 
 
-def test_two_fresh_databases_run_one_bundle_to_the_same_figures(tmp_path: Path) -> None:
+def test_two_fresh_databases_run_one_bundle_to_the_same_figures(inside: Inside, tmp_path: Path) -> None:
     places = [tmp_path / name for name in ("made", "one", "two")]
     for place in places:
         place.mkdir()
-    run(*launch("--workers", "0", "--trials", "1"), cwd=places[0])
-    assert "wrote s.zip" in run("export", "s", "--bundle", "s.zip", cwd=places[0]).stderr
+    inside(*launch("--workers", "0", "--trials", "1"), cwd=places[0])
+    assert "wrote s.zip" in inside("export", "s", "--bundle", "s.zip", cwd=places[0]).stderr
     found = []
     for place in places[1:]:
-        assert "0 of 1 trials done" in run("import", "../made/s.zip", cwd=place).stderr
-        run("resume", "s", cwd=place)
-        found.append(json.loads(run("show", "s", "--json", cwd=place).stdout))
+        assert "0 of 1 trials done" in inside("import", "../made/s.zip", cwd=place).stderr
+        inside("resume", "s", cwd=place)
+        found.append(json.loads(inside("show", "s", "--json", cwd=place).stdout))
     assert figures(found[0]) == figures(found[1])
-    again = json.loads(run("reproduce", "s/0", "--json", cwd=places[1]).stdout)
+    again = json.loads(inside("reproduce", "s/0", "--json", cwd=places[1]).stdout)
     assert (again["agrees"], again["exact"]) == (True, True)
     assert again["figures"]["nll"]["now"] == found[1]["best"]["metrics"]["nll"]
-    assert "is no bundle" in run("import", "tuner.db", cwd=places[1], code=2).stderr
+    assert "is no bundle" in inside("import", "tuner.db", cwd=places[1], code=2).stderr

@@ -79,15 +79,11 @@ def test_launches_reports_and_reproductions(make: Make, database: Database, tmp_
     judge("reproduce", {"run": "s/1", **agreement.plain()})
 
 
-def test_what_models_write(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNER_DATABASE", f"sqlite:///{tmp_path}/t.db")
+def test_what_models_write(inside: Any, tmp_path: Path) -> None:
     run = str(tmp_path / "run")
 
-    def printed(command: str, *arguments: str) -> Any:
-        app([command, *arguments, "--json"], standalone_mode=False)
-        found = json.loads(capsys.readouterr().out)
-        judge(command, found)
-        return found
+    def printed(command: str, *arguments: str) -> None:
+        judge(command, json.loads(inside(command, *arguments, "--json").stdout))
 
     small = [f"--set={each}" for each in ("max_epochs=1", "corpus_size=100", "nll_sentences=10", "nll_samples=4")]
     printed("train", "--technique", "adversarial-word-dropout", *small, "--out", run)

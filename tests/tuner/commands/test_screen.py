@@ -121,24 +121,30 @@ COMMANDS += [(*each, "--json") for each in COMMANDS[:4]] + [
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_no_command_lets_a_text_drive_a_terminal(evil: Path, arguments: tuple[str, ...]) -> None:
-    done = said(arguments, evil)
-    assert done.returncode == 0, done.stderr
-    assert not DRIVES.search(done.stdout.decode())
-    assert not DRIVES.search(done.stderr.decode())
+def test_no_command_lets_a_text_drive_a_terminal(evil: Path, arguments: tuple[str, ...], inside: Any) -> None:
+    done = inside(*arguments, cwd=evil)
+    assert not DRIVES.search(done.stdout)
+    assert not DRIVES.search(done.stderr)
     if arguments[-1] in ("--json", "json"):
         assert STORED in str(json.loads(done.stdout)) or repr(STORED)[1:-1] in str(json.loads(done.stdout))
 
 
-def test_a_csv_has_no_formula_and_a_log_its_text(evil: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(said(("export", "s"), evil).stdout.decode())))
+def test_a_csv_has_no_formula_and_a_log_its_text(evil: Path, inside: Any) -> None:
+    rows = list(csv.DictReader(io.StringIO(inside("export", "s", cwd=evil).stdout)))
     assert rows[1]["message"].startswith("'=[/data]")
-    assert "\\u001b[31m" in said(("log", "s/0"), evil).stdout.decode()
+    assert "\\u001b[31m" in inside("log", "s/0", cwd=evil).stdout
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-16"])
+ENCODED = [("studies",), ("show", "s"), ("techniques",), ("show", "s", "--json"), ("show", "名")]
+
+
 @pytest.mark.parametrize(
-    "arguments", [("studies",), ("show", "s"), ("techniques",), ("show", "s", "--json"), ("show", "名")]
+    ("encoding", "arguments"),
+    [
+        *(("ascii", arguments) for arguments in ENCODED),
+        *((encoding, ("show", "s", "--json")) for encoding in ("cp1252", "latin-1", "utf-16")),
+        ("cp1252", ("show", "s")),
+    ],
 )
 def test_a_terminal_without_our_letters_shows_others(evil: Path, encoding: str, arguments: tuple[str, ...]) -> None:
     done = said(arguments, evil, env={**os.environ, "PYTHONIOENCODING": encoding})
@@ -154,8 +160,15 @@ def closing(*numbers: int) -> Callable[[], None]:
     return lambda: [os.close(number) for number in numbers] and None
 
 
-@pytest.mark.parametrize("numbers", [(1,), (2,), (0, 1, 2), (0, 1), (1, 2)])
-@pytest.mark.parametrize("arguments", CLOSED)
+@pytest.mark.parametrize(
+    ("numbers", "arguments"),
+    [
+        *(((0, 1, 2), arguments) for arguments in CLOSED),
+        *((numbers, ("show", "s", "--json")) for numbers in ((1,), (2,), (0, 1), (1, 2))),
+        ((1,), ("studies",)),
+        ((2,), ("show", "nix")),
+    ],
+)
 def test_a_closed_stream_takes_nothing_and_breaks_nothing(
     evil: Path, numbers: tuple[int, ...], arguments: tuple[str, ...]
 ) -> None:
@@ -168,18 +181,20 @@ def test_a_closed_stream_takes_nothing_and_breaks_nothing(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("unbuffered", "arguments"),
     [
-        ("studies",),
-        ("techniques",),
-        ("techniques", "--json"),
-        ("show", "s"),
-        ("export", "s"),
-        ("--help",),
-        ("log", "-h"),
+        ("", ("studies",)),
+        ("", ("techniques",)),
+        ("", ("techniques", "--json")),
+        ("", ("show", "s")),
+        ("", ("export", "s")),
+        ("", ("--help",)),
+        ("", ("log", "-h")),
+        ("1", ("studies",)),
+        ("1", ("export", "s")),
+        ("1", ("--help",)),
     ],
 )
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_stream_is_said_in_a_sentence(
     evil: Path, arguments: tuple[str, ...], unbuffered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +207,10 @@ def test_a_full_stream_is_said_in_a_sentence(
         )
         done = said(arguments, evil, capture_output=False, stderr=full, stdout=subprocess.PIPE)
         assert done.returncode == 0
+
+
+def test_a_mistake_is_one_though_it_cannot_be_said(evil: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
         assert said(("show", "nix"), evil, capture_output=False, stderr=full, stdout=subprocess.PIPE).returncode == 2
 
 

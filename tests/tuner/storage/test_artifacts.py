@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,43 @@ def test_a_full_disk_leaves_nothing_of_the_generation(
         store.publish(work, "0003/a-2")
     monkeypatch.undo()
     assert [f.name for f in (tmp_path / "store" / "0003").iterdir()] == ["a-1"]
+
+
+@pytest.mark.parametrize("what", ["removed", "added"])
+def test_what_another_process_does_to_a_folder_meanwhile_leaves_nothing_of_it(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    store.publish(work, "0003/a-1")
+    folder, unlink, removed = tmp_path / "store" / "0003" / "a-1", os.unlink, list[str]()
+
+    def meddle(name: str, **where: Any) -> None:
+        unlink(name, **where)
+        removed.append(name)
+        if len(removed) == 1 and what == "added":
+            (folder / "new").touch()
+        elif len(removed) == 1:
+            unlink(name, **where)  # as if this process came second
+
+    monkeypatch.setattr(os, "unlink", meddle)
+    store.delete("0003/a-1")
+    assert not folder.exists()
+
+
+def test_files_that_go_while_they_are_listed_have_no_size(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, iterdir = Store(str(tmp_path / "store")), Path.iterdir
+    store.publish(work, "0003/a-1")
+
+    def late(folder: Path) -> Iterator[Path]:
+        found = list(iterdir(folder))
+        shutil.rmtree(folder)
+        yield from found
+
+    monkeypatch.setattr(Path, "iterdir", late)
+    assert store.sizes("0003/a-1") == {}
+    assert store.sizes("0003/a-1") == {}
 
 
 def test_an_unknown_protocol_is_refused() -> None:

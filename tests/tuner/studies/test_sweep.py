@@ -16,6 +16,7 @@ from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
 from tuner.studies import faults, launch, queries, sweep
 from tuner.studies.spec import StudySpec
+from tuner.workers import worker
 
 Command = Callable[..., Any]
 
@@ -89,6 +90,7 @@ def test_a_sweep_cut_short_goes_on_and_a_failed_value_is_not_tried_twice(
 ) -> None:
     behave(monkeypatch, t0="nan", t2="disk")
     monkeypatch.setattr(faults, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.01)
     with pytest.raises(Fault, match="trial 2 stopped"):
         tuner("sweep", "-t", "mdr", "--over", "r=1,2,5,10")
     monkeypatch.delenv("STUB")

@@ -6,16 +6,20 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import shell
 import yaml
-from shell import run as command
+from shell import Start
+from stub_study import attempts_of
 
 from tuner.errors import Usage
+from tuner.storage.database import Database
+from tuner.studies import queries
+from tuner.studies.study import open_study
 from tuner.trainer import STOP_SECONDS
 from tuner.workers import ray
 from tuner.workers.engines import Staff
@@ -24,44 +28,31 @@ DEADLINE = 280.0
 SETTINGS = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "max_epochs=2")
 
 
-def ray_workers() -> list[int]:
-    found = []
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if line.read_bytes().startswith(b"ray::_task"):
-                found.append(int(line.parent.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.timeout(600)
-def test_a_killed_ray_worker_loses_nothing(tmp_path: Path) -> None:
-    tuner = [sys.executable, "-m", "tuner"]
-    launch = [*tuner, "launch", "-t", "sfb", "--study", "s", "-n", "8", "--sampler", "random", "--workers", "2"]
-    launch += ["--engine", "ray", "--address", "local", "--json"]
-    launch += [part for key in SETTINGS for part in ("--set", key)]
-    process = subprocess.Popen(launch, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_a_killed_ray_worker_loses_nothing(start: Start, inside: Any, tmp_path: Path) -> None:
+    settings = [part for key in SETTINGS for part in ("--set", key)]
+    launch = ["launch", "-t", "sfb", "--study", "s", "-n", "3", "--sampler", "random", *settings]
+    inside(*launch, "--workers", "0")
+    database = Database(f"sqlite:///{tmp_path}/tuner.db")
+    study = open_study(database, "s")
+    process = start(
+        shell.command(*launch, "--workers", "2", "--engine", "ray", "--address", "local", "--json"), cwd=tmp_path
+    )
 
-    def trials() -> list[dict[str, str]]:
-        done = subprocess.run(
-            [*tuner, "trials", "s", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        return json.loads(done.stdout) if done.returncode == 0 else []
-
-    until = time.monotonic() + DEADLINE
-    while not (any(t["state"] == "complete" for t in trials()) and ray_workers()):
+    def at_work() -> list[int]:
+        """Processes of workers whose trial has begun to be trained."""
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-    os.kill(ray_workers()[0], signal.SIGKILL)
+        return [a.pid for a in attempts_of(database) if a.state == "running" and study.trials.epochs(a.trial, 1)]
+
+    os.kill(shell.wait_for(at_work)[0], signal.SIGKILL)
     out, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, said
     assert out.startswith("{"), out
-    study = json.loads(out)
-    assert [(t["number"], t["state"]) for t in study["trials"]] == [(n, "complete") for n in range(8)]
-    assert "8 of 8 done" in said
-    workers = json.loads(subprocess.check_output([*tuner, "workers", "--json"], cwd=tmp_path, text=True))
-    assert sorted(w["state"] for w in workers) == ["gone", "gone", "lost"]
+    assert [(t["number"], t["state"]) for t in json.loads(out)["trials"]] == [(n, "complete") for n in range(3)]
+    assert "3 of 3 done" in said
+    assert sorted(a.state for a in attempts_of(database)) == ["finished"] * 3 + ["lost"]
+    assert sorted(worker["state"] for worker in queries.workers(database)) == ["gone", "gone", "lost"]
+    database.close()
 
 
 def test_no_cluster_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,17 +96,17 @@ def block(mark: str) -> str:
     return next(found for found in re.findall(r"^```\w*\n(.*?)^```", page, re.S | re.M) if mark in found)
 
 
-def worked(words: list[str], cwd: Path) -> list[str]:
+def worked(inside: Any, words: list[str], cwd: Path) -> list[str]:
     """Has a worker's command, as a scheduler would start it, train a study; the names of its workers."""
     settings = [part for key in SETTINGS for part in ("--set", key)]
-    command("launch", "-t", "sfb", "--study", "s", "-n", "1", "--workers", "0", *settings, cwd=cwd)
-    command(*words, cwd=cwd)
-    trials = json.loads(command("trials", "s", "--json", cwd=cwd).stdout)
+    inside("launch", "-t", "sfb", "--study", "s", "-n", "1", "--workers", "0", *settings)
+    shell.run(*words, cwd=cwd)
+    trials = json.loads(inside("trials", "s", "--json").stdout)
     assert [trial["state"] for trial in trials] == ["complete"]
-    return [worker["name"] for worker in json.loads(command("workers", "--json", cwd=cwd).stdout)]
+    return [worker["name"] for worker in json.loads(inside("workers", "--json").stdout)]
 
 
-def test_the_slurm_scripts_command_works(tmp_path: Path) -> None:
+def test_the_slurm_scripts_command_works(inside: Any, tmp_path: Path) -> None:
     script = block("#SBATCH")
     assert script.startswith("#!/bin/bash\n")
     assert re.search(r"--signal=B:TERM@\d+", script)
@@ -123,10 +114,10 @@ def test_the_slurm_scripts_command_works(tmp_path: Path) -> None:
     line = script.strip().splitlines()[-1]
     ids = {"SLURM_ARRAY_JOB_ID": "71", "SLURM_ARRAY_TASK_ID": "3"}
     said = subprocess.check_output(["bash", "-c", line.replace("exec tuner", "printf '%s\\n'")], text=True, env=ids)
-    assert worked(said.splitlines(), tmp_path) == ["slurm-71-3"]
+    assert worked(inside, said.splitlines(), tmp_path) == ["slurm-71-3"]
 
 
-def test_the_kubernetes_job_is_whole_and_its_command_works(tmp_path: Path) -> None:
+def test_the_kubernetes_job_is_whole_and_its_command_works(inside: Any, tmp_path: Path) -> None:
     job = yaml.safe_load(block("kind: Job"))
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
     pod = job["spec"]["template"]["spec"]
@@ -140,4 +131,4 @@ def test_the_kubernetes_job_is_whole_and_its_command_works(tmp_path: Path) -> No
     declared = {entry["name"] for entry in worker["env"]}
     assert set(re.findall(r"\$\((\w+)\)", " ".join(worker["args"]))) <= declared
     words = [word.replace("$(POD_NAME)", "tuner-workers-x7") for word in worker["args"]]
-    assert worked(words, tmp_path) == ["tuner-workers-x7"]
+    assert worked(inside, words, tmp_path) == ["tuner-workers-x7"]

@@ -1,9 +1,7 @@
 """The worker over HTTP, where it is not as one of the database; what is the same for both is in test_worker.py."""
 
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -158,7 +156,7 @@ def test_a_name_in_use_is_refused_and_one_that_falls_silent_is_waited_for(
 @pytest.mark.parametrize(("killed", "heir"), [("server", "database"), ("database", "server"), ("server", "server")])
 def test_a_killed_workers_trial_goes_on_from_its_checkpoint_with_a_worker_of_the_other_kind(
     url: str, address: str, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    killed: str, heir: str,
+    start: shell.Start, killed: str, heir: str,
 ) -> None:  # fmt: skip
     behave(monkeypatch, t0="wait once")
     study, places = make(1), {"server": address, "database": url}
@@ -169,11 +167,15 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint_with_a_worker_of_the
         "one",
         str(tmp_path / "a"),
     ]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
-        while database.read(lambda s: s.scalar(select(TrialRow.artifacts))) is None:
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.kill()
+    process = start(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=None, stderr=None)
+
+    def has_published() -> bool:
+        assert process.poll() is None
+        return database.read(lambda s: s.scalar(select(TrialRow.artifacts))) is not None
+
+    shell.wait_for(has_published)
+    process.kill()
+    process.wait()
     expire(database)
     brokers = {"server": ServerBroker(Client(address), "two"), "database": DatabaseBroker(database, "two")}
     with Worker(brokers[heir], tmp_path / "b", deaf) as worker:
@@ -183,10 +185,12 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint_with_a_worker_of_the
 
 
 @SQLITE
-def test_what_people_read_of_a_trial_is_there_when_it_was_trained_over_http(url: str, tmp_path: Path) -> None:
+def test_what_people_read_of_a_trial_is_there_when_it_was_trained_over_http(
+    url: str, inside: Any, tmp_path: Path
+) -> None:
     settings = [part for key in (*shell.QUICK, "max_epochs=1") for part in ("--set", key)]
     at = ("--database", url)
-    shell.run("launch", "-t", "sfb", "-n", "1", "--study", "s", "--workers", "0", *settings, *at, cwd=tmp_path)
+    inside("launch", "-t", "sfb", "-n", "1", "--study", "s", "--workers", "0", *settings, *at)
     with server(url, tmp_path) as (address, _):
         far = tmp_path / "far"
         far.mkdir()
@@ -194,6 +198,6 @@ def test_what_people_read_of_a_trial_is_there_when_it_was_trained_over_http(url:
         assert {"samples", "homotopy", "reconstructions"} <= Client(address).samples("s", 0).keys()
         assert httpx.get(f"{address}/v1/studies/s/trials/0/log").status_code == 200
         assert list((far / "runs" / "work").iterdir()) == []
-    assert len(shell.run("sample", "s/0", "--count", "3", *at, cwd=tmp_path).stdout.splitlines()) == 3
+    assert len(inside("sample", "s/0", "--count", "3", *at).stdout.splitlines()) == 3
     for reading in (["log", "s/0"], ["export", "s"], ["show", "s"], ["evaluate", "s/0"]):
-        shell.run(*reading, *at, cwd=tmp_path)
+        inside(*reading, *at)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import DEADLINE, command_line, descendants
+from shell import DEADLINE, Start, command_line, descendants, parent
 from stub_study import SQLITE, STUB, Make, attempts_of, behave, run, starts, states
 
 from tuner import trainer
@@ -46,7 +46,7 @@ def run():
 
 forkserver.serve(run)
 """
-Start = Callable[..., Forked]
+Fork = Callable[..., Forked]
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def server(tmp_path: Path) -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def start(server: ForkServer, tmp_path: Path) -> Iterator[Start]:
-    """Starts a process that has said its number, which is its attribute `pid`."""
+def fork(server: ForkServer, tmp_path: Path) -> Iterator[Fork]:
+    """Forks a process that has said its number, which is its attribute `pid`."""
     with ExitStack() as stack:
 
         def begin(*arguments: str, memory: int = 0, **environment: str) -> Forked:
@@ -70,10 +70,6 @@ def start(server: ForkServer, tmp_path: Path) -> Iterator[Start]:
             return forked
 
         yield begin
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.parametrize(
@@ -89,23 +85,23 @@ def parent(pid: int) -> int:
     ],
 )
 def test_how_each_ends_comes_through(
-    start: Start, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    fork: Fork, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    forked = start(*arguments)
+    forked = fork(*arguments)
     assert int(forked.stdout.read()) > 0
     assert (forked.wait(), forked.poll()) == (code, code)
     forked.kill()  # it has gone: nothing happens
     assert (tmp_path / "log").read_text().strip().rpartition("\n")[2] == said
 
 
-def test_what_one_is_given_is_no_others(start: Start) -> None:
-    waiting = start("wait")
+def test_what_one_is_given_is_no_others(fork: Fork) -> None:
+    waiting = fork("wait")
     waiting.stdout.readline()
     for environment, memory, told in (
         ({"SECRET": "x"}, 2**30, f"x {2**30} True True [0, 1, 2]"),
         ({}, 0, "None -1 True True [0, 1, 2]"),
     ):
-        forked = start("tell", memory=memory, **environment)
+        forked = fork("tell", memory=memory, **environment)
         assert forked.stdout.read().split("\n", 1)[1].strip() == told
         assert forked.wait() == 0
     with pytest.raises(subprocess.TimeoutExpired):
@@ -117,8 +113,8 @@ def test_what_one_is_given_is_no_others(start: Start) -> None:
     assert waiting.wait() == 0
 
 
-def test_a_killed_one_costs_no_other_and_a_killed_server_none(start: Start) -> None:
-    first, second, third = (start("wait") for _ in range(3))
+def test_a_killed_one_costs_no_other_and_a_killed_server_none(fork: Fork) -> None:
+    first, second, third = (fork("wait") for _ in range(3))
     pids = [int(forked.stdout.readline()) for forked in (first, second, third)]
     (server,) = {parent(pid) for pid in pids}
     os.kill(pids[0], signal.SIGKILL)
@@ -128,7 +124,7 @@ def test_a_killed_one_costs_no_other_and_a_killed_server_none(start: Start) -> N
     os.kill(server, signal.SIGKILL)
     assert select.select([handle], [], [], DEADLINE)[0]
     os.close(handle)
-    fourth = start("wait")
+    fourth = fork("wait")
     assert parent(int(fourth.stdout.readline())) not in (server, os.getpid())
     second.stdin.write("still here")
     second.stdin.close()
@@ -150,16 +146,25 @@ def test_a_server_that_cannot_begin_ends_as_its_trainer_would(tmp_path: Path) ->
     broken.close()
 
 
-def forkers() -> list[int]:
-    """The fork servers of this process."""
-    own = f"{trainer.COMMAND[-1]}\0forkserver".encode()
-    return [pid for pid in descendants(os.getpid()) if own in command_line(pid) and parent(pid) == os.getpid()]
+Forkers = Callable[[], list[int]]
+
+
+@pytest.fixture
+def forkers() -> Forkers:
+    """Tells the fork servers of this process that it did not have before the test."""
+
+    def found() -> list[int]:
+        own = f"{trainer.COMMAND[-1]}\0forkserver".encode()
+        return [p for p in descendants(os.getpid()) if own in command_line(p) and parent(p) == os.getpid()]
+
+    before = set(found())
+    return lambda: [pid for pid in found() if pid not in before]
 
 
 @SQLITE
 @pytest.mark.usefixtures("stub")
 def test_a_workers_fork_server_that_is_killed_costs_at_most_one_attempt(
-    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, forkers: Forkers
 ) -> None:
     behave(monkeypatch, t1="sleep 0.2", t2="die once")
     study, killed = make(4), []
@@ -196,7 +201,7 @@ def own_server() -> Iterator[ForkServer]:
 
 
 def test_a_models_threads_are_one_or_as_many_as_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_server: ForkServer
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_server: ForkServer, forkers: Forkers
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     server, found = own_server, []
@@ -224,20 +229,17 @@ def test_a_models_threads_are_one_or_as_many_as_asked_for(
     assert log.read_text() == ""
 
 
-def test_a_worker_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_leaves_no_process(start: Start, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tuner import trainer; from tuner.trainer import Trainer, fork_server\n"
         f"trainer.COMMAND = (sys.executable, {str(STUB)!r})\n"
         "server = fork_server(); trainer = Trainer('train', '{}', Path('s-0-x'), server=server)\n"
         "print(next(trainer.events()), flush=True); sys.stdin.read()"
     )
-    worker = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "STUB": '{"*": "wait"}'},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    stub = {**os.environ, "STUB": '{"*": "wait"}'}
+    worker = start([sys.executable, "-c", program], cwd=tmp_path, env=stub, stdin=subprocess.PIPE)
     assert worker.stdout is not None
-    assert worker.stdin is not None
-    assert b"started" in worker.stdout.readline()
+    assert "started" in worker.stdout.readline()
     handles = [os.pidfd_open(pid) for pid in descendants(worker.pid)]
     assert len(handles) == 2
     worker.kill()
@@ -245,5 +247,3 @@ def test_a_worker_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     for handle in handles:
         assert select.select([handle], [], [], DEADLINE)[0]
         os.close(handle)
-    worker.stdin.close()
-    worker.stdout.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from optuna.samplers import RandomSampler
+from shell import wait_for
 from sqlalchemy import event, update
 from stub_study import SQLITE, Make, attempts_of, behave, deaf, starts, states
 
@@ -142,7 +143,7 @@ def test_a_sampler_that_thinks_for_ever_breaks_its_study_alone(
     good = make(3, "good")
     serve()
     assert states(good) == ["complete"] * 3
-    assert len(thinking()) <= left
+    wait_for(lambda: len(thinking()) <= left)
 
 
 @SQLITE
@@ -429,10 +430,10 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
 ) -> None:
     """A backup holds SQLite's file for longer than a lease, as two workers finish."""
     for module in (attempts, watch, broker):
-        monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
+        monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(database_module, "SLOW_SECONDS", 0.5)
-    behave(monkeypatch, all="sleep 1")
+    behave(monkeypatch, all="sleep 0.5")
     study = make(2)
     database = Database(url, patience=60.0)
     under_way, backup = threading.Semaphore(0), sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
@@ -452,7 +453,7 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
         assert under_way.acquire(timeout=60.0)
     backup.execute("BEGIN IMMEDIATE")
     for thread in threads:
-        thread.join(2.0)
+        thread.join(1.5)
     backup.execute("COMMIT")
     for thread in threads:
         thread.join(60.0)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
+from shell import wait_for
 from stub_study import SQLITE, expire, make
 
 from trainers.contract import FILES, LATEST, LOG, SAMPLES
@@ -229,11 +230,14 @@ def test_a_file_that_breaks_off_leaves_nothing(address: str, study: Study, held:
         connection.putheader(key, value)
     connection.endheaders(bytes(2**19))
     folder = Path(study.files.store.address) / "0000"
-    while not list(folder.rglob("*.half-*")):  # it has begun
-        pass
+
+    def halves() -> list[str]:
+        """Files on their way; unlike `glob`, `walk` does not mind a folder that is removed meanwhile."""
+        return [name for _, _, names in os.walk(folder) for name in names if ".half-" in name]
+
+    wait_for(halves)
     connection.close()
-    while list(folder.rglob("*.half-*")):  # and is gone
-        pass
+    wait_for(lambda: not halves())
     assert published(study) == []
 
 
