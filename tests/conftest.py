@@ -75,13 +75,34 @@ def postgres() -> Iterator[Postgres]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def prepared(postgres: Postgres) -> str:
+    """The address of a database with our tables and Optuna's, which are made once for all tests of this process."""
+    url = postgres.create()
+    database = Database(url, create=True)
+    assert database.storage is not None
+    database.close()
+    return url
+
+
+@pytest.fixture
+def on_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Makes a test's database on PostgreSQL: with tables if it is opened by the fixture `database`, else an empty one."""
+    with ExitStack() as stack:
+
+        def create() -> str:
+            server: Postgres = request.getfixturevalue("postgres")
+            url = server.create(request.getfixturevalue("prepared") if "database" in request.fixturenames else None)
+            stack.callback(server.drop, url)
+            return url
+
+        yield create
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/t.db"
-    created: str = request.getfixturevalue("postgres").create()
-    return created
+def url(request: pytest.FixtureRequest, on_postgres: Callable[[], str], tmp_path: Path) -> str:
+    """The address of a database without studies, of each kind."""
+    return f"sqlite:///{tmp_path}/t.db" if request.param == "sqlite" else on_postgres()
 
 
 @pytest.fixture
@@ -188,8 +209,8 @@ def address(
             return work(*args)
 
     monkeypatch.setattr(app.state.service.processes, "do", do)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run, args=([listening],))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=30))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True

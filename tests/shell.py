@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def figures(study: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def wait_for(found: Callable[[], T]) -> T:
-    """What the call returns, once that is true."""
+    """Calls again and again until the answer is true, and returns it."""
     until = time.monotonic() + AWAITED
     while not (value := found()):
         assert time.monotonic() < until, "it has not come"
@@ -77,11 +78,14 @@ def begin(start: Start, cwd: Path, trial: str = "0000", epochs: int = 10) -> "su
 
 
 def await_end(process: int) -> None:
-    """Waits for a process that need be no child of this one."""
+    """Waits for a process that need be no child of this one, and ends it if it does not end."""
     with suppress(ProcessLookupError):
         handle = os.pidfd_open(process)
         try:
             assert select.select([handle], [], [], AWAITED)[0], "it still runs"
+        except BaseException:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            raise
         finally:
             os.close(handle)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from stub_study import attempts_of, make
+from stub_study import SQLITE, attempts_of, make
 
 from benchmarks.large import fill
 from tuner.commands.app import app
@@ -62,6 +62,7 @@ def test_a_study_is_made_once(client: TestClient, database: Database) -> None:
     assert client.post("/v1/studies", json=NEW).json()["state"] == "stopped"
 
 
+@SQLITE
 @pytest.mark.parametrize(
     "change", [{"trials": 4}, {"seed": 1}, {"timeout": 5.0}, {"fixed": {"r": 5}}, {"first_default": False}]
 )
@@ -121,6 +122,7 @@ BAD = [
 ]
 
 
+@SQLITE
 @pytest.mark.parametrize(("change", "field", "said"), BAD)
 def test_bad_fields_are_named(client: TestClient, change: dict[str, Any], field: str, said: str) -> None:
     refused = client.post("/v1/studies", json={**NEW, **change})
@@ -153,6 +155,7 @@ def test_a_warm_start_that_cannot_be_is_said_as_it_is(client: TestClient) -> Non
     )
 
 
+@SQLITE
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"trials": ' + "9" * 6000 + "}", b"\xff\xfe"])
 def test_what_cannot_be_read_at_all(client: TestClient, body: Any) -> None:
     refused = client.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
@@ -160,6 +163,7 @@ def test_what_cannot_be_read_at_all(client: TestClient, body: Any) -> None:
     assert refused.json()["detail"].endswith(": send one JSON object.")
 
 
+@SQLITE
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", '{"technique": NaN}', "\x00", '"sfb"'])
 def test_what_is_no_json_object(client: TestClient, body: str) -> None:
     refused = client.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from stub_study import Make
+from stub_study import SQLITE, Make
 
 from tuner import names
 from tuner.commands.app import app
@@ -38,6 +38,7 @@ def test_names_that_are_not(name: str) -> None:
     assert len(str(refused.value)) < 400
 
 
+@SQLITE
 @pytest.mark.parametrize("name", [name for name in BAD if name.isprintable()])
 def test_a_command_and_a_request_refuse_them_before_anything_is_made(
     name: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

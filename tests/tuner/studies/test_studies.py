@@ -137,6 +137,7 @@ def test_a_least_rate_changes_no_value_and_what_does_not_reach_it_is_said(make: 
     assert winner.by == "nearest to R ≥ 2"
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("objective", "values"), [("nll", [100.0]), ("melbo", [90.0]), ("nll,rate", [100.0, 2.5])], ids=str
 )

@@ -46,12 +46,9 @@ Run = Callable[..., None]
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "server"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, on_postgres: Callable[[], str], tmp_path: Path) -> str:
     """The address of an empty database, of each kind; with `server`, workers reach a server before it and not the database."""
-    if request.param == "postgresql":
-        created: str = request.getfixturevalue("postgres").create()
-        return created
-    return f"sqlite:///{tmp_path}/t.db"
+    return on_postgres() if request.param == "postgresql" else f"sqlite:///{tmp_path}/t.db"
 
 
 @pytest.fixture
