@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ class Server:
     """A server process on a port of its own."""
 
     def __init__(self, url: str, *arguments: str) -> None:
-        self._held = reserved()
-        port = port_of(self._held)
+        held = reserved()
+        weakref.finalize(self, held.close)
+        port = port_of(held)
         self.address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "api", "--port", str(port), "--rate", "0", *arguments]
         environment = {**os.environ, "TUNER_DATABASE": url}
@@ -75,7 +77,6 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
-        self._held.close()
 
 
 async def ask(address: str, path: str, count: int, parallel: int, before: Callable[[], None]) -> list[float]:

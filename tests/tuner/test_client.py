@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_server import ROOT, server
@@ -100,19 +101,21 @@ def tuner(*arguments: str, key: str = "", code: int = 0) -> subprocess.Completed
     return done
 
 
-def test_commands_over_the_api(address: str, key: str) -> None:
+def test_commands_over_the_api(address: str, key: str, inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_API_KEY", key)
     server_ = ("--api", address)
-    assert "small" in tuner("studies", *server_, key=key).stdout
-    assert "runs in   the server" in tuner("show", "s", *server_, key=key).stdout
-    assert tuner("trials", "s", *server_, key=key).stdout.startswith(" ")
-    assert "study small is stopped" in tuner("stop", "small", *server_, key=key).stderr
-    assert "study small is active" in tuner("resume", "small", *server_, key=key).stderr
+    assert "small" in inside("studies", *server_).stdout
+    assert "runs in   the server" in inside("show", "s", *server_).stdout
+    assert inside("trials", "s", *server_).stdout.startswith(" ")
+    assert "study small is stopped" in inside("stop", "small", *server_).stderr
+    assert "study small is active" in inside("resume", "small", *server_).stderr
     for command in (["resume", "small"], ["launch", "-t", "sfb"]):
-        refused = tuner(*command, "--threads", "2", *server_, key=key, code=2)
+        refused = inside(*command, "--threads", "2", *server_, code=2)
         assert "--threads is of this machine, and the server's workers train: leave it out with --api" in refused.stderr
-    refused = tuner("delete", "nix", "--yes", *server_, key=key, code=2)
+    refused = inside("delete", "nix", "--yes", *server_, code=2)
     assert "there is no study 'nix' here" in refused.stderr
-    assert "a key is needed" in tuner("studies", *server_, code=2).stderr
+    monkeypatch.delenv("TUNER_API_KEY")
+    assert "a key is needed" in inside("studies", *server_, code=2).stderr
 
 
 def test_where_the_server_is_named(address: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,15 @@
+"""Changes to the machine that one process may make at a time: users, permissions, programs."""
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Waits until no other process of this machine holds the lock of that name, and holds it."""
+    with Path(tempfile.gettempdir(), f"tuner-{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
