@@ -5,9 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
-from shell import run as shell
 from typer.testing import CliRunner
 
 from trainers.contract import LOG
@@ -48,13 +48,13 @@ def test_the_shell_completes_commands_and_options() -> None:
         assert set(done.stdout.split()) == wanted, done.stderr
 
 
-def test_a_log_is_json_and_says_when_it_is_empty(tmp_path: Path) -> None:
+def test_a_log_is_json_and_says_when_it_is_empty(inside: Any, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     log = tmp_path / "run" / LOG
     log.write_text("a warning\nβ\n", encoding="utf-8")
-    assert shell("log", "run", cwd=tmp_path).stdout == "a warning\nβ\n"
-    assert json.loads(shell("log", "run", "--json", cwd=tmp_path).stdout) == {"run": "run", "lines": ["a warning", "β"]}
+    assert inside("log", "run").stdout == "a warning\nβ\n"
+    assert json.loads(inside("log", "run", "--json").stdout) == {"run": "run", "lines": ["a warning", "β"]}
     log.write_text("")
-    empty = shell("log", "run", cwd=tmp_path)
+    empty = inside("log", "run")
     assert (empty.stdout, empty.stderr) == ("", "the trainer of run run has said nothing: its log is empty\n")
-    assert json.loads(shell("log", "run", "--json", cwd=tmp_path).stdout)["lines"] == []
+    assert json.loads(inside("log", "run", "--json").stdout)["lines"] == []

@@ -1,10 +1,10 @@
 """Addresses of databases, servers and stores: what is wrong is said in a sentence, and a password in none."""
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from shell import run
 from stub_study import make
 
 from tuner import addresses
@@ -96,8 +96,8 @@ def test_a_servers_address_is_shown_without_its_password() -> None:
 @pytest.mark.parametrize(
     "place", [("--api", "http://box:abc"), ("--database", f"postgresql://u:{SECRET}@127.0.0.1:/db")]
 )
-def test_a_command_ends_in_a_sentence(place: tuple[str, str], tmp_path: Path) -> None:
-    said = run("studies", *place, cwd=tmp_path, code=2).stderr
+def test_a_command_ends_in_a_sentence(place: tuple[str, str], inside: Any, tmp_path: Path) -> None:
+    said = inside("studies", *place, code=2).stderr
     assert said.startswith("tuner: --")
     assert len(said.splitlines()) == 1
     assert SECRET not in said

@@ -11,7 +11,6 @@ import pytest
 import typer
 from api_server import application
 from fastapi.testclient import TestClient
-from shell import run as shell
 from stub_study import SQLITE, Make, run
 from test_spec import OTHER
 from typer.testing import CliRunner
@@ -132,7 +131,7 @@ def test_studies_are_found_by_a_tag_and_when_they_are_finished(client: TestClien
 @pytest.mark.parametrize("over_api", [False, True])
 @SQLITE
 def test_change_on_the_command_line(
-    make: Make, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, over_api: bool
+    make: Make, inside: Any, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, over_api: bool
 ) -> None:
     make(3)
     where = ["--database", database.secret_url]
@@ -140,23 +139,21 @@ def test_change_on_the_command_line(
         server = pytest.importorskip("benchmarks.browser").Server(database.secret_url, tmp_path)
         where = ["--api", server.address]
     try:
-        done = shell(
-            "change", "s", "--trials", "9", "--tag", "a", "--tag", "b", "--timeout", "90s", *where, cwd=tmp_path
-        )
+        done = inside("change", "s", "--trials", "9", "--tag", "a", "--tag", "b", "--timeout", "90s", *where)
         assert "study s is active, with" in done.stderr
         assert "tags a, b" in done.stderr
         spec = studies.open_study(database, "s").spec
         assert (spec.trials, spec.tags, spec.timeout, spec.max_failures) == (9, ("a", "b"), 90.0, 3)
-        assert json.loads(shell("studies", "--tag", "b", "--json", *where, cwd=tmp_path).stdout)
-        assert json.loads(shell("studies", "--state", "finished", "--json", *where, cwd=tmp_path).stdout) == []
-        shell("change", "s", "--tag", "", "--timeout", "none", "--note", "", *where, cwd=tmp_path)
+        assert json.loads(inside("studies", "--tag", "b", "--json", *where).stdout)
+        assert json.loads(inside("studies", "--state", "finished", "--json", *where).stdout) == []
+        inside("change", "s", "--tag", "", "--timeout", "none", "--note", "", *where)
         spec = studies.open_study(database, "s").spec
         assert (spec.trials, spec.tags, spec.timeout) == (9, (), None)
-        assert "name one of" in shell("change", "s", *where, cwd=tmp_path, code=2).stderr
-        assert "max_failures" not in shell("change", "s", "--max-failures", "-1", *where, cwd=tmp_path, code=2).stderr
+        assert "name one of" in inside("change", "s", *where, code=2).stderr
+        assert "max_failures" not in inside("change", "s", "--max-failures", "-1", *where, code=2).stderr
         make(1, "t")
-        shell("delete", "s", "t", "--yes", *where, cwd=tmp_path)
-        assert json.loads(shell("studies", "--json", *where, cwd=tmp_path).stdout) == []
+        inside("delete", "s", "t", "--yes", *where)
+        assert json.loads(inside("studies", "--json", *where).stdout) == []
     finally:
         if over_api:
             server.kill()

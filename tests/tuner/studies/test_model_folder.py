@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from shell import run as command
 
 import tuner
 from trainers.contract import CARD, CONFIG, MODEL, WEIGHTS
@@ -99,17 +99,17 @@ def test_models_of_all_options_have_equal_likelihoods_there(
     assert one.run.options.model == other.run.options.model
 
 
-def test_the_commands_write_it_and_read_it(tmp_path: Path) -> None:
+def test_the_commands_write_it_and_read_it(inside: Any, tmp_path: Path) -> None:
     run = trained(tmp_path)
-    done = command("export", str(run), "--model", "out", cwd=tmp_path)
+    done = inside("export", str(run), "--model", "out")
     assert "open it anywhere" in done.stderr + done.stdout
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         CARD, CONFIG, WEIGHTS, "manifest.json", "vocabulary.json",
     }  # fmt: skip
-    first = command("sample", "out", "--count", "3", "--ancestral", cwd=tmp_path)
-    assert first.stdout == command("sample", str(run), "--count", "3", "--ancestral", cwd=tmp_path).stdout
-    command("reproduce", "out", "--corpus", "my_text", cwd=tmp_path)
-    both = command("export", str(run), "--model", "other", "--bundle", "b.zip", cwd=tmp_path, code=2)
+    first = inside("sample", str(tmp_path / "out"), "--count", "3", "--ancestral")
+    assert first.stdout == inside("sample", str(run), "--count", "3", "--ancestral").stdout
+    inside("reproduce", str(tmp_path / "out"), "--corpus", str(tmp_path / "my_text"))
+    both = inside("export", str(run), "--model", "other", "--bundle", "b.zip", code=2)
     assert "exclude each other" in both.stderr
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
-from shell import run as command
 from sqlalchemy import text
 from stub_study import SQLITE, Make, run
 
@@ -134,7 +133,7 @@ def test_of_either_database(change: str, make: Make, database: Database) -> None
     assert [found["name"] for found in DatabaseStudies(database).studies() if found["state"] == "unreadable"] == ["bad"]
 
 
-def test_the_commands_say_it_and_delete_it(tmp_path: Path) -> None:
+def test_the_commands_say_it_and_delete_it(inside: Any, tmp_path: Path) -> None:
     from stub_study import make
 
     database = Database(f"sqlite:///{tmp_path}/tuner.db", create=True)
@@ -142,9 +141,9 @@ def test_the_commands_say_it_and_delete_it(tmp_path: Path) -> None:
         make(database, tmp_path, 1, name)
     spoil(database, "tuner_studies", BROKEN["no JSON"])
     database.close()
-    listed = command("studies", cwd=tmp_path).stdout
+    listed = inside("studies").stdout
     assert "unreadable" in listed
     assert "first" in listed
-    assert "`tuner delete bad` removes it" in command("show", "bad", cwd=tmp_path, code=2).stderr
-    command("delete", "bad", "--yes", cwd=tmp_path)
-    assert [each["name"] for each in json.loads(command("studies", "--json", cwd=tmp_path).stdout)] == ["first"]
+    assert "`tuner delete bad` removes it" in inside("show", "bad", code=2).stderr
+    inside("delete", "bad", "--yes")
+    assert [each["name"] for each in json.loads(inside("studies", "--json").stdout)] == ["first"]
