@@ -34,7 +34,7 @@ def test_a_language_models_nll_is_above_the_entropy_and_within_two_percent(tmp_p
 
 @pytest.mark.parametrize("technique", ["sfb", "fb", "mdr"])
 def test_a_target_rate_is_held_and_the_nll_is_not_below_the_entropy(tmp_path: Path, technique: str) -> None:
-    found = figures(tmp_path, technique, r=4.0, corpus_size=SIZE, max_epochs=15)
+    found = figures(tmp_path, technique, r=4.0, corpus_size=SIZE, max_epochs=8)
     entropy = load("grammar", CorpusOptions()).entropy
     assert entropy is not None
     assert found["rate"] == pytest.approx(4.0, rel=0.1)
@@ -43,14 +43,14 @@ def test_a_target_rate_is_held_and_the_nll_is_not_below_the_entropy(tmp_path: Pa
     assert not found["collapsed"]
 
 
-@pytest.mark.parametrize("r", [2.0, 5.0, 10.0])
+@pytest.mark.parametrize("r", [2.0, 10.0])
 def test_mdr_holds_its_rate_in_as_few_steps_as_the_main_job_has(tmp_path: Path, r: float) -> None:
-    found = figures(tmp_path, "mdr", r=r, nll_samples=1, gallery=0)  # at the paper's step size 4.6, 7.4 and 9.5
+    found = figures(tmp_path, "mdr", r=r, nll_samples=1, gallery=0)  # at the step size of the paper 4.6 and 9.5
     assert found["rate"] == pytest.approx(r, rel=0.1)
 
 
 def test_vanilla_collapses_on_the_same_corpus(tmp_path: Path) -> None:
-    found = figures(tmp_path, "vanilla", corpus_size=SIZE, max_epochs=15)
+    found = figures(tmp_path, "vanilla", corpus_size=SIZE, max_epochs=8)
     assert found["rate"] < 0.2
     assert found["collapsed"]
     assert found["neg_elbo"] >= found["nll"]
