@@ -108,11 +108,15 @@ def agree(row: StudyRow, wanted: Definition) -> Definition:
     mine, theirs = (each.identity[key] for each in (earlier, wanted))
     # A confirmation is named by what it confirms.
     remedy = "delete it first" if wanted.spec.confirms else "give the new one a name of its own"
-    said = (
-        f"study {row.name!r} exists with another {key} ({_apart(mine, theirs)}): {remedy}, or go on with it as it is."
+    is_longer = wanted.spec.trials > earlier.spec.trials and not wanted.spec.confirms
+    goes_on, command = (
+        ("give the first one more trials", f"tuner change {row.name} --trials {wanted.spec.trials}")
+        if is_longer
+        else ("go on with it as it is", f"tuner resume {row.name}")
     )
+    said = f"study {row.name!r} exists with another {key} ({_apart(mine, theirs)}): {remedy}, or {goes_on}."
     public = f"study {row.name!r} exists with another corpus: give the new one a name of its own."
-    raise Clash(said, key, public if key == "corpus" else None, f"tuner resume {row.name}")  # a corpus names a folder
+    raise Clash(said, key, public if key == "corpus" else None, command)  # a corpus names a folder
 
 
 def _apart(earlier: object, wanted: object) -> str:

@@ -155,6 +155,8 @@ def test_a_study_is_made_once(studies: Studies) -> None:
     with pytest.raises(Clash, match="exists with another sampler") as clash:
         studies.create(**{**asked, "sampler": "tpe"})
     assert clash.value.field == "sampler"
+    with pytest.raises(Clash, match="or give the first one more trials"):
+        studies.create(**{**asked, "sampler": "tpe", "trials": 4})
     with pytest.raises(Clash, match="exists with trials = 3, not 4") as clash:
         studies.create(**{**asked, "trials": 4})
     assert clash.value.field == "trials"
