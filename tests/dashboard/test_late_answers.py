@@ -69,6 +69,20 @@ def handled(page: Page) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
 
 
+def still(page: Page) -> None:
+    """Waits until every plot in sight is drawn and the page has kept its height for half a second, so that nothing moves."""
+    page.wait_for_function(
+        """() => {
+          const plots = [...document.querySelectorAll("main .plot")].filter((plot) => plot.offsetParent);
+          const now = [document.documentElement.scrollHeight, scrollY, plots.length].join();
+          if (now !== window.stood || plots.some((plot) => !("drawn" in plot.dataset))) {
+            [window.stood, window.since] = [now, performance.now()];
+          }
+          return performance.now() - window.since > 500;
+        }"""
+    )
+
+
 def test_a_plot_that_is_wanted_twice_before_its_script_is_there_is_begun_once(page: Page, world: World) -> None:
     with held(page, "/assets/plotly.js"):
         world.open(page, "view=study&study=mine")
@@ -81,6 +95,7 @@ def test_a_plot_that_is_wanted_twice_before_its_script_is_there_is_begun_once(pa
     expect(ticks).to_have_count(5)
     order = ticks.all_text_contents()
     section.scroll_into_view_if_needed()
+    still(page)
     names = [tick.bounding_box() for tick in ticks.all()]
     centres = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in names if box is not None]
     page.mouse.move(*centres[0])
