@@ -182,15 +182,18 @@ def summed(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def plot(judged: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draws each estimate's bias against the rate; a bar is twice the reference's standard error."""
+    """Draws each estimate's bias against the rate. A bar is twice the standard error: the reference's, and the tempered
+    estimate's own where it is that one's."""
     from matplotlib.figure import Figure  # of the extra plots
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    rates, errors = ([found[key] for found in judged] for key in ("rate", "reference_error"))
+    rates = [found["rate"] for found in judged]
     for (key, label), mark in zip(ESTIMATES.items(), "so", strict=True):
         biases = [found[f"{key}_bias"] for found in judged]
-        axes.errorbar(rates, biases, [2 * error for error in errors], fmt=mark, label=label, capsize=2, markersize=4)
+        own = [found["error"] if key == "tempered" else 0.0 for found in judged]
+        bars = [2 * math.hypot(found["reference_error"], error) for found, error in zip(judged, own, strict=True)]
+        axes.errorbar(rates, biases, bars, fmt=mark, label=label, capsize=2, markersize=4)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel("R, nats per sentence")
     axes.set_ylabel("estimate − reference, nats per sentence")

@@ -18,6 +18,8 @@ TOKENS = {"words": "word", "characters": "character", "sentencepiece": "piece"}
 """Nouns for a token of a text, by the option `tokens`, of `sentencepiece:N` the part before the colon."""
 FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
 """Values of options as older programs wrote them, each with its name of today."""
+LATENT_SENTENCES = 1000
+"""Number of a split's sentences that measures of the codes are of (`trainers.latent_space`)."""
 PREEMPTED = 75
 """Exit code of a trainer that was stopped in order, and goes on from its checkpoint."""
 PRESETS: dict[str, dict[str, float | int | str | bool]] = {

@@ -18,6 +18,7 @@ from scipy.special import digamma, gammaln
 from torch import Tensor
 
 from trainers import probes
+from trainers.contract import LATENT_SENTENCES
 from trainers.corpus import Corpus, Sentence, Vocabulary
 from trainers.errors import BadInput
 from trainers.evaluation import BATCH, subset
@@ -27,8 +28,6 @@ from trainers.neighbours import FIRST_LETTER
 from trainers.options import option
 from trainers.training import Report
 
-SENTENCES = 1000
-"""Number of a split's sentences that the figures are of."""
 FEWEST = 10
 """Smallest number of sentences of which any figure says something."""
 LABELLED = "0,100,500,1000,2000,10000"
@@ -37,7 +36,9 @@ LABELLED = "0,100,500,1000,2000,10000"
 
 @dataclass(frozen=True)
 class LatentOptions:
-    sentences: int = option(SENTENCES, "number of validation sentences, drawn once with a fixed seed (0: all)", low=0)
+    sentences: int = option(
+        LATENT_SENTENCES, "number of validation sentences, drawn once with a fixed seed (0: all)", low=0
+    )
     swaps: int = option(4, "largest number of swaps of two tokens in noisy reconstruction", low=0)
     pairs: int = option(100_000, "number of sentence pairs that smoothness is measured on", low=1)
     nearest: int = option(3, "number k of the neighbour whose distance tells the codes' entropy", low=1)
@@ -123,7 +124,7 @@ def figures(
     """A split's figures by their names in `figures.Metrics`, probes where the corpus has labels; none of too few sentences."""
     if len(corpus.splits[split]) < FEWEST:
         return {}
-    options = LatentOptions(sentences=min(SENTENCES, len(corpus.splits[split])), labelled=LABELLED, seed=seed)
+    options = LatentOptions(sentences=min(LATENT_SENTENCES, len(corpus.splits[split])), labelled=LABELLED, seed=seed)
     found = measure(model, vocabulary, corpus, options, report, split)
     probed = {f"probe_{count}": accuracy for count, accuracy in (found["probes"] or {}).items()}
     noisy = {f"noisy_{swaps}": found["noisy"][str(swaps)] for swaps in range(1, options.swaps + 1)}

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
+from trainers.contract import LATENT_SENTENCES
+
 Goal = Literal["min", "max"]
 
 
@@ -25,6 +27,8 @@ class Metric:
     """True if the figure is by the tempered estimator that is made beside samples from q."""
     latent: bool = False
     """True if the figure is of the latent code; a model without one has no such figure."""
+    sentences: str = ""
+    """Sentences of the split that the figure is of, in few words, where they are others than the NLL's."""
     shown: bool = False
     """True if the figure is a column of the tables of trials."""
     short: str = ""
@@ -49,16 +53,18 @@ class Metric:
 
 
 NATS = "nats per sentence"
+SOME = f"{LATENT_SENTENCES:,} sentences at most"
+ALL = "all sentences"
 
 
 def _noisy(swaps: str) -> Metric:
     meaning = f"D of a sentence from the code of it after {swaps} of two tokens"
-    return Metric(f"D after {swaps}", NATS, "min", meaning, latent=True)
+    return Metric(f"D after {swaps}", NATS, "min", meaning, latent=True, sentences=SOME)
 
 
 def _probe(count: int) -> Metric:
     meaning = f"share of labels that a linear classifier tells from the codes, trained on {count:,} labelled sentences"
-    return Metric(f"probe {count:,}", "", "max", meaning, latent=True, decimals=3)
+    return Metric(f"probe {count:,}", "", "max", meaning, latent=True, sentences=ALL, decimals=3)
 
 
 class Figures(TypedDict, total=False):
@@ -244,11 +250,20 @@ class Figures(TypedDict, total=False):
     parameters: Annotated[int | None, Metric("parameters", "", "min", "numbers that training fits", decimals=0)]
     bleu: Annotated[
         float | None,
-        Metric("BLEU", "", "max", "BLEU of greedy reconstructions from posterior samples, 0–100", latent=True),
+        Metric(
+            "BLEU",
+            "",
+            "max",
+            "BLEU of greedy reconstructions from posterior samples, 0–100",
+            latent=True,
+            sentences=SOME,
+        ),
     ]
     bleu_1: Annotated[
         float | None,
-        Metric("BLEU-1", "", "max", "BLEU of single words of the same reconstructions, 0–100", latent=True),
+        Metric(
+            "BLEU-1", "", "max", "BLEU of single words of the same reconstructions, 0–100", latent=True, sentences=SOME
+        ),
     ]
     smoothness: Annotated[
         float | None,
@@ -258,6 +273,7 @@ class Figures(TypedDict, total=False):
             "max",
             "Pearson correlation of the distance of two codes and their sentences' token edit distance",
             latent=True,
+            sentences=SOME,
             decimals=3,
         ),
     ]
@@ -273,6 +289,7 @@ class Figures(TypedDict, total=False):
             "max",
             "share of labels that clusters of the codes tell, each one label",
             latent=True,
+            sentences=ALL,
             decimals=3,
         ),
     ]

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tuner import screen
 from tuner.analysis import sheets
-from tuner.analysis.report import COLUMNS, KEPT, Row, void
+from tuner.analysis.report import COLUMNS, KEPT, Row, of_others, void
 from tuner.analysis.sheets import Figure, Line, Sheet, legend, lettered, presets, terminal
 from tuner.estimators import cutting, sureness
 from tuner.metrics import AXES, ESTIMATES, FIGURES
@@ -65,6 +65,7 @@ def sheet(found: Sequence[Row], columns: Sequence[str] = ()) -> Sheet:
     ]
     said = [
         *_said(found, kinds),
+        *of_others({heading: key for key, heading in shown.items()}),
         *void([(row.technique, {key: row.figures.get(key) for key in shown}) for row in found]),
     ]
     decimals = tuple(AXES[key].decimals for key in shown)

@@ -175,6 +175,19 @@ def void(shown: Sequence[tuple[str, Mapping[str, tuple[float, float | None] | No
     return [f"{whose}: {heads} mean nothing, as q(z) is held near no p(z); MELBO compares such models"] if found else []
 
 
+def of_others(shown: Mapping[str, str]) -> list[str]:
+    """Notes on figures that are of other sentences than the NLL is.
+
+    Args:
+        shown: the figure under each heading.
+    """
+    by: dict[str, list[str]] = {}
+    for heading, key in shown.items():
+        if key in FIGURES and FIGURES[key].sentences:
+            by.setdefault(FIGURES[key].sentences, []).append(heading)
+    return [f"{', '.join(heads)}: of {sentences}, whatever the NLL is of" for sentences, heads in by.items()]
+
+
 def absent(
     database: Database, names: list[str], split: str, there: Sequence[Row], corpus: str | None, model: str | None
 ) -> list[str]:

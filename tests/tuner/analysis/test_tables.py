@@ -239,6 +239,24 @@ def test_a_papers_row_that_was_searched_but_not_confirmed_is_not_called_untraine
     assert (absent["MDR"], absent["FB"]) == ("`tuner confirm` makes its test figures", "not trained")
 
 
+def test_others_figures_that_stand_printed_are_not_called_absent(database: Database) -> None:
+    part = systems.block(systems.named("kr-2"))
+    label = "PTB / Xu and Durrett (2018) / LSTM-vMF-VAE"
+    assert label in layout.lay(database, part, [], "test").absent
+    assert label not in layout.lay(database, part, [], "test", printed=True).absent
+
+
+def test_a_table_says_of_which_sentences_the_measures_of_codes_are(database: Database, tmp_path: Path) -> None:
+    fill(make(database, tmp_path, 1), {**metrics(100.0), "bleu": 5.0})
+    reconstruction = layout.sheet(layout.lay(database, systems.block(systems.named("li-4")), [], "valid"))
+    assert "BLEU: of 1,000 sentences at most, whatever the NLL is of" in reconstruction.said
+    found = layouts.sheet(report.rows(database, [], "valid"), ["nll", "bleu", "smoothness", "probe_100"])
+    assert [line for line in found.said if "whatever" in line] == [
+        "BLEU, smoothness: of 1,000 sentences at most, whatever the NLL is of",
+        "probe 100: of all sentences, whatever the NLL is of",
+    ]
+
+
 def test_no_study_minimises_a_test_figure(database: Database, tmp_path: Path) -> None:
     study = make(database, tmp_path, 1)
     fill(study, of_both(100.0))

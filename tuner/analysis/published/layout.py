@@ -70,7 +70,7 @@ class Layout:
     columns: Mapping[str, Column]
     rows: tuple[Laid, ...]
     absent: Mapping[str, str]
-    """Reasons why rows have no figures of one's own, by their labels."""
+    """Reasons why rows have no figures of one's own, by their labels; not of others' figures that stand printed."""
 
     def ranked(self, figure: str) -> "Layout":
         """The rows in the order of a figure, the best first; those for which it means nothing come last.
@@ -121,7 +121,7 @@ def lay(
         rows += laid
         if printed:
             rows.append(_printed(table, row, shown))
-        if why or not laid:
+        if not laid and not (printed and row.quoted):
             is_there = not why and of_system(System(table, row), searched, told)
             absent[row.label] = why or ("`tuner confirm` makes its test figures" if is_there else "not trained")
     return Layout(table, split, shown, tuple(rows), absent)
@@ -200,7 +200,7 @@ def sheet(found: Layout) -> Sheet:
     table = found.table
     estimator = f"; in the paper NLL and PPL by {table.estimator}" if table.estimator else ""
     said = ["", f"{table.source}: {table.caption}; {found.split} sentences; mean ± sd over runs{estimator}"]
-    said += legend(kinds)
+    said += legend(kinds) + report.of_others({heading: column.figure for heading, column in found.columns.items()})
     mixed = len({row.made for row in found.rows if row.made}) > 1
     if mixed:
         said.append("figures under different letters are not to be ranked together")
