@@ -333,6 +333,16 @@ def _exp(x: float) -> float:
 
 
 @torch.no_grad()
+def learn(model: SentenceModel, sentences: Sequence[Sentence]) -> None:
+    """Shows the posterior the training text, before an evaluation of these weights."""
+    model.eval()
+    if isinstance(model, SenVAE):
+        device = next(model.parameters()).device
+        parts = ([sentences[i] for i in indices] for indices in batches(sentences, BATCH, None))
+        model.to_posterior.learn(model.features(Batch.of(part, device)) for part in parts)
+
+
+@torch.no_grad()
 def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> EpochFigures:
     """D, R, AU and the codes' densities over all `sentences`; leaves the random state of training as it was."""
     model.eval()

@@ -99,13 +99,14 @@ def smoothness(codes: NDArray[np.float64], sentences: Sequence[Sentence], pairs:
     return float(np.corrcoef(distances, edits)[0, 1])
 
 
-def nearest_neighbour_entropy(codes: NDArray[np.float64], k: int) -> float:
+def nearest_neighbour_entropy(codes: NDArray[np.float64], k: int, dimensions: int | None = None) -> float:
     """Differential entropy in nats of what the codes [N, d] are drawn from, by the distance r_i of each to its k-th neighbour:
     ψ(N) − ψ(k) + log V_d + (d/N) Σ log r_i, V_d the unit ball's volume (Kozachenko & Leonenko; Kraskov et al. 2004, eq. 20).
+    dimensions: of the surface that the codes lie on, in place of d.
 
     −∞ where codes coincide. In many dimensions it is far too high or low unless N is huge: compare models, not with N(0, I)'s.
     """
-    count, d = codes.shape
+    count, d = len(codes), dimensions or codes.shape[1]
     points = torch.from_numpy(codes)
     radii = torch.cat([torch.cdist(part, points).topk(k + 1, largest=False).values[:, k] for part in points.split(512)])
     volume = 0.5 * d * math.log(math.pi) - float(gammaln(d / 2 + 1))
@@ -159,8 +160,10 @@ def measure(
     centres = _codes(model, valid, True, options.seed)
     found["smoothness"] = smoothness(centres, valid, options.pairs, options.seed)
     done("smoothness")
-    found["entropy"] = nearest_neighbour_entropy(_codes(model, valid, False, options.seed), options.nearest)
-    found["normal_entropy"] = 0.5 * centres.shape[1] * math.log(2 * math.pi * math.e)
+    d = model.posterior(Batch.of(valid[:1], next(model.parameters()).device)).dimensions
+    found["entropy"] = nearest_neighbour_entropy(_codes(model, valid, False, options.seed), options.nearest, d)
+    is_flat = d == centres.shape[1]
+    found["normal_entropy"] = 0.5 * d * math.log(2 * math.pi * math.e) if is_flat else None
     done("entropy")
     found["probes"] = None
     if corpus.labels is not None:

@@ -90,11 +90,11 @@ class SentenceModel(nn.Module):
                 (matrices if parameter.dim() == 2 else biases).append(parameter)
         return gal_penalty(matrices, biases, self.options.dropout, sentences)
 
-    def _start_uniformly(self) -> None:
-        """All weights from U(−a, a), embeddings from U(−0.1, 0.1), where the option says so."""
+    def start_uniformly(self, *others: nn.Module) -> None:
+        """Draws all weights, of other modules too, from U(−a, a) and embeddings from U(−0.1, 0.1), where the option says so."""
         if not self.options.uniform:
             return
-        modules = [*self.generator_modules(), *self.encoder_modules()]
+        modules = [*self.generator_modules(), *self.encoder_modules(), *others]
         for parameter in (p for module in modules for p in module.parameters()):
             nn.init.uniform_(parameter, -self.options.uniform, self.options.uniform)
         for embedding in (m for module in modules for m in module.modules() if isinstance(m, nn.Embedding)):
@@ -126,7 +126,7 @@ class RNNLM(SentenceModel):
     def __init__(self, vocabulary: int, options: ModelOptions) -> None:
         super().__init__(vocabulary, 0, options)
         self.h_0 = nn.Parameter(torch.zeros(self.decoder.cell.state_layers, 1, options.d_h))
-        self._start_uniformly()
+        self.start_uniformly()
 
     def forward(
         self,
@@ -206,7 +206,7 @@ class SenVAE(Generator):
         self.encoder_embedding = None
         if options.own_embeddings:
             self.encoder_embedding = copy.deepcopy(self.decoder.embedding)
-        self._start_uniformly()
+        self.start_uniformly()
 
     def encoder_modules(self) -> list[nn.Module]:
         own = [] if self.encoder_embedding is None else [self.encoder_embedding]

@@ -373,7 +373,9 @@ def open_run(folder: Path) -> Run:
     objective = objectives.create(spec.technique, hyperparameters)
     model = build_model(objective, len(vocabulary), options.model, (corpus["mean_length"], corpus["sd_length"]))
     checkpoint.load_weights(folder / weights, model, objective)
-    model.to(choose_device("auto")).eval()  # not only where it was trained
+    device = choose_device("auto")  # not only where it was trained
+    model.to(device).eval()
+    objective.to(device)
     return Run(spec, model, vocabulary, options, objective, corpus)
 
 

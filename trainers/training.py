@@ -19,8 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from trainers import checkpoint, pretraining
 from trainers.contract import BEST, LATEST
 from trainers.corpus import Corpus, Sentence, batches
+from trainers.decoder import Decoder
 from trainers.errors import BadInput, Failure
-from trainers.evaluation import validate, validation_information
+from trainers.evaluation import learn, validate, validation_information
 from trainers.models import RNNLM, Batch, Output, SentenceModel, SenVAE
 from trainers.objectives.objective import Objective
 from trainers.options import ModelOptions, TrainingOptions
@@ -134,8 +135,10 @@ class Training:
         for stage in self.stages:
             stage.plan(self.batches_per_epoch, options.max_epochs)
         self.model = model.to(self.device)
-        model.decoder.batch_tokens = options.batch_tokens
         self.objective = objective.to(self.device)
+        for module in (*model.modules(), *objective.modules()):
+            if isinstance(module, Decoder):
+                module.batch_tokens = options.batch_tokens
         self.corpus, self.options, self.seed, self.folder = corpus, options, seed, folder
         self.report, self.stop = report, stop
         self.progress = Progress()
@@ -234,6 +237,7 @@ class Training:
             now.batch = number + 1
             self._between_steps()
         valid = self.corpus.splits["valid"]
+        learn(self.evaluated, train)
         figures = validate(self.evaluated, valid, self.seed)
         neg_elbo = figures.distortion + figures.rate
         if not math.isfinite(neg_elbo):

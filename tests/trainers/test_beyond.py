@@ -1,6 +1,7 @@
 """DVAE's two paths, Coupled-VAE's twin, and the steps of the semi-amortised posterior."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from test_objectives import output
 from torch import Tensor
 
 from trainers import objectives
+from trainers.corpus import CorpusOptions, load
 from trainers.errors import BadInput
 from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.objectives import coupled
 from trainers.objectives.dvae import kept
 from trainers.objectives.objective import Objective
+from trainers.runs import Spec, begin
 from trainers.training import build_model
 
 CPU = torch.device("cpu")
@@ -74,6 +77,18 @@ def test_dropped_dimensions_cost_nothing_while_beta_grows() -> None:
             assert by_dimension is None
         objective.after_step(measured)
     assert [kept(step, 400, 0.25).mean() for step in range(3)] == pytest.approx([0.75] * 3, abs=0.1)
+
+
+def test_the_twin_starts_and_decodes_as_the_options_say(tmp_path: Path) -> None:
+    values = {"corpus_size": 64, "batch_tokens": 64, "uniform": 0.01}
+    training = begin(
+        Spec("coupled", "grammar", "tiny", values), tmp_path, load("grammar", CorpusOptions(corpus_size=64)), print
+    )
+    twin = training.objective.twin
+    assert isinstance(twin, coupled.Autoencoder)
+    assert twin.generator.decoder.batch_tokens == training.model.decoder.batch_tokens == 64
+    large = {name for name, weight in twin.named_parameters() if weight.abs().max() > 0.01}
+    assert large == {"generator.decoder.embedding.weight"}
 
 
 def test_dvae_refuses_what_has_no_rate_by_dimension() -> None:

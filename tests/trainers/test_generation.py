@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import LENGTHS, SMALL
 
-from trainers import neighbours, samples
+from trainers import neighbours, runs, samples
 from trainers.corpus import EOS, SPECIALS, Vocabulary
 from trainers.errors import BadInput
 from trainers.generation import GenerationOptions, decode, encode, interpolate, reconstruct, sample
@@ -188,7 +188,9 @@ def test_codes_of_the_prior_or_of_random_sentences_can_be_the_ends(run: Path) ->
         samples.interpolate_run(run, ["a"], {})
 
 
-def test_an_adversarys_words_are_shown_with_their_probabilities(run: Path, tmp_path: Path) -> None:
+def test_an_adversarys_words_are_shown_with_their_probabilities(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = {"corpus_size": 64, "max_epochs": 1, "nll_sentences": 10, "nll_samples": 2, "rate": 0.4}
     train(Spec("adversarial-word-dropout", "grammar", "tiny", values), tmp_path, silent)
     (shown,) = samples.dropped_run(tmp_path, ["the sailor chases this boat"], {})["sentences"]
@@ -200,6 +202,12 @@ def test_an_adversarys_words_are_shown_with_their_probabilities(run: Path, tmp_p
         made["source"] for made in json.loads((tmp_path / "samples.json").read_text())["reconstructions"]
     ]
     assert all(0 <= entry["probability"] <= 1 for words in hidden for entry in words)
+    monkeypatch.setattr(runs, "choose_device", lambda name: torch.device("meta"))  # as where there is a GPU
+    opened = runs.open_run(tmp_path)
+    assert {parameter.device.type for parameter in (*opened.model.parameters(), *opened.objective.parameters())} == {
+        "meta"
+    }
+    monkeypatch.undo()
     with pytest.raises(BadInput, match="dropped shows which words an adversary hides, and fb has none"):
         samples.dropped_run(run, ["the sailor"], {})
 

@@ -17,6 +17,7 @@ from trainers.latent.distributions import Mixture, divergence
 from trainers.latent.sphere import VonMisesFisher
 from trainers.models import Batch, SenVAE
 from trainers.runs import Spec, train
+from trainers.samples import latent_run
 from trainers.session import Session
 from trainers.training import build_model
 
@@ -87,6 +88,17 @@ def test_no_noise_is_the_direction_and_more_noise_a_larger_angle() -> None:
     torch.testing.assert_close(first.transform(noise[:, :1])[1], first.log_prob(first.transform(noise[:, :1])[0]))
 
 
+@pytest.mark.parametrize(("copies", "spread"), [(1, 1.0), (2, 1.5), (1, 10.0)])
+def test_a_wider_spread_is_a_lower_concentration_and_none_the_direction(copies: int, spread: float) -> None:
+    d, kappa, count = 16, 25.0, 4000
+    mu = direction(d)
+    q = VonMisesFisher(mu.expand(count, d), kappa).repeated(copies)
+    noise = q.noise(1, torch.Generator().manual_seed(0))
+    cosine = (q.codes(noise, spread)[0].unflatten(-1, (copies, d)) * mu[0]).sum(-1)
+    assert cosine.mean().item() == pytest.approx(sphere.mean_cosine(d, kappa / spread**2), abs=4 / math.sqrt(count * d))
+    torch.testing.assert_close(q.codes(noise, 0.0)[0], mu.repeat(count, copies))
+
+
 def test_draws_carry_the_gradient_of_the_direction() -> None:
     raw, noise = torch.randn(2, 4).double().requires_grad_(), torch.randn(3, 2, 4).double()
 
@@ -137,6 +149,14 @@ def test_a_sphere_of_one_dimension_is_none_and_other_components_are_refused() ->
         model(1)
     with pytest.raises(BadInput, match=r"prior = 'mog' is not allowed for vmf, which brings its own"):
         build_model(objectives.create("vmf", {}), 11, replace(SMALL, prior="mog"), LENGTHS)
+
+
+def test_the_entropy_of_codes_is_of_the_sphere(tmp_path: Path) -> None:
+    values = {"corpus_size": 1000, "max_epochs": 1, "nll_samples": 1, "nll_sentences": 5, "d_z": 3, "kappa": 0.01}
+    train(Spec("vmf", "grammar", "tiny", values), tmp_path, lambda event, facts: None)
+    found = latent_run(tmp_path, {"pairs": 10, "swaps": 1, "labelled": "0"}, lambda event, facts: None)
+    assert found["entropy"] == pytest.approx(math.log(4 * math.pi), abs=0.1)
+    assert found["normal_entropy"] is None
 
 
 def test_a_homotopy_follows_the_sphere_from_one_code_to_the_other() -> None:

@@ -45,6 +45,15 @@ class Conditional(ABC):
         like = self.like
         return torch.randn((samples, *self.shape), generator=generator, device=like.device, dtype=like.dtype)
 
+    def codes(self, noise: Tensor, spread: float) -> Tensor:
+        """Codes z […, B, d] from noise, `spread` times as far from the centre in standard deviations; 0: the centre."""
+        return self.transform(noise * spread)[0]
+
+    @property
+    def dimensions(self) -> int:
+        """Dimensions of the surface that codes lie on."""
+        return self.shape[1]
+
     @property
     def width(self) -> int:
         """Numbers held for each pair of a code and a condition while its density is computed."""
@@ -160,6 +169,13 @@ class Repeated(Conditional):
     def transform(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         z, log_q = self.base.transform(self._apart(noise))
         return z.movedim(0, -2).flatten(-2), log_q.sum(0)
+
+    def codes(self, noise: Tensor, spread: float) -> Tensor:
+        return self.base.codes(self._apart(noise), spread).movedim(0, -2).flatten(-2)
+
+    @property
+    def dimensions(self) -> int:
+        return self.copies * self.base.dimensions
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self.base.log_prob(self._apart(z)).sum(0)

@@ -1,7 +1,7 @@
 """Posteriors: from a sentence's features to the distribution q(z|x) of its latent code."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
@@ -38,6 +38,10 @@ class Posterior(nn.Module, ABC):
         """Input of `forward` for a batch's sentences, from the encoder's features [B, F] and the cost of codes."""
         del cost
         return features
+
+    def learn(self, features: Iterable[Tensor]) -> None:
+        """Takes what evaluation needs to know of the training text from its sentences' features, parts [B, F] of them."""
+        del features
 
 
 class DiagonalGaussian(Posterior):

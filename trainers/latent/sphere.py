@@ -105,6 +105,16 @@ class VonMisesFisher(Conditional):
         local = torch.cat([theta.cos()[..., None], side], dim=-1)
         return self._turned(local), self.log_c + self.kappa * theta.cos()
 
+    def codes(self, noise: Tensor, spread: float) -> Tensor:
+        """Codes of vMF(μ, κ/spread²), which tends to the uniform distribution: wider angles would tend to −μ."""
+        if not spread:
+            return self.transform(noise * 0)[0]
+        return VonMisesFisher(self.direction, self.kappa / spread**2).transform(noise)[0]
+
+    @property
+    def dimensions(self) -> int:
+        return self.shape[1] - 1
+
     def _turned(self, local: Tensor) -> Tensor:
         """The reflection that takes the first axis to μ."""
         first = torch.zeros_like(self.direction)

@@ -24,6 +24,7 @@ from torch.optim import Adam, Optimizer
 
 from trainers.models import Batch, Output, SentenceModel
 from trainers.objectives.annealing import Annealed
+from trainers.objectives.word_dropout import refusal_of_no_words
 from trainers.options import ModelOptions, option
 
 MIN_SCALE = 1e-6
@@ -131,6 +132,9 @@ class Technique(Annealed):
         """Reads older programs' checkpoints too, which have no figures of the scores."""
         fresh = {"totals": self.totals, "means": self.means}
         return super().load_state_dict({**fresh, **state_dict}, strict, assign)
+
+    def refusal(self, options: ModelOptions) -> str | None:
+        return refusal_of_no_words("adversarial-word-dropout", options)
 
     def grow(self, model: SentenceModel) -> None:
         self.adversary = Adversary(model.decoder.embedding.num_embeddings, model.options)

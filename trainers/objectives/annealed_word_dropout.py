@@ -12,8 +12,8 @@ from torch import Tensor
 from trainers.models import Batch, Output, SentenceModel
 from trainers.objectives.annealing import ROUNDING, planned_growth
 from trainers.objectives.objective import Objective
-from trainers.objectives.word_dropout import drop_words
-from trainers.options import Value, option
+from trainers.objectives.word_dropout import drop_words, refusal_of_no_words
+from trainers.options import ModelOptions, Value, option
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Technique(Objective):
     def __init__(self, hyperparameters: Hyperparameters) -> None:
         super().__init__(hyperparameters)
         self.register_buffer("rate", torch.tensor(1.0, dtype=torch.float64))
+
+    def refusal(self, options: ModelOptions) -> str | None:
+        return refusal_of_no_words("annealed-word-dropout", options)
 
     def planned(self) -> dict[str, Value]:
         return {"gamma": planned_growth(self.hyperparameters.gamma, self.steps)}

@@ -28,6 +28,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.code = nn.Linear(encoder.width(options), options.d_z)
         self.generator = Generator(vocabulary, options)
+        self.generator.start_uniformly(self.code)
 
 
 @dataclass(frozen=True)

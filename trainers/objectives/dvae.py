@@ -20,7 +20,7 @@ from torch import Tensor
 from trainers.models import Batch, Output, SentenceModel, SenVAE
 from trainers.objectives.annealing import Annealed
 from trainers.objectives.objective import refusal_of_components
-from trainers.objectives.word_dropout import drop_words
+from trainers.objectives.word_dropout import drop_words, refusal_of_no_words
 from trainers.options import ModelOptions, option
 
 
@@ -59,7 +59,8 @@ class Technique(Annealed):
         self.register_buffer("before", torch.tensor(torch.inf, dtype=torch.float64))
 
     def refusal(self, options: ModelOptions) -> str | None:
-        return refusal_of_components(
+        no_words = refusal_of_no_words("dvae", options) if self.hyperparameters.rate_b else None
+        return no_words or refusal_of_components(
             "dvae", options, "which drops the KL of single dimensions, that has no closed form then"
         )
 

@@ -15,8 +15,15 @@ from trainers.models import Output
 from trainers.objectives.objective import Objective, refusal_of_single_sentences
 from trainers.options import TrainingOptions, option
 
-NO_PAIRS = "whose divergence compares the codes of a batch in pairs"
-"""Reason against batches of one sentence."""
+
+def refusal_of_batches(technique: str, options: TrainingOptions) -> str | None:
+    """The reason against batches whose codes are no sample of q(z), if `options` ask for them; None if they do not."""
+    if options.batching == "length":
+        return (
+            f"batching = 'length' is not allowed for {technique}, whose divergence takes a batch for a sample of all sentences: "
+            "set batching=random."
+        )
+    return refusal_of_single_sentences(technique, options, "whose divergence compares the codes of a batch in pairs")
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -53,7 +60,7 @@ class Technique(Objective):
     hyperparameters: Hyperparameters
 
     def refusal_of_training(self, options: TrainingOptions) -> str | None:
-        return refusal_of_single_sentences("infovae", options, NO_PAIRS)
+        return refusal_of_batches("infovae", options)
 
     def loss(self, output: Output) -> Tensor:
         h = self.hyperparameters

@@ -19,9 +19,9 @@ from torch.optim import Optimizer, RMSprop
 
 from trainers.figures import EpochFigures
 from trainers.models import Output
-from trainers.objectives.infovae import NO_PAIRS, mmd_squared
+from trainers.objectives.infovae import mmd_squared, refusal_of_batches
 from trainers.objectives.mdr import PUBLISHED_STEP, planned_step
-from trainers.objectives.objective import Objective, refusal_of_single_sentences
+from trainers.objectives.objective import Objective
 from trainers.options import TrainingOptions, Value, option
 
 INFEASIBLE = 1e9
@@ -49,7 +49,7 @@ class Technique(Objective):
         self.multipliers = nn.Parameter(torch.full((2,), hyperparameters.u_0))
 
     def refusal_of_training(self, options: TrainingOptions) -> str | None:
-        return refusal_of_single_sentences("lagvae", options, NO_PAIRS)
+        return refusal_of_batches("lagvae", options)
 
     def loss(self, output: Output) -> Tensor:
         h = self.hyperparameters

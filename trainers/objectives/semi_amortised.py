@@ -114,6 +114,11 @@ class Technique(Annealed):
     hyperparameters: Hyperparameters
 
     def refusal(self, options: ModelOptions) -> str | None:
+        if options.encoder_unk and self.hyperparameters.svi_steps:
+            return (
+                f"encoder_unk = {options.encoder_unk:g} is not allowed for semi-amortised, whose steps see the words that are "
+                "hidden from the encoder: set encoder_unk=0, or svi_steps=0."
+            )
         return refusal_of_components("semi-amortised", options, "whose steps move the mean and scale of a Gaussian")
 
     @property

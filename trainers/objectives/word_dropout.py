@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainers.models import UNK_INDEX, Batch, Output, SentenceModel
 from trainers.objectives.objective import Objective
-from trainers.options import option
+from trainers.options import ModelOptions, option
 
 
 def drop_words(inputs: Tensor, rate: float) -> Tensor:
@@ -20,6 +20,13 @@ def drop_words(inputs: Tensor, rate: float) -> Tensor:
     return inputs.masked_fill(dropped, UNK_INDEX)
 
 
+def refusal_of_no_words(technique: str, options: ModelOptions) -> str | None:
+    """The reason against a decoder that reads no words, of which none could be dropped; None if `options` ask for none."""
+    if not options.inputless:
+        return None
+    return f"inputless = true is not allowed for {technique}, whose decoder would have no word to drop: set inputless=false."
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
     rate: float = option(0.4, "probability that a word read by the decoder is <unk>", low=0, high=1)
@@ -27,6 +34,9 @@ class Hyperparameters:
 
 class Technique(Objective):
     hyperparameters: Hyperparameters
+
+    def refusal(self, options: ModelOptions) -> str | None:
+        return refusal_of_no_words("word-dropout", options)
 
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         output: Output = model(batch, drop_words(batch.inputs, self.hyperparameters.rate))

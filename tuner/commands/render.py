@@ -396,11 +396,9 @@ def latent_table(found: Mapping[str, Any]) -> None:
     rows.add(
         "smoothness", number(found["smoothness"]), "correlation of code distance and token edit distance over pairs"
     )
-    rows.add(
-        "entropy",
-        number(found["entropy"]),
-        f"of the codes, by nearest neighbours, nats; N(0, I): {number(found['normal_entropy'])}",
-    )
+    normal = found["normal_entropy"]
+    beside = "on the sphere" if normal is None else f"N(0, I): {number(normal)}"
+    rows.add("entropy", number(found["entropy"]), f"of the codes, by nearest neighbours, nats; {beside}")
     for labelled, accuracy in (found["probes"] or {}).items():
         kind = "a mixture of Gaussians, best match" if labelled == "0" else f"a linear classifier, {labelled} labels"
         rows.add(

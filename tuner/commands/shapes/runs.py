@@ -178,7 +178,7 @@ class Latent(TypedDict):
     """D of the clean sentence, given the code of it with so many pairs of words exchanged."""
     smoothness: float | None
     entropy: float | None
-    normal_entropy: float
+    normal_entropy: float | None
     probes: dict[str, float] | None
     largest_class: NotRequired[float]
 
