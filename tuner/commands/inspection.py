@@ -1,5 +1,6 @@
 """Commands that show what there is, techniques, samplers and studies, and carry studies elsewhere."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from tuner.commands.studies import analysed, server
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
-from tuner.samplers import SAMPLERS
+from tuner.samplers import SAMPLERS, options
 
 app = typer.Typer()
 
@@ -52,9 +53,25 @@ def _describe(s: spaces.Space) -> None:
         )
 
 
-@app.command(epilog="Example: tuner samplers")
-def samplers(as_json: JsonOption = False) -> None:
-    """List the samplers that can propose a study's trials."""
+@app.command(epilog="Example: tuner samplers gp-mcmc")
+def samplers(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A sampler, whose options are listed.", show_default="all samplers"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the samplers that can propose a study's trials, or the options of one with their defaults."""
+    if name is not None:
+        found = {key: "" if value is inspect.Parameter.empty else str(value) for key, value in options(name).items()}
+        summary = SAMPLERS[name].summary if name in SAMPLERS else "your own"
+        if as_json:
+            print_json([{"name": name, "summary": summary, "options": found}])
+            return
+        print(f"{name}: {summary}")
+        for key, default in found.items():
+            print(f"  {key:<{max(map(len, found))}}  {default}".rstrip())
+        return
     if as_json:
         print_json([{"name": name, "summary": entry.summary} for name, entry in SAMPLERS.items()])
         return

@@ -121,6 +121,8 @@ SAMPLERS: dict[str, Entry] = {
         extra="text-vae-tuner[samplers]",
     ),
 }
+OWN = ("seed", "search_space", "earlier")
+"""Arguments of a sampler that are the study's."""
 GENERATIONS, LEAST_POPULATION, MOST_POPULATION = 20, 10, 50
 MODELS = tuple(name for name, entry in SAMPLERS.items() if entry.models)
 
@@ -176,6 +178,17 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in found.items() if name != "self" and p.kind not in kinds}
 
 
+def options(name: str) -> dict[str, Any]:
+    """The options of a sampler with their defaults.
+
+    Raises:
+        Usage: if it is unknown, or a package is missing.
+    """
+    entry = _entry(name)
+    free = {key: found.default for key, found in _parameters(_load(name, entry)).items() if key not in OWN}
+    return {key: entry.defaults.get(key, default) for key, default in sorted(free.items())}
+
+
 def create(
     name: str,
     options: Mapping[str, Any],
@@ -204,12 +217,8 @@ def create(
         raise Usage(
             f"sampler {name!r} knows the trials of its own study alone: warm_start needs {' or '.join(MODELS)}, or none of it."
         )
-    own = {
-        "seed": seed if entry.whole_study else derive(seed, number, "ask"),
-        "search_space": dict(space),
-        "earlier": earlier,
-    }
-    own = {key: value for key, value in own.items() if key in known}
+    told = seed if entry.whole_study else derive(seed, number, "ask"), dict(space), earlier
+    own = {key: value for key, value in zip(OWN, told, strict=True) if key in known}
     free = sorted(known - set(own))
     for option in options:
         if option not in free:

@@ -55,8 +55,8 @@ def test_lists_and_studies(
     DatabaseBroker(database, "w").enter("cpu", lambda _: None, print)
     keys.create(database, "anna", write=True)
     for command in (
-        "techniques", "samplers", "corpora describe", "studies", "show mine", "show none", "trials mine", "trials none",
-        "compare mine/1 mine/2", "workers", "key list",
+        "techniques", "samplers", "samplers gp-mcmc", "corpora describe", "studies", "show mine", "show none", "trials mine",
+        "trials none", "compare mine/1 mine/2", "workers", "key list",
     ):  # fmt: skip
         app([*command.split(), "--json"], standalone_mode=False)
         name = command if command in FOUND else command.split()[0]

@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler
 
 from tuner import samplers
 from tuner.errors import Usage
+from tuner.samplers import SAMPLERS
 from tuner.samplers.grid import values
 from tuner.samplers.rehearsal import rehearse
 
@@ -61,6 +62,14 @@ def test_a_grid_has_every_value_of_a_discrete_and_the_ends_of_a_continuous_one()
     assert values(IntDistribution(128, 256, step=64), 2) == [128, 192, 256]
     assert values(IntDistribution(1, 100, log=True), 3) == [1, 10, 100]
     assert values(CategoricalDistribution(("a", "b")), 1) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["gp-mcmc", "gp-map", "gp", "tpe", "random", "qmc", "grid", "nsga2"])
+def test_the_listed_options_are_those_that_a_sampler_takes(name: str) -> None:
+    found = samplers.options(name)
+    assert SAMPLERS[name].defaults.items() <= found.items()
+    samplers.create(name, found, 0, 0, SPACE)
+    assert not {"seed", "search_space", "earlier"} & set(found)
 
 
 @pytest.mark.parametrize(

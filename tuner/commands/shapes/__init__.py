@@ -19,6 +19,8 @@ class Sampler(TypedDict):
 
     name: str
     summary: str
+    options: NotRequired[dict[str, str]]
+    """Options with their defaults, where one sampler is asked for."""
 
 
 class Corpus(TypedDict):
