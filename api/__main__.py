@@ -1,7 +1,6 @@
 """`python -m api`: one server process. `tuner serve` starts it."""
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from api.app import create_app
 from api.process import HEADER_SECONDS, bound, run
 from api.settings import Settings
 from tuner.commands.options import say
+from tuner.defaults import environment_of
 from tuner.errors import Usage
 from tuner.process import PYTHON
 from tuner.storage import keys
@@ -77,7 +77,8 @@ def refuse_open(settings: Settings) -> None:
     try:
         if not any(key.revoked_at is None for key in keys.listed(database)):
             raise Usage(
-                f"{settings.open_by} lets other machines in and there is no key: make one first with `tuner key create NAME`."
+                f"{settings.open_by} lets other machines in and there is no key: make one first with `tuner key create NAME`, "
+                "in the server's database."
             )
     finally:
         database.close()
@@ -102,7 +103,7 @@ def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
 def beside(programs: list[list[str]], database: str) -> Iterator[None]:
     """The programs' processes, which end with this one, even if it is killed: workers hand their trials back."""
     # The address may hold a password, so it is no argument; a terminal's Ctrl-C is the server's to pass on.
-    environment = {**os.environ, "TUNER_DATABASE": database}
+    environment = environment_of(database)
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for program in programs:

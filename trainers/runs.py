@@ -24,7 +24,7 @@ import torch
 from trainers import checkpoint, machine, ngram, objectives, tempered
 from trainers.contract import BEST, CONFIG, MODEL, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY, WEIGHTS
 from trainers.corpus import Corpus, Sentences, Vocabulary, load
-from trainers.errors import BadInput
+from trainers.errors import BadInput, Failure
 from trainers.evaluation import evaluate, subset
 from trainers.figures import Metrics
 from trainers.models import SentenceModel, SenVAE
@@ -207,8 +207,13 @@ def _evaluated(spec: Spec, folder: Path, training: Training, progress: Progress,
     epochs = {"epoch": progress.epoch, "epochs": training.epochs}
     each: dict[str, object] = {}
 
+    def going_on(event: str, facts: dict[str, Any]) -> None:
+        if training.stop():
+            raise Failure("preempted", "the run was told to stop; it is evaluated anew from its checkpoint.")
+        report(event, facts)
+
     def evaluating(done: int, of: int) -> None:
-        report("progress", {"phase": "evaluation", "done": done, "of": of, **epochs})
+        going_on("progress", {"phase": "evaluation", "done": done, "of": of, **epochs})
 
     def of(split: str) -> dict[str, Any]:
         # a certificate is of the model and its estimator: it holds for all splits
@@ -218,7 +223,7 @@ def _evaluated(spec: Spec, folder: Path, training: Training, progress: Progress,
         if options.evaluation.codes and isinstance(training.model, SenVAE):
             from trainers.latent_space import figures
 
-            found = replace(found, **figures(training.model, corpus.vocabulary, corpus, split, spec.seed, report))
+            found = replace(found, **figures(training.model, corpus.vocabulary, corpus, split, spec.seed, going_on))
         return _against(_in_bits(found, corpus.splits[split], asked), objective.target_rate, corpus.entropy).plain()
 
     metrics = of("valid")

@@ -44,7 +44,7 @@ class Model:
         words: number of types in the vocabulary: different words, characters or pieces.
         spec: what was asked for and what made it: the content of the run's spec.json, or of an exported model's
             config.json.
-        metrics: its evaluation's figures by key (README, "The figures"), or none of a run that is not finished.
+        metrics: its evaluation's figures by key (docs/metrics.md), or none of a run that is not finished.
     """
 
     def __init__(self, run: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from api_server import answer, events, server
 from shell import AWAITED as DEADLINE
 from shell import SMALLEST as QUICK
@@ -15,11 +16,12 @@ from tuner.studies import queries, study
 
 
 def test_a_killed_servers_worker_hands_its_trial_back_and_optunas_dashboard_ends(
-    inside: Any, port: int, tmp_path: Path
+    inside: Any, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
     settings = [part for key in (*QUICK[:-1], "max_epochs=300") for part in ("--set", key)]
     inside("launch", "-t", "sfb", "-n", "1", "--study", "s", *settings, "--workers", "0", "--database", url)
+    monkeypatch.setenv("TUNER_API", "http://127.0.0.1:9")  # a user's own: the workers are this server's
     with server(url, tmp_path, "--with-workers", "1", "--optuna-port", str(port)) as (address, process):
         assert wait_for(lambda: answer(f"http://127.0.0.1:{port}", "/api/studies")) == 200
         with httpx.stream("GET", f"{address}/v1/studies/s/events?since=0", timeout=DEADLINE) as stream:

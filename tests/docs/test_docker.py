@@ -360,7 +360,8 @@ def test_images_own_commands_are_there() -> None:
 
 
 def blocks(text: str) -> list[list[str]]:
-    return [block.splitlines() for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    found = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [block.splitlines() for language, block in found if not language]
 
 
 def of_compose(line: str) -> tuple[str, str, list[str]] | None:
@@ -410,7 +411,7 @@ def test_the_page_names_services_and_commands_that_exist() -> None:
     from test_readme import check_command
 
     lines = [line for block in blocks(DEPLOY) for line in block if line.startswith("docker compose")]
-    assert len(lines) > 20
+    assert len(lines) >= 20
     for line in lines:
         found = of_compose(line)
         if found is not None and found[0] == "run":
@@ -418,3 +419,15 @@ def test_the_page_names_services_and_commands_that_exist() -> None:
             check_command("tuner " + shlex.join(found[2]))
         elif " stop " in line or " logs " in line:
             assert set(re.findall(r" (\w[\w-]*)", line.partition(" stop ")[2])) <= set(SERVICES), line
+
+
+def test_the_pages_override_is_of_services_that_exist(tmp_path: Path) -> None:
+    from test_readme import check_command
+
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", DEPLOY, re.MULTILINE | re.DOTALL)
+    override = yaml.safe_load(text)["services"]
+    assert set(override) <= set(SERVICES)
+    check_command("tuner " + shlex.join(map(str, override["api"]["command"])))
+    (tmp_path / "compose.yaml").write_text(text, encoding="utf-8")
+    check = [TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", tmp_path / "compose.yaml"]
+    assert subprocess.run(check, capture_output=True, check=False).returncode == 0

@@ -59,9 +59,9 @@ def follow(
         for line in text.splitlines():
             words = shlex.split(line.replace(".venv/bin/", ""))
             if words[0] == "export":
-                environment(*words[1].split("=", 1))
+                environment(*words[1].replace("$PWD", str(folder)).split("=", 1))
             elif words[0] == "pip":
-                installs(words[2])
+                installs(words[-1])
             elif words[0] != "python3":
                 assert words[0] == "tuner", line
                 check_command(shlex.join(words))
@@ -71,7 +71,7 @@ def follow(
 
 def installs(requirement: str) -> None:
     """Checks that what a guide has pip install names extras that there are."""
-    extras = re.fullmatch(r"text-vae-tuner\[(.*)\]", requirement)
+    extras = re.fullmatch(r"(?:text-vae-tuner|\.)\[(.*)\]", requirement)
     assert extras is not None, requirement
     there = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(extras[1].split(",")) <= set(there)

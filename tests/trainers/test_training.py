@@ -50,6 +50,23 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_figures(technique: s
     assert figures(resumed) == figures(straight)
 
 
+@pytest.mark.parametrize("phase", ["evaluation", "latent"])
+def test_a_run_that_is_stopped_in_its_evaluation_ends_at_once_and_is_evaluated_anew(phase: str, tmp_path: Path) -> None:
+    run, heard = spec(codes=True, test=True), list[str]()
+
+    def hear(event: str, facts: dict[str, Any]) -> None:
+        heard.append(facts.get("phase", event))
+
+    with pytest.raises(Failure, match="is evaluated anew from its checkpoint") as failure:
+        train(run, tmp_path / "stopped", hear, stop=lambda: phase in heard)
+    assert failure.value.reason == "preempted"
+    assert heard.count(phase) == 1
+    heard.clear()
+    resumed = train(run, tmp_path / "stopped", hear)
+    assert "epoch" not in heard
+    assert figures(resumed) == figures(train(run, tmp_path / "straight", silent))
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(tmp_path: Path) -> None:
     one, two = (train(spec(), tmp_path / name, silent) for name in ("one", "two"))
     assert figures(one) == figures(two)

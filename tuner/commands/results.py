@@ -91,7 +91,7 @@ def confirm(
             for winner in confirmation.chosen(found, trial, front, say)
         }
         prepared = launch.prepare_all(specs, lambda: there, lambda _: None, skip=False)
-        made = [creation.go_on(there, name, found, runs, artifacts) for name, found in prepared.items()]
+        made = creation.go_on_each(there, prepared, runs, artifacts)
         broken = work_in_turn(made, staff, database, runs)
         if staff.workers == 0:
             return
@@ -219,7 +219,7 @@ def sweep(
         prepared = launch.prepare_all(specs, lambda: there, say, skip=False)
         for definition in prepared.values():
             sweeps.check(definition, swept)
-        made = [creation.go_on(there, name, found, runs, artifacts) for name, found in prepared.items()]
+        made = creation.go_on_each(there, prepared, runs, artifacts)
         for current in made:
             sweeps.fill(current, swept)
         broken = work_in_turn([current.refresh() for current in made], staff, database, runs)

@@ -1,6 +1,5 @@
 """Commands that run the service: workers, and a study's start, stop and end."""
 
-import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -28,7 +27,7 @@ from tuner.commands.options import (
 from tuner.commands.staff import refuse_here, with_staff
 from tuner.commands.studies import reached, server
 from tuner.commands.worker_log import WorkerLog
-from tuner.defaults import DATABASE, RUNS
+from tuner.defaults import DATABASE, RUNS, environment_of
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.process import PYTHON
 
@@ -151,7 +150,7 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
     with log.open("ab") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
-            env={**os.environ, "TUNER_DATABASE": url},  # not an argument: it may hold a password
+            env=environment_of(url),  # not an argument: it may hold a password
         )  # fmt: skip
     said_of = (
         f"studies {', '.join(names)} go on one after another in process {process.pid}, which writes {log}; "

@@ -76,7 +76,7 @@ def launch(
     if artifacts is not None:
         Store(artifacts)
     with opened(database, create=True, patience=PATIENCE) as there:
-        made = [creation.go_on(there, key, found, runs, artifacts) for key, found in prepared.items()]
+        made = creation.go_on_each(there, prepared, runs, artifacts)
         if detach or staff.workers == 0:
             if staff.workers == 0:
                 for current in made:

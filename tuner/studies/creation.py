@@ -80,6 +80,24 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
     return study
 
 
+def go_on_each(
+    database: Database, wanted: Mapping[str, Definition], runs: Path, artifacts: str | None = None
+) -> list[Study]:
+    """As `go_on` for studies by their names; none is made if one may not be.
+
+    Raises:
+        Usage: if a study of such a name is another one.
+    """
+
+    def check(session: Any) -> None:
+        for name, definition in wanted.items():
+            if (row := session.get(StudyRow, name)) is not None:
+                agree(row, definition)
+
+    database.read(check)
+    return [go_on(database, name, definition, runs, artifacts) for name, definition in wanted.items()]
+
+
 def going_on(earlier: Definition, wanted: Definition) -> Definition:
     """The earlier study with its changeable settings and remarks as they are wanted now; a remark that is left out
     stays.

@@ -1,5 +1,6 @@
 """Several studies in the background, and gone on with by one command."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from shell import await_end
 from stub_study import make
 
 from tuner.commands.app import app
-from tuner.errors import Missing
+from tuner.errors import Clash, Missing
 from tuner.storage.database import Database
 from tuner.studies import queries
 
@@ -20,7 +21,11 @@ from tuner.studies import queries
 def test_several_techniques_are_detached_into_one_process_that_trains_them_in_turn(tmp_path: Path) -> None:
     settings = [part for key in QUICK for part in ("--set", key)]
     asked = [sys.executable, "-m", "tuner", "launch", "-t", "mdr", "-t", "sfb", "-n", "1", *settings, "--detach"]
-    said = subprocess.run(asked, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=True, timeout=DEADLINE).stderr
+    asked += ["--database", "sqlite:///tuner.db"]
+    elsewhere = {**os.environ, "TUNER_API": "http://127.0.0.1:9"}  # which --database overrules, in the background too
+    said = subprocess.run(
+        asked, cwd=tmp_path, env=elsewhere, stderr=subprocess.PIPE, text=True, check=True, timeout=DEADLINE
+    ).stderr
     told = re.search(
         r"studies mdr-grammar-tiny, sfb-grammar-tiny go on one after another in process (\d+), which writes (\S+);",
         said,
@@ -35,6 +40,16 @@ def test_several_techniques_are_detached_into_one_process_that_trains_them_in_tu
     assert (first.state, second.state) == ("complete", "complete"), log
     steps = ["study mdr-grammar-tiny: 0 of 1", "trial 0: NLL", "study sfb-grammar-tiny: 0 of 1", "trial 0: NLL"]
     assert re.search(".*".join(steps), log, re.DOTALL), log
+
+
+def test_of_several_studies_none_is_made_where_one_is_another(tmp_path: Path) -> None:
+    place = ("-n", "1", "--workers", "0", "--database", f"sqlite:///{tmp_path}/t.db", "--runs", str(tmp_path))
+    app(["launch", "-t", "sfb", *place], standalone_mode=False)
+    with pytest.raises(Clash, match="study 'sfb-grammar-tiny' exists with another min_rate"):
+        app(["launch", "-t", "vanilla", "-t", "sfb", "--min-rate", "2", *place], standalone_mode=False)
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    assert [study.name for study in queries.all_studies(database)] == ["sfb-grammar-tiny"]
+    database.close()
 
 
 def test_several_studies_are_resumed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
