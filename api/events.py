@@ -8,14 +8,15 @@ back far enough, from the database. So a slow or returning client loses nothing 
 import asyncio
 import logging
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from api.response_cache import encode
+from tuner.storage.keys import Key
 from tuner.studies.changes import Changes
 
 POLL_SECONDS = 0.5
@@ -79,10 +80,22 @@ class Followed:
         self.changed = asyncio.Event()
 
 
+@dataclass(eq=False)
+class Listener:
+    """Whoever an open stream is for."""
+
+    client: str
+    key: str | None = None
+    """Id of the key that opened it; none if it was opened without one."""
+    is_shut: bool = False
+    """True once it may hear no more."""
+
+
 class Feed:
     """The streams of this process.
 
     Args:
+        keys: all that there are. A stream ends, within a look, when its key is revoked, or the first key is made and it has none.
         revisions: every study's.
         read: what has changed in a study after a revision, as events, and up to which revision; None if the study is gone.
         summary: a study as the event `study` has it; None if it is gone.
@@ -92,21 +105,16 @@ class Feed:
 
     def __init__(
         self,
+        keys: Callable[[], Sequence[Key]],
         revisions: Callable[[], dict[str, int]],
         read: Callable[[str, int], tuple[list[Event], int] | None],
         summary: Callable[[str], Any],
         limit: int,
         limit_each: int,
     ) -> None:
-        self.revisions, self.read, self.summary, self.limit, self.limit_each = (
-            revisions,
-            read,
-            summary,
-            limit,
-            limit_each,
-        )
-        self._open: Counter[str] = Counter()
-        """Number of open streams by client."""
+        self.keys, self.revisions, self.read, self.summary = keys, revisions, read, summary
+        self.limit, self.limit_each = limit, limit_each
+        self._listeners: set[Listener] = set()
         self._heads: dict[str, int] = {}
         self._followed: dict[str, Followed] = {}
         self._all = Followed(0)
@@ -115,26 +123,25 @@ class Feed:
 
     @property
     def streams(self) -> int:
-        return self._open.total()
+        return len(self._listeners)
 
     def refusal(self, client: str) -> str | None:
         """The sentence that refuses a client another event stream; none if it may open one."""
         if self.streams >= self.limit:
             return f"{self.limit} streams are open, as many as may be: try again."
-        if self._open[client] >= self.limit_each:
+        if sum(each.client == client for each in self._listeners) >= self.limit_each:
             return f"{self.limit_each} streams of this client are open, as many as one may have: close one."
         return None
 
     @contextmanager
-    def opened(self, client: str) -> Iterator[None]:
-        """Counts a stream of the client's for as long as it is open."""
-        self._open[client] += 1
+    def opened(self, listener: Listener) -> Iterator[None]:
+        """Counts a stream for as long as it is open."""
+        self._listeners.add(listener)
         self._wanted.set()
         try:
             yield
         finally:
-            self._open[client] -= 1
-            self._open += Counter()  # forgets those who have none
+            self._listeners.remove(listener)
 
     @property
     def is_closed(self) -> bool:
@@ -144,6 +151,12 @@ class Feed:
         """Ends all streams; their clients come again, here or elsewhere."""
         self._closed.set()
         self._wanted.set()
+        self._wake()
+
+    def _is_over(self, listener: Listener) -> bool:
+        return self._closed.is_set() or listener.is_shut
+
+    def _wake(self) -> None:
         for followed in (self._all, *self._followed.values()):
             followed.tell()
 
@@ -162,6 +175,7 @@ class Feed:
 
     async def _look(self) -> None:
         heads = await run_in_threadpool(self.revisions)
+        await self._shut()
         before, self._heads = self._heads, heads
         for name, followed in list(self._followed.items()):
             followed.gone = name not in heads
@@ -177,6 +191,16 @@ class Feed:
         if self._all.streams:
             await self._look_at_all(before, heads)
 
+    async def _shut(self) -> None:
+        """Ends the streams whose keys hold no more."""
+        listeners = list(self._listeners)  # one that opens meanwhile may have a key that is not among those read now
+        keys = await run_in_threadpool(self.keys)
+        holding = {key.id for key in keys if key.revoked_at is None} if keys else {None}
+        for listener in listeners:
+            listener.is_shut = listener.key not in holding
+        if any(listener.is_shut for listener in listeners):
+            self._wake()
+
     async def _look_at_all(self, before: dict[str, int], heads: dict[str, int]) -> None:
         found = [event("deleted", {"name": name}) for name in before if name not in heads]
         for name, revision in heads.items():
@@ -186,12 +210,12 @@ class Feed:
             self._all.add([(self._all.head + 1, b"".join(found))], self._all.head + 1)
             self._all.tell()
 
-    async def study(self, name: str, cursor: int) -> AsyncIterator[bytes]:
+    async def study(self, listener: Listener, name: str, cursor: int) -> AsyncIterator[bytes]:
         """The events of a study after a revision."""
         followed: Followed | None = None
         try:
             yield b"retry: %d\n\n" % RETRY_MS
-            while not self._closed.is_set():
+            while not self._is_over(listener):
                 if followed is None or cursor < followed.since:  # further back than what is kept
                     found = await run_in_threadpool(self.read, name, cursor)
                     if found is None:
@@ -220,7 +244,7 @@ class Feed:
                 if not followed.streams and self._followed.get(name) is followed:
                     del self._followed[name]
 
-    async def all(self) -> AsyncIterator[bytes]:
+    async def all(self, listener: Listener) -> AsyncIterator[bytes]:
         """Every study as it is, then studies as they change and go."""
         self._all.streams += 1
         try:
@@ -229,7 +253,7 @@ class Feed:
             for name in await run_in_threadpool(self.revisions):
                 if (told := await run_in_threadpool(self.summary, name)) is not None:
                     yield event("study", told)
-            while not self._closed.is_set() and cursor >= self._all.since:  # else too slow: it comes again
+            while not self._is_over(listener) and cursor >= self._all.since:  # else too slow: it comes again
                 changed = self._all.changed
                 if text := self._all.after(cursor):
                     cursor = self._all.head

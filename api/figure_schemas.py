@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.bodies import Axis, Split, TrialState
+from tuner.metrics import Goal
 
 
 class Head(BaseModel):
@@ -46,7 +47,7 @@ class ComparedFigure(BaseModel):
     key: str
     label: str
     unit: str
-    goal: Literal["min", "max"]
+    goal: Goal
     values: list[float | None]
 
 
@@ -160,8 +161,8 @@ class Pareto(BaseModel):
     x: Axis
     y: Axis
     split: Split
-    x_goal: Literal["min", "max"]
-    y_goal: Literal["min", "max"]
+    x_goal: Goal
+    y_goal: Goal
     studies: list[Front]
     front: list[tuple[int, int]]
     note: str | None

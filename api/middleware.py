@@ -24,6 +24,8 @@ from api.settings import Settings
 from tuner.storage.keys import Key, check, digest_of, is_guarded
 
 SAFE = ("GET", "HEAD", "OPTIONS")
+COUNTED = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
+"""Methods that are counted by their names; a client may invent any number of others."""
 OPEN = ("/healthz", "/readyz")
 PROTECTED = ("/v1/", "/metrics")
 POLICY = (
@@ -84,14 +86,16 @@ def host_of(netloc: str) -> str:
 def client_of(peer: str, forwarded: str, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
     """Whom a request comes from: its peer, or the last of those in X-Forwarded-For whom no trusted proxy's word stands for.
 
-    An IPv6 address is its /64: whoever has one address there has all of them.
+    An IPv6 address is its /64: whoever has one address there has all of them. One that stands for an IPv4 address is that.
     """
     for name in (peer, *(part.strip() for part in reversed(forwarded.split(",")) if part.strip())):
         try:
             address = ip_address(name)
         except ValueError:
             return name[:100]
-        found = str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else name
+        if isinstance(address, IPv6Address):
+            address = address.ipv4_mapped or address
+        found = str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
         if not any(address in network for network in proxies):
             break
     return found
@@ -124,7 +128,8 @@ class Guard:
                 begun = True
                 if scope["method"] not in SAFE:
                     service.revisions.forget()  # what a client has changed, it sees
-                self.requests.labels(scope["method"], message["status"]).inc()
+                method = scope["method"] if scope["method"] in COUNTED else "other"
+                self.requests.labels(method, message["status"]).inc()
                 own = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     own[name] = value
@@ -175,8 +180,9 @@ class Guard:
         """
         peer, path = (scope.get("client") or ("unknown",))[0], scope["path"]
         state = scope.setdefault("state", {})
-        state["client"] = client = client_of(peer, headers.get(FORWARDED[0], ""), self.settings.proxies)
-        state["can_write"] = True
+        forwarded = ",".join(headers.getlist(FORWARDED[0]))
+        state["client"] = client = client_of(peer, forwarded, self.settings.proxies)
+        state["key"], state["can_write"] = None, True
         if path in OPEN:
             return None
         if not path.startswith(PROTECTED):
@@ -189,7 +195,7 @@ class Guard:
             wait = self.rates.wait(f"wrong {client}", WRONG_KEY_COST)
             return too_many(wait) if wait else _unknown(presented=True)
         if key is not None:
-            state["client"], state["can_write"] = f"key {key.id}", key.can_write
+            state["client"], state["key"], state["can_write"] = f"key {key.id}", key.id, key.can_write
         wait = self.rates.wait(state["client"])
         if wait:
             return too_many(wait)

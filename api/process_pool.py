@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,11 +36,13 @@ PROCESSES = 2
 THREADS = 80
 """Number of the server's threads that answer requests."""
 WAITING = 48
-"""Largest number of works under way or waiting; more are refused, since each holds a thread."""
+"""Largest number of requests that work, wait for their turn, or wait for what another one has ordered; more are refused, since
+each holds a thread.
+"""
 WAITING_EACH = 32
-"""Largest number of works of one client among them."""
+"""Largest number of requests of one client among them."""
 QUEUE_SECONDS = 30.0
-"""Seconds for which a work waits for its turn."""
+"""Seconds for which a work waits for its turn, or a request for what another one has ordered."""
 LOOK_SECONDS = 0.2
 """Seconds between looks at whether the work's client is still there."""
 
@@ -196,6 +199,21 @@ class ProcessPool:
                     raise Busy("the server is stopping: ask again in a moment.") from error
                 raise Fault("the process that does the heavy work was killed, perhaps for memory.") from error
             return result
+
+    def await_other(self, ordered: Future[Any]) -> None:
+        """Waits until what another request has ordered is there, or has failed.
+
+        Raises:
+            Busy: if too much waits already, or it takes too long.
+            Left: if the client that waits has gone.
+        """
+        customer, until = CUSTOMER.get(), time.monotonic() + QUEUE_SECONDS
+        with self._place(customer.name if customer else ""):
+            while not wait([ordered], LOOK_SECONDS).done:
+                if customer is not None and customer.has_left():
+                    raise Left
+                if time.monotonic() > until:
+                    raise Busy("this answer is being made for another request, and takes long: try again in a moment.")
 
     @contextmanager
     def _place(self, client: str) -> Iterator[None]:

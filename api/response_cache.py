@@ -8,12 +8,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+
+from api.process_pool import Left
 
 COMPRESSED_BYTES = 2_000
 """Number of bytes from which an answer is worth compressing."""
@@ -66,30 +69,44 @@ class Answer:
 
 class ResponseCache:
     """The last answers, each by its name and the version of what it tells. `make` is called once for a version, however many
-    ask at the same time."""
+    ask at the same time; if it fails, it fails for all of them.
 
-    def __init__(self) -> None:
+    Args:
+        wait: returns when the answer that another request makes is there, or has failed.
+    """
+
+    def __init__(self, wait: Callable[[Future[Answer]], None]) -> None:
+        self.wait = wait
         self._kept: OrderedDict[Hashable, tuple[Hashable, Answer]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self._making: dict[Hashable, threading.Lock] = {}
+        self._making: dict[Hashable, Future[Answer]] = {}
 
     def get(self, name: Hashable, version: Hashable, make: Callable[[], Any]) -> Answer:
-        with self._lock:
-            if (found := self._find(name, version)) is not None:
-                return found
-            turn = self._making.setdefault((name, version), threading.Lock())
-        with turn:
+        while True:
             with self._lock:
-                found = self._find(name, version)
-            if found is None:
-                try:
-                    found = Answer(make())
-                    with self._lock:
-                        self._keep(name, version, found)
-                finally:
-                    with self._lock:
-                        self._making.pop((name, version), None)
+                if (found := self._find(name, version)) is not None:
+                    return found
+                is_mine = (name, version) not in self._making
+                making = self._making.setdefault((name, version), Future())
+            if is_mine:
+                return self._made(name, version, make, making)
+            self.wait(making)
+            if not isinstance(making.exception(), Left):  # else who made it has gone: it is another's turn
+                return making.result()
+
+    def _made(self, name: Hashable, version: Hashable, make: Callable[[], Any], making: Future[Answer]) -> Answer:
+        try:
+            found = Answer(make())
+        except BaseException as error:
+            with self._lock:
+                del self._making[name, version]
+            making.set_exception(error)
+            raise
+        with self._lock:
+            self._keep(name, version, found)
+            del self._making[name, version]
+        making.set_result(found)
         return found
 
     def _find(self, name: Hashable, version: Hashable) -> Answer | None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from api.bodies import Reason, Source, Spec, StudyState, TrialState
 from api.shapes import schema
-from tuner.metrics import FIGURES
+from tuner.metrics import FIGURES, Goal
 from tuner.studies import answers, trials
 
 
@@ -40,6 +40,7 @@ def page_of(name: str, item: Any) -> Any:
 
 class Hyperparameter(BaseModel):
     name: str
+    column: Annotated[str, Field(description="Key of its column in a table of trials.")]
     kind: Literal["float", "int", "categorical"]
     low: float | None
     high: float | None
@@ -86,7 +87,7 @@ class MetricFacts(BaseModel):
     label: str
     unit: str
     meaning: str
-    goal: Literal["min", "max"]
+    goal: Goal
     estimated: bool
     beside: Annotated[
         bool, Field(description="True if the figure is by the tempered estimator that is made beside samples from q.")

@@ -16,6 +16,7 @@ from api.response_cache import Answer, Fresh, ResponseCache
 from api.settings import Settings
 from tuner.analysis.pareto import Columns
 from tuner.errors import Missing, Unreadable
+from tuner.storage import keys
 from tuner.storage.database import Database
 from tuner.studies import answers, changes, corpora, queries
 from tuner.studies import study as studies
@@ -38,10 +39,17 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database, create=True, patience=PATIENCE)
-        self.cache, self.measures = ResponseCache(), Measures()
+        self.measures = Measures()
         self.processes = ProcessPool(settings.work_seconds, settings.work_memory)
+        self.cache = ResponseCache(self.processes.await_other)
         streams = settings.streams, settings.streams_each
-        self.feed = Feed(lambda: changes.current(self.database), self._changes, self._summary_or_none, *streams)
+        self.feed = Feed(
+            lambda: keys.listed(self.database),
+            lambda: changes.current(self.database),
+            self._changes,
+            self._summary_or_none,
+            *streams,
+        )
         self.revisions = Fresh(lambda: changes.current(self.database), settings.freshness)
         self._takers = Fresh(lambda: queries.takers(self.database), settings.freshness)
         self._registered = Fresh(lambda: corpora.registered(self.database), CALM * settings.freshness)

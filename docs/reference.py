@@ -17,6 +17,7 @@ from trainers.contract import PRESETS
 from trainers.latent_space import LatentOptions
 from trainers.options import GROUPS, rule
 from tuner import space
+from tuner.analysis.pareto import ENDS
 from tuner.commands.app import app
 from tuner.commands.shapes import SHAPES
 from tuner.commands.shapes.schemas import json_schemas
@@ -25,7 +26,6 @@ from tuner.samplers import SAMPLERS
 
 FOLDER = Path(__file__).parent / "reference"
 MADE = "<!-- Made by `python docs/reference.py` from the code: change that, not this page. -->\n"
-BETTER = {"min": "lower", "max": "higher"}
 
 
 def cell(value: object) -> str:
@@ -168,7 +168,7 @@ def metrics() -> str:
             f"`{key}`",
             m.label,
             m.unit,
-            BETTER[m.goal],
+            ENDS[m.goal],
             made.get((m.estimated, m.beside), ""),
             "yes" if m.latent else "",
             m.meaning,

@@ -42,7 +42,9 @@ def _replace(file: Path, put: Callable[[Path], object]) -> None:
 
 
 def write_json(file: Path, content: object) -> None:
-    write(file, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    """Replaces `file` by the content as JSON; NaN and infinity, which JSON lacks, become null."""
+    plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
+    write(file, (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -322,6 +322,7 @@ def _drawn_corpus(name: str, grammar: Grammar, label: Callable[[Sequence[str]], 
 
     Where min_count or a small corpus_size leaves tokens unknown, the entropy of what is left is not known.
     """
+    options = replace(options, truncation=CorpusOptions().truncation)  # which decides nothing here, nor the fingerprint
     sizes = {"train": options.corpus_size or GRAMMAR_SIZE, "valid": GRAMMAR_HELD_OUT, "test": GRAMMAR_HELD_OUT}
     drawn: dict[str, list[tuple[list[str], float]]] = {}
     for split in SPLITS:

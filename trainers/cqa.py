@@ -40,7 +40,7 @@ def _pairs(file: Path) -> Iterator[Pair]:
         BadInput: if a line is of another form.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeError) as error:
         raise BadInput(f"{file} cannot be read ({error}).") from error
     for number, line in enumerate(lines, 1):
@@ -51,7 +51,7 @@ def _pairs(file: Path) -> Iterator[Pair]:
             )
         question, answer = (" ".join(part.split()) for part in parts[:2])
         if question and answer:
-            yield question if question.endswith(MARK) else f"{question} {MARK}", answer, parts[2].strip() == "1"
+            yield " ".join([*question.removesuffix(MARK).split(), MARK]), answer, parts[2].strip() == "1"
 
 
 def make(folder: Path, out: Path) -> dict[str, object]:

@@ -7,7 +7,6 @@ tokens.
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 
 from trainers.contract import MODEL, VOCABULARY
 from trainers.doubts import Counts, Oddities
-from trainers.errors import BadInput
 from trainers.folders import SPLITS
 from trainers.lines import Block
 from trainers.options import WORDS, CorpusOptions
@@ -69,7 +67,7 @@ class Encoder:
                 texts, labels = self._cleaned(found, file, block, size and size - found.sentences)
                 if not texts:
                     continue
-                self.digest.update(_utf8(texts, file, block))
+                self.digest.update(("\n".join(texts) + "\n").encode())
                 found.sentences += len(texts)
                 divided = self.tokens.split(texts)
                 lengths = np.fromiter(map(len, divided), np.int32, len(divided))
@@ -86,6 +84,8 @@ class Encoder:
         self.odd.look(file, block)
         found.tabs += block.tabs
         texts = [" ".join(text.split()) for text in block.texts]
+        if self.tokens.prefix:  # a text of nothing but signs of a space has no pieces
+            texts = [text if text.strip(f"{SPACE} ") else "" for text in texts]
         labels = block.labels
         if not all(texts):
             there = [i for i, text in enumerate(texts) if text]
@@ -216,16 +216,6 @@ class _Sizes:
     def more(self, lengths: Whole) -> Whole:
         """Characters of texts of so many tokens between and after their tokens: the separators, and one end."""
         return self.separator * (lengths - 1) - self.prefix + 1
-
-
-def _utf8(texts: list[str], file: str, block: Block) -> bytes:
-    try:
-        return ("\n".join(texts) + "\n").encode()
-    except UnicodeEncodeError as error:
-        bad = next(i for i, text in enumerate(block.texts) if re.search(r"[\ud800-\udfff]", text))
-        raise BadInput(
-            f"corpus file {file}, record {block.first + bad} holds half of a character (a lone surrogate): write the text anew."
-        ) from error
 
 
 def mapped(folder: Path) -> tuple[dict[str, Any], tuple[str, ...], bytes, dict[str, Sentences]]:

@@ -100,6 +100,7 @@ def _chosen(folder: Path, split: str, files: list[Path]) -> tuple[Path, ...]:
             f"corpus folder {folder} has {len(found)} files named {split} ({', '.join(file.name for file in found[:5])}): leave "
             f"one, or name it {split}.txt."
         )
+    found.sort(key=lambda file: int(part[1]) if (part := SHARD.search(file.name)) else 0)
     shards = [(int(part[1]), int(part[2])) for file in found if (part := SHARD.search(file.name))]
     numbers, total = sorted(number for number, _ in shards), max((of for _, of in shards), default=0)
     if shards and numbers not in (list(range(total)), list(range(1, total + 1))):

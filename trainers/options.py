@@ -152,6 +152,7 @@ class CorpusOptions:
         3.0,
         "standard deviations above the mean training length at which a folder's sentences are cut (0: never)",
         low=0,
+        high=1000,
     )
     tokens: str = option(
         WORDS,

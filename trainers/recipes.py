@@ -218,7 +218,7 @@ def _written(
             found.types.update(words)
             found.labelled |= label is not None
             digest.update(f"{sentence}\n".encode())
-            out.write(f"{sentence}\n" if label is None else f"{sentence}\t{label}\n")
+            out.write(f"{sentence}\n" if label is None else f"{sentence}\t{' '.join(label.split())}\n")
     found.sum = digest.hexdigest()
     return found
 

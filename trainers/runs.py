@@ -108,6 +108,12 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         refused = made.refusal(options.model) or made.refusal_of_training(options.training)
         if refused is not None:
             raise BadInput(refused)
+        for name, other in made.idle().items():
+            if name in corner and other not in corner:
+                raise BadInput(
+                    f"{name} cannot be searched with {other} = {getattr(made.hyperparameters, other)}, which leaves it without "
+                    f"effect: fix {name} too, or set another {other}."
+                )
         most = max(most, len(stages(made, options.training.pretrain)))
     hyperparameters, options = spec.split()
     require(options.model.precision, choose_device(options.training.device))
@@ -396,7 +402,10 @@ def corpus_of(run: Run) -> Corpus:
 
 
 def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None, report: Report) -> Metrics:
-    """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`)."""
+    """A run's metrics anew, with other evaluation options, another seed, or a decoder that reads no words (KR's `inputless`).
+
+    The estimator is the run's own; if `nll_samples` is overridden and `nll` is not, it is q, whose samples these are.
+    """
     run = open_run(folder)
     changeable = {**asdict(run.options.evaluation), "inputless": run.options.model.inputless}
     for key in ("test", "codes", "gallery"):  # of training alone: nothing is chosen by the test sentences
@@ -404,7 +413,8 @@ def evaluate_run(folder: Path, overrides: Mapping[str, Value], seed: int | None,
     unknown = sorted(set(overrides) - set(changeable))
     if unknown:
         raise BadInput(f"{unknown[0]!r} is no option of evaluation: it has {', '.join(changeable)}.")
-    options = build(EvaluationOptions, {**changeable, **overrides})
+    from_q: dict[str, Value] = {"nll": "q"} if "nll_samples" in overrides else {}
+    options = build(EvaluationOptions, {**changeable, **from_q, **overrides})
     run.model.decoder.options = build(ModelOptions, {**asdict(run.options.model), **overrides})
     corpus = corpus_of(run)
     metrics = evaluate(

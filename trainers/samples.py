@@ -51,11 +51,13 @@ def read_sentence(run: Run, text: str) -> tuple[Sentence, list[str]]:
     return run.vocabulary.encode(words), notes
 
 
-def _validation_texts(run: Run, options: GenerationOptions) -> list[str]:
-    """`count` validation sentences drawn at random."""
+def _sentences(run: Run, texts: Sequence[str], options: GenerationOptions) -> list[tuple[Sentence, list[str]]]:
+    """The texts as `read_sentence` has them, or else `count` validation sentences drawn at random."""
+    if texts:
+        return [read_sentence(run, text) for text in texts]
     valid = corpus_of(run).splits["valid"]
     chosen = random.Random(options.seed).sample(valid, min(options.count, len(valid)))
-    return [run.vocabulary.text(sentence.tolist()) for sentence in chosen]
+    return [(sentence, []) for sentence in chosen]
 
 
 def sample_run(folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -82,8 +84,7 @@ def reconstruct_run(folder: Path, texts: Sequence[str], values: Mapping[str, Val
     run = open_run(folder)
     model = _latent(run, "reconstruct")
     options = _options(values, "count", "decoding", "centre", "spread", "length", "seed")
-    texts = texts or _validation_texts(run, options)
-    read = [read_sentence(run, text) for text in texts]
+    read = _sentences(run, texts, options)
     made = generation.reconstruct(model, run.vocabulary, [sentence for sentence, _ in read], options)
     sentences = []
     for words, (sentence, notes) in zip(made, read, strict=True):
@@ -105,12 +106,13 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
     options = _options(values, "count", "source", "decoding", "centre", "length", "seed", "pairs")
     if options.pairs:
         return _likeness(run, model, ends, options)
-    if not ends and options.source == "posterior":
-        valid = random.Random(options.seed).choices(corpus_of(run).splits["valid"], k=2)
-        ends = [run.vocabulary.text(sentence.tolist()) for sentence in valid]
     if len(ends) not in (0, 2):
         raise BadInput(f"interpolate has {len(ends)} sentence: give two, or none for codes of the prior.")
     read = [read_sentence(run, text) for text in ends]
+    if not ends and options.source == "posterior":
+        drawn = random.Random(options.seed).choices(corpus_of(run).splits["valid"], k=2)
+        read = [(sentence, []) for sentence in drawn]
+        ends = [run.vocabulary.text(sentence.tolist()) for sentence in drawn]
     pair = (read[0][0], read[1][0]) if read else None
     made = generation.interpolate(model, run.vocabulary, pair, options)
     notes = [f"{end}: {note}" for end, (_, said) in zip(("first", "last"), read, strict=False) for note in said]
@@ -142,8 +144,7 @@ def dropped_run(folder: Path, texts: Sequence[str], values: Mapping[str, Value])
     adversary hides each from the decoder (MI table 2); or the mean probability of each kind of words (MI figure 4a)."""
     run = open_run(folder)
     options = _options(values, "count", "draws", "seed", "by")
-    texts = texts or _validation_texts(run, options)
-    read = [read_sentence(run, text) for text in texts]
+    read = _sentences(run, texts, options)
     shares = hidden(run.model, run.objective, run.vocabulary, [s for s, _ in read], options.draws, options.seed)
     if shares is None:
         raise BadInput(

@@ -22,6 +22,8 @@ SHOWN = 12
 """Largest number of columns that a message names."""
 ALIKE = 20
 """Number of rows from which on a sign that each has equally often divides them."""
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Half of a character, which JSON can name and no file of UTF-8 can hold."""
 CELL = 1 << 22
 """Largest number of letters of a CSV's cell; a longer one is a quotation mark that is not closed."""
 
@@ -79,6 +81,10 @@ def _cell(file: Path, noun: str, number: int, option: str, value: object) -> str
     if value is None or value != value:
         return ""
     if isinstance(value, str):
+        if SURROGATE.search(value):
+            raise BadInput(
+                f"corpus file {file}, record {number} holds half of a character (a lone surrogate): write the text anew."
+            )
         return value
     if option == "label" and isinstance(value, (int, float, bool)):
         return str(value)

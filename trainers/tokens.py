@@ -1,7 +1,7 @@
 """Divisions of a sentence into words, characters, or pieces of a SentencePiece model.
 
 A text here has single spaces between its words and none at its ends. Dividing it and joining the tokens gives it back, but for
-characters that a SentencePiece model has never seen, which are tokens of their own.
+characters that a SentencePiece model has never seen, which are tokens of their own, and for `▁`, which is a space to it.
 """
 
 import importlib
@@ -72,7 +72,8 @@ class Characters:
 
 
 class Pieces:
-    """Subwords of a SentencePiece model, which changes no character of a text."""
+    """Subwords of a SentencePiece model, which changes no character of a text but `▁`: that is a space to it, and none at the
+    text's end."""
 
     noun, separator, prefix = f"{TOKENS['sentencepiece']}s", "", 1
 

@@ -202,7 +202,7 @@ class Training:
             group["lr"] = rate
 
     def run(self) -> Progress:
-        """Trains to the end; the model then holds the best epoch's weights.
+        """Trains to the end; the model and the objective then hold the best epoch's weights.
 
         Raises:
             Failure: nan, disk or preempted; a preempted run has saved a checkpoint and goes on from it.
@@ -213,7 +213,7 @@ class Training:
                 self.report("warning", {"message": warning})
         while not self.progress.finished:
             self._epoch()
-        checkpoint.load_weights(self.folder / BEST, self.model)
+        checkpoint.load_weights(self.folder / BEST, self.model, self.objective)
         return self.progress
 
     def _average_warning(self, steps: int) -> str | None:

@@ -10,7 +10,13 @@ from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
 from trainers.contract import LATENT_SENTENCES
 
-Goal = Literal["min", "max"]
+Goal = Literal["min", "max", "zero"]
+"""Better end of a figure; of `zero` the best value is 0, and a value is the worse the further it is from 0 on either side."""
+
+
+def loss(value: float, goal: Goal) -> float:
+    """A number that is the lower the better the value is."""
+    return abs(value) if goal == "zero" else value if goal == "min" else -value
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,10 @@ class Metric:
     """Heading of the figure's column, where the label is long."""
     decimals: int = 2
     """Number of decimals in a table of means."""
-    has_sign: bool = False
-    """True if 0 is the best value, and a figure is the worse the further it is from 0 on either side."""
 
     @property
     def heading(self) -> str:
         return self.short or self.label
-
-    def loss(self, value: float) -> float:
-        """A number that is the lower the better the value is."""
-        return abs(value) if self.has_sign else value if self.goal == "min" else -value
 
     @property
     def titled(self) -> str:
@@ -163,7 +163,7 @@ class Figures(TypedDict, total=False):
     ]
     rate_error: Annotated[
         float | None,
-        Metric("R − r", NATS, "min", "R − r, reached minus wanted rate, nats", latent=True, has_sign=True),
+        Metric("R − r", NATS, "zero", "R − r, reached minus wanted rate, nats", latent=True),
     ]
     distortion: Annotated[
         float | None, Metric("D", NATS, "min", "D = −E_q log P(x|z), nats per sentence", latent=True, shown=True)
@@ -402,9 +402,8 @@ def front(xs: Sequence[float], ys: Sequence[float], x_goal: Goal, y_goal: Goal) 
 
     Of equal points all are in it; a point with a figure that is not finite is not.
     """
-    x_sign, y_sign = (1.0 if goal == "min" else -1.0 for goal in (x_goal, y_goal))
     points = sorted(
-        (x_sign * x, y_sign * y, index)
+        (loss(x, x_goal), loss(y, y_goal), index)
         for index, (x, y) in enumerate(zip(xs, ys, strict=True))
         if math.isfinite(x) and math.isfinite(y)
     )

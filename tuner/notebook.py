@@ -26,7 +26,6 @@ Figure: TypeAlias = Any
 COLOURS = ("#1f6fb4", "#d1495b", "#2a9d6f", "#b07aa1", "#e08e2b", "#5f6b7a")
 INK = "#33363b"
 NAMES = {"neg_elbo": "−ELBO", "distortion": "D", "rate": "R", "active_units": "active units"}
-CORNERS = {("min", "min"): "↙", ("min", "max"): "↖", ("max", "min"): "↘", ("max", "max"): "↗"}
 
 
 class Study:
@@ -134,6 +133,8 @@ class Study:
             columns = [pareto.Columns(own).follow() for _, each in every for own in each]
             found = pareto.compare(columns, x, y, split)
             lines = {each["label"]: each["value"] for each in levels.of(study.database, columns, y, split)}
+        goals = found["x_goal"], found["y_goal"]
+        stairs = pareto.has_stairs(*goals)
         figure = _figure(AXES[x].titled, AXES[y].titled)
         for place, own in enumerate(found["studies"]):
             names = [f"{own['study']}/{at} {note}" for at, note in zip(own["number"], own["notes"], strict=True)]
@@ -142,16 +143,16 @@ class Study:
                 x=own["x"], y=own["y"], mode="markers", name=own["study"], text=names, marker={"color": colour, "opacity": 0.7},
                 hovertemplate="%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>",
             )  # fmt: skip
-            for kind in sorted(set(own["made"])):  # figures of different estimators are not joined
+            for kind in sorted(set(own["made"])) if stairs else ():  # figures of different estimators are not joined
                 self._join(figure, own, [at for at in own["front"] if own["made"][at] == kind], colour)
-        if len(found["studies"]) > 1 and found["front"]:
+        if len(found["studies"]) > 1 and found["front"] and stairs:
             points = sorted((found["studies"][s]["x"][at], found["studies"][s]["y"][at]) for s, at in found["front"])
             figure.add_scatter(
                 x=[point[0] for point in points], y=[point[1] for point in points], mode="lines", name="front of all",
                 line={"color": INK, "dash": "dot"},
             )  # fmt: skip
         _hold_against(figure, lines)
-        _explain(figure, f"better {CORNERS[found['x_goal'], found['y_goal']]}", found["note"])
+        _explain(figure, f"better {pareto.better(*goals)}", found["note"])
         return figure
 
     @staticmethod

@@ -6,16 +6,18 @@ const SILENCE = 45_000; // a stream says something every 15 s
 
 /** What the server refused, in its own words (problem+json). */
 export class Problem extends Error {
-  constructor(status, body) {
+  constructor(status, body, after = null) {
     super(body.detail ?? body.title ?? `the server answered ${status}`);
     this.status = status;
+    this.isBusy = status === 503 && body.detail != null; // the server is there, and says why it cannot now; a proxy says nothing
+    this.after = after; // milliseconds after which it wants to be asked again
     this.field = body.field ?? null;
     this.remedy = body.remedy ?? null;
   }
 }
 
 /**
- * JSON of an address; waits for a server that is gone.
+ * JSON of an address; waits for a server that is gone, or busy.
  * @param {string} path
  * @param {AbortSignal} [signal]
  */
@@ -61,18 +63,31 @@ export function options() {
 
 export const studyPath = (name) => `/v1/studies/${encodeURIComponent(name)}`;
 
+let refused = 0; // requests that wait for a busy server
 async function received(path, request) {
-  for (;;) {
-    try {
-      return await answered(path, request);
-    } catch (error) {
-      if (request.signal?.aborted || !isGone(error)) throw error;
-      await serverBack(request.signal);
+  let isRefused = false;
+  try {
+    for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
+      try {
+        return await answered(path, request);
+      } catch (error) {
+        if (request.signal?.aborted || !(error.isBusy || isGone(error))) throw error;
+        if (!error.isBusy) {
+          await serverBack(request.signal);
+          continue;
+        }
+        if (!isRefused) refused += 1;
+        isRefused = true;
+        dispatchEvent(new CustomEvent("busy", { detail: error.message }));
+        await pause((error.after || wait) * (1 + Math.random() / 4), request.signal);
+      }
     }
+  } finally {
+    if (isRefused && --refused === 0) dispatchEvent(new CustomEvent("busy", { detail: null }));
   }
 }
 
-const isGone = (error) => error instanceof TypeError || (error instanceof Problem && [502, 503, 504].includes(error.status));
+const isGone = (error) => error instanceof TypeError || (error instanceof Problem && [502, 503, 504].includes(error.status) && !error.isBusy);
 
 async function answered(path, request) {
   for (;;) {
@@ -84,30 +99,35 @@ async function answered(path, request) {
       if (key === sessionStorage.getItem("key")) await newKey(key !== null);
       continue;
     }
+    const after = response.headers.get("Retry-After");
     if (response.status === 429) {
-      await pause(1000 * Number(response.headers.get("Retry-After") ?? 1), request.signal);
+      await pause(1000 * Number(after ?? 1), request.signal);
       continue;
     }
-    throw new Problem(response.status, await response.json().catch(() => ({})));
+    throw new Problem(response.status, await response.json().catch(() => ({})), after && 1000 * Number(after));
   }
 }
 
 let asking = null;
-/** Asks for a key, once however many requests want one. */
+/** Asks for a key, once however many requests want one. Who has one that was not refused may keep it. */
 export function newKey(wasWrong) {
   asking ??= new Promise((resolve) => {
-    const dialog = document.getElementById("key-dialog");
-    const input = document.getElementById("key-input");
-    const wrong = document.getElementById("key-wrong");
+    const [dialog, input, wrong, cancel] = ["dialog", "input", "wrong", "cancel"].map((part) => document.getElementById(`key-${part}`));
+    const mayKeep = !wasWrong && sessionStorage.getItem("key") !== null;
     wrong.hidden = !wasWrong;
     wrong.textContent = wasWrong ? "The server refused that key." : "";
-    input.value = "";
+    input.value = dialog.returnValue = "";
+    cancel.hidden = !mayKeep;
+    cancel.onclick = () => dialog.close();
     dialog.onclose = () => {
-      const key = input.value.trim();
-      if (!key) return dialog.showModal(); // closed by Escape: without a key there is nothing to show
-      sessionStorage.setItem("key", key);
-      options_ = asking = null;
-      dispatchEvent(new Event("key"));
+      const key = dialog.returnValue && input.value.trim(); // neither by Escape nor by Cancel
+      if (!key && !mayKeep) return dialog.showModal(); // without a key there is nothing to show
+      if (key) {
+        sessionStorage.setItem("key", key);
+        options_ = null;
+        dispatchEvent(new Event("key"));
+      }
+      asking = null;
       return resolve();
     };
     dialog.showModal();
@@ -215,12 +235,17 @@ export function paced(work, signal) {
     wanted = true;
     if (running) return;
     running = true;
-    while (wanted && !signal.aborted) {
-      wanted = false;
-      const started = performance.now();
-      await Promise.resolve(work()).catch((error) => { if (!signal.aborted) throw error; });
-      await pause(Math.max(300, 3 * (performance.now() - started)), signal).catch(() => {});
+    try {
+      while (wanted && !signal.aborted) {
+        wanted = false;
+        const started = performance.now();
+        await work();
+        await pause(Math.max(300, 3 * (performance.now() - started)), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      running = false;
     }
-    running = false;
   };
 }

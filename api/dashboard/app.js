@@ -67,6 +67,10 @@ addEventListener("server", ({ detail: { retryAt } }) => {
 });
 
 const trouble = document.getElementById("trouble");
+addEventListener("busy", ({ detail }) => {
+  if (detail !== null && trouble.textContent !== detail) trouble.textContent = detail;
+  trouble.hidden = detail === null;
+});
 addEventListener("unhandledrejection", (event) => {
   if (event.reason?.name === "AbortError") event.preventDefault(); // what a view that was left had asked for
   else if (event.reason instanceof Problem) {

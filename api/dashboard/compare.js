@@ -3,7 +3,7 @@
 import { all, get, studyPath } from "./api.js";
 import { empty, fill, h } from "./dom.js";
 import { figure } from "./figure.js";
-import { duration, number } from "./format.js";
+import { duration, loss, number } from "./format.js";
 import { around, axis, counted, library, look, plain, plot, scaled, swatch } from "./plot.js";
 import { address } from "./route.js";
 import { table } from "./table.js";
@@ -29,11 +29,12 @@ export async function show(main, query, signal) {
   const same = found.settings.filter((one) => !one.differs);
   const marked = (one) => {
     const known = one.values.filter((value) => value !== null);
-    const best = one.goal === "min" ? Math.min(...known) : Math.max(...known);
+    const losses = known.map((value) => loss(value, one.goal));
+    const best = Math.min(...losses);
     return (place) => {
       const value = one.values[place];
       const text = one.key === "seconds" ? duration(value) : number(value);
-      return value !== null && value === best && !found.note && known.length > 1 && new Set(known).size > 1 ? h("strong", {}, text) : text;
+      return value !== null && loss(value, one.goal) === best && !found.note && known.length > 1 && new Set(losses).size > 1 ? h("strong", {}, text) : text;
     };
   };
   const shown = figure("Validation figures by epoch", "Learning curves of the compared trials; the table beneath holds the same", () => [[

@@ -1,6 +1,6 @@
 /** The learning curves of a study's trials over each other. */
 
-import { get, studyPath } from "./api.js";
+import { get, Problem, studyPath } from "./api.js";
 import { empty, fill, h, labelled, select } from "./dom.js";
 import { figure } from "./figure.js";
 import { count, number } from "./format.js";
@@ -70,7 +70,7 @@ export function curvesOf(study, view, pick, signal) {
     const chosen = brushed();
     fill(said, !any ? null : chosen ? [`${count(chosen.size, "trial")} brushed. `,
       h("button", { type: "button", disabled: chosen.size === 0, onclick: () => pick(chosen) }, "Show in the table"), " ", h("button", { type: "button", onclick: () => brush(null) }, "Clear")]
-      : [`${count(found.number.length, "trial")}`, study.best && ", the best one in the second colour", ". Drag over curves to brush them; click one to open its trial.", found.every > 1 && ` Of ${found.every} epochs one is drawn.`]);
+      : [`${count(found.number.length, "trial")}`, study.best && ", the best one in the second colour", ". Drag over curves to brush them; click one to open its trial.", found.every > 1 && ` Of ${found.every} epochs one is drawn, and each trial's last.`]);
     if (any) await drawn();
   }
   const brush = (wanted) => { box = wanted; return draw(); };
@@ -122,8 +122,20 @@ export function curvesOf(study, view, pick, signal) {
   async function load() {
     const wanted = () => address({ figure: view.one("curve"), where: view.one("where") }).replace("/?", `${studyPath(study.name)}/curves?`);
     const asked = wanted();
-    const answer = await get(asked, signal);
+    let [answer, trouble] = [null, null];
+    try {
+      answer = await get(asked, signal);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      trouble = error.message;
+    }
     if (asked !== wanted()) return; // a later one is under way
+    if (trouble !== null) {
+      shown.element.hidden = true;
+      fill(said);
+      fill(nothing, h("p", { class: "wrong", role: "alert" }, trouble));
+      return;
+    }
     found = answer;
     if (found.figures.length !== figures.options.length) {
       fill(figures, found.figures.map((key) => h("option", { value: key }, nameOf(key))));

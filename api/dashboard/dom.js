@@ -26,7 +26,7 @@ export function fill(element, ...children) {
 
 /**
  * The same, but what has not changed stays as it is: a live update takes away neither the focus nor a button under a finger.
- * Two controls that look alike must do alike.
+ * A control that takes another's place has its focus too. Two controls that look alike must do alike.
  */
 export function renew(element, ...children) {
   patch(element, nodes(children));
@@ -41,7 +41,11 @@ function patch(parent, fresh) {
     const [was, is] = [old[place], child instanceof Node ? child : document.createTextNode(child)];
     if (!was) parent.append(is);
     else if (was.isEqualNode(is)) return;
-    else if (!(was instanceof Element) || was.tagName !== is.tagName || CONTROLS.includes(was.tagName)) was.replaceWith(is);
+    else if (!(was instanceof Element) || was.tagName !== is.tagName || CONTROLS.includes(was.tagName)) {
+      const hasFocus = was === document.activeElement && was.tagName === is.tagName;
+      was.replaceWith(is);
+      if (hasFocus) is.focus({ preventScroll: true });
+    }
     else {
       if (was.tagName !== "DETAILS") { // whether that is open is the reader's
         for (const { name } of [...was.attributes]) if (!is.hasAttribute(name)) was.removeAttribute(name);

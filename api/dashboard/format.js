@@ -52,3 +52,6 @@ export const perplexity = ({ token }) => (token === "word" ? "PPL" : `PPL per ${
 
 /** An NLL with its standard error. */
 export const withError = (metrics) => (metrics?.nll_se != null ? `${number(metrics.nll)} ± ${metrics.nll_se.toPrecision(2)}` : number(metrics?.nll));
+
+/** A number that is the lower the better a figure is; of the goal `zero` the best value is 0. */
+export const loss = (value, goal) => (goal === "zero" ? Math.abs(value) : goal === "max" ? -value : value);

@@ -4,7 +4,7 @@ import { get, studyPath } from "./api.js";
 import { columnPicker } from "./columns.js";
 import { empty, fill, h, labelled, select } from "./dom.js";
 import { figure } from "./figure.js";
-import { count, number } from "./format.js";
+import { count, loss, number } from "./format.js";
 import { axis, farFrom, plain, plot } from "./plot.js";
 import { address } from "./route.js";
 import { colour } from "./theme.js";
@@ -34,8 +34,8 @@ const quoted = (text) => (text.includes("'") ? `"${text}"` : `'${text}'`);
  * @param {AbortSignal} signal
  */
 export function parallelOf(study, metrics, view, filter, signal) {
-  const spaceOf = Object.fromEntries((study.space ?? []).map((parameter) => [parameter.name, parameter]));
-  const searched = Object.values(spaceOf).filter((parameter) => parameter.tuned && !(parameter.name in (study.spec?.fixed ?? {}))).map((parameter) => parameter.name);
+  const spaceOf = Object.fromEntries((study.space ?? []).map((parameter) => [parameter.column, parameter]));
+  const searched = Object.values(spaceOf).filter((parameter) => parameter.tuned && !(parameter.name in (study.spec?.fixed ?? {}))).map((parameter) => parameter.column);
   const metric = () => view.one("metric") || "nll";
   const keys = () => (view.all("axis").length ? view.all("axis") : [...searched, metric()]);
   const shade = () => view.one("colour") || metric();
@@ -59,7 +59,7 @@ export function parallelOf(study, metrics, view, filter, signal) {
     if (low === high) [low, high] = [low - 0.5, high + 0.5];
     const share = (place) => Math.min(1, Math.max(0, (on(place) - low) / (high - low)));
     const back = (part) => { const place = low + part * (high - low); return isLog ? 10 ** place : place; };
-    const end = (which) => (kinds ? plain(kinds.at(which ? -1 : 0)) : number(rounded(back(which))));
+    const end = (which) => (kinds ? plain(kinds.at(which ? -1 : 0)) : near.length ? number(rounded(back(which))) : "–");
     return { key, kinds, at, share, back, end };
   }
   /** Whether a trial is within all brushed stretches; null without one. */
@@ -94,8 +94,8 @@ export function parallelOf(study, metrics, view, filter, signal) {
   /** Of each trial, from 0, the best, to 1: its rank by the figure that colours. */
   function ranks() {
     const all = values(shade());
-    const sign = metricOf(shade())?.goal === "max" ? -1 : 1;
-    const order = [...all.keys()].filter((row) => typeof all[row] === "number").sort((a, b) => sign * (all[a] - all[b]));
+    const goal = metricOf(shade())?.goal;
+    const order = [...all.keys()].filter((row) => typeof all[row] === "number").sort((a, b) => loss(all[a], goal) - loss(all[b], goal));
     const found_ = new Map();
     order.forEach((row, place) => found_.set(row, order.length > 1 ? place / (order.length - 1) : 0));
     return found_;
@@ -205,29 +205,35 @@ export function parallelOf(study, metrics, view, filter, signal) {
 
   // The same by keyboard.
   const which = select({ onchange: () => boxes() }, []);
-  const inputs = ["from", "to"].map((word) => h("input", { type: "number", step: "any", "aria-label": `Brush ${word}`, onchange: () => {
-    const ends = inputs.map((input) => (input.value === "" ? null : Number(input.value)));
+  const inputs = ["from", "to"].map((word) => h("input", { type: "number", step: "any", "aria-label": `Brush ${word}`, onchange: () => type(inputs) }));
+  const choices = ["First", "Last"].map((word) => select({ "aria-label": `${word} kind`, onchange: () => type(choices) }, [])); // of an axis that has kinds
+  function type(controls) {
+    const ends = controls.map(({ value }) => (value === "" ? null : Number(value)));
     const own = spans();
     if (ends.some((end) => end !== null)) own.set(which.value, ends); else own.delete(which.value);
     return keep(own);
-  } }));
+  }
   let boxed = ""; // what they show: a live update takes nothing away that is being typed
   function boxes() {
-    const own = keys().filter((key) => !scaleOf(key).kinds);
+    const own = keys();
     const chosen = own.includes(which.value) ? which.value : own[0];
     const span = spans().get(chosen);
-    const wanted = JSON.stringify([own.map((key) => [key, nameOf(key)]), chosen, span]);
+    const { kinds } = scaleOf(chosen);
+    const wanted = JSON.stringify([own.map((key) => [key, nameOf(key)]), chosen, kinds, span]);
     if (wanted === boxed) return;
     boxed = wanted;
     fill(which, own.map((key) => h("option", { value: key }, nameOf(key))));
     which.value = chosen;
-    inputs.forEach((input, at) => { input.value = span?.[at] ?? ""; });
+    for (const one of choices) fill(one, h("option", { value: "" }, "any"), kinds?.map((kind, at) => h("option", { value: at }, kind)));
+    for (const controls of [inputs, choices]) {
+      controls.forEach((one, at) => { [one.value, one.hidden] = [span?.[at] ?? "", (controls === choices) !== Boolean(kinds)]; });
+    }
   }
   const shades = select({ onchange: ({ target }) => { view.put({ colour: target.value }, true); return load(); } }, metrics.map((one) => [one.key, one.label]), shade());
   const axes = columnPicker({ word: "Axes", heads: () => found.heads, chosen: keys, choose: (chosen) => { view.put({ axis: chosen }, true); return load(); } });
   const element = h("section", { "aria-labelledby": "parallel-title" }, h("h2", { id: "parallel-title" }, "Parallel coordinates"),
     h("div", { class: "row controls" }, labelled("Colour by", shades), axes.element), nothing, shown.element, said,
-    h("details", { class: "by-figures" }, h("summary", {}, "Brush by figures"), h("div", { class: "row controls" }, labelled("Axis", which), inputs[0], "–", inputs[1])));
+    h("details", { class: "by-figures" }, h("summary", {}, "Brush by figures"), h("div", { class: "row controls" }, labelled("Axis", which), inputs[0], choices[0], "–", inputs[1], choices[1])));
 
   async function load() {
     const wanted = () => address({ column: [...new Set([...keys(), shade()])], where: "state = complete" }).replace("/?", `${studyPath(study.name)}/table?`);

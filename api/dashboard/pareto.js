@@ -4,7 +4,7 @@ import { all, get, options, paced, Problem, studyPath } from "./api.js";
 import { brushOf, drawn, figures, NONE, outline, within, written } from "./brush.js";
 import { announce, empty, fill, h, labelled, renew, select } from "./dom.js";
 import { saveAs } from "./figure.js";
-import { count, number, titled } from "./format.js";
+import { count, loss, number, titled } from "./format.js";
 import { chosenAtFirst, picker } from "./picker.js";
 import { around, axis, farFrom, image, levelLines, library, look, plain, plot, reaching, scaled, swatch } from "./plot.js";
 import { address, go, note } from "./route.js";
@@ -15,7 +15,7 @@ const ROWS = 200; // of the table
 const TOOLS = [["select", "Box"], ["lasso", "Lasso"], ["zoom", "Zoom"], ["pan", "Pan"]];
 const ESTIMATES = ["temper", "error", "bias"]; // how sure a tempered estimate is
 const DOTS = 5000; // points from which markers are smaller
-const CORNERS = { "max max": ["↗", 1, 1], "max min": ["↘", 1, 0], "min max": ["↖", 0, 1], "min min": ["↙", 0, 0] };
+const CORNERS = { "max max": ["↗", 1, 1], "max min": ["↘", 1, 0], "min max": ["↖", 0, 1], "min min": ["↙", 0, 0] }; // none where 0 is the best value
 const HELPS = 5; // times that an axis's highest figure is its lowest, from which a logarithmic scale shows more
 
 export const title = () => "Pareto";
@@ -85,21 +85,21 @@ export async function show(main, query, signal) {
       selectedpoints: chosen?.[place], edge: !state.zoom,
     }));
     const line = (points, style) => ({ type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", x: points.map(([x]) => x), y: points.map(([, y]) => y), line: { shape: found.x_goal === "max" ? "vh" : "hv", ...style } });
+    const [arrow, right, top] = CORNERS[`${found.x_goal} ${found.y_goal}`] ?? [];
     found.studies.forEach((study, place) => {
-      for (const kind of new Set(study.made)) // figures of different estimators are not joined
+      for (const kind of new Set(arrow && study.made)) // figures of different estimators are not joined
         data.push(line(study.front.filter((at) => study.made[at] === kind).map((at) => [study.x[at], study.y[at]]), { color: colour(styles[place].colour), width: 1.5 }));
     });
-    if (found.studies.length > 1 && !found.note)
+    if (found.studies.length > 1 && !found.note && arrow)
       data.push({ ...line(found.front.map(([study, at]) => [found.studies[study].x[at], found.studies[study].y[at]]), { color: colour("--ink"), width: 1.5, dash: "dot" }), name: "front of all", showlegend: true });
     const dotted = { color: colour("--ink"), width: 1, dash: "dot" };
     const shapes = everything ? [] : outline(state.brush, extent, { xref: "x", yref: "y", line: dotted, fillcolor: "rgba(128, 128, 128, 0.1)" });
     const ranges = { x: rangeOf("x"), y: rangeOf("y") };
     if (state.zoom && !everything) Object.assign(ranges, { x: state.zoom.slice(0, 2), y: state.zoom.slice(2) });
-    const [arrow, right, top] = CORNERS[`${found.x_goal} ${found.y_goal}`];
-    const levels = levelLines(found.levels, ranges.y, isLog("y"), right === 1);
+    const levels = levelLines(found.levels, ranges.y, isLog("y"), found.x_goal === "max");
     const corner = { xref: "paper", yref: "paper", x: right, y: top, xanchor: right ? "right" : "left", yanchor: top ? "top" : "bottom", showarrow: false, xshift: right ? -6 : 6, yshift: top ? -4 : 4, text: `better ${arrow}`, bgcolor: colour("--paper"), font: { size: 13, color: colour("--complete") } };
     return { data, layout: {
-      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes: [...levels.shapes, ...shapes], annotations: [corner, ...levels.annotations],
+      height: width < 600 ? 380 : 560, dragmode: state.tool, selections: [], newselection: { line: dotted }, shapes: [...levels.shapes, ...shapes], annotations: [...(arrow ? [corner] : []), ...levels.annotations],
       xaxis: axis(label(state.x), scaled(ranges.x, isLog("x"))), yaxis: axis(label(state.y), scaled(ranges.y, isLog("y"))),
     } };
   }
@@ -149,7 +149,7 @@ export async function show(main, query, signal) {
       const study = found.studies[place];
       return { study: study.study, style: styles[place], number: study.number[at], x: study.x[at], y: study.y[at], notes: study.notes[at], params: Object.fromEntries(Object.entries(study.params).map(([key, values]) => [key, values[at]])) };
     });
-    if (chosen) rows.sort((a, b) => (found.y_goal === "min" ? a.y - b.y : b.y - a.y));
+    if (chosen) rows.sort((a, b) => loss(a.y, found.y_goal) - loss(b.y, found.y_goal));
     const names = [...new Set(rows.flatMap((row) => Object.keys(row.params)))];
     const heading = chosen ? `${count(rows.length, "trial")} selected` : `${found.note ? "Each study's own front" : "The front"}: ${count(rows.length, "trial")}`;
     const shown = rows.slice(0, ROWS);

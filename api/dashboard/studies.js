@@ -44,6 +44,7 @@ export async function show(main, query, signal) {
   const rows = new Map();
   let body = null;
   let next = null;
+  let last = null; // of the studies that the server has listed
   const holder = h("div");
   const more = h("p", {}, h("button", { type: "button", onclick: () => load(next) }, "More studies"));
   const waits = h("div");
@@ -74,9 +75,15 @@ export async function show(main, query, signal) {
     const known = rows.get(study.name);
     if (known && isOlder(study, known.study)) return undefined;
     if (!matches(study)) { known?.row.remove(); rows.delete(study.name); return note(); }
+    if (!known && next !== null && isBefore(last, study)) return undefined; // on a page that nobody has asked for yet
     const row = known?.row ?? h("tr");
     renew(row, [...tableRow(columns, study, null).childNodes]);
-    if (!known) { if (!body) draw(); body.prepend(row); }
+    if (known?.study.created_at !== study.created_at) {
+      if (!body) draw();
+      rows.delete(study.name);
+      const below = [...rows.values()].reduce((found, each) => (isBefore(study, each.study) && (!found || isBefore(each.study, found.study)) ? each : found), null);
+      body.insertBefore(row, below?.row ?? null);
+    }
     rows.set(study.name, { study, row });
     return note();
   }
@@ -108,6 +115,7 @@ export async function show(main, query, signal) {
   async function load(cursor) {
     const page = await get(address({ ...wanted, limit: PAGE, cursor }).replace("/?", "/v1/studies?"), signal);
     next = page.next;
+    last = page.items.at(-1) ?? null;
     if (!cursor) { rows.clear(); if (page.items.length) draw(); }
     for (const study of page.items) {
       rows.get(study.name)?.row.remove(); // one that an event has told of already
@@ -127,6 +135,9 @@ export async function show(main, query, signal) {
     deleted: drop,
   }, signal).catch((error) => announce(error.message));
 }
+
+/** True if a study is listed before another one: the newest first. */
+const isBefore = (study, other) => (study.created_at === other.created_at ? study.name > other.name : study.created_at === null || study.created_at > other.created_at);
 
 /** True if a study is told of as it was before what is known: its event was under way while it was changed here. */
 export const isOlder = (study, known) => study.created_at === known.created_at && study.revision < known.revision;

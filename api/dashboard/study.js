@@ -46,7 +46,15 @@ export async function show(main, query, signal) {
   const plots = [historyOf(study, signal), curves, effects, timelineOf(study, signal), surfaceOf(study, view, signal), parallel];
   fill(main, head, canWrite && [changeOf(name, summarise), attempt.element], trials.element, h("div", { class: "pair" }, plots[0].element, curves.element), effects.element, parallel.element, plots[4].element, plots[3].element);
   await trials.load();
-  const redraw = paced(() => Promise.all(plots.map((one) => one.load())), signal);
+  /** What one cannot show it says itself, beneath what it shows, and the others go on. */
+  const refresh = async (one) => {
+    let trouble = null;
+    await one.load().catch((error) => { trouble = h("p", { class: "wrong trouble", role: "alert" }, error.message); });
+    if (signal.aborted) return;
+    one.element.querySelector(":scope > .trouble")?.remove();
+    if (trouble) one.element.append(trouble);
+  };
+  const redraw = paced(() => Promise.all(plots.map(refresh)), signal);
   const relist = paced(trials.load, signal);
   let connected = false;
   follow(`${path}/events?since=${study.revision}`, {
@@ -64,8 +72,7 @@ export async function show(main, query, signal) {
   // After the events: a browser has six connections to a server, and a process that is fitted may hold one for seconds.
   for (const one of plots) {
     one.element.setAttribute("aria-busy", "true");
-    one.load().catch((error) => { if (!signal.aborted) fill(one.element, h("p", { class: "wrong", role: "alert" }, error.message)); })
-      .finally(() => one.element.removeAttribute("aria-busy"));
+    refresh(one).finally(() => one.element.removeAttribute("aria-busy"));
   }
 }
 

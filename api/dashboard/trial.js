@@ -108,7 +108,7 @@ function figuresOf(trial, metrics) {
 function courseOf(path, evaluated, signal) {
   const epochs = new Map();
   const tokens = evaluated?.ppl_elbo > 1 ? evaluated.neg_elbo / Math.log(evaluated.ppl_elbo) : null;
-  const sorted = () => [...epochs.values()].sort((a, b) => a.epoch - b.epoch).map((row) => ({ ...row, ppl: tokens && Math.exp(row.neg_elbo / tokens) }));
+  const sorted = () => [...epochs.values()].sort((a, b) => a.epoch - b.epoch).map((row) => ({ ...row, ppl: tokens && row.neg_elbo !== null ? Math.exp(row.neg_elbo / tokens) : null }));
   const curves = () => {
     const rows = sorted();
     const own = [...new Set(rows.flatMap((row) => Object.keys(row.objective ?? {})))].map((key) => [key, key, (row) => row.objective?.[key]]);
@@ -163,8 +163,8 @@ async function showWriting(section, trial, path, signal) {
   try {
     found = await get(`${path}/samples`, signal);
   } catch (error) {
-    if (!(error instanceof Problem) || error.status !== 404) throw error;
-    put(empty(error.message));
+    if (!(error instanceof Problem)) throw error;
+    put(error.status === 404 ? empty(error.message) : h("p", { class: "wrong", role: "alert" }, error.message));
     return;
   }
   const sentence = (label, key) => ({ label, value: (row) => h("span", { class: "sentence" }, row[key]) });

@@ -1,8 +1,10 @@
 """Routes of the techniques, corpora and options to choose from, and of the workers."""
 
 import json
+import time
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -24,6 +26,9 @@ from tuner.studies.trials import STATES
 from tuner.workers import remote
 
 router = APIRouter(tags=["catalogue"])
+CORPUS_SECONDS = 300.0
+"""Seconds for which what a trainer told of a corpus is believed: its text may change."""
+TOLD = ("sentences", "vocabulary", "divided_into", "entropy", "fingerprint")
 
 
 @router.get("/options", response_model=schemas.Options)
@@ -66,23 +71,24 @@ def techniques(request: Request) -> Response:
 
 @router.get("/corpora", response_model=schemas.Corpora)
 def corpora(request: Request) -> Response:
-    """The corpora that this server offers. The first time each is read by a trainer's process, which takes seconds; one that
-    cannot be read, since its folder has gone, is left out."""
+    """The corpora that this server offers. Each is read by a trainer's process every five minutes at most, which takes
+    seconds; one that cannot be read, since its folder has gone, is left out."""
     service = service_of(request)
-    there = service.corpora
+    age = int(time.time() / CORPUS_SECONDS)
 
-    def describe(source: Source) -> dict[str, Any] | None:
+    def describe(name: str, source: Source) -> Answer | None:
+        def make() -> dict[str, Any]:
+            found = service.processes.do(trainer.ask, "corpus", source.place, json.dumps(source.values))
+            return {"name": name, **{key: found[key] for key in TOLD}}
+
         try:
-            return service.processes.do(trainer.ask, "corpus", source.place, json.dumps(source.values))
+            return service.cache.get(("corpus", name), (source, age), make)
         except Usage:
             return None
 
-    def make() -> dict[str, Any]:
-        keys = ("sentences", "vocabulary", "divided_into", "entropy", "fingerprint")
-        found = {name: describe(source) for name, source in there.items()}
-        return {"items": [{"name": n, **{k: f[k] for k in keys}} for n, f in found.items() if f], "next": None}
-
-    return service.cache.get("corpora", tuple(there.items()), make).response(request)
+    found = [describe(name, source) for name, source in service.corpora.items()]
+    items = [orjson.Fragment(each.body) for each in found if each is not None]
+    return Answer({"items": items, "next": None}).response(request)
 
 
 @router.get("/workers", response_model=schemas.Workers)

@@ -1,6 +1,6 @@
 """Server-sent events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.events import Listener
 from api.problems import later, problem
 from api.routes import StudyName
 from api.service import service_of
@@ -38,13 +39,13 @@ async def study_events(
     service = service_of(request)
     now = await run_in_threadpool(changes.of, service.database, name)
     wanted = int(last) if last is not None else now if since is None else since
-    return _streamed(request, service.feed.study(name, min(wanted, now)))
+    return _streamed(request, lambda listener: service.feed.study(listener, name, min(wanted, now)))
 
 
 @router.get("/events", response_class=StreamingResponse, responses=STREAM)
 async def all_events(request: Request) -> Response:
     """Every study as it is, then studies as they change (`study`) or go (`deleted`)."""
-    return _streamed(request, service_of(request).feed.all())
+    return _streamed(request, service_of(request).feed.all)
 
 
 class _Stream(StreamingResponse):
@@ -63,9 +64,10 @@ class _Stream(StreamingResponse):
             self.place.__exit__(None, None, None)
 
 
-def _streamed(request: Request, events: AsyncIterator[bytes]) -> Response:
-    feed, client = service_of(request).feed, request.scope["state"]["client"]
-    refused = feed.refusal(client)
+def _streamed(request: Request, events: Callable[[Listener], AsyncIterator[bytes]]) -> Response:
+    feed, state = service_of(request).feed, request.scope["state"]
+    listener = Listener(state["client"], state["key"])
+    refused = feed.refusal(listener.client)
     if refused is not None:
         return problem(429, refused, None, **later(10))
-    return _Stream(events, feed.opened(client))
+    return _Stream(events(listener), feed.opened(listener))

@@ -12,8 +12,8 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz", response_class=JSONResponse)
-def healthz() -> Response:
-    """The process answers."""
+async def healthz() -> Response:
+    """The process answers, even while all its threads are busy."""
     return JSONResponse({"status": "ok"})
 
 

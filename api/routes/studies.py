@@ -218,7 +218,7 @@ def show_rates(request: Request, study: Compared, split: bodies.Split = "valid")
     names = list(dict.fromkeys(study))
     sources = confirmation.sources(service.database, names, split)
     found = [(one, [service.columns(each.name) for each in runs]) for one, runs in sources]
-    version = tuple((one.name, own.study.created_at, own.seen) for one, each in found for own in each)
+    version = tuple((one.name, own.study.created_at, own.seen, len(own.numbers)) for one, each in found for own in each)
 
     def make() -> dict[str, Any]:
         return rates.plain(rates.series(found, split), split)

@@ -16,8 +16,9 @@ from tuner.errors import Clash, Missing
 from tuner.studies import answers, strikes
 from tuner.studies import study as studies
 from tuner.workers import remote
+from tuner.workers.claims import Stop
 from tuner.workers.gpu import Load
-from tuner.workers.held import Stop
+from tuner.workers.held import stored
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
 
@@ -101,7 +102,8 @@ def show_samples(request: Request, name: StudyName, number: TrialNumber) -> Resp
     reconstructions.
     """
     service = service_of(request)
-    found = service.study(name).files.samples(number)
+    with stored():
+        found = service.study(name).files.samples(number)
     if found is None:
         raise Missing(f"trial {number} of study {name!r} has no samples: they are written when its training ends well.")
     return Answer(found).response(request)
@@ -110,7 +112,8 @@ def show_samples(request: Request, name: StudyName, number: TrialNumber) -> Resp
 @router.get("/trials/{number}/log", response_class=PlainTextResponse)
 def show_log(request: Request, name: StudyName, number: TrialNumber) -> Response:
     """The end of the last attempt's log."""
-    return PlainTextResponse(service_of(request).study(name).files.log(number))
+    with stored():
+        return PlainTextResponse(service_of(request).study(name).files.log(number))
 
 
 @router.post("/trials/{number}/strike", response_model=schemas.Trial)

@@ -1,6 +1,7 @@
 """The REST API in this process, on both databases: what it answers is what the database holds."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -15,9 +16,14 @@ from api_server import application
 from fastapi.testclient import TestClient
 from stub_study import SQLITE, attempts_of, make
 
+from api.routes import catalogue
 from benchmarks.large import fill
+from tuner import trainer
+from tuner.analysis import curves
 from tuner.commands.app import app
+from tuner.errors import Usage
 from tuner.metrics import METRICS
+from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.studies import answers, launch
 from tuner.studies import study as studies
@@ -340,6 +346,35 @@ def test_a_trial_with_files(client: TestClient, database: Database, tmp_path: Pa
     assert set(log.text.split("\n")[:-2]) == {"first"}
 
 
+@SQLITE
+def test_a_store_that_cannot_be_read_is_said(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(database, tmp_path)
+    claim = Attempts(study, "w").claim()
+    assert claim is not None
+    Attempts(study, "w").finish(claim, "complete", value=1.0, artifacts="0000/x")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Store, "read", refuse)
+    for file in ("samples", "log"):
+        said = client.get(f"/v1/studies/s/trials/0/{file}")
+        assert said.status_code == 507
+        assert said.json()["detail"] == "the study's files cannot be written or read now (Permission denied)."
+
+
+@SQLITE
+def test_of_many_epochs_each_trials_last_is_told(
+    client: TestClient, filled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del filled
+    monkeypatch.setattr(curves, "POINTS", 30)
+    found = client.get("/v1/studies/s/curves").json()
+    assert (found["every"], found["epoch"]) == (3, [[1, 3]] * 30)
+
+
 def test_unknown_figures_are_null(client: TestClient, database: Database, tmp_path: Path) -> None:
     if not database.sqlite:
         return  # PostgreSQL's JSON has no NaN
@@ -370,6 +405,11 @@ def test_health_and_measures(client: TestClient, filled: None) -> None:
     assert float(lines['tuner_studies{state="active"}']) == 2
     assert float(lines['tuner_studies{state="finished"}']) == 1
     assert float(lines["tuner_attempts_lost_total"]) == 0
+    for method in ("BREW", "WHEN"):  # whatever a client invents, the server keeps one figure of it
+        assert client.request(method, "/v1/studies").status_code == 405
+    said = client.get("/metrics").text
+    assert 'tuner_http_requests_total{method="other",status="405"} 2.0' in said
+    assert "BREW" not in said
 
 
 def test_the_catalogue(client: TestClient) -> None:
@@ -379,6 +419,32 @@ def test_the_catalogue(client: TestClient) -> None:
     assert [m["key"] for m in found["metrics"]][: len(METRICS)] == list(METRICS)
     techniques = client.get("/v1/techniques").json()["items"]
     assert [t["name"] for t in techniques] == found["technique_names"]
+
+
+@SQLITE
+def test_corpora_are_read_again_if_that_failed_and_after_minutes(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, asked = {"grammar"}, list[str]()
+
+    def ask(_: str, place: str, __: str) -> dict[str, Any]:
+        asked.append(place)
+        if place in gone:
+            raise Usage("it has gone.")
+        return dict.fromkeys(catalogue.TOLD, 1)
+
+    def names() -> set[str]:
+        return {item["name"] for item in client.get("/v1/corpora").json()["items"]}
+
+    monkeypatch.setattr(trainer, "ask", ask)
+    there = set(client.get("/v1/options").json()["corpora"])
+    assert names() == there - gone
+    gone.clear()
+    assert names() == there
+    assert sorted(asked) == sorted([*there, "grammar"])
+    monkeypatch.setattr(catalogue, "CORPUS_SECONDS", 2 * catalogue.CORPUS_SECONDS)  # another age
+    assert names() == there
+    assert len(asked) == 2 * len(there) + 1
 
 
 def test_two_servers_that_make_one_study_at_once(database: Database, tmp_path: Path) -> None:

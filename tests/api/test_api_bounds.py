@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from api_server import ROOT, server
+from api_server import ROOT, application, server
 from orders import hoard, wait_at
 from shell import await_end, command_line, descendants, wait_for
 from stub_study import SQLITE, make
@@ -24,6 +24,7 @@ import api.__main__ as program
 from api import process_pool
 from api.middleware import client_of
 from api.process_pool import CUSTOMER, Customer, Left, ProcessPool
+from api.response_cache import ResponseCache
 from api.settings import OWN_PROXIES
 from trainers.errors import BadInput
 from trainers.options import GROUPS, CorpusOptions, ModelOptions, build
@@ -109,6 +110,84 @@ def test_work_waits_for_its_turn_but_not_without_end(
     assert [str(error)[:22] for error in ended] == ["the server is stopping"] * len(threads)
     with pytest.raises(Busy, match="is stopping"):
         shop.do(hoard, 1)
+
+
+class Asked:
+    """Threads that ask for one answer, which is made once `go` is set."""
+
+    def __init__(self, shop: ProcessPool, *made: Any) -> None:
+        self.shop, self.cache, self.go = shop, ResponseCache(shop.await_other), threading.Event()
+        self.made, self.making, self.heard = list(made), 0, list[Any]()
+
+    def make(self) -> Any:
+        self.making += 1
+        self.go.wait(SECONDS)
+        made = self.made.pop(0)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def ask(self) -> None:
+        try:
+            self.heard.append(self.cache.get("name", 0, self.make).body)
+        except Exception as error:
+            self.heard.append(error)
+
+    def begin(self, count: int) -> list[threading.Thread]:
+        threads = [threading.Thread(target=self.ask) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: self.shop._ordered.total() == count - 1)
+        return threads
+
+    def end(self, threads: list[threading.Thread]) -> list[Any]:
+        self.go.set()
+        for thread in threads:
+            thread.join(SECONDS)
+        return self.heard
+
+
+def test_who_waits_for_anothers_answer_is_counted_and_not_kept_for_ever(
+    shop: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(shop, 1)
+    threads = asked.begin(3)
+    with monkeypatch.context() as patched, pytest.raises(Busy, match="too much heavy work waits already"):
+        patched.setattr(process_pool, "WAITING_EACH", 2)
+        asked.cache.get("name", 0, asked.make)
+    with monkeypatch.context() as patched, pytest.raises(Busy, match="being made for another request"):
+        patched.setattr(process_pool, "QUEUE_SECONDS", 0.0)
+        asked.cache.get("name", 0, asked.make)
+    assert asked.end(threads) == [b"1"] * 3
+    assert (asked.making, shop._ordered.total()) == (1, 0)
+
+
+def test_a_failure_is_shared_and_a_maker_who_leaves_is_followed(shop: ProcessPool) -> None:
+    failed = Asked(shop, Usage("not so"), 2)
+    assert [str(error) for error in failed.end(failed.begin(4))] == ["not so"] * 4
+    assert failed.making == 1
+    assert failed.cache.get("name", 0, failed.make).body == b"2"
+    left = Asked(shop, Left(), 3)
+    heard = left.end(left.begin(3))
+    assert sorted(map(type, heard), key=str) == [Left, bytes, bytes]
+
+
+@SQLITE
+def test_a_server_whose_threads_are_all_busy_says_that_it_lives(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = application(database, tmp_path, monkeypatch)
+
+    async def asked() -> int:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        for _ in range(int(limiter.total_tokens)):
+            await limiter.acquire_on_behalf_of(object())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            with anyio.fail_after(30):
+                return (await client.get("/healthz")).status_code
+
+    assert anyio.run(asked) == 200
+    app.state.service.close()
 
 
 def test_every_size_of_a_run_has_a_limit() -> None:
@@ -222,6 +301,8 @@ def test_connections_without_a_request_are_closed(tmp_path: Path, monkeypatch: p
         ("127.0.0.1", "nonsense", "nonsense"),
         ("2001:db8::1", "", "2001:db8::/64"),
         ("2001:db8::ffff:1", "", "2001:db8::/64"),
+        ("::ffff:10.0.0.9", "", "10.0.0.9"),
+        ("::ffff:127.0.0.1", "::ffff:1.2.3.4", "1.2.3.4"),
         ("testclient", "", "testclient"),
     ],
 )

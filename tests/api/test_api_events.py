@@ -1,17 +1,20 @@
 """Server-sent events across real server processes: all see what any process wrote, and a client that returns misses nothing."""
 
+import asyncio
 import json
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 from api_server import events, server
-from stub_study import make
+from stub_study import SQLITE, make
 
-from api.events import KEPT, Followed, events_of
+from api.events import KEPT, Feed, Followed, Listener, events_of
+from tuner.storage import keys
 from tuner.storage.database import Database
 from tuner.studies import changes
 from tuner.workers.leases import Attempts
@@ -128,3 +131,40 @@ def test_what_is_kept_is_cut_between_revisions() -> None:
     assert followed.since == first - 1
     assert followed.after(KEPT - 2) == b"a%d b%d " % (KEPT - 1, KEPT - 1)
     assert followed.after(KEPT - 1) == b""
+
+
+@SQLITE
+def test_a_stream_ends_with_its_key(database: Database, tmp_path: Path) -> None:
+    make(database, tmp_path)
+    with server(database.secret_url, tmp_path) as (address, _):
+
+        def opened(key: str | None) -> Iterator[Iterator[tuple[str, str | None, dict[str, Any]]]]:
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+            for path in ("/v1/events", "/v1/studies/s/events?since=0"):
+                stream = read(address, path, **headers)
+                next(stream)
+                yield stream
+
+        without = list(opened(None))
+        lost, kept = (keys.create(database, name, write=False) for name in ("lost", "kept"))
+        for stream in without:  # from the first key on everybody needs one
+            list(stream)
+        streams, others = list(opened(lost)), list(opened(kept))
+        keys.revoke(database, "lost")
+        for stream in streams:
+            list(stream)
+        make(database, tmp_path, name="new")
+        assert any(data.get("name") == "new" for _, _, data in others[0])
+
+
+def test_a_look_judges_no_stream_that_opens_meanwhile() -> None:
+    old, new = Listener("a", "1"), Listener("b", "2")
+
+    async def look() -> None:
+        with ExitStack() as stack:
+            feed = Feed(lambda: stack.enter_context(feed.opened(new)) or [], dict, lambda *_: None, bool, 9, 9)
+            stack.enter_context(feed.opened(old))
+            await feed._shut()
+
+    asyncio.run(look())
+    assert (old.is_shut, new.is_shut) == (True, False)

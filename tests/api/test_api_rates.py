@@ -13,6 +13,7 @@ from stub_study import make
 from tuner.commands.app import app
 from tuner.storage import keys
 from tuner.storage.database import Database
+from tuner.studies import strikes
 from tuner.workers.leases import Attempts
 
 
@@ -50,6 +51,14 @@ def test_an_answer_is_kept_until_a_run_is_new(client: TestClient, database: Data
     assert client.get("/v1/rates?study=a&split=test").json()["series"] == []
     fill(confirmed(database, study, tmp_path), held(5.0, 4.0, 90.0, test=held(5.0, 4.5, 91.0)))
     assert client.get("/v1/rates?study=a&split=test").json()["series"][0]["ppl"] == [91.0]
+
+
+def test_a_trial_that_is_struck_out_is_gone(client: TestClient, database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 2, name="a")
+    fill(study, held(5.0, 4.5, 90.0), held(6.0, 5.5, 80.0))
+    assert client.get("/v1/rates?study=a").json()["series"][0]["ppl"] == [90.0, 80.0]
+    strikes.strike(study, 0, "a wrong text")
+    assert client.get("/v1/rates?study=a").json()["series"][0]["ppl"] == [80.0]
 
 
 def test_what_is_refused(client: TestClient, database: Database, tmp_path: Path) -> None:

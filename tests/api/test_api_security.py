@@ -221,6 +221,9 @@ def test_a_trusted_proxys_users_are_many(open_: Open, monkeypatch: pytest.Monkey
     one, other = ({"X-Forwarded-For": f"6.6.6.6, 198.51.100.{count}"} for count in (1, 2))
     assert [client.get("/", headers=one).status_code for _ in range(3)] == [200, 200, 429]
     assert client.get("/", headers=other).status_code == 200
+    two_lines = [[("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", f"198.51.100.{count}")] for count in (3, 4)]
+    assert [client.get("/", headers=two_lines[0]).status_code for _ in range(3)] == [200, 200, 429]
+    assert client.get("/", headers=two_lines[1]).status_code == 200
     with pytest.raises(Usage, match="--trusted-proxy 'nix' is no address or network"):
         settings_of(["--trusted-proxy", "nix"])
 

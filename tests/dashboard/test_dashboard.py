@@ -377,7 +377,14 @@ def test_keys(page: Page, own_world: World) -> None:
     expect(page.get_by_role("button", name="Stop weighted")).to_be_visible()
     assert write not in page.content()
 
-    page.get_by_role("button", name="Key", exact=True).click()
+    change = page.get_by_role("button", name="Key", exact=True)
+    for leave in (lambda: page.keyboard.press("Escape"), dialog.get_by_role("button", name="Cancel").click):
+        change.click()
+        dialog.get_by_label("Key").fill("half a k")
+        leave()
+        expect(dialog).to_be_hidden()
+        assert page.evaluate("sessionStorage.getItem('key')") == write
+    change.click()
     dialog.get_by_label("Key").fill(read)
     page.keyboard.press("Enter")
     page.wait_for_function("(key) => sessionStorage.getItem('key') === key", arg=read)

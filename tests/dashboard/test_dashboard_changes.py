@@ -127,8 +127,8 @@ def test_a_study_is_cloned_with_all_its_settings(page: Page, world: World) -> No
     page.get_by_role("button", name="Create the study").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("mine-copy")
     mine, copy = study.spec.plain(), world.study("mine-copy").spec.plain()
-    # The space that a row keeps is not asked for again where it is the technique's; the estimator is that of new studies.
-    assert copy.pop("fixed") == {**mine.pop("fixed"), "nll": "tempered", "gamma": 1.25}
+    # The space that a row keeps is not asked for again where it is the technique's.
+    assert copy.pop("fixed") == {**mine.pop("fixed"), "gamma": 1.25}
     assert copy == mine
 
 

@@ -149,6 +149,22 @@ def test_a_brush_is_cleared_by_a_click_and_set_by_keyboard(page: Page, address: 
     expect(section.locator("tbody tr")).to_have_count(COUNT)
 
 
+def test_kinds_are_brushed_by_keyboard_and_an_axis_without_values_has_no_ends(page: Page, address: str) -> None:
+    section = shown(page, address, "view=study&study=few&axis=step&axis=worker&axis=r")
+    texts = "(graph) => graph.layout.annotations.map(({ text }) => text)"
+    ends = section.locator(".plot > div").first.evaluate(texts)
+    assert ends[:4] == ["multiplicative", "additive", "–", "–"]
+    section.get_by_text("Brush by figures").click()
+    section.get_by_label("First kind").select_option("additive")
+    expect(section).to_contain_text("0 of 6 trials brushed")
+    assert state_of(page)["span"] == ["1,,step"]
+    section.get_by_label("First kind").select_option("any")
+    expect(section).to_contain_text("Drag along an axis")
+    section.get_by_label("Axis", exact=True).select_option("r")
+    expect(section.get_by_label("First kind")).to_be_hidden()
+    expect(section.get_by_label("Brush from")).to_be_visible()
+
+
 def test_axes_are_moved_chosen_and_coloured(page: Page, address: str) -> None:
     section = shown(page, address, "view=study&study=mine")
     order = axes(section)

@@ -61,6 +61,7 @@ def test_trials_are_sorted_filtered_searched_and_saved(page: Page, address: str,
 
     table.get_by_role("button", name="NLL").click()
     expect(table.locator("[aria-sort]")).to_have_text("NLL ↑")
+    expect(table.get_by_role("button", name="NLL")).to_be_focused()
     assert numbers(page)[:3] == sorted(NLL, key=NLL.__getitem__)[:3]
     best = page.request.get(f"{address}/v1/studies/many").json()["best"][
         "number"
@@ -136,6 +137,17 @@ def test_history_has_the_best_so_far(page: Page, address: str) -> None:
     expect(section.get_by_text("exact entropy 15")).to_be_visible()
     section.get_by_text("As a table").click()
     expect(section.locator("tbody tr")).to_have_count(MANY + 2)
+
+
+def test_curves_say_what_is_wrong_with_a_filter_until_it_is_mended(page: Page, address: str) -> None:
+    shown(page, address, "view=study&study=few&where=nix+%3E+3")
+    settled(page)
+    section = page.locator("section", has=page.locator("#curves-title"))
+    expect(section.get_by_role("alert")).to_contain_text("'nix'")
+    page.get_by_label("Filter").fill("")
+    page.keyboard.press("Enter")
+    expect(section.locator(".plot[data-drawn]")).to_be_visible()
+    expect(section.get_by_role("alert")).to_have_count(0)
 
 
 def test_curves_are_brushed_into_the_table_and_named(page: Page, address: str) -> None:

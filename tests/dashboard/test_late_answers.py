@@ -128,35 +128,120 @@ def test_what_is_typed_while_a_change_is_sent_is_no_part_of_it(page: Page, own_w
     expect(page.get_by_label("Timeout")).to_have_value("90")  # made anew
 
 
-def test_an_event_of_the_past_changes_nothing(page: Page, world: World) -> None:
-    mine, other = (page.request.get(f"{world.server.address}/v1/studies/{name}").json() for name in ("mine", "other"))
-    old = {**mine, "state": "stopped", "revision": mine["revision"] - 1}
-    new = {**other, "tags": ["heard"], "revision": other["revision"] + 1}
+def tell(page: Page, *told: dict[str, Any]) -> None:
+    """Has the list's stream tell of these studies alone."""
     streams: list[Route] = []
 
     def once(route: Route) -> None:
         streams.append(route)
         if len(streams) == 1:
-            text = "".join(f"event: study\ndata: {json.dumps(study)}\n\n" for study in (old, new))
+            text = "".join(f"event: study\ndata: {json.dumps(study)}\n\n" for study in told)
             route.fulfill(content_type="text/event-stream", body=text)
 
     page.route(re.compile("/v1/events"), once)
+
+
+def test_an_event_of_the_past_changes_nothing(page: Page, world: World) -> None:
+    mine, other = (page.request.get(f"{world.server.address}/v1/studies/{name}").json() for name in ("mine", "other"))
+    old = {**mine, "state": "stopped", "revision": mine["revision"] - 1}
+    new = {**other, "tags": ["heard"], "revision": other["revision"] + 1}
+    tell(page, old, new)
     world.open(page, "view=studies")
     expect(page.get_by_role("link", name="heard")).to_be_visible()
     expect(page.get_by_role("button", name="Stop mine")).to_be_visible()
 
 
-def test_studies_that_events_told_of_are_listed_once(page: Page, world: World) -> None:
+@pytest.mark.parametrize("limit", [1, 100])
+def test_studies_that_events_tell_of_are_listed_once_where_they_belong(page: Page, world: World, limit: int) -> None:
     page.route(
         re.compile("/v1/studies[?].*limit=100"),
-        lambda route: route.continue_(url=route.request.url.replace("limit=100", "limit=1")),
+        lambda route: route.continue_(url=route.request.url.replace("limit=100", f"limit={limit}")),
     )
+    mine = page.request.get(f"{world.server.address}/v1/studies/mine").json()
+    old, new = ({**mine, "name": name, "created_at": f"{name}-01-01T00:00:00.000Z"} for name in ("2001", "2999"))
+    tell(page, mine, old, new)
     world.open(page, "view=studies")
-    rows = page.get_by_role("region", name="Studies").locator("tbody tr")
-    expect(rows).to_have_count(2)  # the stream begins with all studies
-    page.get_by_role("button", name="More studies").click()
-    expect(page.get_by_role("button", name="More studies")).to_be_hidden()
-    expect(rows).to_have_count(2)
+    links = page.get_by_role("region", name="Studies").locator("tbody td:first-child > a")
+    if limit == 1:
+        expect(links).to_have_text(["2999", "other"])  # the older ones are on pages that nobody has asked for yet
+        page.get_by_role("button", name="More studies").click()
+        expect(links).to_have_text(["2999", "other", "mine"])
+    else:
+        expect(links).to_have_text(["2999", "other", "mine", "2001"])
+
+
+def problem(status: int, detail: str, **headers: str) -> dict[str, Any]:
+    body = json.dumps({"status": status, "title": "", "detail": detail})
+    return {"status": status, "headers": headers, "content_type": "application/problem+json", "body": body}
+
+
+def test_a_busy_server_is_asked_again_quietly(page: Page, world: World) -> None:
+    asked, probes, is_busy = [], [], True
+
+    def answer(route: Route) -> None:
+        asked.append(route)
+        if is_busy:
+            route.fulfill(**problem(503, "too much waits: try again.", **{"Retry-After": "1"}))
+        else:
+            route.continue_()
+
+    page.route(re.compile("/v1/studies[?]"), answer)
+    page.on("request", lambda request: probes.append(request) if "healthz" in request.url else None)
+    page.goto(f"{world.server.address}/?view=studies")
+    trouble = page.locator("#trouble")
+    expect(trouble).to_have_text("too much waits: try again.")
+    with page.expect_request(re.compile("/v1/studies[?]")):
+        expect(page.locator("#banner")).to_be_hidden()
+    is_busy = False
+    expect(page.get_by_role("link", name="mine")).to_be_visible()
+    expect(trouble).to_be_hidden()
+    assert len(asked) >= 2
+    assert probes == []
+
+
+def test_an_update_that_fails_is_not_the_last_one(page: Page, own_world: World) -> None:
+    own_world.open(page, "view=study&study=other")
+    settled(page)
+    study = studies.open_study(own_world.database, "other")
+
+    def enter(number: int) -> None:
+        def change(session: Any) -> None:
+            session.execute(
+                insert(TrialRow), [trial_row(study, number, revision=revise(session, "other", results=True))]
+            )
+
+        own_world.database.run(change)
+
+    page.route(re.compile("/table|/history"), lambda route: route.fulfill(**problem(500, "it has failed.")))
+    enter(3)
+    expect(page.locator("#trouble")).to_have_text("it has failed.")
+    history = page.locator("section", has=page.locator("#history-title"))
+    expect(history.get_by_role("alert")).to_have_text("it has failed.")
+    page.unroute(re.compile("/table|/history"))
+    enter(4)
+    expect(page.get_by_text("5 trials", exact=True).first).to_be_visible()
+    expect(history.locator(".plot")).to_have_attribute("data-drawn", "5")
+    expect(history.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_trial_is_shown_without_its_samples_and_an_epoch_without_its_bound(page: Page, world: World) -> None:
+    page.route(re.compile("/samples"), lambda route: route.fulfill(**problem(507, "the files cannot be read.")))
+    epoch = {"epoch": 1, "distortion": 10.0, "rate": 2.0, "neg_elbo": 14.0, "seconds": 1.0, "objective": {}}
+    page.route(
+        re.compile("/epochs"),
+        lambda route: route.fulfill(json={"items": [epoch, {**epoch, "epoch": 2, "neg_elbo": None}], "next": None}),
+    )
+    trial = page.request.get(f"{world.server.address}/v1/studies/mine/trials/1").json()
+    evaluated = {**trial, "metrics": {**trial["metrics"], "neg_elbo": 14.0, "ppl_elbo": 7.0}}
+    page.route(re.compile("/trials/1$"), lambda route: route.fulfill(json=evaluated))
+    world.open(page, "view=trial&study=mine&trial=1")
+    expect(page.get_by_label("Its writing").get_by_role("alert")).to_have_text("the files cannot be read.")
+    course = page.locator("section", has=page.locator("#course-title"))
+    course.get_by_text("As a table").click()
+    cells = course.locator("tbody tr").nth(1).locator("td")
+    assert course.locator("thead th").all_inner_texts()[3:5] == ["−ELBO, nats", "PPL by the ELBO"]
+    expect(cells.nth(3)).to_have_text("–")
+    expect(cells.nth(4)).to_have_text("–")
 
 
 def test_a_tab_that_is_hidden_before_its_stream_is_there_comes_back(page: Page, world: World) -> None:

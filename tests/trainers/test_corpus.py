@@ -8,7 +8,7 @@ import pytest
 
 from trainers.corpus import EOS, SPECIALS, UNK, Vocabulary, batches, load
 from trainers.errors import BadInput
-from trainers.options import CorpusOptions
+from trainers.options import CorpusOptions, build
 from trainers.tokens import Words
 
 DEFAULT = CorpusOptions()
@@ -106,6 +106,21 @@ def test_grammar_is_sized_by_its_option_and_never_cut() -> None:
     assert corpus.entropy is not None
     assert corpus.exact_nll is not None
     assert abs(corpus.exact_nll["valid"] - corpus.entropy) < 0.4
+
+
+@pytest.mark.parametrize("name", ["grammar", "questions"])
+def test_an_option_that_cuts_nothing_leaves_the_fingerprint_as_it_is(name: str) -> None:
+    usual, whole = (load(name, CorpusOptions(corpus_size=50, truncation=n)) for n in (CorpusOptions.truncation, 0.0))
+    assert whole.fingerprint == usual.fingerprint
+    if name == "grammar":
+        assert load(name, DEFAULT).fingerprint == "fb66b0c2a9f6a4a5"
+
+
+def test_no_limit_of_length_is_beyond_what_can_be_computed(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"truncation must be a number from 0 to 1,000"):
+        build(CorpusOptions, {"truncation": 1e9})
+    longest = load(str(folder(tmp_path, "a\n" + "a " * 9000 + "\n")), build(CorpusOptions, {"truncation": 1000}))
+    assert sum(longest.cut.values()) == 0
 
 
 @pytest.mark.parametrize(

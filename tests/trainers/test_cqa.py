@@ -43,6 +43,13 @@ def test_numbers_are_compared_as_they_are_printed(tmp_path: Path, monkeypatch: p
     assert found["differs"] == ["test: 6 pairs, where LV has 20"]
 
 
+def test_a_line_ends_at_a_line_feed_and_a_question_mark_is_a_word(tmp_path: Path) -> None:
+    lines = "why is it?\tit\u2028is\x0cso\t1\nwhy is it ?\tno\x85idea\t0\n?\tyes\t1\r\n"
+    cqa.make(copy(tmp_path / "own", lines), tmp_path / "out")
+    assert (tmp_path / "out" / "train.txt").read_text() == "why is it ? it is so\n? yes\n"
+    assert (tmp_path / "out" / "train.questions").read_text() == "why is it ?\tit is so\tno idea\n"
+
+
 @pytest.mark.parametrize("line", ["why\tso", "a\tb\tc", "a\tb\t1\td"])
 def test_another_form_is_refused_with_its_line(line: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"train.tsv line 7: .* is no question, answer and 1 or 0, divided by tabs"):

@@ -1,5 +1,6 @@
 """Sentences from a model: the decoder's own choices, the ends of a homotopy, and what is said about odd input."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from conftest import LENGTHS, SMALL
 from trainers import neighbours, runs, samples
 from trainers.corpus import EOS, SPECIALS, Vocabulary
 from trainers.errors import BadInput
+from trainers.gallery import gallery
 from trainers.generation import GenerationOptions, decode, encode, interpolate, reconstruct, sample
 from trainers.models import BOS_INDEX, EOS_INDEX, RNNLM, Batch, SenVAE
+from trainers.objectives.objective import Objective
 from trainers.runs import Spec, train
 
 WORDS = Vocabulary((*SPECIALS, *"abcdefg"))
@@ -210,6 +213,17 @@ def test_an_adversarys_words_are_shown_with_their_probabilities(
     monkeypatch.undo()
     with pytest.raises(BadInput, match="dropped shows which words an adversary hides, and fb has none"):
         samples.dropped_run(run, ["the sailor"], {})
+
+
+def test_an_adversary_is_the_best_epochs_as_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = itertools.count()
+    monkeypatch.setattr(Objective, "criterion", lambda self, figures: float(next(epochs)))  # the first is the best
+    values = {"corpus_size": 64, "max_epochs": 3, "nll_sentences": 10, "nll_samples": 2, "gallery": 1}
+    found = train(Spec("adversarial-word-dropout", "grammar", "tiny", values), tmp_path, silent)
+    assert (found["best_epoch"], found["epochs"]) == (1, 3)
+    opened = runs.open_run(tmp_path)
+    again = gallery(opened.model, opened.objective, opened.vocabulary, runs.corpus_of(opened), 1, opened.spec.seed)
+    assert again == json.loads((tmp_path / "samples.json").read_text())
 
 
 @pytest.mark.parametrize("technique", ["sfb", "rnnlm"])

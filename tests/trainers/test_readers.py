@@ -151,6 +151,12 @@ def test_shards_are_read_in_their_order(tmp_path: Path) -> None:
     assert [found.vocabulary.text(s.tolist()) for s in found.splits["train"]] == TEXTS["train"]
 
 
+def test_shards_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    parts = {f"train-{i + 1}-of-10.txt": text(TEXTS["train"][6 * i : 6 * i + 6]) for i in range(10)}
+    found = read(tmp_path, {**parts, "valid.txt": PLAIN["valid.txt"], "test.txt": PLAIN["test.txt"]})
+    assert [found.vocabulary.text(s.tolist()) for s in found.splits["train"]] == TEXTS["train"]
+
+
 def test_one_file_is_divided_by_a_hash_of_the_sentence(tmp_path: Path) -> None:
     lines = sentences(2000, 5)
     copied = lines + lines[:500]

@@ -65,6 +65,20 @@ def test_unknown_words_and_labels_are_written_as_this_program_reads_them(tmp_pat
     assert sorted(set(corpus.labels["train"])) == ["1", "3"]
 
 
+def test_a_label_stays_on_its_line_and_half_of_a_character_is_refused(tmp_path: Path) -> None:
+    columns = replace(PLAIN, text="text", label="stars")
+    source = tmp_path / "yelp"
+    source.mkdir()
+    for split in ("train", "valid", "test"):
+        (source / f"{split}.jsonl").write_text(r'{"text": "a good\u2028place", "stars": "very\n\tgood"}' + "\n")
+    make("yelp", source, tmp_path / "out", columns)
+    assert (tmp_path / "out" / "test.txt").read_text() == "a good place\tvery good\n"
+    for key, odd in (("text", r'{"text": "a \ud800", "stars": "1"}'), ("stars", r'{"text": "a", "stars": "\udc00"}')):
+        (source / "valid.jsonl").write_text(f'{{"text": "a", "stars": "1"}}\n{odd}\n')
+        with pytest.raises(BadInput, match=r"valid.jsonl, record 2 holds half of a character .*: write the text anew"):
+            make("yelp", source, tmp_path / key, columns)
+
+
 def test_wikitexts_headings_are_left_out_and_its_validation_text_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

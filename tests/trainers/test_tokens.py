@@ -74,6 +74,34 @@ def test_characters_are_the_vocabulary_of_characters(folder: Path) -> None:
     assert "2 validation and test characters are not in the training text" in corpus.warnings()[0]
 
 
+def test_a_text_that_has_no_piece_is_an_empty_one(folder: Path) -> None:
+    plain = load(str(folder), options("sentencepiece:20"))
+    for split, lines in TEXTS.items():
+        (folder / f"{split}.txt").write_text("\n".join(["▁ ▁", *lines, "▁"]) + "\n", encoding="utf-8")
+    found = load(str(folder), options("sentencepiece:20"))
+    assert set(found.skipped.values()) == {2}
+    for split in TEXTS:
+        assert [s.tolist() for s in found.splits[split]] == [s.tolist() for s in plain.splits[split]]
+        assert found.splits[split].characters.tolist() == plain.splits[split].characters.tolist()
+    assert set(load(str(folder), options("characters")).skipped.values()) == {0}
+
+
+@pytest.mark.parametrize("divided", KINDS[1:])
+def test_sentences_that_are_drawn_keep_their_unknown_tokens(divided: str, folder: Path, tmp_path: Path) -> None:
+    (folder / "valid.txt").write_text("the zebra sat\n", encoding="utf-8")
+    trained(folder, divided, tmp_path / "run", "adversarial-word-dropout")
+    corpus = load(str(folder), options(divided))
+    ids = corpus.splits["valid"][0].tolist()
+    text = corpus.vocabulary.text(ids)
+    assert UNK in text
+    (again,) = samples.reconstruct_run(tmp_path / "run", [], {"count": 1})["sentences"]
+    assert again["source"] == text
+    line = samples.interpolate_run(tmp_path / "run", [], {"count": 2, "source": "posterior", "centre": True})
+    assert (line["ends"], line["notes"]) == ([text, text], [])
+    (shown,) = samples.dropped_run(tmp_path / "run", [], {"count": 1})["sentences"]
+    assert [entry["word"] for entry in shown["words"]] == corpus.vocabulary.decode(ids)
+
+
 def test_pieces_are_of_the_training_text_alone_and_decide_the_fingerprint(folder: Path) -> None:
     first = load(str(folder), options("sentencepiece:20"))
     assert len(first.vocabulary) == 19 + len(SPECIALS)  # without its own <unk>

@@ -377,6 +377,21 @@ def test_a_run_can_be_evaluated_without_inputs_and_says_so(tmp_path: Path) -> No
         runs.evaluate_run(tmp_path / "read", {"d_h": 3}, None, silent)
 
 
+@pytest.mark.parametrize("own", ["tempered", "both"])
+def test_a_number_of_samples_alone_asks_for_samples_from_q(own: str, tmp_path: Path) -> None:
+    train(spec("mdr", nll=own, nll_sentences=5), tmp_path, silent)
+    again = evaluate_run(tmp_path, {"nll_samples": 7}, None, silent)
+    assert (again.estimator["proposal"], again.estimator["samples"], again.tempered) == ("q", 7, None)
+    told = evaluate_run(tmp_path, {"nll_samples": 7, "nll": "tempered"}, None, silent)
+    assert told.estimator["proposal"] == "tempered q"
+
+
+def test_a_file_of_json_holds_null_where_a_figure_is_not_finite(tmp_path: Path) -> None:
+    checkpoint.write_json(tmp_path / "figures.json", {"ppl": math.inf, "each": [math.nan, (-math.inf, 1.5)], "é": 2})
+    text = (tmp_path / "figures.json").read_text(encoding="utf-8")
+    assert text == json.dumps({"ppl": None, "each": [None, [None, 1.5]], "é": 2}, indent=1, ensure_ascii=False) + "\n"
+
+
 def test_training_on_grammar_lowers_the_loss_and_reports_each_epoch(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
     train(spec("sfb"), tmp_path, lambda event, facts: heard.append(facts) if event == "epoch" else None)
@@ -434,6 +449,20 @@ def test_what_defines_the_figure_cannot_be_searched() -> None:
     for key in ("nll_samples", "min_count", "device"):
         with pytest.raises(BadInput, match=f"{key} cannot be searched"):
             runs.check(spec(), [{key: 1}])
+
+
+@pytest.mark.parametrize(
+    ("technique", "name", "epochs", "others"), [("annealing", "gamma", 10, 0), ("dvae", "kl_dropout", 0, 9)]
+)
+def test_what_another_value_leaves_without_effect_cannot_be_searched(
+    technique: str, name: str, epochs: int, others: int
+) -> None:
+    run, corner = spec(technique, anneal_epochs=epochs), {name: 0.01}
+    with pytest.raises(BadInput, match=f"{name} cannot be searched with anneal_epochs = {epochs}, .* fix {name} too"):
+        runs.check(run, [corner])
+    for values, corners in (({name: 0.01}, []), ({}, [{**corner, "anneal_epochs": n} for n in (epochs, others)])):
+        runs.check(spec(technique, **{"anneal_epochs": epochs, **values}), corners)
+    runs.check(spec(technique, anneal_epochs=others), [corner])
 
 
 def test_a_text_that_changed_is_refused(tmp_path: Path) -> None:

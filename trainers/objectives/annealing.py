@@ -87,6 +87,9 @@ class Technique(Annealed):
     def limits(self) -> dict[str, tuple[float, float]]:
         return {**super().limits(), "gamma": (1 / self.steps, 1.0)}
 
+    def idle(self) -> dict[str, str]:
+        return {"gamma": "anneal_epochs"} if self.hyperparameters.anneal_epochs else {}
+
     @property
     def growth(self) -> float:
         return super().growth if self.hyperparameters.anneal_epochs else self.hyperparameters.gamma

@@ -64,6 +64,9 @@ class Technique(Annealed):
             "dvae", options, "which drops the KL of single dimensions, that has no closed form then"
         )
 
+    def idle(self) -> dict[str, str]:
+        return {} if self.hyperparameters.anneal_epochs else {"kl_dropout": "anneal_epochs"}
+
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         output: Output = model(batch)
         if self.paths == 1:

@@ -109,6 +109,10 @@ class Objective(nn.Module):
         """The least and the greatest values with which the schedule ends within the plan, by hyperparameter."""
         return {}
 
+    def idle(self) -> dict[str, str]:
+        """Hyperparameters that another one's value leaves without effect, each with the name of that other one."""
+        return {}
+
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         """Figures of the model on a training batch; a technique may show the decoder other words."""
         output: Output = model(batch)

@@ -9,7 +9,7 @@ from tuner.estimators import estimator_of, mixed
 from tuner.metrics import AXES
 from tuner.storage.database import Database
 from tuner.studies.study import Study, open_study
-from tuner.studies.table import cells
+from tuner.studies.table import figures_of
 from tuner.studies.trials import Trial
 
 LEAST, MOST = 2, 6
@@ -50,7 +50,9 @@ def of(database: Database, runs: Sequence[str]) -> dict[str, Any]:
     pairs = [(studies[name], studies[name].trials.get(number)) for name, number in named]
     by_hand = {key for study, _ in pairs for key in study.spec.fixed}
     settings = [_settings(*pair, by_hand) for pair in pairs]
-    figures = [{key: cells(trial).get(key) for key in AXES} for _, trial in pairs]
+    figures = [figures_of(trial) for _, trial in pairs]
+    if len({study.spec.objective == "melbo" for study, _ in pairs}) > 1:
+        figures = [{**found, "value": None} for found in figures]  # one is an NLL, the other MELBO
     made = {
         trial.run: [estimator_of(trial.metrics, study.facts.text)]
         for study, trial in pairs

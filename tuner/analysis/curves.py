@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 
 from tuner.errors import Usage
 from tuner.storage.tables import EpochRow
@@ -12,14 +12,14 @@ from tuner.studies.study import Study
 FIGURES = ("neg_elbo", "distortion", "rate", "active_units")
 """Figures that every technique has; a technique's own quantities (β, a multiplier) come after them."""
 POINTS = 60_000
-"""Largest number of points of all curves together; of longer curves every nth epoch is told."""
+"""Largest number of points of all curves together; of longer curves every nth epoch is told, and each trial's last."""
 LOOKED_AT = 50
 """Largest number of epochs that are searched for the quantities of a technique."""
 
 
 def of(study: Study, figure: str, numbers: Sequence[int] | None = None) -> dict[str, Any]:
-    """One figure's curve of each trial, by columns: `number`, and for each of them a list of `epoch`, `seconds` (since the
-    trial's start) and `value`.
+    """One figure's curve of each trial, by columns: `number`, and for each of them a list of `epoch`, `seconds` (of all its
+    optimiser steps until then, without set-up and validation) and `value`.
 
     Args:
         figure: one of `FIGURES`, or of the technique's own quantities.
@@ -41,7 +41,14 @@ def of(study: Study, figure: str, numbers: Sequence[int] | None = None) -> dict[
     value = getattr(EpochRow, figure) if figure in FIGURES else EpochRow.objective[figure].as_float()
     every = -(-count // POINTS) or 1
     query = select(EpochRow.trial, EpochRow.epoch, EpochRow.seconds, value)
-    query = query.where(EpochRow.study == study.name, (EpochRow.epoch - 1) % every == 0)
+    query = query.where(EpochRow.study == study.name)
+    if every > 1:
+        last = (
+            select(EpochRow.trial, func.max(EpochRow.epoch))
+            .where(EpochRow.study == study.name)
+            .group_by(EpochRow.trial)
+        )
+        query = query.where(((EpochRow.epoch - 1) % every == 0) | tuple_(EpochRow.trial, EpochRow.epoch).in_(last))
     rows = study.database.read(lambda s: s.execute(query.order_by(EpochRow.trial, EpochRow.epoch)).all())
     wanted = None if numbers is None else set(numbers)
     found: dict[str, list[Any]] = {"number": [], "epoch": [], "seconds": [], "value": []}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tuner.analysis.pareto import better, has_stairs
 from tuner.errors import Usage
 from tuner.metrics import AXES
 
@@ -65,6 +66,7 @@ def fronts(panels: Sequence[dict[str, Any]], out: Path) -> None:
 
 def _front(axes: Any, found: dict[str, Any]) -> list[str]:
     """Draws one plane; returns what lies beyond it."""
+    goals = found["x_goal"], found["y_goal"]
     where: Literal["pre", "post"] = "pre" if found["x_goal"] == "max" else "post"
     for place, study in enumerate(found["studies"]):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
@@ -75,7 +77,7 @@ def _front(axes: Any, found: dict[str, Any]) -> list[str]:
                 facecolor="none" if marked else colour, edgecolor=colour, linewidths=float(marked),
                 label=None if marked or not study["number"] else _plain(study["study"]),
             )  # fmt: skip
-        for kind in sorted(set(study["made"])):
+        for kind in sorted(set(study["made"])) if has_stairs(*goals) else ():
             best = [i for i in study["front"] if study["made"][i] == kind]
             axes.step(
                 [study["x"][i] for i in best], [study["y"][i] for i in best], where=where, color=colour, linewidth=1
@@ -86,8 +88,7 @@ def _front(axes: Any, found: dict[str, Any]) -> list[str]:
         limit(*near([value for study in found["studies"] for value in study[key]]))
     beyond = _levels(axes, found["levels"])
     _edges(axes, found)
-    arrows = {("max", "max"): "↗", ("max", "min"): "↘", ("min", "max"): "↖", ("min", "min"): "↙"}
-    axes.set_title(f"{arrows[found['x_goal'], found['y_goal']]} better", fontsize="small", loc="right")
+    axes.set_title(f"{better(*goals)} better", fontsize="small", loc="right")
     axes.spines[["top", "right"]].set_visible(False)
     return beyond
 

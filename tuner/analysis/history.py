@@ -40,7 +40,7 @@ def of(study: Study, table: Table) -> dict[str, Any]:
         **columns,
         "best": _least(reached),
         "judged": judged,
-        "entropy": facts.corpus.entropy,
+        "entropy": None if judged == "MELBO" else facts.corpus.entropy,
         "ngram": None if line is None else line.nll,
     }
 

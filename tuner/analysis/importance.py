@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.pareto import Columns
 from tuner.errors import Usage
+from tuner.metrics import AXES, loss
 from tuner.storage.database import Database
 from tuner.studies.study import open_study
 
@@ -46,8 +47,6 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
     import optuna
     from optuna.trial import create_trial
 
-    from tuner.metrics import AXES
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     goal = AXES[metric].goal
     space = {p.name: p.distribution() for p in columns.study.searched}
@@ -55,15 +54,15 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
     for row in rows:
         params = {key: values[row] for key, values in columns.params.items()}
         with suppress(ValueError):  # out of the domain, as none of a sampler's is
-            trials.append(create_trial(value=figures[row], params=params, distributions=space))
+            trials.append(create_trial(value=loss(figures[row], goal), params=params, distributions=space))
     try:
-        shares = _shares(trials, list(space), goal)
+        shares = _shares(trials, list(space))
     except (ValueError, RuntimeError) as error:
         raise Usage(f"the importance for {metric} cannot be told ({error}): wait for more trials.", "metric") from error
     dice, drawn = random.Random(SEED), []
     for _ in range(RESAMPLES):
         with suppress(ValueError, RuntimeError):  # a resample in which nothing varies
-            drawn.append(_shares(dice.choices(trials, k=len(trials)), list(space), goal))
+            drawn.append(_shares(dice.choices(trials, k=len(trials)), list(space)))
     found["items"] = [
         {"name": key, "importance": share, "error": stdev(each[key] for each in drawn) if len(drawn) > 1 else None}
         for key, share in shares.items()
@@ -71,15 +70,16 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
     return found
 
 
-def _shares(trials: "Sequence[FrozenTrial]", names: list[str], goal: str) -> Mapping[str, float]:
-    """
+def _shares(trials: "Sequence[FrozenTrial]", names: list[str]) -> Mapping[str, float]:
+    """Shares in what makes values low.
+
     Raises:
         ValueError, RuntimeError: if these trials tell none.
     """
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    study = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
+    study = optuna.create_study(direction="minimize")
     study.add_trials(trials)
     found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
     return {key: float(share) for key, share in found.items()}

@@ -25,7 +25,10 @@ STUDIES = 20
 def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> list[dict[str, Any]]:
     """Names and heights of the lines in a plot whose axis is `y`; none where its studies' sentences differ."""
     kinds = {_sentences(own.study, split) for own in columns}
-    if y not in LEVELLED or len(kinds) != 1:
+    is_melbo = y == "value" and any(
+        own.study.spec.objective == "melbo" for own in columns
+    )  # it may lie below any entropy
+    if y not in LEVELLED or len(kinds) != 1 or is_melbo:
         return []
     (kind,), facts = kinds, columns[0].study.facts
     tokens, is_ppl = _tokens(columns, split), y in PER_TOKEN

@@ -11,14 +11,28 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, cast, select
 
 from tuner.errors import Usage
-from tuner.estimators import estimator_of, mixed, notes_of
-from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metric, Metrics, figure, front
+from tuner.estimators import estimator_of, mixed, notes_of, sentences_of
+from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metrics, figure, front
 from tuner.storage.tables import TrialRow
 
 if TYPE_CHECKING:
     from tuner.studies.study import Study
 
 SPLITS = ("valid", "test")
+ENDS: dict[Goal, str] = {"min": "lower", "max": "higher", "zero": "nearer to 0"}
+"""Words for the better end of a figure."""
+CORNERS = {("min", "min"): "↙", ("min", "max"): "↖", ("max", "min"): "↘", ("max", "max"): "↗"}
+"""Arrows to the better corner of a plane, by the goals of x and y."""
+
+
+def better(x_goal: Goal, y_goal: Goal) -> str:
+    """A few words on where in the plane of two figures the better trials are."""
+    return CORNERS.get((x_goal, y_goal), f"x {ENDS[x_goal]}, y {ENDS[y_goal]}")
+
+
+def has_stairs(x_goal: Goal, y_goal: Goal) -> bool:
+    """True if a line along a front bounds what is worse; where 0 is the best value, the worse lies on both of its sides."""
+    return (x_goal, y_goal) in CORNERS
 
 
 def check_split(split: str) -> None:
@@ -34,8 +48,8 @@ class Columns:
     """A study's complete trials by columns, which follow the study: only trials that are new since are read.
 
     `numbers` has one entry a trial; `figures[split][key]` one float a trial, NaN where it is unknown; `estimators[split, False]`
-    what made its NLL and `estimators[split, True]` the one beside it, empty where nothing did; `notes[split]` what qualifies its
-    figures; `params[name]` one value a trial.
+    the description of what made its NLL, `estimators[split, True]` of the estimate beside it, and `sentences[split]` of the
+    sentences of both, all empty where there is none; `notes[split]` what qualifies its figures; `params[name]` one value a trial.
     """
 
     def __init__(self, study: "Study") -> None:
@@ -44,6 +58,7 @@ class Columns:
         self.params: dict[str, list[Any]] = {p.name: [] for p in study.searched}
         self.figures = {split: {key: array("d") for key in AXES} for split in SPLITS}
         self.estimators: dict[tuple[str, bool], list[str]] = {(s, b): [] for s in SPLITS for b in (False, True)}
+        self.sentences: dict[str, list[str]] = {split: [] for split in SPLITS}
         self.notes: dict[str, list[str]] = {split: [] for split in SPLITS}
         self.seen = 0
         """Revision of the newest of these trials."""
@@ -69,6 +84,7 @@ class Columns:
                     self._add(self.figures[split], figures)
                     for beside in (False, True):
                         self.estimators[split, beside] += [_estimator(found, text, beside) for found in figures]
+                    self.sentences[split] += [_sentences(found, text) for found in figures]
                     self.notes[split] += [sys.intern("; ".join(notes_of(found))) for found in figures]
                     self.figures[split]["seconds"].extend(seconds)
                 self.figures["valid"]["value"].extend(map(_number, values))
@@ -89,36 +105,36 @@ class Columns:
         """The trials that have both figures of that split."""
         xs, ys = self.figures[split][x], self.figures[split][y]
         rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
-        return Points(self, split, rows, [xs[row] for row in rows], [ys[row] for row in rows], (AXES[x], AXES[y]))
+        return Points(self, split, rows, (x, y))
 
-    def made(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[str]:
-        """Names of the estimators that made these figures of these trials, or their NLL if no figure is an estimate.
-        Draws may differ.
+    def made(self, row: int, split: str, *keys: str) -> str:
+        """A description of what made these figures of a trial, be it estimators, sentences or the text alone: figures of which
+        it differs are not to be ranked together. Draws may differ.
         """
-        besides = sorted({metric.beside for metric in metrics if metric.estimated} or {False})
-        kinds = [self.estimators[split, beside] for beside in besides]
-        return list(filter(None, dict.fromkeys(kind[row] for kind in kinds for row in rows)))
+        parts = list(dict.fromkeys(self._made(row, split, key) for key in keys))
+        return "; ".join(part for part in parts if not any(other != part and other.endswith(part) for other in parts))
 
-    def kinds(self, rows: Sequence[int], split: str, *metrics: Metric) -> list[int]:
-        """A number for each trial that stands for the estimators of these figures; all are equal if no figure is an
-        estimate.
-        """
-        besides = sorted({metric.beside for metric in metrics if metric.estimated})
-        made = [tuple(self.estimators[split, beside][row] for beside in besides) for row in rows]
-        known = {kind: place for place, kind in enumerate(dict.fromkeys(made))}
-        return [known[kind] for kind in made]
+    def _made(self, row: int, split: str, key: str) -> str:
+        metric, text = AXES[key], self.study.facts.text
+        if key in ESTIMATES or metric.sentences or key not in (*FIGURES, "value"):
+            return text
+        if not metric.estimated:
+            return self.sentences[split][row] or text
+        judged = "MELBO; " if key == "value" and self.study.spec.objective == "melbo" else ""
+        return judged + (self.estimators[split, metric.beside][row] or text)
 
 
 class Points:
     """Trials of one study in the plane of two figures."""
 
-    def __init__(
-        self, columns: Columns, split: str, rows: list[int], xs: list[float], ys: list[float], metrics: Sequence[Metric]
-    ) -> None:
+    def __init__(self, columns: Columns, split: str, rows: list[int], axes: tuple[str, str]) -> None:
         self.columns, self.split, self.rows = columns, split, rows
-        self.xs, self.ys, self.estimators = xs, ys, columns.made(rows, split, *metrics)
-        self.kinds = columns.kinds(rows, split, *metrics)
-        """A number for each trial that stands for its figures' estimators; equal numbers mean equal estimators."""
+        self.xs, self.ys = ([columns.figures[split][key][row] for row in rows] for key in axes)
+        made = [columns.made(row, split, *axes) for row in rows]
+        self.estimators = list(dict.fromkeys(made))
+        """Descriptions of what made these figures, each once."""
+        self.kinds = [self.estimators.index(kind) for kind in made]
+        """A number for each trial that stands for its description; only equal numbers can be ranked together."""
 
     def plain(self, x_goal: Goal, y_goal: Goal) -> dict[str, Any]:
         """The points as JSON values, with the study's own front."""
@@ -156,8 +172,7 @@ class Points:
 def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str, Any]:
     """The fronts of studies in the plane of two of `AXES`, each study's own and that of all together.
 
-    Where the studies' texts differ, or a figure is an estimate and their estimators do, there is no front of all, and `note` says
-    why.
+    Where the figures are of other texts or sentences, or by other estimators, there is no front of all, and `note` says why.
     """
     x_goal, y_goal = AXES[x].goal, AXES[y].goal
     each = [own.of(x, y, split) for own in columns]
@@ -165,8 +180,7 @@ def compare(columns: Iterable[Columns], x: str, y: str, split: str) -> dict[str,
     # What its own study's front leaves out, no front of more trials takes in.
     places = [(study, index) for study, own in enumerate(studies) for index in own["front"]]
     xs, ys = ([studies[study][axis][index] for study, index in places] for axis in ("x", "y"))
-    is_estimated = AXES[x].estimated or AXES[y].estimated
-    made = {own.columns.study.name: own.estimators if is_estimated else [own.columns.study.facts.text] for own in each}
+    made = {own.columns.study.name: own.estimators for own in each}
     note = mixed(made)
     together = [] if note else front(xs, ys, x_goal, y_goal)
     return {
@@ -190,6 +204,11 @@ def _read(texts: Sequence[str | None]) -> list[Any]:
 def _estimator(metrics: Metrics, text: str, beside: bool) -> str:
     """One string for all trials that share it."""
     return sys.intern(estimator_of(metrics, text, beside)) if "estimator" in metrics else ""
+
+
+def _sentences(metrics: Metrics, text: str) -> str:
+    """One string for all trials that share it."""
+    return sys.intern(sentences_of(metrics, text)) if "estimator" in metrics else ""
 
 
 def _known(value: float) -> float | None:

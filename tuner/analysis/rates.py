@@ -120,7 +120,7 @@ def _runs(columns: Columns, split: str) -> Iterator[_Run]:
                 target = round(figures["rate"][row] - error, 9)
             settings = {**shared, **{name: column[row] for name, column in columns.params.items()}}
             found = {key: figures[key][row] for key in PANELS}
-            yield _Run(target, settings, found, columns.made([row], split))
+            yield _Run(target, settings, found, [columns.made(row, split, "nll")])
 
 
 def _series(study: Study, names: list[str], components: tuple[str, ...], runs: Sequence[_Run]) -> Series:

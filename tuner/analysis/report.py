@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.analysis.published import printed, unprinted
 from tuner.errors import Usage
 from tuner.estimators import cutting, estimator_of, notes_of_runs, sentences_of
-from tuner.metrics import ESTIMATES, FIGURES, Metrics, figure
+from tuner.metrics import ESTIMATES, FIGURES, Metrics, figure, loss
 from tuner.ngram import Line
 from tuner.space import objective, techniques
 from tuner.storage.database import Database
@@ -156,7 +156,7 @@ def ranked(found: Sequence[Row], key: str) -> list[Row]:
 
 def place(technique: str, key: str, figure: tuple[float, float | None] | None) -> tuple[bool, bool, float]:
     """Key that orders rows by a figure."""
-    return _is_void(technique, key), figure is None, FIGURES[key].loss(figure[0]) if figure else 0.0
+    return _is_void(technique, key), figure is None, loss(figure[0], FIGURES[key].goal) if figure else 0.0
 
 
 def _is_void(technique: str, key: str) -> bool:

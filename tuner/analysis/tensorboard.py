@@ -94,12 +94,11 @@ def _describe(run: Run, study: Study, rows: Iterable[TrialRow], hparams: Any) ->
 
 
 def _trial(run: Run, row: TrialRow, epochs: list[EpochRow]) -> None:
-    time = row.created_at
+    started = row.started_at or row.created_at
     for epoch in epochs:
-        time += epoch.seconds or 0.0
-        run.scalars(of_epoch(epoch_of(epoch)), epoch.epoch, time)
+        run.scalars(of_epoch(epoch_of(epoch)), epoch.epoch, started + (epoch.seconds or 0.0))
     last = epochs[-1].epoch if epochs else 0
-    run.scalars(of_trial(row.metrics), last, row.ended_at or time)
+    run.scalars(of_trial(row.metrics), last, row.ended_at or started)
 
 
 def _end(status: int, time: float | None) -> Any:

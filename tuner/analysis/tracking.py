@@ -212,11 +212,9 @@ class Following:
         del self._open[number]
 
     def _tell_epochs(self, number: int, run: Run, started: float) -> None:
-        time = started
         for epoch in self._studies.epochs(self._name, number):
-            time += epoch["seconds"] or 0.0
             if epoch["epoch"] > run.step:
-                run.log(epoch["epoch"], of_epoch(epoch), time)
+                run.log(epoch["epoch"], of_epoch(epoch), started + (epoch["seconds"] or 0.0))
 
     def _times(self, number: int) -> tuple[float, float | None]:
         """Unix times at which a trial's first attempt began and its last one ended."""

@@ -179,9 +179,10 @@ def import_(
     from tuner.studies import bundle, corpora
     from tuner.studies.trials import OVER
 
+    packed = bundle.opened(file)
     with opened(database, create=True) as there:
         source = corpora.named(database, corpus).place if corpus else ""
-        found = bundle.unpack(there, file, runs, artifacts, study or "", source)
+        found = bundle.unpack(there, packed, runs, artifacts, study or "", source)
         done = sum(found.trials.counts().get(state, 0) for state in OVER)
         say(
             f"study {found.name} is in {there.url}: {done} of {found.spec.trials} trials done; `tuner show {found.name}` has more"

@@ -1,6 +1,7 @@
 """The papers' tables: laid out with one's own figures, or made from nothing by one command."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -292,23 +293,28 @@ def _made(
     folder.mkdir(parents=True, exist_ok=True)
     for name, spec in specs.items():
         file, text = folder / f"{name}.toml", study_file.write(name, spec)
+        known = None
+        with suppress(Missing):
+            there = open_study(database, name)
+            known = there.definition if _is_known(file, _marked(there, text)) else None
         try:
-            there = open_study(database, name).definition if _is_known(file, text) else None
-        except Missing:
-            there = None
-        try:
-            wanted = there or launch.prepare(name, spec, lambda: database, warn)
+            wanted = known or launch.prepare(name, spec, lambda: database, warn)
         except Usage as error:
             refused[name] = str(error)
             continue
         definition = replace(wanted, spec=replace(wanted.spec, trials=spec.trials))
         made.append(creation.go_on(database, name, definition, runs, artifacts))
-        file.write_text(text, encoding="utf-8")
+        file.write_text(_marked(made[-1], text), encoding="utf-8")
     for name, why in refused.items():
         say(f"note: {name} is left out: {why}")
     if not made:
         raise Usage(next(iter(refused.values())))
     return made, refused
+
+
+def _marked(study: "Study", text: str) -> str:
+    """A study's file with a mark of the study: another database may have one of its name in the same folder."""
+    return f"# of the study made at {study.created_at!r}\n{text}"
 
 
 def _is_known(file: Path, text: str) -> bool:

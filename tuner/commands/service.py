@@ -262,8 +262,11 @@ def workers(
     from tuner.commands.tables import Column, Table
     from tuner.process import HOST
 
-    with reached(context, database, api) as studies:
-        found = [w for w in studies.workers() if not here or w["host"] == HOST]
+    if here and not server(context, api):
+        found = _here(database)
+    else:
+        with reached(context, database, api) as studies:
+            found = [w for w in studies.workers() if not here or w["host"] == HOST]
     if here and all(w["state"] in ("gone", "lost") for w in found):
         raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:
@@ -281,6 +284,16 @@ def workers(
             f"{render.duration(w['silent'])} ago",
         )  # fmt: skip
     table.print()
+
+
+def _here(database: str) -> list[dict[str, Any]]:
+    """The workers whose processes can be seen from here; of a system that does not tell, those of this host's name."""
+    from tuner.process import HOST, PLACE, is_here
+    from tuner.studies import answers, queries
+
+    with opened(database) as there:
+        every = queries.workers(there)
+    return [answers.worker(w) for w in every if (is_here(w["process"]) if PLACE else w["host"] == HOST)]
 
 
 @app.command(epilog="Example: tuner resume sfb-grammar-tiny --workers 2")

@@ -185,7 +185,7 @@ def trials(
     """List a study's trials: the last ones and the best, all (as --json does), or those that fit. Or strike one out."""
     from tuner.commands import render
     from tuner.commands.tables import console
-    from tuner.studies.table import heads, hyperparameters_among
+    from tuner.studies.table import Head, column, heads, hyperparameters_among
 
     struck = struck_out(study, fail, because)
     with reached(context, database, api) as studies:
@@ -199,7 +199,8 @@ def trials(
             print_json([trial.plain() for trial in listed])
             return
         found = studies.study(name)
-    known = heads(hyperparameters_among(listed))
+    own = [Head(column(p["name"]), p["name"]) for p in found["space"]]
+    known = heads({**{head.key: head for head in own}, **hyperparameters_among(listed)})
     keys = [key.strip() for key in columns.split(",")] if columns else None
     if odd := [key for key in keys or () if key not in known]:
         raise Usage(f"--columns {odd[0]!r} is no column of study {name!r}: choose of {', '.join(known)}.")

@@ -12,12 +12,13 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from trainers.contract import FILES
+from trainers.contract import FILES, LATEST, RESULT
 from tuner.errors import Fault, Usage
 
 if TYPE_CHECKING:
@@ -67,18 +68,17 @@ class Store:
             ) from error
 
     def publish(self, folder: Path, generation: str, names: Sequence[str] = FILES) -> None:
-        """Puts those of the named files that exist in `folder` into a new generation.
+        """Puts those of the named files that exist in `folder` into a new generation, as they are now.
 
         Raises:
             OSError: if the store cannot be written; nothing of the generation is left.
         """
         manifest: dict[str, Any] = {}
         try:
-            for name in names:
-                if (folder / name).exists():
-                    self._put(folder / name, f"{generation}/{name}")
-                    copy = folder / name if not self.local else Path(self.address, generation, name)
-                    manifest[name] = {"sha256": digest(copy), "bytes": copy.stat().st_size}
+            with snapshot(folder, names) as files:
+                for file in files:
+                    self._put(file, f"{generation}/{file.name}")
+                    manifest[file.name] = {"sha256": digest(file), "bytes": file.stat().st_size}
             self.close(generation, manifest)
         except BaseException:
             with suppress(OSError):
@@ -151,14 +151,26 @@ class Store:
             check(Path(self.address, generation), used)
             return Path(self.address, generation)
         copy = cache / hashlib.sha256(f"{self.address}/{generation}".encode()).hexdigest()[:16]
-        try:
-            check(copy, used)
-        except Fault:
+
+        def is_whole() -> bool:
+            with suppress(Fault):
+                check(copy, used)
+                return True
+            return False
+
+        if is_whole():
+            return copy
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as held:
+            fetched = Path(held, copy.name)
             try:
-                self.fetch(generation, copy)
-                (copy / MANIFEST).write_bytes(self._read(f"{generation}/{MANIFEST}"))
+                self.fetch(generation, fetched)
+                (fetched / MANIFEST).write_bytes(self._read(f"{generation}/{MANIFEST}"))
             except (Damaged, FileNotFoundError) as error:
                 raise Fault(f"{error}: the run cannot be opened.") from error
+            if not is_whole():  # else another process has put it there meanwhile, and may be reading
+                shutil.rmtree(copy, ignore_errors=True)
+                fetched.rename(copy)
         return copy
 
     def delete(self, path: str) -> None:
@@ -233,10 +245,7 @@ class Store:
             return
         target = Path(self.address, key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(file, target)  # trainers replace their files, never write into them, so a link is a copy
-        except OSError:
-            shutil.copyfile(file, target)
+        _copy(file, target)
 
     def _get(self, key: str, file: Path) -> None:
         if self.local:
@@ -345,6 +354,28 @@ class Writing:
             else:
                 self._file.close()
                 self._half.unlink(missing_ok=True)
+
+
+@contextmanager
+def snapshot(folder: Path, names: Sequence[str]) -> Iterator[list[Path]]:
+    """The named files that a run's folder has, all as they were at one moment though its trainer goes on.
+
+    A trainer saves `BEST` before the `LATEST` that knows of it, and `RESULT` after all else. What is saved last is taken first:
+    a `BEST` newer than its `LATEST` is only what a crash between the two leaves, and the epoch trained again replaces it; with a
+    `LATEST` that is newer than its `BEST`, a training that goes on would evaluate weights that are not the best epoch's.
+    """
+    with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=folder) as held:
+        for name in sorted(names, key=lambda name: name not in (LATEST, RESULT)):
+            with suppress(FileNotFoundError):
+                _copy(folder / name, Path(held, name))
+        yield [file for name in names if (file := Path(held, name)).exists()]
+
+
+def _copy(file: Path, target: Path) -> None:
+    try:
+        os.link(file, target)  # trainers replace their files, never write into them, so a link is a copy
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tuner.studies import queries
 from tuner.studies.queries import UNREADABLE, Takers
 from tuner.studies.setting import time_of
 from tuner.studies.study import Study as Record
+from tuner.studies.table import column
 from tuner.studies.trials import OVER, STATES, Trial
 from tuner.studies.winner import Winner
 
@@ -160,7 +161,7 @@ def whole(found: Record) -> dict[str, Any]:
 def hyperparameter(p: Parameter) -> dict[str, Any]:
     """A hyperparameter with its domain."""
     return {
-        "name": p.name, "kind": p.type, "low": p.low, "high": p.high, "log": p.log, "step": p.step,
+        "name": p.name, "column": column(p.name), "kind": p.type, "low": p.low, "high": p.high, "log": p.log, "step": p.step,
         "choices": list(p.choices), "default": p.default, "optimum": p.paper, "meaning": p.meaning, "unit": p.unit,
         "tuned": p.tuned, "domain": p.domain,
     }  # fmt: skip

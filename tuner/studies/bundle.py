@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from tuner import __version__, names
 from tuner.errors import Clash, Fault, Usage
 from tuner.samplers import SAMPLERS
 from tuner.storage import locations
-from tuner.storage.artifacts import MANIFEST, Store
+from tuner.storage.artifacts import MANIFEST, Damaged, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
 from tuner.studies import record
@@ -65,6 +65,8 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
     """
     if weights not in CHOICES:
         raise Usage(f"--weights {weights!r} is unknown: choose one of {', '.join(CHOICES)}.")
+    if file.is_dir():
+        raise Usage(f"--bundle {file} is a folder: name a file.")
     content, places = _record(study)
     best = study.best()
     kept = {trial["number"] for trial in content["trials"]} if weights == "all" else set()
@@ -74,17 +76,19 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as archive:
             files = {RECORD: _put(archive, RECORD, json.dumps(content, ensure_ascii=False).encode())}
             for trial in content["trials"]:
-                if (generation := places[trial["number"]]) is not None:
-                    leave = set() if trial["state"] == "waiting" else {LATEST}
-                    leave |= set() if trial["number"] in kept else {BEST}
-                    for name, data in _files(study.files.store, generation, leave):
-                        entry = f"trials/{trial['number']:04d}/{name}"
-                        files[entry] = _put(archive, entry, data)
+                number, leave = trial["number"], {LATEST, BEST}
+                if trial["state"] == "waiting":  # both are needed to go on with it
+                    leave = set()
+                elif number in kept:
+                    leave = {LATEST}
+                for name, data in _newest(study, number, places[number], leave).items():
+                    entry = f"trials/{number:04d}/{name}"
+                    files[entry] = _put(archive, entry, data)
             manifest = {"format": FORMAT, "made_by": __version__, "study": study.name, "files": files}
             _put(archive, MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
         half.replace(file)
     except OSError as error:
-        raise Fault(f"--bundle {file} cannot be written ({error.strerror}).") from error
+        raise Fault(f"--bundle {file} cannot be written ({error.strerror or error}).") from error
     finally:
         half.unlink(missing_ok=True)
     return file.stat().st_size
@@ -121,20 +125,37 @@ def _plain(row: Any) -> dict[str, Any]:
     return {key: getattr(row, key) for key in record.OWN[type(row)]}
 
 
-def _files(store: Store, generation: str, leave: set[str]) -> Iterator[tuple[str, bytes]]:
-    """A generation's files, each as it was published."""
-    listed = store.read(f"{generation}/{MANIFEST}")
-    if listed is None:
-        raise Fault(f"{store.address}/{generation} is gone, so the study cannot be packed.")
-    for name, facts in json.loads(listed).items():
-        if name not in FILES or name in leave:
-            continue
-        data = store.read(f"{generation}/{name}")
-        if data is None or hashlib.sha256(data).hexdigest() != facts["sha256"]:
-            raise Fault(
-                f"{store.address}/{generation}/{name} is not what was published, so the study cannot be packed."
-            )
-        yield name, data
+def _newest(study: Study, number: int, generation: str | None, leave: set[str]) -> dict[str, bytes]:
+    """The files of a trial's generation, or of a newer one that its worker has put in its place meanwhile."""
+    query = select(TrialRow.artifacts).where(TrialRow.study == study.name, TrialRow.number == number)
+    store = study.files.store
+    while generation is not None:
+        try:
+            return _files(store, generation, leave)
+        except Damaged as damaged:
+            newer = study.database.read(lambda session: session.scalar(query))
+            if newer in (None, generation):
+                raise Fault(f"{damaged}, so the study cannot be packed.") from damaged
+            generation = newer
+        except OSError as error:
+            raise Fault(f"the study's files in {store.address} cannot be read ({error.strerror or error}).") from error
+    return {}
+
+
+def _files(store: Store, generation: str, leave: set[str]) -> dict[str, bytes]:
+    """A generation's files, each as it was published.
+
+    Raises:
+        Damaged: if one is not, or is gone.
+    """
+    found = {}
+    for name, facts in store.manifest(generation).items():
+        if name in FILES and name not in leave:
+            data = store.read(f"{generation}/{name}")
+            if data is None or hashlib.sha256(data).hexdigest() != facts["sha256"]:
+                raise Damaged(f"{store.address}/{generation}/{name} is not what was published")
+            found[name] = data
+    return found
 
 
 @dataclass(frozen=True)
@@ -151,7 +172,7 @@ class Bundle:
 
 
 def unpack(
-    database: Database, file: Path, runs: Path, artifacts: str | None = None, name: str = "", corpus: str = ""
+    database: Database, bundle: Bundle, runs: Path, artifacts: str | None = None, name: str = "", corpus: str = ""
 ) -> Study:
     """Enters a bundle's study into a database, stopped unless it was over, its files in a folder of `runs` or in `artifacts`.
 
@@ -160,14 +181,13 @@ def unpack(
         corpus: where its text is here; empty: where it was. What it must be, its fingerprint says.
 
     Raises:
-        Usage: if the file is no bundle, damaged, of a newer program, or there is a study of that name.
+        Usage: if the bundle is damaged, or there is a study of that name.
         Fault: if it cannot be read, or its files not be written.
     """
     import optuna
 
     from tuner.studies import optuna_bridge
 
-    bundle = _opened(file)
     called = name or bundle.name
     names.check("name", called, names.LONGEST)
     if database.read(lambda session: session.get(StudyRow, called)) is not None:
@@ -177,14 +197,13 @@ def unpack(
     store = Store(locations.found(database, place))
     try:
         generations = _publish(bundle, store, runs)
-        try:
-            optuna.create_study(
-                study_name=called,
-                storage=database.storage,
-                directions=OBJECTIVES[bundle.content["study"]["specification"]["objective"]],
-            )
-        except optuna.exceptions.DuplicatedStudyError as error:
-            raise _exists(called, database) from error
+        directions = OBJECTIVES[bundle.content["study"]["specification"]["objective"]]
+        # One without any trial is of a study whose making was cut short, as in `creation.go_on`.
+        made = optuna.create_study(
+            study_name=called, storage=database.storage, directions=directions, load_if_exists=True
+        )
+        if made.get_trials(deepcopy=False) or len(made.directions) != len(directions):
+            raise _exists(called, database)
         database.run(lambda session: _enter(session, database, bundle, called, place, generations, corpus))
     except BaseException:
         store.clear(len(bundle.content["trials"]))
@@ -243,7 +262,13 @@ def _enter(
     study.revision = study.results = revision
 
 
-def _opened(file: Path) -> Bundle:
+def opened(file: Path) -> Bundle:
+    """The bundle in a file.
+
+    Raises:
+        Usage: if the file is no bundle, damaged, or of a newer program.
+        Fault: if it cannot be read.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             return _checked(archive, file)

@@ -86,6 +86,8 @@ def spec(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -
         stop_when=0.0,
         warm_start=None,
         first_default=False,
+        nll=None,
+        timeout=None,
         deadline=None,
         note="",
         tags=(),

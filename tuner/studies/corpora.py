@@ -22,7 +22,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import CorpusRow
 from tuner.studies.spec import today
 
-RESERVED = (*CORPORA, "add", "remove", "describe")
+RESERVED = (*CORPORA, "add", "get", "remove", "describe")
 """Names that no corpus may have, as they are corpora of trainers or commands of `tuner corpora`."""
 
 

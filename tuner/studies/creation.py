@@ -23,7 +23,7 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
     Its files go to `artifacts` (an address with a protocol), or to a folder of its own in `runs`.
 
     Raises:
-        Usage: if a study of that name is another one.
+        Usage: if a study of that name is another one, or has its files elsewhere than in the `artifacts` that are asked for.
     """
     import optuna
 
@@ -59,8 +59,10 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
                 _begin(Study(database, row), session)
             return row
         earlier = agree(row, wanted)
+        _refuse_elsewhere(database, row, artifacts)
         row.budget = max(row.budget, wanted.spec.trials)  # another worker may be at it
-        row.rules = wanted.rules()
+        # Nobody asks for a confirmation's rules when it is made: they are those that `tuner change` gave it.
+        row.rules = {**row.rules, "deadline": None} if wanted.spec.confirms else wanted.rules()
         satisfied = row.state == "satisfied" and wanted.spec.stop_when == earlier.spec.stop_when
         row.specification = going_on(earlier, wanted).stored()
         if not satisfied:
@@ -93,9 +95,22 @@ def go_on_each(
         for name, definition in wanted.items():
             if (row := session.get(StudyRow, name)) is not None:
                 agree(row, definition)
+                _refuse_elsewhere(database, row, artifacts)
 
     database.read(check)
     return [go_on(database, name, definition, runs, artifacts) for name, definition in wanted.items()]
+
+
+def _refuse_elsewhere(database: Database, row: StudyRow, artifacts: str | None) -> None:
+    if not artifacts:
+        return
+    there, name = locations.found(database, row.folder), row.folder.rpartition("/")[2]
+    if there != locations.found(database, locations.new(database, Path(), name, artifacts)):
+        raise Clash(
+            f"study {row.name!r} has its files in {there}, not in {artifacts}: leave --artifacts (TUNER_ARTIFACTS) out, or give "
+            "the new one a name of its own.",
+            public=f"study {row.name!r} has its files elsewhere: give the new one a name of its own.",
+        )
 
 
 def going_on(earlier: Definition, wanted: Definition) -> Definition:

@@ -17,7 +17,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
 from tuner.studies import creation, pruners, warmstart
 from tuner.studies.objectives import OBJECTIVES
-from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec, today
+from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec, judge_of, today
 
 Say = Callable[[str], None]
 DIGITS = 9
@@ -103,7 +103,7 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
         except Usage as error:
             first_default = False
             say(f"note: trial 0 of {name} is the sampler's and has not the published values: {error}")
-    return Definition(replace(spec, fixed=kept, nll=None, first_default=first_default), facts)
+    return Definition(replace(spec, fixed=kept, nll=judge_of(kept), first_default=first_default), facts)
 
 
 def judge(spec: StudySpec) -> None:

@@ -51,7 +51,7 @@ def write(run: str, folder: Path, out: Path) -> None:
         folder: the run's own.
 
     Raises:
-        Usage: if the run is not finished.
+        Usage: if the run is not finished, or `out` names no folder that could be new.
         Clash: if there is something at `out`.
         Fault: if it cannot be written.
     """
@@ -60,6 +60,8 @@ def write(run: str, folder: Path, out: Path) -> None:
         raise Usage(f"run {run!r} is not finished, or is an exported model itself: name a finished run.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Clash(f"--model {out} is there already: name a new folder, or remove it.")
+    if not out.name:
+        raise Usage(f"--model {out} is the folder that you are in: name a new one.")
     half = out.with_name(f".{out.name}.half")
     try:
         shutil.rmtree(half, ignore_errors=True)

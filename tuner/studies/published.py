@@ -22,7 +22,7 @@ class Published:
     """The newest files of a study's trials.
 
     Args:
-        place: address of their store, as `locations.kept` wrote it.
+        place: address of their store, as `locations` wrote it.
     """
 
     def __init__(self, database: Database, study: str, place: str) -> None:
@@ -83,7 +83,7 @@ class Published:
             raise Usage(
                 f"study {self.study!r} has no files yet, so there are none in {address!r}: let a trial begin first."
             )
-        place = locations.kept(self.database, address)
+        place = locations.named(self.database, address)
         there = Store(locations.found(self.database, place))
         missing = next((p for p in generations if there.read(f"{p}/{MANIFEST}") is None), None)
         if missing is not None or (there.local and not Path(there.address).is_dir()):

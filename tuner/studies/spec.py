@@ -307,7 +307,7 @@ class Definition:
             "corpus": facts.corpus.name,
             "space": space if own else None,
             "warm_start": warm["study"],
-            "nll": None,
+            "nll": judge_of(kept["fixed"]),
         }
         spec = StudySpec(
             **{
@@ -335,6 +335,13 @@ class Definition:
             key: getattr(self.spec, key) for key, each in SETTINGS.items() if each.role == "identity" and key != "nll"
         }
         return {**own, "technique": self.spec.technique, "space": self.facts.space, "corpus": self.facts.corpus}
+
+
+def judge_of(fixed: Mapping[str, Value]) -> str | None:
+    """The setting `nll` with which these options are asked for again: none where they name the estimator; else it is `q`, a
+    trainer's own.
+    """
+    return None if fixed.keys() & {"nll", "nll_samples"} else "q"
 
 
 def today(fixed: Mapping[str, Value]) -> dict[str, Value]:

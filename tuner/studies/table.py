@@ -53,15 +53,22 @@ _LAST = (
 )
 
 
+_OWN = {*(head.key for head in (*_FIRST, *_LAST)), *AXES}
+"""Keys of the columns that every study has."""
+
+
+def column(hyperparameter: str) -> str:
+    """The key of a hyperparameter's column: its name, or `params.NAME` where a figure has that name (word dropout's `rate`)."""
+    return f"params.{hyperparameter}" if hyperparameter in _OWN else hyperparameter
+
+
 def heads(hyperparameters: Mapping[str, Head]) -> dict[str, Head]:
-    """All columns of a table, by their keys; a hyperparameter hides a figure of the same name."""
+    """All columns of a table, by their keys."""
     figures = [
         Head(key, metric.heading, metric.meaning, metric.unit, shown=key in SHOWN or key == "seconds")
         for key, metric in AXES.items()
     ]
-    found = [*_FIRST, *hyperparameters.values()]
-    taken = {head.key for head in found}
-    return {head.key: head for head in [*found, *(each for each in (*figures, *_LAST) if each.key not in taken)]}
+    return {head.key: head for head in [*_FIRST, *hyperparameters.values(), *figures, *_LAST]}
 
 
 def hyperparameters_in(space: "Space", given: Collection[str]) -> dict[str, Head]:
@@ -70,9 +77,10 @@ def hyperparameters_in(space: "Space", given: Collection[str]) -> dict[str, Head
     def is_text(choices: Sequence[Any]) -> bool:
         return any(isinstance(choice, (str, bool)) for choice in choices)
 
-    return {
-        p.name: Head(p.name, p.name, p.meaning, p.unit, is_text(p.choices), p.name in given) for p in space.parameters
-    }
+    found = [
+        Head(column(p.name), p.name, p.meaning, p.unit, is_text(p.choices), p.name in given) for p in space.parameters
+    ]
+    return {head.key: head for head in found}
 
 
 def hyperparameters_among(trials: Iterable[Trial]) -> dict[str, Head]:
@@ -80,26 +88,32 @@ def hyperparameters_among(trials: Iterable[Trial]) -> dict[str, Head]:
     found: dict[str, Head] = {}
     for trial in trials:
         for name, value in trial.hyperparameters.items():
-            shown = name in trial.given or (name in found and found[name].shown)
-            found[name] = Head(name, name, is_text=isinstance(value, (str, bool)), shown=shown)
+            key = column(name)
+            shown = name in trial.given or (key in found and found[key].shown)
+            found[key] = Head(key, name, is_text=isinstance(value, (str, bool)), shown=shown)
     return found
+
+
+def figures_of(trial: Trial) -> dict[str, Any]:
+    """A trial's figures, by the keys of `AXES`; None for what it does not have."""
+    metrics = trial.metrics or {}
+    found = {key: figure(metrics, key) for key in (*FIGURES, *ESTIMATES)}
+    return {**found, "value": trial.value, "seconds": trial.seconds}
 
 
 def cells(trial: Trial) -> dict[str, Any]:
     """A trial's value in each column; one that is not named here it does not have."""
-    metrics, cost = trial.metrics or {}, trial.cost or {}
+    cost = trial.cost or {}
     return {
-        **{key: figure(metrics, key) for key in (*FIGURES, *ESTIMATES)},
+        **figures_of(trial),
         "number": trial.number,
         "state": trial.state,
-        "value": trial.value,
-        "seconds": trial.seconds,
         "epochs": cost.get("epochs"),
         "tokens_per_second": cost.get("tokens_per_second"),
         "source": trial.source,
         "worker": trial.worker,
         "note": trial.remark,
-        **trial.hyperparameters,
+        **{column(name): value for name, value in trial.hyperparameters.items()},
     }
 
 

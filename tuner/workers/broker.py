@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -38,6 +39,11 @@ class DatabaseBroker:
     def __init__(self, database: Database, name: str) -> None:
         self.database, self.name = database, name
         self._attempts: dict[str, Attempts] = {}
+
+    @property
+    def address(self) -> str:
+        file = self.database.address.file
+        return self.database.url if file is None else str(Path(file).resolve())
 
     def enter(self, device: str, pause: Callable[[float], None], say: Callable[[str], None]) -> None:
         seen: tuple[str, float] | None = None
@@ -122,7 +128,7 @@ class DatabaseBroker:
         return faults.tell(self.database, study, message)
 
     def check(self) -> None:
-        self.database.run(self._be_seen, patience=0.0)
+        self.database.run(self._be_seen)
 
     def rest(self) -> None:
         self.database.rest()

@@ -44,6 +44,19 @@ class LeaseLost(Exception):
     """The trial belongs to another worker now."""
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Why a training must end now."""
+
+    reason: str
+    """Reason of the end: pruned, or one of `RETRIES` with which the attempt is to be told as failed."""
+    message: str
+
+    @classmethod
+    def late(cls, timeout: float) -> "Stop":
+        return cls("timeout", f"it took longer than its {timeout:g} s.")
+
+
 class Away(Fault):
     """A server has gone, or cannot answer now: it is waited for, as a database is."""
 
@@ -63,7 +76,7 @@ class Claim:
     seconds: float
     """Seconds spent by earlier attempts."""
     timeout: float
-    """Seconds that all attempts together may take; 0: no limit."""
+    """Seconds that all attempts together might take when it was claimed; 0: no limit. `renew` goes by the newest value."""
     spec: dict[str, Any]
     """Specification that the trainer is given."""
     given: dict[str, Any]
@@ -133,8 +146,8 @@ class Leases(Protocol):
     def outcome(self, metrics: Metrics) -> dict[str, Any]:
         """Columns that a complete trial of these metrics keeps: value, values and metrics."""
 
-    def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
-        """Prolongs the lease; returns why the training must end now, if it must.
+    def renew(self, claim: Claim, gpu: Load | None = None) -> Stop | None:
+        """Prolongs the lease; returns why the training must end now, if it must: its study or its time is over.
 
         Args:
             gpu: the load of the worker's card.
@@ -170,6 +183,10 @@ class Broker(Protocol):
     @property
     def name(self) -> str:
         """The worker's."""
+
+    @property
+    def address(self) -> str:
+        """Address by which its studies are told from another's of their name; without a password."""
 
     def enter(self, device: str, pause: Callable[[float], None], say: Callable[[str], None]) -> None:
         """Notes that the worker is there.

@@ -17,13 +17,13 @@ from tuner import client as api
 from tuner.client import Client, Work
 from tuner.errors import Clash, Fault, Missing, StoreFault, Usage
 from tuner.metrics import METRICS, Metrics, figure
-from tuner.storage.artifacts import Damaged, emptied
+from tuner.storage.artifacts import Damaged, emptied, snapshot
 from tuner.storage.database import PATIENCE
 from tuner.studies import answers
 from tuner.studies.objectives import judged
 from tuner.studies.spec import StudySpec
 from tuner.studies.trials import OVER
-from tuner.workers.claims import Away, Claim, LeaseLost
+from tuner.workers.claims import Away, Claim, LeaseLost, Stop
 from tuner.workers.gpu import Load
 from tuner.workers.places import Owner
 
@@ -57,9 +57,10 @@ class ServerFiles:
         self._sent(lambda: self.client.close_files(self.claim.study, self.work, _short(generation), {}))
 
     def publish(self, folder: Path, generation: str, names: Sequence[str]) -> None:
-        study, there = self.claim.study, [folder / name for name in names if (folder / name).exists()]
+        study = self.claim.study
         send = partial(self.client.send_file, study, self.work, _short(generation))
-        found = {file.name: self._sent(partial(send, file)) for file in there}
+        with snapshot(folder, names) as files:
+            found = {file.name: self._sent(partial(send, file)) for file in files}
         self._sent(lambda: self.client.close_files(study, self.work, _short(generation), found))
 
     def _sent(self, send: Callable[[], R]) -> R:
@@ -135,8 +136,9 @@ class ServerLeases:
         values = judged(self.spec.objective, metrics)
         return {"value": values[0], "values": values, "metrics": metrics}
 
-    def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
-        return self._heard(claim, lambda work: self.quick.renew(claim.study, work, gpu), 0.0)["stop"]
+    def renew(self, claim: Claim, gpu: Load | None = None) -> Stop | None:
+        told = self._heard(claim, lambda work: self.quick.renew(claim.study, work, gpu), 0.0)
+        return None if told["stop"] is None else Stop(told["reason"] or "user", told["stop"])
 
     def record(self, claim: Claim, epochs: Sequence[Mapping[str, Any]], patience: float | None = None) -> None:
         plain = [_epoch(figures) for figures in epochs]
@@ -201,6 +203,10 @@ class ServerBroker:
     def __init__(self, client: Client, name: str) -> None:
         self.client, self.name, self._device = client, name, "cpu"
         self._takes: Sequence[str] = ()
+
+    @property
+    def address(self) -> str:
+        return self.client.url
 
     def enter(self, device: str, pause: Callable[[float], None], say: Callable[[str], None]) -> None:
         self._device, seen = device, None

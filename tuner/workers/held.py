@@ -11,18 +11,9 @@ from tuner.storage.artifacts import Damaged
 from tuner.storage.tables import TrialRow
 from tuner.studies.study import Study
 from tuner.trainer import STOP_SECONDS
-from tuner.workers.claims import Claim, LeaseLost
+from tuner.workers.claims import Claim, LeaseLost, Stop
 from tuner.workers.gpu import Load
 from tuner.workers.leases import Attempts
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Why a training must end now."""
-
-    reason: str
-    """Reason of the end: pruned, or one of `claims.RETRIES` with which the attempt is to be told as failed."""
-    message: str
 
 
 @contextmanager
@@ -79,17 +70,14 @@ class Held:
         """
         if not self.claim.timeout or self.spent <= self.claim.timeout:
             return None
-        stop = Stop("timeout", f"it took longer than its {self.claim.timeout:g} s.")
+        stop = Stop.late(self.claim.timeout)
         if self.spent > self.claim.timeout + STOP_SECONDS:
             self.attempts.fail(self.claim, stop.reason, stop.message)
             raise LeaseLost(f"trial {self.claim.number} of study {self.claim.study!r} is over: {stop.message}")
         return stop
 
     def renew(self, gpu: Load | None = None) -> Stop | None:
-        if (stop := self.late()) is not None:
-            return stop
-        told = self.attempts.renew(self.claim, gpu)
-        return None if told is None else Stop("user", told)
+        return self.late() or self.attempts.renew(self.claim, gpu)
 
     def place(self, generation: str) -> str:
         """Place of a generation of this attempt in the study's store.

@@ -28,7 +28,7 @@ from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow,
 from tuner.studies import endings, faults, objectives
 from tuner.studies.optuna_bridge import History, record
 from tuner.workers import ends
-from tuner.workers.claims import RETRIES, Claim, LeaseLost
+from tuner.workers.claims import RETRIES, Claim, LeaseLost, Stop
 from tuner.workers.curves import Curves
 from tuner.workers.gpu import Load
 from tuner.workers.thinking import Thinking
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from tuner.studies.study import Study
 
 LEASE_SECONDS = 60.0
-ASK_SECONDS = 60.0
-"""Seconds for which one worker may hold the right to propose a trial."""
 THINK_SECONDS = 90.0
 """Seconds after which a sampler is given up, as a fault of its study. Fewer than a server gives to a request's work."""
+ASK_SECONDS = THINK_SECONDS + 10.0
+"""Seconds for which one worker may hold the right to propose a trial: until its sampler is given up, and the proposal entered."""
 RECORD_SECONDS = 5.0
 """Shortest time in seconds between two updates of Optuna's tables while trials are asked for."""
 RENEWAL_SECONDS = 15.0
@@ -317,8 +317,8 @@ class Attempts:
 
         return self.database.run(due)
 
-    def renew(self, claim: Claim, gpu: Load | None = None) -> str | None:
-        """Prolongs the lease; returns why the training must end now, if it must.
+    def renew(self, claim: Claim, gpu: Load | None = None) -> Stop | None:
+        """Prolongs the lease; returns why the training must end now, if it must: its study or its time is over.
 
         Args:
             gpu: the load of the worker's card.
@@ -327,14 +327,27 @@ class Attempts:
             LeaseLost: if the trial belongs to another worker, or is gone with its study.
         """
 
-        def beat(session: Session) -> str | None:
+        def beat(session: Session) -> Stop | None:
             now = self.database.clock(session)
             self._change(session, claim, lease_until=now + LEASE_SECONDS)
             seen = update(WorkerRow).where(WorkerRow.name == self.worker)
             session.execute(seen.values(seen_at=now, gpu=gpu))
-            return self._end_of(session, now)
+            if (late := self._late(session, claim, now)) is not None:
+                return late
+            why = self._end_of(session, now)
+            return None if why is None else Stop("user", why)
 
         return self.database.run(beat, patience=0.0)
+
+    def _late(self, session: Session, claim: Claim, now: float) -> Stop | None:
+        """The order to end a trial that has taken longer than its study allows by now."""
+        own = (TrialRow.study == claim.study, TrialRow.number == claim.number)
+        both = select(StudyRow.rules, TrialRow.seconds, TrialRow.started_at).join(
+            TrialRow, TrialRow.study == StudyRow.name
+        )
+        rules, seconds, started = session.execute(both.where(*own)).one()
+        timeout = rules.get("timeout") or 0.0
+        return Stop.late(timeout) if timeout and seconds + now - (started or now) > timeout else None
 
     def _change(self, session: Session, claim: Claim, **values: Any) -> None:
         own = (TrialRow.study == claim.study, TrialRow.number == claim.number, TrialRow.token == claim.token)

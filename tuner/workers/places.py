@@ -32,6 +32,8 @@ class Owner:
     created_at: float
     """Time at which the study was created, by which another study of its name is told apart."""
     trial: int
+    broker: str = ""
+    """Address of the broker whose study it is; empty if an older program has signed."""
 
     @classmethod
     def read(cls, file: Path) -> "Owner | None":
@@ -44,6 +46,11 @@ class Owner:
     @property
     def has_left(self) -> bool:
         return not self.process or is_dead(self.process)
+
+    def has_trial_of(self, other: "Owner") -> bool:
+        """True if both are of one trial."""
+        one, two = ((each.study, each.created_at, each.trial) for each in (self, other))
+        return one == two and self.broker in ("", other.broker)
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,9 @@ class Places:
         self.folder.mkdir(parents=True, exist_ok=True)
         for sign in self.folder.glob(f"*-{owner.trial:04d}-*/{OWNER}"):
             left = Owner.read(sign)
-            same = left is not None and (left.study, left.created_at, left.trial) == (
-                owner.study,
-                owner.created_at,
-                owner.trial,
-            )
-            if left is not None and same and left.has_left and Place(sign.parent, left).is_finished:
+            if left is None or not (left.has_left and left.has_trial_of(owner)):
+                continue
+            if Place(sign.parent, left).is_finished:
                 sign.parent.rename(folder)
                 break
         folder.mkdir(exist_ok=True)
@@ -119,8 +123,12 @@ class Places:
                 "the same command goes on."
             ) from error
 
-    def sweep(self, is_awaited: Callable[[Owner], bool]) -> None:
-        """Removes what workers left behind that were killed, but results that their trials still wait for."""
+    def sweep(self, broker: str, is_awaited: Callable[[Owner], bool]) -> None:
+        """Removes what workers left behind that were killed, but results that their trials still wait for.
+
+        Args:
+            broker: address of the one that is asked; it knows nothing of another's trials.
+        """
         for sign in self.folder.glob(f"*/{OWNER}"):
             owner = Owner.read(sign)
             try:
@@ -128,8 +136,10 @@ class Places:
             except FileNotFoundError:  # another worker sweeps too
                 continue
             if is_old or (owner is not None and owner.has_left):
-                finished = owner is not None and Place(sign.parent, owner).is_finished
-                if not (finished and owner is not None and is_awaited(owner)):
+                kept = owner is not None and Place(sign.parent, owner).is_finished
+                if kept and owner is not None:
+                    kept = is_awaited(owner) if owner.broker in ("", broker) else not is_old
+                if not kept:
                     shutil.rmtree(sign.parent, ignore_errors=True)
 
 

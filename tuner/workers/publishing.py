@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from trainers.contract import FILES, LATEST, LOG
 from tuner.errors import Fault
 from tuner.storage.database import PATIENCE
@@ -44,10 +46,10 @@ class Publishing:
             raise self._fault(error) from error
 
     def now_and_then(self) -> None:
-        """A newer checkpoint, not too often; a store that cannot be written costs nothing but that."""
+        """A newer checkpoint, not too often; a store or a database that is away costs nothing but that."""
         began = time.monotonic()
         if began > self.due:
-            with suppress(Fault, OSError):
+            with suppress(Fault, OSError, DBAPIError):
                 self.again()
             now = time.monotonic()
             self.due = now + max(PUBLISH_SECONDS, (now - began) / SHARE)

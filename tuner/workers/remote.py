@@ -20,10 +20,10 @@ from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow, WorkerRow
 from tuner.studies import faults, objectives
 from tuner.studies.study import Study, open_study
-from tuner.workers.claims import RETRIES, SETUP_FAULTS
+from tuner.workers.claims import RETRIES, SETUP_FAULTS, Stop
 from tuner.workers.curves import Curves
 from tuner.workers.gpu import Load
-from tuner.workers.held import Held, Stop
+from tuner.workers.held import Held
 from tuner.workers.leases import LEASE_SECONDS, Attempts
 
 HOST = "http"

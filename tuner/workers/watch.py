@@ -41,7 +41,7 @@ class Watch:
     ) -> None:
         self._load = load
         self.leases, self.claim, self.is_over, self.sign = leases, claim, is_over, sign
-        self.started = self.heard_at = time.monotonic()
+        self.heard_at = time.monotonic()
         self.why: tuple[str, str] | None = None
         self.trainer: Trainer | None = None
         self._told_at = math.inf
@@ -84,10 +84,7 @@ class Watch:
 
     def look(self) -> None:
         """Renews the lease, and finds out whether the training must end."""
-        timeout, spent = self.claim.timeout, self.claim.seconds
-        if timeout and spent + time.monotonic() - self.started > timeout:
-            self.why = ("timeout", f"it took longer than its {timeout:g} s.")
-        elif self.trainer is not None and time.monotonic() - self.heard_at > SILENCE_SECONDS:
+        if self.trainer is not None and time.monotonic() - self.heard_at > SILENCE_SECONDS:
             self.why = ("lost", f"its trainer said nothing for {SILENCE_SECONDS:g} s.")
         else:
             with suppress(OSError):
@@ -101,4 +98,4 @@ class Watch:
             except Fault as fault:  # the database's file has been deleted
                 self.why = ("disk", str(fault))
             else:
-                self.why = None if told is None else ("user", f"{told}.")
+                self.why = None if told is None else (told.reason, f"{told.message.rstrip('.')}.")

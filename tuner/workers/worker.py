@@ -80,7 +80,7 @@ class Worker:
             Usage: if a worker of that name is at work.
         """
         self._reached(lambda: self.broker.enter(self.slot.name, self._pause, self._say))
-        self.places.sweep(self.broker.is_awaited)
+        self.places.sweep(self.broker.address, self.broker.is_awaited)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -236,7 +236,8 @@ class Worker:
 
     def _take_place(self, leases: Leases, claim: Claim) -> Place:
         try:
-            owner = Owner(process_mark(os.getpid()), claim.study, leases.created_at, claim.number)
+            mark, broker = process_mark(os.getpid()), self.broker.address
+            owner = Owner(mark, claim.study, leases.created_at, claim.number, broker)
             return self.places.take(owner, claim.token)
         except OSError as error:
             self._hand_back(leases, claim, error)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filled import confirmed, fill, metrics
+from filled import confirmed, fill, held, metrics
 from sqlalchemy import insert
 from stub_study import SQLITE, make
 
 from benchmarks.stub_study import CORPUS, defined
 from tuner import space
-from tuner.analysis import figures, levels, pareto, report
+from tuner.analysis import comparison, figures, history, levels, pareto, report
 from tuner.analysis.access import DatabaseAnalysis
 from tuner.analysis.pareto import Columns
 from tuner.commands.app import app
@@ -22,19 +22,22 @@ from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow, revise
 from tuner.studies import creation
 from tuner.studies.study import Study
+from tuner.studies.table import Table
 
-GOALS: tuple[Goal, ...] = ("min", "max")
+GOALS: tuple[Goal, ...] = ("min", "max", "zero")
 
 
 def naive(xs: list[float], ys: list[float], x_goal: Goal, y_goal: Goal) -> set[int]:
     """Every point compared with every other, as the definition says."""
 
     def at_least(a: float, b: float, goal: Goal) -> bool:
-        return a <= b if goal == "min" else a >= b
+        return abs(a) <= abs(b) if goal == "zero" else a <= b if goal == "min" else a >= b
+
+    def no_worse(i: int, j: int) -> bool:
+        return at_least(xs[i], xs[j], x_goal) and at_least(ys[i], ys[j], y_goal)
 
     def dominates(i: int, j: int) -> bool:
-        no_worse = at_least(xs[i], xs[j], x_goal) and at_least(ys[i], ys[j], y_goal)
-        return no_worse and (xs[i], ys[i]) != (xs[j], ys[j])
+        return no_worse(i, j) and not no_worse(j, i)
 
     there = [i for i in range(len(xs)) if math.isfinite(xs[i]) and math.isfinite(ys[i])]
     return {j for j in there if not any(dominates(i, j) for i in there)}
@@ -44,8 +47,10 @@ def test_the_front_is_what_the_definition_says_for_thousands_of_random_studies()
     draw = random.Random(0)
     for _ in range(5000):
         few = draw.choice([2, 5, 10**9])  # few values make ties
-        figures = [float(draw.randrange(few)) for _ in range(draw.randrange(25))]
-        others = [draw.choice([float(draw.randrange(few)), math.nan, math.inf][: draw.choice([1, 3])]) for _ in figures]
+        figures = [float(draw.randrange(-few, few)) for _ in range(draw.randrange(25))]
+        others = [
+            draw.choice([float(draw.randrange(-few, few)), math.nan, math.inf][: draw.choice([1, 3])]) for _ in figures
+        ]
         x_goal, y_goal = draw.choice(GOALS), draw.choice(GOALS)
         found = front(figures, others, x_goal, y_goal)
         assert set(found) == naive(figures, others, x_goal, y_goal)
@@ -145,6 +150,48 @@ def test_figures_of_different_estimators_are_never_joined(database: Database, tm
     assert (own["made"], own["front"]) == ([0, 1, 1, 0], [3, 0, 1, 2])
     bounds = pareto.compare([columns], "rate", "distortion", "valid")["studies"][0]  # no estimates
     assert (set(bounds["made"]), bounds["front"]) == ({0}, [1, 2])
+
+
+def test_the_best_error_of_a_rate_is_the_one_nearest_to_0(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 4)
+    fill(study, held(5.0, 0.1, 9.0), held(5.0, 5.02, 7.0), held(5.0, 4.0, 6.0), held(5.0, 7.5, 5.0))
+    found = pareto.compare([Columns(study).follow()], "rate_error", "ppl", "valid")
+    (own,) = found["studies"]
+    assert {own["number"][at] for at in own["front"]} == {1, 2, 3}  # 0 has collapsed, and the worst perplexity
+    assert found["x_goal"] == "zero"
+    assert pareto.better("zero", "min") == "x nearer to 0, y lower"
+
+
+def test_an_nll_and_a_melbo_have_no_front_together(database: Database, tmp_path: Path) -> None:
+    likely = make(database, tmp_path, 2, "fb")
+    fill(likely, metrics(100.0, 5.0), metrics(101.0, 6.0))
+    bound = make(database, tmp_path, 1, "mim", objective="melbo")
+    fill(bound, metrics(16.0, 300.0, melbo=16.0))
+    columns = [Columns(study).follow() for study in (likely, bound)]
+    found = pareto.compare(columns, "rate", "value", "valid")
+    assert found["front"] == []
+    assert "not to be ranked together" in found["note"]
+    assert "MELBO; S = 1000 from q" in found["note"]
+    assert levels.of(database, columns, "value", "valid") == []  # MELBO may lie below any entropy
+    (alone,) = pareto.compare(columns[1:], "melbo", "value", "valid")["studies"]
+    assert alone["front"] == [0]
+    assert history.of(bound, Table(bound).follow())["entropy"] is None
+    assert history.of(likely, Table(likely).follow())["entropy"] == 15.0
+    side_by_side = comparison.of(database, ["fb/0", "mim/0"])["figures"]
+    assert "value" not in {figure["key"] for figure in side_by_side}
+
+
+def test_figures_of_other_sentences_have_no_front_together(database: Database, tmp_path: Path) -> None:
+    few, many = make(database, tmp_path, 1, "few"), make(database, tmp_path, 1, "many")
+    fill(few, metrics(100.0, mi=6.21))
+    facts = {**metrics(0.0)["estimator"], "sentences": 3370, "of": 3370}
+    fill(many, metrics(99.0, mi=7.9, estimator=facts))
+    columns = [Columns(study).follow() for study in (few, many)]
+    for x, y in (("mi", "distortion"), ("rate", "active_units"), ("rate", "ppl")):
+        found = pareto.compare(columns, x, y, "valid")
+        assert found["front"] == []
+        assert "40 valid sentences of" in found["note"]
+    assert pareto.compare(columns[:1], "mi", "distortion", "valid")["note"] is None
 
 
 def test_lines_that_a_front_is_held_against(database: Database, tmp_path: Path) -> None:

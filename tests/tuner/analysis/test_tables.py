@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from statistics import stdev
@@ -317,6 +318,18 @@ def test_a_study_that_is_judged_by_melbo_says_so(
     assert "MELBO" in said.splitlines()[1]
     app(["studies", "--database", database.secret_url], standalone_mode=False)
     assert "judged by MELBO, 12.50" in capsys.readouterr().out
+
+
+def test_importance_for_the_error_of_a_rate_is_for_its_distance_from_0(database: Database, tmp_path: Path) -> None:
+    dice = random.Random(0)
+    params = [
+        {"r": dice.uniform(1, 20), "alpha": 0.05, "gamma": 1.1, "epsilon": dice.uniform(0.1, 1)} for _ in range(40)
+    ]
+    errors = [10.0 - each["r"] for each in params]
+    found = [metrics(100.0, rate_error=error, distortion=abs(error)) for error in errors]
+    fill(make(database, tmp_path, 40), *found, params=params)
+    shares = [importance.of(database.secret_url, "s", key)["items"] for key in ("rate_error", "distortion")]
+    assert shares[0] == shares[1] != []
 
 
 def test_an_importances_error_is_the_deviation_of_a_sample(

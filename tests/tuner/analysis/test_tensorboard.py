@@ -60,6 +60,10 @@ def test_epochs_figures_and_hyperparameters_come_back(database: Database, tmp_pa
         assert len(rows) == 3
         for key in tracking.CURVES:
             assert scalars(found, f"epoch/{key}") == pytest.approx({r.epoch: getattr(r, key) for r in rows})
+        times = [event.wall_time for event in found.Scalars("epoch/rate")]
+        assert (
+            times == [1e9 + trial.number + 1.0] * 3
+        )  # seconds are counted from the start, and the same in all rows here
         assert trial.metrics is not None
         assert scalars(found, "trial/nll") == pytest.approx({3: trial.metrics["nll"]})
         end = hparams(found, "_hparams_/session_end_info").session_end_info

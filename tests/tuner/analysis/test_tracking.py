@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from stub_study import SQLITE, Make, behave
@@ -200,6 +201,19 @@ def test_epochs_come_while_a_trial_runs_and_another_process_goes_on(
     assert (run.state, run.ended) == ("failed", "FAILED")
     assert kept()["s"].state == "stopped"
     assert "s/1" not in kept()
+
+
+@SQLITE
+def test_an_epochs_time_is_its_trials_start_and_all_seconds_until_then(make: Make, database: Database) -> None:
+    study = make(1)
+    leases = DatabaseBroker(database, "w").open("s")
+    claim = leases.claim()
+    assert claim is not None
+    row = {"distortion": 1.0, "rate": 2.0, "active_units": 4, "neg_elbo": 3.0}
+    leases.record(claim, [{"epoch": n, **row, "seconds": 60.0 * n} for n in (1, 2, 3)])  # of training in all
+    told = mock.Mock(step=1)
+    Following(DatabaseStudies(database), study.name, mock.Mock())._tell_epochs(0, told, 1000.0)
+    assert [(call.args[0], call.args[2]) for call in told.log.call_args_list] == [(2, 1120.0), (3, 1180.0)]
 
 
 @SQLITE

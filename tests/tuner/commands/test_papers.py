@@ -174,6 +174,26 @@ def test_a_table_that_was_cut_short_goes_on_and_its_budget_is_said_first(
     ]
 
 
+def test_a_study_of_another_database_is_none_that_was_checked_before(
+    tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ("paper", "kr-3", "--row", "L = 5", "--workers", "0", "--database")
+    mine, other = (f"sqlite:///{tmp_path}/{name}.db" for name in ("mine", "other"))
+    for database in (mine, other):
+        tuner(*row, database)
+    check, checked = trainer.check, list[str]()
+
+    def look(spec: Any, corners: Any) -> Any:
+        checked.append(spec["technique"])
+        return check(spec, corners)
+
+    monkeypatch.setattr(trainer, "check", look)
+    tuner(*row, other)
+    assert checked == []
+    tuner(*row, mine)
+    assert len(checked) == 1
+
+
 def test_what_does_not_go_with_a_table_is_said(tuner: Command) -> None:
     for arguments, said in (
         (("paper", "li-2", "--set", "agressive.inner=10"), "names no technique of li-2: it has ae, annealing, vanilla"),

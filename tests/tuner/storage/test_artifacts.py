@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from trainers.contract import LATEST
+from trainers.contract import BEST, FILES, LATEST, RESULT, SAMPLES
 from tuner.errors import Fault, Usage
+from tuner.storage import artifacts
 from tuner.storage.artifacts import MANIFEST, Damaged, Store
 
 
@@ -68,6 +69,45 @@ def test_a_generation_does_not_change_when_the_trainer_goes_on(store: Store, wor
     (tmp_path / "back" / LATEST).write_bytes(b"what was fetched is the fetcher's own")
     store.fetch("0003/a-1", tmp_path / "again")
     assert (tmp_path / "again" / LATEST).read_bytes() == before
+
+
+def _go_on(work: Path, text: str, *names: str) -> None:
+    """Writes files as trainers do."""
+    for name in names:
+        (work / "next").write_text(text)
+        (work / "next").replace(work / name)
+
+
+def test_a_generation_is_of_one_moment_though_the_trainer_goes_on_meanwhile(
+    store: Store, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, epochs = Store._put, iter("23456789")
+
+    def slow(self: Store, file: Path, key: str) -> None:
+        put(self, file, key)
+        _go_on(work, next(epochs), BEST, LATEST)
+
+    monkeypatch.setattr(Store, "_put", slow)
+    _go_on(work, "1", BEST, LATEST)
+    store.publish(work, "0003/a-1")
+    store.fetch("0003/a-1", tmp_path / "back")
+    assert [(tmp_path / "back" / name).read_text() for name in (BEST, LATEST)] == ["1", "1"]
+    assert {file.name for file in work.iterdir()} == {"spec.json", BEST, LATEST, "not ours"}
+
+
+def test_what_a_trainer_saves_last_is_taken_first(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy, moments = artifacts._copy, iter("23456789")
+
+    def slow(file: Path, target: Path) -> None:
+        copy(file, target)
+        _go_on(work, next(moments), BEST, LATEST, SAMPLES, RESULT)
+
+    monkeypatch.setattr(artifacts, "_copy", slow)
+    _go_on(work, "1", BEST, LATEST, SAMPLES, RESULT)
+    with artifacts.snapshot(work, FILES) as files:
+        taken = {file.name: file.read_text() for file in files}
+    assert list(taken) == ["spec.json", BEST, LATEST, RESULT, SAMPLES]
+    assert max(taken[LATEST], taken[RESULT]) < min(taken[BEST], taken[SAMPLES])
 
 
 @pytest.mark.parametrize("mebibytes", [0, 1, 60])  # an object store takes the last in parts
@@ -152,6 +192,24 @@ def test_a_folder_with_a_generations_files(store: Store, work: Path, tmp_path: P
     if not store.local:
         with pytest.raises(Fault, match="cannot be opened"):
             store.folder("0003/none", tmp_path / "cache")
+
+
+def test_two_that_open_a_run_first_leave_each_others_files_alone(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, fetch, cache = Store(f"memory://{tmp_path.name}"), Store.fetch, tmp_path / "cache"
+    store.publish(work, "0003/a-1")
+    before = list[int]()
+
+    def late(self: Store, generation: str, folder: Path) -> None:
+        monkeypatch.setattr(Store, "fetch", fetch)
+        before.append((store.folder(generation, cache) / LATEST).stat().st_mtime_ns)
+        fetch(self, generation, folder)
+
+    monkeypatch.setattr(Store, "fetch", late)
+    folder = store.folder("0003/a-1", cache)
+    assert (folder / LATEST).stat().st_mtime_ns == before[0]
+    assert [each.name for each in cache.iterdir()] == [folder.name]
 
 
 def test_a_full_disk_leaves_nothing_of_the_generation(

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from stub_study import make, run
 from typer.testing import CliRunner
 
+from benchmarks.stub_study import defined
 from trainers import checkpoint
 from trainers.errors import BadInput
 from tuner.commands.app import app
@@ -17,7 +18,7 @@ from tuner.storage import locations
 from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
-from tuner.studies import bundle
+from tuner.studies import bundle, creation
 from tuner.studies.files import run_folder
 from tuner.studies.study import Study, open_study
 
@@ -80,6 +81,38 @@ def test_files_that_are_gone_are_said_and_named_anew(tmp_path: Path) -> None:
     assert found.files.folder(0, tmp_path).is_relative_to(tmp_path / "elsewhere")
     found.delete()
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_place_that_is_named_is_no_other_of_its_name(tmp_path: Path, whole: bool) -> None:
+    study = project(tmp_path / "a")
+    before = Path(study.files.store.address)
+    named = tmp_path / "big" / "runs" / before.name
+    shutil.copytree(before, named)
+    (generation,) = study.files._generations()
+    if not whole:
+        shutil.rmtree(named / generation)
+        with pytest.raises(Usage, match="does not hold the files of study 's'"):
+            study.files.relocate(str(named))
+        return
+    study.files.relocate(str(named))
+    found = open_study(study.database, "s")
+    assert found.files.folder(0, tmp_path) == named / generation
+    assert before.is_dir()  # beside the database
+
+
+def test_where_files_go_is_not_ignored_of_a_study_that_has_some(tmp_path: Path) -> None:
+    study = project(tmp_path / "a")
+    database, runs = study.database, tmp_path / "a" / "runs"
+    for artifacts in (None, str(runs), f"{runs}/"):
+        creation.go_on(database, "s", defined(1), tmp_path / "x", artifacts)
+    for go_on in (
+        lambda: creation.go_on(database, "s", defined(1), runs, "s3://bucket/x"),
+        lambda: creation.go_on_each(database, {"s": defined(1)}, runs, str(tmp_path / "b")),
+    ):
+        with pytest.raises(Usage, match=rf"study 's' has its files in {study.files.store.address}, not in"):
+            go_on()
+    database.close()
 
 
 def test_a_study_without_files_is_not_said_to_have_them_anywhere(tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from stub_study import behave, make, run
 
-from trainers.contract import FILES, LATEST
+from trainers.contract import BEST, FILES, LATEST
+from tuner.commands.app import app
 from tuner.errors import Fault, Interrupted, Usage
-from tuner.storage.artifacts import MANIFEST
+from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies import answers, bundle, queries
 from tuner.studies import changes as revisions
-from tuner.studies.bundle import RECORD, pack, unpack
+from tuner.studies.bundle import RECORD, pack
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
 from tuner.workers.claims import Claim
@@ -28,6 +30,10 @@ pytestmark = pytest.mark.usefixtures("stub")
 
 def other(folder: Path, name: str = "other") -> Database:
     return Database(f"sqlite:///{folder}/{name}.db", create=True)
+
+
+def unpack(database: Database, file: Path, runs: Path, **how: str) -> Study:
+    return bundle.unpack(database, bundle.opened(file), runs, **how)
 
 
 @pytest.fixture
@@ -118,6 +124,60 @@ def test_a_study_under_way_is_packed_as_it_was_saved_and_goes_on_elsewhere(
     assert found == [(t.params, t.value) for t in study.trials.all()]  # the third was proposed here and there alike
     result = json.loads((there.files.folder(1, tmp_path / "cache") / "result.json").read_text())
     assert result["starts"] == "xx"  # its checkpoint came with it
+
+
+@pytest.mark.parametrize("weights", ["best", "none"])
+def test_what_a_waiting_trial_goes_on_with_is_always_packed(study: Study, tmp_path: Path, weights: str) -> None:
+    best = study.best()
+    assert best is not None
+    where = {"study": "s", "number": 2 - best.number}
+    study.database.run(lambda s: setattr(s.get(TrialRow, where), "state", "running"))
+    pack(study, tmp_path / "s.zip", weights)
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        names = {Path(name).name for name in archive.namelist() if name.startswith(f"trials/{where['number']:04d}/")}
+    assert names == {BEST, LATEST}
+
+
+def test_a_trial_that_publishes_while_its_study_is_packed_is_packed_with_its_newer_files(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, record = study.files.store, bundle._record
+
+    def publish(packed: Study) -> Any:
+        found = record(packed)
+        store.publish(tmp_path / "weights-1", "0002/newer")
+        where = {"study": "s", "number": 2}
+        study.database.run(lambda s: setattr(s.get(TrialRow, where), "artifacts", "0002/newer"))
+        store.keep("0002", "0002/newer")
+        return found
+
+    monkeypatch.setattr(bundle, "_record", publish)
+    pack(study, tmp_path / "s.zip")
+    there = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")
+    assert (there.files.folder(2, tmp_path / "cache") / BEST).read_bytes() == bytes(range(256)) * 2
+
+
+def test_an_import_that_was_cut_short_is_done_again(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(study, tmp_path / "s.zip")
+    database = other(tmp_path)
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(bundle, "_enter", die)
+        unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")
+    assert shown(unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")) == shown(study)
+
+
+def test_a_record_of_optunas_own_is_nobody_elses_place(study: Study, tmp_path: Path) -> None:
+    pack(study, tmp_path / "s.zip")
+    database = other(tmp_path)
+    optuna.create_study(study_name="s", storage=database.storage).optimize(lambda trial: 0.0, n_trials=1)
+    with pytest.raises(Usage, match="study 's' is in .* already"):
+        unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")
 
 
 def test_nothing_takes_an_other_studys_place(study: Study, tmp_path: Path) -> None:
@@ -318,11 +378,36 @@ def test_lost_files_are_said_when_packing(study: Study, tmp_path: Path) -> None:
     with pytest.raises(Fault, match="is not what was published"):
         pack(study, tmp_path / "s.zip")
     assert not list(tmp_path.glob("*.zip")) + list(tmp_path.glob(".*.half"))
+    manifest = Path(study.files.store.address) / "0002" / "again" / MANIFEST
+    manifest.unlink()
+    manifest.write_text('{"half')
+    with pytest.raises(Fault, match="0002/again is not whole"):
+        pack(study, tmp_path / "s.zip")
     study.files.store.delete("0002")
-    with pytest.raises(Fault, match="0002/again is gone"):
+    with pytest.raises(Fault, match="0002/again is not whole"):
         pack(study, tmp_path / "s.zip")
     with pytest.raises(Fault, match="cannot be written"):
         pack(study, tmp_path / "no" / "s.zip")
+    for folder in (Path(), Path("/"), tmp_path):
+        with pytest.raises(Usage, match="is a folder: name a file"):
+            pack(study, folder)
+
+
+def test_a_store_out_of_reach_is_told_from_a_bundle_that_cannot_be_written(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OSError("EndpointConnectionError: nobody answers")
+
+    monkeypatch.setattr(Store, "read", away)
+    with pytest.raises(Fault, match=r"the study's files in .* cannot be read \(EndpointConnectionError"):
+        pack(study, tmp_path / "s.zip")
+
+
+def test_a_bundle_that_is_none_leaves_no_database_behind(tmp_path: Path) -> None:
+    with pytest.raises(Usage, match="does not exist"):
+        app(["import", str(tmp_path / "s.zip"), "--database", f"sqlite:///{tmp_path}/t.db"], standalone_mode=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_kind_of_file_has_its_place() -> None:

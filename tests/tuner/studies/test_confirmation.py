@@ -24,6 +24,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
 from tuner.studies import confirmation, creation, launch
 from tuner.studies import study as studies
+from tuner.studies.amendment import amend
 from tuner.studies.study import Study
 
 
@@ -55,6 +56,23 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
     seeds = {samplers.derive(made.seed, number, "train") for number in range(5)}
     assert len(seeds | {samplers.derive(0, number, "train") for number in range(3)}) == 8
     assert [t.number for t in confirmation.chosen(study, 0, front=False)] == [0]
+
+
+def test_a_confirmation_has_rules_of_its_own(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
+    monkeypatch.setattr(trainer, "check", lambda spec, corners: described)
+    study = make(database, tmp_path, 1, timeout=60.0, max_failures=5)
+    fill(study, metrics(101.0))
+    found = []
+    for rules in ({"timeout": 900.0, "max_failures": 7}, {"note": "as it is"}):
+        wanted = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], 2, {})
+        definition = launch.prepare("s-confirmed-0", wanted, lambda: database)
+        made = creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")
+        found.append((made.spec.timeout, made.spec.max_failures))
+        amend(made, rules)
+    assert found == [(None, 5), (900.0, 7)]
 
 
 def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(

@@ -36,6 +36,11 @@ def folder(path: Path, text: str = SENTENCES) -> Path:
     return path
 
 
+def test_no_corpus_has_the_name_of_a_command() -> None:
+    group = typer.main.get_command(app).commands["corpora"]  # type: ignore[attr-defined]
+    assert set(corpora.RESERVED) == {*contract.CORPORA, *group.commands}
+
+
 def test_the_embedded_names_are_the_trainers() -> None:
     assert set(contract.CORPORA) == set(trainers_corpus.names())
 

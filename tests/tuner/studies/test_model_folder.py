@@ -127,8 +127,13 @@ def test_its_card_has_figures_text_and_command_and_a_head_of_yaml(tmp_path: Path
     assert known["spec"]["values"].keys() >= {"r", "d_h", "truncation", "batch_size"}
 
 
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with monkeypatch.context() as patched, pytest.raises(Usage, match=r"--model \. is the folder that you are in"):
+        patched.chdir(tmp_path / "empty")
+        model_folder.write("r", run, Path())
+    (tmp_path / "empty").rmdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
     with pytest.raises(Clash, match="is there already: name a new folder"):

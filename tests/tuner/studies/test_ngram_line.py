@@ -181,6 +181,6 @@ def test_the_api_has_it(database: Database, tmp_path: Path, monkeypatch: pytest.
 def test_a_bundle_carries_it(study: Study, tmp_path: Path) -> None:
     bundle.pack(study, tmp_path / "s.zip", "none")
     other = Database(f"sqlite:///{tmp_path}/u.db", create=True)
-    there = bundle.unpack(other, tmp_path / "s.zip", tmp_path / "elsewhere")
+    there = bundle.unpack(other, bundle.opened(tmp_path / "s.zip"), tmp_path / "elsewhere")
     assert there.facts.ngram == KEPT
     other.close()

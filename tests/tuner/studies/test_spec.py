@@ -16,12 +16,13 @@ from stub_study import SQLITE, Make
 from api import bodies, schemas
 from benchmarks.stub_study import CORPUS, defined
 from trainers.runs import Spec
+from tuner import trainer
 from tuner.commands.app import app
 from tuner.commands.study_options import merged, said
 from tuner.errors import Clash, Refused, Usage
 from tuner.space import load
 from tuner.storage.database import Database
-from tuner.studies import creation, study_file
+from tuner.studies import creation, launch, study_file
 from tuner.studies.setting import REQUIRED, Confirmed
 from tuner.studies.spec import ASKED, SETTINGS, Definition, StudySpec
 
@@ -49,9 +50,7 @@ def test_values_as_json_and_in_a_row_come_back() -> None:
     assert json.loads(json.dumps(spec.plain())) == spec.plain() == {**OTHER, "deadline": "2031-05-01T12:00:00.000Z"}
     assert spec.changes() == spec.plain()
     assert StudySpec(technique="sfb").changes() == {"technique": "sfb"}
-    made = Definition(
-        replace(spec, nll=None, corpus="grammar"), replace(defined().facts, observations=[{"params": {}}])
-    )
+    made = Definition(replace(spec, nll="q", corpus="grammar"), replace(defined().facts, observations=[{"params": {}}]))
     kept = json.loads(json.dumps([made.stored(), made.rules()]))
     assert Definition.of(kept[0], made.spec.trials, kept[1]) == made
 
@@ -60,7 +59,7 @@ def test_the_settings_of_a_row_that_lacks_them_are_those_that_such_studies_had()
     stored = defined().stored()
     old = ("technique", "corpus", "space", "model", "fixed", "sampler", "seed", "objective", "batching", "truncation")
     made = Definition.of({key: stored[key] for key in old}, 3, {"timeout": 0.0, "deadline": None, "max_failures": 3})
-    assert made.spec == replace(defined().spec, trials=3)
+    assert made.spec == replace(defined().spec, trials=3, nll="q")
     assert made.spec.first_default is False  # though new studies begin so
 
 
@@ -134,7 +133,7 @@ def test_another_value_of_what_identifies_a_study_is_refused_by_its_name(
     with pytest.raises(Clash, match=f"study 's' exists with another {key} ") as caught:
         creation.go_on(database, "s", wanted, tmp_path / "runs")
     assert caught.value.field == key
-    assert made.refresh().definition == defined()
+    assert made.refresh().definition == defined(nll="q")
 
 
 def _changed(key: str) -> dict[str, Any]:
@@ -200,6 +199,26 @@ def test_the_study_files_of_the_examples_can_be_used(file: Path) -> None:
     spec = StudySpec.of(given)
     set_by_hand, _ = Spec(spec.technique, spec.corpus, spec.model, spec.fixed).split()
     assert set_by_hand.keys() <= {parameter.name for parameter in load(spec.technique).parameters}
+
+
+@pytest.mark.parametrize("nll", [None, "q", "q1000", "tempered"])
+def test_the_estimator_of_a_study_is_asked_for_again_by_its_file_and_its_spec(
+    nll: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1}
+    monkeypatch.setattr(trainer, "check", lambda run, corners: {**CORPUS, **more})
+
+    def row(spec: StudySpec) -> Definition:
+        made = launch.prepare("s", spec, lambda: pytest.fail("no database is needed"))
+        return Definition.of(json.loads(json.dumps(made.stored())), made.spec.trials, made.rules())
+
+    made = row(StudySpec(technique="sfb", sampler="random", nll=nll))
+    (tmp_path / "study.toml").write_text(study_file.write(None, made.spec), encoding="utf-8")
+    for spec in (StudySpec.of(study_file.read(tmp_path / "study.toml")), StudySpec.of(made.spec.plain())):
+        again = row(spec)
+        assert (again.other(made), again.spec.fixed) == (None, made.spec.fixed)
+    estimators = {None: {"nll": "tempered"}, "q": {}, "q1000": {"nll_samples": 1000}, "tempered": {"nll": "tempered"}}
+    assert made.spec.fixed == estimators[nll]
 
 
 def test_the_command_line_comes_before_the_file() -> None:

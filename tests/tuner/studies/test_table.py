@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from api_server import application
 from fastapi.testclient import TestClient
+from filled import fill, metrics
 from seeded import figures, made, trial_row
 from sqlalchemy import insert, update
+from stub_study import make
 
-from tuner.analysis import comparison
+from tuner import space
+from tuner.analysis import comparison, history
 from tuner.commands.render import trial_table
 from tuner.commands.tables import Column, Table
 from tuner.errors import Usage
@@ -187,6 +190,12 @@ def test_the_command_chooses(study: Study) -> None:
     assert [int(line.split()[0]) for line in said.splitlines()[1:]] == best
 
 
+def test_columns_are_known_where_no_trial_fits(study: Study) -> None:
+    options = ("--where", "value > 1e9", "--columns", "r,nll")
+    said = tuner(study.database.secret_url, "trials", "s", *options, width=80)
+    assert said.splitlines()[0].split()[:3] == ["#", "r", "NLL"]
+
+
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_trials_fit_the_terminal(study: Study, width: int) -> None:
     lines = [line.plain for line in trial_table(study.trials.all(), {3}).lines(width)]
@@ -247,3 +256,19 @@ def test_chosen_columns_are_never_left_out() -> None:
     table = Table("a", "b", chosen=True)
     table.add("x" * 10, "y" * 10)
     assert [line.plain for line in table.lines(15)] == [f"a {'x' * 10}", f"  b {'y' * 10}"]
+
+
+def test_a_hyperparameter_hides_no_figure_of_its_name(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/t.db", create=True)
+    study = make(database, tmp_path, 2, "drops", space=space.load("word-dropout"), min_rate=3.0)
+    fill(study, metrics(100.0, 5.3), metrics(99.0, 4.0), params=[{"rate": 0.4}, {"rate": 0.7}])
+    table = TrialTable(study).follow()
+    assert table.values(["rate", "params.rate"], [0, 1]) == {"rate": [5.3, 4.0], "params.rate": [0.4, 0.7]}
+    assert table.select("rate > 5 and params.rate < 0.5") == [0]
+    assert (table.heads["rate"].label, table.heads["params.rate"].label) == ("R", "rate")
+    assert history.of(study, table)["best"] == [100.0, 99.0]  # both reach the least rate
+    compared = {one["key"]: one["values"] for one in comparison.of(database, ["drops/0", "drops/1"])["figures"]}
+    assert compared["rate"] == [5.3, 4.0]
+    assert "R " in (said := tuner(database.secret_url, "trials", "drops", "--columns", "rate,params.rate", width=80))
+    assert re.search(r"0.*5\.3.*0\.4", said)
+    database.close()

@@ -12,7 +12,7 @@ from tuner.commands.app import app
 from tuner.errors import Clash, Fault
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
-from tuner.studies.bundle import pack, unpack
+from tuner.studies.bundle import opened, pack, unpack
 from tuner.studies.study import Study
 from tuner.workers.leases import Attempts
 
@@ -44,7 +44,7 @@ def study(tmp_path: Path, imported: Path) -> Study:
     made.end("stopped", "enough")
     pack(made, tmp_path / "s.zip")
     ours = Database(f"sqlite:///{tmp_path}/ours.db", create=True)
-    return unpack(ours, tmp_path / "s.zip", tmp_path / "runs")
+    return unpack(ours, opened(tmp_path / "s.zip"), tmp_path / "runs")
 
 
 def test_a_bundles_sampler_is_imported_only_after_it_was_asked_for(study: Study, imported: Path) -> None:

@@ -11,6 +11,8 @@ from stub_study import SQLITE, Make, run
 from tuner.client import Client
 from tuner.commands import render
 from tuner.commands.app import app
+from tuner.errors import Fault
+from tuner.process import HOST
 from tuner.storage.database import Database
 from tuner.storage.tables import WorkerRow
 from tuner.studies import queries
@@ -97,6 +99,22 @@ def test_a_renewal_tells_the_load(
     leases.fail(claim, "user", "stopped by the user.")
     assert told() is None  # an idle worker has no load of its own
     assert study.trials.counts()["waiting"] >= 1
+
+
+@SQLITE
+def test_workers_here_are_those_that_can_be_seen_from_here(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mine", "theirs"):
+        DatabaseBroker(database, name).enter("cpu", lambda _: None, print)
+    elsewhere = update(WorkerRow).where(WorkerRow.name == "theirs").values(process="1:0:another")
+    database.run(lambda session: session.execute(elsewhere))
+    app(["workers", "--here", "--json", "--database", database.secret_url], standalone_mode=False)
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["host"], "process" in found) == ("mine", HOST, False)
+    database.run(lambda session: session.execute(update(WorkerRow).values(process="1:0:another")))
+    with pytest.raises(Fault, match="no worker of .* is at work"):
+        app(["workers", "--here", "--database", database.secret_url], standalone_mode=False)
 
 
 @SQLITE

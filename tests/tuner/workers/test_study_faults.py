@@ -270,7 +270,7 @@ def test_a_kept_result_whose_trial_is_over_is_swept(database: Database, make: Ma
         assert place.folder.exists()
     with Worker(DatabaseBroker(database, "w"), tmp_path / "work", deaf) as one:
         study.delete()
-        one.places.sweep(one.broker.is_awaited)
+        one.places.sweep(one.broker.address, one.broker.is_awaited)
         assert not place.folder.exists()
 
 

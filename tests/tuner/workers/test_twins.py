@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from stub_study import SQLITE, Make, attempts_of, expire, states
 
-from trainers.contract import FILES, LATEST, LOG, SAMPLES
+from trainers.contract import BEST, FILES, LATEST, LOG, SAMPLES
 from tuner.client import Client
 from tuner.metrics import METRICS
-from tuner.storage.artifacts import Damaged
+from tuner.storage.artifacts import Damaged, Store
 from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
 from tuner.studies import queries
+from tuner.studies.amendment import amend
 from tuner.studies.pruners import PRUNERS
 from tuner.workers.broker import DatabaseBroker
-from tuner.workers.claims import Broker, Claim, LeaseLost, Leases
+from tuner.workers.claims import Broker, Claim, LeaseLost, Leases, Stop
 from tuner.workers.distant import ServerBroker
 from tuner.workers.places import Owner
 
@@ -158,6 +161,35 @@ def test_files_are_handed_on(broker_of: Known, make: Make, database: Database, w
     assert [folder.name for folder in place.iterdir()] == [last.partition("/")[2]]
 
 
+def test_a_checkpoint_is_of_one_moment_though_its_trainer_goes_on(
+    broker_of: Known, make: Make, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(1)
+    leases = broker_of("w").open("s")
+    claim = claimed(leases)
+
+    def go_on(epoch: str) -> None:
+        for name in (BEST, LATEST):
+            (work / "next").write_text(epoch)
+            (work / "next").replace(work / name)
+
+    for kind, way in ((Store, "_put"), (Client, "send_file")):
+        send = getattr(kind, way)
+
+        def slow(*given: Any, send: Callable[..., Any] = send) -> Any:
+            sent = send(*given)
+            go_on("2")
+            return sent
+
+        monkeypatch.setattr(kind, way, slow)
+    go_on("1")
+    files, generation = leases.files(claim), f"0000/{claim.token[:8]}-1"
+    files.publish(work, generation, [BEST, LATEST])
+    leases.publish(claim, generation)
+    files.fetch(generation, tmp_path / "back")
+    assert [(tmp_path / "back" / name).read_text() for name in (BEST, LATEST)] == ["1", "1"]
+
+
 def test_a_store_out_of_reach_is_an_os_error(broker_of: Known, make: Make, work: Path) -> None:
     study, leases = make(1), broker_of("w").open("s")
     claim = claimed(leases)
@@ -179,9 +211,24 @@ def test_why_a_training_must_end_is_heard(broker_of: Known, make: Make, database
     claim = claimed(leases)
     assert (leases.renew(claim), leases.is_poor(claim)) == (None, False)
     study.end("stopped", "stopped by the user")
-    assert leases.renew(claim) == "stopped by the user"
+    assert leases.renew(claim) == Stop("user", "stopped by the user")
     assert leases.claim() is None
     study.resume()
+    assert leases.renew(claim) is None
+
+
+def test_the_newest_time_limit_of_a_study_counts_for_trials_under_way(
+    broker_of: Known, make: Make, database: Database
+) -> None:
+    study, leases = make(1, timeout=60.0), broker_of("w").open("s")
+    claim = claimed(leases)
+    database.run(lambda s: s.execute(update(TrialRow).values(started_at=TrialRow.started_at - 65.0)))
+    assert leases.renew(claim) == Stop("timeout", "it took longer than its 60 s.")
+    amend(study, {"timeout": 3600.0})
+    assert leases.renew(claim) is None
+    amend(study, {"timeout": 50.0})
+    assert leases.renew(claim) == Stop("timeout", "it took longer than its 50 s.")
+    amend(study, {"timeout": None})
     assert leases.renew(claim) is None
 
 

@@ -2,20 +2,25 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shell import wait_for
-from sqlalchemy import update
+from sqlalchemy import delete, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from stub_study import Make, attempts_of, behave, deaf, expire, starts, states
 
+from trainers.contract import RESULT
 from tuner.client import Client
 from tuner.errors import Interrupted, Usage
 from tuner.process import HOST, PLACE, is_dead, is_here, process_mark
@@ -32,6 +37,7 @@ from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import Broker, Claim
 from tuner.workers.distant import ServerBroker
 from tuner.workers.leases import Attempts
+from tuner.workers.places import Owner, Places
 from tuner.workers.worker import Listen, Worker
 
 
@@ -283,6 +289,25 @@ def test_a_process_number_used_again_is_another_process() -> None:
 
 
 @LOCAL
+def test_a_kept_result_of_another_databases_study_is_left_to_its_workers(
+    database: Database, make: Make, tmp_path: Path
+) -> None:
+    study, work = make(1), tmp_path / "work"
+    mine = DatabaseBroker(database, "w").address
+    owner = Owner("", study.name, study.created_at, 0)
+    for token, address in (("a" * 8, mine), ("b" * 8, "postgresql://elsewhere/t")):
+        place = Places(work).take(replace(owner, broker=address), token)
+        (place.folder / RESULT).write_text("{}")
+        place.leave(keep=True)
+    database.run(lambda s: s.execute(delete(StudyRow)))
+    with Worker(DatabaseBroker(database, "w"), work, deaf):
+        assert [folder.name for folder in work.iterdir()] == ["s-0000-bbbbbbbb"]
+    os.utime(work / "s-0000-bbbbbbbb" / "owner", (1.0, 1.0))
+    with Worker(DatabaseBroker(database, "w"), work, deaf):
+        assert list(work.iterdir()) == []
+
+
+@LOCAL
 def test_what_a_killed_worker_of_this_machine_left_in_its_folder_is_swept(database: Database, tmp_path: Path) -> None:
     live, dead = process_mark(os.getpid()), f"{2**22 + 1}:1"
     facts = {"study": "s", "created_at": 1.0, "trial": 0}
@@ -329,6 +354,50 @@ def test_a_dead_workers_trial_goes_on_from_what_it_published_last(
     expire(database)
     run(study)
     assert (states(study), starts(study, 0)) == (["complete"], "xx")
+
+
+@LOCAL
+def test_a_database_that_is_away_as_a_checkpoint_is_published_does_not_stop_the_training(
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "PUBLISH_SECONDS", 0.0)
+    publish, tries = Attempts.publish, list[float | None]()
+
+    def away(self: Attempts, claim: Claim, generation: str, patience: float | None = None) -> None:
+        tries.append(patience)
+        if len(tries) == 1:
+            raise OperationalError("UPDATE", {}, Exception("database is locked"))
+        publish(self, claim, generation, patience)
+
+    monkeypatch.setattr(Attempts, "publish", away)
+    study = make(1)
+    run(study)
+    assert (states(study), [a.state for a in attempts_of(database)]) == (["complete"], ["finished"])
+    assert 0.0 in tries
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_worker_that_looks_whether_the_database_is_there_waits_for_it(
+    url: str, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make(1)
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    untold = [OperationalError("UPDATE", {}, locked)] * 2
+    patient = Database(url, patience=60.0)
+    found = DatabaseBroker(patient, "w")
+    seen = found._be_seen
+
+    def busy(session: Session, **facts: Any) -> None:
+        if untold:
+            raise untold.pop()
+        seen(session, **facts)
+
+    monkeypatch.setattr(found, "_be_seen", busy)
+    with Worker(found, tmp_path / "work", deaf) as worker:
+        worker._check()
+    patient.close()
+    assert untold == []
 
 
 def test_a_damaged_checkpoint_costs_the_progress_and_no_more(

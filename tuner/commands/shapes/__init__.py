@@ -104,7 +104,7 @@ class Cache(TypedDict):
     bytes: int
     entries: list[CacheEntry]
     cleared: NotRequired[int]
-    """Bytes that `--clear` has removed."""
+    """Number of entries that `--clear` has removed."""
 
 
 class RecipeSplit(TypedDict):
