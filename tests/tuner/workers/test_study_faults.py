@@ -28,7 +28,11 @@ from tuner.workers.broker import DatabaseBroker
 from tuner.workers.leases import Attempts
 from tuner.workers.worker import Worker
 
-pytestmark = pytest.mark.usefixtures("stub", "quick")
+pytestmark = [
+    pytest.mark.usefixtures("stub", "quick"),
+    # A thread that is left may hear of it in a weak reference's callback, which can raise nothing; it is told again.
+    pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class Raising(RandomSampler):
