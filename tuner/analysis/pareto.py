@@ -6,6 +6,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, select
@@ -107,21 +108,22 @@ class Columns:
         rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
         return Points(self, split, rows, (x, y))
 
-    def made(self, row: int, split: str, *keys: str) -> str:
-        """A description of what made these figures of a trial, be it estimators, sentences or the text alone: figures of which
-        it differs are not to be ranked together. Draws may differ.
-        """
-        parts = list(dict.fromkeys(self._made(row, split, key) for key in keys))
-        return "; ".join(part for part in parts if not any(other != part and other.endswith(part) for other in parts))
+    def made(self, rows: Sequence[int], split: str, *keys: str) -> list[str]:
+        """A description for each trial of what made these figures, be it estimators, sentences or the text alone.
 
-    def _made(self, row: int, split: str, key: str) -> str:
+        Figures of which it differs are not to be ranked together. Draws may differ.
+        """
+        columns, described = [self._made(split, key) for key in keys], cache(_described)
+        return [described(*(column[row] for column in columns)) for row in rows]
+
+    def _made(self, split: str, key: str) -> list[str]:
+        """A description for each of all trials of what made one figure."""
         metric, text = AXES[key], self.study.facts.text
-        if key in ESTIMATES or metric.sentences or key not in (*FIGURES, "value"):
-            return text
-        if not metric.estimated:
-            return self.sentences[split][row] or text
+        if key in (*ESTIMATES, "seconds") or metric.sentences:
+            return [text] * len(self.numbers)
+        found = self.estimators[split, metric.beside] if metric.estimated else self.sentences[split]
         judged = "MELBO; " if key == "value" and self.study.spec.objective == "melbo" else ""
-        return judged + (self.estimators[split, metric.beside][row] or text)
+        return [judged + (kind or text) for kind in found]
 
 
 class Points:
@@ -130,7 +132,7 @@ class Points:
     def __init__(self, columns: Columns, split: str, rows: list[int], axes: tuple[str, str]) -> None:
         self.columns, self.split, self.rows = columns, split, rows
         self.xs, self.ys = ([columns.figures[split][key][row] for row in rows] for key in axes)
-        made = [columns.made(row, split, *axes) for row in rows]
+        made = columns.made(rows, split, *axes)
         self.estimators = list(dict.fromkeys(made))
         """Descriptions of what made these figures, each once."""
         self.kinds = [self.estimators.index(kind) for kind in made]
@@ -204,6 +206,11 @@ def _read(texts: Sequence[str | None]) -> list[Any]:
 def _estimator(metrics: Metrics, text: str, beside: bool) -> str:
     """One string for all trials that share it."""
     return sys.intern(estimator_of(metrics, text, beside)) if "estimator" in metrics else ""
+
+
+def _described(*kinds: str) -> str:
+    """The kinds of several figures together; one that another's description ends with is said by that."""
+    return "; ".join(kind for kind in dict.fromkeys(kinds) if not any(o != kind and o.endswith(kind) for o in kinds))
 
 
 def _sentences(metrics: Metrics, text: str) -> str:

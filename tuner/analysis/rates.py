@@ -113,6 +113,7 @@ def _runs(columns: Columns, split: str) -> Iterator[_Run]:
     spec, figures = columns.study.spec, columns.figures[split]
     shared = {key: spec.fixed.get(key, usual) for key, usual in COMPONENTS.items()}
     shared |= (spec.confirms or {}).get("params", {})
+    made = columns.made(range(len(columns.numbers)), split, "nll")
     for row, error in enumerate(figures["rate_error"]):
         if math.isfinite(error):
             target = figures["target_rate"][row]
@@ -120,7 +121,7 @@ def _runs(columns: Columns, split: str) -> Iterator[_Run]:
                 target = round(figures["rate"][row] - error, 9)
             settings = {**shared, **{name: column[row] for name, column in columns.params.items()}}
             found = {key: figures[key][row] for key in PANELS}
-            yield _Run(target, settings, found, [columns.made(row, split, "nll")])
+            yield _Run(target, settings, found, [made[row]])
 
 
 def _series(study: Study, names: list[str], components: tuple[str, ...], runs: Sequence[_Run]) -> Series:

@@ -46,7 +46,7 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a training must end now."""
+    """An order to end a training now."""
 
     reason: str
     """Reason of the end: pruned, or one of `RETRIES` with which the attempt is to be told as failed."""
