@@ -23,20 +23,13 @@ from trainers import corpus_cache, forkserver, ngram, recipes
 from trainers.contract import PREEMPTED
 from trainers.corpus import load
 from trainers.errors import BadInput, Failure
+from trainers.finite import finite
 from trainers.options import CorpusOptions, build, renewed
 
 
 def report(event: str, facts: dict[str, Any]) -> None:
     """One JSON line; NaN and infinity, which JSON lacks, become null."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, float):
-            return value if value - value == 0 else None
-        if isinstance(value, list):
-            return [finite(v) for v in value]
-        return {k: finite(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-    print(json.dumps({"event": event, **finite(facts)}), flush=True)
+    print(json.dumps(finite({"event": event, **facts})), flush=True)
 
 
 def _end_with_parent() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainers.errors import BadInput, Failure
+from trainers.finite import finite
 
 
 def write(file: Path, content: bytes) -> None:
@@ -43,8 +44,7 @@ def _replace(file: Path, put: Callable[[Path], object]) -> None:
 
 def write_json(file: Path, content: object) -> None:
     """Replaces `file` by the content as JSON; NaN and infinity, which JSON lacks, become null."""
-    plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
-    write(file, (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode())
+    write(file, (json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
