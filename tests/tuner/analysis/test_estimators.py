@@ -76,7 +76,8 @@ def test_there_is_no_front_over_different_estimators(client: TestClient) -> None
 def test_there_is_no_front_over_different_texts(client: TestClient, database: Database, tmp_path: Path) -> None:
     other = creation.go_on(database, "other", defined(1, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
     fill(other, metrics(50.0, 9.0, estimator=Q))
-    for axes, made in (("", "S = 1000 from q, 40 valid sentences of "), ("&x=rate&y=distortion", "")):
+    counted = "40 valid sentences of "
+    for axes, made in (("", f"S = 1000 from q, {counted}"), ("&x=rate&y=distortion", counted)):
         both = client.get(f"/v1/pareto?study=a&study=other{axes}").json()
         assert both["front"] == []
         assert f"({made}{TEXT}: a; {made}grammar, 6 words, uncut, text f: other)" in both["note"]
