@@ -1,4 +1,4 @@
-"""The REST API over `tuner.studies.study`, and the dashboard."""
+"""The REST API over `tuner.studies`, and the dashboard."""
 
 from tuner.processors import take_one_thread
 

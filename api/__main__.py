@@ -73,15 +73,12 @@ def refuse_open(settings: Settings) -> None:
     """
     if settings.is_local:
         return
-    database = Database(settings.database, create=True)
-    try:
+    with Database(settings.database, create=True) as database:
         if not any(key.revoked_at is None for key in keys.listed(database)):
             raise Usage(
                 f"{settings.open_by} lets other machines in and there is no key: make one first with `tuner key create NAME`, "
                 "in the server's database."
             )
-    finally:
-        database.close()
 
 
 def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:

@@ -117,13 +117,10 @@ def serve(settings: Settings, port: int) -> None:
     from optuna_dashboard import wsgi
 
     bound(settings.host, port, "--optuna-port").close()
-    database = Database(settings.database, create=True)
-    try:
+    with Database(settings.database, create=True) as database:
         server = make_server(settings.host, port, Fence(wsgi(database.storage), settings, database), _Server, _Quiet)
         say(f"serving Optuna's dashboard, for reading, at http://{settings.host}:{port}")
         server.serve_forever()
-    finally:
-        database.close()
 
 
 if __name__ == "__main__":

@@ -129,6 +129,20 @@ class Service:
                     self._columns.popitem(last=False)
         return kept
 
+    def of_results(self, kind: str, work: Callable[..., Any], name: str, *arguments: Hashable) -> Answer:
+        """The answer that slow work of another process gives of a study, made once for each set of its complete trials.
+
+        Args:
+            work: takes the database's address, the study's name and the arguments.
+        """
+        columns = self.columns(name)
+        version = (columns.seen, len(columns.numbers))
+
+        def make() -> Any:
+            return self.processes.do(work, self.settings.database, name, *arguments)
+
+        return self.cache.get((kind, name, arguments), version, make)
+
     def table(self, study: Study) -> Table:
         """All trials of a study by columns, as they are now."""
         with self._lock:

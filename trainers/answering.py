@@ -5,7 +5,7 @@ decoded into question and answer together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def written(
     made = generation.reconstruct(model, vocabulary, hidden, writing)
     found = []
     for question, words in zip(questions, made, strict=True):
-        parts = divided(words)
+        parts = divided(words, question.words.count(MARK))
         answer = parts[1] if parts else []
         found.append(
             {
@@ -133,7 +133,7 @@ def _questions(run: Run, given: Sequence[str], options: AnswerOptions) -> tuple[
                 f"no validation sentence of {run.spec.corpus} has a question before a {MARK!r} and its answer after it."
             )
         return found, True
-    lines = [line.split("\t") for line in given]
+    lines = [[part.strip() for part in line.rstrip().split("\t")] for line in given]
     several = {len(parts) > 2 for parts in lines}
     if len(several) > 1:
         raise BadInput("some questions have answers to choose from and some have none: give all of them some, or none.")
@@ -143,6 +143,8 @@ def _questions(run: Run, given: Sequence[str], options: AnswerOptions) -> tuple[
         words = words if words and words[-1] == MARK else [*words, MARK]
         if len(words) == 1:
             raise BadInput("a question is empty: give at least one word.")
+        if not all(map(split, answers)):
+            raise BadInput(f"an answer to {question!r} is empty: one tab divides two answers.")
         found.append(Question(words, [split(answer) for answer in answers] or [[UNK] * (options.hidden or 5)]))
     return found, several == {True}
 
@@ -154,7 +156,7 @@ def answer_run(folder: Path, given: Sequence[str], values: Mapping[str, Value]) 
         given: questions; behind tabs, answers to choose from, the right one first. None: validation sentences' own.
 
     Raises:
-        BadInput: if the run has no latent, its text is not of words, or there is no question.
+        BadInput: if the run has no latent, its text is not of words, its technique sees hidden words, or there is no question.
     """
     run = open_run(folder)
     if not isinstance(run.model, SenVAE):
@@ -166,6 +168,9 @@ def answer_run(folder: Path, given: Sequence[str], values: Mapping[str, Value]) 
     unknown = sorted(set(values) - set(AnswerOptions.__dataclass_fields__))
     if unknown:
         raise BadInput(f"{unknown[0]!r} is no option here: there are {', '.join(AnswerOptions.__dataclass_fields__)}.")
+    seen = run.objective.refusal(replace(run.options.model, encoder_unk=0.5))
+    if seen is not None:
+        raise BadInput(f"answer hides words from the encoder as encoder_unk does, and {seen}")
     options = build(AnswerOptions, values)
     questions, several = _questions(run, given, options)
     found: dict[str, Any] = {"questions": len(questions)}

@@ -163,7 +163,7 @@ def _tightest(model: SenVAE, longest: int, seed: int, rows: int, progress: Calla
     for temper in WIDER:
         lower, upper = _bounds(weights, composed.z, PILOT, PILOT_DRAWS, temper)
         gaps[temper] = float((upper - lower).mean())
-    return min(gaps, key=lambda temper: gaps[temper])
+    return min(gaps, key=lambda temper: math.inf if math.isnan(gaps[temper]) else gaps[temper])
 
 
 def _bounds(weights: Weights, z: Tensor, level: int, samples: int, temper: float) -> tuple[Figures, Figures]:

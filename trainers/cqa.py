@@ -76,10 +76,12 @@ def make(folder: Path, out: Path) -> dict[str, object]:
             asked = 0
             with (half / f"{split}.questions").open("w", encoding="utf-8") as text:
                 for question, group in itertools.groupby(pairs, lambda pair: pair[0]):
-                    answers = sorted(group, key=lambda pair: not pair[2])
-                    if answers[0][2] and len(answers) > 1:
+                    answers = {True: list[str](), False: list[str]()}
+                    for _, answer, right in group:
+                        answers[right].append(answer)
+                    for answer in answers[True] if answers[False] else ():  # a second right one is no wrong choice
                         asked += 1
-                        text.write("\t".join([question, *(answer for _, answer, _ in answers)]) + "\n")
+                        text.write("\t".join([question, answer, *answers[False]]) + "\n")
             words.update(word for question, answer, _ in pairs for word in f"{question} {answer}".split())
             splits[split] = {
                 "sentences": sum(right for *_, right in pairs),

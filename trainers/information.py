@@ -40,7 +40,8 @@ def mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor) -> floa
     """
     few = len(z) if posterior.entropy is not None else FLOW_CODES
     chosen = torch.linspace(0, len(z) - 1, min(few, len(z)), device=z.device).long()
-    return (log_q[chosen] - Mixture(posterior).log_prob(z[chosen])).double().mean().item()
+    log_marginal = Mixture(posterior).log_prob_of_own(z[chosen], chosen, log_q[chosen])
+    return (log_q[chosen] - log_marginal).double().mean().item()
 
 
 @torch.no_grad()
@@ -49,10 +50,11 @@ def batch_mutual_information(posterior: Conditional, z: Tensor, log_q: Tensor, s
 
     The entropy is in closed form where it has one, the samples' mean −log q(z|x) otherwise.
     """
-    if posterior.entropy is not None:
-        log_q = -posterior.entropy
+    expected = log_q if posterior.entropy is None else -posterior.entropy
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device)
     total = 0.0
     for part in order.split(HE_BATCH):
-        total += (log_q[part] - Mixture(posterior[part]).log_prob(z[part])).double().sum().item()
+        own = torch.arange(len(part), device=z.device)
+        log_marginal = Mixture(posterior[part]).log_prob_of_own(z[part], own, log_q[part])
+        total += (expected[part] - log_marginal).double().sum().item()
     return total / len(z)

@@ -102,14 +102,12 @@ class Question:
     answers: list[list[str]]
 
 
-def divided(words: Sequence[str]) -> tuple[list[str], list[str]] | None:
-    """Question, its mark included, and answer of a sentence; none if it has no mark, or nothing on one side of it."""
-    if MARK not in words:
+def divided(words: Sequence[str], marks: int = 1) -> tuple[list[str], list[str]] | None:
+    """Question, which ends with its so manieth mark, and answer of a sentence; none if there is nothing on one side."""
+    places = [place for place, word in enumerate(words) if word == MARK][marks - 1 : marks]
+    if not places or 0 in places or places[0] + 1 == len(words):
         return None
-    place = list(words).index(MARK)
-    if place == 0 or place + 1 == len(words):
-        return None
-    return list(words[: place + 1]), list(words[place + 1 :])
+    return list(words[: places[0] + 1]), list(words[places[0] + 1 :])
 
 
 def posed(sentences: Sequence[Sequence[str]], count: int, wrong: int, seed: int) -> list[Question]:

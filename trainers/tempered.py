@@ -239,9 +239,17 @@ class Weights:
         return z, log_q.unflatten(0, (codes, draws)).sum(0)
 
 
+LEAST_SPREAD = 1e-5
+"""Least spread of a Gaussian that stands for a flow, as a share of 1 + |mean|: a hundred times what 32 bits tell apart."""
+
+
 def moments(z: Tensor) -> Gaussian:
-    """Draws [S, n, d] → the Gaussian of their mean and spread [n, d]."""
-    return Gaussian(z.mean(0), z.std(0))
+    """Draws [S, n, d] → the Gaussian of their mean and spread [n, d].
+
+    It is never narrower than numbers of its size can tell apart, as a flow may be, whose draws are then all equal.
+    """
+    mean = z.mean(0)
+    return Gaussian(mean, z.std(0).maximum(LEAST_SPREAD * (1 + mean.abs())))
 
 
 def _nll(log_weights: Figures) -> Figures:

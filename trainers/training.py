@@ -244,7 +244,7 @@ class Training:
             raise Failure("nan", f"the validation −ELBO is {neg_elbo} after epoch {now.epoch + 1}.")
         train_loss = now.train_loss / len(train)
         now.epoch, now.batch, now.train_loss = now.epoch + 1, 0, 0.0
-        self.current.after_epoch(lambda: validation_information(self.evaluated, valid, self.seed))
+        self.current.after_epoch(lambda: validation_information(self.model, valid, self.seed))
         criterion = self.current.criterion(figures)
         if criterion < now.best:
             now.best, now.best_epoch = criterion, now.epoch

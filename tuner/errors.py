@@ -27,8 +27,8 @@ class Refused(Usage):
         rule: what is wrong with it, and the remedy, after `field = value`; a command line says its option instead of the two.
     """
 
-    def __init__(self, field: str, value: object, rule: str, public: str | None = None) -> None:
-        super().__init__(f"{field} = {value} {rule}", field, public)
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(f"{field} = {value} {rule}", field)
         self.value, self.rule = value, rule
 
 

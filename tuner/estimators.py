@@ -116,6 +116,8 @@ def _certified(facts: Estimator) -> str:
     found = facts.get("certificate")
     if found is None:
         return ""
+    if found["gap"] is None:  # of a run of before, whose flow was narrower than 32 bits can tell
+        return "; its certificate bounds nothing"
     count, gap = found["sentences"], max(found["gap"], 0.0)
     error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
     cut = f", {found['cut']} of them cut" if found["cut"] else ""

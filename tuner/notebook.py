@@ -46,12 +46,8 @@ class Study:
 
     @contextmanager
     def _opened(self) -> Iterator[studies.Study]:
-        database = Database(self.database)
-        try:
-            with database.errors():
-                yield studies.open_study(database, self.name)
-        finally:
-            database.close()
+        with Database(self.database) as database, database.errors():
+            yield studies.open_study(database, self.name)
 
     def trials(self, where: str | None = None, sort: str = "number") -> Frame:
         """All trials, a row each, by their numbers: hyperparameters, figures, times, notes.

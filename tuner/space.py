@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -190,21 +190,10 @@ class Space:
 
     def table(self) -> dict[str, Any]:
         """The space as the table of a search space's file, which `of_table` reads."""
-        parameters = {}
+        parameters, usual = {}, {f.name: f.default for f in fields(Parameter)}
         for p in self.parameters:
-            usual = {
-                "low": None,
-                "high": None,
-                "log": False,
-                "step": None,
-                "choices": (),
-                "paper": None,
-                "unit": "",
-                "tuned": True,
-            }
-            own = {key: getattr(p, key) for key in KEYS}
-            kept = {key: value for key, value in own.items() if key not in usual or value != usual[key]}
-            parameters[p.name] = {key: list(v) if isinstance(v, tuple) else v for key, v in kept.items()}
+            own = {key: getattr(p, key) for key in KEYS if getattr(p, key) != usual.get(key, MISSING)}
+            parameters[p.name] = {key: list(v) if isinstance(v, tuple) else v for key, v in own.items()}
         head = {key: getattr(self, key) for key in ("technique", "paper", "formula", "summary")}
         return {**head, "parameters": parameters}
 

@@ -1,7 +1,7 @@
 /** Controls for settings and hyperparameters as the server declares them, and what is said of a wrong value. */
 
 import { fill, h, select } from "./dom.js";
-import { domain, number } from "./format.js";
+import { number } from "./format.js";
 
 let serial = 0;
 /** A control with its label, its hint and a place for what is wrong with it. `key` is the request's. */
@@ -35,7 +35,7 @@ export const typed = (text, parameter) => (parameter.kind === "categorical" ? pa
 
 /** What a hyperparameter means, and its domain. */
 export const hintOf = (parameter) => [
-  `${parameter.meaning}; ${parameter.tuned ?? true ? `searched: ${domain(parameter)}` : `${number(parameter.default)} unless fixed; ${domain(parameter)}`}`,
+  `${parameter.meaning}; ${parameter.tuned ?? true ? `searched: ${parameter.domain}` : `${number(parameter.default)} unless fixed; ${parameter.domain}`}`,
   parameter.unit && `, ${parameter.unit}`, parameter.optimum != null && `; the paper's optimum ${number(parameter.optimum)}`].filter(Boolean).join("");
 
 /** Shows what is wrong at its field, or in `trouble` where it has none. */

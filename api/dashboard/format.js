@@ -33,14 +33,6 @@ export function moment(time) {
 /** `1 trial`, `1,200 trials`. */
 export const count = (amount, noun, plural = `${noun}s`) => `${grouped(amount)} ${amount === 1 ? noun : plural}`;
 
-/** A hyperparameter's domain in words. */
-export function domain(parameter) {
-  if (parameter.kind === "categorical") return `one of ${parameter.choices.join(", ")}`;
-  const notes = [parameter.log && "log", parameter.step && `step ${parameter.step}`].filter(Boolean).join(", ");
-  const noun = parameter.kind === "int" ? "whole number " : "";
-  return `${noun}${number(parameter.low)} to ${number(parameter.high)}${notes ? ` (${notes})` : ""}`;
-}
-
 /** `r=1.521 alpha=0.0095` */
 export const settings = (params) => Object.entries(params).filter(([, value]) => value != null).map(([name, value]) => `${name}=${number(value)}`).join(" ");
 

@@ -5,7 +5,7 @@ import { changeOf, trialOf } from "./changes.js";
 import { curvesOf } from "./curves.js";
 import { announce, empty, fill, h, renew, stateOf } from "./dom.js";
 import { effectsOf } from "./effects.js";
-import { domain, moment, number, perplexity, settings, withError } from "./format.js";
+import { moment, number, perplexity, settings, withError } from "./format.js";
 import { historyOf } from "./history.js";
 import { markdown } from "./markdown.js";
 import { parallelOf } from "./parallel.js";
@@ -103,7 +103,7 @@ function summary(study, canWrite, put, leave) {
       study.ngram && againstNGrams(study)) : empty("No trial is complete yet."),
     h("details", {}, h("summary", {}, "How it was made"),
       facts([["Created", moment(study.created_at)], ...asked(study.spec ?? {}),
-        ...(study.space ?? []).map((parameter) => [`${parameter.name}: ${parameter.meaning}`, domain(parameter)])])),
+        ...(study.space ?? []).map((parameter) => [`${parameter.name}: ${parameter.meaning}`, parameter.domain])])),
   ];
 }
 

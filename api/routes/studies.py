@@ -172,14 +172,7 @@ def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "va
     """Share of the metric's variation among the better trials that each hyperparameter explains (PED-ANOVA), with its
     deviation over resamples of the trials. The sum is 1. Of fewer than ten trials none is told.
     """
-    service = service_of(request)
-
-    def make(study: Study) -> dict[str, Any]:
-        return service.processes.do(importance.of, service.settings.database, study.name, metric)
-
-    columns = service.columns(name)
-    seen = (columns.seen, len(columns.numbers))
-    return service.cache.get(("importance", name, metric), seen, lambda: make(service.study(name))).response(request)
+    return service_of(request).of_results("importance", importance.of, name, metric).response(request)
 
 
 @router.get("/pareto", response_model=figure_schemas.Pareto, tags=["pareto"])

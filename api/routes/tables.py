@@ -76,37 +76,19 @@ def show_means(request: Request, name: StudyName) -> Response:
     """Mean of each complete trial by a process through all of them, and the lowest so far; empty where the values are
     not noisy.
     """
-    service = service_of(request)
-
-    def make() -> dict[str, Any]:
-        return service.processes.do(history.smoothed, service.settings.database, name)
-
-    columns = service.columns(name)
-    return service.cache.get(("means", name), (columns.seen, len(columns.numbers)), make).response(request)
+    return service_of(request).of_results("means", history.smoothed, name).response(request)
 
 
 @router.get("/studies/{name}/surface", response_model=figure_schemas.Surface)
 def show_surface(request: Request, name: StudyName, x: bodies.Key, y: bodies.Key) -> Response:
     """Mean and uncertainty of a process through all values, over two hyperparameters, the others at the best trial's."""
-    service = service_of(request)
-
-    def make() -> dict[str, Any]:
-        return service.processes.do(surface.of, service.settings.database, name, x, y)
-
-    columns = service.columns(name)
-    return service.cache.get(("surface", name, x, y), (columns.seen, len(columns.numbers)), make).response(request)
+    return service_of(request).of_results("surface", surface.of, name, x, y).response(request)
 
 
 @router.get("/studies/{name}/slices", response_model=figure_schemas.Slices)
 def show_slices(request: Request, name: StudyName) -> Response:
     """Mean and uncertainty of a process through all values along each hyperparameter, the others at the best trial's."""
-    service = service_of(request)
-
-    def make() -> dict[str, Any]:
-        return service.processes.do(surface.slices, service.settings.database, name)
-
-    columns = service.columns(name)
-    return service.cache.get(("slices", name), (columns.seen, len(columns.numbers)), make).response(request)
+    return service_of(request).of_results("slices", surface.slices, name).response(request)
 
 
 @router.get("/studies/{name}/timeline", response_model=figure_schemas.Timeline)

@@ -61,6 +61,15 @@ def test_evaluation_takes_the_statistics_of_the_text_and_so_does_a_batch_of_one(
     torch.testing.assert_close(layer(features).location, 0.5 * white)
 
 
+def test_a_training_batch_of_one_takes_the_statistics_of_the_batch_before_it() -> None:
+    layer = BatchNormalised(4, SMALL, 0.5).double()
+    features = torch.randn(31, 4).double()
+    layer(features[:30])
+    plain = layer.location(features)
+    white = (plain[30:] - plain[:30].mean(0)) / plain[:30].std(0, correction=0)
+    torch.testing.assert_close(layer(features[30:]).location, 0.5 * white)
+
+
 @pytest.mark.parametrize("size", [1.0, 1e-2, 1e-4])
 def test_the_rate_does_not_depend_on_how_small_the_means_begin(size: float) -> None:
     torch.manual_seed(0)

@@ -24,6 +24,7 @@ from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, RNNLM, UNK_INDEX, B
 from trainers.options import EvaluationOptions
 from trainers.tempered import Figures, Weights
 from tuner import estimators
+from tuner.analysis import sentences
 
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
@@ -312,3 +313,16 @@ def test_a_flow_that_cannot_be_inverted_in_its_precision_leaves_the_bound_to_ano
     found = certify(vae(posterior="planar"), 30, 1.0, 20, LONGEST, 0, 1024)
     assert found.lower_temper < 1
     assert math.isfinite(found.gap)
+
+
+def test_a_certificate_that_bounds_nothing_is_told_and_gives_a_difference_no_bias() -> None:
+    plain = evaluate(vae(), CORPUS, EvaluationOptions(nll_samples=5, certify=2), 0).plain()
+    plain["estimator"]["certificate"] |= {"gap": None, "lower": None}
+    assert estimators.estimate(plain).endswith("; its certificate bounds nothing")
+    assert sentences._bias(plain["estimator"]) is None
+
+
+def test_a_wider_proposal_whose_bound_is_no_number_is_not_the_tightest(monkeypatch: pytest.MonkeyPatch) -> None:
+    gaps = dict.fromkeys(certificate.WIDER, 2.0) | {certificate.WIDER[0]: math.nan, certificate.WIDER[1]: 1.0}
+    monkeypatch.setattr(certificate, "_bounds", lambda _w, _z, _level, _draws, temper: (0.0, np.float64(gaps[temper])))
+    assert certificate._tightest(vae(), 20, 0, 100, lambda *_: None) == certificate.WIDER[1]

@@ -35,6 +35,14 @@ def test_right_pairs_are_sentences_and_questions_have_their_right_answer_first(t
         recipes.make("yahoo-cqa", tmp_path / "own", tmp_path / "out", CorpusOptions())
 
 
+def test_a_second_right_answer_is_no_wrong_choice(tmp_path: Path) -> None:
+    lines = "how old\tten\t1\nhow old\tblue\t0\nhow old\tabout ten\t1\n"
+    found = cqa.make(copy(tmp_path / "own", lines), tmp_path / "out")
+    questions = (tmp_path / "out" / "test.questions").read_text().splitlines()
+    assert questions == ["how old ?\tten\tblue", "how old ?\tabout ten\tblue"]
+    assert found["splits"]["test"]["questions"] == 2  # type: ignore[index]
+
+
 def test_numbers_are_compared_as_they_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cqa, "PRINTED", {"train": (10, 10), "valid": (10, 10), "test": (20, 10)})
     monkeypatch.setattr(cqa, "TYPES", 13)

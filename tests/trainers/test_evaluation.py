@@ -266,6 +266,29 @@ def test_he_et_als_estimate_equals_a_loop_over_batches(monkeypatch: pytest.Monke
     assert batch_mutual_information(q, z, log_q, seed=3) == pytest.approx(total / 10)
 
 
+class Missed(Gaussian):
+    """A posterior like a narrow flow: its inverse cannot find its own codes again."""
+
+    entropy = None  # type: ignore[assignment]
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        found = super().log_prob(z)
+        return torch.where(found > -50, math.nan if len(z) % 2 else -1e30, found)
+
+    def __getitem__(self, index: Tensor) -> "Missed":
+        return Missed(self.location[index], self.scale[index])
+
+
+@pytest.mark.parametrize("sentences", [6, 7])
+def test_information_of_posteriors_whose_own_codes_cannot_be_inverted_is_at_most_log_n(sentences: int) -> None:
+    location = 1000.0 * torch.arange(sentences)[:, None].expand(-1, 3)
+    q = Missed(location, torch.full_like(location, 1e-3))
+    z, log_q = (t[0] for t in q.transform(q.noise(1)))
+    assert not q.log_prob(z[:, None]).diagonal().gt(-50).any()
+    assert information.mutual_information(q, z, log_q) == pytest.approx(math.log(sentences))
+    assert batch_mutual_information(q, z, log_q, seed=3) == pytest.approx(math.log(sentences))
+
+
 @pytest.mark.parametrize("posterior", ["iaf", "planar"])
 def test_a_flows_collapsed_code_has_no_active_unit_however_noisy_its_means(posterior: str) -> None:
     model = vae(posterior=posterior)

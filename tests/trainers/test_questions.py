@@ -84,8 +84,10 @@ def test_the_corpus_is_the_grammars_and_its_labels_are_the_topics() -> None:
     assert set(whole.labels["valid"]) == set(TOPICS)
 
 
-def test_a_question_ends_at_its_first_mark() -> None:
+def test_a_question_ends_at_its_first_mark_or_at_its_last_where_it_is_known() -> None:
     assert divided(["why", "?", "so", "?", "yes"]) == (["why", "?"], ["so", "?", "yes"])
+    assert divided(["why", "?", "so", "?", "yes"], 2) == (["why", "?", "so", "?"], ["yes"])
+    assert divided(["why", "?", "so"], 2) is None
     for text in ("no mark here", "? answer", "question ?", "?"):
         assert divided(text.split()) is None
 
@@ -200,7 +202,13 @@ def test_a_run_answers_its_own_sentences_and_what_it_is_given(tmp_path: Path) ->
     assert own["question"] == "who steers the ship ?"
     given = answer_run(tmp_path, ["who steers the ship ?\tthe sailor\tthe rose"], {})
     assert (given["questions"], given["precision_by_chance"]) == (1, 0.5)
+    assert (
+        answer_run(tmp_path, ["who steers the ship ?\tthe sailor\tthe rose\t \t"], {}) == given
+    )  # as a table's lines end
+    (twice,) = answer_run(tmp_path, ["who ? who steers the ship ?"], {"seed": 3})["answers"]
+    assert twice["answer"] == " ".join((divided(twice["sentence"].split(), 2) or ("", ""))[1])
     for questions, said in (
+        (["who ?\tthe sailor\t\tthe rose"], "an answer to 'who \\?' is empty: one tab divides two answers"),
         (["who ?\ta\tb", "what ?"], "some questions have answers to choose from and some have none"),
         (["?"], "a question is empty"),
     ):
@@ -226,4 +234,8 @@ def test_runs_without_codes_or_questions_are_refused(tmp_path: Path) -> None:
     train(Spec("vanilla", "grammar", "tiny", {**values, "d_z": 2}), tmp_path / "g", lambda *_: None)
     with pytest.raises(BadInput, match=r"no validation sentence of grammar has a question before a '\?'"):
         answer_run(tmp_path / "g", [], {})
+    steps = {**values, "d_z": 2, "svi_steps": 1}
+    train(Spec("semi-amortised", "questions", "tiny", steps), tmp_path / "s", lambda *_: None)
+    with pytest.raises(BadInput, match="answer hides words from the encoder as encoder_unk does, and .* svi_steps=0"):
+        answer_run(tmp_path / "s", [], {})
     assert answering.AnswerOptions().scaled

@@ -16,7 +16,7 @@ from trainers.evaluation import evaluate
 from trainers.latent.distributions import Gaussian
 from trainers.models import Batch, SenVAE
 from trainers.options import EvaluationOptions
-from trainers.tempered import Proposal, estimate
+from trainers.tempered import Proposal, estimate, moments
 from tuner import estimators
 
 CPU = torch.device("cpu")
@@ -233,3 +233,10 @@ def test_it_says_how_many_of_its_draws_are_done() -> None:
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
     assert heard[0][0] < planned / 20
     assert heard[-1][0] == planned <= made.draws + 32 * 64 * 6
+
+
+def test_a_flow_narrower_than_its_numbers_has_a_gaussian_that_can_be_drawn_from_and_weighed() -> None:
+    stands = moments(torch.tensor([[-300.0, 0.0, 2.0]]).expand(9, 1, 3))
+    z, log_q = stands.transform(stands.noise(50))
+    assert torch.isfinite(log_q).all()
+    torch.testing.assert_close(stands.log_prob(z), log_q, atol=0.2, rtol=0)

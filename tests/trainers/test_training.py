@@ -255,6 +255,29 @@ def test_what_is_kept_is_the_moving_average_of_the_weights(tmp_path: Path, monke
     assert "averages the weights of the last 4 steps, of the 4 of max_epochs" in said[0]
 
 
+def test_aggressive_training_ends_by_the_information_of_the_encoder_that_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[dict[str, torch.Tensor]] = []
+    ended: list[dict[str, torch.Tensor]] = []
+
+    def information(model: Any, *_: Any) -> float:
+        measured.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return 0.0
+
+    original = training.Training._end_epoch
+
+    def end(self: training.Training) -> None:
+        ended.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        original(self)
+
+    monkeypatch.setattr(training, "validation_information", information)
+    monkeypatch.setattr(training.Training, "_end_epoch", end)
+    train(spec("aggressive", max_epochs=1, polyak=0.75), tmp_path, lambda *_: None)
+    (seen,), (trained,) = measured, ended
+    assert all(torch.equal(seen[name], trained[name]) for name in trained)
+
+
 def test_aggressive_steps_train_the_encoder_alone_and_then_the_generator_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

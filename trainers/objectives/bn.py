@@ -4,8 +4,8 @@ With N(0, I) as prior R ≥ ½ Σ_d E[u_d²] = ½ d_z γ² + ½ ‖b‖² whatev
 authors' code γ is fixed and b learned from 0. In evaluation means are normalised by the statistics of the whole training text
 under the weights that are evaluated, taken before each evaluation. So the bound holds there exactly, and on other text as far as
 its statistics are the same. The authors' code takes running averages of the batches, which lag behind the weights: with SGD an
-epoch's rate was up to thousands of times the bound. A batch of a single sentence, whose deviation is 0, is normalised by the
-statistics of the last evaluation, as an epoch's last batch may be.
+epoch's rate was up to thousands of times the bound. A batch of a single sentence, as an epoch's last one may be, has a
+deviation of 0 and is normalised by the statistics of the batch before it.
 """
 
 from collections.abc import Iterable
@@ -47,14 +47,19 @@ class BatchNormalised(DiagonalGaussian):
             apart = means.mean(0) - mean
             squares = squares + means.var(0, correction=0) * n + apart.square() * (count * n / (count + n))
             mean, count = mean + apart * (n / (count + n)), count + n
+        self._keep(mean, squares / count)
+
+    @torch.no_grad()
+    def _keep(self, mean: Tensor, variance: Tensor) -> None:
         self.mean.copy_(mean)
-        self.variance.copy_(squares / count)
+        self.variance.copy_(variance)
         self.weight.fill_(1)
 
     def base(self, features: Tensor) -> Gaussian:
         plain = super().base(features)
         if self.training and len(features) > 1:
             mean, variance = plain.location.mean(0), plain.location.var(0, correction=0)
+            self._keep(mean, variance)
         elif self.weight:
             mean, variance = self.mean / self.weight, self.variance / self.weight
         else:

@@ -37,8 +37,5 @@ def trials(study: Study, form: str) -> str:
 
 def trials_at(url: str, name: str, form: str) -> str:
     """All trials of a study by its database's address, in a process that has none open."""
-    database = Database(url, patience=10.0)
-    try:
+    with Database(url, patience=10.0) as database:
         return trials(open_study(database, name), form)
-    finally:
-        database.close()

@@ -70,15 +70,12 @@ def observed(url: str, name: str) -> Iterator[tuple[Study, Cube, list[Trial]]]:
     Raises:
         Usage: if their values are of two objectives, through which no process goes.
     """
-    database = Database(url, patience=10.0)
-    try:
+    with Database(url, patience=10.0) as database:
         study = open_study(database, name)
         if study.front():
             raise Usage(f"study {name!r} has two objectives: no process goes through its values.")
         cube = Cube({p.name: p.distribution() for p in study.searched})
         yield study, cube, [t for t in study.trials.all() if t.value is not None and cube.holds(t.params)]
-    finally:
-        database.close()
 
 
 def _least(values: Sequence[float | None]) -> list[float | None]:

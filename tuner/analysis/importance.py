@@ -33,11 +33,8 @@ the study.
 def of(url: str, name: str, metric: str) -> dict[str, Any]:
     """Each searched hyperparameter's share, for one of `metrics.AXES`, and its standard deviation over resamples of the trials;
     no shares where there are fewer than `least` trials, or where nothing varies."""
-    database = Database(url, patience=10.0)
-    try:
+    with Database(url, patience=10.0) as database:
         columns = Columns(open_study(database, name)).follow()
-    finally:
-        database.close()
     figures = columns.figures["valid"][metric]
     rows = [row for row, value in enumerate(figures) if math.isfinite(value)]
     rows = rows[:: math.ceil(len(rows) / MOST)] if rows else rows

@@ -20,10 +20,6 @@ STATUSES = {
 """Status by the state of a run that is over; any other state has failed."""
 
 
-def open_tracker(project: str) -> "Tracker":
-    return Tracker(project)
-
-
 @contextmanager
 def _said() -> Iterator[None]:
     """MLflow's errors in one sentence."""

@@ -83,7 +83,7 @@ def compare(then: Record, now: Record, tolerance: float = TOLERANCE) -> Agreemen
     figures = {key: (a, b) for (key, a), (_, b) in pairs if (a, b) != (None, None)}
     exact = then.machine == now.machine
     allowed = tolerance * abs(float(figure(then.metrics, "nll")))
-    differs = [key for key, pair in figures.items() if not (_same(*pair) if exact else _near(key, allowed, *pair))]
+    differs = [key for key, (a, b) in figures.items() if not (a == b if exact else _near(key, allowed, a, b))]
     return Agreement(figures, differs, exact, allowed, (then.machine, now.machine))
 
 
@@ -92,10 +92,6 @@ def _figures(metrics: Metrics, known: Sequence[str]) -> Iterator[tuple[str, floa
         for key in known:
             value = figure(found, key)
             yield f"{prefix}{key}", None if value != value else value  # NaN, as older versions had of one sentence
-
-
-def _same(then: float | None, now: float | None) -> bool:
-    return then == now
 
 
 def _near(key: str, allowed: float, then: float | None, now: float | None) -> bool:

@@ -89,7 +89,7 @@ def _through(study: Study, cube: Cube, trials: list[Trial], wanted: str) -> Smoo
 
 
 def _values(cube: Cube, name: str, count: int) -> list[Any]:
-    """Values of a hyperparameter at which the surface is told: all choices, or `SIDE` numbers evenly spaced in their
+    """Values of a hyperparameter at which the surface is told: all choices, or `count` numbers evenly spaced in their
     own scale.
     """
     part = cube.parts[name]

@@ -10,20 +10,19 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import takewhile
 from typing import Any, Protocol
 
 from tuner.errors import Missing, Usage
 from tuner.metrics import FIGURES
+from tuner.storage.tables import CURVES
 from tuner.studies import answers
 from tuner.studies.access import Studies
+from tuner.studies.setting import seconds_of
 from tuner.studies.trials import OVER, Trial
 
 TRACKERS = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
 """Modules beside this one, each an extra too, with the package that each needs."""
-CURVES = ("distortion", "rate", "neg_elbo", "active_units")
-"""Figures of each epoch on the validation sentences."""
 
 Scalars = dict[str, float]
 
@@ -90,7 +89,7 @@ def tracker(name: str, project: str) -> Tracker:
     if name not in TRACKERS:
         raise Usage(f"--to {name!r} is unknown: choose {' or '.join(TRACKERS)}.")
     try:
-        found: Tracker = importlib.import_module(f"tuner.analysis.{name}").open_tracker(project)
+        found: Tracker = importlib.import_module(f"tuner.analysis.{name}").Tracker(project)
     except ModuleNotFoundError as error:
         raise Usage(f"--to {name} needs the package {TRACKERS[name]}: pip install 'text-vae-tuner[{name}]'.") from error
     return found
@@ -161,7 +160,7 @@ class Following:
 
     def _tell_study(self, found: answers.Study, trials: list[Trial], over: bool) -> None:
         """Values in the order of their trials, as far as all before are over; the best trial at the end."""
-        last = _unix(found["created_at"]) or 0.0
+        last = seconds_of(found["created_at"]) or 0.0
         if self._whole is None:
             settings = flat({**found["spec"], "entropy": found["entropy"], "vocabulary": found["vocabulary"]})
             self._whole = self._tracker.open(About(self._key(), self._name, "study", self._name, settings, last))
@@ -219,9 +218,9 @@ class Following:
     def _times(self, number: int) -> tuple[float, float | None]:
         """Unix times at which a trial's first attempt began and its last one ended."""
         _, attempts = self._studies.trial(self._name, number)
-        began = [_unix(each["started_at"]) for each in attempts]
-        born = _unix(self._created) or 0.0
-        return (began[0] if began else None) or born, _unix(attempts[-1]["ended_at"]) if attempts else None
+        began = [seconds_of(each["started_at"]) for each in attempts]
+        born = seconds_of(self._created) or 0.0
+        return (began[0] if began else None) or born, seconds_of(attempts[-1]["ended_at"]) if attempts else None
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,7 +230,3 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
         key: value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
         for key, value in plain.items()
     }
-
-
-def _unix(text: str | None) -> float | None:
-    return None if text is None else datetime.fromisoformat(text).timestamp()

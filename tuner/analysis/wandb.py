@@ -19,10 +19,6 @@ FAILED = ("failed", "broken")
 """States that wandb shows as failed."""
 
 
-def open_tracker(project: str) -> "Tracker":
-    return Tracker(project)
-
-
 @contextmanager
 def _said() -> Iterator[None]:
     """Errors of wandb in one sentence."""

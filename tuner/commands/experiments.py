@@ -18,12 +18,14 @@ from tuner.commands.options import (
     DatabaseOption,
     JsonOption,
     LengthOption,
+    OutOption,
     RunArgument,
     StudyArgument,
     WritingSeedOption,
     bounded,
     print_json,
     say,
+    write_figure,
 )
 from tuner.commands.studies import analysed, reached
 from tuner.commands.trained import write
@@ -32,9 +34,6 @@ from tuner.errors import Usage
 
 app = typer.Typer()
 
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="File to write: .svg, .png, .pdf or .json.", show_default="a table")
-]
 SampledOption = Annotated[
     bool, typer.Option("--sampled", help="Codes are samples of the posteriors, not their centres.")
 ]
@@ -70,11 +69,7 @@ def curves(
     if not labels:
         raise Usage(f"study {study!r} has no curve yet: no trial has ended its first epoch.")
     if out is not None:
-        if out.suffix == ".json":
-            out.write_text(json.dumps({**found, "label": labels}, ensure_ascii=False) + "\n", encoding="utf-8")
-        else:
-            figures.curves(found, labels, out)
-        say(f"wrote {out}")
+        write_figure(out, {**found, "label": labels}, lambda: figures.curves(found, labels, out))
         return
     table = Table("trial", *(Column(name, right=True) for name in ("epochs", "first", "last", "least", "most")))
     for label, values in zip(labels, found["value"], strict=True):

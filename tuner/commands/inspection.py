@@ -177,13 +177,13 @@ def import_(
     A bundle is checked whole before anything of it is entered.
     """
     from tuner.studies import bundle, corpora
-    from tuner.studies.trials import OVER
+    from tuner.studies.trials import count_over
 
     packed = bundle.opened(file)
     with opened(database, create=True) as there:
         source = corpora.named(database, corpus).place if corpus else ""
         found = bundle.unpack(there, packed, runs, artifacts, study or "", source)
-        done = sum(found.trials.counts().get(state, 0) for state in OVER)
+        done = count_over(found.trials.counts())
         say(
             f"study {found.name} is in {there.url}: {done} of {found.spec.trials} trials done; `tuner show {found.name}` has more"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuner import numbers
-from tuner.errors import Usage
+from tuner.errors import Fault, Usage
 from tuner.numbers import Numbers
 from tuner.screen import plain, styles
 from tuner.space import Value, parse_value
@@ -65,6 +65,12 @@ CentreOption = Annotated[bool, typer.Option("--centre", help="Take a posterior's
 WritingSeedOption = Annotated[int, bounded(numbers.INDEX, "--seed", help="Seed of codes and tokens.")]
 LengthOption = Annotated[int, bounded(numbers.COUNT, "--length", help="Largest number of tokens of a sentence.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", show_default=False)]
+StudiesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Names of studies.", show_default="all of the database")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="File to write: .svg, .png, .pdf or .json.", show_default="a table")
+]
 SomeStudiesArgument = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", show_default=False)
 ]
@@ -222,12 +228,8 @@ def opened(url: str, create: bool = False, patience: float = 0.0) -> "Iterator[D
     """The database, its errors in one sentence."""
     from tuner.storage.database import Database
 
-    database = Database(url, create, patience)
-    try:
-        with database.errors():
-            yield database
-    finally:
-        database.close()
+    with Database(url, create, patience) as database, database.errors():
+        yield database
 
 
 def seconds(text: str, flag: str) -> float:
@@ -252,3 +254,15 @@ def taking(command: Callable[..., None], parameters: Sequence[inspect.Parameter]
     command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in named}
     return command
+
+
+def write_figure(out: Path, plain: object, draw: Callable[[], None]) -> None:
+    """A figure's file, or what is in it as JSON."""
+    try:
+        if out.suffix == ".json":
+            out.write_text(json.dumps(plain, ensure_ascii=False) + "\n", encoding="utf-8")
+        else:
+            draw()
+    except OSError as error:
+        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+    say(f"wrote {out}")

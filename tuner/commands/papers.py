@@ -16,6 +16,7 @@ from tuner.commands.options import (
     ArtifactsOption,
     DatabaseOption,
     SetOption,
+    StudiesArgument,
     bounded,
     opened,
     say,
@@ -40,9 +41,6 @@ app = typer.Typer()
 TextOption = Annotated[
     str | None,
     typer.Option("--text", help="Corpus of the paper whose rows are taken, e.g. snli.", show_default="its first"),
-]
-StudiesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Names of studies.", show_default="all of the database")
 ]
 PublishedOption = Annotated[bool, typer.Option("--published", help="Print the papers' figures too.")]
 

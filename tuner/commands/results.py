@@ -1,8 +1,5 @@
 """Commands from a finished study to the paper: confirm the winner, print the table, draw the front."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,14 +10,17 @@ from tuner.commands.options import (
     ArtifactsOption,
     DatabaseOption,
     JsonOption,
+    OutOption,
     RunsOption,
     SetOption,
     SplitOption,
+    StudiesArgument,
     bounded,
     opened,
     print_json,
     say,
     settings,
+    write_figure,
 )
 from tuner.commands.service import work_in_turn
 from tuner.commands.staff import with_staff
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
     from tuner.workers.engines import Staff
 
 app = typer.Typer()
-
-StudiesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[STUDY]...", help="Names of studies.", show_default="all of the database")
-]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="File to write: .svg, .png, .pdf or .json.", show_default="a table")
-]
 
 
 @app.command(epilog="Example: tuner confirm sfb-grammar-tiny --seeds 5")
@@ -147,7 +140,7 @@ def pareto(
     if out is None:
         _print_front(found)
         return
-    _write(out, found, lambda: figures.fronts(panels, out))
+    write_figure(out, found, lambda: figures.fronts(panels, out))
 
 
 @app.command(epilog="Example: tuner compare sfb-grammar-tiny/3 mdr-grammar-tiny/5")
@@ -271,7 +264,7 @@ def rates(
     if found["note"]:
         say(f"note: {found['note']}")
     if out is not None:
-        _write(out, found, lambda: figures.rates(found, out))
+        write_figure(out, found, lambda: figures.rates(found, out))
         return
     table = Table("", *(Column(label, right=True) for label in ("target", "runs", "PPL", "gap", "R − r")))
     for each in found["series"]:
@@ -280,18 +273,6 @@ def rates(
             cells = [sheets.with_sd(None if mean is None else (mean, sd)) for mean, sd in figures_]
             table.add(each["label"], reports.number(target), str(runs), *cells)
     table.print()
-
-
-def _write(out: Path, plain: object, draw: Callable[[], None]) -> None:
-    """A figure's file, or what is in it as JSON."""
-    try:
-        if out.suffix == ".json":
-            out.write_text(json.dumps(plain, ensure_ascii=False) + "\n", encoding="utf-8")
-        else:
-            draw()
-    except OSError as error:
-        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
-    say(f"wrote {out}")
 
 
 def _print_front(found: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +48,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
         Fault: if it was stopped, or stopped itself because it is broken.
     """
     from tuner.commands.progress import Progress
-    from tuner.studies.trials import OVER
+    from tuner.studies.trials import count_over
     from tuner.workers import local
     from tuner.workers.broker import DatabaseBroker
 
@@ -57,7 +56,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
         say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
         return
     counts, trials = study.trials.counts(), study.spec.trials
-    done = sum(counts.get(state, 0) for state in OVER)
+    done = count_over(counts)
     say(f"study {study.name}: {done} of {trials} trials done" + (", going on" if 0 < done < trials else ""))
     if study.facts.corpus.entropy is not None and not done:
         say(f"the corpus's exact entropy is {study.facts.corpus.entropy:.3f} nats per sentence")
@@ -77,7 +76,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
             local.run(broker, None, places, runs / "work", listen, lambda worker: worker.run(study), say)
     except Interrupted:
         counts = study.trials.counts()
-        finished = sum(counts.get(state, 0) for state in OVER)
+        finished = count_over(counts)
         raise Fault(
             f"stopped: {finished} of {trials} trials are done, those under way keep their checkpoints; the same command goes on."
         ) from None
@@ -124,12 +123,12 @@ def work_unless_broken(study: "Study", staff: "Staff", url: str, runs: Path) -> 
 
 def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:
     """Says how many trials more workers would train at a time, unless somebody chose their number."""
-    from tuner.studies.trials import OVER
+    from tuner.studies.trials import count_over
     from tuner.workers import local
 
     if staff.engine != "local" or staff.workers is not None:
         return
-    left = max(study.spec.trials - sum(study.trials.counts().get(state, 0) for state in OVER) for study in studies)
+    left = max(study.spec.trials - count_over(study.trials.counts()) for study in studies)
     said = local.idle(local.slots(None, staff.workers_per_gpu, threads=staff.threads), left)
     if said is not None:
         say(said)
@@ -350,7 +349,6 @@ def upgrade(database: DatabaseOption = DATABASE) -> None:
     """Make the database's tables, or bring them up to this program's version; workers should be stopped."""
     from tuner.storage.database import SCHEMA, Database
 
-    opened_ = Database(database, create=True, upgrade=True)
-    with closing(opened_), opened_.errors():
-        assert opened_.storage is not None  # Optuna's tables too
-    say(f"database {opened_.url} has schema {SCHEMA}")
+    with Database(database, create=True, upgrade=True) as there, there.errors():
+        assert there.storage is not None  # Optuna's tables too
+    say(f"database {there.url} has schema {SCHEMA}")

@@ -98,7 +98,7 @@ def list_studies(
     """List the studies, the newest first."""
     from tuner.commands import render
     from tuner.studies.queries import LISTED_STATES
-    from tuner.studies.trials import OVER
+    from tuner.studies.trials import count_over
 
     if state not in (None, *LISTED_STATES):
         raise Usage(f"--state {state!r} is unknown: choose one of {', '.join(LISTED_STATES)}.")
@@ -114,7 +114,7 @@ def list_studies(
         notes += [f"best trial {note}" for note in best["notes"]] if best else []
         notes += [f"judged by MELBO, {render.number(best['value'])}"] if best and s["objective"] == "melbo" else []
         figures = (best["metrics"] if best else None) or {}
-        done = sum(s["counts"][state] for state in OVER)
+        done = count_over(s["counts"])
         table.add(
             s["name"], s["state"], s["technique"], s["corpus"], s["model"], s["sampler"], f"{done}/{s['budget']}",
             str(s["counts"]["running"]), *(render.number(figures.get(key)) for key in ("nll", "rate")),

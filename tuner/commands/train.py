@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainers.contract import LOG
 from tuner import space as spaces
 from tuner.commands.options import (
     ApiOption,
@@ -192,7 +193,7 @@ def train(
             say(f"warning: {warning}")
         progress(event["event"], 0, event)
 
-    log, slot = folder / "trainer.log", Slot(threads=threads)
+    log, slot = folder / LOG, Slot(threads=threads)
     result = trainer.ask("train", json.dumps(spec), folder, log=log, slot=slot, hear=hear)
     if as_json:
         print_json(result)

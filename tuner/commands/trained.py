@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from trainers.contract import LOG
+from trainers.contract import BEST, LOG, RESULT
 from tuner import numbers
 from tuner.commands.options import (
     AncestralOption,
@@ -67,7 +67,7 @@ def _saved_run(run: str, database: str) -> Path:
     from tuner.studies.files import run_folder
 
     folder = run_folder(run, database)
-    if (folder / "best.safetensors").exists() and not (folder / "result.json").exists():
+    if (folder / BEST).exists() and not (folder / RESULT).exists():
         say(f"note: run {run} is not finished; this is its best epoch so far")
     return folder
 
@@ -111,7 +111,7 @@ def reproduce(
     folder = out or runs / "reproduce" / hashlib.sha256(f"{run} {spec}".encode()).hexdigest()[:12]
     progress = Progress(1)
     slot = Slot(threads=threads or then.threads)
-    log = folder / "trainer.log"
+    log = folder / LOG
     trainer.ask("train", spec, folder, log=log, slot=slot, hear=lambda event: progress(event["event"], 0, event))
     found = compare(then, Record.read(folder, str(folder)), tolerance)
     if out is None:

@@ -352,6 +352,12 @@ class Database:
         if "storage" in self.__dict__:
             self._record_engine.dispose()
 
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @cached_property
     def storage(self) -> "BaseStorage":
         """Optuna's storage in this database, made or upgraded as needed."""

@@ -136,6 +136,12 @@ class AttemptRow(Base):
     ended_at: Mapped[float | None] = mapped_column(default=None)
 
 
+CURVES = ("distortion", "rate", "neg_elbo", "active_units")
+"""Figures of each epoch on the validation sentences."""
+TOLD = ("epoch", *CURVES, "seconds")
+"""Columns of an epoch that a trainer reports, but for its technique's own state."""
+
+
 class EpochRow(Base):
     __tablename__ = "tuner_epochs"
     __table_args__ = (Index("tuner_epochs_by_revision", "study", "revision"),)

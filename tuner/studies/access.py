@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from tuner.defaults import RUNS
@@ -76,14 +75,10 @@ class Studies(Protocol):
 
 
 class DatabaseStudies:
-    """The studies of a database.
+    """The studies of a database; files of new ones go below `RUNS`."""
 
-    Args:
-        runs, artifacts: where files of new ones go: as of `creation.go_on`.
-    """
-
-    def __init__(self, database: Database, runs: Path = RUNS, artifacts: str | None = None) -> None:
-        self.database, self.runs, self.artifacts = database, runs, artifacts
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def studies(
         self, technique: str | None = None, state: str | None = None, tag: str | None = None
@@ -103,10 +98,7 @@ class DatabaseStudies:
             return answers.unreadable(found.name, str(error), 0, found.created_at)
 
     def study(self, name: str) -> answers.Study:
-        return self._told(open_study(self.database, name))
-
-    def _told(self, found: Record) -> answers.Study:
-        return answers.study_here(found)
+        return answers.study_here(open_study(self.database, name))
 
     def create(self, **settings: Any) -> answers.Study:
         name = settings.pop("name", None)
@@ -114,22 +106,22 @@ class DatabaseStudies:
         source = corpora.named(self.database.secret_url, asked.corpus)
         called = name or launch.name_of(asked.technique, source.name, asked.model)
         spec = replace(asked, corpus=source.place, fixed={**source.values, **asked.fixed})
-        launch.create(self.database.secret_url, called, spec, self.runs, self.artifacts)
+        launch.create(self.database.secret_url, called, spec, RUNS, None)
         return self.study(called)
 
     def change(self, name: str, **settings: Any) -> answers.Study:
-        return self._told(amend(open_study(self.database, name), settings))
+        return answers.study_here(amend(open_study(self.database, name), settings))
 
     def start(self, name: str) -> answers.Study:
         found = open_study(self.database, name)
         found.resume()
-        return self._told(found)
+        return answers.study_here(found)
 
     def stop(self, name: str) -> answers.Study:
         found = open_study(self.database, name)
         if found.shown_state() == "active":
             found.end("stopped", "stopped by the user")
-        return self._told(found)
+        return answers.study_here(found)
 
     def delete(self, name: str) -> None:
         open_to_delete(self.database, name).delete()

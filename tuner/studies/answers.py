@@ -1,6 +1,5 @@
 """Studies and trials as JSON values: what commands print with --json and what the REST API answers, one shape for both."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
@@ -13,7 +12,7 @@ from tuner.studies.queries import UNREADABLE, Takers
 from tuner.studies.setting import time_of
 from tuner.studies.study import Study as Record
 from tuner.studies.table import column
-from tuner.studies.trials import OVER, STATES, Trial
+from tuner.studies.trials import STATES, Trial, count_over
 from tuner.studies.winner import Winner
 
 BEST = ("number", "run", "value", "params", "given", "metrics", "notes", "by", "noise", "mean", "probability")
@@ -113,7 +112,7 @@ def summary(study: Record, corpus: str, takers: Takers) -> Summary:
         takers: the workers that there are.
     """
     counts, best, spec = study.trials.shown_counts(), study.winner(), study.spec
-    unfinished = study.state == "active" and sum(counts[state] for state in OVER) < spec.trials
+    unfinished = study.state == "active" and count_over(counts) < spec.trials
     return {
         "name": study.name, "technique": spec.technique, "corpus": corpus, "model": spec.model, "sampler": spec.sampler,
         "objective": spec.objective, "seed": spec.seed, "state": study.shown_state(counts), "why": study.why,
@@ -125,7 +124,7 @@ def summary(study: Record, corpus: str, takers: Takers) -> Summary:
     }  # fmt: skip
 
 
-def unreadable(name: str, why: str, revision: int, created_at: float = math.inf) -> Summary:
+def unreadable(name: str, why: str, revision: int, created_at: float) -> Summary:
     """The summary of a study whose row no program of ours has written."""
     return {
         "name": name, "technique": "", "corpus": "", "model": "", "sampler": "", "objective": "", "seed": 0,

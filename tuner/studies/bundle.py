@@ -274,11 +274,7 @@ def opened(file: Path) -> Bundle:
             return _checked(archive, file)
     except FileNotFoundError as error:
         raise Usage(f"bundle {file} does not exist.") from error
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:  # the latter two: what no bundle is packed with
+    except UNREADABLE as error:
         raise Usage(f"{file} is no bundle, or a damaged one ({error}): copy it again.") from error
     except OSError as error:
         raise Fault(f"bundle {file} cannot be read ({error.strerror}).") from error

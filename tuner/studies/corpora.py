@@ -138,8 +138,5 @@ def known(url: str) -> dict[str, Source]:
         database = Database(url)
     except Usage:  # there is none yet
         return {}
-    try:
-        with database.errors():
-            return registered(database)
-    finally:
-        database.close()
+    with database, database.errors():
+        return registered(database)

@@ -28,13 +28,9 @@ def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
             check(Path(run), (*used, CONFIG, WEIGHTS))
         return Path(run)
     study, number = named(run)
-    there = Database(database)
-    try:
-        with there.errors():
-            cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
-            return open_study(there, study).files.folder(number, cache, used)
-    finally:
-        there.close()
+    with Database(database) as there, there.errors():
+        cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
+        return open_study(there, study).files.folder(number, cache, used)
 
 
 def named(run: str) -> tuple[str, int]:

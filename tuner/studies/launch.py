@@ -187,8 +187,7 @@ def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | No
         Usage: if it is not allowed.
         Clash: if there is another study of that name.
     """
-    database = Database(url, patience=10.0)
-    try:
+    with Database(url, patience=10.0) as database:
         definition = prepare(name, spec, lambda: database)
         for last in (False, True):
             if _is_there(database, name, definition):
@@ -201,8 +200,6 @@ def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | No
                 continue
             return True
         return False
-    finally:
-        database.close()
 
 
 def _is_there(database: Database, name: str, wanted: Definition) -> bool:

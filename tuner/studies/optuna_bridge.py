@@ -27,8 +27,8 @@ from tuner import samplers
 from tuner.errors import Usage
 from tuner.samplers.cube import Array, Cube
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
-from tuner.studies.objectives import limits
-from tuner.studies.trials import SOURCE, STRUCK, Trial
+from tuner.studies.objectives import OBJECTIVES, limits
+from tuner.studies.trials import OVER, SOURCE, STRUCK, Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -44,7 +44,6 @@ STATES = {
 }
 """Optuna's state for each of ours; to a sampler, a trial that waits for its next worker is under way."""
 
-OVER = [ours for ours, optunas in STATES.items() if optunas.is_finished()]
 FACTS = ("metrics", "cost", "reason", "message")
 CONSTRAINT = "constraints"
 """Optuna's attribute of a trial that must be 0 at most; a name is added to it."""
@@ -266,8 +265,6 @@ def _distributions(study: "Study") -> "dict[str, BaseDistribution]":
 
 
 def _directions(study: "Study") -> list[StudyDirection]:
-    from tuner.studies.objectives import OBJECTIVES
-
     return [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]]
 
 

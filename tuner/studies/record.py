@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from tuner import names
 from tuner.ngram import Line
 from tuner.numbers import ANY, INDEX, SECONDS, TIMES, WHOLE, Numbers
-from tuner.storage.tables import AttemptRow, EpochRow, StudyRow, TrialRow
+from tuner.storage.tables import TOLD, AttemptRow, EpochRow, StudyRow, TrialRow
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.spec import Definition
 from tuner.studies.study import STUDY_STATES
@@ -20,7 +20,7 @@ OWN = {
         "number", "state", "params", "value", "values", "metrics", "cost", "attrs", "reason", "message", "losses", "seconds",
         "worker", "created_at", "started_at", "ended_at",
     ),
-    EpochRow: ("trial", "epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective"),
+    EpochRow: ("trial", *TOLD, "objective"),
     AttemptRow: ("trial", "seed", "state", "reason", "message", "worker", "host", "pid", "started_at", "ended_at"),
 }  # fmt: skip
 """Columns that go into a bundle: all but leases, tokens, revisions and places."""

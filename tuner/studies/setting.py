@@ -219,6 +219,11 @@ def time_of(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def seconds_of(time: str | None) -> float | None:
+    """The inverse of `time_of`; None where there is no time."""
+    return None if time is None else datetime.fromisoformat(time).timestamp()
+
+
 @dataclass(frozen=True)
 class Setting:
     """Declaration of a setting."""

@@ -1,4 +1,4 @@
-"""Studies: create, go on with, inspect, end."""
+"""A study of a database: its settings, its state and its best trial; how it is stopped, resumed and deleted."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from tuner.storage.tables import LOCK, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies import winner
 from tuner.studies.published import Published
 from tuner.studies.spec import Definition, Facts, StudySpec
-from tuner.studies.trials import OVER, Trial, Trials
+from tuner.studies.trials import OVER, Trial, Trials, count_over
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
@@ -86,7 +86,7 @@ class Study:
     def shown_state(self, counts: Mapping[str, int] | None = None) -> str:
         """One of `SHOWN_STATES`; counts: its trials by state, where they are known already."""
         known = self.trials.counts() if counts is None else counts
-        spent = sum(known.get(state, 0) for state in OVER) >= self.spec.trials
+        spent = count_over(known) >= self.spec.trials
         return "finished" if self.state == "active" and spent else self.state
 
     def end(self, state: str, why: str) -> None:

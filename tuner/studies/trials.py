@@ -11,7 +11,7 @@ from tuner.estimators import notes_of
 from tuner.metrics import Cost, Metrics
 from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, revise
+from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, StudyRow, TrialRow, revise
 from tuner.studies.spec import Definition
 
 OVER = ("complete", "failed", "pruned")
@@ -111,8 +111,12 @@ def shown_state(now: float) -> Any:
 
 def epoch_of(row: EpochRow) -> dict[str, Any]:
     """A trial's figures at one epoch, as JSON values."""
-    names = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds", "objective")
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in (*TOLD, "objective")}
+
+
+def count_over(counts: Mapping[str, int]) -> int:
+    """Number of trials that are over, by the number in each state."""
+    return sum(counts.get(state, 0) for state in OVER)
 
 
 class Trials:

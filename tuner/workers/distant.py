@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +18,9 @@ from tuner.errors import Clash, Fault, Missing, StoreFault, Usage
 from tuner.metrics import METRICS, Metrics, figure
 from tuner.storage.artifacts import Damaged, emptied, snapshot
 from tuner.storage.database import PATIENCE
-from tuner.studies import answers
-from tuner.studies.objectives import judged
+from tuner.storage.tables import TOLD
+from tuner.studies import answers, objectives
+from tuner.studies.setting import seconds_of
 from tuner.studies.spec import StudySpec
 from tuner.studies.trials import OVER
 from tuner.workers.claims import Away, Claim, LeaseLost, Stop
@@ -30,7 +30,6 @@ from tuner.workers.places import Owner
 R = TypeVar("R")
 EPOCHS = 1000
 """Largest number of epochs that one request may report."""
-FIGURES = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds")
 ESTIMATED = "estimator"
 QUICK_SECONDS = 15.0
 """Seconds that a lease's renewal may take, as a server that hangs counts as none."""
@@ -98,7 +97,7 @@ class ServerLeases:
     ) -> None:
         self.client, self.worker, self.device, self.takes = client, worker, device, list(takes) or None
         self.quick = client.within(QUICK_SECONDS)
-        self.study_name, self.created_at = found["name"], _seconds(found["created_at"])
+        self.study_name, self.created_at = found["name"], seconds_of(found["created_at"]) or 0.0
         self.spec = StudySpec.of(found["spec"])
         self._fixed = {p["name"]: self.spec.fixed[p["name"]] for p in found["space"] if p["name"] in self.spec.fixed}
         self._poor: set[str] = set()
@@ -133,8 +132,7 @@ class ServerLeases:
         return ServerFiles(self.client, claim, self._works[claim.token])
 
     def outcome(self, metrics: Metrics) -> dict[str, Any]:
-        values = judged(self.spec.objective, metrics)
-        return {"value": values[0], "values": values, "metrics": metrics}
+        return objectives.outcome(self.spec.objective, metrics)
 
     def renew(self, claim: Claim, gpu: Load | None = None) -> Stop | None:
         told = self._heard(claim, lambda work: self.quick.renew(claim.study, work, gpu), 0.0)
@@ -249,7 +247,7 @@ class ServerBroker:
             return False
         except Fault:  # nobody knows now
             return True
-        return abs(_seconds(study["created_at"]) - owner.created_at) < TICK and trial.state not in OVER
+        return abs((seconds_of(study["created_at"]) or 0.0) - owner.created_at) < TICK and trial.state not in OVER
 
     def blame(self, study: str, message: str) -> bool:
         """The server has counted it, with the ask that failed or the trial that was handed back."""
@@ -314,15 +312,10 @@ def _short(generation: str) -> str:
     return generation.rpartition("/")[2]
 
 
-def _seconds(moment: str | None) -> float:
-    """Unix seconds of a time as the API writes it."""
-    return 0.0 if moment is None else datetime.fromisoformat(moment).timestamp()
-
-
 def _epoch(figures: Mapping[str, Any]) -> dict[str, Any]:
     """An epoch's report by a trainer, as the API takes it."""
     own = {key.removeprefix("objective_"): value for key, value in figures.items() if key.startswith("objective_")}
-    told = {key: figures.get(key) for key in FIGURES}
+    told = {key: figures.get(key) for key in TOLD}
     return {**told, "objective": {key: value for key, value in own.items() if value is None or _is_number(value)}}
 
 

@@ -1,4 +1,4 @@
-"""Engines that place workers. Every engine runs `tuner.workers.worker.Worker`."""
+"""Engines that place workers, by name, and what a launch asks of one. Every engine runs `tuner.workers.worker.Worker`."""
 
 import importlib.util
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from tuner.errors import Fault, Interrupted
 from tuner.metrics import Metrics
 from tuner.process import HOST, is_dead
 from tuner.storage.artifacts import Store
-from tuner.storage.tables import LOCK, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
+from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies import endings, faults, objectives
 from tuner.studies.optuna_bridge import History, record
 from tuner.workers import ends
@@ -144,7 +144,7 @@ class Attempts:
         if (row := session.scalars(select(TrialRow).where(mine, TrialRow.token == token)).first()) is not None:
             return self._claimed(session, row)
         now = self.database.clock(session)
-        if not self._is_active(session, now):
+        if self._end_of(session, now) is not None:
             return Found.NOTHING
         abandoned = or_(TrialRow.lease_until < self._lapsed(now), TrialRow.worker.in_(gone))
         ready = and_(TrialRow.state == "waiting", TrialRow.wait_until <= now)
@@ -180,9 +180,6 @@ class Attempts:
     def _lapsed(self, now: float) -> float:
         """A lease that ended before is over; none is just after the database was away, when nobody could renew his."""
         return now if time.monotonic() > self.database.back_at + RENEWAL_SECONDS else 1.0
-
-    def _is_active(self, session: Session, now: float) -> bool:
-        return self._end_of(session, now) is None
 
     def _end_of(self, session: Session, now: float) -> str | None:
         """Why the study is over; None while it is active. Reads no more of it than this takes: each beat of each worker asks."""
@@ -360,7 +357,6 @@ class Attempts:
         Raises:
             LeaseLost: as above; nothing is kept then.
         """
-        columns = ("epoch", "distortion", "rate", "neg_elbo", "active_units", "seconds")
 
         def keep(session: Session) -> None:
             mine = (EpochRow.study == claim.study, EpochRow.trial == claim.number)
@@ -372,7 +368,7 @@ class Attempts:
             revision = revise(session, claim.study)
             for figures in epochs:
                 objective = {k.removeprefix("objective_"): v for k, v in figures.items() if k.startswith("objective_")}
-                row = {key: figures.get(key) for key in columns}
+                row = {key: figures.get(key) for key in TOLD}
                 session.merge(
                     EpochRow(study=claim.study, trial=claim.number, objective=objective, revision=revision, **row)
                 )

@@ -214,11 +214,11 @@ class Worker:
                     watch.over(None)
                     fault = self._conclude(leases, claim, end, watch, publishing)
                     told = True
-                except Interrupted:
+                except Interrupted as interrupted:
                     files = None
                     with suppress(Fault):
                         files = publishing.all(checkpoint=True)
-                    leases.fail(claim, "user", "stopped by the user.", files)
+                    leases.fail(claim, *interrupted.why, files)
                     raise
                 except LeaseLost:
                     raise

@@ -158,8 +158,11 @@ def test_a_study_whose_trials_all_crash_stops_itself_and_says_why(
     assert study.refresh().state == "active"
 
 
-def test_an_interrupted_worker_hands_its_trial_back(
-    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "why", [Interrupted().why, ("preempted", "this machine was told to stop.")], ids=lambda why: why[0]
+)
+def test_an_interrupted_worker_hands_its_trial_back_and_says_why(
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, why: tuple[str, str]
 ) -> None:
     behave(monkeypatch, t1="wait once")
     study = make()
@@ -167,16 +170,16 @@ def test_an_interrupted_worker_hands_its_trial_back(
     def interrupt(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
         del facts
         if event == "epoch" and claim.number == 1:
-            raise Interrupted
+            raise Interrupted(*why)
 
     with pytest.raises(Interrupted):
         run(study, interrupt)
     assert states(study) == ["complete", "waiting"]
     run(study)
     assert states(study) == ["complete"] * 3
-    assert [(a.trial, a.state, a.reason) for a in attempts_of(database)][1:3] == [
-        (1, "interrupted", "user"),
-        (1, "finished", None),
+    assert [(a.trial, a.state, a.reason, a.message) for a in attempts_of(database)][1:3] == [
+        (1, "interrupted", *why),
+        (1, "finished", None, None),
     ]
     assert starts(study, 1) == "xx"
 
