@@ -47,8 +47,10 @@ from trainers.training import Progress, Report, Training, batches_per_epoch, bui
 UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
     "device",
     "checkpoint_seconds",
+    "batching",
+    "inputless",
 }
-"""Options that define the data or the figure itself."""
+"""Options that define the data, the figure itself, or whose figures are not compared with others'."""
 
 
 @dataclass(frozen=True)

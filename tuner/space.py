@@ -21,8 +21,18 @@ Value = float | int | str | bool
 KINDS = ("float", "int", "categorical")
 KEYS = ("type", "low", "high", "log", "step", "choices", "default", "paper", "unit", "meaning", "tuned")
 
+STEPS = {("annealing", "gamma"), ("annealed-word-dropout", "gamma")}
+"""Schedules that a paper states in steps, by technique and hyperparameter."""
+EPOCHS = "anneal_epochs"
+"""Schedule that is stated in epochs."""
+
 FINEST = 1e-15
 """Smallest step as a share of its domain; a number tells no finer ones apart."""
+
+
+def is_schedule(technique: str, name: str) -> bool:
+    """True if a hyperparameter's published value is of another plan of training, in whose place trainers have their own."""
+    return name == EPOCHS or (technique, name) in STEPS
 
 
 @dataclass(frozen=True)
@@ -335,6 +345,8 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
             raise wrong("low", f"it must not exceed high = {table['high']!r}")
         if table.get("log") and table["low"] <= 0:
             raise wrong("low", "with log = true it must be above 0")
+        if "paper" in table and not is_number("paper"):
+            raise wrong("paper", f"it must be a {noun}")
         if "step" in table:
             if table.get("log"):
                 raise wrong("step", "it cannot go together with log = true")

@@ -65,7 +65,7 @@ export async function show(main, query, signal) {
 
 /** What a trial's origin and end deserve to be said. */
 const remark = (trial) => [["published", "default"].includes(trial.source) && `${trial.source} values`,
-  !trial.notes.length && trial.reason && `${trial.reason}: ${trial.message ?? ""}`, ...trial.notes].filter(Boolean).join("; ");
+  (!trial.notes.length || trial.reason === "struck") && trial.reason && `${trial.reason}: ${trial.message ?? ""}`, ...trial.notes].filter(Boolean).join("; ");
 
 const ATTEMPT = [
   { label: "Attempt", figure: true, value: (row) => row.attempt },

@@ -469,7 +469,7 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 
 
 def test_what_defines_the_figure_cannot_be_searched() -> None:
-    for key in ("nll_samples", "min_count", "device"):
+    for key in ("nll_samples", "min_count", "device", "batching", "inputless"):
         with pytest.raises(BadInput, match=f"{key} cannot be searched"):
             runs.check(spec(), [{key: 1}])
 

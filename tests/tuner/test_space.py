@@ -90,6 +90,11 @@ def test_every_choice_is_a_corner() -> None:
         ("high = 8.5", "", r"parameters.r.high = None is not allowed: it must be a finite number"),
         ("high = 8.5", "high = nan", r"parameters.r.high = nan is not allowed: it must be a finite number"),
         ("high = 8.5", 'high = "x"', r"parameters.r.high = 'x' is not allowed: it must be a finite number"),
+        (
+            "high = 8.5",
+            'high = 8.5\npaper = "ours"',
+            r"parameters.r.paper = 'ours' is not allowed: it must be a finite number",
+        ),
         ("high = 8.5", "high = 8.5\ndefault = 9", r"parameters.r.default = 9.0 is not allowed: it must be 2 to 8.5"),
         ("low = 4", "low = 0", r"parameters.d_z.low = 0 is not allowed: with log = true it must be above 0"),
         ("low = 4", "low = 4.5", r"parameters.d_z.low = 4.5 is not allowed: it must be a whole number"),

@@ -191,7 +191,8 @@ def of_others(shown: Mapping[str, str]) -> list[str]:
 def absent(
     database: Database, names: list[str], split: str, there: Sequence[Row], corpus: str | None, model: str | None
 ) -> list[str]:
-    """Sentences that name those of these studies (or of all) that have no row, so that none is left out unseen.
+    """Sentences that name those of these studies (or of all) that have no row, or not of their winner, so that none is left out
+    unseen.
 
     Args:
         there: all rows.
@@ -199,10 +200,18 @@ def absent(
         model: likewise.
     """
     shown, empty, untested = {row.study for row in there}, list[str](), list[str]()
+    said = list[str]()
     for study, own in sources(database, names, "test"):
+        confirmed = {each.spec.confirms["trial"] for each in own if each.spec.confirms}
+        best = study.winner() if confirmed and not study.spec.confirms and _fits(study, corpus, model) else None
+        if best is not None and best.trial.number not in confirmed:
+            said.append(
+                f"the winner of {study.name} is trial {best.trial.number}, and what is confirmed is another: "
+                f"`tuner confirm {study.name}` confirms it"
+            )
         if _fits(study, corpus, model) and not shown & {study.name, *(each.name for each in own)}:
             (empty if study.best() is None else untested).append(study.name)
-    said = [f"no trial of {_listed(empty)} is complete: `tuner show STUDY` tells why"] if empty else []
+    said += [f"no trial of {_listed(empty)} is complete: `tuner show STUDY` tells why"] if empty else []
     return said + ([f"no {split} figures of {_listed(untested)}: `tuner confirm STUDY` makes them"] if untested else [])
 
 
@@ -290,7 +299,8 @@ def compared(database: Database, found: Sequence[Row], against: str | None, spli
             return rows_
         base = rows_[0]
     else:
-        named = rows(database, [against], split)
+        every = rows(database, [against], split)
+        named = [row for row in every if row.study == against] or every
         if len(named) > 1:
             names = ", ".join(row.study for row in named)
             raise Usage(f"--against {against!r} has {len(named)} confirmed configurations: name one of {names}.")

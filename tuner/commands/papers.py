@@ -129,6 +129,7 @@ def report(
         _check_sentences(part, **{"--columns": columns, "--rank": rank, "--published": published})
     chosen = split or (part.split if part is not None and part.split else "valid")
     check_split(chosen)
+    corpus = None if corpus is None else _text_name(database, corpus)
     with opened(database) as there:
         if part is not None:
             which = (study or [], chosen, corpus, model)
@@ -194,8 +195,9 @@ def paper(
         if "." in key and key.partition(".")[0] not in known:
             raise Usage(f"--set {key}={asked[key]} names no technique of {table}: it has {', '.join(sorted(known))}.")
     rows, specs = dict[str, str](), dict[str, StudySpec]()
+    text_name = _text_name(database, corpus)
     for system in chosen:
-        name = name_of(system.called(model), corpus, model)
+        name = name_of(system.called(model), text_name, model)
         specs |= specs_of(database, [{**system.spec(model, count, asked), "corpus": corpus}], name)
         rows.setdefault(name, system.row.label)
     folder = runs / "papers"
@@ -211,6 +213,13 @@ def paper(
         print(_laid(there, part, which, form, published=published, absent=whys), end="")
     if broken:
         raise Fault(" ".join(broken))
+
+
+def _text_name(database: str, corpus: str) -> str:
+    """The name of a corpus in tables and in the names of a table's studies: the last part of its place, wherever it is known."""
+    from tuner.studies import corpora
+
+    return Path(corpora.named(database, corpus).place).name
 
 
 def _check_sentences(part: "Table", **asked: object) -> None:

@@ -87,6 +87,8 @@ def confirm(
         made = creation.go_on_each(there, prepared, runs, artifacts)
         broken = work_in_turn(made, staff, database, runs)
         if staff.workers == 0:
+            if as_json:
+                print_json(plain(made, []))
             return
         ended = [each.name for each in made if each.best() is not None]
         tables = {split: paper.rows(there, ended, split) if ended else [] for split in ("valid", "test")}

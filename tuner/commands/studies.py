@@ -146,6 +146,12 @@ def show(
     with reached(context, database, api) as studies:
         found = studies.study(study)
         if form == "toml":
+            first = next(iter(studies.trials(study)), None)
+            if first is not None and first.source == "enqueued" and found["sampler"] == "grid":
+                raise Usage(
+                    f"the trials of study {study!r} were given one by one, as a sweep's are, and a study file has none: give "
+                    f"`tuner export {study} --bundle FILE` to others, or make the sweep again with its own command."
+                )
             print(study_file.write(study, StudySpec.of(found["spec"])), end="")
             return
         trials = list(studies.trials(study))

@@ -11,6 +11,7 @@ from tuner.errors import Missing, Usage
 from tuner.space import Value
 from tuner.storage.database import Database
 from tuner.studies.launch import Say
+from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.queries import all_studies
 from tuner.studies.spec import StudySpec
 from tuner.studies.study import Study, open_study
@@ -27,6 +28,10 @@ JUDGED: Mapping[str, Value] = {
 """Options that give the papers' figures, S = 1000 from q, the tempered ones beside them, both certified, and measures
 of the codes; all sentences, both splits.
 """
+
+
+UNTOLD = {*JUDGED, "rows", "gallery", "device", "checkpoint_seconds"}
+"""Options in which a confirmation may differ from what it confirms and yet train the same model."""
 
 
 MARK = "-confirmed-"
@@ -52,11 +57,13 @@ def chosen(study: Study, number: int | None, front: bool, say: Say = lambda _: N
             )
         return [done[number]]
     if front:
-        if not study.front():
+        if len(OBJECTIVES[study.spec.objective]) == 1:
             raise Usage(
                 f"--front is for studies of two objectives, and study {study.name!r} minimises "
                 f"{study.spec.objective}: leave it out."
             )
+        if not done:
+            raise Usage(f"study {study.name!r} has no complete trial to confirm yet.")
         return [done[place] for place in study.front()]
     found = study.winner()
     if found is None:
@@ -71,7 +78,17 @@ def spec(study: Study, trial: Trial, runs: int, settings: Mapping[str, Value]) -
 
     Args:
         settings: change the judgement.
+
+    Raises:
+        Usage: if they change what won.
     """
+    for key in settings:
+        if key in trial.params:
+            raise Usage(
+                f"{key} = {settings[key]} is not allowed: trial {trial.number} of study {study.name!r} has "
+                f"{key} = {trial.params[key]}, and that is confirmed; `tuner launch --set {key}={settings[key]}` trains another.",
+                f"fixed.{key}",
+            )
     return replace(
         study.spec,
         trials=runs,
@@ -135,8 +152,13 @@ def _confirmations(every: Sequence[Study]) -> dict[str, list[Study]]:
 
 def _is_its(confirmation: Study, study: Study) -> bool:
     """True if a confirmation is of a trial of that study, and not of another one's that had its name."""
-    one, other = ((s.spec.technique, s.spec.model, s.facts.corpus.fingerprint) for s in (confirmation, study))
     told = confirmation.spec.confirms or {}
+
+    def trained(of: Study) -> tuple[object, ...]:
+        fixed = {key: value for key, value in of.spec.fixed.items() if key not in UNTOLD and key not in told["params"]}
+        return of.spec.technique, of.spec.model, of.facts.corpus.fingerprint, fixed
+
+    one, other = trained(confirmation), trained(study)
     try:
         return one == other and study.trials.get(told["trial"]).params == told["params"]
     except Missing:

@@ -221,6 +221,10 @@ class Facts:
         return ", ".join([*made, f"text {self.corpus.fingerprint[:8]}"])
 
 
+PLAN = {"batch_size", "max_epochs"}
+"""Options that a plan of training follows from, and schedules' defaults with it."""
+
+
 @dataclass(frozen=True)
 class Definition:
     """Settings and facts that define a study."""
@@ -235,13 +239,24 @@ class Definition:
 
     @cached_property
     def usual(self) -> dict[str, Value]:
-        """Hyperparameters where none is chosen or set by hand: the defaults in the study's plan of training."""
-        return {**{p.name: p.default for p in self.facts.space.parameters}, **self.facts.planned}
+        """Hyperparameters where none is chosen or set by hand: the defaults in the study's plan of training.
+
+        Where trials have plans of their own, those that a plan changes are left out, as each trial has another.
+        """
+        found = {**self._defaults, **self.facts.planned}
+        if PLAN.isdisjoint(p.name for p in self.searched):
+            return found
+        return {key: value for key, value in found.items() if self._defaults.get(key) == value}
+
+    @cached_property
+    def _defaults(self) -> dict[str, Value]:
+        return {p.name: p.default for p in self.facts.space.parameters}
 
     @cached_property
     def fixed(self) -> dict[str, Value]:
         """The hyperparameters that were set by hand, without the options."""
-        return {key: value for key in self.usual if (value := self.spec.fixed.get(key)) is not None}
+        names = {**self._defaults, **self.facts.planned}
+        return {key: value for key in names if (value := self.spec.fixed.get(key)) is not None}
 
     def hyperparameters(self, params: Mapping[str, Value]) -> dict[str, Value]:
         """All hyperparameters of a trial for which these were chosen."""

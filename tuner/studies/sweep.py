@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tuner.errors import Usage
-from tuner.space import Parameter, Space, Value, load, parse_value
+from tuner.space import Parameter, Space, Value, is_schedule, load, parse_value
 from tuner.studies.spec import Definition, StudySpec
 from tuner.studies.study import Study
 from tuner.studies.trials import Trial
@@ -67,6 +67,8 @@ def narrowed(space: Space, over: Over) -> Space:
 def spec(asked: StudySpec, over: Over) -> StudySpec:
     """The settings of that sweep's study, with the other hyperparameters at their defaults unless they are set.
 
+    Schedules are left to the plan of training.
+
     Raises:
         Usage: if a hyperparameter is set too, or a value is out of its domain.
     """
@@ -76,7 +78,8 @@ def spec(asked: StudySpec, over: Over) -> StudySpec:
                 f"{name} = {asked.fixed[name]} is fixed, and it is what is swept over: leave one out.", f"fixed.{name}"
             )
     space = asked.space or load(asked.technique)
-    defaults = {p.name: p.default for p in space.searched({}) if p.name not in over}
+    left = [p for p in space.searched({}) if p.name not in over]
+    defaults = {p.name: p.default for p in left if asked.space is not None or not is_schedule(asked.technique, p.name)}
     fixed = {**defaults, **asked.fixed}
     return replace(asked, space=narrowed(space, over), trials=0, sampler="grid", fixed=fixed, first_default=False)
 
@@ -84,7 +87,7 @@ def spec(asked: StudySpec, over: Over) -> StudySpec:
 def check(definition: Definition, over: Over) -> None:
     """
     Raises:
-        Usage: if what is swept over has one value in all trials of the study.
+        Usage: if what is swept over has one value in all trials of the study, or a value is out of its domain there.
     """
     searched = {p.name for p in definition.searched}
     for name in over:
@@ -93,11 +96,11 @@ def check(definition: Definition, over: Over) -> None:
             raise Usage(
                 f"--over {name} is not allowed: all trials have {name} = {value}, so sweep over another option."
             )
+        for each in over[name]:
+            definition.facts.space.checked({name: each}, "over")
 
 
 def fill(study: Study, over: Over) -> list[Trial]:
     """Adds a trial for each combination that has none yet, in their order; a study that is gone on with has them all."""
-    there = [{name: trial.params.get(name) for name in over} for trial in study.trials.all()]
     points = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
-    wanted = [study.facts.space.checked(point) for point in points]
-    return [study.trials.enqueue(params) for params in wanted if params not in there]
+    return study.trials.enqueue_missing(points)

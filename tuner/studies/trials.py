@@ -68,7 +68,11 @@ class Trial:
     def remark(self) -> str:
         """Remark on the trial's origin, its end and its figures; empty if there is nothing to say."""
         said = [f"{self.source} values"] if self.source in FIRST else []
-        said += [f"{self.reason}: {self.message or ''}".removesuffix(": ")] if self.reason and not self.notes else []
+        said += (
+            [f"{self.reason}: {self.message or ''}".removesuffix(": ")]
+            if self.reason and (not self.notes or self.reason == STRUCK)
+            else []
+        )
         return "; ".join([*said, *self.notes])
 
     @classmethod
@@ -202,6 +206,40 @@ class Trials:
             Usage: if one of them is not searched by this study or out of its domain.
             Clash: if the study is being deleted.
         """
+        (trial,) = self._enqueue([params], again=True)
+        return trial
+
+    def enqueue_missing(self, points: Sequence[Mapping[str, Value]]) -> list[Trial]:
+        """Trials with those of these hyperparameters that no trial has yet, in one piece: others who do the same add none twice.
+
+        Raises:
+            Usage, Clash: as `enqueue`.
+        """
+        return self._enqueue(points, again=False)
+
+    def _enqueue(self, points: Sequence[Mapping[str, Value]], again: bool) -> list[Trial]:
+        wanted = [self._chosen(params) for params in points]
+
+        def insert(session: Any) -> list[Trial]:
+            study = session.get_one(StudyRow, self.study, with_for_update=LOCK)
+            if study.state == "deleting":
+                raise Clash(f"study {self.study!r} is being deleted: make another one.")
+            now = self.database.clock(session)
+            mine = TrialRow.study == self.study
+            first = session.execute(select(func.count()).where(mine)).scalar_one()
+            there = [] if again else list(session.scalars(select(TrialRow.params).where(mine)))
+            new = [chosen for chosen in wanted if chosen not in there]
+            study.budget = max(study.budget, first + len(new))
+            added = [
+                self.wait(session, number, chosen, {SOURCE: "enqueued"}, now)
+                for number, chosen in enumerate(new, first)
+            ]
+            return [Trial.of(row, now, self.definition) for row in added]
+
+        return self.database.run(insert)
+
+    def _chosen(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """These hyperparameters, checked, with the other searched ones at their defaults."""
         searched = self.definition.searched
         names = [p.name for p in searched]
         for key in params:
@@ -210,19 +248,7 @@ class Trials:
                     f"{key!r} is not searched by study {self.study!r}: give values of {', '.join(names) or 'nothing'}.",
                     f"params.{key}",
                 )
-        chosen = self.definition.facts.space.checked({**{p.name: p.default for p in searched}, **params}, "params")
-
-        def insert(session: Any) -> Trial:
-            study = session.get_one(StudyRow, self.study, with_for_update=LOCK)
-            if study.state == "deleting":
-                raise Clash(f"study {self.study!r} is being deleted: make another one.")
-            now = self.database.clock(session)
-            mine = select(func.count()).where(TrialRow.study == self.study)
-            number = session.execute(mine).scalar_one()
-            study.budget = max(study.budget, number + 1)
-            return Trial.of(self.wait(session, number, chosen, {SOURCE: "enqueued"}, now), now, self.definition)
-
-        return self.database.run(insert)
+        return self.definition.facts.space.checked({**{p.name: p.default for p in searched}, **params}, "params")
 
     def wait(self, session: Any, number: int, params: dict[str, Value], attrs: dict[str, Any], now: float) -> TrialRow:
         """A trial for the next worker."""

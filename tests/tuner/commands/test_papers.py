@@ -17,11 +17,12 @@ from trainers.contract import SAMPLES
 from tuner import trainer
 from tuner.analysis import sheets
 from tuner.analysis.published import layout, systems, tables
+from tuner.commands import papers
 from tuner.commands.app import app
 from tuner.errors import Fault, Usage
 from tuner.space import load, objective, techniques
 from tuner.storage.database import Database
-from tuner.storage.tables import TrialRow
+from tuner.storage.tables import CorpusRow, TrialRow
 from tuner.studies import queries
 from tuner.studies.spec import StudySpec
 
@@ -328,3 +329,13 @@ def test_latex_has_no_letter_that_it_cannot_set() -> None:
         found = sheets.latex(layout.sheet(layout.Layout(part, "test", part.columns, rows, {})))
         body = "\n".join(line for line in found.splitlines() if not line.startswith("%"))
         assert body.isascii(), name
+
+
+def test_a_registered_corpus_has_the_name_of_its_folder_in_tables(tmp_path: Path) -> None:
+    folder = tmp_path / "reviews"
+    folder.mkdir()
+    url = f"sqlite:///{tmp_path}/t.db"
+    row = CorpusRow(name="mine", folder=str(folder), options={}, created_at=0.0)
+    with Database(url, create=True) as database:
+        database.run(lambda session: session.add(row))
+    assert [papers._text_name(url, each) for each in ("mine", str(folder), "ptb")] == ["reviews", "reviews", "ptb"]

@@ -22,9 +22,10 @@ from tuner.analysis.pareto import Columns, compare
 from tuner.errors import Usage
 from tuner.storage.database import Database
 from tuner.storage.tables import TrialRow
-from tuner.studies import confirmation, creation, launch
+from tuner.studies import confirmation, creation, launch, strikes
 from tuner.studies import study as studies
 from tuner.studies.amendment import amend
+from tuner.studies.spec import Definition
 from tuner.studies.study import Study
 
 
@@ -287,3 +288,60 @@ def test_studies_without_figures_by_sentence_say_so(database: Database, tmp_path
     fill(searched, metrics(99.0))
     three = report.rows(database, [], "valid")
     assert report.compared(database, three, None, "valid") == three
+
+
+@pytest.mark.parametrize(("before", "after"), [({"dropout": 0.5}, {}), ({}, {"dropout": 0.5})])
+def test_a_confirmation_of_a_deleted_study_is_none_of_the_next_one_of_its_name(
+    before: dict[str, Any], after: dict[str, Any], database: Database, tmp_path: Path
+) -> None:
+    study = make(database, tmp_path, 1, fixed=before)
+    fill(study, metrics(99.0))
+    fill(confirmed(database, study, tmp_path), metrics(98.0))
+    studies.open_to_delete(database, "s").delete()
+    fill(make(database, tmp_path, 1, fixed=after), metrics(95.0))
+    (own,) = report.rows(database, ["s"], "valid")
+    assert (own.study, own.confirmed, own.figures["nll"]) == ("s", False, (95.0, None))
+
+
+def test_a_confirmation_judged_otherwise_is_its_studys(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 1, fixed={"dropout": 0.5, "nll_samples": 10, "gallery": 0})
+    fill(study, metrics(99.0))
+    (best,) = confirmation.chosen(study, None, front=False)
+    spec = confirmation.spec(study, best, 1, {"rows": 64, "certify": 0, "device": "cpu"})
+    fill(creation.go_on(database, "s-confirmed-0", Definition(spec, study.facts), tmp_path / "runs"), metrics(98.0))
+    assert [row.study for row in report.rows(database, ["s"], "valid")] == ["s-confirmed-0"]
+
+
+def test_what_won_is_not_changed_by_its_confirmation(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 1)
+    fill(study, metrics(99.0))
+    (best,) = confirmation.chosen(study, None, front=False)
+    with pytest.raises(Usage, match="r = 9.0 is not allowed: trial 0 of study 's' has r = 5.0, and that is confirmed"):
+        confirmation.spec(study, best, 1, {"r": 9.0})
+
+
+def test_a_front_without_a_trial_is_no_study_of_one_objective(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 2, objective="nll,rate", sampler="random")
+    with pytest.raises(Usage, match="study 's' has no complete trial to confirm yet"):
+        confirmation.chosen(study, None, front=True)
+
+
+def test_a_winner_that_is_not_confirmed_is_told(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 2)
+    fill(study, metrics(99.0), metrics(101.0))
+    fill(confirmed(database, study, tmp_path), metrics(99.0))
+    there = report.rows(database, [], "valid")
+    assert report.absent(database, [], "valid", there, None, None) == []
+    strikes.strike(study, 0, "wrong data")
+    (said,) = report.absent(database, [], "valid", there, None, None)
+    assert said.startswith("the winner of s is trial 1, and what is confirmed is another: `tuner confirm s`")
+
+
+def test_a_study_with_nothing_to_tune_can_be_compared_with_once_it_is_confirmed(
+    database: Database, tmp_path: Path
+) -> None:
+    baseline = make(database, tmp_path, 1, fixed={"r": 5.0, "alpha": 0.01, "gamma": 1.05, "epsilon": 1.0})
+    fill(baseline, metrics(101.0))
+    fill(confirmed(database, baseline, tmp_path), metrics(101.0))
+    found = report.compared(database, report.rows(database, [], "valid"), "s", "valid")
+    assert [row.study for row in found] == ["s", "s-confirmed-0"]

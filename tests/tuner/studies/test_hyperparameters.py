@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tuner.analysis.pareto import Columns, compare
 from tuner.commands import render
 from tuner.commands.app import app
 from tuner.storage.database import Database
+from tuner.studies import strikes
 from tuner.studies.spec import Definition
 from tuner.studies.study import open_study
 
@@ -118,3 +120,23 @@ def test_they_are_what_the_trainer_trains_with(tmp_path: Path) -> None:
     assert definition.hyperparameters({}) == trained["hyperparameters"]
     assert trained["metrics"]["target_rate"] == 3.0
     assert trained["metrics"]["rate_error"] == trained["metrics"]["rate"] - 3.0
+
+
+@pytest.mark.parametrize("option", ["batch_size", "max_epochs"])
+def test_what_each_trials_own_plan_decides_is_not_told_of_all(option: str) -> None:
+    choices = space.Parameter(option, "categorical", 16, choices=(16, 64), meaning="an option")
+    shipped = space.load("mdr")
+    own = replace(shipped, parameters=(*shipped.parameters, choices))
+    plain = defined(2, technique="mdr", space=own, fixed={"r": 5.0})
+    made = replace(plain, facts=replace(plain.facts, space=own, planned=PLANNED))
+    assert made.hyperparameters({option: 64}) == {"r": 5.0, "u_0": 1.01, option: 64}, "rho is another in each trial"
+    fixed = replace(made, spec=replace(made.spec, fixed={"r": 5.0, "rho": 0.125}))
+    assert fixed.hyperparameters({option: 64})["rho"] == 0.125
+
+
+def test_why_a_trial_was_struck_out_is_told_beside_what_its_figures_are(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path}/t.db", create=True) as database:
+        study = make(database, tmp_path, 1)
+        fill(study, metrics(99.0, 0.0, collapsed=True))
+        struck = strikes.strike(study, 0, "wrong text")
+    assert struck.remark.endswith("wrong text; collapsed")

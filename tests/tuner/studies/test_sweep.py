@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
-from stub_study import STUB, behave
+from stub_study import STUB, behave, make
 
 from benchmarks.stub_study import CORPUS
 from tuner import space, trainer
@@ -16,6 +18,7 @@ from tuner.errors import Fault, Usage
 from tuner.storage.database import Database
 from tuner.studies import faults, launch, queries, sweep
 from tuner.studies.spec import StudySpec
+from tuner.studies.study import open_study
 from tuner.workers import worker
 
 Command = Callable[..., Any]
@@ -129,6 +132,51 @@ def test_several_hyperparameters_are_swept_over_as_a_grid_that_grows(tuner: Comm
 def test_what_cannot_be_swept_is_said(over: str, fixed: dict[str, Any], said: str) -> None:
     with pytest.raises(Usage, match=said):
         sweep.spec(StudySpec(technique="mdr", fixed=fixed), sweep.parse_all([over]))
+
+
+def test_schedules_are_left_to_the_plan_of_training() -> None:
+    over = sweep.parse_all(["d_z=2,4"])
+    assert sweep.spec(StudySpec(technique="annealing"), over).fixed == {}
+    assert "anneal_epochs" not in sweep.spec(StudySpec(technique="pretrained-fb"), over).fixed
+    own = StudySpec(technique="annealing", space=space.load("annealing"))
+    assert sweep.spec(own, over).fixed == {"gamma": 2e-5}, "a space of one's own has its own defaults"
+
+
+def test_a_value_outside_of_the_plans_domain_is_refused_before_any_study_is_made(
+    tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = trainer.check
+
+    def check(spec: Mapping[str, Any], corners: list[Mapping[str, Any]]) -> dict[str, Any]:
+        return {**usual(spec, corners), "limits": {"gamma": [1e-3, 1.0]}, "planned": {"gamma": 1.3e-3}}
+
+    monkeypatch.setattr(trainer, "check", check)
+    with pytest.raises(Usage, match="gamma = 2e-05 is out of annealing's domain"):
+        tuner("sweep", "-t", "annealing", "--over", "gamma=2e-5,1e-2", "--workers", "0")
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    assert queries.all_studies(database) == []
+    database.close()
+
+
+def test_two_sweeps_at_once_add_no_value_twice(tmp_path: Path) -> None:
+    over = sweep.parse_all(["r=1,2,3,4,5,6,7,8"])
+    with Database(f"sqlite:///{tmp_path}/t.db", create=True) as database:
+        made = make(database, tmp_path, 0, first_default=False)
+        together = Barrier(2)
+
+        def fill(_: int) -> int:
+            together.wait()
+            return len(sweep.fill(open_study(database, made.name), over))
+
+        with ThreadPoolExecutor(2) as pool:
+            added = list(pool.map(fill, range(2)))
+        assert sum(added) == len(made.trials.all()) == made.refresh().spec.trials == 8
+
+
+def test_a_study_file_of_a_sweep_is_refused_as_it_would_make_other_trials(tuner: Command) -> None:
+    tuner("sweep", "-t", "fb", "--over", "r=2,5", "--study", "s")
+    with pytest.raises(Usage, match="the trials of study 's' were given one by one, as a sweep's are"):
+        tuner("show", "s", "--format", "toml")
 
 
 def test_what_all_trials_have_is_not_swept_over_and_no_study_is_made(tuner: Command, tmp_path: Path) -> None:

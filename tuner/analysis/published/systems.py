@@ -12,14 +12,10 @@ from typing import Any
 from trainers.contract import PRESETS
 from tuner.analysis.published import PAPERS, Row, Table, tables
 from tuner.errors import Usage
-from tuner.space import Space, Value, load
+from tuner.space import EPOCHS, STEPS, Space, Value, is_schedule, load
 
 SCALED = ("small", "tiny")
 """Presets that are no paper's size; the plan of training sets schedules there that a paper states in steps."""
-STEPS = {("annealing", "gamma"), ("annealed-word-dropout", "gamma")}
-"""Schedules that a paper states in steps, by technique and hyperparameter."""
-EPOCHS = "anneal_epochs"
-"""Schedule that is stated in epochs."""
 JUDGED: Mapping[str, Value] = {"nll": "both", "test": True}
 """Options that make the figures: the preset's S from q on its sentences, and the tempered estimate beside it, of both
 splits.
@@ -63,7 +59,7 @@ class System:
         return "-".join([self.table.paper_key, self.technique, *parts])
 
     def _is_schedule(self, key: str) -> bool:
-        return key == EPOCHS or (self.technique, key) in STEPS
+        return is_schedule(self.technique, key)
 
     def spec(self, model: str, runs: int, asked: Mapping[str, Value]) -> dict[str, Any]:
         """The settings of its study, but for the corpus.
