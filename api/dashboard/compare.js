@@ -5,7 +5,7 @@ import { empty, fill, h } from "./dom.js";
 import { figure } from "./figure.js";
 import { duration, loss, number } from "./format.js";
 import { around, axis, counted, library, look, plain, plot, scaled, swatch } from "./plot.js";
-import { address, query } from "./route.js";
+import { address, pathOf } from "./route.js";
 import { table } from "./table.js";
 import { colour } from "./theme.js";
 
@@ -19,7 +19,7 @@ export async function show(main, query, signal) {
   library().catch(() => {});
   const runs = query.getAll("run");
   if (runs.length < 2) return fill(main, empty("Tick two to six trials in a study's table, then press Compare."));
-  const found = await get(query("/v1/compare", { run: runs }), signal);
+  const found = await get(pathOf("/v1/compare", { run: runs }), signal);
   const path = ({ study, number: at }) => `${studyPath(study)}/trials/${at}`;
   const styles = found.runs.map((_, place) => look(place, place));
   const heading = (place) => [swatch(styles[place]), " ", h("a", { href: address({ view: "trial", study: found.runs[place].study, trial: found.runs[place].number }) }, found.runs[place].run)];

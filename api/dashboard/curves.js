@@ -5,7 +5,7 @@ import { empty, fill, h, labelled, select } from "./dom.js";
 import { figure } from "./figure.js";
 import { count, number } from "./format.js";
 import { around, axis, counted, farFrom, plot, scaled } from "./plot.js";
-import { address, go, query } from "./route.js";
+import { address, go, pathOf } from "./route.js";
 import { colour } from "./theme.js";
 
 const NAMES = { neg_elbo: "−ELBO, nats", distortion: "D, nats", rate: "R, nats", active_units: "active units" };
@@ -120,7 +120,7 @@ export function curvesOf(study, view, pick, signal) {
     h("div", { class: "row controls" }, labelled("Figure", figures), labelled("By", axes), log("x"), log("y")), nothing, shown.element, said, tip);
 
   async function load() {
-    const wanted = () => query(`${studyPath(study.name)}/curves`, { figure: view.one("curve"), where: view.one("where") });
+    const wanted = () => pathOf(`${studyPath(study.name)}/curves`, { figure: view.one("curve"), where: view.one("where") });
     const asked = wanted();
     let [answer, trouble] = [null, null];
     try {

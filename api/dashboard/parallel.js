@@ -6,7 +6,7 @@ import { empty, fill, h, labelled, select } from "./dom.js";
 import { figure } from "./figure.js";
 import { count, loss, number } from "./format.js";
 import { axis, farFrom, plain, plot } from "./plot.js";
-import { address, query } from "./route.js";
+import { address, pathOf } from "./route.js";
 import { colour } from "./theme.js";
 
 const REACH = 26; // pixels from an axis within which it is taken hold of
@@ -236,7 +236,7 @@ export function parallelOf(study, metrics, view, filter, signal) {
     h("details", { class: "by-figures" }, h("summary", {}, "Brush by figures"), h("div", { class: "row controls" }, labelled("Axis", which), inputs[0], choices[0], "–", inputs[1], choices[1])));
 
   async function load() {
-    const wanted = () => query(`${studyPath(study.name)}/table`, { column: [...new Set([...keys(), shade()])], where: "state = complete" });
+    const wanted = () => pathOf(`${studyPath(study.name)}/table`, { column: [...new Set([...keys(), shade()])], where: "state = complete" });
     const asked = wanted();
     const answer = await get(asked, signal);
     if (asked !== wanted()) return; // a later one is under way

@@ -7,7 +7,7 @@ import { saveAs } from "./figure.js";
 import { count, loss, number, titled } from "./format.js";
 import { chosenAtFirst, picker } from "./picker.js";
 import { around, axis, farFrom, image, levelLines, library, look, plain, plot, reaching, scaled, swatch } from "./plot.js";
-import { address, go, note, query } from "./route.js";
+import { address, go, note, pathOf } from "./route.js";
 import { table } from "./table.js";
 import { colour } from "./theme.js";
 
@@ -183,7 +183,7 @@ export async function show(main, query, signal) {
     if (any) await draw();
     return heading;
   }
-  const asked = ({ study, x, y, split }) => query("/v1/pareto", { study, x, y, split });
+  const asked = ({ study, x, y, split }) => pathOf("/v1/pareto", { study, x, y, split });
   const fetched = async () => {
     if (!state.study.length) { found = { ...found, studies: [], front: [], note: null, levels: [] }; return; }
     const wanted = asked(state);
@@ -196,7 +196,7 @@ export async function show(main, query, signal) {
     const names = where ? found.studies.map(({ study }) => study) : [];
     const sets = await Promise.all(names.map(async (name) => {
       try {
-        return new Set((await get(query(`${studyPath(name)}/table`, { column: "number", where }), signal)).number);
+        return new Set((await get(pathOf(`${studyPath(name)}/table`, { column: "number", where }), signal)).number);
       } catch (error) {
         if (!(error instanceof Problem) || error.status !== 422) throw error;
         return error;

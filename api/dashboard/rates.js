@@ -6,7 +6,7 @@ import { figure, saveAs } from "./figure.js";
 import { number } from "./format.js";
 import { chosenAtFirst, picker } from "./picker.js";
 import { axis, image, library, look, plain, plot, swatch } from "./plot.js";
-import { address, note, query } from "./route.js";
+import { address, note, pathOf } from "./route.js";
 import { colour } from "./theme.js";
 
 const CELL = 280; // least width of a panel
@@ -81,7 +81,7 @@ export async function show(main, query, signal) {
     studiesPicker.refresh();
     if (any) await drawn();
   }
-  const asked = () => query("/v1/rates", state);
+  const asked = () => pathOf("/v1/rates", state);
   const fetched = async () => {
     if (!state.study.length) { found = { ...found, series: [], note: null }; return; }
     const wanted = asked();

@@ -1,10 +1,10 @@
 /** The page's state is its query string, so that every view can be shared and the browser's back works. */
 
 /** An address for a state; null values are left out and arrays repeated. */
-export const address = (state) => query("/", state);
+export const address = (state) => pathOf("/", state);
 
 /** A path with values as its query; lists are told as often as they are long, and nothing is told of what is empty. */
-export function query(path, state) {
+export function pathOf(path, state) {
   const values = new URLSearchParams();
   for (const [name, value] of Object.entries(state))
     for (const one of Array.isArray(value) ? value : [value]) if (one != null && one !== "") values.append(name, one);

@@ -3,7 +3,7 @@
 import { follow, get, options, send, studyPath } from "./api.js";
 import { announce, confirmed, empty, fill, h, labelled, renew, select, stateOf } from "./dom.js";
 import { count, number } from "./format.js";
-import { address, go, query } from "./route.js";
+import { address, go, pathOf } from "./route.js";
 import { table, tableRow } from "./table.js";
 import { howTo } from "./workers.js";
 
@@ -113,7 +113,7 @@ export async function show(main, query, signal) {
   }
 
   async function load(cursor) {
-    const page = await get(query("/v1/studies", { ...wanted, limit: PAGE, cursor }), signal);
+    const page = await get(pathOf("/v1/studies", { ...wanted, limit: PAGE, cursor }), signal);
     next = page.next;
     last = page.items.at(-1) ?? null;
     if (!cursor) { rows.clear(); if (page.items.length) draw(); }

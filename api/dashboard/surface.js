@@ -5,7 +5,7 @@ import { empty, fill, h, labelled, select } from "./dom.js";
 import { figure } from "./figure.js";
 import { number, settings } from "./format.js";
 import { axis, plain, plot } from "./plot.js";
-import { go, query } from "./route.js";
+import { go, pathOf } from "./route.js";
 import { colour } from "./theme.js";
 
 const LEAST = 10; // complete trials that a surface takes
@@ -57,7 +57,7 @@ export function surfaceOf(study, view, signal) {
     graph.on("plotly_click", ({ points: [point] }) => { if (point.data.customdata) go({ view: "trial", study: study.name, trial: point.customdata }); }));
   async function load() {
     if (names.length < 2) return;
-    const wanted = () => query(`${studyPath(study.name)}/surface`, { x: chosen("across"), y: chosen("up") });
+    const wanted = () => pathOf(`${studyPath(study.name)}/surface`, { x: chosen("across"), y: chosen("up") });
     const asked = wanted();
     try {
       const answer = await get(asked, signal);

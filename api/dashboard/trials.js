@@ -7,7 +7,7 @@ import { announce, empty, fill, h, labelled, select, stateOf } from "./dom.js";
 import { count, duration, number, withError } from "./format.js";
 import { longTable } from "./long.js";
 import { save } from "./plot.js";
-import { address, go, query } from "./route.js";
+import { address, go, pathOf } from "./route.js";
 
 const STATES = ["complete", "running", "waiting", "pruned", "failed"];
 const COMPARED = 6; // trials side by side at most
@@ -15,7 +15,7 @@ const NEWEST = "-number";
 
 /** The server's columns of a study's trials. */
 const wanted = (study, columns, where) =>
-  query(`${studyPath(study)}/table`, { column: columns.length ? [...new Set(["state", "note", "nll_se", ...columns])] : [], where });
+  pathOf(`${studyPath(study)}/table`, { column: columns.length ? [...new Set(["state", "note", "nll_se", ...columns])] : [], where });
 
 /**
  * The section of the study's page.
