@@ -197,7 +197,8 @@ def sweep(
     Several --over make a grid (Li et al.'s table 2: --over pretrain=none,ae --over anneal_epochs=0,10). Several techniques have a
     study each, one after another.
 
-    A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values adds those.
+    A study of exactly so many trials: Ctrl-C stops in order, the same command goes on, and one with more values of a
+    hyperparameter adds those. Other values of an option are another study.
     """
     from tuner.commands import render as reports
     from tuner.storage.database import PATIENCE

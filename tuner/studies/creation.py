@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import Clash, Fault
+from tuner.space import Space
 from tuner.storage import locations
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, StudyRow, revise
@@ -153,7 +154,14 @@ def agree(row: StudyRow, wanted: Definition) -> Definition:
 
 
 def _apart(earlier: object, wanted: object) -> str:
-    """The difference of two values in few words; of settings the first that differs."""
+    """The difference of two values in few words; of settings, and of the domains of spaces, the first that differs."""
+    if isinstance(earlier, Space) and isinstance(wanted, Space):
+        domains = [
+            {p.name: f"{p.domain}{'' if p.tuned else ', not tuned'}" for p in each.parameters}
+            for each in (earlier, wanted)
+        ]
+        if domains[0] != domains[1]:
+            return _apart(*domains)
     if isinstance(earlier, Mapping) and isinstance(wanted, Mapping):
         key = next(key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key))
         return f"{key} = {_brief(earlier.get(key, 'the default'))}, not {_brief(wanted.get(key, 'the default'))}"

@@ -14,7 +14,7 @@ from stub_study import STUB, behave, make
 from benchmarks.stub_study import CORPUS
 from tuner import space, trainer
 from tuner.commands.app import app
-from tuner.errors import Fault, Usage
+from tuner.errors import Clash, Fault, Usage
 from tuner.storage.database import Database
 from tuner.studies import faults, launch, queries, sweep
 from tuner.studies.spec import StudySpec
@@ -105,6 +105,10 @@ def test_an_option_can_be_swept_that_no_search_space_has(tuner: Command) -> None
     found = tuner("sweep", "-t", "mdr", "--over", "d_z=2,4", "--nll", "q500", "--json")
     assert params(found) == [("complete", {"d_z": 2}), ("complete", {"d_z": 4})]
     assert found["spec"]["fixed"] == {"r": 5.0, "nll_samples": 500}
+    with pytest.raises(
+        Clash, match="exists with another space .d_z = one of 2, 4, not one of 2, 4, 8.: give the new one a name"
+    ):
+        tuner("sweep", "-t", "mdr", "--over", "d_z=2,4,8", "--nll", "q500")
 
 
 def test_several_hyperparameters_are_swept_over_as_a_grid_that_grows(tuner: Command) -> None:
