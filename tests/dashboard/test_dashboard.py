@@ -176,7 +176,7 @@ def test_from_the_form_to_a_stopped_study(page: Page, own_world: World) -> None:
     page.evaluate("window.notReloaded = true")
     pareto = page.context.new_page()
     own_world.open(pareto, "view=pareto&study=mine&x=seconds&y=nll")
-    with stub_worker(own_world.url, own_world.folder, "sleep 0.3"):
+    with stub_worker(own_world.url, own_world.folder, "sleep 1"):
         rows = page.locator("section[aria-labelledby=trials-title] tbody tr")
         expect(rows.filter(has_text="complete").nth(2)).to_be_visible()
         expect(page.locator(".notice")).to_have_count(0)
