@@ -59,10 +59,12 @@ def _bias(estimator: Mapping[str, Any]) -> float | None:
     if estimator["proposal"] == "exact":
         return 0.0
     certificate = estimator.get("certificate")
-    if certificate is not None and certificate["gap"] is None:
-        return None
     if certificate is not None:
-        return max(float(certificate["gap"]) + ONE_SIDED * float(certificate.get("gap_se") or 0.0), 0.0)
+        return (
+            None
+            if certificate["gap"] is None
+            else max(float(certificate["gap"]) + ONE_SIDED * float(certificate.get("gap_se") or 0.0), 0.0)
+        )
     stated = estimator.get("bias")
     return None if stated is None else max(float(stated), 0.0)
 

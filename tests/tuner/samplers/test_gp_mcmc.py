@@ -374,6 +374,7 @@ def test_two_objectives_fill_a_front_better_than_chance(inference: str) -> None:
                 failed = True
             else:
                 made.tell(trial, [a**2 + off, -((a - 1) ** 2) - off])
+        assert failed, "a trial failed"
         points = front(np.array([[t.values[0], -t.values[1]] for t in made.trials if t.values]))
         inside = points[(points < 1).all(1)]
         ends = [*inside[1:, 0], 1.0] if len(inside) else []
