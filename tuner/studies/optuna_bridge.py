@@ -32,6 +32,7 @@ from tuner.studies.trials import OVER, SOURCE, STRUCK, Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from sqlalchemy import Select
 
     from tuner.studies.study import Study
 
@@ -328,15 +329,27 @@ def record(study: "Study") -> None:
         return
 
 
+def _locked(name: str) -> "Select[Any]":
+    """Optuna's row of a study, locked, so that whoever changes what belongs to it does so in turn."""
+    return select(models.StudyModel).where(models.StudyModel.study_name == name).with_for_update()
+
+
+def forget(session: Session, name: str) -> None:
+    """Deletes a study from Optuna's tables. Optuna's own deletion does not wait for a worker's record, and loses against it."""
+    if (found := session.scalar(_locked(name))) is not None:
+        session.delete(found)
+        session.flush()
+
+
 def _follow(session: Session, study: "Study") -> int:
     """Enters or ends up to `CHUNK` trials, and returns how many."""
     untold = (TrialRow.study == study.name, ~TrialRow.told)
     if session.execute(select(TrialRow.number).where(*untold).limit(1)).first() is None:
         return 0
-    name = models.StudyModel.study_name == study.name
-    theirs = session.execute(select(models.StudyModel.study_id).where(name).with_for_update()).scalar()  # in turn
-    if theirs is None:
-        return 0  # deleted with one of Optuna's own tools
+    found = session.scalar(_locked(study.name))
+    if found is None:
+        return 0  # deleted, perhaps with one of Optuna's own tools
+    theirs = found.study_id
     there = session.execute(select(func.count()).where(models.TrialModel.study_id == theirs)).scalar_one()
     changed = (TrialRow.number >= there) | TrialRow.state.in_(OVER)
     rows = session.scalars(select(TrialRow).where(*untold, changed).order_by(TrialRow.number).limit(CHUNK)).all()

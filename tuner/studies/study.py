@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import and_, case, delete, func, select, update
@@ -171,12 +170,13 @@ class Study:
             raise Fault(
                 f"the files of study {self.name!r} in {self.files.store.address} cannot be removed ({error})."
             ) from error
-        import optuna
+        from tuner.studies import optuna_bridge
 
-        with suppress(KeyError):  # gone in an earlier try
-            optuna.delete_study(study_name=self.name, storage=self.database.storage)
-        mine = delete(StudyRow).where(StudyRow.name == self.name)
-        self.database.run(lambda session: session.execute(mine))
+        def remove(session: Any) -> None:
+            optuna_bridge.forget(session, self.name)
+            session.execute(delete(StudyRow).where(StudyRow.name == self.name))
+
+        self.database.run(remove)
 
     @staticmethod
     def _is_held(session: Any, name: str | None) -> bool:

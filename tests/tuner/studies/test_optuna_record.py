@@ -2,17 +2,21 @@
 
 import json
 import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.storages._rdb import models
-from sqlalchemy import select
+from sqlalchemy import event, select, text, update
 from stub_study import SQLITE, Make, behave, run
 
 from tuner.storage.database import Database
-from tuner.studies.optuna_bridge import PARTS, as_optuna
+from tuner.storage.tables import TrialRow
+from tuner.studies.optuna_bridge import PARTS, as_optuna, record
+from tuner.studies.study import open_study
 
 ROOT = Path(__file__).parents[3]
 PRIVATE = "optuna.storages._rdb"
@@ -118,3 +122,29 @@ def test_its_tools_show_curves_settings_and_the_objectives_name(
     )  # fmt: skip
     for plot in drawn:
         assert plot(found).data, plot.__name__
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_study_that_is_deleted_while_its_trials_are_recorded_leaves_nothing(
+    database: Database, make: Make, url: str
+) -> None:
+    """The deletion begins when the record has written its rows, and waits for its commit."""
+    study = make(2)
+    run(study)
+    database.run(lambda session: session.execute(update(TrialRow).values(told=False)))
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    deletions: list[Future[None]] = []
+    with Database(url) as own, ThreadPoolExecutor(1) as pool:
+
+        def delete(connection: Any) -> None:
+            del connection
+            deletions.append(pool.submit(open_study(own, "s").delete))
+            while not own.read(lambda session: session.scalar(blocked)):
+                assert not deletions[0].done()
+                time.sleep(0.01)
+
+        event.listen(database.engine, "commit", delete, once=True)
+        record(study)
+        deletions[0].result()
+    assert optuna.get_all_study_names(database.storage) == []
+    make(1)

@@ -15,7 +15,7 @@ from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
-from tuner.studies import answers, creation, endings
+from tuner.studies import answers, creation, endings, optuna_bridge
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
 from tuner.studies.objectives import outcome
@@ -104,7 +104,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
         study.delete()
     expire(database)
     with monkeypatch.context() as patched:  # cut short
-        patched.setattr(optuna, "delete_study", lambda **_: (_ for _ in ()).throw(MemoryError()))
+        patched.setattr(optuna_bridge, "forget", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             study.delete()
     with pytest.raises(Usage, match="study 's' is being deleted: finish that first"):
