@@ -25,7 +25,7 @@ from tuner.errors import Usage
 from tuner.metrics import METRICS
 from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
-from tuner.studies import answers, launch
+from tuner.studies import answers
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
 from tuner.workers.leases import Attempts
@@ -445,11 +445,6 @@ def test_corpora_are_read_again_if_that_failed_and_after_minutes(
     monkeypatch.setattr(catalogue, "CORPUS_SECONDS", 2 * catalogue.CORPUS_SECONDS)  # another age
     assert names() == there
     assert len(asked) == 2 * len(there) + 1
-
-
-def test_two_servers_that_make_one_study_at_once(database: Database, tmp_path: Path) -> None:
-    made = make(database, tmp_path)
-    assert launch._is_there(database, "s", made.definition)
 
 
 def test_a_study_whose_budget_is_spent_is_finished_everywhere(

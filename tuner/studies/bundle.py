@@ -184,8 +184,6 @@ def unpack(
         Usage: if the bundle is damaged, or there is a study of that name.
         Fault: if it cannot be read, or its files not be written.
     """
-    import optuna
-
     from tuner.studies import optuna_bridge
 
     called = name or bundle.name
@@ -197,13 +195,7 @@ def unpack(
     store = Store(locations.found(database, place))
     try:
         generations = _publish(bundle, store, runs)
-        directions = OBJECTIVES[bundle.content["study"]["specification"]["objective"]]
-        # One without any trial is of a study whose making was cut short, as in `creation.go_on`.
-        made = optuna.create_study(
-            study_name=called, storage=database.storage, directions=directions, load_if_exists=True
-        )
-        if made.get_trials(deepcopy=False) or len(made.directions) != len(directions):
-            raise _exists(called, database)
+        assert database.storage is not None  # Optuna's tables are there
         database.run(lambda session: _enter(session, database, bundle, called, place, generations, corpus))
     except BaseException:
         store.clear(len(bundle.content["trials"]))
@@ -226,11 +218,14 @@ def _enter(
     generations: Mapping[int, str],
     corpus: str,
 ) -> None:
+    from tuner.storage import optuna_tables
+
     content, facts = bundle.content, dict(bundle.content["study"])
+    used = optuna_tables.enrol(session, name, OBJECTIVES[facts["specification"]["objective"]])
     there = session.get(StudyRow, name)
     if there is not None and there.folder == folder:  # done already, and word of it was lost
         return
-    if there is not None:
+    if there is not None or used:
         raise _exists(name, database)
     revision = int(database.clock(session) * 1000)
     left = len([t for t in content["trials"] if t["state"] in OVER]) < facts["budget"]

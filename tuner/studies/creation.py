@@ -8,35 +8,36 @@ from typing import Any
 
 from tuner.errors import Clash, Fault
 from tuner.space import Space
-from tuner.storage import locations
+from tuner.storage import locations, optuna_tables
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, StudyRow, revise
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.optuna_bridge import History
-from tuner.studies.spec import SETTINGS, Corpus, Definition
+from tuner.studies.spec import CHANGEABLE, SETTINGS, Corpus, Definition, StudySpec
 from tuner.studies.study import Study
 from tuner.studies.trials import SOURCE
 
 
-def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifacts: str | None = None) -> Study:
+def go_on(
+    database: Database, name: str, wanted: Definition, runs: Path, artifacts: str | None = None, keep: bool = False
+) -> Study:
     """Creates the study, or goes on with it if it differs in nothing but its budget and rules.
 
     Its files go to `artifacts` (an address with a protocol), or to a folder of its own in `runs`.
 
-    Raises:
-        Usage: if a study of that name is another one, or has its files elsewhere than in the `artifacts` that are asked for.
-    """
-    import optuna
+    Args:
+        keep: has a study that is there stay as it is.
 
-    # First, so that a study of ours always has its record; one without any trial is a creation that was cut short.
-    record = optuna.create_study(
-        study_name=name, storage=database.storage, directions=OBJECTIVES[wanted.spec.objective], load_if_exists=True
-    )
-    used = bool(record.get_trials(deepcopy=False))
+    Raises:
+        Usage: if a study of that name is another one, or has its files elsewhere than in the `artifacts` that are asked for; with
+            `keep`, if it has another budget or other rules.
+    """
+    assert database.storage is not None  # Optuna's tables are there
     unique = f"{name}-{secrets.token_hex(3)}"
     folder = locations.new(database, runs, unique, artifacts)
 
     def enter(session: Any) -> StudyRow:
+        used = optuna_tables.enrol(session, name, OBJECTIVES[wanted.spec.objective])
         row: StudyRow | None = session.get(StudyRow, name, with_for_update=LOCK)
         now = database.clock(session)
         if row is None:
@@ -60,6 +61,9 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
                 _begin(Study(database, row), session)
             return row
         earlier = agree(row, wanted)
+        if keep:
+            _refuse_changes(earlier.spec, wanted.spec, name)
+            return row
         _refuse_elsewhere(database, row, artifacts)
         row.budget = max(row.budget, wanted.spec.trials)  # another worker may be at it
         # Nobody asks for a confirmation's rules when it is made: they are those that `tuner change` gave it.
@@ -71,7 +75,10 @@ def go_on(database: Database, name: str, wanted: Definition, runs: Path, artifac
         revise(session, name)
         return row
 
-    study = Study(database, database.run(enter))
+    row = database.run(enter)
+    study = Study(database, row)
+    if keep and row.folder != folder:
+        return study
     study.files.check()
     if study.files.store.local:
         try:
@@ -100,6 +107,17 @@ def go_on_each(
 
     database.read(check)
     return [go_on(database, name, definition, runs, artifacts) for name, definition in wanted.items()]
+
+
+def _refuse_changes(earlier: StudySpec, wanted: StudySpec, name: str) -> None:
+    for key in CHANGEABLE:
+        mine, theirs = getattr(wanted, key), getattr(earlier, key)
+        if mine != theirs:
+            raise Clash(
+                f"study {name!r} exists with {key} = {theirs}, not {mine}: ask for the same, or give the new one a name of its "
+                "own.",
+                key,
+            )
 
 
 def _refuse_elsewhere(database: Database, row: StudyRow, artifacts: str | None) -> None:

@@ -7,17 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from tuner import names, samplers, trainer
-from tuner.errors import Clash, Refused, Usage
+from tuner.errors import Refused, Usage
 from tuner.samplers import MODELS, SAMPLERS, rehearsal
 from tuner.space import Value, load
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
 from tuner.studies import creation, pruners, warmstart
 from tuner.studies.objectives import OBJECTIVES
-from tuner.studies.spec import CHANGEABLE, Definition, Facts, StudySpec, judge_of, today
+from tuner.studies.spec import Definition, Facts, StudySpec, judge_of, today
 
 Say = Callable[[str], None]
 DIGITS = 9
@@ -189,30 +187,6 @@ def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | No
     """
     with Database(url, patience=10.0) as database:
         definition = prepare(name, spec, lambda: database)
-        for last in (False, True):
-            if _is_there(database, name, definition):
-                return False
-            try:
-                creation.go_on(database, name, definition, runs, artifacts)
-            except IntegrityError:  # another server has made it meanwhile
-                if last:
-                    raise
-                continue
-            return True
-        return False
-
-
-def _is_there(database: Database, name: str, wanted: Definition) -> bool:
-    row = database.read(lambda session: session.get(StudyRow, name))
-    if row is None:
-        return False
-    there = creation.agree(row, wanted).spec
-    for key in CHANGEABLE:
-        mine, theirs = getattr(wanted.spec, key), getattr(there, key)
-        if mine != theirs:
-            raise Clash(
-                f"study {name!r} exists with {key} = {theirs}, not {mine}: ask for the same, or give the new one a name of its "
-                "own.",
-                key,
-            )
-    return True
+        is_new = database.read(lambda session: session.get(StudyRow, name)) is None
+        creation.go_on(database, name, definition, runs, artifacts, keep=True)
+        return is_new

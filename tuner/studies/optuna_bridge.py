@@ -16,7 +16,6 @@ import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
-from optuna.storages._rdb import models  # its own mapping of its tables; CONTRIBUTING says what replaces it
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import delete, func, select
@@ -26,13 +25,13 @@ from sqlalchemy.orm import Session
 from tuner import samplers
 from tuner.errors import Usage
 from tuner.samplers.cube import Array, Cube
+from tuner.storage.optuna_tables import PARTS, locked, models
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
 from tuner.studies.objectives import OBJECTIVES, limits
 from tuner.studies.trials import OVER, SOURCE, STRUCK, Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from sqlalchemy import Select
 
     from tuner.studies.study import Study
 
@@ -48,10 +47,6 @@ STATES = {
 FACTS = ("metrics", "cost", "reason", "message")
 CONSTRAINT = "constraints"
 """Optuna's attribute of a trial that must be 0 at most; a name is added to it."""
-PARTS: tuple[Any, ...] = (
-    models.TrialParamModel, models.TrialSystemAttributeModel, models.TrialUserAttributeModel, models.TrialValueModel,
-    models.TrialIntermediateValueModel,
-)  # fmt: skip
 SETTINGS = ("technique", "model", "sampler", "objective", "min_rate", "pruner", "seed", "fixed")
 """Settings of a study that Optuna's tools show beside its name."""
 METRIC_NAMES = "study:metric_names"
@@ -93,7 +88,10 @@ class History:
 
     def __init__(self, study: "Study") -> None:
         self.study, self.database = study, study.database
-        self.distributions, self.directions = _distributions(study), _directions(study)
+        self.distributions, self.directions = (
+            _distributions(study),
+            [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]],
+        )
         self.cube, self._least = Cube(self.distributions), study.spec.min_rate
         self._begin()
 
@@ -265,10 +263,6 @@ def _distributions(study: "Study") -> "dict[str, BaseDistribution]":
     return {p.name: p.distribution() for p in study.searched}
 
 
-def _directions(study: "Study") -> list[StudyDirection]:
-    return [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]]
-
-
 def has_diverged(row: TrialRow | Trial) -> bool:
     """True if a trial ended in a number that is not finite: a result, and no fault."""
     return row.state == "failed" and row.reason == "nan"
@@ -329,24 +323,12 @@ def record(study: "Study") -> None:
         return
 
 
-def _locked(name: str) -> "Select[Any]":
-    """Optuna's row of a study, locked, so that whoever changes what belongs to it does so in turn."""
-    return select(models.StudyModel).where(models.StudyModel.study_name == name).with_for_update()
-
-
-def forget(session: Session, name: str) -> None:
-    """Deletes a study from Optuna's tables. Optuna's own deletion does not wait for a worker's record, and loses against it."""
-    if (found := session.scalar(_locked(name))) is not None:
-        session.delete(found)
-        session.flush()
-
-
 def _follow(session: Session, study: "Study") -> int:
     """Enters or ends up to `CHUNK` trials, and returns how many."""
     untold = (TrialRow.study == study.name, ~TrialRow.told)
     if session.execute(select(TrialRow.number).where(*untold).limit(1)).first() is None:
         return 0
-    found = session.scalar(_locked(study.name))
+    found = session.scalar(locked(study.name))
     if found is None:
         return 0  # deleted, perhaps with one of Optuna's own tools
     theirs = found.study_id

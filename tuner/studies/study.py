@@ -170,10 +170,10 @@ class Study:
             raise Fault(
                 f"the files of study {self.name!r} in {self.files.store.address} cannot be removed ({error})."
             ) from error
-        from tuner.studies import optuna_bridge
+        from tuner.storage import optuna_tables
 
         def remove(session: Any) -> None:
-            optuna_bridge.forget(session, self.name)
+            optuna_tables.forget(session, self.name)
             session.execute(delete(StudyRow).where(StudyRow.name == self.name))
 
         self.database.run(remove)

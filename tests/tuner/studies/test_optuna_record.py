@@ -3,7 +3,9 @@
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import pytest
 from optuna.storages._rdb import models
 from sqlalchemy import event, select, text, update
 from stub_study import SQLITE, Make, behave, run
+from stub_study import make as make_study
 
 from tuner.storage.database import Database
+from tuner.storage.optuna_tables import PARTS
 from tuner.storage.tables import TrialRow
-from tuner.studies.optuna_bridge import PARTS, as_optuna, record
+from tuner.studies.optuna_bridge import as_optuna, record
 from tuner.studies.study import open_study
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +71,7 @@ def rows(database: Database, name: str) -> dict[str, list[dict[str, Any]]]:
 def test_its_private_mapping_is_used_in_one_file() -> None:
     files = [file for room in ("tuner", "api", "trainers") for file in (ROOT / room).rglob("*.py")]
     used = [file.relative_to(ROOT).as_posix() for file in files if PRIVATE in file.read_text(encoding="utf-8")]
-    assert used == ["tuner/studies/optuna_bridge.py"]
+    assert used == ["tuner/storage/optuna_tables.py"]
     assert PRIVATE in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -124,27 +128,46 @@ def test_its_tools_show_curves_settings_and_the_objectives_name(
         assert plot(found).data, plot.__name__
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+POSTGRES = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+BLOCKED = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+
+
+@contextmanager
+def meanwhile(database: Database, url: str, work: Callable[[Database], Any]) -> Iterator[None]:
+    """Has another program do this when the next transaction here has written its rows; it waits for the commit."""
+    begun: list[Future[Any]] = []
+    with Database(url) as own, ThreadPoolExecutor(1) as pool:
+
+        def begin(connection: Any) -> None:
+            del connection
+            begun.append(pool.submit(work, own))
+            while not own.read(lambda session: session.scalar(BLOCKED)):
+                assert not begun[0].done()
+                time.sleep(0.01)
+
+        event.listen(database.engine, "commit", begin, once=True)
+        yield
+        begun[0].result()
+
+
+@POSTGRES
 def test_a_study_that_is_deleted_while_its_trials_are_recorded_leaves_nothing(
     database: Database, make: Make, url: str
 ) -> None:
-    """The deletion begins when the record has written its rows, and waits for its commit."""
     study = make(2)
     run(study)
     database.run(lambda session: session.execute(update(TrialRow).values(told=False)))
-    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-    deletions: list[Future[None]] = []
-    with Database(url) as own, ThreadPoolExecutor(1) as pool:
-
-        def delete(connection: Any) -> None:
-            del connection
-            deletions.append(pool.submit(open_study(own, "s").delete))
-            while not own.read(lambda session: session.scalar(blocked)):
-                assert not deletions[0].done()
-                time.sleep(0.01)
-
-        event.listen(database.engine, "commit", delete, once=True)
+    with meanwhile(database, url, lambda own: open_study(own, "s").delete()):
         record(study)
-        deletions[0].result()
     assert optuna.get_all_study_names(database.storage) == []
     make(1)
+
+
+@POSTGRES
+def test_programs_that_make_a_study_at_once_make_one(database: Database, url: str, tmp_path: Path) -> None:
+    with meanwhile(database, url, lambda own: make_study(own, tmp_path, 4)):
+        make_study(database, tmp_path, 3)
+    study = open_study(database, "s")
+    assert study.spec.trials == 4
+    run(study)
+    assert [trial.number for trial in as_optuna(study).trials] == [0, 1, 2, 3]

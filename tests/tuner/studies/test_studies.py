@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from stub_study import SQLITE, Make, attempts_of, expire, run, states
 
 from benchmarks.stub_study import defined
-from tuner.errors import Fault, Usage
+from tuner.errors import Clash, Fault, Usage
 from tuner.metrics import METRICS
+from tuner.storage import optuna_tables
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow
-from tuner.studies import answers, creation, endings, optuna_bridge
+from tuner.studies import answers, creation, endings
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
 from tuner.studies.objectives import outcome
@@ -104,7 +105,7 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
         study.delete()
     expire(database)
     with monkeypatch.context() as patched:  # cut short
-        patched.setattr(optuna_bridge, "forget", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patched.setattr(optuna_tables, "forget", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             study.delete()
     with pytest.raises(Usage, match="study 's' is being deleted: finish that first"):
@@ -115,6 +116,15 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
     assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
     assert {a.study for a in attempts_of(database)} == {"other"}
     run(make(1))
+
+
+def test_a_study_that_is_asked_for_again_as_it_is_stays_so(database: Database, make: Make, tmp_path: Path) -> None:
+    study = make(2)
+    again = creation.go_on(database, "s", defined(2), tmp_path / "elsewhere", keep=True)
+    assert (again.name, again.revision, again.files.store.address) == ("s", study.revision, study.files.store.address)
+    with pytest.raises(Clash, match="study 's' exists with trials = 2, not 3: ask for the same"):
+        creation.go_on(database, "s", defined(3), tmp_path / "runs", keep=True)
+    assert study.refresh().spec.trials == 2
 
 
 def test_plain_study_has_the_promised_keys(make: Make) -> None:
