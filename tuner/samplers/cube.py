@@ -7,6 +7,7 @@ categorical is one coordinate per choice, 1/√2 at the choice taken and 0 elsew
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ class Number:
     def spread(self, unit: Array) -> Array:
         return unit[:, None]
 
+    def values(self) -> list[Any]:
+        """All values of a number with steps."""
+        assert self.step
+        low, high, whole = self.distribution.low, self.distribution.high, isinstance(self.distribution, IntDistribution)
+        found = [min(low + place * self.step, high) for place in range(int(self.size))]
+        return [round(value) for value in found] if whole else found
+
     def others(self, value: Any) -> list[Any]:
         """The next values down and up; none for a continuous number."""
         if not self.step:
@@ -75,6 +83,9 @@ class Choice:
         taken = np.minimum((unit * self.width).astype(int), self.width - 1)
         corners: Array = CORNER * np.eye(self.width)[taken]
         return corners
+
+    def values(self) -> list[Any]:
+        return list(self.distribution.choices)
 
     def others(self, value: Any) -> list[Any]:
         return [choice for choice in self.distribution.choices if choice != value]
@@ -161,16 +172,8 @@ class Cube:
 
     def every(self) -> Array:
         """All points [size, d] of a space without a continuous coordinate."""
-        start = self.snap(np.zeros(self.d))
-        seen, queue, found = {_key(start)}, deque([start]), []
-        while queue:
-            here = queue.popleft()
-            found.append(here)
-            for near in self.neighbours(here):
-                if (key := _key(near)) not in seen:
-                    seen.add(key)
-                    queue.append(near)
-        return np.array(found)
+        encoded = [[part.encode(value) for value in part.values()] for part in self.parts.values()]
+        return np.array([np.concatenate(parts) for parts in product(*encoded)])
 
     def untried(self, taken: Array) -> NDArray[np.bool_]:
         """True for coordinates [d] of a category that none of `taken` [n, d] has."""

@@ -68,6 +68,9 @@ class Grid(GridSampler):
             for key, value in (("search_space", self._search_space), ("grid_id", place)):
                 study._storage.set_trial_system_attr(trial._trial_id, key, value)
 
+    def after_trial(self, *_: Any) -> None:
+        """Does nothing: Optuna's ends the study here, and a study of ours ends by `is_exhausted`."""
+
     def _untried(self, study: Study) -> list[int]:
         """Places of the combinations that no trial has, whoever chose its values."""
         tried = {self._combination(t.params) for t in study.get_trials(deepcopy=False)}

@@ -202,12 +202,15 @@ class Store:
             with suppress(FileNotFoundError), _reached():
                 self.files.rm([f"{self.root}/{name}" for name in trials], recursive=True)
 
-    def keep(self, trial: str, *generations: str) -> None:
-        """Removes a trial's other generations."""
-        for other in self._list(trial):
-            if f"{trial}/{other}" not in generations:
-                with suppress(OSError):
-                    self.delete(f"{trial}/{other}")
+    def generations(self, trial: str) -> set[str]:
+        """The generations of a trial that are there, whole or not."""
+        return {f"{trial}/{name}" for name in self._list(trial)}
+
+    def drop(self, generations: Iterable[str]) -> None:
+        """Removes generations, as far as that can be done now."""
+        for generation in generations:
+            with suppress(OSError):
+                self.delete(generation)
 
     def sizes(self, generation: str) -> dict[str, int]:
         """Bytes of the files that are there of a generation, be it whole or not; of a file on its way nothing."""

@@ -45,6 +45,8 @@ RETRY_SECONDS = 0.2
 RETRY_LIMIT = 10.0
 PATIENCE = 900.0
 """Seconds for which a worker waits for a database that cannot be used; its training goes on meanwhile."""
+RACES = ("40001", "40P01")
+"""PostgreSQL's states of a transaction that lost against another one: serialization failure, deadlock."""
 SLOW_SECONDS = 5.0
 """Seconds beyond which a transaction counts as kept waiting, and others' renewals of their leases with it."""
 SQLITE_CAUSES = (
@@ -125,7 +127,7 @@ def _has_gone(error: BaseException) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in SQLITE_CAUSES
     state = getattr(error.orig, "sqlstate", None)
-    if error.connection_invalidated or state in ("40001", "40P01"):  # serialization failure, deadlock
+    if error.connection_invalidated or state in RACES:
         return True
     # class 08: connection; 57P0x: the server shuts down or starts; 53: out of connections. None: no server answered.
     unreachable = state is None or state[:2] in ("08", "53") or state.startswith("57P")
@@ -302,7 +304,8 @@ class Database:
             try:
                 found = once()
             except DBAPIError as error:
-                if not _has_gone(error) or time.monotonic() > deadline:
+                lost = getattr(error.orig, "sqlstate", None) in RACES  # which takes no patience
+                if not _has_gone(error) or time.monotonic() > (began + BUSY_SECONDS if lost else deadline):
                     raise
             else:
                 if time.monotonic() > began + SLOW_SECONDS:

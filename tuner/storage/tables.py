@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from tuner.errors import Missing
 from tuner.metrics import Cost, Metrics
 
 LOCK = {"key_share": True}
@@ -207,6 +208,20 @@ class CorpusRow(Base):
     options: Mapped[dict[str, Any]]
     """Options with which a trainer reads the corpus."""
     created_at: Mapped[float]
+
+
+def study_row(session: Session, name: str, **how: Any) -> StudyRow:
+    """A study's row.
+
+    Args:
+        how: options of SQLAlchemy's `Session.get`.
+
+    Raises:
+        Missing: if it has been deleted.
+    """
+    if (row := session.get(StudyRow, name, **how)) is None:
+        raise Missing(f"study {name!r} is gone: it has been deleted.")
+    return row
 
 
 def revise(session: Session, study: str, results: bool = False) -> int:

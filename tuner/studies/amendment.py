@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from tuner.errors import Clash, Missing, Refused, Usage
-from tuner.storage.tables import LOCK, StudyRow, TrialRow, revise
+from tuner.errors import Clash, Refused, Usage
+from tuner.storage.tables import LOCK, TrialRow, revise, study_row
 from tuner.studies.launch import judge
 from tuner.studies.spec import BUDGET, OPEN, Definition
 from tuner.studies.study import Study
@@ -29,9 +29,7 @@ def amend(study: Study, values: Mapping[str, Any]) -> Study:
     newer = {key: OPEN[key].checked(value) for key, value in values.items()}
 
     def change(session: Any) -> None:
-        row = session.get(StudyRow, study.name, with_for_update=LOCK)
-        if row is None:
-            raise Missing(f"study {study.name!r} is gone: it has been deleted.")
+        row = study_row(session, study.name, with_for_update=LOCK)
         if row.state == "deleting":
             raise Clash(f"study {study.name!r} is being deleted: make another one.")
         earlier = Definition.of(row.specification, row.budget, row.rules)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from trainers.contract import BEST, FILES, LATEST
-from tuner import __version__, names
+from tuner import __version__, names, samplers
 from tuner.errors import Clash, Fault, Usage
 from tuner.samplers import SAMPLERS
 from tuner.storage import locations
@@ -198,11 +198,19 @@ def unpack(
         assert database.storage is not None  # Optuna's tables are there
         database.run(lambda session: _enter(session, database, bundle, called, place, generations, corpus))
     except BaseException:
-        store.clear(len(bundle.content["trials"]))
+        here = select(StudyRow.folder).where(StudyRow.name == called)
+        # Its word may have been lost after the commit; a database that cannot say so now raises here, and the files stay.
+        if database.read(lambda session: session.scalar(here)) != place:
+            store.clear(len(bundle.content["trials"]))
         raise
     study = open_study(database, called)
     optuna_bridge.record(study)
     return study
+
+
+def _harmless(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """A sampler's notes but those that Optuna would unpickle, which runs whatever code is in them: CMA-ES then begins anew."""
+    return {key: note for key, note in notes.items() if not key.startswith(samplers.PICKLED)}
 
 
 def _exists(name: str, database: Database) -> Clash:
@@ -221,6 +229,7 @@ def _enter(
     from tuner.storage import optuna_tables
 
     content, facts = bundle.content, dict(bundle.content["study"])
+    facts["attrs"] = _harmless(facts["attrs"])
     used = optuna_tables.enrol(session, name, OBJECTIVES[facts["specification"]["objective"]])
     there = session.get(StudyRow, name)
     if there is not None and there.folder == folder:  # done already, and word of it was lost
@@ -247,7 +256,11 @@ def _enter(
         revision += 1
         # Older programs' values have in them what a rate falls short of the least one.
         values = judged(specification["objective"], trial["metrics"]) if trial["state"] == "complete" else None
-        own = {**trial, **({"value": values[0], "values": values} if values else {})}
+        own = {
+            **trial,
+            "attrs": _harmless(trial["attrs"]),
+            **({"value": values[0], "values": values} if values else {}),
+        }
         session.add(TrialRow(study=name, revision=revision, artifacts=generations.get(trial["number"]), **own))
     for epoch in content["epochs"]:
         revision += 1

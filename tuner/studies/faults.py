@@ -22,13 +22,15 @@ LIMIT = 8
 """Number of faults in a row after which a study is broken: two minutes at the least."""
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0
 """Seconds of the first wait, and of the longest; each wait is twice the last one."""
+DOUBLINGS = 60
+"""Largest number of times that a wait is doubled, long after it is the longest: powers of two end in an overflow."""
 LONGEST_MESSAGE = 500
 """Largest number of characters of a message."""
 
 
 def pause(count: int) -> float:
     """Seconds to wait after so many faults in a row."""
-    return min(FIRST_SECONDS * 2.0 ** (count - 1), LONGEST_SECONDS) if count else 0.0
+    return min(FIRST_SECONDS * 2.0 ** min(count - 1, DOUBLINGS), LONGEST_SECONDS) if count else 0.0
 
 
 def sentence(error: BaseException) -> str:

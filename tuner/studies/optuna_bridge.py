@@ -18,7 +18,7 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -357,8 +357,10 @@ def _follow(session: Session, study: "Study") -> int:
         for row, identity in zip(rows, written, strict=True)
         for part in _parts(row, identity, distributions, curves.get(row.number, []), least)
     )
-    for row in rows:
-        row.told = row.state in OVER
+    read = [(row.number, row.revision) for row in rows if row.state in OVER]
+    same = tuple_(TrialRow.number, TrialRow.revision).in_(read)  # someone may have struck one out meanwhile
+    told = update(TrialRow).where(TrialRow.study == study.name, same).values(told=True)
+    session.execute(told, execution_options={"synchronize_session": False})
     return len(rows)
 
 

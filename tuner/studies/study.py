@@ -11,7 +11,7 @@ from tuner.numbers import INDEX, TIMES
 from tuner.process import is_dead
 from tuner.space import Parameter
 from tuner.storage.database import Database
-from tuner.storage.tables import LOCK, StudyRow, TrialRow, WorkerRow, revise
+from tuner.storage.tables import LOCK, StudyRow, TrialRow, WorkerRow, revise, study_row
 from tuner.studies import winner
 from tuner.studies.published import Published
 from tuner.studies.spec import Definition, Facts, StudySpec
@@ -79,7 +79,7 @@ class Study:
 
     def refresh(self) -> "Study":
         """The study with its settings and its state as they are now."""
-        self._keep(self.database.read(lambda session: session.get_one(StudyRow, self.name)))
+        self._keep(self.database.read(lambda session: study_row(session, self.name)))
         return self
 
     def shown_state(self, counts: Mapping[str, int] | None = None) -> str:
@@ -117,7 +117,7 @@ class Study:
             )
 
         def change(session: Any) -> None:
-            row = session.get_one(StudyRow, self.name, with_for_update=LOCK)
+            row = study_row(session, self.name, with_for_update=LOCK)
             if row.state == "deleting":
                 raise Clash(
                     f"study {self.name!r} is being deleted: finish that first.", command=f"tuner delete {self.name}"

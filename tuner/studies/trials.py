@@ -11,7 +11,7 @@ from tuner.estimators import notes_of
 from tuner.metrics import Cost, Metrics
 from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, StudyRow, TrialRow, revise
+from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, TrialRow, revise, study_row
 from tuner.studies.spec import Definition
 
 OVER = ("complete", "failed", "pruned")
@@ -221,7 +221,7 @@ class Trials:
         wanted = [self._chosen(params) for params in points]
 
         def insert(session: Any) -> list[Trial]:
-            study = session.get_one(StudyRow, self.study, with_for_update=LOCK)
+            study = study_row(session, self.study, with_for_update=LOCK)
             if study.state == "deleting":
                 raise Clash(f"study {self.study!r} is being deleted: make another one.")
             now = self.database.clock(session)

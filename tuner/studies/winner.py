@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tuner import metrics
 from tuner.storage.database import Database
-from tuner.storage.tables import StudyRow, TrialRow
+from tuner.storage.tables import StudyRow, TrialRow, study_row
 from tuner.studies.objectives import OBJECTIVES, shortfall
 from tuner.studies.spec import Definition
 from tuner.studies.trials import Trial
@@ -110,8 +110,8 @@ def of(database: Database, name: str, definition: Definition) -> Winner | None:
 
     It is what the study's row keeps, or else found anew and kept there.
     """
-    columns = select(StudyRow.winner, StudyRow.results).where(StudyRow.name == name)
-    kept, results = database.read(lambda session: session.execute(columns).one())
+    row = database.read(lambda session: study_row(session, name))
+    kept, results = row.winner, row.results
     if kept is not None and kept["results"] == results:
         found = Found(**kept["found"])
     elif (new := _find(database, name, definition)) is None:
@@ -120,8 +120,8 @@ def of(database: Database, name: str, definition: Definition) -> Winner | None:
         found = new
         _keep(database, name, results, found)
     mine = (TrialRow.study == name, TrialRow.number == found.number)
-    row = database.read(lambda session: session.scalars(select(TrialRow).where(*mine)).one())
-    return Winner(Trial.of(row, 0.0, definition), found, definition.spec.min_rate)
+    trial = database.read(lambda session: session.scalars(select(TrialRow).where(*mine)).one())
+    return Winner(Trial.of(trial, 0.0, definition), found, definition.spec.min_rate)
 
 
 def _keep(database: Database, name: str, results: int, found: Found) -> None:

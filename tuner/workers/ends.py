@@ -49,7 +49,8 @@ def end(session: Session, row: TrialRow, state: str, reason: str | None, message
     ending = {"state": state, "reason": reason, "message": message, "ended_at": now}
     session.execute(update(AttemptRow).where(AttemptRow.token == row.token).values(**ending))
     idle = {"state": "idle", "study": None, "trial": None, "trials": WorkerRow.trials + 1, "seen_at": now}
-    session.execute(update(WorkerRow).where(WorkerRow.name == row.worker, WorkerRow.state == "training").values(**idle))
+    at_it = (WorkerRow.name == row.worker, WorkerRow.study == row.study, WorkerRow.trial == row.number)
+    session.execute(update(WorkerRow).where(*at_it, WorkerRow.state == "training").values(**idle))
     row.seconds += max(now - (row.started_at or now), 0.0)
     row.token, row.lease_until = None, 0.0
 
@@ -57,6 +58,8 @@ def end(session: Session, row: TrialRow, state: str, reason: str | None, message
 def _stop_if_broken(session: Session, row: TrialRow) -> None:
     """Stops a study of which so many trials in a row have failed; a diverged trial is a result and no fault."""
     study = session.get_one(StudyRow, row.study)
+    if study.state != "active":
+        return
     limit = study.rules.get("max_failures", 0)
     session.flush()
     over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at.is_not(None))

@@ -10,8 +10,8 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from tuner.storage.artifacts import Store
 from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, StudyRow, TrialRow, WorkerRow, revise
 from tuner.studies import endings, faults, objectives
 from tuner.studies.optuna_bridge import History, record
+from tuner.studies.trials import OVER
 from tuner.workers import ends
 from tuner.workers.claims import RETRIES, Claim, LeaseLost, Stop
 from tuner.workers.curves import Curves
@@ -184,19 +185,27 @@ class Attempts:
     def _end_of(self, session: Session, now: float) -> str | None:
         """Why the study is over; None while it is active. Reads no more of it than this takes: each beat of each worker asks."""
         mine = StudyRow.name == self.study.name
-        row = session.execute(select(StudyRow.state, StudyRow.why, StudyRow.rules).where(mine)).first()
+        columns = select(StudyRow.state, StudyRow.why, StudyRow.rules, StudyRow.revision)
+        row = session.execute(columns.where(mine)).first()
         if row is None:
             return "the study was deleted"
-        state, why, rules = row
+        state, why, rules, revision = row
         if state != "active":
             return why or "the study was stopped"
         deadline = rules.get("deadline")
         if deadline is None or now <= deadline:
             return None
-        passed = "its deadline has passed"
-        session.execute(update(StudyRow).where(mine).values(state="stopped", why=passed))
+        over = select(func.count()).where(TrialRow.study == self.study.name, TrialRow.state.in_(OVER))
+        unchanged = (
+            mine,
+            StudyRow.revision == revision,
+            StudyRow.budget > over.scalar_subquery(),
+        )  # else it is finished
+        ended = update(StudyRow).where(*unchanged).values(state="stopped", why="its deadline has passed")
+        if not session.execute(ended).rowcount:  # type: ignore[attr-defined]
+            return None
         revise(session, self.study.name)
-        return passed
+        return "its deadline has passed"
 
     def _begin(self, session: Session, row: TrialRow, token: str, now: float) -> Claim:
         row.state, row.token, row.worker, row.lease_until = "running", token, self.worker, now + LEASE_SECONDS
@@ -328,7 +337,7 @@ class Attempts:
             now = self.database.clock(session)
             self._change(session, claim, lease_until=now + LEASE_SECONDS)
             seen = update(WorkerRow).where(WorkerRow.name == self.worker)
-            session.execute(seen.values(seen_at=now, gpu=gpu))
+            session.execute(seen.values(seen_at=now, **({} if gpu is None else {"gpu": gpu})))
             if (late := self._late(session, claim, now)) is not None:
                 return late
             why = self._end_of(session, now)
@@ -381,19 +390,28 @@ class Attempts:
         Raises:
             LeaseLost: as above; this one is removed then.
         """
-        try:
+        with self._replacing(claim, generation):
             self.database.run(lambda session: self._change(session, claim, artifacts=generation), patience)
-        except LeaseLost:
-            with suppress(OSError):
-                self.study.files.store.delete(generation)
-            raise
-        self._tidy(claim, generation)
 
-    def _tidy(self, claim: Claim, generation: str | None) -> None:
-        """Removes a trial's other files; what cannot be removed now goes with the next ones."""
-        if generation is not None:
-            with suppress(OSError):
-                self.study.files.store.keep(claim.folder, generation)
+    @contextmanager
+    def _replacing(self, claim: Claim, generation: str | None) -> Iterator[None]:
+        """Removes a trial's other files once this generation is its newest, or this one if the trial has gone to another worker.
+
+        The others are those that are there before, while nobody else may have the trial: whoever takes it over puts his beside
+        them. What cannot be removed now goes with the next ones.
+        """
+        if generation is None:
+            yield
+            return
+        store, others = self.study.files.store, set[str]()
+        with suppress(OSError):
+            others = store.generations(claim.folder) - {generation}
+        try:
+            yield
+        except LeaseLost:
+            store.drop([generation])
+            raise
+        store.drop(others)
 
     def finish(self, claim: Claim, state: str, **found: Any) -> None:
         """Ends the trial: it is complete or pruned, with what it found.
@@ -403,7 +421,7 @@ class Attempts:
         """
 
         def end(session: Session) -> None:
-            if (row := self._held(session, claim, "finished")) is not None:
+            if (row := self._held(session, claim, "finished", found.get("message"))) is not None:
                 now = self.database.clock(session)
                 ends.end(session, row, "finished", found.get("reason"), found.get("message"), now)
                 row.state, row.ended_at = state, now
@@ -412,8 +430,8 @@ class Attempts:
                 faults.clear(session, claim.study)
                 row.revision = revise(session, claim.study, results=state == "complete")
 
-        self.database.run(end)
-        self._tidy(claim, found.get("artifacts"))
+        with self._replacing(claim, found.get("artifacts")):
+            self.database.run(end)
 
     def fail(
         self, claim: Claim, reason: str, message: str, artifacts: str | None = None, patience: float | None = None
@@ -427,24 +445,23 @@ class Attempts:
         ended = "lost" if reason in ("lost", "oom") else "interrupted" if RETRIES[reason] is None else "failed"
 
         def end(session: Session) -> bool:
-            row = self._held(session, claim, ended)
+            row = self._held(session, claim, ended, message)
             if row is not None:
                 ends.close(session, row, ended, reason, message, self.database.clock(session))
                 row.artifacts = artifacts or row.artifacts
                 return row.state == "failed"
             return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
 
-        failed = self.database.run(end, patience)
-        self._tidy(claim, artifacts)
-        return failed
+        with self._replacing(claim, artifacts):
+            return self.database.run(end, patience)
 
-    def _held(self, session: Session, claim: Claim, ended: str) -> TrialRow | None:
-        """The claim's trial, locked; None if its attempt has ended so already: the word of it was lost with the connection."""
+    def _held(self, session: Session, claim: Claim, ended: str, message: str | None) -> TrialRow | None:
+        """The claim's trial, locked; None if its attempt has ended so already, with this message, and the word of it was lost."""
         own = (TrialRow.study == claim.study, TrialRow.number == claim.number, TrialRow.token == claim.token)
         row = session.scalars(select(TrialRow).where(*own).with_for_update()).first()
         if row is not None:
             return row
         attempt = session.scalars(select(AttemptRow).where(AttemptRow.token == claim.token)).first()
-        if attempt is None or attempt.state != ended:
+        if attempt is None or (attempt.state, attempt.message) != (ended, message):
             raise LeaseLost(f"trial {claim.number} of study {claim.study!r} has gone to another worker.")
         return None

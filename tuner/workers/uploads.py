@@ -87,7 +87,7 @@ class TrialFiles:
         with stored():
             if self.newest is not None and not self.store.is_there():
                 raise FileNotFoundError("they are gone")
-            self.store.keep(self.held.claim.folder, place, *([self.newest] if self.newest else ()))
+            self.store.drop(self.store.generations(self.held.claim.folder) - {place, self.newest or place})
             others = sum(found for name, found in self.store.sizes(place).items() if name != file)
         if size > self.limits.file or size + others > self.limits.generation:
             raise Usage(

@@ -111,3 +111,10 @@ def test_other_spaces_values_are_not_held() -> None:
     assert cube.holds({"r": 3.0, "more": 1})
     assert not cube.holds({"r": 31.0})
     assert not cube.holds({})
+
+
+def test_all_points_of_a_space_of_many_choices_are_made_at_once() -> None:
+    choices = tuple(f"c{n}" for n in range(1000))
+    cube = Cube({"a": CategoricalDistribution(choices), "b": IntDistribution(1, 2, log=True)})
+    every = [cube.decode(point) for point in cube.every()]
+    assert every == [{"a": a, "b": b} for a in choices for b in (1, 2)]

@@ -151,3 +151,8 @@ def test_a_population_is_sized_to_the_budget(budget: int, size: int) -> None:
     assert made.population_size == size
     own: Any = samplers.create("nsga2", {"population_size": 12}, 0, 0, {}, budget=budget)
     assert own.population_size == 12
+
+
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_grid_of_few_points_is_allowed(points: int) -> None:
+    rehearse("grid", {"points": points}, {"r": FloatDistribution(1, 30)}, ("minimize",))

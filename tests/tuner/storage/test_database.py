@@ -6,7 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -347,3 +349,29 @@ def test_a_server_that_comes_back_in_time_is_waited_for(database: Database, monk
     with pytest.raises(sqlalchemy.exc.DBAPIError):
         tries.clear()
         database.run(work, patience=0)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_who_loses_a_deadlock_tries_again_whatever_its_patience(database: Database) -> None:
+    database.run(lambda session: session.execute(sqlalchemy.text("CREATE TABLE pair (n int, x int)")))
+    database.run(lambda session: session.execute(sqlalchemy.text("INSERT INTO pair VALUES (0, 0), (1, 0)")))
+    both, tries = threading.Barrier(2, timeout=60), []
+
+    def work(first: int) -> None:
+        met: list[int] = []
+
+        def change(session: sqlalchemy.orm.Session) -> None:
+            tries.append(first)
+            for n in (first, 1 - first):
+                session.execute(sqlalchemy.text(f"UPDATE pair SET x = x + 1 WHERE n = {n}"))
+                if not met:
+                    met.append(n)
+                    both.wait()
+
+        database.run(change, patience=0.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, n) for n in (0, 1)]:
+            done.result()
+    assert len(tries) == 3
+    assert database.read(lambda s: s.execute(sqlalchemy.text("SELECT sum(x) FROM pair")).scalar_one()) == 4

@@ -16,12 +16,12 @@ from tuner.commands.app import app
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
-from tuner.storage.tables import TrialRow
+from tuner.storage.tables import StudyRow, TrialRow
 from tuner.studies import answers, bundle, queries
 from tuner.studies import changes as revisions
 from tuner.studies.bundle import RECORD, pack
 from tuner.studies.optuna_bridge import as_optuna
-from tuner.studies.study import Study
+from tuner.studies.study import Study, open_study
 from tuner.workers.claims import Claim
 
 Change = Callable[[dict[str, bytes]], object]
@@ -148,7 +148,7 @@ def test_a_trial_that_publishes_while_its_study_is_packed_is_packed_with_its_new
         store.publish(tmp_path / "weights-1", "0002/newer")
         where = {"study": "s", "number": 2}
         study.database.run(lambda s: setattr(s.get(TrialRow, where), "artifacts", "0002/newer"))
-        store.keep("0002", "0002/newer")
+        store.drop(store.generations("0002") - {"0002/newer"})
         return found
 
     monkeypatch.setattr(bundle, "_record", publish)
@@ -170,6 +170,36 @@ def test_an_import_that_was_cut_short_is_done_again(
         patched.setattr(bundle, "_enter", die)
         unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")
     assert shown(unpack(database, tmp_path / "s.zip", tmp_path / "elsewhere")) == shown(study)
+
+
+def test_notes_that_optuna_would_unpickle_stay_outside(study: Study, tmp_path: Path) -> None:
+    notes = {"cma:optimizer:0": "80", "sepcma:optimizer:0": "80", "nsga2:generation": 0}
+    study.database.run(lambda s: setattr(s.get_one(TrialRow, {"study": "s", "number": 0}), "attrs", notes))
+    study.database.run(lambda s: setattr(s.get_one(StudyRow, "s"), "attrs", notes))
+    file = tmp_path / "s.zip"
+    pack(study, file)
+    there = other(tmp_path)
+    unpack(there, file, tmp_path / "there")
+    assert there.read(lambda s: s.get_one(TrialRow, {"study": "s", "number": 0}).attrs) == {"nsga2:generation": 0}
+    assert there.read(lambda s: s.get_one(StudyRow, "s").attrs) == {"nsga2:generation": 0}
+
+
+def test_an_import_whose_answer_is_lost_keeps_its_files(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "s.zip"
+    pack(study, file)
+    there = other(tmp_path)
+    work = there.run
+
+    def lost(*given: Any) -> None:
+        work(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(there, "run", lost)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(there, file, tmp_path / "there")
+    assert open_study(there, "s").files.store.generations("0000")
 
 
 def test_a_record_of_optunas_own_is_nobody_elses_place(study: Study, tmp_path: Path) -> None:

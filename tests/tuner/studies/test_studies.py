@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from stub_study import SQLITE, Make, attempts_of, expire, run, states
 
 from benchmarks.stub_study import defined
-from tuner.errors import Clash, Fault, Usage
+from tuner.errors import Clash, Fault, Missing, Usage
 from tuner.metrics import METRICS
 from tuner.storage import optuna_tables
 from tuner.storage.database import Database
@@ -116,6 +116,19 @@ def test_a_study_is_deleted_with_all_it_left(database: Database, make: Make, mon
     assert [s.study_name for s in optuna.get_all_study_summaries(database.storage)] == ["other"]
     assert {a.study for a in attempts_of(database)} == {"other"}
     run(make(1))
+
+
+def test_a_study_that_someone_else_has_deleted_is_said_to_be_gone(make: Make) -> None:
+    study = make(2)
+    open_study(study.database, "s").delete()
+    for ask in (
+        study.resume,
+        study.winner,
+        lambda: study.end("stopped", "x"),
+        lambda: study.trials.enqueue({"r": 2.0}),
+    ):
+        with pytest.raises(Missing, match="study 's' is gone: it has been deleted"):
+            ask()
 
 
 def test_a_study_that_is_asked_for_again_as_it_is_stays_so(database: Database, make: Make, tmp_path: Path) -> None:

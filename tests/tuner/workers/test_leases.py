@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ from sqlalchemy import select, update
 from stub_study import Make, attempts_of, deaf, expire, run, states
 
 from tuner.process import PLACE
+from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies.optuna_bridge import as_optuna
+from tuner.studies.study import Study
 from tuner.workers import leases as attempts_module
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import LeaseLost
+from tuner.workers.gpu import Load
 from tuner.workers.leases import Attempts
 from tuner.workers.worker import Worker
 
@@ -62,6 +66,112 @@ def test_a_word_that_was_lost_with_the_connection_may_be_said_again(database: Da
     assert [attempts.fail(second, "nan", "diverged") for _ in range(2)] == [True, True]
     assert [(t.state, t.value) for t in attempts.study.trials.all()] == [("complete", 1.0), ("failed", None)]
     assert [a.state for a in attempts_of(database)] == ["finished", "failed"]
+
+
+def put(study: Study, generation: str, folder: Path) -> str:
+    """Has a generation of files be there."""
+    folder.mkdir(exist_ok=True)
+    (folder / "result.json").write_text(generation)
+    study.files.store.publish(folder, generation)
+    return generation
+
+
+@pytest.mark.parametrize("word", ["fail", "finish", "publish"])
+def test_who_lost_its_trial_takes_no_file_of_whoever_has_it(
+    database: Database, make: Make, tmp_path: Path, word: str
+) -> None:
+    study = make(1)
+    lost = Attempts(study, "a").claim()
+    assert lost is not None
+    expire(database)
+    other = Attempts(study, "b")
+    claim = other.claim()
+    assert claim is not None
+    done = put(study, "0000/b-1", tmp_path / "b")
+    other.finish(claim, "complete", value=1.0, values=[1.0], artifacts=done)
+    late = put(study, "0000/a-1", tmp_path / "a")
+    say = {
+        "fail": lambda: Attempts(study, "a").fail(lost, "lost", "it stood still", late),
+        "finish": lambda: Attempts(study, "a").finish(lost, "complete", value=2.0, values=[2.0], artifacts=late),
+        "publish": lambda: Attempts(study, "a").publish(lost, late),
+    }
+    with pytest.raises(LeaseLost):
+        say[word]()
+    assert study.files.store.generations("0000") == {done}
+    assert [(t.state, t.value) for t in study.trials.all()] == [("complete", 1.0)]
+
+
+def test_who_stands_still_after_its_word_takes_no_file_of_its_successor(
+    database: Database, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial is taken over and done between the commit of a checkpoint's name and the removal of the older ones."""
+    study = make(1)
+    slow, store = Attempts(study, "a"), study.files.store
+    claim = slow.claim()
+    assert claim is not None
+    put(study, "0000/a-1", tmp_path / "a")
+    slow.publish(claim, "0000/a-1")
+    put(study, "0000/a-2", tmp_path / "a")
+    drop = type(store).drop
+
+    def late(self: Store, generations: Iterable[str]) -> None:
+        monkeypatch.undo()
+        expire(database)
+        other = Attempts(study, "b")
+        taken = other.claim()
+        assert taken is not None
+        other.finish(taken, "complete", value=1.0, values=[1.0], artifacts=put(study, "0000/b-1", tmp_path / "b"))
+        drop(self, generations)
+
+    monkeypatch.setattr(type(store), "drop", late)
+    slow.publish(claim, "0000/a-2")
+    assert store.generations("0000") == {"0000/b-1"}
+
+
+def test_a_taken_trial_leaves_its_former_worker_at_what_it_does_now(
+    database: Database, make: Make, tmp_path: Path
+) -> None:
+    study = make(2)
+    with Worker(DatabaseBroker(database, "a"), tmp_path, deaf):
+        former = Attempts(study, "a")
+        assert former.claim() is not None
+        database.run(lambda s: s.execute(update(TrialRow).values(worker="a", lease_until=1.0)))
+        second = Attempts(study, "a")
+        database.run(lambda s: s.execute(update(TrialRow).values(lease_until=9e9)))
+        assert (claim := second.claim()) is not None
+        database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=1.0)))
+        assert Attempts(study, "b").claim() is not None
+        row = database.read(lambda s: s.get_one(WorkerRow, "a"))
+        assert (row.state, row.study, row.trial) == ("training", "s", claim.number)
+
+
+def test_a_beat_without_a_load_leaves_the_cards_last_one(database: Database, make: Make, tmp_path: Path) -> None:
+    with Worker(DatabaseBroker(database, "a"), tmp_path, deaf):
+        attempts = Attempts(make(1), "a")
+        claim = attempts.claim()
+        assert claim is not None
+        load: Load = {"use": 50.0, "memory_used": 1, "memory_total": 2}
+        attempts.renew(claim, load)
+        attempts.renew(claim)
+        assert database.read(lambda s: s.get_one(WorkerRow, "a").gpu) == load
+
+
+def test_a_study_that_is_finished_stays_so_after_its_deadline(database: Database, make: Make) -> None:
+    study = make(1, deadline=2e9)
+    run(study)
+    database.run(lambda s: setattr(s.get_one(StudyRow, "s"), "rules", {**study.definition.rules(), "deadline": 1.0}))
+    assert Attempts(study.refresh(), "a").claim() is None
+    assert study.refresh().shown_state() == "finished"
+
+
+def test_a_study_that_was_stopped_is_not_broken_by_its_last_trial(database: Database, make: Make) -> None:
+    study = make(3, max_failures=1)
+    attempts = Attempts(study, "a")
+    claim = attempts.claim()
+    assert claim is not None
+    study.end("stopped", "by its user")
+    assert attempts.fail(claim, "nan", "x") or attempts.fail(claim, "error", "x")
+    assert (study.refresh().state, study.why) == ("stopped", "by its user")
 
 
 def test_who_comes_back_under_its_name_gets_its_trial_at_once(database: Database, make: Make, tmp_path: Path) -> None:

@@ -519,3 +519,7 @@ def test_a_full_database_is_waited_for(url: str, make: Make) -> None:
     assert len(tries) == 3
     assert len(str(open_study(database, "s").why)) == 100_000
     database.close()
+
+
+def test_a_fault_that_lasts_for_days_is_waited_for_no_longer() -> None:
+    assert faults.pause(10**6) == faults.LONGEST_SECONDS
