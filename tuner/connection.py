@@ -65,12 +65,18 @@ class Connection:
         self.patience, self.seconds = patience, seconds
         self.url, self._place, self._root, secure = _server(url or os.environ.get("TUNER_API", "http://127.0.0.1:8000"))
         self._kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._key = key or os.environ.get("TUNER_API_KEY")
+        self._key = (key or os.environ.get("TUNER_API_KEY", "")).strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise Usage(
+                "the key of the API has characters that no key has: give it as `tuner key create NAME` printed it."
+            )
 
     def pages(self, path: str, **filters: str | None) -> Iterator[Any]:
         query = {key: value for key, value in filters.items() if value is not None}
         while True:
             found = self.request("GET", f"{path}?{urlencode(query)}")
+            if not (isinstance(found, dict) and {"items", "next"} <= found.keys()):
+                raise self._foreign()
             yield from found["items"]
             if found["next"] is None:
                 return
@@ -125,6 +131,8 @@ class Connection:
         connection, response = self.open(method, path, body, headers)
         try:
             return read(response)
+        except ValueError as error:  # no JSON, or no text
+            raise self._foreign() from error
         except (OSError, http.client.HTTPException) as error:
             raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         finally:
@@ -162,8 +170,11 @@ class Connection:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
-        if response.status < 400:
+        if response.status < 300 and response.headers.get_content_type() != "text/html":
             return connection, response
+        if response.status < 400:
+            connection.close()
+            raise self._foreign(response.headers.get("Location"))
         try:
             found = json.loads(response.read())
             detail, field = str(found["detail"]), found["field"]
@@ -176,6 +187,11 @@ class Connection:
         if response.status >= 500:
             raise (StoreFault if response.status == 507 else Fault)(detail)
         raise ERRORS.get(response.status, Usage)(detail, field)
+
+    def _foreign(self, location: str | None = None) -> Usage:
+        """The error about an answer that `tuner serve` would not give, and where it sends its readers instead."""
+        sent = f", and sends its readers to {location}" if location else ""
+        return Usage(f"the server at {self.url} is no `tuner serve`{sent}: check the address.")
 
 
 def _server(url: str) -> tuple[str, str, str, bool]:

@@ -1,0 +1,73 @@
+"""The client's connection to servers that answer as `tuner serve` never does."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tuner.client import Client
+from tuner.errors import Usage
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives each request the next of these answers, and closes; its address, and the requests' first lines."""
+    asked: list[str] = []
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = listening.accept()
+            with connection:
+                asked.append(connection.recv(2**16).decode().splitlines()[0])
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
+        thread.join(10)
+
+
+def answer(content: str, *headers: str, status: str = "200 OK") -> bytes:
+    own = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers]
+    return "\r\n".join([*own, "", content]).encode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer("<p>hello", "Content-Type: text/html"),
+        answer("<p>hello", "Content-Type: application/json"),
+        answer(json.dumps({"other": 1})),
+        answer("[]"),
+    ],
+)
+def test_another_program_is_no_server_of_ours(given: bytes) -> None:
+    with answering(given) as (address, _), pytest.raises(Usage) as refused:
+        list(Client(address).studies())
+    assert str(refused.value) == f"the server at {address} is no `tuner serve`: check the address."
+
+
+def test_a_page_is_no_text() -> None:
+    page = answer("<p>hello", "Content-Type: text/html")
+    with answering(page) as (address, _), pytest.raises(Usage, match="is no `tuner serve`"):
+        Client(address).export("s")
+
+
+def test_an_answer_that_sends_elsewhere_says_where() -> None:
+    moved = answer("", "Location: https://there/", status="301 Moved Permanently")
+    said = "is no `tuner serve`, and sends its readers to https://there/: check the address"
+    with answering(moved) as (address, _), pytest.raises(Usage, match=said):
+        Client(address).study("s")
+
+
+def test_a_keys_line_break_is_left_out_and_odd_keys_are_not_shown() -> None:
+    with answering(answer("{}")) as (address, _):
+        assert Client(address, "secret\n").study("s") == {}
+    for key in ("sec\nret", "secr\u00e9t"):
+        with pytest.raises(Usage, match="as `tuner key create NAME` printed it") as refused:
+            Client("http://127.0.0.1:9", key)
+        assert key not in str(refused.value)
