@@ -319,6 +319,14 @@ def test_rates_are_buckets() -> None:
     assert [rates.wait("a") for _ in range(5)] == [0, 0, 0, 0, 0.5]
 
 
+def test_a_rate_below_one_request_in_two_seconds_serves_one_at_a_time() -> None:
+    now = [0.0]
+    rates = RateLimiter(0.4, lambda: now[0])
+    assert [rates.wait("a"), rates.wait("a")] == [0, 2.5]
+    now[0] = 2.5
+    assert [rates.wait("a"), rates.wait("a")] == [0, 2.5]
+
+
 @SQLITE
 @pytest.mark.usefixtures("frozen")
 def test_too_many_requests_are_told_when_to_come_again(database: Database, open_: Open) -> None:
