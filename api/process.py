@@ -87,6 +87,10 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         ) from None
 
 
+def url_of(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def bound(host: str, port: int, option: str = "--port") -> socket.socket:
     """A socket at that address, so that whether it can be had is known before anything is said of it.
 
