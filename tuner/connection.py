@@ -25,11 +25,11 @@ RETRY_LIMIT = 20.0
 ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
 
 
-class _Lost(Fault):
+class Lost(Fault):
     """A request, or the answer to it, was lost on the way."""
 
 
-class _Unreachable(_Lost):
+class _Unreachable(Lost):
     """A request that has not reached the server."""
 
 
@@ -107,7 +107,7 @@ class Connection:
                 pause = max(busy.after, random.uniform(0.5, 1.0) * wait)
                 if spent + pause > min(BUSY_SECONDS, self.seconds):
                     raise
-            except _Lost as lost:
+            except Lost as lost:
                 patience = self.patience if isinstance(lost, _Unreachable) else max(self.patience, BROKEN_SECONDS)
                 pause = random.uniform(0.5, 1.0) * wait
                 if (once and not isinstance(lost, _Unreachable)) or spent + pause > patience:
@@ -134,7 +134,7 @@ class Connection:
         except ValueError as error:  # no JSON, or no text
             raise self._foreign() from error
         except (OSError, http.client.HTTPException) as error:
-            raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
+            raise Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         finally:
             connection.close()
 
@@ -169,7 +169,7 @@ class Connection:
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
+            raise Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         if response.status < 300 and response.headers.get_content_type() != "text/html":
             return connection, response
         if response.status < 400:
@@ -187,6 +187,18 @@ class Connection:
         if response.status >= 500:
             raise (StoreFault if response.status == 507 else Fault)(detail)
         raise ERRORS.get(response.status, Usage)(detail, field)
+
+    def lines(self, path: str) -> Iterator[str]:
+        """Lines of a stream, whose end is a fault too."""
+        connection, response = self.open("GET", path)
+        try:
+            for line in response:
+                yield line.decode().rstrip("\r\n")
+        except (OSError, http.client.HTTPException) as error:
+            raise Lost(f"the server at {self.url} broke off ({error}): try again.") from error
+        finally:
+            connection.close()
+        raise Lost(f"the server at {self.url} has ended the stream: try again.")
 
     def _foreign(self, location: str | None = None) -> Usage:
         """The error about an answer that `tuner serve` would not give, and where it sends its readers instead."""

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tuner import connection
 from tuner.client import Client
-from tuner.errors import Usage
+from tuner.errors import Fault, Usage
 
 
 @contextmanager
@@ -71,3 +72,39 @@ def test_a_keys_line_break_is_left_out_and_odd_keys_are_not_shown() -> None:
         with pytest.raises(Usage, match="as `tuner key create NAME` printed it") as refused:
             Client("http://127.0.0.1:9", key)
         assert key not in str(refused.value)
+
+
+def stream(*events: str, ends: str = "0\r\n\r\n") -> bytes:
+    """A chunked event stream, which ends as it should, or is cut off."""
+    chunks = "".join(f"{len(event):x}\r\n{event}\r\n" for event in events)
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return f"{head}{chunks}{ends}".encode()
+
+
+OPENING = "retry: 2000\nid: 7\n\n"
+BUSY = answer('{"detail": "busy", "field": null}', "Retry-After: 0", status="503 Service Unavailable")
+
+
+def test_a_stream_goes_on_from_its_opening_though_it_is_cut_refused_or_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("tuner.connection.time.sleep", pauses.append)
+    monkeypatch.setattr("tuner.client.random.uniform", lambda low, high: high)
+    answers = (
+        stream(OPENING, ends="40\r\nevent: tri"),  # within a chunk
+        BUSY,
+        b"",
+        stream(OPENING),
+        stream(OPENING, 'event: trial\nid: 8\ndata: {"number": 1}\n\n'),
+        stream(OPENING, "event: deleted\ndata: {}\n\n"),
+    )
+    with answering(*answers) as (address, asked):
+        assert list(Client(address, patience=60.0).events("s")) == [("trial", {"number": 1}), ("deleted", {})]
+    places = [line.split()[1].removeprefix("/v1/studies/s/events") for line in asked]
+    assert places == ["", *["?since=7"] * 4, "?since=8"]
+    assert pauses == [connection.RETRY_SECONDS * factor for factor in (1, 2, 4, 8, 1)]
+
+
+def test_a_server_that_tells_nothing_is_not_asked_for_ever() -> None:
+    with answering(stream(OPENING)) as (address, asked), pytest.raises(Fault, match="has ended the stream: try again"):
+        list(Client(address).events("s"))
+    assert len(asked) == 1
