@@ -441,6 +441,13 @@ def test_a_server_for_others_needs_a_key(database: Database, tmp_path: Path) -> 
 def test_corpora_are_registered_by_name(database: Database, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="is not NAME=DIR"):
         settings_of(["--corpus", f"mine={tmp_path}/nix"])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(Usage, match="a folder of files that can be read"):
+        settings_of(["--corpus", f"mine={empty}"])
+    for name in ("grammar", "add", "a b", ".x"):
+        with pytest.raises(Usage, match=f"corpus name '{name}' is not allowed"):
+            settings_of(["--corpus", f"{name}={tmp_path}"])
     settings, *_ = settings_of(["--corpus", f"mine={tmp_path}", "--database", database.secret_url])
     assert settings.offered["mine"].place == str(tmp_path)
     create_app(settings).state.service.close()
