@@ -192,6 +192,14 @@ def test_what_is_no_json_object(client: TestClient, body: str) -> None:
     assert refused.json()["detail"]
 
 
+@SQLITE
+def test_a_body_of_another_kind_is_said_to_be_one(client: TestClient) -> None:
+    refused = client.post("/v1/studies", data={"technique": "sfb"})
+    assert refused.status_code == 422
+    said = "Content-Type 'application/x-www-form-urlencoded' is not JSON: send Content-Type: application/json."
+    assert refused.json()["detail"] == said
+
+
 def test_lists_are_paged_filtered_and_not_sent_twice(client: TestClient, filled: None, database: Database) -> None:
     del filled
     names = [[s["name"] for s in items] for items in pages(client, "/v1/studies?limit=2")]
