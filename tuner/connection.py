@@ -224,7 +224,11 @@ def _server(url: str) -> tuple[str, str, str, bool]:
         raise Usage(
             f"--api {url.rpartition('@')[2]!r} is no address of a server: write e.g. http://127.0.0.1:8000, its port {PORTS}."
         )
-    place, root = parts.netloc.rpartition("@")[2], quote(parts.path.rstrip("/"), safe="/%")
+    if "@" in parts.netloc:
+        raise Usage(
+            "--api has a name or a password, which no server reads: leave them out, and give the key in TUNER_API_KEY."
+        )
+    place, root = parts.netloc, quote(parts.path.rstrip("/"), safe="/%")
     return f"{parts.scheme}://{place}{root}", place, root, parts.scheme == "https"
 
 

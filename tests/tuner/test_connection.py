@@ -108,3 +108,9 @@ def test_a_server_that_tells_nothing_is_not_asked_for_ever() -> None:
     with answering(stream(OPENING)) as (address, asked), pytest.raises(Fault, match="has ended the stream: try again"):
         list(Client(address).events("s"))
     assert len(asked) == 1
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(Usage, match="which no server reads: leave them out") as refused:
+        Client("http://user:pw@127.0.0.1:9")
+    assert "pw" not in str(refused.value)
