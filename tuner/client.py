@@ -14,6 +14,7 @@ import random
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 from urllib.parse import urlencode
@@ -78,6 +79,11 @@ def _save(response: http.client.HTTPResponse, target: Path) -> FileFacts:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
+def _trial(plain: Mapping[str, Any]) -> Trial:
+    """A trial from an answer, of which a newer server may tell more."""
+    return Trial(**{field.name: plain[field.name] for field in fields(Trial) if field.name in plain})
+
+
 class Client(Connection):
     """A server's studies, and its trials for workers. All calls but `enqueue` are made again if their answer is lost."""
 
@@ -128,24 +134,22 @@ class Client(Connection):
 
     def strike(self, name: str, number: int, because: str) -> Trial:
         """Makes a trial failed, whatever it was; its figures and the reason stay in the record."""
-        return Trial(**self.request("POST", path_of("studies", name, "trials", number, "strike"), {"because": because}))
+        return _trial(self.request("POST", path_of("studies", name, "trials", number, "strike"), {"because": because}))
 
     def trials(
         self, name: str, state: str | None = None, order: str = "number", where: str | None = None
     ) -> Iterator[Trial]:
         """Trials that fit a condition, ordered by any column of the table; `-nll`: the highest first."""
         filters = {"state": state, "order": order, "where": where}
-        return (Trial(**plain) for plain in self.pages(path_of("studies", name, "trials"), **filters))
+        return (_trial(plain) for plain in self.pages(path_of("studies", name, "trials"), **filters))
 
     def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
         """A trial and its attempts."""
         found = self.request("GET", path_of("studies", name, "trials", number))
-        attempts = found.pop("attempts")
-        found.pop("estimate", None)
-        return Trial(**found), attempts
+        return _trial(found), found["attempts"]
 
     def enqueue(self, name: str, params: Mapping[str, Any]) -> Trial:
-        return Trial(**self.request("POST", path_of("studies", name, "trials"), {"params": dict(params)}, once=True))
+        return _trial(self.request("POST", path_of("studies", name, "trials"), {"params": dict(params)}, once=True))
 
     def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
         return self.pages(path_of("studies", name, "trials", number, "epochs"))

@@ -1,5 +1,6 @@
 """The client's connection to servers that answer as `tuner serve` never does."""
 
+import dataclasses
 import json
 import socket
 import threading
@@ -11,6 +12,7 @@ import pytest
 from tuner import connection
 from tuner.client import Client
 from tuner.errors import Fault, Usage
+from tuner.studies.trials import Trial
 
 
 @contextmanager
@@ -114,3 +116,10 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
     with pytest.raises(Usage, match="which no server reads: leave them out") as refused:
         Client("http://user:pw@127.0.0.1:9")
     assert "pw" not in str(refused.value)
+
+
+def test_a_newer_servers_trial_may_tell_more() -> None:
+    known = [field.name for field in dataclasses.fields(Trial)]
+    told = answer(json.dumps({**dict.fromkeys(known), "number": 3, "attempts": [], "newer": 1}))
+    with answering(told) as (address, _):
+        assert Client(address).trial("s", 3)[0].number == 3
