@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.app import create_app
-from api.process import HEADER_SECONDS, bound, run
+from api.process import HEADER_SECONDS, bound, run, url_of
 from api.settings import Settings
 from tuner.commands.options import say
 from tuner.defaults import environment_of
@@ -132,7 +132,7 @@ def serve(settings: Settings, port: int, optuna_port: int | None) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
-    say(f"serving {app.state.service.database.url} at http://{settings.host}:{port}")
+    say(f"serving {app.state.service.database.url} at {url_of(settings.host, port)}")
     with beside(companions(settings, optuna_port), settings.database):
         Server(config).run([listening])
 

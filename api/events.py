@@ -211,10 +211,10 @@ class Feed:
             self._all.tell()
 
     async def study(self, listener: Listener, name: str, cursor: int) -> AsyncIterator[bytes]:
-        """The events of a study after a revision."""
+        """The events of a study after a revision, which is said first."""
         followed: Followed | None = None
         try:
-            yield b"retry: %d\n\n" % RETRY_MS
+            yield b"retry: %d\nid: %d\n\n" % (RETRY_MS, cursor)
             while not self._is_over(listener):
                 if followed is None or cursor < followed.since:  # further back than what is kept
                     found = await run_in_threadpool(self.read, name, cursor)

@@ -55,7 +55,7 @@ FAILED = "the server has failed at this request, and its log says how: report it
 
 
 class RateLimiter:
-    """A token bucket for each client: `rate` requests a second in the long run, two seconds' worth at once."""
+    """A token bucket for each client: `rate` requests a second in the long run, two seconds' worth at once, and one at least."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self.clock = rate, clock
@@ -65,7 +65,7 @@ class RateLimiter:
         """0 if the client may, else the seconds until it may again."""
         if not self.rate:
             return 0.0
-        now, full = self.clock(), 2 * self.rate
+        now, full = self.clock(), max(2 * self.rate, 1.0)
         left, at = self._buckets.pop(client, (full, now))
         left = min(left + (now - at) * self.rate, full)
         may = left >= 1.0

@@ -17,7 +17,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from api.middleware import FORWARDED, HEADERS, WRONG_KEY_COST, RateLimiter, came_by_proxy, client_of, host_of
-from api.process import HEADER_SECONDS, bound, run
+from api.process import HEADER_SECONDS, bound, run, url_of
 from api.settings import Settings
 from tuner.commands.options import say
 from tuner.storage import keys
@@ -119,7 +119,7 @@ def serve(settings: Settings, port: int) -> None:
     bound(settings.host, port, "--optuna-port").close()
     with Database(settings.database, create=True) as database:
         server = make_server(settings.host, port, Fence(wsgi(database.storage), settings, database), _Server, _Quiet)
-        say(f"serving Optuna's dashboard, for reading, at http://{settings.host}:{port}")
+        say(f"serving Optuna's dashboard, for reading, at {url_of(settings.host, port)}")
         server.serve_forever()
 
 

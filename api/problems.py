@@ -60,7 +60,10 @@ def handle(app: FastAPI) -> None:
         app.add_exception_handler(kind, expected)
 
     @app.exception_handler(RequestValidationError)
-    def _(_: Request, error: RequestValidationError) -> Response:
+    def _(request: Request, error: RequestValidationError) -> Response:
+        if isinstance(error.body, bytes):  # which were not read as JSON
+            kind = request.headers.get("content-type", "")
+            return problem(422, f"Content-Type {kind!r} is not JSON: send Content-Type: application/json.")
         return problem(422, *_said(error.errors()[0]))
 
     @app.exception_handler(HTTPException)

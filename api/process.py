@@ -13,6 +13,7 @@ from api.settings import OWN_PROXIES, Settings
 from tuner.commands.options import say
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
+from tuner.studies.corpora import check_name
 
 HEADER_SECONDS = 15.0
 """Seconds in which a connection must have sent a whole request's head."""
@@ -54,10 +55,12 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
     corpora = {}
     for pair in parsed.corpus:
         name, equals, folder = pair.partition("=")
-        if not (name and equals and Path(folder).exists()):
+        if not (name and equals and _holds_text(Path(folder))):
             raise Usage(
-                f"--corpus {pair!r} is not NAME=DIR with a folder or a file that is there: write e.g. --corpus ptb2=texts/ptb."
+                f"--corpus {pair!r} is not NAME=DIR with a file or a folder of files that can be read: "
+                "write e.g. --corpus ptb2=texts/ptb."
             )
+        check_name(name)
         corpora[name] = folder
     settings = Settings(
         database=parsed.database,
@@ -78,6 +81,13 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
     return settings, parsed.port, parsed.optuna_port
 
 
+def _holds_text(place: Path) -> bool:
+    try:
+        return any(os.access(file, os.R_OK) for file in (place.iterdir() if place.is_dir() else [place]))
+    except OSError:
+        return False
+
+
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text, strict=False)
@@ -85,6 +95,10 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise Usage(
             f"--trusted-proxy {text!r} is no address or network: write e.g. --trusted-proxy 172.18.0.0/16."
         ) from None
+
+
+def url_of(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def bound(host: str, port: int, option: str = "--port") -> socket.socket:

@@ -10,14 +10,17 @@ import base64
 import hashlib
 import http.client
 import json
+import random
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 from urllib.parse import urlencode
 
-from tuner.connection import Connection, path_of, read_text
-from tuner.errors import Fault
+from tuner.connection import BUSY_SECONDS, RETRY_LIMIT, RETRY_SECONDS, Connection, Lost, path_of, read_text
+from tuner.errors import Busy
 from tuner.studies import answers
 from tuner.studies.trials import Trial
 
@@ -76,6 +79,11 @@ def _save(response: http.client.HTTPResponse, target: Path) -> FileFacts:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
+def _trial(plain: Mapping[str, Any]) -> Trial:
+    """A trial from an answer, of which a newer server may tell more."""
+    return Trial(**{field.name: plain[field.name] for field in fields(Trial) if field.name in plain})
+
+
 class Client(Connection):
     """A server's studies, and its trials for workers. All calls but `enqueue` are made again if their answer is lost."""
 
@@ -126,24 +134,22 @@ class Client(Connection):
 
     def strike(self, name: str, number: int, because: str) -> Trial:
         """Makes a trial failed, whatever it was; its figures and the reason stay in the record."""
-        return Trial(**self.request("POST", path_of("studies", name, "trials", number, "strike"), {"because": because}))
+        return _trial(self.request("POST", path_of("studies", name, "trials", number, "strike"), {"because": because}))
 
     def trials(
         self, name: str, state: str | None = None, order: str = "number", where: str | None = None
     ) -> Iterator[Trial]:
         """Trials that fit a condition, ordered by any column of the table; `-nll`: the highest first."""
         filters = {"state": state, "order": order, "where": where}
-        return (Trial(**plain) for plain in self.pages(path_of("studies", name, "trials"), **filters))
+        return (_trial(plain) for plain in self.pages(path_of("studies", name, "trials"), **filters))
 
     def trial(self, name: str, number: int) -> tuple[Trial, list[answers.Attempt]]:
         """A trial and its attempts."""
         found = self.request("GET", path_of("studies", name, "trials", number))
-        attempts = found.pop("attempts")
-        found.pop("estimate", None)
-        return Trial(**found), attempts
+        return _trial(found), found["attempts"]
 
     def enqueue(self, name: str, params: Mapping[str, Any]) -> Trial:
-        return Trial(**self.request("POST", path_of("studies", name, "trials"), {"params": dict(params)}, once=True))
+        return _trial(self.request("POST", path_of("studies", name, "trials"), {"params": dict(params)}, once=True))
 
     def epochs(self, name: str, number: int) -> Iterator[dict[str, Any]]:
         return self.pages(path_of("studies", name, "trials", number, "epochs"))
@@ -259,15 +265,17 @@ class Client(Connection):
         self.request("DELETE", path_of("workers", worker))
 
     def events(self, name: str, since: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Changes of a study, after a revision or from now on, until it is deleted; a stream that was cut off goes on."""
-        last = since
+        """Changes of a study, after a revision or from now on, until it is deleted; a stream that was cut off goes on.
+
+        Raises:
+            Fault: if the server has told nothing for longer than the patience, or a minute if it had told something.
+        """
+        last, wait, until = since, RETRY_SECONDS, time.monotonic() + self.patience
         while True:
-            query = "" if last is None else f"?since={last}"
-            connection, response = self.open("GET", f"{path_of('studies', name, 'events')}{query}")
-            kind = ""
+            query, kind = "" if last is None else f"?since={last}", ""
             try:
-                for line in response:
-                    field, _, value = line.decode().rstrip("\r\n").partition(": ")
+                for line in self.lines(f"{path_of('studies', name, 'events')}{query}"):
+                    field, _, value = line.partition(": ")
                     if field == "event":
                         kind = value
                     elif field == "id":
@@ -276,7 +284,11 @@ class Client(Connection):
                         yield kind, json.loads(value)
                         if kind == "deleted":
                             return
-            except OSError as error:
-                raise Fault(f"the server at {self.url} has gone ({error}): try again.") from error
-            finally:
-                connection.close()
+                    if field == "data" or line.startswith(":"):
+                        wait, until = RETRY_SECONDS, time.monotonic() + max(self.patience, BUSY_SECONDS)
+            except (Lost, Busy) as fault:
+                pause = max(fault.after if isinstance(fault, Busy) else 0.0, random.uniform(0.5, 1.0) * wait)
+                if time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            wait = min(2 * wait, RETRY_LIMIT)

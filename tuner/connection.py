@@ -25,11 +25,11 @@ RETRY_LIMIT = 20.0
 ERRORS: dict[int, type[Usage]] = {404: Missing, 409: Clash}
 
 
-class _Lost(Fault):
+class Lost(Fault):
     """A request, or the answer to it, was lost on the way."""
 
 
-class _Unreachable(_Lost):
+class _Unreachable(Lost):
     """A request that has not reached the server."""
 
 
@@ -65,12 +65,18 @@ class Connection:
         self.patience, self.seconds = patience, seconds
         self.url, self._place, self._root, secure = _server(url or os.environ.get("TUNER_API", "http://127.0.0.1:8000"))
         self._kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._key = key or os.environ.get("TUNER_API_KEY")
+        self._key = (key or os.environ.get("TUNER_API_KEY", "")).strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise Usage(
+                "the key of the API has characters that no key has: give it as `tuner key create NAME` printed it."
+            )
 
     def pages(self, path: str, **filters: str | None) -> Iterator[Any]:
         query = {key: value for key, value in filters.items() if value is not None}
         while True:
             found = self.request("GET", f"{path}?{urlencode(query)}")
+            if not (isinstance(found, dict) and {"items", "next"} <= found.keys()):
+                raise self._foreign()
             yield from found["items"]
             if found["next"] is None:
                 return
@@ -101,7 +107,7 @@ class Connection:
                 pause = max(busy.after, random.uniform(0.5, 1.0) * wait)
                 if spent + pause > min(BUSY_SECONDS, self.seconds):
                     raise
-            except _Lost as lost:
+            except Lost as lost:
                 patience = self.patience if isinstance(lost, _Unreachable) else max(self.patience, BROKEN_SECONDS)
                 pause = random.uniform(0.5, 1.0) * wait
                 if (once and not isinstance(lost, _Unreachable)) or spent + pause > patience:
@@ -125,8 +131,10 @@ class Connection:
         connection, response = self.open(method, path, body, headers)
         try:
             return read(response)
+        except ValueError as error:  # no JSON, or no text
+            raise self._foreign() from error
         except (OSError, http.client.HTTPException) as error:
-            raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
+            raise Lost(f"the server at {self.url} broke off ({error}): try again.") from error
         finally:
             connection.close()
 
@@ -161,9 +169,12 @@ class Connection:
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise _Lost(f"the server at {self.url} broke off ({error}): try again.") from error
-        if response.status < 400:
+            raise Lost(f"the server at {self.url} broke off ({error}): try again.") from error
+        if response.status < 300 and response.headers.get_content_type() != "text/html":
             return connection, response
+        if response.status < 400:
+            connection.close()
+            raise self._foreign(response.headers.get("Location"))
         try:
             found = json.loads(response.read())
             detail, field = str(found["detail"]), found["field"]
@@ -176,6 +187,23 @@ class Connection:
         if response.status >= 500:
             raise (StoreFault if response.status == 507 else Fault)(detail)
         raise ERRORS.get(response.status, Usage)(detail, field)
+
+    def lines(self, path: str) -> Iterator[str]:
+        """Lines of a stream, whose end is a fault too."""
+        connection, response = self.open("GET", path)
+        try:
+            for line in response:
+                yield line.decode().rstrip("\r\n")
+        except (OSError, http.client.HTTPException) as error:
+            raise Lost(f"the server at {self.url} broke off ({error}): try again.") from error
+        finally:
+            connection.close()
+        raise Lost(f"the server at {self.url} has ended the stream: try again.")
+
+    def _foreign(self, location: str | None = None) -> Usage:
+        """The error about an answer that `tuner serve` would not give, and where it sends its readers instead."""
+        sent = f", and sends its readers to {location}" if location else ""
+        return Usage(f"the server at {self.url} is no `tuner serve`{sent}: check the address.")
 
 
 def _server(url: str) -> tuple[str, str, str, bool]:
@@ -196,7 +224,11 @@ def _server(url: str) -> tuple[str, str, str, bool]:
         raise Usage(
             f"--api {url.rpartition('@')[2]!r} is no address of a server: write e.g. http://127.0.0.1:8000, its port {PORTS}."
         )
-    place, root = parts.netloc.rpartition("@")[2], quote(parts.path.rstrip("/"), safe="/%")
+    if "@" in parts.netloc:
+        raise Usage(
+            "--api has a name or a password, which no server reads: leave them out, and give the key in TUNER_API_KEY."
+        )
+    place, root = parts.netloc, quote(parts.path.rstrip("/"), safe="/%")
     return f"{parts.scheme}://{place}{root}", place, root, parts.scheme == "https"
 
 

@@ -12,7 +12,6 @@ export class Problem extends Error {
     this.isBusy = status === 503 && body.detail != null; // the server is there, and says why it cannot now; a proxy says nothing
     this.after = after; // milliseconds after which it wants to be asked again
     this.field = body.field ?? null;
-    this.remedy = body.remedy ?? null;
   }
 }
 

@@ -45,7 +45,7 @@ async function show({ focus }) {
     await view.show(body, query, signal);
   } catch (error) {
     if (signal.aborted) return;
-    fill(body, h("div", { class: "wrong", role: "alert" }, h("p", {}, error.message), error.remedy && h("p", {}, error.remedy)),
+    fill(body, h("div", { class: "wrong", role: "alert" }, h("p", {}, error.message)),
       h("p", {}, h("button", { type: "button", onclick: () => show({ focus: true }) }, "Try again")));
   } finally {
     body.removeAttribute("aria-busy");

@@ -15,11 +15,12 @@ export function number(value) {
 
 const minus = (text) => text.replace(/^-/, "−");
 
-/** `42 s`, `3:07 min` or `2:05 h`. */
+/** `0.25 s`, `42 s`, `3:07 min` or `2:05 h`. */
 export function duration(seconds) {
   if (seconds == null) return "–";
   const rounded = Math.round(seconds);
   const two = (value) => String(value).padStart(2, "0");
+  if (seconds > 0 && seconds < 9.95) return `${Number(seconds.toPrecision(2))} s`;
   if (rounded < 60) return `${rounded} s`;
   if (rounded < 3600) return `${Math.floor(rounded / 60)}:${two(rounded % 60)} min`;
   return `${Math.floor(rounded / 3600)}:${two(Math.floor((rounded % 3600) / 60))} h`;

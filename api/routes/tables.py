@@ -54,7 +54,7 @@ def show_table(
 def compare_trials(
     request: Request,
     run: Annotated[
-        list[str], Query(min_length=1, max_length=20, description="Two to six trials, each as STUDY/NUMBER.")
+        list[bodies.Run], Query(min_length=1, max_length=20, description="Two to six trials, each as STUDY/NUMBER.")
     ],
 ) -> Response:
     """Two to six trials, named STUDY/NUMBER, side by side: their settings, which of them differ, and their figures."""

@@ -142,6 +142,21 @@ def test_bad_fields_are_named(client: TestClient, change: dict[str, Any], field:
     assert client.get("/v1/studies").json() == {"items": [], "next": None}
 
 
+@SQLITE
+@pytest.mark.parametrize(
+    "place", ["corpus folder /x/y has no file train.txt", "no sentence of corpus file y falls to valid"]
+)
+def test_a_corpus_that_cannot_be_read_is_the_fields_fault(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Usage(f"{place}: give one.")
+
+    monkeypatch.setattr(trainer, "check", refuse)
+    found = client.post("/v1/studies", json=NEW).json()
+    assert (found["field"], found["remedy"]) == ("corpus", "give one.")
+
+
 @pytest.mark.parametrize("name", ["é", "日本"])
 def test_a_name_may_have_any_letters(client: TestClient, name: str) -> None:
     made = client.post("/v1/studies", json={**NEW, "name": name})
@@ -175,6 +190,14 @@ def test_what_is_no_json_object(client: TestClient, body: str) -> None:
     refused = client.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
     assert refused.status_code == 422
     assert refused.json()["detail"]
+
+
+@SQLITE
+def test_a_body_of_another_kind_is_said_to_be_one(client: TestClient) -> None:
+    refused = client.post("/v1/studies", data={"technique": "sfb"})
+    assert refused.status_code == 422
+    said = "Content-Type 'application/x-www-form-urlencoded' is not JSON: send Content-Type: application/json."
+    assert refused.json()["detail"] == said
 
 
 def test_lists_are_paged_filtered_and_not_sent_twice(client: TestClient, filled: None, database: Database) -> None:

@@ -23,6 +23,7 @@ from stub_study import SQLITE, make
 import api.__main__ as program
 from api import process_pool
 from api.middleware import client_of
+from api.process import url_of
 from api.process_pool import CUSTOMER, Customer, Left, ProcessPool
 from api.response_cache import ResponseCache
 from api.settings import OWN_PROXIES
@@ -327,3 +328,7 @@ def test_a_port_that_is_in_use_is_said_before_anything_else(port: int, tmp_path:
             assert done.stderr == (
                 f"tuner: 127.0.0.1 port {taken} cannot be served at (Address already in use): name another one with {option}.\n"
             )
+
+
+def test_an_address_of_six_has_brackets_before_its_port() -> None:
+    assert [url_of(host, 8000) for host in ("::1", "127.0.0.1")] == ["http://[::1]:8000", "http://127.0.0.1:8000"]

@@ -86,6 +86,15 @@ def test_two_servers_tell_the_same_and_a_returning_client_misses_nothing(databas
         assert list(again)[-1][0] == "deleted"
 
 
+@SQLITE
+def test_a_stream_says_first_from_where_it_goes_on(database: Database, tmp_path: Path) -> None:
+    revision = make(database, tmp_path).revision
+    with server(database.secret_url, tmp_path) as (address, _):
+        for query, cursor in (("", revision), ("?since=0", 0), (f"?since={2**53}", revision)):
+            with httpx.stream("GET", f"{address}/v1/studies/s/events{query}", timeout=PATIENT) as response:
+                assert next(response.iter_text()).startswith(f"retry: 2000\nid: {cursor}\n\n")
+
+
 def test_all_studies_in_one_stream(database: Database, tmp_path: Path) -> None:
     study = make(database, tmp_path, name="old")
     with server(database.secret_url, tmp_path) as (address, _):

@@ -319,6 +319,14 @@ def test_rates_are_buckets() -> None:
     assert [rates.wait("a") for _ in range(5)] == [0, 0, 0, 0, 0.5]
 
 
+def test_a_rate_below_one_request_in_two_seconds_serves_one_at_a_time() -> None:
+    now = [0.0]
+    rates = RateLimiter(0.4, lambda: now[0])
+    assert [rates.wait("a"), rates.wait("a")] == [0, 2.5]
+    now[0] = 2.5
+    assert [rates.wait("a"), rates.wait("a")] == [0, 2.5]
+
+
 @SQLITE
 @pytest.mark.usefixtures("frozen")
 def test_too_many_requests_are_told_when_to_come_again(database: Database, open_: Open) -> None:
@@ -433,6 +441,13 @@ def test_a_server_for_others_needs_a_key(database: Database, tmp_path: Path) -> 
 def test_corpora_are_registered_by_name(database: Database, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="is not NAME=DIR"):
         settings_of(["--corpus", f"mine={tmp_path}/nix"])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(Usage, match="a folder of files that can be read"):
+        settings_of(["--corpus", f"mine={empty}"])
+    for name in ("grammar", "add", "a b", ".x"):
+        with pytest.raises(Usage, match=f"corpus name '{name}' is not allowed"):
+            settings_of(["--corpus", f"{name}={tmp_path}"])
     settings, *_ = settings_of(["--corpus", f"mine={tmp_path}", "--database", database.secret_url])
     assert settings.offered["mine"].place == str(tmp_path)
     create_app(settings).state.service.close()

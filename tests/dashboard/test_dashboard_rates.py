@@ -14,6 +14,7 @@ from stub_study import make
 
 from benchmarks.browser import Server
 from tuner.analysis import figures
+from tuner.commands.render import duration
 from tuner.storage.database import Database
 
 PANELS = {"xy": "ppl", "x2y2": "acc_gap", "x3y3": "rate_error"}
@@ -185,6 +186,13 @@ def test_few_values_are_left_out_if_they_take_the_scale(
     if values:
         low, high = figures.near(values)  # a drawn file has the scale of the page
         assert [value for value in values if not low <= value <= high] == far
+
+
+def test_times_are_written_as_by_the_commands(page: Page, address: str) -> None:
+    page.goto(f"{address}/")
+    seconds = [0, 0.25, 0.4, 4.1, 9.9, 9.96, 42, 187, 7500]
+    found = page.evaluate("async (seconds) => seconds.map((await import('/assets/format.js')).duration)", seconds)
+    assert found == [duration(each) for each in seconds]
 
 
 def test_without_a_target_rate_it_says_how_to_make_one(page: Page, tmp_path: Path) -> None:

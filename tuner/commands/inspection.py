@@ -14,6 +14,7 @@ from tuner.commands.options import (
     JsonOption,
     OriginOption,
     RunsOption,
+    leave_out,
     opened,
     print_json,
     say,
@@ -121,6 +122,10 @@ def export(
     """
     from tuner.studies import study as studies
 
+    if bundle is None:
+        leave_out(context, "is for --bundle", "weights")
+    if bundle is not None or model is not None:
+        leave_out(context, "is for a table, and --bundle and --model name what they write", "out")
     if server(context, api) and (model is not None or bundle is not None or form == "tensorboard"):
         raise Usage("a server gives trials as csv or json: for anything else name its --database.")
     if model is not None:

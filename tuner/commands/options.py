@@ -174,6 +174,18 @@ ArtifactsOption = Annotated[
 ]  # fmt: skip
 
 
+def leave_out(context: typer.Context, why: str, *keys: str) -> None:
+    """Refuses options that would do nothing.
+
+    Raises:
+        Usage: naming the first of them that was given on the command line.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in keys and source is not None and source.name == "COMMANDLINE":
+            raise Usage(f"{parameter.opts[0]} {why}: leave it out.")
+
+
 def say(text: str) -> None:
     """A line for the person, beside what a command prints."""
     print(text, file=sys.stderr, flush=True)

@@ -88,7 +88,7 @@ def confirm(
         broken = work_in_turn(made, staff, database, runs)
         if staff.workers == 0:
             if as_json:
-                print_json(plain(made, []))
+                print_json({"valid": [], "test": []})
             return
         ended = [each.name for each in made if each.best() is not None]
         tables = {split: paper.rows(there, ended, split) if ended else [] for split in ("valid", "test")}

@@ -25,6 +25,7 @@ from tuner.commands.options import (
     TopOption,
     WhereOption,
     YesOption,
+    leave_out,
     opened,
     print_json,
     say,
@@ -83,6 +84,8 @@ def server(context: typer.Context, api: str | None) -> str | None:
     api_from, database_from = ("" if source is None else source.name for source in sources)
     if api == "" and api_from == "COMMANDLINE":
         raise Usage("--api names no server: write e.g. --api http://127.0.0.1:8000.")
+    if api_from == database_from == "COMMANDLINE":
+        raise Usage("--api and --database exclude each other: leave one out.")
     return None if api_from == "ENVIRONMENT" and database_from == "COMMANDLINE" else api
 
 
@@ -143,6 +146,8 @@ def show(
 
     if form not in ("table", "toml"):
         raise Usage(f"--format {form!r} is unknown: choose table or toml.")
+    if form == "toml":
+        leave_out(context, "is for --format table", "as_json")
     with reached(context, database, api) as studies:
         found = studies.study(study)
         if form == "toml":
@@ -194,6 +199,11 @@ def trials(
     from tuner.studies.table import Head, column, heads, hyperparameters_among
 
     struck = struck_out(study, fail, because)
+    if struck is not None:
+        listing = ("every", "sort", "top", "where", "columns", "as_json")
+        leave_out(context, "is for a list of trials, and --fail strikes one out", *listing)
+    if as_json:
+        leave_out(context, "is for a table, and --json gives every column", "columns")
     with reached(context, database, api) as studies:
         if struck is not None:
             made = studies.strike(*struck)

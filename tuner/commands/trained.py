@@ -343,6 +343,8 @@ def dropped(
 
     if out is not None and by == "word":
         raise Usage(f"--out {out} draws means, and --by is word: say --by tag, frequency or position.")
+    if out is not None and as_json:
+        raise Usage(f"--json is for what is printed, and --out {out} is a file: leave one out.")
     options = {"count": count, "draws": draws, "seed": seed, "by": by}
     found = write("dropped", run, database, options, json.dumps(sentences or []))
     if out is not None:

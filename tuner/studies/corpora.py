@@ -58,12 +58,10 @@ def embedded() -> dict[str, Source]:
     return {name: Source(name, name) for name, had in there.items() if had}
 
 
-def add(database: Database, name: str, folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Registers a folder or a file with the options that reading it needs, once a trainer has read it; its description.
-
+def check_name(name: str) -> None:
+    """
     Raises:
-        Usage: if the name is not allowed, or the folder is no corpus.
-        Clash: if the name is another folder's.
+        Usage: if no corpus may have that name.
     """
     plain = all(c.isascii() and (c.isalnum() or c in "-_.") for c in name) and name[:1].isalnum()
     if not plain or len(name) > 100 or name in RESERVED:
@@ -72,6 +70,16 @@ def add(database: Database, name: str, folder: Path, values: Mapping[str, Value]
             f"and none of {', '.join(RESERVED)}.",
             "name",
         )
+
+
+def add(database: Database, name: str, folder: Path, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Registers a folder or a file with the options that reading it needs, once a trainer has read it; its description.
+
+    Raises:
+        Usage: if the name is not allowed, or the folder is no corpus.
+        Clash: if the name is another folder's.
+    """
+    check_name(name)
     source = Source(name, str(folder.resolve()), tuple(sorted(today(values).items())))
     described = trainer.ask("corpus", source.place, json.dumps(source.values))
 

@@ -69,8 +69,13 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
     names.check("name", name, names.LONGEST if spec.confirms else names.BYTES)
     run = {"technique": spec.technique, "corpus": spec.corpus, "model": spec.model, "values": fixed, "seed": spec.seed}
     say(f"checking {spec.technique} on {spec.corpus} …")
-    with _in("fixed", fixed):
-        described = trainer.check(run, own.corners(fixed))
+    try:
+        with _in("fixed", fixed):
+            described = trainer.check(run, own.corners(fixed))
+    except Usage as error:
+        if str(error).startswith(("corpus ", "no sentence of corpus ")):
+            error.field = "corpus"
+        raise
     _judge_trained(spec, described)
     # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
     kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}

@@ -222,6 +222,16 @@ BAD: dict[str, tuple[list[str], str]] = {
     "log format": (["worker", "--log-format", "xml"], "--log-format 'xml' is unknown: choose text or json"),
     "worker's study": (["worker", "--study", "x", "--database", "sqlite:///made.db"], "study 'x' is not in"),
     "artifacts": (["launch", "-t", "sfb", "--artifacts", "x3://b"], "artifacts 'x3://b' cannot be used"),
+    "useless json": (["show", "x", "--format", "toml", "--json"], "--json is for --format table: leave it out"),
+    "useless columns": (
+        ["trials", "x", "--columns", "z", "--json"],
+        "--columns is for a table, and --json gives every",
+    ),
+    "useless sort": (["trials", "--fail", "x/1", "--because", "y", "--sort", "r"], "--sort is for a list of trials"),
+    "useless weights": (["export", "x", "--weights", "best"], "--weights is for --bundle: leave it out"),
+    "useless out": (["export", "x", "--bundle", "f", "--out", "g"], "--out is for a table"),
+    "useless print": (["dropped", "x", "--by", "tag", "--out", "f.svg", "--json"], "--json is for what is printed"),
+    "two places": (["studies", "--database", "sqlite:///made.db", "--api", "http://a"], "--api and --database exclude"),
     "command": (["lanch"], "No such command 'lanch'"),
 }
 

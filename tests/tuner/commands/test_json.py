@@ -7,9 +7,11 @@ from typing import Any
 import jsonschema
 import pytest
 import typer
+from api_server import DESCRIBED
 from seeded import made
 from stub_study import SQLITE, Make
 
+from tuner import trainer
 from tuner.analysis.reproduction import Agreement
 from tuner.commands import train
 from tuner.commands.app import app
@@ -77,6 +79,17 @@ def test_launches_reports_and_reproductions(make: Make, database: Database, tmp_
         {"nll": (15.0, 15.5), "mi": (None, 1.0)}, ["nll"], False, 0.3, ({"torch": "1"}, {"torch": "2"})
     )
     judge("reproduce", {"run": "s/1", **agreement.plain()})
+
+
+@SQLITE
+def test_a_confirmation_that_others_train(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNER_DATABASE", database.secret_url)
+    monkeypatch.setattr(trainer, "check", lambda spec, corners: DESCRIBED)
+    made(database, tmp_path, "sfb", "sfb", 4)
+    app(["confirm", "sfb", "--workers", "0", "--runs", str(tmp_path), "--json"], standalone_mode=False)
+    judge("confirm", json.loads(capsys.readouterr().out))
 
 
 def test_what_models_write(inside: Any, tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def test_trials_are_compared(study: Study, tmp_path: Path, monkeypatch: pytest.M
         (["s/3", "s/03"], 422),
         (["s/3", "s/99"], 404),
         (["s/3", "s"], 422),
+        (["s/3", "a\0b/3"], 422),  # which PostgreSQL refuses as a text
         ([f"s/{n}" for n in range(7)], 422),
     ):
         assert client.get("/v1/compare", params={"run": runs}).status_code == status
