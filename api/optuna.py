@@ -112,13 +112,23 @@ class _Quiet(WSGIRequestHandler):
         """Logs nothing, as an address may tell more than a log should keep."""
 
 
+def listening(host: str, port: int, app: Application) -> WSGIServer:
+    """A server at an address of either version.
+
+    Raises:
+        Fault: if it cannot be had.
+    """
+    with bound(host, port, "--optuna-port") as place:
+        kind = type("Server", (_Server,), {"address_family": place.family})
+    return make_server(host, port, app, kind, _Quiet)
+
+
 def serve(settings: Settings, port: int) -> None:
     """Serves until it is told to stop."""
     from optuna_dashboard import wsgi
 
-    bound(settings.host, port, "--optuna-port").close()
     with Database(settings.database, create=True) as database:
-        server = make_server(settings.host, port, Fence(wsgi(database.storage), settings, database), _Server, _Quiet)
+        server = listening(settings.host, port, Fence(wsgi(database.storage), settings, database))
         say(f"serving Optuna's dashboard, for reading, at {url_of(settings.host, port)}")
         server.serve_forever()
 

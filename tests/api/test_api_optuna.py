@@ -11,8 +11,9 @@ from api_server import answer, server
 from shell import wait_for
 from stub_study import make
 
-from api.optuna import Application, Fence, Start
+from api.optuna import Application, Fence, Start, listening
 from api.settings import Settings
+from tuner.errors import Fault
 from tuner.storage import keys
 from tuner.storage.database import Database
 from tuner.studies.optuna_bridge import as_optuna
@@ -71,6 +72,15 @@ def test_wrong_keys_are_slowed_down_and_pages_cannot_be_framed(database: Databas
     assert status == 200
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_is_served_at_an_address_of_either_version(host: str) -> None:
+    try:
+        with listening(host, 0, page) as made:
+            assert made.server_address[0] == host
+    except Fault:
+        pytest.skip(f"this machine has no address {host}")
 
 
 def test_a_server_brings_optunas_dashboard_along_and_takes_it_away(port: int, tmp_path: Path) -> None:
