@@ -88,10 +88,8 @@ class History:
 
     def __init__(self, study: "Study") -> None:
         self.study, self.database = study, study.database
-        self.distributions, self.directions = (
-            _distributions(study),
-            [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]],
-        )
+        self.distributions = _distributions(study)
+        self.directions = [StudyDirection[d.upper()] for d in OBJECTIVES[study.spec.objective]]
         self.cube, self._least = Cube(self.distributions), study.spec.min_rate
         self._begin()
 

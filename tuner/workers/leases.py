@@ -196,12 +196,9 @@ class Attempts:
         if deadline is None or now <= deadline:
             return None
         over = select(func.count()).where(TrialRow.study == self.study.name, TrialRow.state.in_(OVER))
-        unchanged = (
-            mine,
-            StudyRow.revision == revision,
-            StudyRow.budget > over.scalar_subquery(),
-        )  # else it is finished
-        ended = update(StudyRow).where(*unchanged).values(state="stopped", why="its deadline has passed")
+        unfinished = StudyRow.budget > over.scalar_subquery()
+        ended = update(StudyRow).where(mine, StudyRow.revision == revision, unfinished)
+        ended = ended.values(state="stopped", why="its deadline has passed")
         if not session.execute(ended).rowcount:  # type: ignore[attr-defined]
             return None
         revise(session, self.study.name)
