@@ -54,7 +54,8 @@ class Own:
 def reference(model: SenVAE, sentences: Sequence[Sentence], draws: int, seed: int) -> tuple[float, float, float]:
     """Mean −log P(x) by draws of each q_λ, its standard error by halves, and the median effective sample size's share."""
     prior, each, apart, sizes = model.prior_distribution(), [], [], []
-    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
     per = max(draws // len(tempered.TEMPERS) // 2 * 2, 2)
 
     def gaussian(found: Conditional) -> Gaussian:
@@ -64,18 +65,14 @@ def reference(model: SenVAE, sentences: Sequence[Sentence], draws: int, seed: in
 
     components = gaussian(prior.components)
     for indices in batches(sentences, 16, None):
-        batch = Batch.of([sentences[i] for i in indices], torch.device("cpu"))
+        batch = Batch.of([sentences[i] for i in indices], device)
         posterior = model.posterior(batch)
         q = gaussian(posterior)
         narrow = [tempered.Proposal.of(q, components, t) for t in tempered.TEMPERS if t < 1]
         proposals: list[Own | tempered.Proposal] = [Own(posterior), *narrow]
         shape = (per, *q.location.shape)
-        z = torch.cat(
-            [
-                p.draw(torch.randn(shape, generator=generator), torch.rand(shape[:2], generator=generator))[0]
-                for p in proposals
-            ]
-        )
+        noise: dict[str, Any] = {"generator": generator, "device": device}
+        z = torch.cat([p.draw(torch.randn(shape, **noise), torch.rand(shape[:2], **noise))[0] for p in proposals])
         log_q = torch.stack([p.log_prob(z) for p in proposals]).logsumexp(0) - math.log(len(proposals))
         parts = z.split(max(ROWS // len(indices), 1))
         nll = torch.cat([model.decoder.of_samples(batch, model.initial_state(part.flatten(0, 1))) for part in parts])
