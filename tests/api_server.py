@@ -27,6 +27,7 @@ DESCRIBED = {
     "divided_into": "words",
     "latent": True,
     "stages": 1,
+    "unfit": None,
     "limits": {},
     "planned": {},
     "warnings": [],

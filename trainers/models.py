@@ -57,8 +57,8 @@ class Output:
 
 def gal_penalty(matrices: Sequence[Tensor], biases: Sequence[Tensor], dropout: float, sentences: int) -> Tensor:
     """(1−ρ)/(2N)·Σ‖W‖² + 1/(2N)·Σ‖b‖², N training sentences (Gal & Ghahramani 2015; PA table 5)."""
-    squares = torch.stack([w.square().sum() for w in matrices]).sum() * (1 - dropout)
-    return (squares + torch.stack([b.square().sum() for b in biases]).sum()) / (2 * sentences)
+    of_matrices, of_biases = (torch.cat([p.flatten() for p in part]).square().sum() for part in (matrices, biases))
+    return (of_matrices * (1 - dropout) + of_biases) / (2 * sentences)
 
 
 class SentenceModel(nn.Module):

@@ -96,8 +96,8 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     """Refuses what cannot run, with the spec's values alone or changed by any of `corners`; describes the corpus of what can, and
     says what an n-gram model makes of the sentences that a run would be evaluated on.
 
-    Besides, it says whether the technique has a latent code, in how many stages it trains at most, within which limits its
-    schedule ends, its hyperparameters in that plan, and what its batches are.
+    Besides, it says whether the technique has a latent code, in how many stages it trains at most, why this machine cannot train
+    it, if another one must, within which limits its schedule ends, its hyperparameters in that plan, and what its batches are.
     """
     for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
         raise BadInput(
@@ -118,7 +118,6 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
                 )
         most = max(most, len(stages(made, options.training.pretrain)))
     hyperparameters, options = spec.split()
-    require(options.model.precision, choose_device(options.training.device))
     objective = objectives.create(spec.technique, hyperparameters)
     corpus = load(spec.corpus, options.corpus)
     objective.plan(batches_per_epoch(corpus, options.training), options.training.max_epochs)
@@ -128,6 +127,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         **corpus.describe(),
         "latent": objective.latent,
         "stages": most,
+        "unfit": _unfit(options),
         "limits": objective.limits(),
         "planned": asdict(objective.hyperparameters),
         "batching": options.training.batching,
@@ -135,6 +135,15 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         "ngram": ngram.reference(corpus, judged),
         "warnings": warnings,
     }
+
+
+def _unfit(options: Options) -> str | None:
+    """Why this machine cannot train with the options, where it lacks a GPU or instructions that they ask for."""
+    try:
+        require(options.model.precision, choose_device(options.training.device))
+    except BadInput as error:
+        return str(error)
+    return None
 
 
 def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:

@@ -148,8 +148,8 @@ class Weights:
         found = self.prior.components
         if isinstance(found, Gaussian):
             return found
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        return moments(found.transform(found.noise(MOMENT_DRAWS, generator))[0])
+        noise = torch.randn((MOMENT_DRAWS, *found.shape), generator=torch.Generator().manual_seed(self.seed))
+        return moments(found.transform(noise.to(self.features))[0])
 
     @cached_property
     def gaussians(self) -> Gaussian:

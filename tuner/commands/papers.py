@@ -203,7 +203,7 @@ def paper(
     folder = runs / "papers"
     _say_budget(table, specs, folder)
     with opened(database, create=True, patience=PATIENCE) as there:
-        made, refused = _made(there, specs, folder, runs, artifacts)
+        made, refused = _made(there, specs, folder, runs, artifacts, here=staff.workers != 0)
         broken = _worked(table, made, staff, database, runs)
         if staff.workers == 0:
             return
@@ -285,7 +285,7 @@ def _say_budget(table: str, specs: Mapping[str, StudySpec], folder: Path) -> Non
 
 
 def _made(
-    database: "Database", specs: Mapping[str, StudySpec], folder: Path, runs: Path, artifacts: str | None
+    database: "Database", specs: Mapping[str, StudySpec], folder: Path, runs: Path, artifacts: str | None, *, here: bool
 ) -> "tuple[list[Study], dict[str, str]]":
     """The studies, new ones or those that are there, and why others cannot be made.
 
@@ -305,7 +305,7 @@ def _made(
             there = open_study(database, name)
             known = there.definition if _is_known(file, _marked(there, text)) else None
         try:
-            wanted = known or launch.prepare(name, spec, lambda: database, warn)
+            wanted = known or launch.prepare(name, spec, lambda: database, warn, here=here)
         except Usage as error:
             refused[name] = str(error)
             continue

@@ -83,7 +83,7 @@ def confirm(
             for found in [studies.open_study(there, name) for name in dict.fromkeys(study)]
             for winner in confirmation.chosen(found, trial, front, say)
         }
-        prepared = launch.prepare_all(specs, lambda: there, lambda _: None, skip=False)
+        prepared = launch.prepare_all(specs, lambda: there, lambda _: None, skip=False, here=staff.workers != 0)
         made = creation.go_on_each(there, prepared, runs, artifacts)
         broken = work_in_turn(made, staff, database, runs)
         if staff.workers == 0:
@@ -212,7 +212,7 @@ def sweep(
         for usual, asked in specs_of(database, every).items()
     }
     with opened(database, create=True, patience=PATIENCE) as there:
-        prepared = launch.prepare_all(specs, lambda: there, say, skip=False)
+        prepared = launch.prepare_all(specs, lambda: there, say, skip=False, here=staff.workers != 0)
         for definition in prepared.values():
             sweeps.check(definition, swept)
         made = creation.go_on_each(there, prepared, runs, artifacts)

@@ -73,7 +73,9 @@ def launch(
         return
     specs = specs_of(database, asked, name)
     with ExitStack() as stack:
-        prepared = launches.prepare_all(specs, lambda: stack.enter_context(opened(database)), say, skip=every)
+        prepared = launches.prepare_all(
+            specs, lambda: stack.enter_context(opened(database)), say, skip=every, here=staff.workers != 0
+        )
     if artifacts is not None:
         Store(artifacts)
     with opened(database, create=True, patience=PATIENCE) as there:

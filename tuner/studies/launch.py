@@ -49,12 +49,15 @@ def name_of(technique: str, corpus: str, model: str) -> str:
     return f"{technique}-{plain}-{model}"
 
 
-def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say = lambda _: None) -> Definition:
+def prepare(
+    name: str, spec: StudySpec, opened: Callable[[], Database], say: Say = lambda _: None, *, here: bool
+) -> Definition:
     """The definition of the study of that name: its settings after all checks, and the facts that a trainer finds.
 
     Args:
         opened: the database, for what lies in it.
         say: hears what a person should know though it is no mistake.
+        here: refuses what this machine cannot train.
 
     Raises:
         Usage: if anything of it is not allowed.
@@ -72,11 +75,15 @@ def prepare(name: str, spec: StudySpec, opened: Callable[[], Database], say: Say
     try:
         with _in("fixed", fixed):
             described = trainer.check(run, own.corners(fixed))
+            if here and described["unfit"]:
+                raise Usage(described["unfit"])
     except Usage as error:
         if str(error).startswith(("corpus ", "no sentence of corpus ")):
             error.field = "corpus"
         raise
     _judge_trained(spec, described)
+    if described["unfit"]:
+        say(f"note: this machine cannot train it; workers that can are waited for: {described['unfit']}")
     # Without a latent code the NLL is exact: no study of it is another one for an estimator that it does not need.
     kept = fixed if described["latent"] else {key: value for key, value in fixed.items() if key != "nll"}
     space = own.within(described["limits"], described["planned"], fixed)
@@ -145,13 +152,14 @@ def _judge_trained(spec: StudySpec, described: Mapping[str, Any]) -> None:
 
 
 def prepare_all(
-    specs: Mapping[str, StudySpec], opened: Callable[[], Database], say: Say, skip: bool
+    specs: Mapping[str, StudySpec], opened: Callable[[], Database], say: Say, *, skip: bool, here: bool
 ) -> dict[str, Definition]:
     """The definitions of several studies by their names, before any of them is made.
 
     Args:
         say: hears each sentence once, however many studies it is of.
         skip: leaves out what is not allowed with some techniques, and says so, if it is with others.
+        here: as in `prepare`.
 
     Raises:
         Usage: if a study, or unless `skip` one of them, is not allowed.
@@ -159,7 +167,7 @@ def prepare_all(
     found, refused, heard = {}, [], cache(say)
     for name, spec in specs.items():
         try:
-            found[name] = prepare(name, spec, opened, heard)
+            found[name] = prepare(name, spec, opened, heard, here=here)
         except Usage as error:
             if not skip:
                 raise
@@ -191,7 +199,7 @@ def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | No
         Clash: if there is another study of that name.
     """
     with Database(url, patience=10.0) as database:
-        definition = prepare(name, spec, lambda: database)
+        definition = prepare(name, spec, lambda: database, here=False)
         is_new = database.read(lambda session: session.get(StudyRow, name)) is None
         creation.go_on(database, name, definition, runs, artifacts, keep=True)
         return is_new

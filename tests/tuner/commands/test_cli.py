@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from shell import QUICK, figures, launch, run
 
 Inside = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -315,6 +316,14 @@ def test_words_likely_hidden_are_redder(monkeypatch: pytest.MonkeyPatch) -> None
     line = render.dropped_line(words)
     assert line.plain == "a b c"
     assert [str(span.style) for span in line.spans] == ["black on #ff8080", "black on #ff0000"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that others lack")
+def test_a_laptop_makes_a_study_for_the_gpus_of_others(inside: Inside) -> None:
+    assert "is a GPU's" in inside(*launch("--set", "precision=tf32"), code=2).stderr
+    said = inside(*launch("--set", "precision=tf32", "--workers", "0")).stderr
+    assert "this machine cannot train it; workers that can are waited for: precision = 'tf32' is a GPU's" in said
+    assert "PyTorch sees no GPU" in inside(*launch("--set", "device=cuda", "--study", "t"), code=2).stderr
 
 
 def test_two_fresh_databases_run_one_bundle_to_the_same_figures(inside: Inside, tmp_path: Path) -> None:

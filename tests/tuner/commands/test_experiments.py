@@ -22,7 +22,7 @@ Command = Callable[..., str]
 @pytest.fixture
 def tuner(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command, and returns its output."""
-    described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
+    described = {**CORPUS, "latent": True, "stages": 1, "unfit": None, "limits": {}, "planned": {}, "warnings": []}
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     monkeypatch.setattr(trainer, "check", lambda *_: described)
     monkeypatch.delenv("STUB", raising=False)

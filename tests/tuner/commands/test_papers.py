@@ -115,7 +115,7 @@ def test_techniques_whose_nll_means_nothing_are_judged_by_melbo_unless_asked_oth
 @pytest.fixture
 def tuner(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command, and returns its output; no model is trained."""
-    facts = {"stages": 1, "limits": {}, "planned": {}, "warnings": []}
+    facts = {"stages": 1, "unfit": None, "limits": {}, "planned": {}, "warnings": []}
 
     def check(spec: dict[str, Any], corners: object) -> dict[str, Any]:
         if "pretrain" in spec["values"]:

@@ -62,14 +62,14 @@ def test_the_best_trial_is_trained_anew_with_other_seeds_and_judged_as_in_the_pa
 def test_a_confirmation_has_rules_of_its_own(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
+    described = {**CORPUS, "latent": True, "stages": 1, "unfit": None, "limits": {}, "planned": {}, "warnings": []}
     monkeypatch.setattr(trainer, "check", lambda spec, corners: described)
     study = make(database, tmp_path, 1, timeout=60.0, max_failures=5)
     fill(study, metrics(101.0))
     found = []
     for rules in ({"timeout": 900.0, "max_failures": 7}, {"note": "as it is"}):
         wanted = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], 2, {})
-        definition = launch.prepare("s-confirmed-0", wanted, lambda: database)
+        definition = launch.prepare("s-confirmed-0", wanted, lambda: database, here=True)
         made = creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")
         found.append((made.spec.timeout, made.spec.max_failures))
         amend(made, rules)
@@ -79,17 +79,17 @@ def test_a_confirmation_has_rules_of_its_own(
 def test_the_same_confirmation_goes_on_and_a_search_cannot_take_its_place(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
+    described = {**CORPUS, "latent": True, "stages": 1, "unfit": None, "limits": {}, "planned": {}, "warnings": []}
     monkeypatch.setattr(trainer, "check", lambda spec, corners: described)
     study = make(database, tmp_path, 1)
     fill(study, metrics(101.0))
     for runs in (2, 4):
         wanted = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], runs, {})
-        definition = launch.prepare("s-confirmed-0", wanted, lambda: database)
+        definition = launch.prepare("s-confirmed-0", wanted, lambda: database, here=True)
         again = creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")
         assert again.spec.trials == runs
     other = confirmation.spec(study, confirmation.chosen(study, None, front=False)[0], 2, {"nll_samples": 100})
-    definition = launch.prepare("s-confirmed-0", other, lambda: database)
+    definition = launch.prepare("s-confirmed-0", other, lambda: database, here=True)
     refused = r"another fixed \(nll_samples = 1000, not 100\): delete it first, or go on with it as it is"
     with pytest.raises(Usage, match=refused):
         creation.go_on(database, "s-confirmed-0", definition, tmp_path / "runs")

@@ -303,7 +303,7 @@ def launched(
 ) -> Callable[..., tuple[dict[str, Any], str]]:
     """Texts of `tuner launch --json` of two trials on both outputs."""
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
-    described = {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []}
+    described = {**CORPUS, "latent": True, "stages": 1, "unfit": None, "limits": {}, "planned": {}, "warnings": []}
     monkeypatch.setattr(trainer, "check", lambda spec, corners: described)
     monkeypatch.setenv("TUNER_DATABASE", f"sqlite:///{tmp_path}/t.db")
     monkeypatch.setenv("TUNER_RUNS", str(tmp_path / "runs"))

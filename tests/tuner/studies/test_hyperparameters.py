@@ -38,7 +38,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(spec: Mapping[str, Any], corners: list[Mapping[str, Any]]) -> dict[str, Any]:
         usual = {p.name: p.default for p in space.load(spec["technique"]).parameters}
         planned = PLANNED if spec["technique"] == "mdr" else usual
-        return {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": planned, "warnings": []}
+        return {**CORPUS, "latent": True, "stages": 1, "unfit": None, "limits": {}, "planned": planned, "warnings": []}
 
     monkeypatch.setattr(trainer, "COMMAND", (sys.executable, str(STUB)))
     monkeypatch.setattr(trainer, "check", check)

@@ -205,11 +205,11 @@ def test_the_study_files_of_the_examples_can_be_used(file: Path) -> None:
 def test_the_estimator_of_a_study_is_asked_for_again_by_its_file_and_its_spec(
     nll: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1}
+    more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1, "unfit": None}
     monkeypatch.setattr(trainer, "check", lambda run, corners: {**CORPUS, **more})
 
     def row(spec: StudySpec) -> Definition:
-        made = launch.prepare("s", spec, lambda: pytest.fail("no database is needed"))
+        made = launch.prepare("s", spec, lambda: pytest.fail("no database is needed"), here=True)
         return Definition.of(json.loads(json.dumps(made.stored())), made.spec.trials, made.rules())
 
     made = row(StudySpec(technique="sfb", sampler="random", nll=nll))
@@ -219,6 +219,19 @@ def test_the_estimator_of_a_study_is_asked_for_again_by_its_file_and_its_spec(
         assert (again.other(made), again.spec.fixed) == (None, made.spec.fixed)
     estimators = {None: {"nll": "tempered"}, "q": {}, "q1000": {"nll_samples": 1000}, "tempered": {"nll": "tempered"}}
     assert made.spec.fixed == estimators[nll]
+
+
+def test_what_this_machine_cannot_train_waits_for_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "precision = 'tf32' is a GPU's: use precision=float32 here."
+    more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1, "unfit": why}
+    monkeypatch.setattr(trainer, "check", lambda run, corners: {**CORPUS, **more})
+    spec, heard = StudySpec(technique="sfb", sampler="random", fixed={"precision": "tf32"}), list[str]()
+    with pytest.raises(Usage, match="is a GPU's") as refused:
+        launch.prepare("s", spec, lambda: pytest.fail("no database is needed"), here=True)
+    assert refused.value.field == "fixed.precision"
+    made = launch.prepare("s", spec, lambda: pytest.fail("no database is needed"), heard.append, here=False)
+    assert made.spec.fixed["precision"] == "tf32"
+    assert heard[-1] == f"note: this machine cannot train it; workers that can are waited for: {why}"
 
 
 def test_the_command_line_comes_before_the_file() -> None:

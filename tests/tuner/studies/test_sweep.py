@@ -33,6 +33,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
             **CORPUS,
             "latent": spec["technique"] != "rnnlm",
             "stages": 1,
+            "unfit": None,
             "limits": {},
             "planned": {},
             "warnings": [],
@@ -253,9 +254,9 @@ def test_all_leaves_out_what_is_not_allowed_and_what_is_named_is_not(
 
 def test_a_sentence_of_several_studies_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     heard = list[str]()
-    monkeypatch.setattr(launch, "prepare", lambda name, _spec, _opened, say: [say("warning: long"), say(name)])
+    monkeypatch.setattr(launch, "prepare", lambda name, _spec, _opened, say, *, here: [say("warning: long"), say(name)])
     asked = {name: StudySpec(technique="mdr") for name in ("a", "b")}
-    launch.prepare_all(asked, lambda: pytest.fail("no database is needed"), heard.append, skip=False)
+    launch.prepare_all(asked, lambda: pytest.fail("no database is needed"), heard.append, skip=False, here=True)
     assert heard == ["warning: long", "a", "b"]
 
 

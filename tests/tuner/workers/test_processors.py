@@ -116,7 +116,7 @@ def test_launch_says_once_that_processors_stand_idle(
     monkeypatch.setattr(
         trainer,
         "check",
-        lambda *_: {**CORPUS, "latent": True, "stages": 1, "limits": {}, "planned": {}, "warnings": []},
+        lambda *_: {**CORPUS, "latent": True, "stages": 1, "unfit": None, "limits": {}, "planned": {}, "warnings": []},
     )
     monkeypatch.setattr(processors, "usable", lambda: 2)
     monkeypatch.setattr(local, "gpus", list)
