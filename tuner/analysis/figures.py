@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours of Okabe and Ito, which colour-blind readers can tell apart."""
 MARKERS = "osD^vPX*<>"
+SIDES = {"^": "above", "v": "below", "<": "left of", ">": "right of"}
+"""Sides of a plot by the marks of points beyond them."""
 LETTERS_PER_INCH = 15
 """Letters of small print per inch."""
 FAR = 3.0
@@ -86,8 +88,7 @@ def _front(axes: Any, found: dict[str, Any]) -> list[str]:
         label(AXES[found[key]].titled)
     for limit, key in ((axes.set_xlim, "x"), (axes.set_ylim, "y")):
         limit(*near([value for study in found["studies"] for value in study[key]]))
-    beyond = _levels(axes, found["levels"])
-    _edges(axes, found)
+    beyond = _levels(axes, found["levels"]) + _edges(axes, found)
     axes.set_title(f"{better(*goals)} better", fontsize="small", loc="right")
     axes.spines[["top", "right"]].set_visible(False)
     return beyond
@@ -128,18 +129,25 @@ def near(values: Sequence[float]) -> tuple[float, float]:
     return kept[0] - air, kept[-1] + air
 
 
-def _edges(axes: Any, found: dict[str, Any]) -> None:
-    """Marks at the edge for the points beyond it."""
+def _edges(axes: Any, found: dict[str, Any]) -> list[str]:
+    """Marks at the edge for the points beyond it; returns them in words."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    told = []
     for place, study in enumerate(found["studies"]):
+        beyond: dict[str, list[float]] = {}
         for x, y in zip(study["x"], study["y"], strict=True):
             if left <= x <= right and bottom <= y <= top:
                 continue
             marker = "^" if y > top else "v" if y < bottom else "<" if x < left else ">"
+            beyond.setdefault(marker, []).append(y if marker in "^v" else x)
             at = min(max(x, left), right), min(max(y, bottom), top)
             axes.plot(
                 *at, marker=marker, color=COLOURS[place % len(COLOURS)], fillstyle="none", clip_on=False, zorder=3
             )
+        for marker, values in beyond.items():
+            what = f"{values[0]:.4g}" if len(values) == 1 else f"in {len(values)} trials"
+            told.append(f"{_plain(study['study'])} {what}, {SIDES[marker]} the plot")
+    return told
 
 
 def rates(found: dict[str, Any], out: Path) -> None:

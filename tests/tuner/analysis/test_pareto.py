@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import random
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,7 @@ def test_the_drawing_keeps_texts_apart_and_its_scale(database: Database, tmp_pat
     ):
         assert f"<!-- {said} -->" in drawn
     assert "<!-- 800 -->" not in drawn  # one far trial does not take the scale
+    assert re.search("<!-- .*a 900, above the plot.* -->", drawn)
     assert figures.near([1.0, 2.0, 3.0, 4.0, 5.0, 99.0]) == pytest.approx((0.84, 5.16))
     assert figures.near([1.0, 2.0, 98.0, 99.0]) == pytest.approx((-2.92, 102.92))
     rates = [0.06, 4.88, 4.99, 5.68, 6.54]  # the first is far off, but leaves the others a quarter of the scale
