@@ -49,7 +49,7 @@ def test_a_command_and_a_request_refuse_them_before_anything_is_made(
             422,
         )
     with pytest.raises(Usage, match="is not allowed: a name has"):
-        prepare(name, StudySpec(technique="sfb"), lambda: database)
+        prepare(name, StudySpec(technique="sfb"), lambda: database, here=True)
     assert queries.all_studies(database) == []
     assert not (tmp_path / "runs").exists()
 
