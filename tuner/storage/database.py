@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 VERSION_TABLE = "tuner_version"
 """Table of our schema's version. Alembic's default, `alembic_version`, is Optuna's in the same database."""
-SCHEMA = "0008"
+SCHEMA = "0009"
 """Version of the schema that this program uses: the newest of `tuner.storage.migrations.versions`."""
 BUSY_SECONDS = 30
 POOL: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": -1}

@@ -48,6 +48,8 @@ class StudyRow(Base):
     """Number of the study's own faults in a row (`tuner.studies.faults`)."""
     faulted_at: Mapped[float] = mapped_column(default=0.0)
     """Unix time at which the last fault was counted."""
+    resumed_at: Mapped[float] = mapped_column(default=0.0)
+    """Unix time at which the study was last asked to go on; what failed before does not count against it."""
     rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Rules that end a trial or the study early, by name (`studies.spec.RULES`)."""
     attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -14,7 +14,7 @@ from tuner.storage.tables import LOCK, StudyRow, revise
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.optuna_bridge import History
 from tuner.studies.spec import CHANGEABLE, SETTINGS, Corpus, Definition, StudySpec
-from tuner.studies.study import Study
+from tuner.studies.study import Study, revive
 from tuner.studies.trials import SOURCE
 
 
@@ -71,7 +71,7 @@ def go_on(
         satisfied = row.state == "satisfied" and wanted.spec.stop_when == earlier.spec.stop_when
         row.specification = going_on(earlier, wanted).stored()
         if not satisfied:
-            row.state, row.why, row.faults = "active", None, 0
+            revive(row, database.clock(session))
         revise(session, name)
         return row
 

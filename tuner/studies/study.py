@@ -33,6 +33,13 @@ def shown_study_state() -> Any:
     return case((spent, "finished"), else_=StudyRow.state)
 
 
+def revive(row: StudyRow, now: float) -> None:
+    """Has a study hand out trials again; what failed before no longer counts."""
+    if row.state != "active":
+        row.resumed_at = now
+    row.state, row.why, row.faults = "active", None, 0
+
+
 class Study:
     """One study in its database."""
 
@@ -122,10 +129,11 @@ class Study:
                 raise Clash(
                     f"study {self.name!r} is being deleted: finish that first.", command=f"tuner delete {self.name}"
                 )
-            row.state, row.why, row.faults = "active", None, 0
+            now = self.database.clock(session)
+            revive(row, now)
             if row.specification.get("untrusted"):
                 row.specification = {**row.specification, "untrusted": False}
-            if row.rules.get("deadline") is not None and row.rules["deadline"] < self.database.clock(session):
+            if row.rules.get("deadline") is not None and row.rules["deadline"] < now:
                 row.rules = {**row.rules, "deadline": None}
             revise(session, self.name)
 

@@ -56,13 +56,14 @@ def end(session: Session, row: TrialRow, state: str, reason: str | None, message
 
 
 def _stop_if_broken(session: Session, row: TrialRow) -> None:
-    """Stops a study of which so many trials in a row have failed; a diverged trial is a result and no fault."""
+    """Stops a study of which so many trials in a row have failed since it was last resumed; a diverged trial is a result
+    and no fault."""
     study = session.get_one(StudyRow, row.study)
     if study.state != "active":
         return
     limit = study.rules.get("max_failures", 0)
     session.flush()
-    over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at.is_not(None))
+    over = select(TrialRow).where(TrialRow.study == study.name, TrialRow.ended_at > study.resumed_at)
     last = session.scalars(over.order_by(TrialRow.ended_at.desc(), TrialRow.number.desc()).limit(limit)).all()
     if limit and len(last) == limit and all(t.state == "failed" and t.reason not in ("nan", STRUCK) for t in last):
         study.state = "broken"

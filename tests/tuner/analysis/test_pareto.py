@@ -2,8 +2,8 @@
 
 import json
 import math
-import re
 import random
+import re
 from pathlib import Path
 from typing import Any
 

@@ -174,6 +174,21 @@ def test_a_study_that_was_stopped_is_not_broken_by_its_last_trial(database: Data
     assert (study.refresh().state, study.why) == ("stopped", "by its user")
 
 
+def test_failures_before_a_study_was_resumed_count_no_more(database: Database, make: Make) -> None:
+    study = make(5, max_failures=2)
+    attempts = Attempts(study, "a")
+
+    def failed() -> str:
+        claim = attempts.claim()
+        assert claim is not None
+        attempts.fail(claim, "error", "x")
+        return study.refresh().state
+
+    assert [failed(), failed()] == ["active", "broken"]
+    study.resume()
+    assert [failed(), failed()] == ["active", "broken"]
+
+
 def test_who_comes_back_under_its_name_gets_its_trial_at_once(database: Database, make: Make, tmp_path: Path) -> None:
     study = make(3)
     for number in range(2):  # two workers that will die
