@@ -97,6 +97,7 @@ class History:
         """Begins without a trial, as Optuna's storage forgets none. Diverged trials will be told with the result
         `told`.
         """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a worker's log has lines of one form
         self.storage = InMemoryStorage()
         self.id = self.storage.create_new_study(self.directions, self.study.name)
         self._open: set[int] = set()
