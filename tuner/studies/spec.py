@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tuner import __version__, numbers
 from tuner.errors import Usage
 from tuner.estimators import cutting, token
 from tuner.samplers import DEFAULT, SAMPLERS, derive
-from tuner.space import Parameter, Space, Value, objective, techniques
+from tuner.space import Parameter, Space, Value, load, objective, techniques
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.pruners import PRUNERS
 from tuner.studies.setting import (
@@ -367,14 +367,28 @@ def today(fixed: Mapping[str, Value]) -> dict[str, Value]:
     }
 
 
+@cache
+def _defaults(technique: str) -> dict[str, Value]:
+    """Today's defaults of a technique's hyperparameters; none of a technique that there is no more."""
+    return {p.name: p.default for p in load(technique).parameters} if technique in techniques() else {}
+
+
+def _moved(stored: Mapping[str, Any]) -> dict[str, Value]:
+    """Defaults that no sampler chooses, as the study's space has them, where a trainer of today has others."""
+    now = _defaults(stored["technique"])
+    kept = {p["name"]: p["default"] for p in stored["space"]["parameters"] if not (p["tuned"] or p.get("planned"))}
+    return {name: value for name, value in kept.items() if now.get(name, value) != value}
+
+
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A specification as it was stored, with what a study made by an older program had without saying so.
 
-    Before batches were random by default, its batches were by length, and the hyperparameters that no sampler chose had the
-    defaults of the space that is stored with it: both are fixed for what is trained from now on.
+    A default that has changed since is fixed for what is trained from now on. Before batches were random by default, its
+    batches were by length, and the hyperparameters that no sampler chose had the defaults of the space that is stored with it:
+    both are fixed for what is trained from now on.
     """
     kept = {"warm_start": None, **stored}
-    kept["fixed"] = today(kept["fixed"])
+    kept["fixed"] = {**_moved(kept), **today(kept["fixed"])}
     kept["corpus"] = {"divided_into": kept["fixed"].get("tokens", "words"), **kept["corpus"]}
     if kept.get("truncation") is None:
         usual = 0.0 if kept["model"] in UNCUT else CUT

@@ -234,6 +234,19 @@ def test_what_this_machine_cannot_train_waits_for_one_that_can(monkeypatch: pyte
     assert heard[-1] == f"note: this machine cannot train it; workers that can are waited for: {why}"
 
 
+def test_a_default_that_has_changed_since_a_study_was_made_stays_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1, "unfit": None}
+    monkeypatch.setattr(trainer, "check", lambda run, corners: {**CORPUS, **more})
+    spec = StudySpec(technique="infovae", sampler="random")
+    made = launch.prepare("s", spec, lambda: pytest.fail("no database is needed"), here=True)
+    stored = json.loads(json.dumps(made.stored()))
+    assert "mmd_scale" not in Definition.of(stored, 1, made.rules()).run_spec(0, {})["values"]
+    for parameter in stored["space"]["parameters"]:
+        parameter["default"] = {"mmd_scale": 1e4, "beta": 0.1}.get(parameter["name"], parameter["default"])
+    values = Definition.of(stored, 1, made.rules()).run_spec(0, {"beta": 0.5, "lam": 2.0})["values"]
+    assert (values["mmd_scale"], values["beta"]) == (1e4, 0.5)  # what a sampler chooses has no default
+
+
 def test_the_command_line_comes_before_the_file() -> None:
     file = {"technique": "sfb", "trials": 5, "fixed": {"gamma": 1.5, "r": 3.0}}
     assert merged(file, {"trials": 7, "fixed": {"r": 4.0}}) == {
