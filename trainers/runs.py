@@ -117,10 +117,9 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
                     f"effect: fix {name} too, or set another {other}."
                 )
         most = max(most, len(stages(made, options.training.pretrain)))
-    hyperparameters, options = spec.split()
-    objective = objectives.create(spec.technique, hyperparameters)
+    _, options = spec.split()
     corpus = load(spec.corpus, options.corpus)
-    objective.plan(batches_per_epoch(corpus, options.training), options.training.max_epochs)
+    objective = _planned(spec, corpus)
     warnings = [*corpus.warnings(), *filter(None, [objective.warning()])]
     judged = {split: _chosen(corpus.splits[split], options.evaluation) for split in ngram.HELD_OUT}
     return {
@@ -182,12 +181,26 @@ def _finished(spec: Spec, folder: Path, corpus: Corpus) -> dict[str, Any] | None
         return None
     known = _read_json(folder / SPEC)
     _same_text(known["corpus"], corpus)
-    earlier = Spec.parse(known["spec"])
-    if earlier != spec:
+    earlier, own = Spec.parse(known["spec"]), known.get("hyperparameters", {})
+    if replace(earlier, values={**own, **earlier.values}) != replace(spec, values={**own, **spec.values}):
         raise BadInput(
             f"folder {folder} holds another run ({earlier.technique}, {earlier.values}): name another folder."
         )
+    for name, value in asdict(_planned(spec, corpus).hyperparameters).items():
+        if own.get(name, value) != value:
+            raise BadInput(
+                f"folder {folder} holds a run with {name} = {own[name]}, its default then, which is {value} now: set it to go on "
+                "with that run, or name another folder."
+            )
     return _read_json(folder / RESULT) if (folder / RESULT).exists() else None
+
+
+def _planned(spec: Spec, corpus: Corpus) -> Objective:
+    """The technique with its hyperparameters in the plan of this training."""
+    hyperparameters, options = spec.split()
+    objective = objectives.create(spec.technique, hyperparameters)
+    objective.plan(batches_per_epoch(corpus, options.training), options.training.max_epochs)
+    return objective
 
 
 def begin(

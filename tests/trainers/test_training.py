@@ -81,6 +81,18 @@ def test_a_finished_run_answers_at_once_and_another_run_keeps_out(tmp_path: Path
         train(spec(max_epochs=4), tmp_path, silent)
 
 
+def test_a_run_of_another_default_goes_on_only_if_that_is_asked_for(tmp_path: Path) -> None:
+    first = train(spec(), tmp_path, silent)
+    known = json.loads((tmp_path / "spec.json").read_text())
+    known["hyperparameters"]["u_0"] = 2.0  # as if that had been the default
+    (tmp_path / "spec.json").write_text(json.dumps(known))
+    with pytest.raises(BadInput, match=r"with u_0 = 2.0, its default then, which is 1.01 now"):
+        train(spec(), tmp_path, silent)
+    assert train(spec(u_0=2.0), tmp_path, silent) == first
+    with pytest.raises(BadInput, match="holds another run"):
+        train(spec(u_0=3.0), tmp_path, silent)
+
+
 def test_training_ends_after_patience_epochs_without_improvement_and_keeps_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
