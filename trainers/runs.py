@@ -137,7 +137,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
 
 
 def _unfit(options: Options) -> str | None:
-    """Why this machine cannot train with the options, where it lacks a GPU or instructions that they ask for."""
+    """A sentence that says which device or instructions this machine lacks for a run with these options; None if it lacks none."""
     try:
         require(options.model.precision, choose_device(options.training.device))
     except BadInput as error:

@@ -394,7 +394,7 @@ def test_the_limits_of_gamma_are_where_its_schedule_ends_within_the_plan() -> No
         assert objective.warning() is None
 
 
-def test_infovaes_divergence_has_the_papers_scale_unless_set() -> None:
+def test_infovaes_divergence_has_no_factor_unless_set() -> None:
     assert objectives.create("infovae", {}).hyperparameters.mmd_scale == 1  # the authors' code has 10⁴
 
 

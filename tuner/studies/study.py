@@ -34,7 +34,7 @@ def shown_study_state() -> Any:
 
 
 def revive(row: StudyRow, now: float) -> None:
-    """Has a study hand out trials again; what failed before no longer counts."""
+    """Has a study hand out trials again. If it had stopped, its failures until now count no more."""
     if row.state != "active":
         row.resumed_at = now
     row.state, row.why, row.faults = "active", None, 0
