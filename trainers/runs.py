@@ -137,7 +137,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
 
 
 def _unfit(options: Options) -> str | None:
-    """A sentence that says which device or instructions this machine lacks for a run with these options; None if it lacks none."""
+    """A sentence that says which device or instructions this machine lacks for a run with these options, if any."""
     try:
         require(options.model.precision, choose_device(options.training.device))
     except BadInput as error:
