@@ -1,5 +1,6 @@
 """Precision that training multiplies in: bfloat16 and TF32 against 32 bits, and evaluation that knows neither."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -139,11 +140,14 @@ def test_steps_of_inference_have_32_bits_in_training_too(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_a_precision_without_instructions_for_it_is_refused(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_without_instructions_for_it_is_refused(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_a_processor(monkeypatch, {"avx2": True, "avx512_bf16": False})
     spec = runs.Spec("vanilla", "grammar", values={"precision": precision, "device": "cpu"})
-    with pytest.raises(BadInput, match=f"precision = '{precision}'.*float32"):
-        runs.check(spec, [])
+    why = f"precision = '{precision}'.*float32"
+    with pytest.raises(BadInput, match=why):
+        runs.train(spec, tmp_path, lambda *_: None)
+    assert re.search(why, runs.check(spec, [])["unfit"])
     make_a_processor(monkeypatch, {"amx_bf16": True})
-    if precision == "bfloat16":
-        assert runs.check(spec, [])["latent"]
+    assert (runs.check(spec, [])["unfit"] is None) == (precision == "bfloat16")

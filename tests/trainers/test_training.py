@@ -473,11 +473,12 @@ def test_the_loop_names_no_technique() -> None:
         assert f"trainers.objectives.{technique.replace('-', '_')}" not in source
 
 
-def test_a_gpu_that_is_not_there_is_refused() -> None:
+def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(BadInput, match="PyTorch sees no GPU"):
-        runs.check(spec(device="cuda"), [])
+        runs.train(spec(device="cuda"), tmp_path, lambda *_: None)
+    assert "PyTorch sees no GPU" in runs.check(spec(device="cuda"), [])["unfit"]
 
 
 def test_what_defines_the_figure_cannot_be_searched() -> None:
