@@ -116,6 +116,10 @@ class Client(Connection):
         made: answers.Study = self.request("POST", "studies", settings)
         return made
 
+    def check(self, **settings: Any) -> None:
+        """Refuses what `create` would refuse, and makes nothing."""
+        self.request("POST", "studies?check=true", settings)
+
     def start(self, name: str) -> answers.Study:
         found: answers.Study = self.request("POST", path_of("studies", name, "start"))
         return found

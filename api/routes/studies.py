@@ -64,9 +64,16 @@ def list_studies(
     "/studies",
     status_code=201,
     response_model=schemas.Study,
-    responses={200: {"model": schemas.Study, "description": "The same study was there."}},
+    responses={
+        200: {"model": schemas.Study, "description": "The same study was there."},
+        204: {"description": "The study may be made, and was not (`check`)."},
+    },
 )
-def create_study(request: Request, new: bodies.NewStudy) -> Response:
+def create_study(
+    request: Request,
+    new: bodies.NewStudy,
+    check: Annotated[bool, Query(description="True to make nothing, and answer 204 if the study may be made.")] = False,
+) -> Response:
     """Make a study. Workers begin it at once; without any it waits. A repeated request with an equal body finds that
     study.
     """
@@ -80,7 +87,11 @@ def create_study(request: Request, new: bodies.NewStudy) -> Response:
     called, source = name or launch.name_of(spec.technique, spec.corpus, spec.model), corpora[spec.corpus]
     spec = replace(spec, corpus=source.place, fixed={**source.values, **spec.fixed})
     settings = service.settings
-    made = service.processes.do(launch.create, settings.database, called, spec, settings.runs, settings.artifacts)
+    made = service.processes.do(
+        launch.create, settings.database, called, spec, settings.runs, settings.artifacts, check
+    )
+    if check:
+        return Response(status_code=204)
     response = _shown(service, service.study(called), 201 if made else 200)
     response.headers["Location"] = f"/v1/studies/{quote(called)}"
     return response

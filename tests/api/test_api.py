@@ -68,6 +68,20 @@ def test_a_study_is_made_once(client: TestClient, database: Database) -> None:
     assert client.post("/v1/studies", json=NEW).json()["state"] == "stopped"
 
 
+def test_a_check_answers_as_the_making_would_and_makes_nothing(client: TestClient, database: Database) -> None:
+    checked = client.post("/v1/studies?check=true", json=NEW)
+    assert (checked.status_code, checked.content) == (204, b"")
+    assert client.get("/v1/studies").json()["items"] == []
+    client.post("/v1/studies", json=NEW)
+    revision = studies.open_study(database, "n").revision
+    assert client.post("/v1/studies?check=true", json=NEW).status_code == 204
+    for change in ({"seed": 1}, {"trials": 4}, {"fixed": {"r": 99}}, {"technique": "nix"}):
+        refused = [client.post(f"/v1/studies{asked}", json={**NEW, **change}) for asked in ("?check=true", "")]
+        assert refused[0].json() == refused[1].json()
+        assert refused[0].status_code in (409, 422)
+    assert studies.open_study(database, "n").revision == revision
+
+
 @SQLITE
 @pytest.mark.parametrize(
     "change", [{"trials": 4}, {"seed": 1}, {"timeout": 5.0}, {"fixed": {"r": 5}}, {"first_default": False}]

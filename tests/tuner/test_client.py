@@ -118,6 +118,19 @@ def test_commands_over_the_api(address: str, key: str, inside: Any, monkeypatch:
     assert "a key is needed" in inside("studies", *server_, code=2).stderr
 
 
+def test_of_several_studies_none_is_made_on_a_server_unless_all_can_be(
+    address: str, key: str, inside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_API_KEY", key)
+    asked = ("launch", "--model", "tiny", "-n", "1", "--set", "pretrain=ae", "--api", address)
+    assert "has no encoder" in inside(*asked, "-t", "mdr", "-t", "rnnlm", code=2).stderr
+    assert "mdr-grammar-tiny" not in inside("studies", "--api", address).stdout
+    monkeypatch.setattr("tuner.space.techniques", lambda: ["mdr", "rnnlm"])
+    said = inside(*asked, "--all").stderr
+    assert "note: rnnlm is left out: pretrain = 'ae' is not allowed" in said
+    assert "study mdr-grammar-tiny is active" in said
+
+
 def test_where_the_server_is_named(address: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNER_API", address)
     assert "small" in tuner("studies", key=key).stdout

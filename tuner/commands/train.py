@@ -1,7 +1,7 @@
 """Commands that train: the trials of studies, or one model without a study."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +32,7 @@ from tuner.studies.spec import ASKED, StudySpec
 
 if TYPE_CHECKING:
     from tuner.analysis.report import Row
+    from tuner.client import Client
     from tuner.studies.study import Study
     from tuner.workers.engines import Staff
 
@@ -69,7 +70,7 @@ def launch(
 
     asked, name = of_each("launch", given, technique, study, every)
     if server(context, api):
-        _launch_there(context, api, asked, name, as_json)
+        _launch_there(context, api, asked, name, as_json, skip=every)
         return
     specs = specs_of(database, asked, name)
     with ExitStack() as stack:
@@ -102,20 +103,30 @@ def launch(
 
 
 def _launch_there(
-    context: typer.Context, api: str | None, every: Sequence[Given], name: str | None, as_json: bool
+    context: typer.Context, api: str | None, every: Sequence[Given], name: str | None, as_json: bool, *, skip: bool
 ) -> None:
-    """Makes studies on a server, whose workers train them."""
+    """Makes studies on a server, whose workers train them; none unless all that `skip` does not leave out are allowed."""
     from tuner.client import Client
 
     refuse_here(context, "detach", "runs", "artifacts", "database")
     client = Client(api)
-    made = [client.create(**plain_of(given), **({"name": name} if name else {})) for given in every]
+    bodies = {given["technique"]: {**plain_of(given), **({"name": name} if name else {})} for given in every}
+    made = [client.create(**bodies[each]) for each in _allowed(client, bodies, skip)]
     if as_json:
         print_json(made[0] if len(made) == 1 else {"studies": made, "comparison": []})
         return
     for each in made:
         waits = "; it waits for workers (`tuner serve --with-workers`, `tuner worker`)"
         say(f"study {each['name']} is {each['state']}{waits if each['waiting_for_workers'] else ''}")
+
+
+def _allowed(client: "Client", bodies: Mapping[str, dict[str, Any]], skip: bool) -> Iterable[str]:
+    """The techniques whose studies may be made; a single study is not asked of beforehand."""
+    from tuner.studies.launch import allowed
+
+    if len(bodies) == 1:
+        return bodies
+    return allowed({each: each for each in bodies}, lambda each: client.check(**bodies[each]), say, skip=skip)
 
 
 def _comparison(made: "list[Study]") -> "list[Row]":

@@ -31,11 +31,25 @@ def enrol(session: Session, name: str, directions: Sequence[str]) -> bool:
     Returns:
         True if there is one that is not as new: it has trials, or other directions.
     """
-    wanted = [StudyDirection[direction.upper()] for direction in directions]
+    wanted = _of(directions)
     while (found := session.scalar(locked(name))) is None:
         with suppress(IntegrityError), session.begin_nested():  # another program may be faster
             kept = [models.StudyDirectionModel(objective=n, direction=each) for n, each in enumerate(wanted)]
             session.add(models.StudyModel(study_name=name, directions=kept))
+    return _is_used(session, found, wanted)
+
+
+def is_used(session: Session, name: str, directions: Sequence[str]) -> bool:
+    """True if `enrol` would say so of a study of that name."""
+    found = session.scalar(select(models.StudyModel).where(models.StudyModel.study_name == name))
+    return found is not None and _is_used(session, found, _of(directions))
+
+
+def _of(directions: Sequence[str]) -> list[StudyDirection]:
+    return [StudyDirection[direction.upper()] for direction in directions]
+
+
+def _is_used(session: Session, found: models.StudyModel, wanted: list[StudyDirection]) -> bool:
     trials = select(models.TrialModel.trial_id).where(models.TrialModel.study_id == found.study_id).limit(1)
     there = [each.direction for each in sorted(found.directions, key=lambda each: each.objective)]
     return there != wanted or session.execute(trials).first() is not None

@@ -42,10 +42,7 @@ def go_on(
         now = database.clock(session)
         if row is None:
             if used:
-                raise Clash(
-                    f"study {name!r} is in {database.url} but is not this program's: take another name.",
-                    public=f"a study {name!r} that is not this program's is there: take another name.",
-                )
+                raise _not_ours(database, name)
             row = StudyRow(
                 name=name,
                 specification=wanted.stored(),
@@ -60,11 +57,9 @@ def go_on(
             if wanted.spec.first_default:
                 _begin(Study(database, row), session)
             return row
-        earlier = agree(row, wanted)
+        earlier = _permitted(database, row, wanted, artifacts, keep)
         if keep:
-            _refuse_changes(earlier.spec, wanted.spec, name)
             return row
-        _refuse_elsewhere(database, row, artifacts)
         row.budget = max(row.budget, wanted.spec.trials)  # another worker may be at it
         # Nobody asks for a confirmation's rules when it is made: they are those that `tuner change` gave it.
         row.rules = {**row.rules, "deadline": None} if wanted.spec.confirms else wanted.rules()
@@ -98,15 +93,44 @@ def go_on_each(
     Raises:
         Usage: if a study of such a name is another one.
     """
-
-    def check(session: Any) -> None:
-        for name, definition in wanted.items():
-            if (row := session.get(StudyRow, name)) is not None:
-                agree(row, definition)
-                _refuse_elsewhere(database, row, artifacts)
-
-    database.read(check)
+    for name, definition in wanted.items():
+        check(database, name, definition, artifacts)
     return [go_on(database, name, definition, runs, artifacts) for name, definition in wanted.items()]
+
+
+def check(database: Database, name: str, wanted: Definition, artifacts: str | None = None, keep: bool = False) -> None:
+    """Refuses what `go_on` would refuse, and makes nothing.
+
+    Raises:
+        Usage: as `go_on`.
+    """
+
+    assert database.storage is not None  # Optuna's tables are there
+
+    def read(session: Any) -> None:
+        if (row := session.get(StudyRow, name)) is not None:
+            _permitted(database, row, wanted, artifacts, keep)
+        elif optuna_tables.is_used(session, name, OBJECTIVES[wanted.spec.objective]):
+            raise _not_ours(database, name)
+
+    database.read(read)
+
+
+def _permitted(database: Database, row: StudyRow, wanted: Definition, artifacts: str | None, keep: bool) -> Definition:
+    """The definition of the study that is there, if it may be gone on with as is wanted."""
+    earlier = agree(row, wanted)
+    if keep:
+        _refuse_changes(earlier.spec, wanted.spec, row.name)
+    else:
+        _refuse_elsewhere(database, row, artifacts)
+    return earlier
+
+
+def _not_ours(database: Database, name: str) -> Clash:
+    return Clash(
+        f"study {name!r} is in {database.url} but is not this program's: take another name.",
+        public=f"a study {name!r} that is not this program's is there: take another name.",
+    )
 
 
 def _refuse_changes(earlier: StudySpec, wanted: StudySpec, name: str) -> None:

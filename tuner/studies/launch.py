@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tuner import names, samplers, trainer
 from tuner.errors import Refused, Usage
@@ -18,6 +18,7 @@ from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.spec import Definition, Facts, StudySpec, judge_of, today
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 DIGITS = 9
 """Largest number of digits of the samples that --nll may name."""
 
@@ -164,14 +165,29 @@ def prepare_all(
     Raises:
         Usage: if a study, or unless `skip` one of them, is not allowed.
     """
-    found, refused, heard = {}, [], cache(say)
-    for name, spec in specs.items():
+    heard = cache(say)
+    asked = {name: spec.technique for name, spec in specs.items()}
+    return allowed(asked, lambda name: prepare(name, specs[name], opened, heard, here=here), say, skip=skip)
+
+
+def allowed(asked: Mapping[str, str], check: Callable[[str], T], say: Say, *, skip: bool) -> dict[str, T]:
+    """The results of a check of each study, by name.
+
+    Args:
+        asked: technique of each study.
+        skip: as in `prepare_all`.
+
+    Raises:
+        Usage: the check's, if a study, or unless `skip` one of them, is not allowed.
+    """
+    found, refused = {}, []
+    for name, technique in asked.items():
         try:
-            found[name] = prepare(name, spec, opened, heard, here=here)
+            found[name] = check(name)
         except Usage as error:
             if not skip:
                 raise
-            refused.append((spec.technique, error))
+            refused.append((technique, error))
     if not found:
         raise refused[0][1]
     for technique, why in refused:
@@ -191,8 +207,11 @@ def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
         raise
 
 
-def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None) -> bool:
+def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None, only_check: bool = False) -> bool:
     """Makes the study and tells if it is new. A repeated call with equal settings changes nothing.
+
+    Args:
+        only_check: refuses what may not be, and makes nothing.
 
     Raises:
         Usage: if it is not allowed.
@@ -201,5 +220,8 @@ def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | No
     with Database(url, patience=10.0) as database:
         definition = prepare(name, spec, lambda: database, here=False)
         is_new = database.read(lambda session: session.get(StudyRow, name)) is None
-        creation.go_on(database, name, definition, runs, artifacts, keep=True)
+        if only_check:
+            creation.check(database, name, definition, artifacts, keep=True)
+        else:
+            creation.go_on(database, name, definition, runs, artifacts, keep=True)
         return is_new

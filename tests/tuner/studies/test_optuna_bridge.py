@@ -1,11 +1,14 @@
 """Optuna's record follows our trials, and its own tools open it."""
 
+from pathlib import Path
+
 import pytest
 from stub_study import SQLITE, Make, behave, run, states
 
+from benchmarks.stub_study import defined
 from tuner.errors import Usage
 from tuner.storage.database import Database
-from tuner.studies import answers
+from tuner.studies import answers, creation, queries
 from tuner.studies import study as studies
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.workers import leases as attempts_module
@@ -43,12 +46,16 @@ def test_a_record_that_has_gone_astray_is_made_anew(make: Make) -> None:
     ]
 
 
-def test_somebody_elses_optuna_study_is_not_taken_over(database: Database, make: Make) -> None:
+def test_somebody_elses_optuna_study_is_not_taken_over(database: Database, make: Make, tmp_path: Path) -> None:
     import optuna
 
     optuna.create_study(study_name="s", storage=database.storage).ask()
     with pytest.raises(Usage, match="is not this program's"):
         make()
+    both = {"new": defined(3), "s": defined(3)}
+    with pytest.raises(Usage, match="study 's' .* is not this program's"):
+        creation.go_on_each(database, both, tmp_path)
+    assert list(queries.all_studies(database)) == []
 
 
 def test_optunas_own_tools_open_the_study(database: Database, make: Make) -> None:
