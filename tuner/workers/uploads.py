@@ -82,12 +82,16 @@ class TrialFiles:
         Raises:
             Usage: if it is too large, or its generation becomes so.
             Clash: if its generation is published.
+            LeaseLost: if the trial has gone to another worker meanwhile.
         """
         place = self._place(generation)
         with stored():
             if self.newest is not None and not self.store.is_there():
                 raise FileNotFoundError("they are gone")
-            self.store.drop(self.store.generations(self.held.claim.folder) - {place, self.newest or place})
+            left = self.store.generations(self.held.claim.folder) - {place, self.newest or place}
+        self.confirm()  # so what was there before is of nobody who has the trial after this lease
+        with stored():
+            self.store.drop(left)
             others = sum(found for name, found in self.store.sizes(place).items() if name != file)
         if size > self.limits.file or size + others > self.limits.generation:
             raise Usage(

@@ -177,6 +177,29 @@ def test_a_trial_has_no_more_than_its_newest_files_and_those_that_come(
     assert folders == {first, others[-1]}
 
 
+def test_who_loses_the_trial_while_a_file_begins_takes_nothing_of_the_next_one(
+    study: Study, held: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Store.generations
+
+    def slowly(store: Store, trial: str) -> set[str]:
+        expire(study.database)
+        claim = Attempts(study, "next").claim()
+        assert claim is not None
+        assert claim.number == held.number
+        store.publish(work, f"{claim.folder}/{claim.token[:8]}-1", [LOG])
+        return listed(store, trial)
+
+    work = Path(study.files.store.address).parent / "work"
+    work.mkdir()
+    (work / LOG).write_bytes(CONTENT)
+    files = uploads.TrialFiles(study, held.number, held.token, Limits())
+    monkeypatch.setattr(Store, "generations", slowly)
+    with pytest.raises(LeaseLost):
+        files.receive(f"{held.token[:8]}-1", LOG, len(CONTENT), hashlib.sha256(CONTENT).digest())
+    assert [Path(file).name for file in published(study)] == sorted([MANIFEST, LOG])
+
+
 def test_a_store_out_of_reach_is_said_before_and_after(client: TestClient, study: Study, held: Claim) -> None:
     empty = {"token": held.token, "files": {}}
     probe = f"{root(held)}/{held.token[:8]}-1"
