@@ -64,7 +64,8 @@ def confirm(
 ) -> None:
     """Train studies' winners again with new seeds, and evaluate them on validation and test sentences with S = 1000.
 
-    Test figures exist only here. A confirmation is a study of its own: the same command goes on with it, or adds runs.
+    Without `--set test=true` test figures exist only here. A confirmation is a study of its own: the same command goes on
+    with it, or adds runs.
     """
     from tuner.analysis import layouts
     from tuner.analysis import report as paper
