@@ -1,7 +1,7 @@
 """Figures for papers, drawn with Matplotlib."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,8 @@ SIDES = {"^": "above", "v": "below", "<": "left of", ">": "right of"}
 """Sides of a plot by the marks of points beyond them."""
 LETTERS_PER_INCH = 15
 """Letters of small print per inch."""
+NAME = (0.2, 0.06)
+"""Shares of a plane's width and height that a level's name takes."""
 FAR = 3.0
 """Times the spread of the middle half by which a far value lies beyond it."""
 FEW = 0.1
@@ -88,14 +90,18 @@ def _front(axes: Any, found: dict[str, Any]) -> list[str]:
         label(AXES[found[key]].titled)
     for limit, key in ((axes.set_xlim, "x"), (axes.set_ylim, "y")):
         limit(*near([value for study in found["studies"] for value in study[key]]))
-    beyond = _levels(axes, found["levels"]) + _edges(axes, found)
+    beyond = _levels(axes, found) + _edges(axes, found)
     axes.set_title(f"{better(*goals)} better", fontsize="small", loc="right")
     axes.spines[["top", "right"]].set_visible(False)
     return beyond
 
 
-def _levels(axes: Any, levels: Sequence[dict[str, Any]]) -> list[str]:
-    """Draws the levels for which the axis need not grow by more than its own height; the others in words."""
+def _levels(axes: Any, found: dict[str, Any]) -> list[str]:
+    """Draws the levels for which the axis need not grow by more than its own height; the others in words.
+
+    A level's name stands above its right end, or its left one if a trial's mark is there.
+    """
+    levels: Sequence[dict[str, Any]] = found["levels"]
     low, high = axes.get_ylim()
     near_by = [level for level in levels if 2 * low - high < level["value"] < 2 * high - low]
     air = 0.04 * (high - low)
@@ -103,18 +109,28 @@ def _levels(axes: Any, levels: Sequence[dict[str, Any]]) -> list[str]:
     axes.set_ylim(min([low, *(height - air for height in heights)]), max([high, *(height + air for height in heights)]))
     for level in near_by:
         axes.axhline(level["value"], color="0.5", linewidth=0.8, linestyle="--", zorder=0)
-        place: dict[str, Any] = {
-            "xycoords": ("axes fraction", "data"),
-            "fontsize": "x-small",
-            "ha": "right",
-            "va": "bottom",
-        }
-        axes.annotate(f"{level['label']} {level['value']:.4g}", (1, level["value"]), **place)
+        bottom = _share(level["value"], axes.get_ylim())
+        taken = any(x > 1 - NAME[0] and bottom <= y < bottom + NAME[1] for x, y in _marks(axes, found))
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "fontsize": "x-small", "va": "bottom"}
+        text, at = f"{level['label']} {level['value']:.4g}", 0 if taken else 1
+        axes.annotate(text, (at, level["value"]), ha="left" if taken else "right", **place)
     return [
         f"{level['label']} {level['value']:.4g}, {'above' if level['value'] > high else 'below'} the plot"
         for level in levels
         if level not in near_by
     ]
+
+
+def _marks(axes: Any, found: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """Places of the trials' marks as shares of the plane's width and height, of those beyond it at its edge."""
+    for study in found["studies"]:
+        for x, y in zip(study["x"], study["y"], strict=True):
+            yield _share(x, axes.get_xlim()), _share(y, axes.get_ylim())
+
+
+def _share(value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 def near(values: Sequence[float]) -> tuple[float, float]:

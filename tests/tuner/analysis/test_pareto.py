@@ -224,6 +224,18 @@ def test_a_line_that_is_near_is_drawn_and_one_that_is_far_is_told(database: Data
     assert "<!-- b -->" not in drawn  # it has no rate, so it is the line alone
 
 
+@pytest.mark.parametrize(("rate", "is_left"), [(1.0, False), (8.0, True)])
+def test_a_lines_name_stands_where_no_mark_is(rate: float, is_left: bool, database: Database, tmp_path: Path) -> None:
+    study, baseline = make(database, tmp_path, 8, "a"), make(database, tmp_path, 1, "b", space=space.load("rnnlm"))
+    fill(study, *(metrics(100.0 + n, 1.0 + n) for n in range(7)), metrics(900.0, rate))  # the last is told at the edge
+    fill(baseline, {**metrics(106.3), "rate": None})
+    out = tmp_path / "f.svg"
+    app(["pareto", "--y", "nll", "--out", str(out), "--database", database.secret_url], standalone_mode=False)
+    place = re.search(r"<!-- RNNLM 106.3 -->\s*<g [^>]*translate\(([0-9.]+)", out.read_text())
+    assert place is not None
+    assert (float(place[1]) < 100) is is_left
+
+
 def test_the_drawing_keeps_texts_apart_and_its_scale(database: Database, tmp_path: Path) -> None:
     fill(make(database, tmp_path, 7, "a"), *(metrics(100.0 + n, 1.0 + n) for n in range(6)), metrics(900.0, 8.0))
     other = creation.go_on(database, "other", defined(2, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
