@@ -146,7 +146,10 @@ else:
         estimator=(dict[str, Any], Field(default={}, description="Facts of the NLL's estimator.")),
         test=(
             dict[str, Any] | None,
-            Field(default=None, description="Figures of the test sentences, which only confirmations have."),
+            Field(
+                default=None,
+                description="Figures of the test sentences, which confirmations and runs of test=true have.",
+            ),
         ),
     )
 

@@ -94,7 +94,10 @@ StudyNameOption = Annotated[
     str | None, typer.Option("--study", help="The study's name.", show_default="TECHNIQUE-CORPUS-MODEL")
 ]
 SplitOption = Annotated[
-    str, typer.Option("--split", help="Split that figures are of: valid, or test, which only confirmations have.")
+    str,
+    typer.Option(
+        "--split", help="Split of the figures: valid, or test, which confirmations and runs of test=true have."
+    ),
 ]
 OriginOption = Annotated[
     str | None,

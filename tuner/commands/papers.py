@@ -55,7 +55,7 @@ def report(
         str | None,
         typer.Option(
             "--split",
-            help="Split that figures are of: valid, or test, which confirmations and runs of test=true have.",
+            help="Split of the figures: valid, or test, which confirmations and runs of test=true have.",
             show_default="valid, or the table's",
         ),
     ] = None,
