@@ -87,11 +87,10 @@ def create_study(
     called, source = name or launch.name_of(spec.technique, spec.corpus, spec.model), corpora[spec.corpus]
     spec = replace(spec, corpus=source.place, fixed={**source.values, **spec.fixed})
     settings = service.settings
-    made = service.processes.do(
-        launch.create, settings.database, called, spec, settings.runs, settings.artifacts, check
-    )
     if check:
+        service.processes.do(launch.check, settings.database, called, spec)
         return Response(status_code=204)
+    made = service.processes.do(launch.create, settings.database, called, spec, settings.runs, settings.artifacts)
     response = _shown(service, service.study(called), 201 if made else 200)
     response.headers["Location"] = f"/v1/studies/{quote(called)}"
     return response

@@ -207,11 +207,8 @@ def _in(field: str, keys: Iterable[str] = ()) -> Iterator[None]:
         raise
 
 
-def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None, only_check: bool = False) -> bool:
+def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | None) -> bool:
     """Makes the study and tells if it is new. A repeated call with equal settings changes nothing.
-
-    Args:
-        only_check: refuses what may not be, and makes nothing.
 
     Raises:
         Usage: if it is not allowed.
@@ -220,8 +217,15 @@ def create(url: str, name: str, spec: StudySpec, runs: Path, artifacts: str | No
     with Database(url, patience=10.0) as database:
         definition = prepare(name, spec, lambda: database, here=False)
         is_new = database.read(lambda session: session.get(StudyRow, name)) is None
-        if only_check:
-            creation.check(database, name, definition, artifacts, keep=True)
-        else:
-            creation.go_on(database, name, definition, runs, artifacts, keep=True)
+        creation.go_on(database, name, definition, runs, artifacts, keep=True)
         return is_new
+
+
+def check(url: str, name: str, spec: StudySpec) -> None:
+    """Refuses what `create` would refuse, and makes nothing.
+
+    Raises:
+        Usage: as `create`.
+    """
+    with Database(url, patience=10.0) as database:
+        creation.check(database, name, prepare(name, spec, lambda: database, here=False), keep=True)
