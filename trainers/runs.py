@@ -192,7 +192,7 @@ def _finished(spec: Spec, folder: Path, corpus: Corpus) -> dict[str, Any] | None
                 f"folder {folder} holds a run with {name} = {own[name]}, its default then, which is {value} now: set it to go on "
                 "with that run, or name another folder."
             )
-    return _read_json(folder / RESULT) if (folder / RESULT).exists() else None
+    return _placed(_read_json(folder / RESULT), folder) if (folder / RESULT).exists() else None
 
 
 def _planned(spec: Spec, corpus: Corpus) -> Objective:
@@ -274,7 +274,6 @@ def _written(
     options, corpus, model, objective = spec.split()[1], training.corpus, training.model, training.objective
     spent = [later - earlier for earlier, later in itertools.pairwise(clock)]
     result = {
-        "run": str(folder),
         "technique": spec.technique,
         "corpus": spec.corpus,
         "params": dict(spec.values),
@@ -286,7 +285,6 @@ def _written(
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": dict(zip(("set_up", "training", "evaluation"), spent, strict=True)),
         "entropy": corpus.entropy,
-        "checkpoint": str(folder / BEST),
     }
     if options.evaluation.gallery:
         from trainers.gallery import gallery
@@ -294,7 +292,12 @@ def _written(
         written = gallery(model, objective, corpus.vocabulary, corpus, options.evaluation.gallery, spec.seed)
         checkpoint.write_json(folder / SAMPLES, written)
     checkpoint.write_json(folder / RESULT, result)
-    return result
+    return _placed(result, folder)
+
+
+def _placed(result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A result with the place of its run. The file has none: a run may be moved, and its files may be published."""
+    return {**result, "run": str(folder), "checkpoint": str(folder / BEST)}
 
 
 def _each(metrics: Metrics, corpus: Corpus, split: str, options: EvaluationOptions) -> dict[str, object]:

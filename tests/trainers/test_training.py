@@ -389,6 +389,14 @@ def test_weights_of_another_version_are_refused_in_a_sentence(tmp_path: Path) ->
         runs.open_run(tmp_path)
 
 
+def test_a_finished_run_that_was_moved_says_where_it_is(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    made = train(spec(), there, silent)
+    there.rename(here)
+    assert train(spec(), here, silent) == {**made, "run": str(here), "checkpoint": str(here / training.BEST)}
+    assert not [file.name for file in here.iterdir() if str(tmp_path).encode() in file.read_bytes()]
+
+
 def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
     train(spec(), tmp_path, silent)
     run = runs.open_run(tmp_path)

@@ -103,7 +103,11 @@ def export(
         typer.Option("--bundle", help="File for a bundle of the whole study, in place of a table.", show_default=False),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="Weights in a bundle: all, best (of the best trial), or none.")
+        str,
+        typer.Option(
+            "--weights",
+            help="Weights in a bundle: all, best (of the best trial), none, or figures (none, nor words of the text).",
+        ),
     ] = "all",
     model: Annotated[
         Path | None,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from trainers.contract import BEST, FILES, LATEST
+from trainers.contract import BEST, FILES, LATEST, RESULT, SENTENCES, SPEC
 from tuner import __version__, names, samplers
 from tuner.errors import Clash, Fault, Usage
 from tuner.samplers import SAMPLERS
@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 RECORD = "study.json"
 ENTRY = re.compile(rf"trials/(\d{{4}}|[1-9]\d{{4,8}})/({'|'.join(map(re.escape, FILES))})")
-CHOICES = ("all", "best", "none")
-"""Choices of the trials whose weights are packed; all else of a trial is small."""
+CHOICES = ("all", "best", "none", "figures")
+"""Choices of the trials whose weights are packed; all else of a trial is small. Of `figures` no trial's, and no word of the
+text either, so that such a bundle of a licensed text can be published.
+"""
+FIGURES = {SPEC, RESULT, SENTENCES}
+"""Files of a trial that have no words of its text: how it was made, and what it was measured to be, sentence by sentence."""
 DATED = (1980, 1, 1, 0, 0, 0)
 """Time of every entry, so that a study makes an equal file each time."""
 LARGEST_RECORD = 2**28
@@ -60,7 +64,7 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
     """Writes the study into a file, whole or not at all; returns its size. Trials under way are packed as they were last saved.
 
     Raises:
-        Usage: if `weights` is none of `CHOICES`.
+        Usage: if `weights` is none of `CHOICES`, or if a trial that is under way would lose what it goes on with.
         Fault: if one of its files is gone or damaged, or the bundle cannot be written.
     """
     if weights not in CHOICES:
@@ -68,6 +72,12 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
     if file.is_dir():
         raise Usage(f"--bundle {file} is a folder: name a file.")
     content, places = _record(study)
+    waiting = next((trial["number"] for trial in content["trials"] if trial["state"] == "waiting"), None)
+    if weights == "figures" and waiting is not None:
+        raise Usage(
+            f"--weights figures would leave out what trial {waiting} of {study.name} goes on with: "
+            "let it end, or choose --weights none."
+        )
     best = study.best()
     kept = {trial["number"] for trial in content["trials"]} if weights == "all" else set()
     kept |= {best.number} if weights == "best" and best is not None else set()
@@ -77,7 +87,9 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
             files = {RECORD: _put(archive, RECORD, json.dumps(content, ensure_ascii=False).encode())}
             for trial in content["trials"]:
                 number, leave = trial["number"], {LATEST, BEST}
-                if trial["state"] == "waiting":  # both are needed to go on with it
+                if weights == "figures":
+                    leave = set(FILES) - FIGURES
+                elif trial["state"] == "waiting":  # both are needed to go on with it
                     leave = set()
                 elif number in kept:
                     leave = {LATEST}

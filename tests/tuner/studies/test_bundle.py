@@ -98,6 +98,30 @@ def test_only_the_weights_that_are_wanted_are_packed(study: Study, tmp_path: Pat
         pack(study, tmp_path / "s.zip", "most")
 
 
+def test_figures_have_no_word_of_the_text(study: Study, tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text("{}")
+    study.files.store.publish(folder, "0000/whole")
+    study.database.run(lambda s: setattr(s.get(TrialRow, {"study": "s", "number": 0}), "artifacts", "0000/whole"))
+    pack(study, tmp_path / "s.zip", "figures")
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            "manifest.json",
+            "study.json",
+            *(f"trials/0000/{name}" for name in ("result.json", "sentences.json", "spec.json")),
+        ]
+    assert shown(unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")) == shown(study)
+
+
+def test_figures_alone_are_refused_where_a_trial_would_lose_its_checkpoint(study: Study, tmp_path: Path) -> None:
+    study.database.run(lambda s: setattr(s.get(TrialRow, {"study": "s", "number": 2}), "state", "running"))
+    with pytest.raises(Usage, match="what trial 2 of s goes on with: let it end, or choose --weights none"):
+        pack(study, tmp_path / "s.zip", "figures")
+    assert not (tmp_path / "s.zip").exists()
+
+
 def test_a_study_under_way_is_packed_as_it_was_saved_and_goes_on_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
