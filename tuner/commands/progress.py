@@ -34,11 +34,16 @@ class _Trial:
     """A trial under way."""
 
     started: float = field(default_factory=lambda: time.monotonic())
+    """Time by `time.monotonic` at which it was claimed, less what its earlier attempts took."""
     phase: str = "starting"
     share: float = 0.0
     """Share done of the trial's epochs; while it is evaluated, of the current part of the evaluation."""
-    since: float = field(default_factory=lambda: time.monotonic())
-    """Time by `time.monotonic` at which the current phase began."""
+    base: float = 0.0
+    """The share when the current phase was first heard of: a trial that is resumed has some behind it."""
+    since: float | None = None
+    """Time by `time.monotonic` at which that was; None before."""
+    ended: bool = False
+    """True once an epoch of it has ended since it was claimed: the line shows that epoch's figures then."""
     parts: int = 0
     """Number of parts of the evaluation that have begun: an estimator each, and a split each."""
 
@@ -88,7 +93,7 @@ class Progress:
 
     def _hear(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         if event == "claimed":
-            self.running[trial] = _Trial()
+            self.running[trial] = _Trial(time.monotonic() - facts["seconds"])
             params = " ".join(f"{key}={number(value)}" for key, value in facts["params"].items())
             self._line(f"trial {trial}: {params or 'the defaults'}")
         elif event == "complete":
@@ -119,13 +124,14 @@ class Progress:
     def _step(self, event: str, trial: _Trial, facts: Mapping[str, Any]) -> None:
         if event == "epoch":
             figures = f"D {number(facts['distortion'])} R {number(facts['rate'])}"
-            trial.phase = f"epoch {facts['epoch']}/{facts['epochs']} {figures}"
+            trial.phase, trial.ended = f"epoch {facts['epoch']}/{facts['epochs']} {figures}", True
         elif facts.get("phase") == "evaluation":
             self._evaluated(trial, facts["done"] / max(facts["of"], 1))
-        elif not trial.phase.startswith("epoch"):
-            trial.phase = f"{100 * facts.get('epoch', 0):.0f} % of the first epoch"
+        elif not trial.ended:
+            done, epoch = math.modf(facts.get("epoch", 0))
+            trial.phase = f"epoch {epoch + 1:.0f}/{facts.get('epochs', 1)} {100 * done:.0f} %"
         if not trial.parts:
-            trial.share = facts.get("epoch", 0) / facts.get("epochs", 1)
+            self._done(trial, facts.get("epoch", 0) / facts.get("epochs", 1), begins=trial.since is None)
         phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
         more = f" | {len(phases) - SHOWN} more" if len(phases) > SHOWN else ""
         text = f"{self.done}/{self.trials} trials{self._best()} | {' | '.join(phases[:SHOWN])}{more}{self._left()}"
@@ -135,10 +141,16 @@ class Progress:
             self._line(text)
 
     @staticmethod
-    def _evaluated(trial: _Trial, share: float) -> None:
-        if not trial.parts or share < trial.share:
-            trial.parts, trial.since = trial.parts + 1, time.monotonic()
+    def _done(trial: _Trial, share: float, begins: bool) -> None:
+        """A share of a phase is done; the first that is told of it is where its pace is measured from."""
+        if begins:
+            trial.base, trial.since = share, time.monotonic()
         trial.share = share
+
+    def _evaluated(self, trial: _Trial, share: float) -> None:
+        begins = not trial.parts or share < trial.share
+        trial.parts += begins
+        self._done(trial, share, begins)
         part = f", part {trial.parts}" if trial.parts > 1 else ""
         trial.phase = f"evaluation{part} {100 * share:.0f} %"
 
@@ -166,10 +178,10 @@ class Progress:
             begun = sum(min(now - trial.started, mean) for trial in self.running.values())
             return (mean * (self.trials - self.done) - begun) / self.workers
         first = max(self.running.values(), key=lambda trial: (trial.parts, trial.share), default=None)
-        if first is None or first.share <= MIN_SHARE:
+        if first is None or first.since is None or first.share - first.base <= MIN_SHARE:
             return None
-        running, phase = now - first.started, now - first.since
-        return (running + phase / first.share - phase) * self.trials / self.workers - running
+        running, phase = now - first.started, (now - first.since) * (1 - first.share) / (first.share - first.base)
+        return (running + phase) * self.trials / self.workers - running
 
     def _line(self, text: str) -> None:
         self.said_at = time.monotonic()

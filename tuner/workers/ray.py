@@ -142,7 +142,7 @@ def _tell(tell: Tell, earlier: Trial | None, trial: Trial) -> None:
     if trial.state == was:
         return
     if was != "running" and trial.state != "waiting":
-        tell("claimed", trial.number, {"params": trial.given})
+        tell("claimed", trial.number, {"params": trial.given, "seconds": trial.seconds or 0.0})
     if trial.state == "complete":
         assert trial.cost is not None
         tell("complete", trial.number, {"metrics": trial.metrics, "epochs": trial.cost["epochs"]})

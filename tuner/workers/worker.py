@@ -199,7 +199,7 @@ class Worker:
         Raises:
             Fault: if something other than the trial is at fault; it is handed back.
         """
-        self._tell("claimed", claim, {"params": claim.given})
+        self._tell("claimed", claim, {"params": claim.given, "seconds": claim.seconds})
         place, told, fault = self._take_place(leases, claim), False, None
         publishing = Publishing(leases, claim, place.folder, self._over.wait)
         try:
