@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands.options import overwrite
-from tuner.commands.render import duration, number
+from tuner.commands.render import counted, duration, number
 from tuner.estimators import notes_of, perplexity
 from tuner.metrics import FIGURES
 from tuner.studies.objectives import rank as ranked
@@ -102,7 +102,7 @@ class Progress:
             word = "".join(f", {note}" for note in notes_of(metrics))
             self._line(
                 f"trial {trial}: NLL {number(metrics['nll'])} {self.ppl} {number(metrics['ppl'])} R {number(metrics['rate'])} "
-                f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {facts['epochs']} epochs); "
+                f"AU {number(metrics['active_units'])}{word} ({duration(took)}, {counted(facts['epochs'], 'epoch')}); "
                 f"{self.done} of {self.trials} done{self._best()}{self._left()}"
             )
         elif event in ("failed", "pruned"):

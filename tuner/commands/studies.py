@@ -238,6 +238,8 @@ def stop(
     context: typer.Context, study: StudyArgument, database: DatabaseOption = DATABASE, api: ApiOption = None
 ) -> None:
     """Stop a study: no trial begins, and those under way are handed back with their checkpoints within seconds."""
+    from tuner.commands.render import counted
+
     with reached(context, database, api) as studies:
         before = studies.study(study)
         if before["state"] != "active":
@@ -245,7 +247,8 @@ def stop(
             say(f"study {study} is not active: it is {before['state']}{why}")
             return
         running = studies.stop(study)["counts"]["running"]
-    say(f"study {study} is stopped" + (f"; {running} trials are being handed back" if running else ""))
+    handed = f"; being handed back: {counted(running, 'trial')}" if running else ""
+    say(f"study {study} is stopped{handed}")
 
 
 @app.command(epilog="Example: tuner change sfb-grammar-tiny --trials 40 --tag night")

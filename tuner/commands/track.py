@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tuner.commands.options import ApiOption, DatabaseOption, StudyArgument, say, seconds
+from tuner.commands.render import counted
 from tuner.commands.studies import reached
 from tuner.defaults import DATABASE
 
@@ -42,4 +43,4 @@ def track(
                 time.sleep(pause)
         finally:
             following.close()
-    say(f"{study}: {following.told} trials told to their end")
+    say(f"{study}: {counted(following.told, 'trial')} told to the end")

@@ -214,6 +214,6 @@ def train(
     say("")
     render.metrics_table(result["metrics"], result["entropy"])
     print(
-        f"run {result['run']}: {result['epochs']} epochs, the best was {result['best_epoch']}, "
+        f"run {result['run']}: {render.counted(result['epochs'], 'epoch')}, the best was {result['best_epoch']}, "
         f"{result['tokens_per_second']:,.0f} tokens/s; checkpoint {result['checkpoint']}"
     )

@@ -268,7 +268,7 @@ def test_the_command_tells_where_its_runs_are(kept: Any, database: Database, tmp
     assert done.exit_code == 0, done.output
     assert "s goes to " in done.output
     assert "project p" in done.output or "experiment p of sqlite:///" in done.output
-    assert "s: 1 trials told to their end" in done.output
+    assert "s: 1 trial told to the end" in done.output
 
 
 @SQLITE

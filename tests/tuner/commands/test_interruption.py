@@ -108,7 +108,7 @@ def test_stop_resume_and_delete_from_another_process(
     process = at_work(start, study, tmp_path)
     (row,) = json.loads(run("workers", "--json", cwd=tmp_path).stdout)
     assert (row["state"], row["study"], row["trial"]) == ("training", "s", 0)
-    assert "study s is stopped; 1 trials are being handed back" in run("stop", "s", cwd=tmp_path).stderr
+    assert "study s is stopped; being handed back: 1 trial" in run("stop", "s", cwd=tmp_path).stderr
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
     assert "the study was stopped: stopped by the user; `tuner resume s` goes on" in said
