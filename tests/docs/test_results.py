@@ -49,7 +49,7 @@ def shown(figures: Sequence[float | None], column: str) -> str:
     if any(value is None for value in figures):
         return "–"
     known = [float(value) for value in figures if value is not None]
-    mean = f"{fmean(known):.{DIGITS[column]}f}".replace("-0.0", "0.0")
+    mean = f"{fmean(known):z.{DIGITS[column]}f}"
     return f"{mean} ± {stdev(known):.{DIGITS[column]}f}" if len(known) > 1 else mean
 
 

@@ -41,9 +41,7 @@ class _Trial:
     base: float = 0.0
     """The share when the current phase was first heard of: a trial that is resumed has some behind it."""
     since: float | None = None
-    """Time by `time.monotonic` at which that was; None before."""
-    ended: bool = False
-    """True once an epoch of it has ended since it was claimed: the line shows that epoch's figures then."""
+    """Time by `time.monotonic` at which that was, of a trial that begins when it was claimed; None before."""
     parts: int = 0
     """Number of parts of the evaluation that have begun: an estimator each, and a split each."""
 
@@ -93,7 +91,8 @@ class Progress:
 
     def _hear(self, event: str, trial: int, facts: Mapping[str, Any]) -> None:
         if event == "claimed":
-            self.running[trial] = _Trial(time.monotonic() - facts["seconds"])
+            now, earlier = time.monotonic(), facts["seconds"]
+            self.running[trial] = _Trial(now - earlier, since=None if earlier else now)
             params = " ".join(f"{key}={number(value)}" for key, value in facts["params"].items())
             self._line(f"trial {trial}: {params or 'the defaults'}")
         elif event == "complete":
@@ -124,12 +123,12 @@ class Progress:
     def _step(self, event: str, trial: _Trial, facts: Mapping[str, Any]) -> None:
         if event == "epoch":
             figures = f"D {number(facts['distortion'])} R {number(facts['rate'])}"
-            trial.phase, trial.ended = f"epoch {facts['epoch']}/{facts['epochs']} {figures}", True
+            trial.phase = f"epoch {facts['epoch']}/{facts['epochs']} {figures}"
         elif facts.get("phase") == "evaluation":
             self._evaluated(trial, facts["done"] / max(facts["of"], 1))
-        elif not trial.ended:
+        elif not trial.phase.startswith("epoch"):
             done, epoch = math.modf(facts.get("epoch", 0))
-            trial.phase = f"epoch {epoch + 1:.0f}/{facts.get('epochs', 1)} {100 * done:.0f} %"
+            trial.phase = f"{100 * done:.0f} % of epoch {epoch + 1:.0f}/{facts.get('epochs', 1)}"
         if not trial.parts:
             self._done(trial, facts.get("epoch", 0) / facts.get("epochs", 1), begins=trial.since is None)
         phases = [f"trial {n}: {t.phase}" for n, t in sorted(self.running.items())]
