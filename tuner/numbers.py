@@ -62,3 +62,8 @@ FACTOR = Numbers(0.0, 1e6)
 def is_plain(value: object) -> bool:
     """True if the value is a text, a truth value, or a number that can be used: only such may be a setting or a choice."""
     return isinstance(value, (str, bool)) or value in WHOLE or (isinstance(value, float) and value in ANY)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 trial` or `2 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -11,9 +11,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands.options import overwrite
-from tuner.commands.render import counted, duration, number
+from tuner.commands.render import duration, number
 from tuner.estimators import notes_of, perplexity
 from tuner.metrics import FIGURES
+from tuner.numbers import counted
 from tuner.studies.objectives import rank as ranked
 from tuner.studies.trials import OVER
 

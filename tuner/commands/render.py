@@ -62,11 +62,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 trial` or `2 trials`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def load(gpu: Mapping[str, Any] | None) -> str:
     """A card's use and memory, as far as it tells them."""
     if gpu is None:

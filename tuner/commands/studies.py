@@ -34,6 +34,7 @@ from tuner.commands.options import (
 from tuner.commands.study_options import Given, described, plain_of, with_settings
 from tuner.defaults import DATABASE
 from tuner.errors import Busy, Usage
+from tuner.numbers import counted
 from tuner.studies.spec import OPEN
 
 if TYPE_CHECKING:
@@ -238,7 +239,6 @@ def stop(
     context: typer.Context, study: StudyArgument, database: DatabaseOption = DATABASE, api: ApiOption = None
 ) -> None:
     """Stop a study: no trial begins, and those under way are handed back with their checkpoints within seconds."""
-    from tuner.commands.render import counted
 
     with reached(context, database, api) as studies:
         before = studies.study(study)

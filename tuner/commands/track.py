@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from tuner.commands.options import ApiOption, DatabaseOption, StudyArgument, say, seconds
-from tuner.commands.render import counted
 from tuner.commands.studies import reached
 from tuner.defaults import DATABASE
+from tuner.numbers import counted
 
 PROJECT = "text-vae-tuner"
 

@@ -28,6 +28,7 @@ from tuner.commands.studies import server
 from tuner.commands.study_options import Given, TechniquesOption, of_each, plain_of, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault
+from tuner.numbers import counted
 from tuner.studies.spec import ASKED, StudySpec
 
 if TYPE_CHECKING:
@@ -214,6 +215,6 @@ def train(
     say("")
     render.metrics_table(result["metrics"], result["entropy"])
     print(
-        f"run {result['run']}: {render.counted(result['epochs'], 'epoch')}, the best was {result['best_epoch']}, "
+        f"run {result['run']}: {counted(result['epochs'], 'epoch')}, the best was {result['best_epoch']}, "
         f"{result['tokens_per_second']:,.0f} tokens/s; checkpoint {result['checkpoint']}"
     )
