@@ -26,6 +26,8 @@ from trainers.samples import read_sentence
 from trainers.training import Report
 
 Facts = dict[str, Any]
+NOTES = 5
+"""Notes of an answer that are told; of the others their number."""
 
 
 class Session:
@@ -89,7 +91,8 @@ class Session:
             sentence, said = read_sentence(self.run, text)
             read.append(sentence)
             notes += [f"sentence {place}: {note}" for note in said]
-        return read, notes
+        more = [f"{len(notes) - NOTES:,} more notes like these"] if len(notes) > NOTES else []
+        return read, notes[:NOTES] + more
 
     def _generator(self, seed: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(seed)

@@ -32,7 +32,7 @@ class Model:
     """A trained run. Use it in a `with` block, or `close` it; it ends with this process at the latest.
 
     Sentences are strings of words divided by spaces, as in the corpus; words that the training text lacks are read as `<unk>` and
-    sentences longer than its longest are cut, each with a warning. The same arguments give the same answer.
+    sentences longer than its longest are cut, with warnings for the first few. The same arguments give the same answer.
 
     Every method raises `tuner.errors.Usage` for what the model cannot do (a code of a model without one, an empty sentence, a
     number out of its range), and `tuner.errors.Fault` if its process has ended.

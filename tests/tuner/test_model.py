@@ -112,6 +112,14 @@ def test_what_it_cannot_do_is_said_and_it_goes_on(model: Model) -> None:
             request()
     with pytest.warns(UserWarning, match="sentence 1: not in the vocabulary, read as <unk>: qwerty"):
         assert model.encode(["this", "this qwerty"]).shape == (2, 8)
+    with pytest.warns(UserWarning, match="read as <unk>|more notes") as caught:
+        assert model.encode([f"this qwerty{number}" for number in range(1500)]).shape == (1500, 8)
+    told = [str(warning.message) for warning in caught]
+    assert told[-2:] == [
+        "sentence 4: not in the vocabulary, read as <unk>: qwerty4",
+        "1,495 more notes like these",
+    ]
+    assert len(told) == 6
 
 
 def test_it_ends_with_its_block_and_names_what_is_missing(runs: Path, tmp_path: Path) -> None:
