@@ -32,7 +32,7 @@ FORMULAS: dict[str, Formula] = {
     "rnnlm": lambda m, h, state: m.d.mean(),
     "vanilla": lambda m, h, state: -m.elbo,
     "annealing": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
-    "word-dropout": lambda m, h, state: -m.elbo,
+    "word-dropout": lambda m, h, state: m.d.mean() + state["beta"] * m.r.mean(),
     "annealed-word-dropout": lambda m, h, state: -m.elbo,
     "beta": lambda m, h, state: m.d.mean() + h["beta"] * m.r.mean(),
     "fb": lambda m, h, state: m.d.mean() + max(h["r"], m.r.mean()),

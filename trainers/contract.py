@@ -66,8 +66,8 @@ PRESETS: dict[str, dict[str, float | int | str | bool]] = {
     "svae": {
         "d_z": 16, "d_e": 300, "d_h": 512, "decoder_layers": 1, "bidirectional": False, "reversed": True, "detached": False,
         "conditioning": "every-step", "tied": False, "dropout": 0.5, "dropout_mask": "step", "dropout_at": "inputs",
-        "truncation": 0.0, "plateau": 2, "plateau_factor": 0.25, "batch_size": 20, "clip": 5.0, "weight_decay": False,
-        "patience": 100,
+        "truncation": 0.0, "plateau": 2, "plateau_factor": 0.25, "plateau_reload": False, "batch_size": 20, "clip": 5.0,
+        "weight_decay": False, "patience": 100,
     },
     # as many parameters as `paper` and `small` have with a code, on 10,000 words
     "transformer-paper": {"cell": "transformer", "decoder_layers": 3, "encoder_layers": 1, "d_f": 200},

@@ -237,7 +237,7 @@ class TransformerCell(Cell):
         place = torch.cat([packing.sentence * size[1] + packing.step + 1, before])
         with torch.autocast(embedded.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             words = self.read(_joined(state.z, packing.sentence, embedded))
-            out: Tensor = self.stack(words, place, size, None, state.h)
+            out: Tensor = self.stack(words.to(embedded.dtype), place, size, None, state.h)
         return out[: len(embedded)].to(embedded.dtype)
 
     def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
@@ -274,7 +274,7 @@ class Decoder(nn.Module):
             self.output.weight = self.embedding.weight
         self.batch_tokens = 0
         """Number of tokens in a batch, as in `TrainingOptions`."""
-        self._spare: list[Tensor] = []
+        self._spare = token_nll.Spare()
         """Buffers for a batch's logits."""
 
     @property

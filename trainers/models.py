@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainers import encoder
 from trainers.decoder import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, Decoder, State
 from trainers.latent.distributions import Conditional, Mixture, divergence
+from trainers.latent.flows import MADE
 from trainers.latent.posteriors import POSTERIORS, MakePosterior
 from trainers.latent.priors import PRIORS, MakePrior
 from trainers.options import ModelOptions
@@ -91,7 +92,10 @@ class SentenceModel(nn.Module):
         return gal_penalty(matrices, biases, self.options.dropout, sentences)
 
     def start_uniformly(self, *others: nn.Module) -> None:
-        """Draws all weights, of other modules too, from U(−a, a) and embeddings from U(−0.1, 0.1), where the option says so."""
+        """Draws all weights, of other modules too, from U(−a, a) and embeddings from U(−0.1, 0.1), where the option says so.
+
+        A flow's gates stay open.
+        """
         if not self.options.uniform:
             return
         modules = [*self.generator_modules(), *self.encoder_modules(), *others]
@@ -99,6 +103,8 @@ class SentenceModel(nn.Module):
             nn.init.uniform_(parameter, -self.options.uniform, self.options.uniform)
         for embedding in (m for module in modules for m in module.modules() if isinstance(m, nn.Embedding)):
             nn.init.uniform_(embedding.weight, -EMBEDDING_RANGE, EMBEDDING_RANGE)
+        for made in (m for module in modules for m in module.modules() if isinstance(m, MADE)):
+            made.open_gate()
 
     def forward(
         self,

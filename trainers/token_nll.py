@@ -23,6 +23,14 @@ LEAST_SUM = 1e-30
 """Sum Σ exp(logit) below which too much of it may have been lost to underflow."""
 
 
+class Spare(list[Tensor]):
+    """Buffers that no graph needs any more; a copy of the model has none of them."""
+
+    def __deepcopy__(self, memo: Any) -> "Spare":
+        del memo
+        return Spare()
+
+
 class TokenNLL(torch.autograd.Function):
     """Losses of tokens by one buffer of exp(logit) that both passes read.
 
@@ -34,13 +42,13 @@ class TokenNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype, spare: list[Tensor]
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype, spare: Spare
     ) -> Tensor:
         """The losses [n] of targets [n] at states [n, d].
 
         Args:
             kind: what products multiply and the buffer holds; sums are as exact as `states`.
-            spare: buffers that no graph needs any more; backward puts its own there.
+            spare: where backward puts its own buffer.
         """
         words, read = with_bias(weight, bias).to(kind), _powers_of_two(states).to(kind)
         size = len(words) * len(read)

@@ -177,6 +177,19 @@ def test_a_renewed_generator_is_new_and_the_encoder_what_it_was() -> None:
         assert same == {name for name in before if name.split(".")[0].startswith(("encoder", "to_posterior"))} | shared
 
 
+def test_a_uniform_start_leaves_a_flows_gates_open() -> None:
+    model = SenVAE(50, replace(SMALL, posterior="iaf", uniform=0.01), LENGTHS)
+    gates = {name: p for name, p in model.named_parameters() if name.endswith("gate.bias")}
+    assert gates
+    assert all((gate == 2).all() for gate in gates.values())
+
+
+def test_a_copy_of_a_model_has_none_of_its_buffers() -> None:
+    model = SenVAE(50, SMALL, LENGTHS)
+    model.decoder._spare.append(torch.zeros(9))
+    assert copy.deepcopy(model).decoder._spare == []
+
+
 def test_a_uniform_start_is_within_its_range() -> None:
     model = SenVAE(50, replace(SMALL, cell="lstm", uniform=0.01, tied=False, own_embeddings=True), LENGTHS)
     for name, parameter in model.named_parameters():

@@ -203,8 +203,9 @@ def test_annealing_grows_by_gamma_to_one_and_warns_when_it_cannot() -> None:
     assert "β reaches 0.9 of 1 in the 3 steps" in str(objective.warning())
 
 
-def test_annealing_grows_over_its_epochs_where_it_is_told_to() -> None:
-    objective = objectives.create("annealing", {"anneal_epochs": 2})
+@pytest.mark.parametrize("technique", ["annealing", "word-dropout"])
+def test_annealing_grows_over_its_epochs_where_it_is_told_to(technique: str) -> None:
+    objective = objectives.create(technique, {"anneal_epochs": 2})
     objective.plan(2, 3)
     betas = []
     for _ in range(6):
@@ -257,6 +258,12 @@ def seen(objective: Objective, sentences: int = 400) -> Tensor:
 
     objective.measure(Reader(), Batch.of([np.array([5, 6, 7, 8, 2])] * sentences, torch.device("cpu")))  # type: ignore[arg-type]
     return read[0]
+
+
+def test_word_dropout_of_an_older_program_goes_on_with_a_weight_of_one() -> None:
+    objective = objectives.create("word-dropout", {})
+    objective.load_state_dict({})  # it had no β
+    assert objective.loss(output(2.0)).item() == pytest.approx(output(2.0).distortion.mean().item() + 2)
 
 
 def test_word_dropout_drops_words_but_not_the_start_at_its_rate() -> None:

@@ -77,6 +77,17 @@ def test_bfloat16_trains_along_the_same_gradients(change: dict[str, str]) -> Non
     assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
 
 
+def test_a_transformer_decoder_sums_in_32_bits() -> None:
+    """Residuals are sums; only products are of bfloat16."""
+    torch.manual_seed(0)
+    options = replace(SIZES, cell="transformer", decoder_layers=2, precision="bfloat16")
+    model = SenVAE(50, options, LENGTHS).train()
+    read: list[torch.dtype] = []
+    model.decoder.cell.stack.register_forward_pre_hook(lambda _, args: read.append(args[0].dtype))
+    gradients(model)
+    assert set(read) == {torch.float32}
+
+
 def test_evaluation_has_32_bits_whatever_training_had() -> None:
     torch.manual_seed(0)
     model = SenVAE(50, SIZES, LENGTHS).eval()

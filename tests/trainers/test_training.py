@@ -195,6 +195,19 @@ def test_kruengkrais_step_size_halves_at_any_stall_three_times_in_thirty_epochs(
     assert len(reloaded) == 1  # at the end, not at a plateau
 
 
+def test_livnes_step_size_is_quartered_at_each_plateau_and_the_weights_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = {key: value for key, value in PRESETS["svae"].items() if key.startswith("plateau")}
+    reloaded: list[Path] = []
+    load = checkpoint.load_weights
+    monkeypatch.setattr(checkpoint, "load_weights", lambda file, *more: (reloaded.append(file), load(file, *more)))
+    losses = [5.0, 6.0, 6.0, 6.0, 6.0, *[6.0] * 6]
+    rates, _ = rates_of(monkeypatch, losses, tmp_path, **schedule, learning_rate=1.0)
+    assert rates[:6] == pytest.approx([1.0] * 3 + [0.25] * 2 + [0.0625])
+    assert len(reloaded) == 1  # at the end, not at a plateau
+
+
 def test_the_step_size_decays_by_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates, _ = rates_of(
         monkeypatch, [5.0, 4.0, 3.0, 6.0], tmp_path, decay=0.5, plateau=1, plateau_decays=1, learning_rate=0.8

@@ -47,6 +47,10 @@ class MADE(nn.Module):
         self.second = MaskedLinear((hidden[:, None] >= hidden).float())
         self.location = MaskedLinear((outputs[:, None] > hidden).float())
         self.gate = MaskedLinear((outputs[:, None] > hidden).float())
+        self.open_gate()
+
+    def open_gate(self) -> None:
+        """Starts near the identity."""
         nn.init.constant_(self.gate.bias, OPEN_GATE)
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ Each epoch's record has the means over its steps of what MI's figure 3 shows: Σ
 its scores, and the norm of the adversary's gradient.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,11 +127,6 @@ class Technique(Annealed):
         self.register_buffer("totals", torch.zeros(4, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(3, dtype=torch.float64))
         self._scores = torch.zeros(2)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Reads older programs' checkpoints too, which have no figures of the scores."""
-        fresh = {"totals": self.totals, "means": self.means}
-        return super().load_state_dict({**fresh, **state_dict}, strict, assign)
 
     def refusal(self, options: ModelOptions) -> str | None:
         return refusal_of_no_words("adversarial-word-dropout", options)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.models import Output
 from trainers.objectives.annealing import Annealed
 from trainers.objectives.objective import EncoderStep
 from trainers.options import option
@@ -36,9 +35,6 @@ class Technique(Annealed):
         super().__init__(hyperparameters)
         self.register_buffer("aggressive", torch.tensor(True))
         self.register_buffer("information", torch.tensor(-math.inf, dtype=torch.float64))
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + self.weight * output.rate).mean()
 
     def before_step(self, encoder_step: EncoderStep) -> bool:
         if not self.aggressive:

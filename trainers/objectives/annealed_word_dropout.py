@@ -51,9 +51,6 @@ class Technique(Objective):
         output: Output = model(batch, drop_words(batch.inputs, self.rate.item()))
         return output
 
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()
-
     def after_step(self, output: Output) -> None:
         del output
         self.rate.sub_(self.hyperparameters.gamma).clamp_(min=0.0)

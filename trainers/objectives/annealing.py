@@ -64,6 +64,10 @@ class Annealed(Objective):
     def settled(self) -> bool:
         return self.weight >= 1 - ROUNDING
 
+    def loss(self, output: Output) -> Tensor:
+        """D + βR, where a technique has no other."""
+        return (output.distortion + self.weight * output.rate).mean()
+
     def after_step(self, output: Output) -> None:
         del output
         self.beta.add_(self.growth).clamp_(max=1.0)
@@ -93,9 +97,6 @@ class Technique(Annealed):
     @property
     def growth(self) -> float:
         return super().growth if self.hyperparameters.anneal_epochs else self.hyperparameters.gamma
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + self.weight * output.rate).mean()
 
     def warning(self) -> str | None:
         reached = self.growth * self.steps

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from trainers.latent.distributions import Gaussian
 from trainers.latent.posteriors import DiagonalGaussian, MakePosterior
-from trainers.models import Output
 from trainers.objectives.objective import Objective, refusal_of_components, refusal_of_single_sentences
 from trainers.options import ModelOptions, TrainingOptions, option
 
@@ -85,6 +84,3 @@ class Technique(Objective):
     @property
     def posterior(self) -> MakePosterior:
         return partial(BatchNormalised, gamma=self.hyperparameters.gamma)
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()

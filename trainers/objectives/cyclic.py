@@ -40,9 +40,6 @@ class Technique(Annealed):
     def settled(self) -> bool:
         return self.cycle(int(self.step)) == self.hyperparameters.cycles - 1 and super().settled
 
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + self.weight * output.rate).mean()
-
     def after_step(self, output: Output) -> None:
         before = int(self.step)
         self.step.add_(1)

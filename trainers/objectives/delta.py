@@ -21,7 +21,6 @@ from torch import Tensor
 
 from trainers.latent.distributions import Gaussian
 from trainers.latent.posteriors import DiagonalGaussian, MakePosterior
-from trainers.models import Output
 from trainers.objectives.objective import Objective, refusal_of_components
 from trainers.options import ModelOptions, option
 
@@ -75,6 +74,3 @@ class Technique(Objective):
     @property
     def posterior(self) -> MakePosterior:
         return partial(Committed, delta=self.hyperparameters.delta)
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()

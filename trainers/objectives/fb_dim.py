@@ -35,9 +35,8 @@ class Technique(Annealed):
     hyperparameters: Hyperparameters
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Reads older programs' checkpoints too: without β where it was always 1, with a stage where there were two."""
-        known = {"beta": self.beta, **{name: tensor for name, tensor in state_dict.items() if name != "stage"}}
-        return super().load_state_dict(known, strict, assign)
+        """Reads older programs' checkpoints too, which have a stage where there were two."""
+        return super().load_state_dict({k: v for k, v in state_dict.items() if k != "stage"}, strict, assign)
 
     def refusal(self, options: ModelOptions) -> str | None:
         return refusal_without_dimensions("fb-dim", options)

@@ -6,8 +6,6 @@ evaluated is the ordinary one; L tightens nothing, it takes noise out of the gra
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from trainers.models import Batch, Output, SentenceModel
 from trainers.objectives.annealing import Annealed
 from trainers.options import option
@@ -25,6 +23,3 @@ class Technique(Annealed):
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         output: Output = model(batch, samples=self.hyperparameters.samples)
         return output
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + self.weight * output.rate).mean()

@@ -1,6 +1,6 @@
 """The hooks of a technique. The training loop calls them and knows no technique by name."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -56,6 +56,10 @@ class Objective(nn.Module):
         super().__init__()
         self.hyperparameters = hyperparameters
         self.steps_per_epoch, self.epochs = 1, 1
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Reads older programs' checkpoints too: a buffer that these did not have is as at the start."""
+        return super().load_state_dict({**dict(self.named_buffers()), **state_dict}, strict, assign)
 
     def refusal(self, options: ModelOptions) -> str | None:
         """The reason why the technique makes no sense with a model of these options, if there is one."""
@@ -119,8 +123,8 @@ class Objective(nn.Module):
         return output
 
     def loss(self, output: Output) -> Tensor:
-        """The scalar to minimise on this batch."""
-        raise NotImplementedError
+        """The scalar to minimise on this batch: −ELBO = D + R, where a technique has no other."""
+        return (output.distortion + output.rate).mean()
 
     def drop_probabilities(self, batch: Batch, draws: int, generator: torch.Generator) -> Tensor | None:
         """Shares of so many draws in which each token [B, T] is hidden from the decoder, where the technique learns

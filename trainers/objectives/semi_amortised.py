@@ -135,6 +135,3 @@ class Technique(Annealed):
         finally:
             model.to_posterior.beta = 1.0
         return output
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + self.weight * output.rate).mean()

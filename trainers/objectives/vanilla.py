@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from trainers.models import Output
 from trainers.objectives.objective import Objective
 
 
@@ -14,5 +11,4 @@ class Hyperparameters:
 
 
 class Technique(Objective):
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()
+    """The loss is every technique's that has no other."""

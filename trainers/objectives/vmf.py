@@ -17,7 +17,6 @@ from trainers.latent.distributions import Conditional, Mixture
 from trainers.latent.posteriors import MakePosterior, Posterior
 from trainers.latent.priors import Encode, MakePrior, Prior
 from trainers.latent.sphere import VonMisesFisher
-from trainers.models import Output
 from trainers.objectives.objective import Objective, refusal_of_components
 from trainers.options import ModelOptions, option
 
@@ -68,6 +67,3 @@ class Technique(Objective):
     @property
     def prior(self) -> MakePrior:
         return Uniform
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()

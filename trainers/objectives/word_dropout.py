@@ -1,6 +1,6 @@
-"""Word dropout: D + R with each word that the decoder reads replaced by <unk> with a fixed probability (Bowman et al. 2016).
+"""Word dropout: D + βR with each word that the decoder reads replaced by <unk> with a fixed probability (Bowman et al. 2016).
 
-The start token stays: it is no word. Evaluation drops nothing.
+The start token stays: it is no word. Evaluation drops nothing. β is 1, or grows to it over the first epochs as in MI §5.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.models import UNK_INDEX, Batch, Output, SentenceModel
-from trainers.objectives.objective import Objective
+from trainers.objectives.annealing import Annealed
 from trainers.options import ModelOptions, option
 
 
@@ -30,9 +30,10 @@ def refusal_of_no_words(technique: str, options: ModelOptions) -> str | None:
 @dataclass(frozen=True)
 class Hyperparameters:
     rate: float = option(0.4, "probability that a word read by the decoder is <unk>", low=0, high=1)
+    anneal_epochs: int = option(0, "number of epochs over which β grows from 0 to 1; 0: β is 1 at once", low=0)
 
 
-class Technique(Objective):
+class Technique(Annealed):
     hyperparameters: Hyperparameters
 
     def refusal(self, options: ModelOptions) -> str | None:
@@ -41,6 +42,3 @@ class Technique(Objective):
     def measure(self, model: SentenceModel, batch: Batch) -> Output:
         output: Output = model(batch, drop_words(batch.inputs, self.hyperparameters.rate))
         return output
-
-    def loss(self, output: Output) -> Tensor:
-        return (output.distortion + output.rate).mean()

@@ -35,7 +35,10 @@ def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> li
     found = [("exact entropy", _height(facts.corpus.entropy, tokens, is_ppl))]
     line = Line.of_study(facts.ngram, split, facts.corpus.token)
     found += [("n-gram model", None if line is None else line.ppl if is_ppl else line.nll)]
-    found += [("RNNLM", _baseline(database, kind, "ppl" if is_ppl else "nll", split))]
+    models = sorted({own.study.spec.model for own in columns})
+    for model in models:
+        label = "RNNLM" if len(models) == 1 else f"RNNLM, {model}"
+        found.append((label, _baseline(database, kind, model, "ppl" if is_ppl else "nll", split)))
     return [{"label": label, "value": value} for label, value in found if value is not None]
 
 
@@ -62,21 +65,26 @@ def _sentences(study: Study, split: str) -> tuple[str, int | None]:
     return study.facts.text, None if line is None else line.sentences
 
 
-def _baseline(database: Database, kind: tuple[str, int | None], key: str, split: str) -> float | None:
-    """The RNNLM's figure on these sentences: its best trial's, or the least of its configurations' means on test sentences."""
+def _baseline(database: Database, kind: tuple[str, int | None], model: str, key: str, split: str) -> float | None:
+    """The RNNLM's figure on these sentences by that model: the least of its configurations' means over their runs.
+
+    On validation sentences a search's best trial stands for it where no configuration was run by itself.
+    """
     found = queries.page(database, STUDIES, None, BASELINE)
-    studies = [study for study in found if isinstance(study, Study) and _sentences(study, split) == kind]
-    if split == "valid":
-        bests = [figure(best.metrics, key) for study in studies if (best := study.best()) is not None and best.metrics]
-        return min(bests, default=None)
-    tested = [
-        [value for t in s.trials.all() if t.state == "complete" and (value := _tested(t, key)) is not None]
+    studies = [s for s in found if isinstance(s, Study) and s.spec.model == model and _sentences(s, split) == kind]
+    judged = [
+        [value for t in s.trials.all() if t.state == "complete" and (value := _judged(t, key, split)) is not None]
         for s in studies
         if s.spec.confirms or not s.searched
     ]
-    return min((fmean(values) for values in tested if values), default=None)
+    means = [fmean(values) for values in judged if values]
+    if means or split != "valid":
+        return min(means, default=None)
+    bests = [best for study in studies if (best := study.best()) is not None]
+    return min((value for best in bests if (value := _judged(best, key, split)) is not None), default=None)
 
 
-def _tested(trial: Trial, key: str) -> float | None:
-    metrics = (trial.metrics or Metrics()).get("test")
-    return figure(metrics, key) if metrics else None
+def _judged(trial: Trial, key: str, split: str) -> float | None:
+    metrics = trial.metrics or Metrics()
+    of_split = metrics if split == "valid" else metrics.get("test")
+    return figure(of_split, key) if of_split else None

@@ -1,8 +1,8 @@
 """A run made again, and whether its figures agree.
 
-On the same class of machine (architecture, processor, accelerator, threads, torch) they must be the same to the last digit. On
-another one, rounding differs from the first step on, and training spreads that like another seed would: there the figures in nats
-must agree within a share of the NLL.
+On a processor of the same class (system, architecture, processor, threads, torch) they must be the same to the last digit. On
+another one rounding differs from the first step on, and on a GPU sums of gradients are added in any order. Training spreads that
+like another seed would: there the figures in nats must agree within a share of the NLL.
 """
 
 from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ def compare(then: Record, now: Record, tolerance: float = TOLERANCE) -> Agreemen
     known = [key for key in METRICS if key in then.metrics]  # an older program had fewer
     pairs = zip(_figures(then.metrics, known), _figures(now.metrics, known), strict=True)
     figures = {key: (a, b) for (key, a), (_, b) in pairs if (a, b) != (None, None)}
-    exact = then.machine == now.machine
+    exact = then.machine == now.machine and not now.machine["accelerator"]
     allowed = tolerance * abs(float(figure(then.metrics, "nll")))
     differs = [key for key, (a, b) in figures.items() if not (a == b if exact else _near(key, allowed, a, b))]
     return Agreement(figures, differs, exact, allowed, (then.machine, now.machine))

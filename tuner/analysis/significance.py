@@ -24,7 +24,9 @@ LEVEL = 0.05
 """Level of p, below which figures differ."""
 ROWS = 200
 """Number of resamples drawn at once, which bounds the memory."""
-ESTIMATOR = ("proposal", "samples", "sentences", "of", "split", "inputs")
+JUDGED = ("sentences", "of", "split", "inputs")
+"""Facts in which two figures must agree, also where one is exact."""
+ESTIMATOR = ("proposal", "samples", *JUDGED)
 """Facts in which two figures' estimators must agree. Seeds differ between runs, and a tempered proposal's levels follow
 the model.
 """
@@ -250,8 +252,8 @@ def _comparable(ours: Sentences, theirs: Sentences, against: str) -> None:
         raise Usage(f"one sentence tells nothing of others: evaluate more of them to compare with {against!r}.")
     if ours.fingerprint != theirs.fingerprint:
         raise Usage(f"its figures are of other sentences, or of another order of them, than those of {against!r}.")
-    if not (ours.exact or theirs.exact) and ours.kind != theirs.kind:
-        key = next(key for key in ESTIMATOR if ours.kind[key] != theirs.kind[key])
+    alike = JUDGED if ours.exact or theirs.exact else ESTIMATOR
+    if key := next((key for key in alike if ours.kind[key] != theirs.kind[key]), None):
         raise Usage(
             f"its figures are by another estimator than those of {against!r} ({key} {ours.kind[key]}, not {theirs.kind[key]})."
         )

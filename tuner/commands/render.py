@@ -353,15 +353,14 @@ def agreement(found: "Agreement") -> None:
     rows.print()
     out = console()
     if found.exact:
-        out.print("on the same class of machine: figures must be the same to the last digit")
+        out.print("on a processor of the same class: figures must be the same to the last digit")
         return
     then_, now_ = found.machines
     changes = ", ".join(
         f"{key} {then_[key] or 'none'} → {now_[key] or 'none'}" for key in then_ if then_[key] != now_[key]
     )
-    out.print(
-        f"on another class of machine ({changes}): NLL, −ELBO, D and R must agree within {number(found.tolerance)} nats"
-    )
+    where = f"on another class of machine ({changes})" if changes else "on a GPU, which adds in any order"
+    out.print(f"{where}: NLL, −ELBO, D and R must agree within {number(found.tolerance)} nats")
 
 
 def comparison(found: Mapping[str, Any], every: bool) -> None:

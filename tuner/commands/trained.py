@@ -92,7 +92,7 @@ def reproduce(
 ) -> None:
     """Train and evaluate a finished run again, and say whether its figures agree; exit code 1 if not.
 
-    To the last digit on the same class of machine (processor, accelerator, threads, torch); within --tolerance elsewhere.
+    To the last digit on a processor of the same class (processor, threads, torch); within --tolerance elsewhere.
     """
     import hashlib
     import shutil

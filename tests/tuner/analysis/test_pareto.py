@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,28 @@ def test_lines_that_a_front_is_held_against(database: Database, tmp_path: Path) 
     assert levels.of(database, columns, "rate", "valid") == []
     other = creation.go_on(database, "other", defined(1, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs")
     assert levels.of(database, [*columns, Columns(other).follow()], "nll", "valid") == []  # of several texts
+
+
+def test_the_rnnlms_line_is_of_the_same_model_and_the_mean_of_a_configurations_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    space_ = space.load("rnnlm")
+    paper = make(database, tmp_path, 1, "paper", space=space_, model="paper")
+    searched = make(database, tmp_path, 2, "searched", space=space_)
+    confirmed = make(database, tmp_path, 2, "confirmed", space=replace(space_, parameters=()))
+    fill(paper, metrics(80.0))
+    fill(searched, metrics(98.0), metrics(91.0))
+    columns = [Columns(make(database, tmp_path, 1, "a")).follow()]
+
+    def lines(own: list[Columns]) -> dict[str, float]:
+        found = levels.of(database, own, "nll", "valid")
+        return {level["label"]: level["value"] for level in found if "RNNLM" in level["label"]}
+
+    assert lines(columns) == {"RNNLM": 91.0}  # no configuration was run by itself, so a search's best stands for it
+    fill(confirmed, metrics(97.0), metrics(93.0))
+    assert lines(columns) == {"RNNLM": 95.0}
+    columns.append(Columns(make(database, tmp_path, 1, "b", model="paper")).follow())
+    assert lines(columns) == {"RNNLM, paper": 80.0, "RNNLM, tiny": 95.0}
 
 
 def test_a_line_that_is_near_is_drawn_and_one_that_is_far_is_told(database: Database, tmp_path: Path) -> None:

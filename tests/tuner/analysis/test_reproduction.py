@@ -12,6 +12,7 @@ import torch
 
 from tuner.analysis.reproduction import Record, compare
 from tuner.commands.app import app
+from tuner.commands.render import agreement
 from tuner.errors import Fault, Usage
 from tuner.metrics import METRICS
 
@@ -47,6 +48,17 @@ def test_on_another_class_the_figures_in_nats_must_be_near(key: str) -> None:
     assert (found.exact, found.tolerance, found.differs) == (False, 2.0, ["nll", "rate", "test.nll"])
     assert compare(record(), record(other, rate=None)).differs == ["rate"]
     assert compare(record(), record(other, nll=100.5), tolerance=0.001).differs == ["nll"]
+
+
+def test_on_a_gpu_the_figures_in_nats_must_be_near_even_on_the_same_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    card = {"accelerator": "a card"}
+    assert compare(record(card), record(card, nll=101.9, mi=0.1)).differs == []
+    found = compare(record(card), record(card, nll=102.1))
+    assert (found.exact, found.differs) == (False, ["nll"])
+    agreement(found)
+    assert "on a GPU, which adds in any order: NLL, −ELBO, D and R must agree within 2 nats" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

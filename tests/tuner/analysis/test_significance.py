@@ -176,6 +176,14 @@ def test_each_estimator_of_both_is_tested_and_what_they_disagree_on_is_said() ->
         differences(ours[:1], ours[1:], "b")
 
 
+def test_an_exact_figure_of_a_decoder_that_reads_no_words_is_not_tested_against_one_that_does() -> None:
+    nll = np.linspace(90, 110, 50)
+    blind, exact = sentences(nll, inputs="none"), {"proposal": "exact", "samples": 1}
+    with pytest.raises(Usage, match=r"another estimator than those of 'b' \(inputs none, not None\)"):
+        differences([blind], [sentences(nll, **exact)], "b")
+    assert differences([blind], [sentences(nll, **exact, inputs="none")], "b")[0].nll == 0
+
+
 def test_it_is_antisymmetric_and_the_same_again() -> None:
     generator = np.random.default_rng(0)
     one, other = (sentences(generator.normal(100, 9, 77)) for _ in range(2))

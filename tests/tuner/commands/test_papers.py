@@ -13,6 +13,7 @@ from sqlalchemy import update
 from stub_study import STUB, behave
 
 from benchmarks.stub_study import CORPUS
+from trainers import objectives
 from trainers.contract import SAMPLES
 from tuner import trainer
 from tuner.analysis import sheets
@@ -77,7 +78,20 @@ def test_a_size_and_a_schedule_of_the_paper_are_kept_where_there_is_time_for_the
     assert mim.spec("tiny", 1, {})["fixed"]["d_z"] == 1024  # which no search would try
     (ours,) = [s for s in systems.systems(systems.block(tables()["li-2"])) if s.row.label == "+ pretrain + anneal"]
     assert ours.spec("lstm-vae", 1, {})["fixed"]["anneal_epochs"] == 10
-    assert "anneal_epochs" not in ours.spec("lstm-vae", 1, {"max_epochs": 6})["fixed"]
+    assert ours.spec("lstm-vae", 1, {"max_epochs": 6})["fixed"]["anneal_epochs"] == 3
+
+
+def test_miladinovics_systems_anneal_alike() -> None:
+    """As all their models do (§5): else word dropout and its adversary would differ in β too."""
+    for name in ("mi-1", "mi-4", "mi-5"):
+        for epochs, expected in ((40, 10), (4, 2)):
+            for system in systems.systems(systems.block(tables()[name])):
+                found = system.spec("tiny", 1, {"max_epochs": epochs})
+                made = objectives.create(
+                    system.technique, {k: v for k, v in found["fixed"].items() if k in load(system.technique)}
+                )
+                made.plan(7, epochs)
+                assert made.growth == 1 / (7 * expected), (name, system.row.label)
 
 
 def test_options_are_all_rows_or_one_techniques() -> None:

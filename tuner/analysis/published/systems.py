@@ -79,12 +79,11 @@ class System:
             raise Usage(
                 f"{told[0]} = {wanted[told[0]]} is not allowed: rows of {self.table.name} print their own; leave it out."
             )
-        epochs = float(wanted.get("max_epochs", sizes.get("max_epochs", 100)))
+        epochs = int(wanted.get("max_epochs", sizes.get("max_epochs", 100)))
         kept = {
-            key: value
+            key: max(epochs // 2, 1) if key == EPOCHS and int(value) > epochs else value
             for key, value in own.items()
-            if not (key == EPOCHS and float(value) > epochs)
-            and not ((self.technique, key) in STEPS and model in SCALED)
+            if not ((self.technique, key) in STEPS and model in SCALED)
         }
         usual = {p.name: sizes[p.name] for p in space.parameters if p.name in sizes}
         outside = [key for key, value in {**usual, **kept}.items() if key in space and not space[key].accepts(value)]
