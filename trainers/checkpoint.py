@@ -90,7 +90,7 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise ValueError("its numbers are not those that were saved")
             return tensors, json.loads(known["facts"])
     except FileNotFoundError as error:
-        raise BadInput(f"{file} is missing: the run has not saved it yet.") from error
+        raise BadInput(f"{file} is missing: no epoch of the run has been saved.") from error
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise BadInput(f"{file} is damaged ({error}): delete it and train again.") from error
 

@@ -19,7 +19,7 @@ ROWS = 256
 class GenerationOptions:
     """Options of the sentences that a model writes. Equal options and seeds give equal sentences."""
 
-    count: int = option(10, "number of sentences to make", low=1)
+    count: int = option(10, "number of sentences to make", low=1, high=1_000_000)
     source: str = option(
         "prior",
         "source of codes: the prior, or the posteriors of validation sentences drawn at random",

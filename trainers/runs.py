@@ -405,6 +405,13 @@ def open_run(folder: Path) -> Run:
     """
     record, weights = (CONFIG, WEIGHTS) if (folder / CONFIG).exists() else (SPEC, BEST)
     known = _read_json(folder / record)
+    if not isinstance(known, dict) or not {"spec", "corpus"} <= known.keys():
+        raise BadInput(f"{folder / record} is no record of a run: train it anew.")
+    if (folder / RESULT).exists() and not (folder / weights).exists():
+        raise BadInput(
+            f"{folder} has figures and no weights, as the bundle that it came in left them out: `tuner reproduce` trains it "
+            "anew."
+        )
     spec, corpus = Spec.parse(known["spec"]), known["corpus"]
     hyperparameters, options = spec.split()
     vocabulary = Vocabulary(tuple(_read_json(folder / VOCABULARY)), _tokens(folder, options.corpus))

@@ -342,6 +342,17 @@ FIGURES: dict[str, Metric] = {
 }
 """Every figure of an evaluation with all that is said of it."""
 METRICS = tuple(FIGURES)
+PLAUSIBLE: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(METRICS, (-1e6, 1e6)),
+    **dict.fromkeys(("nll", "nll_se", "nll_tempered", "distortion", "neg_elbo", "melbo"), (0.0, 1e6)),
+    **dict.fromkeys(("ppl", "ppl_tempered", "ppl_no_end", "ppl_elbo", "ppl_melbo"), (1.0, 1e300)),
+    "rate": (-1.0, 1e6),
+    "active_units": (0.0, 65_536.0),
+    "acc_gap": (-100.0, 100.0),
+}
+"""Bounds of each figure of sentences that comes from elsewhere: an NLL below zero would be the best for ever. An estimated
+rate may fall a little short of zero.
+"""
 ESTIMATES: dict[str, Metric] = {
     "temper": Metric("λ", "", "max", "λ of the tempered estimate; 1 is q itself", latent=True),
     "error": Metric(

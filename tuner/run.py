@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,9 @@ class Model:
             length: tokens at most.
             seed: of the tokens drawn.
         """
-        given = np.atleast_2d(np.asarray(codes, dtype=np.float32))
+        given = np.atleast_2d(np.asarray(codes))
+        if given.dtype.kind not in "fiu":
+            raise Usage(f"codes of kind {given.dtype} are not allowed: give numbers [n, {self.d_z}].")
         if given.ndim != 2:
             raise Usage(f"codes of shape {given.shape} are not allowed: give [n, {self.d_z}].")
         rows = given.tolist() if given.size else []
@@ -178,6 +180,9 @@ class Model:
 
 def opened(run: str, database: str | None) -> Model:
     """The model of a run in that database, or the environment's."""
+    if not isinstance(run, (str, os.PathLike)):
+        raise Usage(f"run {run!r} is no name: give STUDY/NUMBER or a folder.")
+    run = os.fspath(run)
     return Model(run, run_folder(run, database or os.environ.get("TUNER_DATABASE", DATABASE)))
 
 
@@ -195,4 +200,14 @@ def _close(trainer: Trainer) -> None:
 
 
 def _listed(sentences: str | Sequence[str]) -> list[str]:
-    return [sentences] if isinstance(sentences, str) else list(sentences)
+    """
+    Raises:
+        Usage: unless all are texts; an empty cell of a table is none.
+    """
+    if not isinstance(sentences, Iterable) or isinstance(sentences, bytes):
+        raise Usage(f"sentences = {str(sentences)[:40]} are none: give a string, or several.")
+    found = [sentences] if isinstance(sentences, str) else list(sentences)
+    for place, text in enumerate(found):
+        if not isinstance(text, str):
+            raise Usage(f"sentence {place} is {str(text)[:40]}, a {type(text).__name__}: give strings.")
+    return found

@@ -158,7 +158,7 @@ def test_what_cannot_be_written_is_refused_with_its_reason(run: Path, tmp_path: 
         samples.interpolate_run(run, ["", "x"], {})
     with pytest.raises(BadInput, match="'steps' is no option here: there are count"):
         samples.sample_run(run, {"steps": 3})
-    with pytest.raises(BadInput, match="count must be a whole number of at least 1"):
+    with pytest.raises(BadInput, match="count must be a whole number from 1 to 1,000,000"):
         samples.sample_run(run, {"count": 0})
     values = {"corpus_size": 64, "max_epochs": 1, "nll_sentences": 10}
     train(Spec("rnnlm", "grammar", "tiny", values), tmp_path / "lm", silent)

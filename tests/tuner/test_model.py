@@ -1,6 +1,8 @@
 """A run in a notebook: its process says what the model in this one says, refuses what it cannot do, and ends."""
 
 import json
+import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,8 +107,16 @@ def test_what_it_cannot_do_is_said_and_it_goes_on(model: Model) -> None:
         (lambda: model.decode([[1.0, 2.0]]), r"codes of 2 numbers are not this run's: give \[n, 8\] finite numbers"),
         (lambda: model.decode(np.full((1, 8), np.nan)), "finite numbers"),
         (lambda: model.decode(np.zeros((1, 2, 8))), r"codes of shape \(1, 2, 8\) are not allowed"),
-        (lambda: model.sample(0), "count = 0 is not allowed: count must be a whole number of at least 1"),
+        (lambda: model.sample(0), "count = 0 is not allowed: count must be a whole number from 1 to 1,000,000"),
         (lambda: model.log_likelihood("this", samples=0), "nll_samples = 0 is not allowed"),
+        (lambda: model.encode(["this", math.nan]), "sentence 1 is nan, a float: give strings"),
+        (lambda: model.encode([b"this"]), "sentence 0 is b'this', a bytes: give strings"),
+        (lambda: model.encode(b"this"), "are none: give a string, or several"),
+        (lambda: model.encode(None), "sentences = None are none: give a string, or several"),
+        (lambda: model.decode("x"), "are not allowed: give numbers"),
+        (lambda: model.decode(np.zeros((1, 8), complex)), "codes of kind complex128 are not allowed: give numbers"),
+        (lambda: model.prior(10**9), "count = 1000000000 is not allowed"),
+        (lambda: tuner.load(3), "run 3 is no name: give STUDY/NUMBER or a folder"),
     ):
         with pytest.raises(Usage, match=said):
             request()
@@ -135,6 +145,12 @@ def test_it_ends_with_its_block_and_names_what_is_missing(runs: Path, tmp_path: 
         with pytest.raises(Fault):
             model.sample(1)
     (tmp_path / "empty").mkdir()
+    shutil.copytree(runs / "vae", tmp_path / "figures", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(Usage, match="has figures and no weights, as the bundle that it came in left them out"):
+        tuner.load(str(tmp_path / "figures"))
+    (tmp_path / "figures" / "spec.json").write_text("[]")
+    with pytest.raises(Usage, match="spec.json is no record of a run"):
+        tuner.load(str(tmp_path / "figures"))
     with pytest.raises(Usage, match="holds no run"):
         tuner.load(str(tmp_path / "empty"))
     with pytest.raises(Usage, match="is no folder and no STUDY/NUMBER"):

@@ -82,8 +82,15 @@ def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentence
     """Estimates that trainers kept of each sentence of a split for trials of a study, by estimator.
 
     Raises:
-        Usage: if they have kept none of that split.
+        Usage: if they have kept none of that split, or none that can be read.
     """
+    try:
+        return of_runs(_kept(study, numbers, split))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # in a bundle that another program wrote
+        raise Usage(f"the figures by sentence of {study.name} cannot be read: train it anew.") from error
+
+
+def _kept(study: Study, numbers: Sequence[int], split: str) -> list[dict[str, Any]]:
     runs = []
     for number in numbers:
         content = study.files.read(number, SENTENCES)
@@ -96,7 +103,7 @@ def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentence
             )
         valid = _estimates(kept["valid"])
         runs.append({**kept[split], "estimates": [_certified(each, valid) for each in own]})
-    return of_runs(runs)
+    return runs
 
 
 def _estimates(kept: Mapping[str, Any]) -> list[Mapping[str, Any]]:

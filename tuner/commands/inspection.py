@@ -129,7 +129,7 @@ def export(
     if bundle is None:
         leave_out(context, "is for --bundle", "weights")
     if bundle is not None or model is not None:
-        leave_out(context, "is for a table, and --bundle and --model name what they write", "out")
+        leave_out(context, "is for a table, and --bundle and --model name what they write", "out", "form")
     if server(context, api) and (model is not None or bundle is not None or form == "tensorboard"):
         raise Usage("a server gives trials as csv or json: for anything else name its --database.")
     if model is not None:
@@ -155,7 +155,8 @@ def export(
 
         with opened(database) as there:
             size = bundles.pack(studies.open_study(there, study), bundle, weights)
-        say(f"wrote {bundle}, {size / 2**20:.1f} MiB; `tuner import {bundle}` opens it elsewhere")
+        amount = f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+        say(f"wrote {bundle}, {amount}; `tuner import {bundle}` opens it elsewhere")
         return
     with analysed(context, database, api) as analysis:
         text = analysis.export(study, form)
@@ -185,9 +186,12 @@ def import_(
 
     A bundle is checked whole before anything of it is entered.
     """
+    from tuner.space import techniques
     from tuner.studies import bundle, corpora
     from tuner.studies.trials import count_over
 
+    if study == "":
+        raise Usage("--study '' is no name: give one, or leave it out.")
     packed = bundle.opened(file)
     with opened(database, create=True) as there:
         source = corpora.named(database, corpus).place if corpus else ""
@@ -196,6 +200,10 @@ def import_(
         say(
             f"study {found.name} is in {there.url}: {done} of {found.spec.trials} trials done; `tuner show {found.name}` has more"
         )
+        if not packed.has_weights:
+            say(f"note: it came without weights: `tuner reproduce {found.name}/NUMBER` trains a run anew")
+        if found.spec.technique not in techniques():
+            say(f"note: there is no technique {found.spec.technique!r} here, so that it cannot go on")
         if found.facts.untrusted:
             say(
                 f"note: its sampler is code, the Python class {found.spec.sampler}: nothing imports it until "

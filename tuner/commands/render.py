@@ -35,8 +35,8 @@ MIN_SHARE = 0.05
 """Probability of being hidden, from which a word is coloured."""
 COLLAPSED = (
     "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats), so the decoder "
-    "ignores it and samples, reconstructions and interpolations all come out alike. Try a technique that holds a rate (sfb, mdr "
-    "or fb with r of 2 or more), a smaller beta, or slower annealing."
+    "ignores it and samples, reconstructions and interpolations all come out alike. If it was cut short, train longer. "
+    "Try a technique that holds a rate (sfb, mdr or fb with r of 2 or more), a smaller beta, or slower annealing."
 )
 RANKS = {"number": 0, "nll": 0, "rate": 2, "note": 3, "state": 4, "ppl": 5}
 """Columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters."""

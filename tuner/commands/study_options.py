@@ -123,6 +123,8 @@ def of_each(
     Raises:
         Usage: if no technique is named, or what can be of one study alone is given for several.
     """
+    if study == "":
+        raise Usage("--study '' is no name: give one, or leave it out.")
     shared = dict(given)
     alone, name = shared.pop("technique", None), shared.pop("name", None)
     if every and techniques:

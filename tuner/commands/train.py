@@ -27,7 +27,7 @@ from tuner.commands.staff import refuse_here, with_staff
 from tuner.commands.studies import server
 from tuner.commands.study_options import Given, TechniquesOption, of_each, plain_of, specs_of, with_settings
 from tuner.defaults import DATABASE, RUNS
-from tuner.errors import Fault
+from tuner.errors import Fault, Usage
 from tuner.numbers import counted
 from tuner.studies.spec import ASKED, StudySpec
 
@@ -200,6 +200,8 @@ def train(
     }
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     folder = out or runs / "train" / f"{asked.technique}-{source.name}-{digest}"
+    if folder.exists() and not folder.is_dir():
+        raise Usage(f"--out {folder} is a file: name a folder.")
     progress = Progress(1)
 
     def hear(event: Mapping[str, Any]) -> None:

@@ -71,6 +71,8 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
         raise Usage(f"--weights {weights!r} is unknown: choose one of {', '.join(CHOICES)}.")
     if file.is_dir():
         raise Usage(f"--bundle {file} is a folder: name a file.")
+    if not file.parent.is_dir():
+        raise Usage(f"--bundle {file} is in no folder: make {file.parent} first.")
     content, places = _record(study)
     waiting = next((trial["number"] for trial in content["trials"] if trial["state"] == "waiting"), None)
     if weights == "figures" and waiting is not None:
@@ -181,6 +183,12 @@ class Bundle:
     @property
     def name(self) -> str:
         return str(self.content["study"]["name"])
+
+    @property
+    def has_weights(self) -> bool:
+        """False if there are complete trials and none's weights."""
+        complete = any(trial["state"] == "complete" for trial in self.content["trials"])
+        return not complete or any(entry.endswith(f"/{BEST}") for entry in self.files)
 
 
 def unpack(
@@ -294,6 +302,8 @@ def opened(file: Path) -> Bundle:
             return _checked(archive, file)
     except FileNotFoundError as error:
         raise Usage(f"bundle {file} does not exist.") from error
+    except IsADirectoryError as error:
+        raise Usage(f"bundle {file} is a folder: name the file that `tuner export --bundle` wrote.") from error
     except UNREADABLE as error:
         raise Usage(f"{file} is no bundle, or a damaged one ({error}): copy it again.") from error
     except OSError as error:
@@ -342,10 +352,17 @@ def _checked(archive: zipfile.ZipFile, file: Path) -> Bundle:
         if not places <= {trial["number"] for trial in content["trials"]}:
             raise ValueError("files of no trial")
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, Usage) as error:
-        raise damaged(
-            f"{RECORD} is not what this program writes ({str(error)[:200].rstrip('.') or type(error).__name__})"
-        ) from error
+        raise damaged(f"{RECORD} is not what this program writes ({_why(error)})") from error
     return Bundle(file, files, content)
+
+
+def _why(error: Exception) -> str:
+    """The reason of a refusal in words; of one that is Python's own, its kind."""
+    if isinstance(error, KeyError):
+        return f"it lacks {str(error)[:80]}"
+    if isinstance(error, (ValueError, Usage)) and str(error):
+        return str(error)[:200].rstrip(".")
+    return "one of its parts is of another kind"
 
 
 def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, damaged: Any, sha256: str | None = None) -> dict[str, Any]:

@@ -56,8 +56,12 @@ def write(run: str, folder: Path, out: Path) -> None:
         Fault: if it cannot be written.
     """
     known, metrics = recorded(folder)
-    if metrics is None or not (folder / BEST).exists():
-        raise Usage(f"run {run!r} is not finished, or is an exported model itself: name a finished run.")
+    if metrics is None:
+        raise Usage(f"run {run!r} is not finished: name a finished run.")
+    if (folder / CONFIG).exists():
+        raise Usage(f"run {run!r} is an exported model itself: copy its folder.")
+    if not (folder / BEST).exists():
+        raise Usage(f"run {run!r} has no weights, as its bundle left them out: `tuner reproduce` trains it anew.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Clash(f"--model {out} is there already: name a new folder, or remove it.")
     if not out.name:

@@ -120,9 +120,11 @@ class Published:
         """The last so many bytes of the last attempt's log, whole lines.
 
         Raises:
-            Missing: if there is no such trial, or no attempt of it has ended.
+            Missing: if there is no such trial, no attempt of it has ended, or a bundle has left its log out.
         """
-        content = self.read(number, LOG)
+        content, row = self.read(number, LOG), self._row(number)
+        if content is None and row is not None and row.artifacts is not None and row.ended_at is not None:
+            raise Missing(f"trial {number} of study {self.study!r} has no log: the bundle that it came in left it out.")
         if content is None:
             raise Missing(f"trial {number} of study {self.study!r} has no log: it comes with an attempt's end.")
         end = content[-size:]

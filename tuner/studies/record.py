@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import inspect
 
 from tuner import names
+from tuner.metrics import PLAUSIBLE
 from tuner.ngram import Line
 from tuner.numbers import ANY, INDEX, SECONDS, TIMES, WHOLE, Numbers
 from tuner.storage.tables import TOLD, AttemptRow, EpochRow, StudyRow, TrialRow
@@ -122,6 +123,8 @@ def _trial(trial: Mapping[str, Any], definition: Definition) -> None:
     for key, value in (metrics or {}).items():
         if key not in ("collapsed", "estimator", "test") and not (value is None or value in ANY):
             raise ValueError(f"{called}'s {key}")
+        if value is not None and key in PLAUSIBLE and value < PLAUSIBLE[key][0]:
+            raise ValueError(f"{called} has {key} = {value:g}, which is at least {PLAUSIBLE[key][0]:g}")
     if done and any(metrics.get(key) is None for key in definition.spec.objective.split(",")):
         raise ValueError(f"{called} is complete and lacks what its study is judged by")
     for seconds in ((trial["cost"] or {}).get("seconds") or {}).values():

@@ -21,7 +21,8 @@ def read(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise Usage(f"the study file {file} cannot be read ({error}): give a TOML file.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Usage(f"the study file {file} cannot be read ({why}): give a TOML file.") from error
     found = {}
     for key, value in content.items():
         if key != NAME and key not in ASKED:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from tuner import __version__
 from tuner.errors import Busy, Clash, Fault, Missing, Usage
-from tuner.metrics import METRICS, Metrics
+from tuner.metrics import METRICS, PLAUSIBLE, Metrics
 from tuner.samplers import SAMPLERS
 from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow, WorkerRow
@@ -32,18 +32,6 @@ ASK_SECONDS = 20.0
 """Seconds for which an ask waits while another worker's sampler thinks."""
 KEPT = 64
 """Largest number of workers whose study is kept in memory between asks."""
-NATS, PERPLEXITY, ANY = (0.0, 1e6), (1.0, 1e300), (-1e6, 1e6)
-PLAUSIBLE: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(METRICS, ANY),
-    **dict.fromkeys(("nll", "nll_se", "nll_tempered", "distortion", "neg_elbo", "melbo"), NATS),
-    **dict.fromkeys(("ppl", "ppl_tempered", "ppl_no_end", "ppl_elbo", "ppl_melbo"), PERPLEXITY),
-    "rate": (-1.0, 1e6),
-    "active_units": (0.0, 65_536.0),
-    "acc_gap": (-100.0, 100.0),
-}
-"""Bounds of each figure of sentences: an NLL below zero would be the best for ever. An estimated rate may fall a little
-short of zero.
-"""
 ESTIMATES = {"tempered": ("tempered q", "exact"), "q": ("q", "exact"), "both": ("q", "exact")}
 """Proposals that may estimate the NLL, by the option `nll`; exact: of a model without a latent code."""
 

@@ -23,7 +23,7 @@ from tuner.process import process_mark
 from tuner.storage.artifacts import Damaged
 from tuner.storage.database import PATIENCE
 from tuner.studies import faults
-from tuner.trainer import Slot, Trainer, fork_server
+from tuner.trainer import ENDS, Slot, Trainer, fork_server
 from tuner.workers.claims import RETRIES, SETUP_FAULTS, Away, Broker, Claim, LeaseLost, Leases
 from tuner.workers.gpu import Gauge
 from tuner.workers.places import Owner, Place, Places
@@ -279,7 +279,8 @@ class Worker:
                     untold.clear()
             if end["event"] in ("epoch", "progress"):
                 publishing.now_and_then()
-            self._tell(end["event"], claim, end)
+            if end["event"] not in ENDS:  # how the attempt ends is not the trainer's word alone
+                self._tell(end["event"], claim, end)
             if end["event"] == "epoch" and end.get("settled", True) and leases.is_poor(claim):
                 trainer.stop()
                 break

@@ -12,8 +12,9 @@ import pytest
 from stub_study import behave, make, run
 
 from trainers.contract import BEST, FILES, LATEST
+from tuner.analysis import sentences
 from tuner.commands.app import app
-from tuner.errors import Fault, Interrupted, Usage
+from tuner.errors import Fault, Interrupted, Missing, Usage
 from tuner.storage.artifacts import MANIFEST, Store
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
@@ -112,7 +113,23 @@ def test_figures_have_no_word_of_the_text(study: Study, tmp_path: Path) -> None:
             "study.json",
             *(f"trials/0000/{name}" for name in ("result.json", "sentences.json", "spec.json")),
         ]
-    assert shown(unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")) == shown(study)
+    assert not bundle.opened(tmp_path / "s.zip").has_weights
+    back = unpack(other(tmp_path), tmp_path / "s.zip", tmp_path / "elsewhere")
+    assert shown(back) == shown(study)
+    with pytest.raises(Missing, match="trial 0 of study 's' has no log: the bundle that it came in left it out"):
+        back.files.log(0)
+
+
+def test_figures_by_sentence_that_another_program_wrote_are_refused(study: Study, tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    contents = '{"valid": 3}', "[]", "{", '{"valid": {"estimates": [{}]}}', '{"valid": {"estimates": 3}}'
+    for place, content in enumerate(contents):
+        (folder / "sentences.json").write_text(content)
+        study.files.store.publish(folder, f"0000/{place}")
+        study.database.run(lambda s, p=place: setattr(s.get(TrialRow, ("s", 0)), "artifacts", f"0000/{p}"))
+        with pytest.raises(Usage, match="the figures by sentence of s cannot be read: train it anew"):
+            sentences.of_trials(study, [0], "valid")
 
 
 def test_figures_alone_are_refused_where_a_trial_would_lose_its_checkpoint(study: Study, tmp_path: Path) -> None:
@@ -348,6 +365,12 @@ WEIGHTS = "trials/0000/best.safetensors"
         (of_trial(metrics=None), True, "trial 0 is complete and has no figures"),
         (of_trial(metrics={"nll": "low", "collapsed": False, "estimator": {}}), True, "trial 0's nll"),
         (of_trial(metrics={"nll": 1.0}), True, "study.json is not what this program writes"),
+        (
+            of_trial(metrics={"nll": -5.0, "collapsed": False, "estimator": {}}),
+            True,
+            "trial 0 has nll = -5, which is at least 0",
+        ),
+        (record(lambda r: r.update(trials=None)), True, r"writes \(one of its parts is of another kind\)"),
         (of_trial(ended_at=1e12), True, "ended_at = 1"),
         (of_trial(seconds=-1.0), True, "seconds = -1"),
         (of_trial(losses=-1), True, "losses = -1"),
@@ -362,7 +385,7 @@ WEIGHTS = "trials/0000/best.safetensors"
         (put(MANIFEST, b"["), False, "manifest.json cannot be read"),
         (put(MANIFEST, b"[]"), False, "manifest.json is not what was packed"),
         (put(RECORD, b"[]"), True, "study.json is not what was packed"),
-        (record(lambda r: r.pop("epochs")), True, r"not what this program writes \('epochs'\)"),
+        (record(lambda r: r.pop("epochs")), True, r"not what this program writes \(it lacks 'epochs'\)"),
         (record(lambda r: r["trials"][0].update(state="gone")), True, "trial 0's state"),
         (record(lambda r: r["trials"][0].update(artifacts="../../etc")), True, "the columns of tuner_trials"),
         (record(lambda r: r["trials"][0].update(params="r")), True, "params = 'r'"),
@@ -371,7 +394,11 @@ WEIGHTS = "trials/0000/best.safetensors"
         (record(lambda r: r["study"].update(folder="/")), True, "the columns of tuner_studies"),
         (record(lambda r: r["study"]["specification"].pop("space")), True, "'space'"),
         (record(lambda r: r["study"]["specification"].update(space={})), True, "not what this program writes"),
-        (record(lambda r: r["study"]["specification"].update(ngram={"order": 3})), True, r"writes \('valid'\)"),
+        (
+            record(lambda r: r["study"]["specification"].update(ngram={"order": 3})),
+            True,
+            r"writes \(it lacks 'valid'\)",
+        ),
         (record(lambda r: r["study"].update(name="../up")), True, "is not allowed: a name has"),
         (record(lambda r: r["study"].update(state="what")), True, "the study"),
     ],
@@ -440,7 +467,7 @@ def test_lost_files_are_said_when_packing(study: Study, tmp_path: Path) -> None:
     study.files.store.delete("0002")
     with pytest.raises(Fault, match="0002/again is not whole"):
         pack(study, tmp_path / "s.zip")
-    with pytest.raises(Fault, match="cannot be written"):
+    with pytest.raises(Usage, match="is in no folder: make .*/no first"):
         pack(study, tmp_path / "no" / "s.zip")
     for folder in (Path(), Path("/"), tmp_path):
         with pytest.raises(Usage, match="is a folder: name a file"):

@@ -222,6 +222,17 @@ def test_a_trial_that_takes_too_long_fails_and_a_hung_trainer_is_killed(
     assert (trial.state, trial.reason, trial.message) == ("failed", "timeout", "it took longer than its 1 s.")
 
 
+@pytest.mark.parametrize(("behaviour", "reason"), [("hang", "timeout"), ("crash", "error")])
+def test_an_attempts_end_is_told_once_and_as_it_is_recorded(
+    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch, behaviour: str, reason: str
+) -> None:
+    monkeypatch.setattr(watch, "STOP_SECONDS", 0.3)
+    behave(monkeypatch, t0=behaviour)
+    study, told = make(1, timeout=1.0 if behaviour == "hang" else 0.0), list[tuple[str, Any]]()
+    run(study, lambda event, claim, facts: told.append((event, facts.get("reason"))))
+    assert [each for each in told if each[0] not in ("claimed", "started", "progress", "epoch")] == [("failed", reason)]
+
+
 def test_a_trainer_without_a_word_counts_as_lost(run: Run, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "STOP_SECONDS", 0.1)
     monkeypatch.setattr(watch, "SILENCE_SECONDS", 1.0)
