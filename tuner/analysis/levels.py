@@ -36,9 +36,13 @@ def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> li
     line = Line.of_study(facts.ngram, split, facts.corpus.token)
     found += [("n-gram model", None if line is None else line.ppl if is_ppl else line.nll)]
     models = sorted({own.study.spec.model for own in columns})
+    page = queries.page(database, STUDIES, None, BASELINE)
+    baselines = [study for study in page if isinstance(study, Study) and _sentences(study, split) == kind]
     for model in models:
         label = "RNNLM" if len(models) == 1 else f"RNNLM, {model}"
-        found.append((label, _baseline(database, kind, model, "ppl" if is_ppl else "nll", split)))
+        found.append(
+            (label, _baseline([s for s in baselines if s.spec.model == model], "ppl" if is_ppl else "nll", split))
+        )
     return [{"label": label, "value": value} for label, value in found if value is not None]
 
 
@@ -65,13 +69,11 @@ def _sentences(study: Study, split: str) -> tuple[str, int | None]:
     return study.facts.text, None if line is None else line.sentences
 
 
-def _baseline(database: Database, kind: tuple[str, int | None], model: str, key: str, split: str) -> float | None:
-    """The RNNLM's figure on these sentences by that model: the least of its configurations' means over their runs.
+def _baseline(studies: Sequence[Study], key: str, split: str) -> float | None:
+    """The figure of the RNNLM's studies: the least of its configurations' means over their runs.
 
     On validation sentences a search's best trial stands for it where no configuration was run by itself.
     """
-    found = queries.page(database, STUDIES, None, BASELINE)
-    studies = [s for s in found if isinstance(s, Study) and s.spec.model == model and _sentences(s, split) == kind]
     judged = [
         [value for t in s.trials.all() if t.state == "complete" and (value := _judged(t, key, split)) is not None]
         for s in studies

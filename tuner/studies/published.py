@@ -122,10 +122,11 @@ class Published:
         Raises:
             Missing: if there is no such trial, no attempt of it has ended, or a bundle has left its log out.
         """
-        content, row = self.read(number, LOG), self._row(number)
-        if content is None and row is not None and row.artifacts is not None and row.ended_at is not None:
-            raise Missing(f"trial {number} of study {self.study!r} has no log: the bundle that it came in left it out.")
+        content = self.read(number, LOG)
         if content is None:
-            raise Missing(f"trial {number} of study {self.study!r} has no log: it comes with an attempt's end.")
+            row = self._row(number)
+            is_left_out = row is not None and row.artifacts is not None and row.ended_at is not None
+            why = "the bundle that it came in left it out" if is_left_out else "it comes with an attempt's end"
+            raise Missing(f"trial {number} of study {self.study!r} has no log: {why}.")
         end = content[-size:]
         return end[end.find(b"\n") + 1 if len(content) > size else 0 :].decode(errors="replace")
