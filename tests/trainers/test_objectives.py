@@ -566,3 +566,9 @@ def test_averaged_codes_are_trained_and_judged_by_one_codes_rate_or_that_of_all(
         assert objective.loss(measured).item() == pytest.approx(expected)
         figures = EpochFigures(measured.distortion.mean().item(), measured.rate.mean().item(), 0)
         assert objective.criterion(figures) == pytest.approx(expected)
+
+
+def test_a_checkpoint_that_lacks_what_was_always_there_is_refused() -> None:
+    for technique in ("sfb", "annealing", "mdr"):
+        with pytest.raises(RuntimeError, match="Missing key"):
+            objectives.create(technique, {}).load_state_dict({})

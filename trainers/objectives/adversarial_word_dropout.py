@@ -117,6 +117,7 @@ class Hyperparameters:
 
 
 class Technique(Annealed):
+    newer = ("totals", "means")
     hyperparameters: Hyperparameters
     totals: Tensor
     means: Tensor

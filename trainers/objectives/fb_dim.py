@@ -32,6 +32,7 @@ class Hyperparameters:
 
 
 class Technique(Annealed):
+    newer = ("beta",)
     hyperparameters: Hyperparameters
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

@@ -46,6 +46,9 @@ class Objective(nn.Module):
     pretrain: ClassVar[str] = NO_PRETRAINING
     """The technique that the encoder is trained by first, where that is part of this one; the option adds it to any other."""
 
+    newer: ClassVar[Collection[str]] = ()
+    """Buffers that older programs' checkpoints lack; they are as at the start then."""
+
     hyperparameters: Any
     """Hyperparameters of the technique, in its own dataclass; its module names the type."""
 
@@ -58,8 +61,10 @@ class Objective(nn.Module):
         self.steps_per_epoch, self.epochs = 1, 1
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Reads older programs' checkpoints too: a buffer that these did not have is as at the start."""
-        return super().load_state_dict({**dict(self.named_buffers()), **state_dict}, strict, assign)
+        """Reads older programs' checkpoints too."""
+        return super().load_state_dict(
+            {**{name: self.get_buffer(name) for name in self.newer}, **state_dict}, strict, assign
+        )
 
     def refusal(self, options: ModelOptions) -> str | None:
         """The reason why the technique makes no sense with a model of these options, if there is one."""

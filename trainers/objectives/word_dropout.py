@@ -34,6 +34,7 @@ class Hyperparameters:
 
 
 class Technique(Annealed):
+    newer = ("beta",)
     hyperparameters: Hyperparameters
 
     def refusal(self, options: ModelOptions) -> str | None:
