@@ -22,7 +22,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow
 from tuner.studies import endings, faults
 from tuner.studies.study import Study, open_study
-from tuner.workers import broker, places, watch, worker
+from tuner.workers import broker, places, worker
 from tuner.workers import leases as attempts
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.leases import Attempts
@@ -434,8 +434,6 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
     url: str, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A backup holds SQLite's file for longer than a lease, as two workers finish."""
-    for module in (attempts, watch, broker):
-        monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(database_module, "SLOW_SECONDS", 0.5)
     behave(monkeypatch, all="sleep 0.5")
@@ -459,6 +457,9 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
     backup.execute("BEGIN IMMEDIATE")
     for thread in threads:
         thread.join(1.5)
+    backup.execute(
+        "UPDATE tuner_trials SET lease_until = ?", (time.time() - 1.0,)
+    )  # as if it had been held for a minute
     backup.execute("COMMIT")
     for thread in threads:
         thread.join(60.0)

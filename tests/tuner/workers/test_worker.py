@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import wait_for
+from shell import AWAITED, wait_for
 from sqlalchemy import delete, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -25,14 +25,13 @@ from tuner.client import Client
 from tuner.errors import Interrupted, Usage
 from tuner.process import HOST, PLACE, is_dead, is_here, process_mark
 from tuner.storage.database import Database
-from tuner.storage.tables import StudyRow, WorkerRow
+from tuner.storage.tables import StudyRow, TrialRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies import study as studies
 from tuner.studies.pruners import PRUNERS
 from tuner.studies.study import Study
 from tuner.trainer import Slot
 from tuner.workers import broker, publishing, watch
-from tuner.workers import leases as attempts_module
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import Broker, Claim
 from tuner.workers.distant import ServerBroker
@@ -251,19 +250,24 @@ def test_a_trainer_that_eats_memory_meets_its_limit(run: Run, make: Make, monkey
 
 
 def test_a_lease_is_kept_while_the_trainer_is_silent(
-    run: Run, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts_module, "LEASE_SECONDS", 2.0)
-    behave(monkeypatch, t0="sleep 3")
-    study = make(1)
-    thread = threading.Thread(target=run, args=(study,))
+    behave(monkeypatch, t0="wait once")  # it says nothing after its first epoch
+    study, silent = make(1), threading.Event()
+    thread = threading.Thread(target=run, args=(study, lambda event, *_: event == "epoch" and silent.set()))
     thread.start()
-    wait_for(study.trials.all)
-    other = Attempts(study, "other")
-    while thread.is_alive():
-        assert other.claim() is None
-        thread.join(0.2)
-    assert states(study) == ["complete"]
+    assert silent.wait(AWAITED)
+
+    def lease_until() -> float:
+        return database.read(lambda session: session.get_one(TrialRow, ("s", 0)).lease_until)
+
+    for _ in range(3):  # the epoch itself may have renewed it once
+        before = lease_until()
+        wait_for(lambda: lease_until() > before)  # noqa: B023 - done before the next
+    assert Attempts(study, "other").claim() is None
+    study.end("stopped", "stopped by the user")
+    thread.join()
+    assert [(a.worker, a.state) for a in attempts_of(database)] == [("w", "interrupted")]
 
 
 @LOCAL
