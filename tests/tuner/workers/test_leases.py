@@ -280,7 +280,6 @@ def test_a_crash_in_the_middle_of_asking_leaves_no_hole(
 def test_a_worker_that_died_while_asking_holds_nobody_up_for_long(
     database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts_module, "ASK_SECONDS", 0.2)
     study = make(1)
     now = time.time()
     database.run(lambda s: s.execute(update(StudyRow).values(asker="gone", asker_until=now + 0.5)))
