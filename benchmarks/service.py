@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ faults would last an hour.
 """
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.0
 """Seconds of the first wait of a study or trial after a fault, and of the longest one."""
+PATIENCE = 120.0
+"""Seconds for which the last studies that are to be deleted are waited for."""
 STUB_RUNS = 20
 FIRST, LAST = 0.1, 0.97
 """Shares of the trials that are complete, between which faults are injected."""
@@ -93,11 +96,12 @@ class Crew:
     """Worker processes; one that is killed is replaced.
 
     Args:
+        lease: seconds of their leases.
         apart: whether every other one is in a PID namespace of its own.
     """
 
-    def __init__(self, url: str, folder: Path, count: int, behaviour: str, apart: bool = False) -> None:
-        self.url, self.folder, self.behaviour, self.apart = url, folder, behaviour, apart
+    def __init__(self, url: str, folder: Path, count: int, behaviour: str, lease: float, apart: bool) -> None:
+        self.url, self.folder, self.behaviour, self.lease, self.apart = url, folder, behaviour, lease, apart
         self.started = 0
         self._thaws: list[threading.Timer] = []
         self.processes = [self._start() for _ in range(count)]
@@ -106,7 +110,8 @@ class Crew:
         self.started += 1
         log = (self.folder / "workers.log").open("ab")
         with log:
-            work = [sys.executable, "-m", "benchmarks.service", "work", self.url, f"w{self.started}", str(self.folder)]
+            given = [self.url, f"w{self.started}", str(self.folder), str(self.lease)]
+            work = [sys.executable, "-m", "benchmarks.service", "work", *given]
             return subprocess.Popen(
                 [*APART, *work] if self.apart and self.started % 2 else work,
                 stdout=log,
@@ -127,7 +132,7 @@ class Crew:
             inner = Path(f"/proc/{chosen}/task/{chosen}/children").read_text(encoding="utf-8").split()
             pid = int(inner[0]) if _is_apart(chosen) and inner else chosen
             os.kill(pid, signal.SIGSTOP)
-            self._thaws.append(threading.Timer(1.5 * LEASE, _thaw, (pid,)))
+            self._thaws.append(threading.Timer(1.5 * self.lease, _thaw, (pid,)))
             self._thaws[-1].start()
 
     def gone(self) -> int:
@@ -197,26 +202,24 @@ class Others:
     def finish(self) -> None:
         """Deletes the rest, whose time has not come while there were workers; a killed one's trial is held for its lease."""
         self.doomed = [(0.0, study) for _, study in self.doomed]
-        until = time.monotonic() + 4 * LEASE
+        until = time.monotonic() + PATIENCE
         while self.doomed and time.monotonic() < until:
             self.delete()
             time.sleep(0.05)
 
 
-def work(url: str, name: str, folder: str) -> None:
+def work(url: str, name: str, folder: str, lease: str) -> None:
     """One worker process, with short leases and the stub trainer."""
     from tuner.commands.app import main
 
     changes: list[tuple[Any, str, Any]] = [
         (trainer, "COMMAND", (sys.executable, str(STUB))),
-        (leases, "LEASE_SECONDS", LEASE),
-        (broker, "LEASE_SECONDS", LEASE),
-        (watch, "LEASE_SECONDS", LEASE),
+        *((module, "LEASE_SECONDS", float(lease)) for module in (leases, broker, watch)),
         (watch, "BEAT_SECONDS", BEAT),
         (own_faults, "FIRST_SECONDS", FIRST_PAUSE),
         (own_faults, "LONGEST_SECONDS", LONGEST_PAUSE),
         (leases, "ASK_SECONDS", ASK),
-        (leases, "RENEWAL_SECONDS", LEASE),
+        (leases, "RENEWAL_SECONDS", float(lease)),
     ]
     for module, name_, value in changes:
         setattr(module, name_, value)
@@ -245,13 +248,14 @@ def run(
     server: Postgres | None = None,
     behaviour: str = "train",
     sampler: str = "random",
+    lease: float = LEASE,
 ) -> dict[str, Any]:
     """Has so many worker processes finish a study, injecting faults; what came of it."""
     database = Database(url, create=True, patience=60.0)
     study = creation.go_on(database, "s", defined(trials, sampler=sampler, max_failures=0), folder / "runs")
     random.seed(0)
     others = Others(database, folder, faults.broken)
-    crew = Crew(url, folder, workers, behaviour, faults.namespaces)
+    crew = Crew(url, folder, workers, behaviour, lease, faults.namespaces)
     try:
         seconds = _follow(study, crew, others, faults, trials, server)
         others.finish()
@@ -385,8 +389,9 @@ def optimize(url: str, folder: str, count: str) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) > 1 and sys.argv[1] in ("work", "optimize"):
-        {"work": work, "optimize": optimize}[sys.argv[1]](*sys.argv[2:])
+    own: dict[str, Callable[..., None]] = {"work": work, "optimize": optimize}
+    if len(sys.argv) > 1 and sys.argv[1] in own:
+        own[sys.argv[1]](*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=16)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 Start = Callable[..., "subprocess.Popen[str]"]
 """Function `start`, whose processes end with the test."""
 QUICK = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "checkpoint_seconds=0.001")
-DEADLINE = 120.0
+DEADLINE = 240.0
 SMALLEST = ("corpus_size=200", "nll_samples=3", "nll_sentences=40", "d_h=12", "d_e=12", "max_epochs=1")
 AWAITED = 240.0
 """Seconds for which what comes a moment later is waited for."""

@@ -174,11 +174,10 @@ class Client(Connection):
         found: dict[str, Any] = self.request("GET", f"rates?{self._of(studies, split=split)}")
         return found
 
-    def _of(self, studies: Sequence[str], **more: str) -> str:
+    @staticmethod
+    def _of(studies: Sequence[str], **more: str) -> str:
         """A query about these studies, or about all but the confirmations of one of them."""
-        known = {} if studies else {each["name"]: each["confirms"] for each in self.studies()}
-        names = studies or [name for name, confirms in known.items() if confirms not in known]
-        return urlencode([*(("study", name) for name in names), *more.items()])
+        return urlencode([*(("study", name) for name in studies), *more.items()])
 
     def compare(self, runs: Sequence[str]) -> dict[str, Any]:
         """Two to six trials, STUDY/NUMBER each, side by side."""

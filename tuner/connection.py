@@ -180,6 +180,8 @@ class Connection:
             detail, field = str(found["detail"]), found["field"]
         except (OSError, ValueError, TypeError, KeyError):
             detail, field = f"the server at {self.url} answered {response.status}: is it `tuner serve`?", None
+            if response.status in ERRORS:  # a proxy's, which knows of no study whether it is there
+                raise Fault(detail) from None
         finally:
             connection.close()
         if response.status in (429, 503) and (after := response.headers.get("Retry-After", "")).isdecimal():

@@ -31,6 +31,10 @@ class Refused(Usage):
         super().__init__(f"{field} = {value} {rule}", field)
         self.value, self.rule = value, rule
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Its parts, of which another process makes it again."""
+        return Refused, (self.field, self.value, self.rule), {**self.__dict__, "args": self.args}
+
 
 class Missing(Usage):
     """A study, a trial or another thing that does not exist."""

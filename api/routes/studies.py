@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -32,7 +33,8 @@ LOOK_SECONDS = 0.5
 LEVELS_SECONDS = 10.0
 """Seconds for which the lines beside a front are believed: baselines hardly change."""
 Compared = Annotated[
-    list[bodies.Name], Query(min_length=1, max_length=20, description="Names of studies, one or more.")
+    Sequence[bodies.Name],
+    Query(max_length=20, description="Names of studies; none: all but the confirmations of one of them."),
 ]
 
 
@@ -188,7 +190,7 @@ def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "va
 @router.get("/pareto", response_model=figure_schemas.Pareto, tags=["pareto"])
 def show_pareto(
     request: Request,
-    study: Compared,
+    study: Compared = (),
     x: bodies.Axis = "rate",
     y: bodies.Axis = "ppl",
     split: bodies.Split = "valid",
@@ -197,7 +199,7 @@ def show_pareto(
     unless a metric is an estimate and the studies' estimators differ: then `note` says so."""
     service = service_of(request)
     names = list(dict.fromkeys(study))
-    if split == "test":  # which confirmations of the named studies have, and studies that choose nothing
+    if split == "test" or not names:  # which confirmations of the named studies have, and studies that choose nothing
         found = [own.name for _, each in confirmation.sources(service.database, names, split) for own in each]
         names = list(dict.fromkeys(found))
     columns = [service.columns(name) for name in names]
@@ -214,7 +216,7 @@ def show_pareto(
 
 
 @router.get("/rates", response_model=figure_schemas.Rates, tags=["rates"])
-def show_rates(request: Request, study: Compared, split: bodies.Split = "valid") -> Response:
+def show_rates(request: Request, study: Compared = (), split: bodies.Split = "valid") -> Response:
     """Perplexity, accuracy gap and what the reached rate falls short against the target rate, for studies whose trials hold one,
     by columns; on the test split by the studies' confirmations."""
     service = service_of(request)

@@ -279,7 +279,9 @@ def test_the_front_is_served_by_columns(client: TestClient, filled: None, databa
     assert found["studies"][1]["number"] == []
     assert client.get("/v1/pareto?study=s&study=nix").status_code == 404
     assert client.get("/v1/pareto?study=s&x=nix").json()["field"] == "x"
-    assert client.get("/v1/pareto").json()["field"] == "study"
+    everything = client.get("/v1/pareto?y=nll").json()
+    assert [each["study"] for each in everything["studies"]] == ["s", "small", "empty"]
+    assert client.get("/v1/rates").json() == client.get("/v1/rates?study=s&study=small&study=empty").json()
 
 
 def test_exports(client: TestClient, filled: None) -> None:

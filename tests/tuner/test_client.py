@@ -78,6 +78,21 @@ def test_a_trial_from_ask_to_tell_in_real_processes(address: str, key: str) -> N
     assert {"trial", "epoch", "study"} <= set(kinds)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sampler": "cmaes", "min_rate": 2}, "sampler = cmaes cannot keep a least rate"),
+        ({"name": "-x"}, "name = '-x' is not allowed"),
+        ({"pruner": "median", "objective": "nll,rate"}, "is not allowed"),
+    ],
+)
+def test_a_refusal_comes_out_of_the_servers_processes_as_it_is(
+    address: str, key: str, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Usage, match=said):
+        Client(address, key).create(technique="sfb", **settings)
+
+
 def test_errors_are_the_services_own(address: str, key: str) -> None:
     client = Client(address, key)
     with pytest.raises(Missing, match="there is no study 'nix' here"):
@@ -114,6 +129,9 @@ def test_commands_over_the_api(address: str, key: str, inside: Any, monkeypatch:
         assert "--threads is of this machine, and the server's workers train: leave it out with --api" in refused.stderr
     refused = inside("delete", "nix", "--yes", *server_, code=2)
     assert "there is no study 'nix' here" in refused.stderr
+    monkeypatch.setenv("TUNER_API", address)
+    for command in (["paper", "li-2"], ["confirm", "s"], ["sweep", "-t", "fb", "--over", "r=1,2"]):
+        assert f"`tuner {command[0]}` trains on this machine, and TUNER_API names" in inside(*command, code=2).stderr
     monkeypatch.delenv("TUNER_API_KEY")
     assert "a key is needed" in inside("studies", *server_, code=2).stderr
 

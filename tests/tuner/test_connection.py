@@ -54,6 +54,13 @@ def test_another_program_is_no_server_of_ours(given: bytes) -> None:
     assert str(refused.value) == f"the server at {address} is no `tuner serve`: check the address."
 
 
+@pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict"])
+def test_a_proxys_error_does_not_say_that_a_study_is_gone(status: str) -> None:
+    page = answer("default backend - 404", "Content-Type: text/plain", status=status)
+    with answering(page) as (address, _), pytest.raises(Fault, match=f"answered {status[:3]}: is it `tuner serve`"):
+        Client(address).study("s")
+
+
 def test_a_page_is_no_text() -> None:
     page = answer("<p>hello", "Content-Type: text/html")
     with answering(page) as (address, _), pytest.raises(Usage, match="is no `tuner serve`"):

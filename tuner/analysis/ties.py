@@ -48,9 +48,12 @@ def _stated(trial: Trial) -> tuple[float, float, float] | None:
 def _corrections(study: Study, number_: int) -> tuple[str, list[list[float]]]:
     """Corrections of a trial's estimate at each level, sentence by sentence, and the fingerprint of the sentences."""
     content = study.files.read(number_, SENTENCES)
-    kept = {} if content is None else json.loads(content).get("valid", {})
-    tempered = [each for each in kept.get("estimates", ()) if "corrections" in each]
-    return kept.get("fingerprint", ""), [level for each in tempered for level in each["corrections"].values()]
+    try:
+        kept = {} if content is None else json.loads(content).get("valid", {})
+        levels = [each["corrections"].values() for each in kept.get("estimates", ()) if "corrections" in each]
+        return str(kept.get("fingerprint", "")), [[float(x) for x in level] for each in levels for level in each]
+    except (AttributeError, LookupError, TypeError, ValueError):  # in a bundle that another program wrote
+        return "", []
 
 
 def _shared(ours: tuple[str, list[list[float]]], theirs: tuple[str, list[list[float]]]) -> float:

@@ -93,7 +93,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
 
 
 def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Path) -> list[str]:
-    """Has each study trained, though others stop themselves; returns a sentence about each that did.
+    """Has each study trained, though others stop themselves; returns a sentence about each that did, or is over without a result.
 
     Raises:
         Fault: if this was stopped, or the only study is broken.
@@ -101,12 +101,12 @@ def work_in_turn(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pat
     _say_what_is_idle(studies, staff)
     if len(studies) == 1:
         work(studies[0], staff, url, runs)
-        return []
+        return _fruitless(studies[0])
     return [said for study in studies for said in work_unless_broken(study, staff, url, runs)]
 
 
 def work_unless_broken(study: "Study", staff: "Staff", url: str, runs: Path) -> list[str]:
-    """Works on a study; returns the fault by which it broke, if it did.
+    """Works on a study; returns the fault by which it broke, if it did, or says that it is over without a result.
 
     Raises:
         Fault: if it ended by any other one.
@@ -118,7 +118,15 @@ def work_unless_broken(study: "Study", staff: "Staff", url: str, runs: Path) -> 
             raise
         say(f"tuner: {fault}")
         return [str(fault)]
-    return []
+    return _fruitless(study)
+
+
+def _fruitless(study: "Study") -> list[str]:
+    """A sentence about a study that is over and has no complete trial; none of any other."""
+    counts = study.trials.counts()
+    if study.shown_state(counts) != "finished" or counts.get("complete"):
+        return []
+    return [f"study {study.name} has no result: none of its trials is complete; `tuner trials {study.name}` says why."]
 
 
 def _say_what_is_idle(studies: "Sequence[Study]", staff: "Staff") -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "address": AddressOption,
 }
 """Option of each of a staff's fields."""
-ARGUMENT = "staff"
+ARGUMENT, CONTEXT = "staff", "context"
 
 
 def with_staff(command: Callable[..., None]) -> Callable[..., None]:
@@ -41,13 +42,33 @@ def with_staff(command: Callable[..., None]) -> Callable[..., None]:
         for key, kind in OPTIONS.items()
     ]
 
+    if CONTEXT not in own:
+        parameters.append(inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+
     @functools.wraps(command)
     def run(**values: Any) -> None:
         staff = Staff(**{key: values.pop(key) for key in OPTIONS})
         staff.check()
+        context: typer.Context = values[CONTEXT] if CONTEXT in own else values.pop(CONTEXT)
+        if "api" not in own:
+            _refuse_server(context)
         command(**values, staff=staff)
 
     return taking(run, parameters)
+
+
+def _refuse_server(context: typer.Context) -> None:
+    """Refuses a server of the environment for a command that trains on this machine alone.
+
+    Raises:
+        Usage: if there is one, and no database on the command line, which comes before it.
+    """
+    source = context.get_parameter_source("database")
+    if os.environ.get("TUNER_API") and (source is None or source.name != "COMMANDLINE"):
+        raise Usage(
+            f"`tuner {context.info_name}` trains on this machine, and TUNER_API names a server: unset it, or name this "
+            "machine's --database."
+        )
 
 
 def refuse_here(context: typer.Context, *more: str) -> None:

@@ -216,7 +216,7 @@ def _parameter(declared: Setting, otherwise: str | None = None) -> inspect.Param
         annotation = list[str] | None
     elif isinstance(kind, Domains):
         annotation = Path | None
-    default = inspect.Parameter.empty if declared.default is REQUIRED else usual
+    default = None if declared.default is REQUIRED else usual  # a study file may say it
     if otherwise is not None:
         annotation, default = annotation | None, None
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -162,8 +162,12 @@ def _print_comparison(made: "list[Study]") -> None:
     print("  tuner confirm STUDY   its winner with new seeds, on the test sentences too; then `tuner report`")
 
 
+TRAINED = ("technique", "corpus", "model", "fixed", "seed")
+"""Settings of a study that a single run has too."""
+
+
 @app.command(epilog="Example: tuner train --technique mdr --set r=8 --set max_epochs=20")
-@with_settings("technique", "corpus", "model", "fixed", "seed")
+@with_settings(*TRAINED)
 def train(
     given: Given,
     out: Annotated[
@@ -186,7 +190,12 @@ def train(
     from tuner.studies import corpora
     from tuner.trainer import Slot
 
-    asked = StudySpec.of(given)
+    given.pop("name", None)  # a study file's
+    if idle := [key for key in given if key not in TRAINED]:
+        say(f"note: {', '.join(idle)} of the file are a study's, and are left out: a single run has none")
+    if "technique" not in given:
+        raise Usage("train needs --technique NAME: `tuner techniques` lists them.")
+    asked = StudySpec.of({key: given[key] for key in given if key in TRAINED})
     spaces.load(asked.technique)  # refuses an unknown one at once
     source = corpora.named(database, asked.corpus)
     # One run is no search: the technique's own rules apply, not the search's domains.

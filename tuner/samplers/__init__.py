@@ -124,7 +124,7 @@ SAMPLERS: dict[str, Entry] = {
 OWN = ("seed", "search_space", "earlier")
 """Arguments of a sampler that are the study's."""
 GENERATIONS, LEAST_POPULATION, MOST_POPULATION = 20, 10, 50
-PICKLED = ("cma:", "sepcma:")
+PICKLED = ("cma:", "sepcma:", "cmawm:")
 """Beginnings of the names of notes that hold pickled objects: those of Optuna's CMA-ES."""
 MODELS = tuple(name for name, entry in SAMPLERS.items() if entry.models)
 

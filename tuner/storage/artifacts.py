@@ -131,10 +131,14 @@ class Store:
         self.write(f"{generation}/{MANIFEST}", b"{}")
         self.delete(generation)
 
-    def read(self, path: str) -> bytes | None:
-        """A published file's content; none if there is none."""
+    def read(self, path: str, last: int | None = None) -> bytes | None:
+        """A published file's content; none if there is none.
+
+        Args:
+            last: so many bytes of it at most, from its end.
+        """
         try:
-            return self._read(path)
+            return self._read(path, last)
         except FileNotFoundError:
             return None
 
@@ -300,11 +304,15 @@ class Store:
             os.fsync(opened.fileno())
         half.replace(target)
 
-    def _read(self, key: str) -> bytes:
+    def _read(self, key: str, last: int | None = None) -> bytes:
         if self.local:
-            return Path(self.address, key).read_bytes()
+            with Path(self.address, key).open("rb") as file:
+                file.seek(0 if last is None else max(os.fstat(file.fileno()).st_size - last, 0))
+                return file.read()
         with _reached():
-            content: bytes = self.files.cat_file(f"{self.root}/{key}")
+            place = f"{self.root}/{key}"
+            first = 0 if last is None else max(int(self.files.info(place)["size"]) - last, 0)
+            content: bytes = self.files.cat_file(place, start=first or None)
         return content
 
 

@@ -11,6 +11,7 @@ from tuner.storage.tables import LOCK, TrialRow, revise, study_row
 from tuner.studies.launch import judge
 from tuner.studies.spec import BUDGET, OPEN, Definition
 from tuner.studies.study import Study
+from tuner.studies.trials import revive
 
 
 def amend(study: Study, values: Mapping[str, Any]) -> Study:
@@ -39,6 +40,8 @@ def amend(study: Study, values: Mapping[str, Any]) -> Study:
         if BUDGET in newer and newer[BUDGET] < made:
             raise Refused(BUDGET, str(newer[BUDGET]), f"is too few: the study has {made} trials already.")
         row.specification, row.budget, row.rules = wanted.stored(), wanted.spec.trials, wanted.rules()
+        if row.state == "satisfied" and wanted.spec.stop_when != earlier.spec.stop_when:
+            revive(row, study.database.clock(session))
         revise(session, study.name)
 
     study.database.run(change)

@@ -14,8 +14,8 @@ from tuner.storage.tables import LOCK, StudyRow, revise
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.optuna_bridge import History
 from tuner.studies.spec import CHANGEABLE, SETTINGS, Corpus, Definition, StudySpec
-from tuner.studies.study import Study, revive
-from tuner.studies.trials import SOURCE
+from tuner.studies.study import Study
+from tuner.studies.trials import SOURCE, revive
 
 
 def go_on(

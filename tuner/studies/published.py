@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,15 @@ class Published:
 
     def __init__(self, database: Database, study: str, place: str) -> None:
         self.database, self.study = database, study
-        self.store = Store(locations.found(database, place))
+        self._place = locations.found(database, place)
+
+    @cached_property
+    def store(self) -> Store:
+        """
+        Raises:
+            Usage: if this machine lacks what reaches it.
+        """
+        return Store(self._place)
 
     def folder(self, number: int, cache: Path, used: Sequence[str] = FILES) -> Path:
         """A folder with a trial's files, those that will be used checked.
@@ -97,8 +106,11 @@ class Published:
         self.database.run(change)
         self.store = there
 
-    def read(self, number: int, file: str) -> bytes | None:
+    def read(self, number: int, file: str, last: int | None = None) -> bytes | None:
         """One file of a trial; none if it has not been published.
+
+        Args:
+            last: so many bytes of it at most, from its end.
 
         Raises:
             Missing: if there is no such trial.
@@ -106,7 +118,7 @@ class Published:
         row = self._row(number)
         if row is None:
             raise Missing(f"study {self.study!r} has no trial {number}: list its trials first.")
-        return None if row.artifacts is None else self.store.read(f"{row.artifacts}/{file}")
+        return None if row.artifacts is None else self.store.read(f"{row.artifacts}/{file}", last)
 
     def _row(self, number: int) -> TrialRow | None:
         return self.database.read(lambda session: session.get(TrialRow, (self.study, number)))
@@ -122,7 +134,7 @@ class Published:
         Raises:
             Missing: if there is no such trial, no attempt of it has ended, or a bundle has left its log out.
         """
-        content = self.read(number, LOG)
+        content = self.read(number, LOG, size + 1)  # one more tells whether there is more
         if content is None:
             row = self._row(number)
             is_left_out = row is not None and row.artifacts is not None and row.ended_at is not None

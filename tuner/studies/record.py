@@ -1,16 +1,16 @@
 """Rules for a bundle's record of a study. Whoever wrote it, a database that has taken it in can be read."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import inspect
 
-from tuner import names
-from tuner.metrics import PLAUSIBLE
+from tuner import estimators, names
+from tuner.metrics import PLAUSIBLE, Metrics
 from tuner.ngram import Line
 from tuner.numbers import ANY, INDEX, SECONDS, TIMES, WHOLE, Numbers
 from tuner.storage.tables import TOLD, AttemptRow, EpochRow, StudyRow, TrialRow
-from tuner.studies.objectives import OBJECTIVES
+from tuner.studies import objectives
 from tuner.studies.spec import Definition
 from tuner.studies.study import STUDY_STATES
 from tuner.studies.trials import SOURCE, SOURCES, STATES
@@ -112,24 +112,34 @@ def _trial(trial: Mapping[str, Any], definition: Definition) -> None:
     metrics = trial["metrics"]
     if done and (
         trial["value"] is None
-        or len(trial["values"] or ()) != len(OBJECTIVES[definition.spec.objective])
+        or len(trial["values"] or ()) != len(objectives.OBJECTIVES[definition.spec.objective])
         or metrics is None
     ):
         raise ValueError(f"{called} is complete and has no figures")
     if not all(value is None or value in ANY for value in trial["values"] or ()):
         raise ValueError(f"{called}'s values")
-    if metrics is not None and not (isinstance(metrics["collapsed"], bool) and isinstance(metrics["estimator"], dict)):
-        raise ValueError(f"{called}'s metrics")
-    for key, value in (metrics or {}).items():
-        if key not in ("collapsed", "estimator", "test") and not (value is None or value in ANY):
-            raise ValueError(f"{called}'s {key}")
-        if value is not None and key in PLAUSIBLE and value < PLAUSIBLE[key][0]:
-            raise ValueError(f"{called} has {key} = {value:g}, which is at least {PLAUSIBLE[key][0]:g}")
+    for figures in filter(None, (metrics, (metrics or {}).get("test"))):
+        _figures(figures, called)
+    if metrics is not None:
+        objectives.rank(definition.spec.objective, definition.spec.min_rate, metrics)
     if done and any(metrics.get(key) is None for key in definition.spec.objective.split(",")):
         raise ValueError(f"{called} is complete and lacks what its study is judged by")
     for seconds in ((trial["cost"] or {}).get("seconds") or {}).values():
         if seconds not in SECONDS:
             raise ValueError(f"{called}'s seconds")
+
+
+def _figures(metrics: Mapping[str, Any], called: str) -> None:
+    """Figures of one split, which tables and the sentences about their estimator take in."""
+    if not (isinstance(metrics["collapsed"], bool) and isinstance(metrics["estimator"], dict)):
+        raise ValueError(f"{called}'s metrics")
+    for key, value in metrics.items():
+        if key not in ("collapsed", "estimator", "test") and not (value is None or value in ANY):
+            raise ValueError(f"{called}'s {key}")
+        if value is not None and key in PLAUSIBLE and value < PLAUSIBLE[key][0]:
+            raise ValueError(f"{called} has {key} = {value:g}, which is at least {PLAUSIBLE[key][0]:g}")
+    for read in (estimators.estimate, estimators.notes_of, lambda found: estimators.estimator_of(found, "")):
+        read(cast(Metrics, metrics))
 
 
 def _judge_column(column: Any, value: object) -> None:

@@ -42,7 +42,9 @@ def strike(study: Study, number: int, because: str) -> Trial:
             ending = {"state": "interrupted", "reason": STRUCK, "message": message, "ended_at": now}
             session.execute(update(AttemptRow).where(AttemptRow.token == row.token).values(**ending))
             own = (WorkerRow.study == study.name, WorkerRow.trial == number)
-            session.execute(update(WorkerRow).where(*own).values(state="idle", study=None, trial=None))
+            idle = {"state": "idle", "study": None, "trial": None, "trials": WorkerRow.trials + 1}
+            session.execute(update(WorkerRow).where(*own).values(**idle))
+            row.seconds += max(min(now, row.lease_until) - (row.started_at or now), 0.0)
             row.token, row.lease_until = None, 0.0
         row.state, row.reason, row.message, row.told = "failed", STRUCK, message, False
         row.ended_at = row.ended_at or now

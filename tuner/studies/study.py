@@ -15,7 +15,7 @@ from tuner.storage.tables import LOCK, StudyRow, TrialRow, WorkerRow, revise, st
 from tuner.studies import winner
 from tuner.studies.published import Published
 from tuner.studies.spec import Definition, Facts, StudySpec
-from tuner.studies.trials import OVER, Trial, Trials, count_over
+from tuner.studies.trials import OVER, Trial, Trials, count_over, revive
 
 STUDY_STATES = ("active", "stopped", "satisfied", "broken", "deleting")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Usage)
@@ -31,13 +31,6 @@ def shown_study_state() -> Any:
     over = select(func.count()).where(TrialRow.study == StudyRow.name, TrialRow.state.in_(OVER)).correlate(StudyRow)
     spent = and_(StudyRow.state == "active", over.scalar_subquery() >= StudyRow.budget)
     return case((spent, "finished"), else_=StudyRow.state)
-
-
-def revive(row: StudyRow, now: float) -> None:
-    """Has a study hand out trials again. If it had stopped, its failures until now count no more."""
-    if row.state != "active":
-        row.resumed_at = now
-    row.state, row.why, row.faults = "active", None, 0
 
 
 class Study:

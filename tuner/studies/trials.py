@@ -11,7 +11,7 @@ from tuner.estimators import notes_of
 from tuner.metrics import Cost, Metrics
 from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, TrialRow, revise, study_row
+from tuner.storage.tables import LOCK, TOLD, AttemptRow, EpochRow, StudyRow, TrialRow, revise, study_row
 from tuner.studies.spec import Definition
 
 OVER = ("complete", "failed", "pruned")
@@ -123,6 +123,13 @@ def count_over(counts: Mapping[str, int]) -> int:
     return sum(counts.get(state, 0) for state in OVER)
 
 
+def revive(row: StudyRow, now: float) -> None:
+    """Has a study hand out trials again. If it had stopped, its failures until now count no more."""
+    if row.state != "active":
+        row.resumed_at = now
+    row.state, row.why, row.faults = "active", None, 0
+
+
 class Trials:
     """The trials of one study in its database."""
 
@@ -225,6 +232,8 @@ class Trials:
             if study.state == "deleting":
                 raise Clash(f"study {self.study!r} is being deleted: make another one.")
             now = self.database.clock(session)
+            if study.state == "satisfied":  # with the trials that it chose; this one is somebody's
+                revive(study, now)
             mine = TrialRow.study == self.study
             first = session.execute(select(func.count()).where(mine)).scalar_one()
             there = [] if again else list(session.scalars(select(TrialRow.params).where(mine)))

@@ -11,12 +11,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tuner import __version__
-from tuner.errors import Fault, Usage
+from tuner.errors import Fault, Unfit, Usage
 from tuner.process import HOST, is_dead, is_here, process_mark
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow, TrialRow, WorkerRow
 from tuner.studies import faults
-from tuner.studies.study import open_study
+from tuner.studies.study import open_study, shown_study_state
 from tuner.studies.trials import OVER
 from tuner.workers import ends
 from tuner.workers.leases import LEASE_SECONDS, Attempts
@@ -39,6 +39,7 @@ class DatabaseBroker:
     def __init__(self, database: Database, name: str) -> None:
         self.database, self.name = database, name
         self._attempts: dict[str, Attempts] = {}
+        self._opened: dict[str, int] = {}
 
     @property
     def address(self) -> str:
@@ -88,14 +89,17 @@ class DatabaseBroker:
 
     def active(self, names: Sequence[str]) -> list[str]:
         running = select(func.count()).where(TrialRow.study == StudyRow.name, TrialRow.state == "running")
-        query = select(StudyRow.name).where(StudyRow.state == "active")
-        query = query.order_by(running.scalar_subquery(), StudyRow.created_at)
+        spent = shown_study_state() != "active"
+        query = select(StudyRow.name, StudyRow.revision, spent).where(StudyRow.state == "active")
+        query = query.order_by(spent, running.scalar_subquery(), StudyRow.created_at)
         if names:
             query = query.where(StudyRow.name.in_(names))
 
         def look(session: Session) -> list[str]:
             self._be_seen(session, takes=list(names) or None)
-            return list(session.scalars(query))
+            found = session.execute(query).all()
+            # A spent study is opened once more, which completes Optuna's record of it.
+            return [name for name, revision, over in found if not over or self._opened.get(name) != revision]
 
         return self.database.run(look)
 
@@ -113,6 +117,11 @@ class DatabaseBroker:
     def open(self, study: str) -> Attempts:
         """The leases of a study, which keep what samplers have learnt of it from one call to the next."""
         found, kept = open_study(self.database, study), self._attempts.get(study)
+        self._opened[study] = found.revision
+        try:
+            found.files.store  # noqa: B018 - which this machine may be unable to reach
+        except Usage as error:
+            raise Unfit(f"study {study!r} cannot be trained here: {error}") from error
         if kept is None or kept.created_at != found.created_at:  # another one of that name
             kept = self._attempts[study] = Attempts(found, self.name)
         kept.study = found  # its rules may have changed

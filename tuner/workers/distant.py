@@ -245,7 +245,7 @@ class ServerBroker:
             study, (trial, _) = self.client.study(owner.study), self.client.trial(owner.study, owner.trial)
         except Missing:
             return False
-        except Fault:  # nobody knows now
+        except (Fault, Usage):  # nobody knows now
             return True
         return abs((seconds_of(study["created_at"]) or 0.0) - owner.created_at) < TICK and trial.state not in OVER
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner import samplers
-from tuner.errors import Fault, Interrupted
+from tuner.errors import Busy, Fault, Interrupted
 from tuner.metrics import Metrics
 from tuner.process import HOST, is_dead
 from tuner.storage.artifacts import Store
@@ -98,13 +98,14 @@ class Attempts:
         self, over: threading.Event | None = None, own: str | None = None, patience: float = math.inf
     ) -> Claim | None:
         """The next trial to train: one that was left unfinished, else a new one; none if the study's budget is spent, it is
-        stopped, `over` is set, or another worker has asked for longer than that.
+        stopped, or `over` is set.
 
         Args:
             own: a token that nobody else knows; who claims with it twice gets the same trial.
             patience: seconds for which another worker is waited for that asks first.
 
         Raises:
+            Busy: if another worker has asked for longer than that.
             Fault: if the sampler fails, or thinks for too long.
         """
         over, wait, began = over or threading.Event(), 0.01, time.monotonic()
@@ -123,6 +124,8 @@ class Attempts:
                 # The longer the queue, the longer each has waited, so that a thousand who look do not slow down who asks.
                 wait = min(1.5 * wait, max(0.5, 0.25 * (time.monotonic() - began)))
                 busy = self._is_asking() and time.monotonic() - began < patience
+        if not over.is_set():
+            raise Busy(f"study {self.study.name!r} has another worker that asks for a trial: ask again.")
         return None
 
     def _is_asking(self) -> bool:

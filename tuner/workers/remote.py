@@ -91,6 +91,8 @@ def ask(
         _attempts.popitem(last=False)
     try:
         claim = kept.claim(own=token, patience=ASK_SECONDS)
+    except Busy:
+        raise
     except Fault as fault:
         faults.tell(database, name, faults.sentence(fault))
         raise Busy(f"study {name!r} waits: {fault}", faults.LONGEST_SECONDS) from fault

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainers.contract import SAMPLES
 from tuner.errors import Clash, Missing, Usage
 from tuner.storage.artifacts import Damaged, Writing
 from tuner.studies.study import Study
@@ -20,6 +21,8 @@ class Limits:
 
     file: int = 2 * 2**30
     generation: int = 4 * 2**30
+    samples: int = 16 * 2**20
+    """Of the file of texts, which a server reads whole."""
 
 
 class Incoming:
@@ -93,9 +96,10 @@ class TrialFiles:
         with stored():
             self.store.drop(left)
             others = sum(found for name, found in self.store.sizes(place).items() if name != file)
-        if size > self.limits.file or size + others > self.limits.generation:
+        most = self.limits.samples if file == SAMPLES else self.limits.file
+        if size > most or size + others > self.limits.generation:
             raise Usage(
-                f"file {file} has {size} bytes, which is too large: a file may have {self.limits.file}, those of one "
+                f"file {file} has {size} bytes, which is too large: this one may have {most}, those of one "
                 f"generation {self.limits.generation} in all.",
                 "content-length",
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from tuner.errors import Fault
+from tuner.errors import Fault, Usage
 from tuner.trainer import STOP_SECONDS, Trainer
 from tuner.workers.claims import Away, Claim, LeaseLost, Leases
 from tuner.workers.gpu import Load
@@ -67,7 +67,7 @@ class Watch:
             if self.why is None:
                 self.look()
             else:  # what it leaves is still to be saved and published
-                with suppress(LeaseLost, Fault, DBAPIError):
+                with suppress(LeaseLost, Fault, Usage, DBAPIError):
                     self.leases.renew(self.claim, self._load())
             self.leases.rest()
             self.end_if_due()
@@ -95,7 +95,7 @@ class Watch:
                 self.why = ("lost", str(lost))
             except (DBAPIError, Away):
                 pass  # the database has gone: so has every other worker's way to take the trial
-            except Fault as fault:  # the database's file has been deleted
-                self.why = ("disk", str(fault))
+            except (Fault, Usage) as error:  # the database's file has been deleted, or this worker's key revoked
+                self.why = ("disk", str(error))
             else:
                 self.why = None if told is None else (told.reason, f"{told.message.rstrip('.')}.")

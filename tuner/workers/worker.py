@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from trainers.contract import LOG
-from tuner.errors import Fault, Interrupted, Unfit
+from tuner.errors import Fault, Interrupted, Unfit, Usage
 from tuner.forkserver import ForkServer
 from tuner.process import process_mark
 from tuner.storage.artifacts import Damaged
@@ -216,7 +216,7 @@ class Worker:
                     told = True
                 except Interrupted as interrupted:
                     files = None
-                    with suppress(Fault):
+                    with suppress(Fault, Usage):
                         files = publishing.all(checkpoint=True)
                     leases.fail(claim, *interrupted.why, files)
                     raise
@@ -246,7 +246,7 @@ class Worker:
     def _hand_back(self, leases: Leases, claim: Claim, error: Exception) -> None:
         """Ends an attempt that something other than its trial ended; as far as that is possible."""
         reason, message = "disk" if isinstance(error, (Fault, OSError)) else "input", faults.sentence(error)
-        with suppress(DBAPIError, LeaseLost, Fault):
+        with suppress(DBAPIError, LeaseLost, Fault, Usage):
             leases.fail(claim, reason, message, patience=0.0)
         self._tell("handed back", claim, {"reason": reason, "message": message})
 

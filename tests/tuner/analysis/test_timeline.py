@@ -27,7 +27,7 @@ def test_every_attempt_is_told_the_lost_ones_too(make: Make, stub: None, databas
     assert Attempts(study, "first").claim() is not None
     found = timeline.of(study)
     assert (found["trial"], found["worker"], found["state"], found["ended"]) == ([0], ["first"], ["running"], [None])
-    database.run(lambda session: session.execute(update(TrialRow).values(lease_until=1.0)))
+    database.run(lambda session: session.execute(update(TrialRow).values(lease_until=0.0)))
     assert timeline.of(study)["state"] == ["lost"]  # before anyone has taken the trial over
     run(study, name="second")
     found = timeline.of(study)

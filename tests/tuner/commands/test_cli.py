@@ -101,13 +101,16 @@ def test_train_prints_its_run_and_answers_again_at_once(inside: Inside, tmp_path
     assert "R = KL" in shown
 
 
-def test_a_collapsed_posterior_is_named_in_every_output(inside: Inside) -> None:
+def test_a_collapsed_posterior_is_named_in_every_output(inside: Inside, tmp_path: Path) -> None:
     settings = [part for key in (*QUICK, "max_epochs=1") for part in ("--set", key)]
     said = inside("launch", "--technique", "vanilla", "--study", "v", "--trials", "1", *settings)
     assert "nothing is left to tune for vanilla" in said.stderr
     outputs = [said.stdout, said.stderr]
     outputs += [inside(*c).stdout for c in (["show", "v"], ["trials", "v"], ["studies"], ["evaluate", "v/0"])]
-    outputs.append(inside("train", "--technique", "vanilla", *settings).stdout)
+    (tmp_path / "v.toml").write_text(inside("show", "v", "--format", "toml").stdout)
+    alone = inside("train", "--config", str(tmp_path / "v.toml"))
+    assert "note: trials of the file are a study's, and are left out: a single run has none" in alone.stderr
+    outputs.append(alone.stdout)
     outputs = [" ".join(text.split()) for text in outputs]  # a narrow terminal wraps
     assert all("collapsed" in text for text in outputs)
     assert all(
@@ -158,6 +161,7 @@ def test_lists(inside: Inside) -> None:
 
 BAD: dict[str, tuple[list[str], str]] = {
     "technique": (["launch", "-t", "sbf"], "technique 'sbf' is unknown: choose one of adversarial-word-dropout"),
+    "technique, not named": (["train"], "train needs --technique NAME: `tuner techniques` lists them"),
     "technique to train": (["train", "-t", "sbf"], "technique 'sbf' is unknown"),
     "pruner": (["launch", "-t", "sfb", "--pruner", "x"], "--pruner 'x' is not allowed: it must be one of none; median"),
     "stop-when": (

@@ -233,11 +233,24 @@ def test_a_row_that_breaks_keeps_no_other_from_its_turn(tuner: Command, monkeypa
         tuner("paper", "li-2", "--runs", "4")
 
 
-def test_a_row_whose_runs_all_failed_is_not_called_untrained(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_whose_runs_all_failed_is_not_called_untrained(
+    tuner: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     behave(monkeypatch, all="nan")
-    made = json.loads(tuner("paper", "li-2", "--format", "json"))
+    with pytest.raises(Fault, match="study li-vanilla-grammar-tiny has no result: none of its trials is complete"):
+        tuner("paper", "li-2", "--format", "json")
+    made = json.loads(capsys.readouterr().out)
     assert made["rows"] == []
     assert made["absent"]["VAE"] == "no run of it is complete"
+
+
+def test_a_study_without_a_result_is_a_failure_of_its_command(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, all="nan")
+    for command in (["launch", "-t", "sfb", "-n", "2", "--study", "s"], ["resume", "s"]):
+        with pytest.raises(Fault, match="study s has no result: none of its trials is complete; `tuner trials s` says"):
+            tuner(*command)
+    behave(monkeypatch, t0="nan")
+    tuner("launch", "-t", "sfb", "-n", "2", "--study", "half")
 
 
 def test_any_study_is_laid_out_where_it_belongs(tuner: Command) -> None:

@@ -18,6 +18,12 @@ X, Y = RANDOM.random((6, 2)), RANDOM.standard_normal(6)
 THETAS = prior_mode(2) + 0.4 * RANDOM.standard_normal((5, 5))
 
 
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Numbers that do not depend on the tests before."""
+    return np.random.default_rng(6)
+
+
 def acquisition(thetas: np.ndarray = THETAS) -> LogEI:
     return LogEI(Processes.fit(thetas, X, Y), np.full((len(thetas), 1), Y.min()))
 
@@ -46,8 +52,8 @@ def test_log_h_is_large_for_large_u_and_never_nan() -> None:
     assert np.isfinite(value).all()
 
 
-def test_averaged_expected_improvement_agrees_with_monte_carlo() -> None:
-    z, found = RANDOM.random((4, 2)), acquisition()
+def test_averaged_expected_improvement_agrees_with_monte_carlo(random: np.random.Generator) -> None:
+    z, found = random.random((4, 2)), acquisition()
     improvements = []
     for mean, variance in zip(*found.processes.predict(z), strict=True):
         drawn = mean + np.sqrt(variance)[:, None] * np.random.default_rng(2).standard_normal((4, 400_000))
@@ -55,25 +61,25 @@ def test_averaged_expected_improvement_agrees_with_monte_carlo() -> None:
     np.testing.assert_allclose(np.exp(found(z)), np.mean(improvements, 0), rtol=0.03)
 
 
-def test_it_is_botorchs_log_expected_improvement_on_the_batched_model() -> None:
-    z = RANDOM.random((9, 2))
+def test_it_is_botorchs_log_expected_improvement_on_the_batched_model(random: np.random.Generator) -> None:
+    z = random.random((9, 2))
     reference = LogExpectedImprovement(batched(THETAS, X, Y), best_f=torch.tensor(Y.min()), maximize=False)
     with torch.no_grad():
         expected = reference(torch.as_tensor(z)[:, None])  # [m]
     np.testing.assert_allclose(acquisition()(z), expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_gradient_agrees_with_finite_differences() -> None:
+def test_gradient_agrees_with_finite_differences(random: np.random.Generator) -> None:
     found = acquisition()
-    for z in (RANDOM.random(2), X[np.argmax(Y)] + 1e-3):  # the second where nothing is to be won
+    for z in (random.random(2), X[np.argmax(Y)] + 1e-3):  # the second where nothing is to be won
         value, gradient = found.with_gradient(z)
         assert value == pytest.approx(found(z[None])[0])
         numeric = [(found((z + 1e-6 * e)[None])[0] - found((z - 1e-6 * e)[None])[0]) / 2e-6 for e in np.eye(2)]
         np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-3)
 
 
-def test_a_constraint_holds_as_often_as_nine_in_ten_draws_of_evaluations_do() -> None:
-    z, found = RANDOM.random((4, 2)), LogHolds(Processes.fit(THETAS, X, Y), 0.3)
+def test_a_constraint_holds_as_often_as_nine_in_ten_draws_of_evaluations_do(random: np.random.Generator) -> None:
+    z, found = random.random((4, 2)), LogHolds(Processes.fit(THETAS, X, Y), 0.3)
     shares = []
     for s, (mean, variance) in enumerate(zip(*found.processes.predict(z), strict=True)):
         drawn = mean + np.sqrt(variance)[:, None] * np.random.default_rng(s).standard_normal((4, 100_000))
@@ -81,11 +87,11 @@ def test_a_constraint_holds_as_often_as_nine_in_ten_draws_of_evaluations_do() ->
     np.testing.assert_allclose(np.exp(found(z)), np.mean(shares, 0), atol=0.005)
 
 
-def test_a_products_gradient_agrees_with_finite_differences() -> None:
+def test_a_products_gradient_agrees_with_finite_differences(random: np.random.Generator) -> None:
     found = Product(
         [acquisition(), LogHolds(Processes.fit(THETAS, X, Y), 0.3), LogHolds(Processes.fit(THETAS, X, -Y), -0.9)]
     )
-    for z in RANDOM.random((5, 2)):
+    for z in random.random((5, 2)):
         value, gradient = found.with_gradient(z)
         assert value == pytest.approx(found(z[None])[0], rel=1e-9)
         shift = 1e-6 * np.eye(2)
@@ -101,10 +107,10 @@ def test_the_search_finds_the_maximum_of_a_fine_grid() -> None:
     assert found(point[None])[0] >= found(np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)).max() - 1e-6
 
 
-def test_the_search_finds_the_best_of_a_discrete_space_and_never_a_point_taken() -> None:
+def test_the_search_finds_the_best_of_a_discrete_space_and_never_a_point_taken(random: np.random.Generator) -> None:
     cube = Cube({"a": IntDistribution(0, 6), "b": CategoricalDistribution(("x", "y", "z"))})
     everything = np.array([cube.encode({"a": a, "b": b}) for a in range(7) for b in "xyz"])
-    taken, values = everything[::3], RANDOM.standard_normal(7)
+    taken, values = everything[::3], random.standard_normal(7)
     thetas = prior_mode(cube.d)[None]
     found = LogEI(Processes.fit(thetas, taken, values), np.array([[values.min()]]))
     point = highest(found, cube, everything[:4], taken)
@@ -151,16 +157,16 @@ def test_expected_hypervolume_improvement_agrees_with_monte_carlo() -> None:
     np.testing.assert_allclose(np.exp(found(z)), total, rtol=0.05, atol=2e-3)
 
 
-def test_hypervolumes_gradient_agrees_with_finite_differences() -> None:
+def test_hypervolumes_gradient_agrees_with_finite_differences(random: np.random.Generator) -> None:
     found = two()
-    for z in RANDOM.random((3, 2)):
+    for z in random.random((3, 2)):
         value, gradient = found.with_gradient(z)
         assert value == pytest.approx(found(z[None])[0])
         numeric = [(found((z + 1e-6 * e)[None])[0] - found((z - 1e-6 * e)[None])[0]) / 2e-6 for e in np.eye(2)]
         np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-4)
 
 
-def test_without_a_front_below_the_reference_everything_counts() -> None:
+def test_without_a_front_below_the_reference_everything_counts(random: np.random.Generator) -> None:
     one, other = Processes.fit(THETAS[:1], X, Y_2[:, 0]), Processes.fit(THETAS[1:2], X, Y_2[:, 1])
     found = LogEHVI(one, other, [front(Y_2)], np.full(2, -50.0))
-    assert np.isfinite(found(RANDOM.random((4, 2)))).all()
+    assert np.isfinite(found(random.random((4, 2)))).all()

@@ -26,6 +26,12 @@ X, Y = RANDOM.random((N, D)), RANDOM.standard_normal(N)
 THETAS = prior_mode(D) + 0.5 * RANDOM.standard_normal((4, D + 3))
 
 
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Numbers that do not depend on the tests before."""
+    return np.random.default_rng(1)
+
+
 def naive_kernel(theta: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     kernel = np.empty((len(x), len(z)))
     for i in range(len(x)):
@@ -97,8 +103,8 @@ def test_repeated_points_without_noise_are_no_trouble() -> None:
     assert np.isfinite(Processes.fit(theta[None], repeated, values).predict(X)[0]).all()
 
 
-def test_predictions_are_botorchs() -> None:
-    z = RANDOM.random((5, D))
+def test_predictions_are_botorchs(random: np.random.Generator) -> None:
+    z = random.random((5, D))
     with torch.no_grad():
         reference = batched(THETAS, X, Y).posterior(torch.as_tensor(z))
     mean, variance = Processes.fit(THETAS, X, Y).predict(z)
@@ -106,9 +112,11 @@ def test_predictions_are_botorchs() -> None:
     np.testing.assert_allclose(variance, reference.variance[:, :, 0].numpy(), rtol=1e-4, atol=1e-7)
 
 
-def test_a_points_gradients_agree_with_finite_differences_for_every_sample_and_fantasy() -> None:
+def test_a_points_gradients_agree_with_finite_differences_for_every_sample_and_fantasy(
+    random: np.random.Generator,
+) -> None:
     several = np.random.default_rng(3).standard_normal((len(THETAS), N, 2))
-    processes, z = Processes.fit(THETAS, X, several), RANDOM.random(D)
+    processes, z = Processes.fit(THETAS, X, several), random.random(D)
     mean, variance, by_mean, by_variance = processes.predict_with_gradient(z)
     whole_mean, whole_variance = processes.predict(z[None])
     np.testing.assert_allclose(mean, whole_mean[:, 0])
@@ -120,8 +128,8 @@ def test_a_points_gradients_agree_with_finite_differences_for_every_sample_and_f
         np.testing.assert_allclose(by_variance[:, d], (up[1] - down[1])[:, 0] / 2e-6, rtol=1e-4, atol=1e-7)
 
 
-def test_draws_of_pending_points_have_the_predictive_moments() -> None:
-    processes, z = Processes.fit(THETAS, X, Y), RANDOM.random((2, D))
+def test_draws_of_pending_points_have_the_predictive_moments(random: np.random.Generator) -> None:
+    processes, z = Processes.fit(THETAS, X, Y), random.random((2, D))
     drawn = processes.draw(z, 40_000, np.random.default_rng(1))
     mean, variance = processes.predict(z)
     np.testing.assert_allclose(drawn.mean(2), mean[:, :, 0], atol=0.03)

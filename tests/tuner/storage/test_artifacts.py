@@ -20,7 +20,9 @@ from tuner.storage.artifacts import MANIFEST, Damaged, Store
 def s3() -> Iterator[str]:
     """The endpoint of an S3 server of this process."""
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
+    S3FileSystem.clear_instance_cache()  # of the server of an earlier part of these tests
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -57,6 +59,14 @@ def test_what_was_published_is_fetched_unchanged(store: Store, work: Path, tmp_p
     store.fetch("0003/a-1", tmp_path / "back")
     assert {f.name for f in (tmp_path / "back").iterdir()} == {"spec.json", LATEST}
     assert (tmp_path / "back" / LATEST).read_bytes() == (work / LATEST).read_bytes()
+
+
+def test_the_end_of_a_file_is_read_without_the_rest(store: Store) -> None:
+    store.write("0003/a-1/log", b"0123456789")
+    store.write("0003/a-1/empty", b"")
+    found = [store.read("0003/a-1/log", last) for last in (None, 3, 10, 11)]
+    assert found == [b"0123456789", b"789", b"0123456789", b"0123456789"]
+    assert [store.read("0003/a-1/empty", 3), store.read("0003/a-1/none", 3)] == [b"", None]
 
 
 def test_a_generation_does_not_change_when_the_trainer_goes_on(store: Store, work: Path, tmp_path: Path) -> None:

@@ -355,13 +355,14 @@ def test_a_server_that_comes_back_in_time_is_waited_for(database: Database, monk
 def test_who_loses_a_deadlock_tries_again_whatever_its_patience(database: Database) -> None:
     database.run(lambda session: session.execute(sqlalchemy.text("CREATE TABLE pair (n int, x int)")))
     database.run(lambda session: session.execute(sqlalchemy.text("INSERT INTO pair VALUES (0, 0), (1, 0)")))
-    both, tries = threading.Barrier(2, timeout=60), []
+    both, won, tries = threading.Barrier(2, timeout=60), threading.Event(), []
 
     def work(first: int) -> None:
         met: list[int] = []
 
         def change(session: sqlalchemy.orm.Session) -> None:
             tries.append(first)
+            assert not met or won.wait(60)  # who lost takes no lock before the other has had both
             for n in (first, 1 - first):
                 session.execute(sqlalchemy.text(f"UPDATE pair SET x = x + 1 WHERE n = {n}"))
                 if not met:
@@ -369,6 +370,7 @@ def test_who_loses_a_deadlock_tries_again_whatever_its_patience(database: Databa
                     both.wait()
 
         database.run(change, patience=0.0)
+        won.set()
 
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(work, n) for n in (0, 1)]:

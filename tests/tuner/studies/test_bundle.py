@@ -1,6 +1,7 @@
 """Studies in one file: what comes out is what went in, and whatever else comes in is refused."""
 
 import json
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -9,6 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import CmaEsSampler
 from stub_study import behave, make, run
 
 from trainers.contract import BEST, FILES, LATEST
@@ -214,7 +216,11 @@ def test_an_import_that_was_cut_short_is_done_again(
 
 
 def test_notes_that_optuna_would_unpickle_stay_outside(study: Study, tmp_path: Path) -> None:
-    notes = {"cma:optimizer:0": "80", "sepcma:optimizer:0": "80", "nsga2:generation": 0}
+    kinds: list[dict[str, Any]] = [{}, {"use_separable_cma": True}, {"with_margin": True}]
+    with warnings.catch_warnings(action="ignore"):
+        notes: dict[str, Any] = {f"{CmaEsSampler(**kind)._attr_prefix}optimizer:0": "80" for kind in kinds}
+    assert len(notes) == len(kinds)
+    notes["nsga2:generation"] = 0
     study.database.run(lambda s: setattr(s.get_one(TrialRow, {"study": "s", "number": 0}), "attrs", notes))
     study.database.run(lambda s: setattr(s.get_one(StudyRow, "s"), "attrs", notes))
     file = tmp_path / "s.zip"
@@ -311,6 +317,13 @@ def of_trial(**changes: Any) -> Change:
     return record(lambda r: r["trials"][0].update(changes))
 
 
+def of_metrics(**changes: Any) -> Change:
+    return record(lambda r: r["trials"][0]["metrics"].update(changes))
+
+
+ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0, "split": "valid"}
+
+
 def no_sum(entries: dict[str, bytes]) -> None:
     found = json.loads(entries[MANIFEST])
     del found["files"][RECORD]["sha256"]
@@ -370,6 +383,11 @@ WEIGHTS = "trials/0000/best.safetensors"
             True,
             "trial 0 has nll = -5, which is at least 0",
         ),
+        (of_metrics(estimator={}), True, r"writes \(it lacks 'sentences'\)"),
+        (of_metrics(estimator={**ESTIMATOR, "of": "all"}), True, "study.json is not what this program writes"),
+        (of_metrics(estimator={**ESTIMATOR, "certificate": {}}), True, r"writes \(it lacks 'gap'\)"),
+        (of_metrics(test={"nll": 1.0, "collapsed": False, "estimator": {}}), True, r"writes \(it lacks 'sentences'\)"),
+        (record(lambda r: r["trials"][0]["metrics"].pop("rate")), True, r"writes \(it lacks 'rate'\)"),
         (record(lambda r: r.update(trials=None)), True, r"writes \(one of its parts is of another kind\)"),
         (of_trial(ended_at=1e12), True, "ended_at = 1"),
         (of_trial(seconds=-1.0), True, "seconds = -1"),

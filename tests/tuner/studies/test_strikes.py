@@ -14,6 +14,7 @@ from stub_study import SQLITE, Make, attempts_of, make
 from tuner.commands.app import app
 from tuner.errors import Clash, Missing, Usage
 from tuner.storage.database import Database
+from tuner.storage.tables import TrialRow
 from tuner.studies import strikes
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
@@ -72,7 +73,8 @@ def test_who_trains_a_struck_trial_loses_it(database: Database, make: Make) -> N
     study = make()
     attempts = Attempts(study, "w")
     mine = claim(attempts)
-    strikes.strike(study, 0, BECAUSE)
+    database.run(lambda s: setattr(s.get_one(TrialRow, ("s", 0)), "started_at", database.clock(s) - 30.0))
+    assert strikes.strike(study, 0, BECAUSE).seconds == pytest.approx(30.0, abs=20.0)
     with pytest.raises(LeaseLost):
         attempts.renew(mine)
     with pytest.raises(LeaseLost):

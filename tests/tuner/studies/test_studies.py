@@ -19,6 +19,7 @@ from tuner.storage.tables import EpochRow, StudyRow, TrialRow
 from tuner.studies import answers, creation, endings
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
+from tuner.studies.amendment import amend
 from tuner.studies.objectives import outcome
 from tuner.studies.optuna_bridge import History
 from tuner.studies.pruners import PRUNERS, Curve
@@ -220,6 +221,15 @@ def test_a_study_ends_when_its_sampler_expects_no_gain_and_says_so(make: Make) -
     assert again.state == "active"
     run(again)
     assert len(again.trials.all()) == 12
+    lifted = make(12, "lifted", stop_when=1e6, **facts)
+    run(lifted)
+    assert (lifted.refresh().state, len(lifted.trials.all())) == ("satisfied", 5)
+    assert amend(lifted, {"note": "enough"}).state == "satisfied"
+    lifted.trials.enqueue({"r": 5.0})  # which somebody wants to see
+    assert lifted.refresh().state == "active"
+    run(lifted)
+    assert (lifted.refresh().state, lifted.trials.all()[5].state) == ("satisfied", "complete")
+    assert amend(lifted, {"stop_when": 0.0}).state == "active"
     never = make(6, "never", stop_when=1e-300, **facts)
     run(never)
     assert len(never.trials.all()) == 6

@@ -44,7 +44,16 @@ def test_a_killed_ray_worker_loses_nothing(start: Start, inside: Any, tmp_path: 
         assert process.poll() is None, process.communicate()
         return [a.pid for a in attempts_of(database) if a.state == "running" and study.trials.epochs(a.trial, 1)]
 
-    os.kill(shell.wait_for(at_work)[0], signal.SIGKILL)
+    def held() -> int | None:
+        """One of them, frozen in the middle of its trial."""
+        for pid in at_work()[:1]:
+            os.kill(pid, signal.SIGSTOP)
+            if pid in at_work():
+                return pid
+            os.kill(pid, signal.SIGCONT)
+        return None
+
+    os.kill(shell.wait_for(held) or 0, signal.SIGKILL)
     out, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, said
     assert out.startswith("{"), out

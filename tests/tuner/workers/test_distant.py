@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,26 @@ def test_a_name_in_use_is_refused_and_one_that_falls_silent_is_waited_for(
         pass
 
 
+@pytest.mark.parametrize("error", [Usage("key unknown: ask for another one."), Fault("the file has been deleted.")])
+def test_a_worker_that_is_refused_hears_of_it_and_goes_on_looking(tmp_path: Path, error: Exception) -> None:
+    asked = threading.Semaphore(0)
+
+    class Refusing:
+        def renew(self, *_: Any) -> None:
+            asked.release()
+            raise error
+
+        def rest(self) -> None:
+            pass
+
+    claim: Any = None
+    leases: Any = Refusing()
+    with watch.Watch(leases, claim, lambda: False, tmp_path / "sign") as found:
+        for _ in range(3):
+            assert asked.acquire(timeout=60.0)
+        assert found.why == ("disk", str(error))
+
+
 @SQLITE
 @pytest.mark.parametrize(("killed", "heir"), [("server", "database"), ("database", "server"), ("server", "server")])
 def test_a_killed_workers_trial_goes_on_from_its_checkpoint_with_a_worker_of_the_other_kind(
@@ -176,10 +197,13 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint_with_a_worker_of_the
     shell.wait_for(has_published)
     process.kill()
     process.wait()
-    expire(database)
     brokers = {"server": ServerBroker(Client(address), "two"), "database": DatabaseBroker(database, "two")}
     with Worker(brokers[heir], tmp_path / "b", deaf) as worker:
-        worker.run(study)
+        while states(study) == [
+            "running"
+        ]:  # the server may still carry out what the killed one had sent, a renewal too
+            expire(database)
+            worker.run(study)
     assert (states(study), starts(study, 0)) == (["complete"], "xx")
     assert [(a.worker, a.state) for a in attempts_of(database)] == [("one", "lost"), ("two", "finished")]
 

@@ -36,6 +36,7 @@ def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" >> {called}\ncat {answer} || exit 9\n')
     program.chmod(0o755)
+    monkeypatch.setattr(gpu, "ANSWER_SECONDS", 60.0)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     answer.write_text(f"87, {11 * 1024}, {80 * 1024}\n")

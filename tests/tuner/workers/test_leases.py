@@ -1,5 +1,6 @@
 """Rights to train a trial: leases, the right to ask, and words said twice."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -10,13 +11,14 @@ import pytest
 from sqlalchemy import select, update
 from stub_study import Make, attempts_of, deaf, expire, run, states
 
+from tuner.errors import Busy, Unfit
 from tuner.process import PLACE
 from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.storage.tables import EpochRow, StudyRow, TrialRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies.optuna_bridge import as_optuna
-from tuner.studies.study import Study
+from tuner.studies.study import Study, open_study
 from tuner.workers import leases as attempts_module
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import LeaseLost
@@ -39,7 +41,7 @@ def test_a_dead_workers_trial_is_taken_over_and_a_live_ones_is_not(database: Dat
     assert second is not None
     assert (first.number, second.number) == (0, 1)
     assert attempts.claim() is None  # the budget is spent, both are held
-    database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=1.0)))
+    database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=0.0)))
     again = Attempts(attempts.study, "b").claim()
     assert again is not None
     assert (again.number, again.params, again.attempt) == (0, first.params, 1)
@@ -135,11 +137,11 @@ def test_a_taken_trial_leaves_its_former_worker_at_what_it_does_now(
     with Worker(DatabaseBroker(database, "a"), tmp_path, deaf):
         former = Attempts(study, "a")
         assert former.claim() is not None
-        database.run(lambda s: s.execute(update(TrialRow).values(worker="a", lease_until=1.0)))
+        database.run(lambda s: s.execute(update(TrialRow).values(worker="a", lease_until=0.0)))
         second = Attempts(study, "a")
         database.run(lambda s: s.execute(update(TrialRow).values(lease_until=9e9)))
         assert (claim := second.claim()) is not None
-        database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=1.0)))
+        database.run(lambda s: s.execute(update(TrialRow).where(TrialRow.number == 0).values(lease_until=0.0)))
         assert Attempts(study, "b").claim() is not None
         row = database.read(lambda s: s.get_one(WorkerRow, "a"))
         assert (row.state, row.study, row.trial) == ("training", "s", claim.number)
@@ -293,6 +295,38 @@ def test_a_worker_that_waits_for_another_to_ask_can_be_stopped(database: Databas
     threading.Timer(0.2, over.set).start()
     assert Attempts(study, "w").claim(over) is None
     assert study.trials.all() == []
+
+
+def test_a_worker_waits_for_another_to_ask_for_as_long_as_it_may(database: Database, make: Make) -> None:
+    study = make(1)
+    database.run(lambda s: s.execute(update(StudyRow).values(asker="slow", asker_until=time.time() + 3600)))
+    with pytest.raises(Busy, match="study 's' has another worker that asks for a trial"):
+        Attempts(study, "w").claim(patience=0.0)
+
+
+def test_a_spent_study_is_looked_at_once(database: Database, make: Make) -> None:
+    spent = make(1, name="spent")
+    make(2, name="open")
+    run(spent)
+    broker = DatabaseBroker(database, "later")
+    assert broker.active(()) == ["open", "spent"]
+    assert broker.open("spent").claim() is None
+    assert broker.active(()) == ["open"]
+    spent.trials.enqueue({"r": 5.0})
+    assert broker.active(()) == ["spent", "open"]
+
+
+def test_a_store_out_of_this_machines_reach_is_its_own_fault(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(1)
+    database.run(lambda s: s.execute(update(StudyRow).values(folder="gs://bucket/s")))
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    assert open_study(database, "s").name == "s"
+    assert [each.name for each in queries.all_studies(database)] == ["s"]
+    with pytest.raises(Unfit, match="study 's' cannot be trained here: artifacts 'gs://bucket/s' cannot be used"):
+        DatabaseBroker(database, "w").open("s")
+    assert study.refresh().state == "active"
 
 
 def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from api_server import application, server
 from fastapi.testclient import TestClient
+from shell import wait_for
 from sqlalchemy import update
 from stub_study import SQLITE, attempts_of, make
 
@@ -150,7 +151,7 @@ def test_a_poor_trial_is_told_so(
 def test_twenty_who_ask_at_once_all_get_a_trial(database: Database, tmp_path: Path) -> None:
     make(database, tmp_path, 20)
     with server(database.secret_url, tmp_path) as (address, _), ThreadPoolExecutor(20) as pool:
-        works = list(pool.map(lambda count: Client(address).ask("s", f"far-{count}"), range(20)))
+        works = list(pool.map(lambda n: wait_for(lambda: Client(address).ask("s", f"far-{n}")), range(20)))
     assert sorted(work["number"] for work in works if work) == list(range(20))
 
 
@@ -188,6 +189,7 @@ class Scripted(ThreadingHTTPServer):
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
     monkeypatch.setattr(connection, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "BROKEN_SECONDS", 600.0)
     made = Scripted(("127.0.0.1", 0), Flaky)
     made.asked = []
     thread = threading.Thread(target=made.serve_forever)

@@ -5,6 +5,7 @@ import re
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def test_a_sampler_that_thinks_for_ever_breaks_its_study_alone(
     make: Make, serve: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, sampler: str, left: int
 ) -> None:
     monkeypatch.setattr(attempts, "THINK_SECONDS", 0.5)
+    before = len(thinking())
     bad = make(8, "bad", sampler=f"test_study_faults:{sampler}")
     said = serve()
     assert bad.refresh().state == "broken"
@@ -147,7 +149,7 @@ def test_a_sampler_that_thinks_for_ever_breaks_its_study_alone(
     good = make(3, "good")
     serve()
     assert states(good) == ["complete"] * 3
-    wait_for(lambda: len(thinking()) <= left)
+    wait_for(lambda: len(thinking()) <= before + left)
 
 
 @SQLITE
@@ -434,12 +436,21 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
     url: str, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A backup holds SQLite's file for longer than a lease, as two workers finish."""
+    refused, has_gone = Counter[int](), database_module._has_gone
+
+    def counted(error: BaseException) -> bool:
+        refused[threading.get_ident()] += 1
+        return has_gone(error)
+
+    monkeypatch.setattr(database_module, "_has_gone", counted)
+    monkeypatch.setattr(database_module, "RETRY_LIMIT", 0.2)
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(database_module, "SLOW_SECONDS", 0.5)
     behave(monkeypatch, all="sleep 0.5")
     study = make(2)
     database = Database(url, patience=60.0)
-    under_way, backup = threading.Semaphore(0), sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    under_way = threading.Semaphore(0)
+    backup = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60.0, isolation_level=None)
 
     def listen(event: str, *_: Any) -> None:
         if event == "epoch":
@@ -455,11 +466,9 @@ def test_results_that_a_lock_keeps_from_being_told_are_told_later_and_once(
     for _ in threads:
         assert under_way.acquire(timeout=60.0)
     backup.execute("BEGIN IMMEDIATE")
-    for thread in threads:
-        thread.join(1.5)
-    backup.execute(
-        "UPDATE tuner_trials SET lease_until = ?", (time.time() - 1.0,)
-    )  # as if it had been held for a minute
+    for thread in threads:  # until each has waited for longer than is slow
+        wait_for(lambda: refused[thread.ident or 0] > 8)  # noqa: B023 - done before the next
+    backup.execute("UPDATE tuner_trials SET lease_until = ?", (time.time() - 1.0,))  # as if it had taken a minute
     backup.execute("COMMIT")
     for thread in threads:
         thread.join(60.0)

@@ -14,6 +14,7 @@ from api_server import application
 from fastapi.testclient import TestClient
 from shell import wait_for
 from stub_study import SQLITE, expire, make
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from trainers.contract import FILES, LATEST, LOG, SAMPLES
 from tuner.client import Client, Work
@@ -236,7 +237,7 @@ def test_a_file_passes_the_server_in_pieces(
     found = client.send_file("s", work, generation, large)
     assert found == facts(large.read_bytes())
     assert sum(pieces) == found["bytes"]
-    assert max(pieces) <= 2**18
+    assert max(pieces) <= HIGH_WATER_LIMIT + 2**18  # what uvicorn holds before it pauses, and one read more
     client.close_files("s", work, generation, {LATEST: found})
     client.publish("s", work, generation)
     assert client.fetch_file("s", work, generation, LATEST, tmp_path / "back") == found
@@ -341,6 +342,13 @@ def test_the_servers_word_that_its_store_fails_is_told_from_its_absence(
     place.write_text("no folder")
     with pytest.raises(StoreFault, match="cannot be written or read now"):
         client.close_files("s", work, f"{held.token[:8]}-1", {})
+
+
+def test_texts_that_a_server_reads_whole_are_short(study: Study, held: Claim) -> None:
+    files, generation = uploads.TrialFiles(study, held.number, held.token, Limits(samples=10)), f"{held.token[:8]}-1"
+    files.receive(generation, LATEST, 11, bytes(32)).discard()
+    with pytest.raises(Usage, match="samples.json has 11 bytes, which is too large: this one may have 10"):
+        files.receive(generation, SAMPLES, 11, bytes(32))
 
 
 @pytest.mark.parametrize("address", [{"uploads": Limits(10, 10)}], indirect=True)
