@@ -32,7 +32,7 @@ class Refused(Usage):
         self.value, self.rule = value, rule
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Its parts, of which another process makes it again."""
+        """The parts from which another process makes the error again."""
         return Refused, (self.field, self.value, self.rule), {**self.__dict__, "args": self.args}
 
 

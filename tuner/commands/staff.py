@@ -66,7 +66,7 @@ def _refuse_server(context: typer.Context) -> None:
     source = context.get_parameter_source("database")
     if os.environ.get("TUNER_API") and (source is None or source.name != "COMMANDLINE"):
         raise Usage(
-            f"`tuner {context.info_name}` trains on this machine, and TUNER_API names a server: unset it, or name this "
+            f"{context.info_name} trains on this machine, and TUNER_API names a server: unset it, or name this "
             "machine's --database."
         )
 

@@ -22,7 +22,7 @@ class Limits:
     file: int = 2 * 2**30
     generation: int = 4 * 2**30
     samples: int = 16 * 2**20
-    """Of the file of texts, which a server reads whole."""
+    """Bytes of the file of texts, which a server reads whole."""
 
 
 class Incoming:

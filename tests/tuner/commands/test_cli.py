@@ -109,7 +109,9 @@ def test_a_collapsed_posterior_is_named_in_every_output(inside: Inside, tmp_path
     outputs += [inside(*c).stdout for c in (["show", "v"], ["trials", "v"], ["studies"], ["evaluate", "v/0"])]
     (tmp_path / "v.toml").write_text(inside("show", "v", "--format", "toml").stdout)
     alone = inside("train", "--config", str(tmp_path / "v.toml"))
-    assert "note: trials, first_default of the file are a study's, and are left out: a single run has none" in alone.stderr
+    assert (
+        "note: trials, first_default of the file are a study's, and are left out: a single run has none" in alone.stderr
+    )
     outputs.append(alone.stdout)
     outputs = [" ".join(text.split()) for text in outputs]  # a narrow terminal wraps
     assert all("collapsed" in text for text in outputs)
