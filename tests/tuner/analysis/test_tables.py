@@ -25,7 +25,6 @@ from tuner.analysis.pareto import Columns
 from tuner.analysis.published import layout, systems
 from tuner.analysis.significance import Run, Sentences, bootstrap
 from tuner.analysis.tracking import Following
-from tuner.client import Client
 from tuner.commands.app import app
 from tuner.commands.render import shown
 from tuner.errors import Usage
@@ -384,14 +383,6 @@ def test_trials_side_by_side_show_their_presets_value_of_what_another_has_set(
     settings = {each["name"]: each["values"] for each in comparison.of(database, ["a/0", "b/0", "c/0"])["settings"]}
     assert settings["d_h"] == [12, PRESETS["tiny"]["d_h"], PRESETS["small"]["d_h"]]
     assert "d_e" not in settings
-
-
-def test_a_server_is_asked_for_confirmations_whose_study_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = Client("http://127.0.0.1:1")
-    listed = [{"name": "s-confirmed-0", "confirms": "s"}, {"name": "s", "confirms": None}]
-    for there, asked in ((listed, "study=s&x=rate"), (listed[:1], "study=s-confirmed-0&x=rate")):
-        monkeypatch.setattr(client, "studies", lambda there=there: iter(there))
-        assert client._of([], x="rate") == asked
 
 
 def test_a_drawing_shows_every_name_as_it_is_or_says_that_there_are_too_many(
