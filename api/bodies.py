@@ -231,6 +231,7 @@ class Estimate(BaseModel):
     levels: Annotated[dict[Key, Whole], Field(max_length=100)] | None = None
     error: Figure | None = None
     bias: Figure | None = None
+    fall: Figure | None = None
     resolved: bool | None = None
     certificate: Certificate | None = None
 

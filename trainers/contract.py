@@ -20,6 +20,8 @@ FORMERLY: dict[str, dict[bool, str]] = {"labels": {True: "last", False: "none"}}
 """Values of options as older programs wrote them, each with its name of today."""
 LATENT_SENTENCES = 1000
 """Number of a split's sentences that measures of the codes are of (`trainers.latent_space`)."""
+COLLAPSED = 0.2
+"""Nats per sentence of rate or mutual information, below which the code says nearly nothing, whatever units are active."""
 PREEMPTED = 75
 """Exit code of a trainer that was stopped in order, and goes on from its checkpoint."""
 PRESETS: dict[str, dict[str, float | int | str | bool]] = {

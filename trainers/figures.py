@@ -59,7 +59,8 @@ class Metrics:
     """
     estimator: Facts
     """Facts of the NLL's estimator: proposal, samples S, sentences, seed, split; inputs = none where the decoder reads
-    no words; of a tempered one λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error
+    no words; of one from q the nats by which it fell from a quarter of its samples to all (`fall`), and whether that is
+    small (`resolved`); of a tempered one λ (`temper`), draws and sentences by level (`levels`), the estimate's own standard error
     (`error`), the bound of its bias (`bias`) and whether that is small (`resolved`); with certify > 0 its `certificate`
     on the model's own sentences.
     """

@@ -4,9 +4,15 @@ Figures made unlike are not to be ranked together.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from trainers.contract import TOKENS
 from tuner.metrics import Estimator, Metrics, number, tempered_of
+
+ONE_SIDED = 1.64
+"""Standard errors of a one-sided bound that holds in 95 % of cases."""
+OFF, OFF_SHARE = 0.5, 0.1
+"""Distance of R from r that is told: nats, and the share of r, of which the larger counts."""
 
 
 def cutting(truncation: float) -> str:
@@ -68,9 +74,21 @@ def mixed(made: Mapping[str, Collection[str]]) -> str | None:
 
 
 def notes_of(metrics: Metrics) -> list[str]:
-    """Notes that qualify a trial's figures, in a word or two each."""
-    notes = {"collapsed": metrics.get("collapsed"), "not resolved": tempered_of(metrics).get("resolved") is False}
+    """Notes that qualify a trial's figures, in a few words each."""
+    facts = metrics.get("estimator") or Estimator()
+    notes = {
+        "collapsed": metrics.get("collapsed"),
+        "off its rate": _is_off(metrics),
+        "not resolved": tempered_of(metrics).get("resolved") is False,
+        "not resolved from q": "temper" not in facts and facts.get("resolved") is False,
+    }
     return [note for note, holds in notes.items() if holds]
+
+
+def _is_off(metrics: Metrics) -> bool:
+    """True if a technique's rate is further from the r that it was to hold than another seed or other sentences make it."""
+    r, error = metrics.get("target_rate"), metrics.get("rate_error")
+    return r is not None and error is not None and abs(error) > max(OFF, OFF_SHARE * r)
 
 
 def notes_of_runs(every: Sequence[Metrics]) -> list[str]:
@@ -91,6 +109,8 @@ def estimate(metrics: Metrics) -> str:
     if "temper" in facts:
         return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}{_certified(facts)}"
     said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
+    if facts.get("resolved") is False:
+        said += f": not resolved, since it fell by {number(facts['fall'])} nats from a quarter of the draws to all"
     said += _certified(facts)
     if "tempered" in facts:
         said += f"; beside it {number(metrics.get('nll_tempered'))}: {_tempered(facts['tempered'], 'same sentences')}"
@@ -111,6 +131,12 @@ def sureness(error: float | None, bias: float | None) -> str:
     return f"the estimate's own standard error {own}, its bias at most {number(bias)}"
 
 
+def certified_bound(certificate: Mapping[str, Any]) -> float | None:
+    """Bound of an estimate's bias in nats, which holds in 95 % of cases; None where the certificate bounds nothing."""
+    gap, error = certificate["gap"], certificate.get("gap_se")
+    return None if gap is None else max(float(gap) + ONE_SIDED * float(error or 0.0), 0.0)
+
+
 def _certified(facts: Estimator) -> str:
     """A clause that tells of an estimator's certificate and of its sentences; empty if there is none."""
     found = facts.get("certificate")
@@ -118,11 +144,11 @@ def _certified(facts: Estimator) -> str:
         return ""
     if found["gap"] is None:  # of a run of before, whose flow was narrower than 32 bits can tell
         return "; its certificate bounds nothing"
-    count, gap = found["sentences"], max(found["gap"], 0.0)
-    error = "" if found.get("gap_se") is None else f" (standard error {found['gap_se']:.2g})"
+    count, error, bound = found["sentences"], found.get("gap_se"), certified_bound(found) or 0.0
+    made = "" if error is None else f" (gap {found['gap']:.2g} + {ONE_SIDED} × its standard error {error:.2g})"
     cut = f", {found['cut']} of them cut" if found["cut"] else ""
     return (
-        f"; certified to ± {number(gap) if gap >= 100 else f'{gap:.2g}'} nats{error} on {count} "
+        f"; certified to ± {number(bound) if bound >= 100 else f'{bound:.2g}'} nats{made} on {count} "
         f"sentence{'s' * (count != 1)} of the model{cut}, of "
         f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
         f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"

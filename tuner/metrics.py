@@ -314,6 +314,7 @@ class Estimator(TypedDict, total=False):
     levels: dict[str, int]
     error: float | None
     bias: float | None
+    fall: float
     resolved: bool
     certificate: dict[str, Any]
     tempered: "Estimator"

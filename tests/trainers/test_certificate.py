@@ -291,7 +291,9 @@ def test_an_evaluation_states_the_certificate_of_each_of_its_estimators(nll: str
     json.dumps(plain, allow_nan=False)
     said = estimators.estimate(plain)
     assert said.count("on 30 sentences of the model, of ") == len(stated)
-    assert f"certified to ± {stated[0]['certificate']['gap']:.2g} nats (standard error " in said
+    gap, error = (stated[0]["certificate"][key] for key in ("gap", "gap_se"))
+    bound = f"{max(gap + 1.64 * error, 0.0):.2g} nats (gap {gap:.2g} + 1.64 × its standard error {error:.2g})"
+    assert f"certified to ± {bound} on 30 sentences of the model, of " in said
     assert "certif" not in estimators.estimate(without.plain())
 
 

@@ -11,7 +11,7 @@ from conftest import LENGTHS, SMALL
 from torch import Tensor, nn
 
 from trainers import information
-from trainers.evaluation import evaluate, importance_samples, subset, validate
+from trainers.evaluation import Samples, evaluate, importance_samples, subset, validate
 from trainers.information import batch_mutual_information
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import RNNLM, Batch, SenVAE
@@ -110,6 +110,38 @@ def test_one_code_of_several_counts_in_the_figures_that_say_so() -> None:
     assert evaluate(model, SENTENCES[:6], replace(options, nll="tempered"), seed=1).nll_once is None
 
 
+def test_the_nll_from_q_tells_how_far_it_fell_as_its_draws_were_added() -> None:
+    weights = torch.randn(11, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 4
+    nothing = torch.zeros_like(weights)
+    found = Samples(nothing, nothing, weights, nothing).fall
+    for i in range(3):
+        logs = weights[:8, i].tolist()  # a quarter of 11 draws is 2
+
+        def nll(part: list[float]) -> float:
+            return -math.log(sum(map(math.exp, part)) / len(part))
+
+        quarters = [nll(logs[start : start + 2]) for start in range(0, 8, 2)]
+        assert found[i].item() == pytest.approx(sum(quarters) / 4 - nll(logs))
+    few = nothing[:3]
+    assert Samples(few, few, few, few).fall.isnan().all()
+
+
+@torch.no_grad()
+def test_an_nll_from_too_few_draws_of_a_narrow_q_is_not_resolved() -> None:
+    wide, narrow = vae(d_z=8, strength=1.0), vae(d_z=8, strength=1.0)
+    wide.to_posterior.location.weight.mul_(0.1)
+    wide.to_posterior.scale.bias.fill_(0.5)
+    narrow.to_posterior.scale.bias.fill_(-8.0)
+    options = EvaluationOptions(nll_samples=100)
+    good, bad = (evaluate(model, SENTENCES, options, seed=1).estimator for model in (wide, narrow))
+    assert (good["resolved"], bad["resolved"]) == (True, False)
+    assert 0 <= good["fall"] < 0.04 < 0.5 < bad["fall"]
+    assert "fall" not in evaluate(narrow, SENTENCES, replace(options, nll_samples=3), seed=1).estimator
+    both = evaluate(narrow, SENTENCES, replace(options, nll="both"), seed=1).estimator
+    assert both["fall"] == bad["fall"]
+    assert "fall" not in both["tempered"]
+
+
 @torch.no_grad()
 def test_importance_weights_equal_a_loop_over_samples_whatever_the_rows() -> None:
     model, batch = vae(), Batch.of(SENTENCES[:5], CPU)
@@ -182,7 +214,7 @@ def test_evaluation_is_deterministic_leaves_randomness_alone_and_names_its_estim
     assert evaluate(model, SENTENCES, options, seed=3) == one
     assert evaluate(model, SENTENCES, options, seed=4) != one
     expected = {"proposal": "q", "samples": 5, "sentences": 11, "of": 40, "seed": 3, "split": "valid"}
-    assert one.estimator == expected
+    assert one.estimator == {**expected, "fall": one.estimator["fall"], "resolved": False}
 
 
 def test_the_chosen_sentences_are_the_same_for_every_run() -> None:

@@ -64,7 +64,7 @@ class Row:
     beside: str = ""
     """Estimator of the tempered figures, where these stand beside samples from q."""
     notes: tuple[str, ...] = ()
-    """Notes that qualify the figures: collapsed, not resolved, runs that failed."""
+    """Notes that qualify the figures: collapsed, off its rate, not resolved, runs that failed."""
     won_by: str = ""
     """Measure by which the search's best trial is the best; empty for a confirmed row."""
     truncation: float | None = None

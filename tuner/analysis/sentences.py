@@ -13,10 +13,8 @@ import numpy as np
 from trainers.contract import SENTENCES
 from tuner.analysis.significance import Run, Sentences, name_of
 from tuner.errors import Usage
+from tuner.estimators import ONE_SIDED, certified_bound
 from tuner.studies.study import Study
-
-ONE_SIDED = 1.64
-"""Standard errors of a one-sided bound that holds in 95 % of cases."""
 
 
 def of_runs(runs: Sequence[Mapping[str, Any]]) -> list[Sentences]:
@@ -60,11 +58,7 @@ def _bias(estimator: Mapping[str, Any]) -> float | None:
         return 0.0
     certificate = estimator.get("certificate")
     if certificate is not None:
-        return (
-            None
-            if certificate["gap"] is None
-            else max(float(certificate["gap"]) + ONE_SIDED * float(certificate.get("gap_se") or 0.0), 0.0)
-        )
+        return certified_bound(certificate)
     stated = estimator.get("bias")
     return None if stated is None else max(float(stated), 0.0)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from trainers import contract
 from tuner.analysis.ties import tied
 from tuner.commands.tables import Column, Table, console
 from tuner.estimators import estimate, estimator_of, notes_of, perplexity
@@ -34,17 +35,27 @@ PARTS = ("set_up", "training", "evaluation")
 MIN_SHARE = 0.05
 """Probability of being hidden, from which a word is coloured."""
 COLLAPSED = (
-    "collapsed: the code z says (nearly) nothing about the sentence (R or MI < 0.2 nats), so the decoder "
+    "collapsed: the code z says (nearly) nothing about the sentence (R < 0.2 nats), so the decoder "
     "ignores it and samples, reconstructions and interpolations all come out alike. If it was cut short, train longer. "
+)
+NONE_HELD = (
     "Try a technique that holds a rate (sfb, mdr or fb with r of 2 or more), a smaller beta, or slower annealing."
+)
+NOT_HELD = "The technique was to hold a rate, so its schedule or its multiplier had too few steps: raise max_epochs."
+ALIKE = (
+    "collapsed: sentences pay a rate, but their codes do not tell them apart (MI < 0.2 nats): the posteriors are alike, and "
+    "off the prior. If it was cut short, train longer; else try a technique whose decoder sees fewer words (word-dropout)."
 )
 RANKS = {"number": 0, "nll": 0, "rate": 2, "note": 3, "state": 4, "ppl": 5}
 """Columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters."""
 NOTES = {
-    "collapsed": COLLAPSED,
+    "off its rate": "off its rate: R is far from the r that was to be held, so compare it by its R; more steps (max_epochs), or "
+    "for a multiplier that swings a smaller step size, bring R nearer",
     "not resolved": "not resolved: the NLL may be too high by more than 0.1 nats, so it is not to be ranked with others",
+    "not resolved from q": "not resolved from q: the NLL still fell as the last samples from q were added, so it may be too "
+    "high by 0.1 nats or more and is not to be ranked with others; nll=tempered, or both, is less biased",
 }
-"""Explanations of the notes that qualify a trial's figures."""
+"""Explanations of the notes that qualify a trial's figures, `collapsed` left out, whose advice depends on the figures."""
 
 
 GIB = 2**30
@@ -274,9 +285,25 @@ def shown(found: answers.Study, trials: Sequence[Trial], study: Study | None = N
     if counted is not None:
         out.print(counted)
     _print_costs([trial for trial in trials if trial.cost])
-    for note, meaning in NOTES.items():
-        if noted := [trial.number for trial in trials if note in trial.notes]:
-            out.print(f"{_listed(noted)} {meaning}")
+    for meaning, noted in explained({trial.number: trial.metrics for trial in trials}).items():
+        out.print(f"{_listed(noted)} {meaning}")
+
+
+def explained(found: Mapping[int, Metrics | None]) -> dict[str, list[int]]:
+    """Explanations of the notes that qualify figures, each with the numbers of those that have it."""
+    said: dict[str, list[int]] = {}
+    for number_, metrics in found.items():
+        for note in notes_of(metrics or Metrics()):
+            meaning = NOTES[note] if note in NOTES else _collapse(metrics or Metrics())
+            said.setdefault(meaning, []).append(number_)
+    return said
+
+
+def _collapse(metrics: Metrics) -> str:
+    """An explanation of a collapse, by the figure that tells it, and advice."""
+    if (metrics.get("rate") or 0.0) >= contract.COLLAPSED:
+        return ALIKE
+    return COLLAPSED + (NONE_HELD if metrics.get("target_rate") is None else NOT_HELD)
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -341,8 +368,8 @@ def metrics_table(metrics: Metrics, entropy: float | None = None) -> None:
     out.print(estimate(metrics))
     if entropy is not None:
         out.print(f"the corpus's exact entropy is {number(entropy)} nats per sentence")
-    for note in notes_of(metrics):
-        out.print(NOTES[note])
+    for meaning in explained({0: metrics}):
+        out.print(meaning)
 
 
 def agreement(found: "Agreement") -> None:

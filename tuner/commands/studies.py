@@ -229,9 +229,8 @@ def trials(
         render.print_trials(found, listed, columns=keys)
         if found["best"] and not found["front"]:
             print(f"* best by {found['best']['by']}")
-    for note, meaning in render.NOTES.items():
-        if any(note in trial.notes for trial in listed):
-            console().print(f"\n{meaning}")
+    for meaning in render.explained({trial.number: trial.metrics for trial in listed}):
+        console().print(f"\n{meaning}")
 
 
 @app.command(epilog="Example: tuner stop sfb-grammar-tiny")

@@ -30,7 +30,7 @@ class Best(TypedDict):
     """Hyperparameters that were chosen or set by hand."""
     metrics: Metrics | None
     notes: list[str]
-    """Words that qualify its figures: collapsed, not resolved."""
+    """Words that qualify its figures: collapsed, off its rate, not resolved."""
     by: str
     """Rule by which it is the best, in a few words: lowest value, lowest mean, or their likes for a least rate."""
     noise: float | None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tuner import names, samplers, trainer
 from tuner.errors import Refused, Usage
+from tuner.metrics import number
 from tuner.samplers import MODELS, SAMPLERS, rehearsal
 from tuner.space import Value, load
 from tuner.storage.database import Database
@@ -105,6 +106,13 @@ def prepare(
     for q in searched:
         if q.planned:
             say(f"note: {q.name} is searched from {q.domain}, where its schedule ends within max_epochs")
+    for p in space.parameters:
+        usual = described["planned"].get(p.name, p.default)
+        if not p.planned and p.name not in fixed and p not in searched and usual != p.default:
+            say(
+                f"note: {p.name} is {number(usual)} in a training of so few steps; its usual {number(p.default)} is for longer "
+                f"ones, and is taken with --set {p.name}={p.default}"
+            )
     if not searched:
         say(f"note: nothing is left to tune for {spec.technique}; the trials differ in their seed alone")
     first_default = spec.first_default and bool(searched)

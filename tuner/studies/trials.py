@@ -56,7 +56,7 @@ class Trial:
     hyperparameters: dict[str, Value] = field(default_factory=dict)
     """All hyperparameters, those left at their defaults too."""
     notes: list[str] = field(default_factory=list)
-    """Words that qualify its figures: collapsed, not resolved."""
+    """Words that qualify its figures: collapsed, off its rate, not resolved."""
 
     @property
     def given(self) -> dict[str, Value]:

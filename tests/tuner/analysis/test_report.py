@@ -94,12 +94,12 @@ def test_averages_and_marks_are_of_all_trials_and_none_counts_twice(
     assert f"a trial took on average {parts}" in said
     assert f"; training ran at {100 * mean:,.0f} tokens/s" in said
     assert "trial 1 may be as good" in said
-    assert f"trial 2 {render.COLLAPSED[:60]}" in said
+    assert f"trial 2 {render.ALIKE[:60]}" in said
     assert f"trial 3 {render.NOTES['not resolved']}" in said
     assert "… and 69 earlier trials" in said
     app(["trials", study.name, "--database", database.secret_url], standalone_mode=False)
     listed = capsys.readouterr().out.replace("\n", " ")
-    assert render.COLLAPSED[:60] in listed
+    assert render.ALIKE[:60] in listed
 
 
 def test_of_very_many_marked_trials_the_first_are_named() -> None:

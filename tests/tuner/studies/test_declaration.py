@@ -150,3 +150,53 @@ def test_the_test_sentences_figures_and_all_that_made_them_are_in_the_csv(study:
     fill(runs, metrics(99.0, test=metrics(103.0, split="test")))
     (row,) = csv.DictReader(io.StringIO(export.trials(runs, "csv")))
     assert (row["nll"], row["test.nll"], row["test.estimator.split"]) == ("99.0", "103.0", "test")
+
+
+FROM_Q = {"proposal": "q", "samples": 100, "sentences": 40, "of": 40, "seed": 3, "split": "valid", "fall": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("found", "note", "meaning"),
+    [
+        ({"estimator": {**FROM_Q, "resolved": False}}, "not resolved from q", "nll=tempered, or both, is less biased"),
+        ({"target_rate": 5.0, "rate_error": 10.5}, "off its rate", "R is far from the r that was to be held"),
+        ({"target_rate": 20.0, "rate_error": -2.5}, "off its rate", "more steps (max_epochs)"),
+        ({"collapsed": True, "rate": 0.1, "mi": 0.1}, "collapsed", "R < 0.2 nats"),
+        ({"collapsed": True, "rate": 0.1, "mi": 0.1}, "collapsed", "Try a technique that holds a rate"),
+        ({"collapsed": True, "rate": 3.0, "mi": 0.1}, "collapsed", "codes do not tell them apart (MI < 0.2 nats)"),
+    ],
+)
+def test_a_note_is_explained_by_the_figures_that_earn_it(found: dict[str, Any], note: str, meaning: str) -> None:
+    every = metrics(10.0, **found)
+    assert estimators.notes_of(every) == [note]
+    (said,) = render.explained({7: every, 8: metrics(10.0)}).items()
+    assert said[1] == [7]
+    assert said[0].startswith(f"{note}: ")
+    assert meaning in said[0]
+
+
+def test_a_technique_that_was_to_hold_a_rate_is_not_told_to_try_one() -> None:
+    found = metrics(10.0, collapsed=True, rate=0.1, mi=0.1, target_rate=5.0, rate_error=-4.9)
+    assert estimators.notes_of(found) == ["collapsed", "off its rate"]
+    said = next(iter(render.explained({0: found})))
+    assert "raise max_epochs" in said
+    assert "Try a technique" not in said
+
+
+@pytest.mark.parametrize(("r", "error"), [(5.0, 0.49), (1.0, -0.5), (20.0, 2.0)])
+def test_a_rate_near_its_target_bears_no_note(r: float, error: float) -> None:
+    assert estimators.notes_of(metrics(10.0, target_rate=r, rate_error=error)) == []
+
+
+def test_the_sentence_of_an_estimate_from_too_few_samples_says_so() -> None:
+    said = estimators.estimate(metrics(10.0, estimator={**FROM_Q, "resolved": False}))
+    assert said.endswith("seed 3: not resolved, since it fell by 0.6 nats from a quarter of the draws to all")
+    assert "resolved" not in estimators.estimate(metrics(10.0, estimator={**FROM_Q, "fall": 0.01, "resolved": True}))
+
+
+def test_both_estimates_bear_notes_of_their_own() -> None:
+    beside = {key: UNSURE[key] for key in ("temper", "levels", "error", "bias", "resolved")}
+    both = {**FROM_Q, "resolved": False, "tempered": {"proposal": "tempered q", "samples": 16, **beside}}
+    assert estimators.notes_of(metrics(10.0, estimator=both)) == ["not resolved", "not resolved from q"]
+    both["tempered"]["resolved"] = True
+    assert estimators.notes_of(metrics(10.0, estimator=both)) == ["not resolved from q"]

@@ -53,6 +53,20 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databa
     opened.close()
 
 
+def test_a_default_that_the_plan_of_training_changes_is_told(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--database", database.secret_url)
+    asked = ("launch", "-t", "mdr", "--trials", "1", "--workers", "1", "--sampler", "random", "--study")
+    app([*asked, "short", *place], standalone_mode=False)
+    assert (
+        "note: rho is 0.125 in a training of so few steps; its usual 0.001 is for longer ones, and is taken with --set "
+        "rho=0.001" in capsys.readouterr().err
+    )
+    app([*asked, "own", "--set", "rho=0.001", *place], standalone_mode=False)
+    assert "note: rho" not in capsys.readouterr().err
+
+
 def test_what_is_set_by_hand_is_told_wherever_a_trial_is(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
