@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from trainers import contract
+from trainers.contract import COLLAPSED as SILENT
 from tuner.analysis.ties import tied
 from tuner.commands.tables import Column, Table, console
 from tuner.estimators import estimate, estimator_of, notes_of, perplexity
@@ -301,7 +301,7 @@ def explained(found: Mapping[int, Metrics | None]) -> dict[str, list[int]]:
 
 def _collapse(metrics: Metrics) -> str:
     """An explanation of a collapse, by the figure that tells it, and advice."""
-    if (metrics.get("rate") or 0.0) >= contract.COLLAPSED:
+    if (metrics.get("rate") or 0.0) >= SILENT:
         return ALIKE
     return COLLAPSED + (NONE_HELD if metrics.get("target_rate") is None else NOT_HELD)
 
