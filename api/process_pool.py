@@ -183,7 +183,8 @@ class ProcessPool:
                 raise Left
             if time.monotonic() - began > self.seconds:
                 raise Usage(
-                    f"this took longer than the {self.seconds:g} s that a request may order: ask for less at a time."
+                    f"this took longer than the {self.seconds:g} s that a request may order: ask for less at a time, or "
+                    "again when the machine does less else."
                 )
 
         with self._place(customer.name if customer else ""), self._turn(look) as bench:

@@ -62,8 +62,11 @@ def _corpus_options(given: str) -> CorpusOptions:
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "corpus":  # answers without loading torch
         corpus = load(arguments.name, _corpus_options(arguments.options))
-        counted = {"repeated": ngram.repeated(corpus), "ngrams": ngram.lines(corpus)} if arguments.ngrams else {}
-        report("done", {**corpus.describe(), **counted})
+        described = corpus.describe()
+        if arguments.ngrams:
+            warnings = [*corpus.warnings(), *ngram.copied(corpus)]
+            described |= {"repeated": ngram.repeated(corpus), "ngrams": ngram.lines(corpus), "warnings": warnings}
+        report("done", described)
         return
     if arguments.command == "recipe":
         options = _corpus_options(arguments.options)

@@ -268,7 +268,8 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
     try:
         if not folder.exists():
             raise BadInput(
-                f"corpus {name!r} is no folder: name one with train.txt, valid.txt and test.txt, or one of {', '.join(names())}."
+                f"corpus {name!r} does not exist: name a folder with train.txt, valid.txt and test.txt, or one of "
+                f"{', '.join(names())}."
             )
         texts = find(folder)
     except OSError as error:

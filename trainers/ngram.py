@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.corpus import BOS, SPECIALS, Corpus, Sentence, Sentences, lengths_of
+from trainers.doubts import FEW, HELD_OUT
 
 ORDERS = (1, 2, 3, 4)
 TRAINING_TOKENS = 4_000_000
@@ -36,7 +37,8 @@ made in seconds.
 FALLBACK = (0.0, 0.5, 1.0, 1.5)
 """Discounts of a = 0, 1, 2 and more, where the text is too small to estimate them; KenLM's."""
 START = SPECIALS.index(BOS)
-HELD_OUT = ("valid", "test")
+COPIED_SHARE = 0.5
+"""Share of held-out sentences that stand in the training text, from which on the split is a copy of it."""
 UNPREDICTED = 2
 """Number of tokens that are never predicted: <pad> and <bos>."""
 
@@ -233,3 +235,14 @@ def repeated(corpus: Corpus) -> dict[str, dict[str, float]]:
     seen = {s.tobytes() for s in corpus.splits["train"]}
     counts = {split: sum(s.tobytes() in seen for s in corpus.splits[split]) for split in HELD_OUT}
     return {split: {"count": count, "share": count / len(corpus.splits[split])} for split, count in counts.items()}
+
+
+def copied(corpus: Corpus) -> list[str]:
+    """Warnings of held-out texts that are mostly copies of training sentences, whose figures tell of memory."""
+    return [
+        f"{each['count']:,} of {len(corpus.splits[split]):,} {HELD_OUT[split]} sentences stand in the training text too, so "
+        "figures on them tell what is remembered, not what is learnt: give other sentences, or let the split be taken out of "
+        "the training text by leaving its file out."
+        for split, each in repeated(corpus).items()
+        if len(corpus.splits[split]) >= FEW and each["share"] >= COPIED_SHARE
+    ]

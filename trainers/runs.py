@@ -24,6 +24,7 @@ import torch
 from trainers import checkpoint, machine, ngram, objectives, tempered
 from trainers.contract import BEST, CONFIG, MODEL, RESULT, SAMPLES, SENTENCES, SPEC, VOCABULARY, WEIGHTS
 from trainers.corpus import Corpus, Sentences, Vocabulary, load
+from trainers.doubts import HELD_OUT
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import evaluate, subset
 from trainers.figures import Metrics
@@ -44,13 +45,15 @@ from trainers.pretraining import stages
 from trainers.tokens import Tokens, pieces_of, tokens_of
 from trainers.training import Progress, Report, Training, batches_per_epoch, build_model, choose_device
 
-UNSEARCHABLE = {spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)} | {
-    "device",
-    "checkpoint_seconds",
+IDLE = {"device", "checkpoint_seconds", "rows", "gallery"}
+"""Options that no figure depends on but for rounding."""
+UNSEARCHABLE = {
+    *(spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)),
+    *IDLE,
     "batching",
     "inputless",
 }
-"""Options that define the data, the figure itself, or whose figures are not compared with others'."""
+"""Options that define the data, the figure itself, or whose figures are not compared with others', and those of `IDLE`."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,9 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     Besides, it says whether the technique has a latent code, in how many stages it trains at most, why this machine cannot train
     it, if another one must, within which limits its schedule ends, its hyperparameters in that plan, and what its batches are.
     """
-    for key in {key for corner in corners for key in corner} & UNSEARCHABLE:
-        raise BadInput(
-            f"{key} cannot be searched: trials that differ in it are not compared by the same figure; fix it with --set."
-        )
+    for key in sorted({key for corner in corners for key in corner} & UNSEARCHABLE):
+        why = "it changes no figure" if key in IDLE else "trials that differ in it are not compared by the same figure"
+        raise BadInput(f"{key} cannot be searched: {why}; fix it with --set.")
     most = 1
     for corner in [{}, *corners]:
         hyperparameters, options = replace(spec, values={**spec.values, **corner}).split()
@@ -120,8 +122,8 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     _, options = spec.split()
     corpus = load(spec.corpus, options.corpus)
     objective = _planned(spec, corpus)
-    warnings = [*corpus.warnings(), *filter(None, [objective.warning()])]
-    judged = {split: _chosen(corpus.splits[split], options.evaluation) for split in ngram.HELD_OUT}
+    warnings = [*corpus.warnings(), *ngram.copied(corpus), *filter(None, [objective.warning()])]
+    judged = {split: _chosen(corpus.splits[split], options.evaluation) for split in HELD_OUT}
     return {
         **corpus.describe(),
         "latent": objective.latent,

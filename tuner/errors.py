@@ -79,6 +79,14 @@ class Unfit(Fault):
     """A worker's own: no study can be trained here."""
 
 
+def unwritten(flag: str, place: object, error: OSError) -> Usage | Fault:
+    """The error of an option's file that cannot be written: the user's if the place cannot hold it, else the world's."""
+    said = f"{flag} {place} cannot be written ({error.strerror or error})"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError):
+        return Usage(f"{said}: name a place in a folder that is there and that you may write to.")
+    return Fault(f"{said}: make room, or name another place.")
+
+
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM: stop in order. No KeyboardInterrupt, which the command-line library would swallow."""
 

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from decimal import Decimal, localcontext
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -354,6 +355,8 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
                 raise wrong("step", f"it must be a {noun} above 0")
             if table["step"] < FINEST * (table["high"] - table["low"]):
                 raise wrong("step", f"it must be at least a {1 / FINEST:,.0f}th of high − low")
+            if (most := _on_step(table)) != Decimal(repr(table["high"])):
+                raise wrong("step", f"it must divide high − low: set high = {most.normalize():f}, or another step")
         if table["type"] == "float":
             table = {
                 k: float(v) if k in ("low", "high", "step", "default") and is_number(k) else v for k, v in table.items()
@@ -363,6 +366,13 @@ def _parameter(name: str, table: dict[str, Any], refuse: Any) -> Parameter:
     if not parameter.accepts(parameter.default):
         raise wrong("default", f"it must be {parameter.domain}")
     return parameter
+
+
+def _on_step(table: Mapping[str, Any]) -> Decimal:
+    """The highest value that is whole steps above the lowest, as decimals write them."""
+    low, high, step = (Decimal(repr(table[key])) for key in ("low", "high", "step"))
+    with localcontext(prec=60):
+        return low + (high - low) // step * step
 
 
 def _brief(value: object) -> str:

@@ -142,7 +142,7 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, train: bytes | None, mess
 
 
 def test_a_missing_folder_and_an_unset_ptb_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadInput, match="'no/such' is no folder"):
+    with pytest.raises(BadInput, match="'no/such' does not exist"):
         load("no/such", DEFAULT)
     monkeypatch.delenv("PTB_DIR", raising=False)
     with pytest.raises(BadInput, match="PTB_DIR"):

@@ -201,6 +201,19 @@ def test_sentences_that_stand_in_the_training_text_are_counted() -> None:
     }
 
 
+def test_a_held_out_text_that_is_the_training_text_is_told() -> None:
+    made: Corpus = load("grammar", CorpusOptions(corpus_size=100))
+    train = made.splits["train"]
+    copy = replace(made, splits={"train": train, "valid": train, "test": made.splits["test"]})
+    (said,) = ngram.copied(copy)
+    assert said.startswith(
+        "100 of 100 validation sentences stand in the training text too, so figures on them tell what"
+    )
+    assert ngram.copied(made) == []
+    few = replace(made, splits={"train": train, "valid": train[:3], "test": made.splits["test"]})
+    assert ngram.copied(few) == []  # of so few sentences shares tell nothing
+
+
 @pytest.mark.skipif(not os.environ.get("PTB_DIR"), reason="PTB_DIR does not name the Penn Treebank's folder")
 def test_the_penn_treebanks_trigram_has_the_published_perplexity() -> None:
     """148.3, Mikolov 2012 (Statistical Language Models Based on Neural Networks), table 4.1, KN3."""

@@ -506,6 +506,12 @@ def test_what_defines_the_figure_cannot_be_searched() -> None:
     for key in ("nll_samples", "min_count", "device", "batching", "inputless"):
         with pytest.raises(BadInput, match=f"{key} cannot be searched"):
             runs.check(spec(), [{key: 1}])
+    with pytest.raises(BadInput, match="nll cannot be searched: trials that differ in it are not compared by the same"):
+        runs.check(spec(), [{"nll": "q"}])
+    with pytest.raises(
+        BadInput, match="checkpoint_seconds cannot be searched: it changes no figure; fix it with --set"
+    ):
+        runs.check(spec(), [{"checkpoint_seconds": 9}])
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,11 @@ def test_every_choice_is_a_corner() -> None:
             "high = 8.5\nstep = 1e-300",
             r"r.step = 1e-300 is not allowed: it must be at least a .*th of high − low",
         ),
+        (
+            "high = 8.5",
+            "high = 8.5\nstep = 2.5",
+            r"r.step = 2.5 is not allowed: it must divide high − low: set high = 7,",
+        ),
         ("choices = [true, false]", "low = 1", r"parameters.tied.choices = None is not allowed"),
         (
             'technique = "sfb"',
@@ -133,6 +138,10 @@ def test_bad_files_are_refused(old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(Usage, match=message):
         parse(GOOD.replace(old, new, 1), "my.toml")
+
+
+def test_a_step_that_divides_its_domain_in_decimals_is_taken() -> None:
+    assert parse(GOOD.replace("high = 8.5", "high = 2.3\nstep = 0.1", 1), "my.toml")["r"].step == 0.1
 
 
 def test_a_missing_file_and_one_without_parameters() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tuner.analysis.tracking import finite, of_epoch, of_trial
-from tuner.errors import Fault, Usage
+from tuner.errors import Usage, unwritten
 from tuner.metrics import FIGURES
 from tuner.storage.tables import EpochRow, TrialRow
 from tuner.studies.study import Study
@@ -44,7 +44,7 @@ def write(study: Study, out: Path | None) -> Path:
 
     Raises:
         Usage: if there is no such package, or no `out`, or the folder is there already: its curves would be drawn twice.
-        Fault: if it cannot be written.
+        Fault: if the disk is full or fails.
     """
     try:
         from tensorboard.plugins.hparams import api_pb2, summary_v2
@@ -75,7 +75,7 @@ def write(study: Study, out: Path | None) -> Path:
             run.close()
         whole.close()
     except OSError as error:
-        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+        raise unwritten("--out", out, error) from error
     return place
 
 

@@ -21,7 +21,7 @@ from tuner.commands.options import (
 )
 from tuner.commands.studies import analysed, server
 from tuner.defaults import DATABASE, RUNS
-from tuner.errors import Fault, Usage
+from tuner.errors import Usage, unwritten
 from tuner.samplers import DEFAULT as DEFAULT_SAMPLER
 from tuner.samplers import SAMPLERS, options
 
@@ -166,7 +166,7 @@ def export(
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+        raise unwritten("--out", out, error) from error
 
 
 @app.command(name="import", epilog="Example: tuner import sfb.zip --study sfb-of-anna")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuner import numbers
-from tuner.errors import Fault, Usage
+from tuner.errors import Usage, unwritten
 from tuner.numbers import Numbers
 from tuner.screen import plain, styles
 from tuner.space import Value, parse_value
@@ -279,5 +279,5 @@ def write_figure(out: Path, plain: object, draw: Callable[[], None]) -> None:
         else:
             draw()
     except OSError as error:
-        raise Fault(f"--out {out} cannot be written ({error.strerror}).") from error
+        raise unwritten("--out", out, error) from error
     say(f"wrote {out}")

@@ -312,10 +312,9 @@ def _made(
         definition = replace(wanted, spec=replace(wanted.spec, trials=spec.trials))
         made.append(creation.go_on(database, name, definition, runs, artifacts))
         file.write_text(_marked(made[-1], text), encoding="utf-8")
-    for name, why in refused.items():
-        say(f"note: {name} is left out: {why}")
     if not made:
         raise Usage(next(iter(refused.values())))
+    launch.say_left_out(refused.items(), say)
     return made, refused
 
 

@@ -123,6 +123,8 @@ def pareto(
     for flag, value, known in (("--x", x, AXES), ("--y", y, AXES), ("--split", split, SPLITS)):
         if value not in known:
             raise Usage(f"{flag} {value!r} is unknown: choose one of {', '.join(known)}.")
+    if x == y:
+        raise Usage(f"--x and --y are both {x!r}: choose two figures.")
     with analysed(context, database, api) as analysis:
         found = analysis.pareto(study or [], x, y, split)
         by_text: dict[str, list[str]] = {}

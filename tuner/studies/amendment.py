@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from tuner.errors import Clash, Refused, Usage
 from tuner.storage.tables import LOCK, TrialRow, revise, study_row
-from tuner.studies.launch import judge
+from tuner.studies.launch import judge, judge_deadline
 from tuner.studies.spec import BUDGET, OPEN, Definition
 from tuner.studies.study import Study
 from tuner.studies.trials import revive
@@ -28,6 +28,7 @@ def amend(study: Study, values: Mapping[str, Any]) -> Study:
         if key not in OPEN:
             raise Usage(f"{key} of a study does not change: what may change is {', '.join(OPEN)}.", key)
     newer = {key: OPEN[key].checked(value) for key, value in values.items()}
+    judge_deadline(newer.get("deadline"))
 
     def change(session: Any) -> None:
         row = study_row(session, study.name, with_for_update=LOCK)

@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from trainers.contract import BEST, FILES, LATEST, RESULT, SENTENCES, SPEC
 from tuner import __version__, names, samplers
-from tuner.errors import Clash, Fault, Usage
+from tuner.errors import Clash, Fault, Usage, unwritten
 from tuner.samplers import SAMPLERS
 from tuner.storage import locations
 from tuner.storage.artifacts import MANIFEST, Damaged, Store
@@ -102,7 +102,7 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
             _put(archive, MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
         half.replace(file)
     except OSError as error:
-        raise Fault(f"--bundle {file} cannot be written ({error.strerror or error}).") from error
+        raise unwritten("--bundle", file, error) from error
     finally:
         half.unlink(missing_ok=True)
     return file.stat().st_size

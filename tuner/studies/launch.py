@@ -1,5 +1,6 @@
 """A new study, from what a person or a request asks for: everything that can be wrong with it is said before anything is made."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
 from tuner.studies import creation, pruners, warmstart
 from tuner.studies.objectives import OBJECTIVES
+from tuner.studies.setting import time_of
 from tuner.studies.spec import Definition, Facts, StudySpec, judge_of, today
 
 Say = Callable[[str], None]
@@ -70,13 +72,14 @@ def prepare(
             f"space is of technique {own.technique!r}, not of {spec.technique!r}: give one of the same.", "space"
         )
     judge(spec)
+    judge_deadline(spec.deadline)
     fixed = own.checked({**today(spec.fixed), **judged_by(spec.nll, spec.fixed)})
     names.check("name", name, names.LONGEST if spec.confirms else names.BYTES)
     run = {"technique": spec.technique, "corpus": spec.corpus, "model": spec.model, "values": fixed, "seed": spec.seed}
     say(f"checking {spec.technique} on {spec.corpus} …")
     try:
         with _in("fixed", fixed):
-            described = trainer.check(run, own.corners(fixed))
+            described = trainer.check(run, own.corners(spec.fixed))  # nll too, if the space has it
             if here and described["unfit"]:
                 raise Usage(described["unfit"])
     except Usage as error:
@@ -146,6 +149,15 @@ def judge(spec: StudySpec) -> None:
         raise Refused("stop_when", f"{spec.stop_when:g}", f"{needed}.")
 
 
+def judge_deadline(deadline: float | None) -> None:
+    """
+    Raises:
+        Refused: if it has passed, so that nothing would be trained.
+    """
+    if deadline is not None and deadline <= time.time():
+        raise Refused("deadline", time_of(deadline), "has passed: name a time to come, or leave it out.")
+
+
 def _judge_trained(spec: StudySpec, described: Mapping[str, Any]) -> None:
     """Refuses settings that do not go with what is trained."""
     if not described["latent"]:
@@ -198,9 +210,17 @@ def allowed(asked: Mapping[str, str], check: Callable[[str], T], say: Say, *, sk
             refused.append((technique, error))
     if not found:
         raise refused[0][1]
-    for technique, why in refused:
-        say(f"note: {technique} is left out: {why}")
+    say_left_out([(technique, str(why)) for technique, why in refused], say)
     return found
+
+
+def say_left_out(refused: Iterable[tuple[str, str]], say: Say) -> None:
+    """Says what is left out and why, each reason once; refused: names with their reasons."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in refused:
+        by_reason.setdefault(why, []).append(name)
+    for why, whose in by_reason.items():
+        say(f"note: {', '.join(whose)} {'is' if len(whose) == 1 else 'are'} left out: {why}")
 
 
 @contextmanager

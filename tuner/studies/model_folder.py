@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.contract import BEST, CARD, CONFIG, CORPORA, MODEL, VOCABULARY, WEIGHTS
-from tuner.errors import Clash, Fault, Usage
+from tuner.errors import Clash, Usage, unwritten
 from tuner.estimators import estimate, notes_of, token
 from tuner.metrics import FIGURES, Metrics, number
 from tuner.storage.artifacts import MANIFEST, digest
@@ -53,7 +53,7 @@ def write(run: str, folder: Path, out: Path) -> None:
     Raises:
         Usage: if the run is not finished, or `out` names no folder that could be new.
         Clash: if there is something at `out`.
-        Fault: if it cannot be written.
+        Fault: if the disk is full or fails.
     """
     known, metrics = recorded(folder)
     if metrics is None:
@@ -81,7 +81,7 @@ def write(run: str, folder: Path, out: Path) -> None:
         half.replace(out)  # an empty folder gives way
     except OSError as error:
         shutil.rmtree(half, ignore_errors=True)
-        raise Fault(f"--model {out} cannot be written ({error.strerror}).") from error
+        raise unwritten("--model", out, error) from error
 
 
 def _put(file: Path, text: str) -> None:

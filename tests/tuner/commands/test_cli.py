@@ -199,7 +199,7 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["launch", "-t", "sfb", "-m", "huge"],
         "--model 'huge' is not allowed: it must be one of paper; small; tiny; lstm-vae",
     ),
-    "missing corpus": (["launch", "-t", "sfb", "-c", "nowhere"], "nowhere' is no folder"),
+    "missing corpus": (["launch", "-t", "sfb", "-c", "nowhere"], "nowhere' does not exist"),
     "empty corpus": (["launch", "-t", "sfb", "-c", "empty"], "has no file train.txt"),
     "empty file": (["launch", "-t", "sfb", "-c", "blank"], "holds no sentence"),
     "ptb unset": (["launch", "-t", "sfb", "-c", "ptb"], "PTB_DIR"),

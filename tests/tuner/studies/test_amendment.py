@@ -176,6 +176,12 @@ def parsed(line: str) -> dict[str, Any]:
     return heard
 
 
+def test_a_study_cannot_be_given_a_deadline_that_has_passed(make: Make) -> None:
+    study = make(2)
+    with pytest.raises(Refused, match="has passed: name a time to come"):
+        amend(study, {"deadline": "2001-05-01T12:00:00Z"})
+
+
 def test_the_equivalent_command_line_and_study_file_make_the_same_study(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,7 +139,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path: Path, m
     with pytest.raises(Clash, match="is there already: name a new folder"):
         model_folder.write("r", run, tmp_path / "full")
     (tmp_path / "file").write_text("")
-    with pytest.raises(Fault, match="cannot be written"):
+    with pytest.raises(Usage, match=r"cannot be written \(Not a directory\): name a place in a folder that is there"):
         model_folder.write("r", run, tmp_path / "file" / "out")
     model_folder.write("r", run, tmp_path / "out")
     with pytest.raises(Usage, match="is an exported model itself"):

@@ -221,6 +221,23 @@ def test_the_estimator_of_a_study_is_asked_for_again_by_its_file_and_its_spec(
     assert made.spec.fixed == estimators[nll]
 
 
+def test_the_trainer_hears_of_an_estimator_in_the_search_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1, "unfit": None}
+    heard: list[Any] = []
+    monkeypatch.setattr(trainer, "check", lambda run, corners: heard.extend(corners) or {**CORPUS, **more})
+    own = {"technique": "sfb", "parameters": {"nll": {"type": "categorical", "choices": ["q", "tempered"]}}}
+    spec = StudySpec.of({"technique": "sfb", "sampler": "random", "space": own})
+    launch.prepare("s", spec, lambda: pytest.fail("no database is needed"), here=True)
+    assert heard == [{"nll": "q"}, {"nll": "tempered"}]  # which it refuses
+
+
+def test_a_deadline_that_has_passed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = StudySpec.of({"technique": "sfb", "deadline": "2001-05-01T12:00:00Z"})
+    with pytest.raises(Refused, match=r"deadline = 2001-05-01T12:00:00.000Z has passed: name a time to come") as caught:
+        launch.prepare("s", spec, lambda: pytest.fail("no database is needed"), here=True)
+    assert caught.value.field == "deadline"
+
+
 def test_what_this_machine_cannot_train_waits_for_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
     why = "precision = 'tf32' is a GPU's: use precision=float32 here."
     more = {"latent": True, "limits": {}, "planned": {}, "warnings": [], "stages": 1, "unfit": why}

@@ -200,6 +200,8 @@ def sheet(found: Layout) -> Sheet:
     table = found.table
     estimator = f"; in the paper NLL and PPL by {table.estimator}" if table.estimator else ""
     said = ["", f"{table.source}: {table.caption}; {found.split} sentences; mean ± sd over runs{estimator}"]
+    if any(row.study for row in found.rows):
+        said.append("rows trained here are of the text under their letter, whatever the paper's is")
     said += legend(kinds) + report.of_others({heading: column.figure for heading, column in found.columns.items()})
     mixed = len({row.made for row in found.rows if row.made}) > 1
     if mixed:
