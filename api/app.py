@@ -49,7 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
     # What it requires is checked by the guard, before any route; here it is told.
     key: Any = Depends(HTTPBearer(auto_error=False, description="A key of `tuner key create`."))
     for module in (catalogue, studies, trials, tables, files, events):
-        app.include_router(module.router, prefix="/v1", responses=PROBLEMS, dependencies=[key])
+        app.include_router(
+            module.router, prefix="/v1", responses=PROBLEMS, dependencies=[key, Depends(problems.known_query)]
+        )
     app.include_router(health.router, responses=PROBLEMS)
     dashboard.mount(app)
     app.add_middleware(Guard, settings=settings, service=service)

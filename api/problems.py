@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -100,6 +101,23 @@ def handle(app: FastAPI) -> None:
         return Response(status_code=499)  # nobody hears it
 
 
+async def known_query(request: Request) -> None:
+    """
+    Raises:
+        Usage: if the query has a part that the route does not read: a filter with a typing mistake would answer with everything.
+    """
+    if not request.query_params:
+        return
+    path = request.scope["route"].path
+    path = path if path.startswith("/v1/") else f"/v1{path}"  # as FastAPI's version has it
+    described = request.app.openapi_schema or await run_in_threadpool(request.app.openapi)  # made once
+    method = described["paths"][path][request.method.lower()]
+    known = [each["name"] for each in method.get("parameters", []) if each["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            raise Usage(f"{name} is no part of this request's query: it has {', '.join(known) or 'none'}.", name)
+
+
 FOLDERS = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"`]+/)+")
 """Folders of an absolute path, which are cut from messages: their places are the server's business."""
 
@@ -113,7 +131,10 @@ def _said(error: dict[str, Any]) -> tuple[str, str | None]:
     if error["type"] == "json_invalid":
         return f"the body is no JSON ({error['ctx']['error']}): send one JSON object.", None
     if error["type"] == "extra_forbidden":
-        return f"{field} is no field of this request: leave it out.", field
+        return (
+            f"{field} is no field of this request: leave it out, or see /v1/openapi.json for those that it has.",
+            field,
+        )
     value = str(error.get("input"))
     shown = value if len(value) < 80 else value[:77] + "…"
     said = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]

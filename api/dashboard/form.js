@@ -1,6 +1,6 @@
 /** A new study, from the techniques' search spaces or from another study, and the command and the file that make the same. */
 
-import { all, get, options, paced, send, studyPath } from "./api.js";
+import { get, options, paced, send, studyPath } from "./api.js";
 import { complain, controlOf, field, forgive, hintOf, input, typed, valueOf } from "./controls.js";
 import { announce, copied, empty, fill, h, select } from "./dom.js";
 import { go, note } from "./route.js";
@@ -9,7 +9,7 @@ export const title = () => "New study";
 
 export async function show(main, query, signal) {
   const origin = query.get("from");
-  const [offer, techniques, cloned] = await Promise.all([options(), all("/v1/techniques", signal), origin && get(studyPath(origin), signal)]);
+  const [offer, techniques, cloned] = await Promise.all([options(), get("/v1/techniques", signal).then((found) => found.items), origin && get(studyPath(origin), signal)]);
   if (!offer.can_write) return fill(main, empty("This key may only read. A key that may write makes studies: ", h("code", {}, "tuner key create NAME --write"), "."));
   const spec = cloned?.spec ?? {};
 

@@ -1,6 +1,6 @@
 /** Who is at work. */
 
-import { all } from "./api.js";
+import { get } from "./api.js";
 import { empty, h, renew, stateOf } from "./dom.js";
 import { count, duration, moment } from "./format.js";
 import { address } from "./route.js";
@@ -39,7 +39,7 @@ const memory = ({ memory_used: used, memory_total: total }) => (used == null || 
 
 export async function show(main, _query, signal) {
   const refresh = async () => {
-    const rows = await all("/v1/workers", signal);
+    const rows = (await get("/v1/workers", signal)).items;
     const isGone = (row) => row.state === "gone" || (row.state === "lost" && row.silent > LONG);
     const [here, gone] = [rows.filter((row) => !isGone(row)), rows.filter(isGone)];
     renew(main, here.length ? cards("Workers", here) : empty(gone.length ? "No worker is here now." : "No worker has ever been here."), howTo(),

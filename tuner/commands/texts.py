@@ -81,7 +81,7 @@ def describe(
     if as_json:
         print_json(described)
         return
-    repeated, ngrams = described.pop("repeated", None), described.pop("ngrams", None)
+    repeated, ngrams, warnings = (described.pop(key, None) for key in ("repeated", "ngrams", "warnings"))
     for key, value in described.items():
         shown = "  ".join(f"{k} {v:,.6g}" for k, v in value.items()) if isinstance(value, dict) else value
         if shown not in (None, []):
@@ -91,6 +91,8 @@ def describe(
         print(f"{'in training text':<16} {shares}")
     if ngrams:
         _print_ngrams(ngrams, perplexity(token(described["divided_into"])))
+    for warning in warnings or ():
+        print(f"warning: {warning}")
 
 
 def _show_cache(found: Mapping[str, Any], as_json: bool) -> None:
