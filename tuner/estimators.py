@@ -11,6 +11,7 @@ from tuner.metrics import Estimator, Metrics, number, tempered_of
 
 ONE_SIDED = 1.64
 """Standard errors of a one-sided bound that holds in 95 % of cases."""
+OFF_ITS_RATE = "off its rate"
 OFF, OFF_SHARE = 0.5, 0.1
 """Distance of R from r that is told: nats, and the share of r, of which the larger counts."""
 
@@ -78,11 +79,16 @@ def notes_of(metrics: Metrics) -> list[str]:
     facts = metrics.get("estimator") or Estimator()
     notes = {
         "collapsed": metrics.get("collapsed"),
-        "off its rate": _is_off(metrics),
+        OFF_ITS_RATE: _is_off(metrics),
         "not resolved": tempered_of(metrics).get("resolved") is False,
         "not resolved from q": "temper" not in facts and facts.get("resolved") is False,
     }
     return [note for note, holds in notes.items() if holds]
+
+
+def doubts_of(metrics: Metrics) -> list[str]:
+    """Notes that doubt a trial's figures or their worth: all but the one on its rate, which a plane may have as an axis."""
+    return [note for note in notes_of(metrics) if note != OFF_ITS_RATE]
 
 
 def _is_off(metrics: Metrics) -> bool:

@@ -17,8 +17,8 @@ DATA = HOME / "benchmarks" / "data"
 RESULTS = (HOME / "docs" / "results.md").read_text()
 PAPER = [
     "rnnlm/0", "rnnlm-seed-1/0", "rnnlm-seed-1/1", "vanilla/0", "vanilla-seed-1/0", "annealing/0", "fb-5/0", "fb-5-seed-1/0",
-    "pretrained-fb-4/0", "mdr-2.5/0", "mdr-5/0", "mdr-5-seed-1/0", "mdr-10/0", "mdr-20/0", "sfb/0", "beta-.66/0",
-    "infovae/0", "infovae-1e4/0",
+    "pretrained-fb-4/0", "pretrained-fb-8/0", "mdr-2.5/0", "mdr-5/0", "mdr-5-seed-1/0", "mdr-10/0", "mdr-20/0", "sfb/0",
+    "beta-.66/0", "infovae/0", "infovae-1e4/0",
 ]  # fmt: skip
 """Runs of the table at the papers' size, in the order of its rows."""
 DIGITS = {"D": 2, "R": 2, "MI": 2, "AU": 0, "gap": 1, "NLL": 2, "PPL": 2, "−ELBO": 2}
@@ -67,6 +67,7 @@ def test_the_table_at_the_papers_size_is_that_of_its_records() -> None:
         else:
             valid, test = trial["metrics"], trial["metrics"]["test"]
         expected = [shown([valid[KEYS[column]]], column) for column in head[3:10]]
+        expected[-2] += " ?" if valid["estimator"].get("resolved") is False else ""
         expected += [shown([test["nll"]], "NLL"), shown([test["ppl"]], "PPL")]
         assert row[3:12] == expected, run
 

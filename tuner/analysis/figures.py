@@ -59,7 +59,8 @@ def fronts(panels: Sequence[dict[str, Any]], out: Path) -> None:
     figure = Figure(figsize=(6.4 * len(shown), 4.8), layout="constrained")
     marks, beyond = dict[str, None](), list[str]()
     for axes, found in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        marks |= dict.fromkeys(note for own in found["studies"] for note in own["notes"] if note)
+        noted = (each for own in found["studies"] for notes in own["notes"] for each in notes.split("; "))
+        marks |= dict.fromkeys(filter(None, noted))
         beyond += _front(axes, found)
         if len(shown) > 1:
             axes.set_title(_plain(found["text"]), fontsize="small")

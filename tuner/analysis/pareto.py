@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, cast, select
 
 from tuner.errors import Usage
-from tuner.estimators import estimator_of, mixed, notes_of, sentences_of
+from tuner.estimators import doubts_of, estimator_of, mixed, sentences_of
 from tuner.metrics import AXES, ESTIMATES, FIGURES, Goal, Metrics, figure, front
 from tuner.storage.tables import TrialRow
 
@@ -86,7 +86,7 @@ class Columns:
                     for beside in (False, True):
                         self.estimators[split, beside] += [_estimator(found, text, beside) for found in figures]
                     self.sentences[split] += [_sentences(found, text) for found in figures]
-                    self.notes[split] += [sys.intern("; ".join(notes_of(found))) for found in figures]
+                    self.notes[split] += [sys.intern("; ".join(doubts_of(found))) for found in figures]
                     self.figures[split]["seconds"].extend(seconds)
                 self.figures["valid"]["value"].extend(map(_number, values))
                 self.figures["test"]["value"].extend([math.nan] * len(values))  # no study minimises a test figure

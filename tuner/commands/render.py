@@ -44,8 +44,9 @@ NONE_HELD = (
 NOT_HELD = "The technique was to hold a rate, so its schedule or its multiplier had too few steps: raise max_epochs."
 ALIKE = (
     "collapsed: sentences pay a rate, but their codes do not tell them apart (MI < 0.2 nats): the posteriors are alike, and "
-    "off the prior. If it was cut short, train longer; else try a technique whose decoder sees fewer words (word-dropout)."
+    "off the prior. If it was cut short, train longer. "
 )
+ALIKE_HELD = "Else try another technique than this one, e.g. one whose decoder sees fewer words (word-dropout)."
 RANKS = {"number": 0, "nll": 0, "rate": 2, "note": 3, "state": 4, "ppl": 5}
 """Columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters."""
 NOTES = {
@@ -301,9 +302,8 @@ def explained(found: Mapping[int, Metrics | None]) -> dict[str, list[int]]:
 
 def _collapse(metrics: Metrics) -> str:
     """An explanation of a collapse, by the figure that tells it, and advice."""
-    if (metrics.get("rate") or 0.0) >= SILENT:
-        return ALIKE
-    return COLLAPSED + (NONE_HELD if metrics.get("target_rate") is None else NOT_HELD)
+    said, held = (ALIKE, ALIKE_HELD) if (metrics.get("rate") or 0.0) >= SILENT else (COLLAPSED, NOT_HELD)
+    return said + (NONE_HELD if metrics.get("target_rate") is None else held)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -181,6 +181,11 @@ def test_a_technique_that_was_to_hold_a_rate_is_not_told_to_try_one() -> None:
     said = next(iter(render.explained({0: found})))
     assert "raise max_epochs" in said
     assert "Try a technique" not in said
+    alike = metrics(10.0, collapsed=True, rate=5.1, mi=0.1, target_rate=5.0, rate_error=0.1)
+    said = next(iter(render.explained({0: alike})))
+    assert "MI < 0.2 nats" in said
+    assert "Else try another technique than this one" in said
+    assert "Try a technique" not in said
 
 
 @pytest.mark.parametrize(("r", "error"), [(5.0, 0.49), (1.0, -0.5), (20.0, 2.0)])
@@ -200,3 +205,15 @@ def test_both_estimates_bear_notes_of_their_own() -> None:
     assert estimators.notes_of(metrics(10.0, estimator=both)) == ["not resolved", "not resolved from q"]
     both["tempered"]["resolved"] = True
     assert estimators.notes_of(metrics(10.0, estimator=both)) == ["not resolved from q"]
+
+
+def test_a_front_doubts_no_trial_for_its_rate_and_names_each_note_once(database: Database, tmp_path: Path) -> None:
+    made = make(database, tmp_path, 2)
+    off = {"target_rate": 5.0, "rate_error": 5.0}
+    fill(made, metrics(10.0, **off), metrics(11.0, **off, estimator=UNSURE, collapsed=True))
+    found = compare([Columns(made).follow()], "rate", "nll", "valid")
+    assert found["studies"][0]["notes"] == ["", "collapsed; not resolved"]
+    figures.fronts([{**found, "text": "grammar", "levels": []}], tmp_path / "front.svg")
+    drawn = (tmp_path / "front.svg").read_text()
+    assert "hollow: collapsed, or not resolved" in drawn
+    assert "; not resolved" not in drawn
