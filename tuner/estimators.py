@@ -116,7 +116,7 @@ def estimate(metrics: Metrics) -> str:
         return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}{_certified(facts)}"
     said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
     if facts.get("resolved") is False:
-        said += f": not resolved, since it fell by {number(facts['fall'])} nats from a quarter of the draws to all"
+        said += f": not resolved, since it fell by {number(facts.get('fall'))} nats from a quarter of the draws to all"
     said += _certified(facts)
     if "tempered" in facts:
         said += f"; beside it {number(metrics.get('nll_tempered'))}: {_tempered(facts['tempered'], 'same sentences')}"
