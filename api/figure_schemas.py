@@ -148,9 +148,7 @@ class Front(BaseModel):
     bias: Annotated[
         list[float | None], Field(description="Largest biases of tempered estimates, which are too high by no more.")
     ]
-    notes: Annotated[
-        list[str], Field(description="Notes that qualify each trial's figures: collapsed, off its rate, not resolved.")
-    ]
+    notes: Annotated[list[str], Field(description="Notes that doubt each trial's figures: collapsed, not resolved.")]
     front: list[int]
 
 

@@ -64,8 +64,9 @@ def _run(arguments: argparse.Namespace) -> None:
         corpus = load(arguments.name, _corpus_options(arguments.options))
         described = corpus.describe()
         if arguments.ngrams:
-            warnings = [*corpus.warnings(), *ngram.copied(corpus)]
-            described |= {"repeated": ngram.repeated(corpus), "ngrams": ngram.lines(corpus), "warnings": warnings}
+            repeated = ngram.repeated(corpus)
+            warnings = [*corpus.warnings(), *ngram.copied(corpus, repeated)]
+            described |= {"repeated": repeated, "ngrams": ngram.lines(corpus), "warnings": warnings}
         report("done", described)
         return
     if arguments.command == "recipe":

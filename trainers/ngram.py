@@ -237,12 +237,16 @@ def repeated(corpus: Corpus) -> dict[str, dict[str, float]]:
     return {split: {"count": count, "share": count / len(corpus.splits[split])} for split, count in counts.items()}
 
 
-def copied(corpus: Corpus) -> list[str]:
-    """Warnings of held-out texts that are mostly copies of training sentences, whose figures tell of memory."""
+def copied(corpus: Corpus, found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Warnings of held-out texts that are mostly copies of training sentences, whose figures tell of memory.
+
+    Args:
+        found: what `repeated` counted.
+    """
     return [
         f"{each['count']:,} of {len(corpus.splits[split]):,} {HELD_OUT[split]} sentences stand in the training text too, so "
         "figures on them tell what is remembered, not what is learnt: give other sentences, or let the split be taken out of "
         "the training text by leaving its file out."
-        for split, each in repeated(corpus).items()
+        for split, each in found.items()
         if len(corpus.splits[split]) >= FEW and each["share"] >= COPIED_SHARE
     ]

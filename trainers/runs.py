@@ -122,7 +122,7 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     _, options = spec.split()
     corpus = load(spec.corpus, options.corpus)
     objective = _planned(spec, corpus)
-    warnings = [*corpus.warnings(), *ngram.copied(corpus), *filter(None, [objective.warning()])]
+    warnings = [*corpus.warnings(), *ngram.copied(corpus, ngram.repeated(corpus)), *filter(None, [objective.warning()])]
     judged = {split: _chosen(corpus.splits[split], options.evaluation) for split in HELD_OUT}
     return {
         **corpus.describe(),

@@ -205,13 +205,13 @@ def test_a_held_out_text_that_is_the_training_text_is_told() -> None:
     made: Corpus = load("grammar", CorpusOptions(corpus_size=100))
     train = made.splits["train"]
     copy = replace(made, splits={"train": train, "valid": train, "test": made.splits["test"]})
-    (said,) = ngram.copied(copy)
+    (said,) = ngram.copied(copy, ngram.repeated(copy))
     assert said.startswith(
         "100 of 100 validation sentences stand in the training text too, so figures on them tell what"
     )
-    assert ngram.copied(made) == []
+    assert ngram.copied(made, ngram.repeated(made)) == []
     few = replace(made, splits={"train": train, "valid": train[:3], "test": made.splits["test"]})
-    assert ngram.copied(few) == []  # of so few sentences shares tell nothing
+    assert ngram.copied(few, ngram.repeated(few)) == []  # of so few sentences shares tell nothing
 
 
 @pytest.mark.skipif(not os.environ.get("PTB_DIR"), reason="PTB_DIR does not name the Penn Treebank's folder")
