@@ -176,7 +176,6 @@ class Feed:
     async def _look(self) -> None:
         heads = await run_in_threadpool(self.revisions)
         await self._shut()
-        before, self._heads = self._heads, heads
         for name, followed in list(self._followed.items()):
             followed.gone = name not in heads
             while not followed.gone and followed.head < heads[name]:
@@ -189,7 +188,8 @@ class Feed:
                 self._followed.pop(name, None)
                 followed.tell()
         if self._all.streams:
-            await self._look_at_all(before, heads)
+            await self._look_at_all(heads)
+        self._heads = heads  # a look that failed is taken again
 
     async def _shut(self) -> None:
         """Ends the streams whose keys hold no more."""
@@ -201,7 +201,8 @@ class Feed:
         if any(listener.is_shut for listener in listeners):
             self._wake()
 
-    async def _look_at_all(self, before: dict[str, int], heads: dict[str, int]) -> None:
+    async def _look_at_all(self, heads: dict[str, int]) -> None:
+        before = self._heads
         found = [event("deleted", {"name": name}) for name in before if name not in heads]
         for name, revision in heads.items():
             if before.get(name) != revision and (told := await run_in_threadpool(self.summary, name)) is not None:

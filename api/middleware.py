@@ -184,7 +184,8 @@ class Guard:
         state["client"] = client = client_of(peer, forwarded, self.settings.proxies)
         state["key"], state["can_write"] = None, True
         if path in OPEN:
-            return None
+            wait = self.rates.wait(f"open {client}")
+            return too_many(wait) if wait else None
         if not path.startswith(PROTECTED):
             wait = self.rates.wait(f"page {client}")
             return too_many(wait) if wait else None

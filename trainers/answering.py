@@ -69,7 +69,7 @@ def distances(
     whole = _posterior(model, [vocabulary.encode([*words, *answer]) for words, answer in pairs])
     hidden = _posterior(model, [masked(vocabulary, words, len(answer)) for words, answer in pairs])
     generator = torch.Generator(whole.location.device).manual_seed(options.seed)
-    spread = 0.0 if options.centre else 1.0
+    spread = 0.0 if options.centre else model.spread
     codes, others = (q.codes(q.noise(1, generator), spread)[0] for q in (whole, hidden))
     apart = (others - codes) / (hidden.scale if options.scaled else 1.0)
     return list(apart.norm(dim=-1).cpu().split([len(q.answers) for q in questions]))

@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, float | int | str | bool]] = {
         "d_z": 8, "d_e": 64, "d_h": 64, "d_c": 64, "components": 20, "decoder_layers": 1, "dropout": 0.1, "learning_rate": 4e-3,
         "max_epochs": 12, "nll_samples": 100, "nll_sentences": 500,
     },
-    # LI appendix A; sizes and batches are their code's for PTB.
+    # LI appendix A; sizes and batches are their code's for PTB. What differs from it: docs/papers/li.md.
     "lstm-vae": {
         "cell": "lstm", "d_z": 32, "d_e": 256, "d_h": 256, "decoder_layers": 1, "bidirectional": False, "own_embeddings": True,
         "conditioning": "both", "tied": False, "dropout": 0.5, "dropout_mask": "step", "uniform": 0.01, "truncation": 0.0,

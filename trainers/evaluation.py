@@ -1,7 +1,7 @@
 """Evaluation of a trained model. It never sees the objective: no annealing weight, no dropout, no multiplier.
 
-All figures of one evaluation are of the same sentences and samples. −ELBO ≥ NLL then holds exactly where the rate is sampled
-(Jensen), and up to the samples' noise where it has a closed form.
+All figures of one evaluation are of the same sentences, and with `nll = q` of the same samples. −ELBO ≥ NLL then holds exactly
+where the rate is sampled (Jensen), else up to the samples' noise.
 B: sentences of a batch; S: samples; N: sentences in all.
 """
 
@@ -233,16 +233,18 @@ def _measure(
 ) -> _Measured:
     features = model.features(batch)
     posterior = model.posterior_of(features)
-    drawn = importance_samples(model, batch, posterior, prior, posterior.noise(samples, generator), rows)
+    noise = posterior.noise(samples, generator)
+    drawn = importance_samples(model, batch, posterior, prior, noise, rows)
     mean, variance = posterior_means(posterior, generator)
-    right, words = model.decoder.correct(batch, model.initial_state(drawn.z[0]))
+    first = model.initial_state(model.decoded(posterior, noise[:1], drawn.z[:1])[0])
+    right, words = model.decoder.correct(batch, first)
     blind = prior.sample(len(features), generator)
     right_prior, _ = model.decoder.correct(batch, model.initial_state(blind))
     return _Measured(
         nll=math.log(samples) - drawn.log_weights.logsumexp(0),
         fall=drawn.fall,
         nll_once=math.log(samples) - drawn.weights_once(model.codes).logsumexp(0),
-        distortion=drawn.distortion.mean(0),
+        distortion=drawn.distortion.mean(0) if model.spread else model.decoder.of_samples(batch, first)[0],
         rate=divergence(posterior, prior, drawn.z, drawn.log_q, drawn.log_p)[0],
         features=features,
         z=drawn.z[0],
@@ -376,14 +378,16 @@ def validate(model: SentenceModel, sentences: Sequence[Sentence], seed: int) -> 
             distortion += model(batch).distortion.double().sum().item()
             continue
         posterior = model.posterior(batch)
-        z, log_q = posterior.transform(posterior.noise(1, generator))
-        distortion += model.decoder.of_samples(batch, model.initial_state(z[0])).double().sum().item()
+        noise = posterior.noise(1, generator)
+        z, log_q = posterior.transform(noise)
+        code = model.decoded(posterior, noise, z)[0]
+        distortion += model.decoder.of_samples(batch, model.initial_state(code)).double().sum().item()
         log_p = prior.log_prob(z)
         rate += divergence(posterior, prior, z, log_q, log_p)[0].double().sum().item()
         log_qs, log_ps = log_qs + log_q.double().sum().item(), log_ps + log_p.double().sum().item()
-        mean, noise = posterior_means(posterior, generator)
+        mean, variance = posterior_means(posterior, generator)
         means.append(mean)
-        noises.append(noise)
+        noises.append(variance)
     # of the first code, where a sentence has several: they all have one mean
     active = count_active_units(*(torch.cat(p)[:, : model.options.d_z] for p in (means, noises))) if means else 0
     count = len(sentences)

@@ -95,7 +95,7 @@ def encode(
     for start in range(0, len(sentences), ROWS):
         posterior = model.posterior(Batch.of(sentences[start : start + ROWS], device))
         noise = posterior.noise(1, generator)
-        codes.append(posterior.codes(noise, 0 if options.centre else options.spread)[0])
+        codes.append(posterior.codes(noise, 0 if options.centre else options.spread * model.spread)[0])
     return torch.cat(codes)
 
 

@@ -79,7 +79,7 @@ def noisy_distortion(model: SenVAE, sentences: Sequence[Sentence], swaps: int, s
     noisy = [swapped(sentence, swaps, swapping) for sentence in sentences]
     for start in range(0, len(sentences), BATCH):
         posterior = model.posterior(Batch.of(noisy[start : start + BATCH], device))
-        z = posterior.transform(posterior.noise(1, noise))[0][0]
+        z = posterior.codes(posterior.noise(1, noise), model.spread)[0]
         clean = Batch.of(sentences[start : start + BATCH], device)
         total += float(model.decoder(clean, model.initial_state(z)).double().sum())
     return total / len(sentences)

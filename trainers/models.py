@@ -65,6 +65,9 @@ def gal_penalty(matrices: Sequence[Tensor], biases: Sequence[Tensor], dropout: f
 class SentenceModel(nn.Module):
     """Base of SenVAE and RNNLM: the decoder, and the weights that Gal's decay covers."""
 
+    spread: float = 1.0
+    """Factor on the noise of the codes that are decoded; 0 with a technique that decodes the posteriors' centres."""
+
     def __init__(self, vocabulary: int, d_code: int, options: ModelOptions) -> None:
         super().__init__()
         self.options = options
@@ -113,12 +116,8 @@ class SentenceModel(nn.Module):
         *,
         masked: Tensor | None = None,
         samples: int = 1,
-        spread: float = 1.0,
     ) -> Output:
-        """Figures of `samples` posterior samples a sentence; `inputs` and `masked` as in the decoder.
-
-        spread: a factor on the samples' noise: 0 leaves the posterior's centre.
-        """
+        """Figures of `samples` posterior samples a sentence; `inputs` and `masked` as in the decoder."""
         raise NotImplementedError
 
     def initial_state(self, z: Tensor) -> State:
@@ -141,9 +140,8 @@ class RNNLM(SentenceModel):
         *,
         masked: Tensor | None = None,
         samples: int = 1,
-        spread: float = 1.0,
     ) -> Output:
-        del samples, spread
+        del samples
         nothing = self.h_0.new_zeros(len(batch.tokens), 0)
         nll = self.decoder(batch, self.initial_state(nothing), inputs, masked)[None]
         return Output(nll, torch.zeros_like(nll[0]), nothing, nothing[None], torch.zeros_like(nll), None)
@@ -271,6 +269,10 @@ class SenVAE(Generator):
         prior: Mixture = self.prior(encode)
         return prior if self.codes == 1 else replace(prior, copies=self.codes)
 
+    def decoded(self, posterior: Conditional, noise: Tensor, z: Tensor) -> Tensor:
+        """The codes to decode where the posterior makes z of the noise: z itself, or the centres; all [S, B, A·d_z]."""
+        return z if self.spread else posterior.codes(noise, 0.0)
+
     def between(self, first: Tensor, last: Tensor, share: Tensor) -> Tensor:
         """Codes on the line from `first` to `last`, or where it meets the surface that the prior's codes lie on."""
         return self.prior_distribution().components.nearest(first + share * (last - first))
@@ -282,9 +284,8 @@ class SenVAE(Generator):
         *,
         masked: Tensor | None = None,
         samples: int = 1,
-        spread: float = 1.0,
     ) -> Output:
-        return self.of_features(batch, self.features(batch), inputs, masked, samples, spread)
+        return self.of_features(batch, self.features(batch), inputs, masked, samples)
 
     def of_features(
         self,
@@ -293,11 +294,10 @@ class SenVAE(Generator):
         inputs: Tensor | None = None,
         masked: Tensor | None = None,
         samples: int = 1,
-        spread: float = 1.0,
     ) -> Output:
         """As `forward`, where the sentences' features [B, ·] are known."""
         posterior, prior = self.posterior_of(features), self.prior_distribution()
-        z, log_q = posterior.transform(posterior.noise(samples) * spread)
+        z, log_q = posterior.transform(posterior.noise(samples) * self.spread)
         rate, per_dimension = divergence(posterior, prior, z, log_q)
         inputs = None if inputs is None else inputs.repeat(samples, 1)
         masked = None if masked is None else masked.repeat(samples, 1)

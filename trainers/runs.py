@@ -10,11 +10,14 @@ RUN/sentences.json     what each estimator found of every evaluated sentence, by
 RUN/result.json        the metrics, when the run is done
 """
 
+import fcntl
 import hashlib
 import itertools
 import json
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -158,13 +161,41 @@ def train(spec: Spec, folder: Path, report: Report, stop: Callable[[], bool] = l
     corpus = _read(spec)
     if (finished := _finished(spec, folder, corpus)) is not None:
         return finished
-    training = begin(spec, folder, corpus, report, stop)
-    clock.append(time.perf_counter())
-    progress = training.run()
-    clock.append(time.perf_counter())
-    metrics = _evaluated(spec, folder, training, progress, report)
-    clock.append(time.perf_counter())
-    return _written(spec, folder, training, progress, metrics, clock)
+    with _alone(folder):
+        training = begin(spec, folder, corpus, report, stop)
+        clock.append(time.perf_counter())
+        progress = training.run()
+        clock.append(time.perf_counter())
+        metrics = _evaluated(spec, folder, training, progress, report)
+        clock.append(time.perf_counter())
+        return _written(spec, folder, training, progress, metrics, clock)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training in the folder meanwhile, where its file system has locks.
+
+    Raises:
+        BadInput: if one does.
+        Failure: disk, if the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise Failure("disk", f"{folder} cannot be written: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(
+                f"folder {folder} is trained in by another process: wait for its end, or name another folder."
+            ) from None
+        except OSError:  # no locks there
+            pass
+        yield
+    finally:
+        os.close(place)
 
 
 def _read(spec: Spec) -> Corpus:

@@ -308,7 +308,7 @@ def estimate(
     Args:
         rows: codes decoded at once.
         rate: the model's, in nats; the standard error of high rates is made larger, as it was found too small there.
-        tempers: λ to choose from; (1.0,) estimates without bias what 1,024 draws from q give.
+        tempers: λ to choose from; (1.0,) estimates what q gives with the most draws of a sentence, 1,024 or 4,096.
         progress: hears the draws decoded, and of how many; more may follow, where these do not suffice.
     """
     model.eval()

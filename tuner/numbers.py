@@ -1,8 +1,10 @@
-"""Numbers that come from outside: finite, and of a size that all that reads them can hold.
+"""Numbers and texts that come from outside: of a kind that all that reads them can hold.
 
 Options of commands, files and requests have the same bounds, which stand here.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -57,6 +59,21 @@ WORK_SECONDS = Numbers(1.0, 1e6)
 WORK_MEMORY = Numbers(0.5, 1e6)
 """GiB of memory for the server's work; less starts no process."""
 FACTOR = Numbers(0.0, 1e6)
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def is_storable(value: object) -> bool:
+    """True if databases and terminals can keep all texts of a JSON value: none has a NUL or half of a surrogate pair."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and UNSTORABLE.search(one):
+            return False
+        if isinstance(one, Mapping):
+            left += [*one, *one.values()]
+        elif isinstance(one, (list, tuple)):
+            left += one
+    return True
 
 
 def is_plain(value: object) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import Usage
-from tuner.numbers import ANY, WHOLE, is_plain
+from tuner.numbers import ANY, WHOLE, is_plain, is_storable
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -290,6 +290,8 @@ def of_table(table: Mapping[str, Any], place: str, field: str | None = None) -> 
         within = None if field is None else f"{field}.{key}"
         return Usage(f"{place}: {key} = {_brief(value)} is not allowed: {rule}.", within)
 
+    if not is_storable(table):
+        raise Usage(f"{place}: a text of it has a NUL or half of a surrogate pair: leave that out.", field)
     content, head = dict(table), {}
     for key in ("technique", "paper", "formula", "summary"):
         head[key] = content.pop(key, "")

@@ -1,5 +1,6 @@
 """Trials: list, inspect, enqueue; and their life with a worker that has no database."""
 
+import secrets
 import time
 from dataclasses import asdict
 from typing import Annotated, Any, cast
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from api import bodies, cursors, schemas
+from api.process_pool import Left
 from api.response_cache import Answer, encode
 from api.routes import Cursor, Limit, StudyName, TrialNumber, Where, page
 from api.service import service_of
@@ -134,8 +136,13 @@ def ask(request: Request, name: StudyName, asked: bodies.Ask) -> Response:
     service = service_of(request)
     service.study(name)
     began = time.perf_counter()
-    who = (asked.worker, asked.device, asked.token, asked.takes)
-    found = service.processes.do(remote.ask, service.settings.database, name, *who)
+    token = asked.token or secrets.token_hex(16)
+    who = (asked.worker, asked.device, token, asked.takes)
+    try:
+        found = service.processes.do(remote.ask, service.settings.database, name, *who)
+    except Left:
+        remote.give_back(service.study(name), token)
+        raise
     if found is None:
         return Response(status_code=204, headers={"Retry-After": "5"})
     service.measures.suggestion.observe(time.perf_counter() - began)

@@ -378,6 +378,9 @@ def test_a_trial_with_files(client: TestClient, database: Database, tmp_path: Pa
     study.files.store.publish(tmp_path, "0000/x")
     attempts.finish(claim, "complete", value=1.0, artifacts="0000/x")
     assert client.get("/v1/studies/s/trials/0/samples").json() == samples
+    for content in (b"x", b"7", b"[" * 100_000):
+        (Path(study.files.store.address) / "0000/x/samples.json").write_bytes(content)
+        assert client.get("/v1/studies/s/trials/0/samples").status_code == 503
     log = client.get("/v1/studies/s/trials/0/log")
     assert log.headers["Content-Type"].startswith("text/plain")
     assert log.text.endswith("first\nlast <script>\n")

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from api_server import events, server
 from stub_study import SQLITE, make
 
-from api.events import KEPT, Feed, Followed, Listener, events_of
+from api.events import KEPT, Feed, Followed, Listener, event, events_of
 from tuner.storage import keys
 from tuner.storage.database import Database
 from tuner.studies import changes
@@ -177,3 +178,22 @@ def test_a_look_judges_no_stream_that_opens_meanwhile() -> None:
 
     asyncio.run(look())
     assert (old.is_shut, new.is_shut) == (True, False)
+
+
+def test_a_look_that_failed_is_taken_again() -> None:
+    failures = [OSError("the database is away")]
+
+    def summary(name: str) -> dict[str, str]:
+        if failures:
+            raise failures.pop()
+        return {"name": name}
+
+    async def look() -> None:
+        feed = Feed(list, lambda: {"s": 1}, lambda *_: None, summary, 9, 9)
+        feed._all.streams = 1
+        with pytest.raises(OSError, match="away"):
+            await feed._look()
+        await feed._look()
+        assert feed._all.after(0) == event("study", {"name": "s"})
+
+    asyncio.run(look())

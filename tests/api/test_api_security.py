@@ -451,3 +451,13 @@ def test_corpora_are_registered_by_name(database: Database, tmp_path: Path) -> N
     settings, *_ = settings_of(["--corpus", f"mine={tmp_path}", "--database", database.secret_url])
     assert settings.offered["mine"].place == str(tmp_path)
     create_app(settings).state.service.close()
+
+
+@SQLITE
+@pytest.mark.usefixtures("frozen")
+def test_who_asks_for_its_state_too_often_is_told_when_to_come_again(open_: Open) -> None:
+    client = open_(rate=3.0)
+    statuses = [client.get("/readyz").status_code for _ in range(12)]
+    assert statuses[0] == 200
+    assert statuses[-1] == 429
+    assert client.get("/v1/studies").status_code == 200  # a bucket of its own

@@ -47,7 +47,8 @@ def gradients(model: SentenceModel) -> tuple[float, torch.Tensor]:
     """The loss and its gradients in one vector, at the posterior's centre."""
     device = next(model.parameters()).device
     with multiplying(model.options.precision):
-        output = model.train()(Batch.of(SENTENCES, device), spread=0.0)
+        model.spread = 0.0
+        output = model.train()(Batch.of(SENTENCES, device))
         loss = (output.distortion + output.rate).sum()
         loss.backward()
     return loss.item(), torch.cat([p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None])

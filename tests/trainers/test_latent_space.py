@@ -11,7 +11,10 @@ import pytest
 import torch
 from conftest import LENGTHS, SMALL
 
+from trainers import objectives
 from trainers.errors import BadInput
+from trainers.evaluation import evaluate, validate
+from trainers.generation import GenerationOptions, encode
 from trainers.latent_space import (
     LatentOptions,
     bleu,
@@ -21,8 +24,10 @@ from trainers.latent_space import (
     swapped,
 )
 from trainers.models import Batch, SenVAE
+from trainers.options import EvaluationOptions
 from trainers.runs import Spec, train
 from trainers.samples import latent_run
+from trainers.training import build_model
 
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
@@ -163,3 +168,26 @@ def test_what_codes_are_worth_is_a_figure_of_each_split_that_is_evaluated(tmp_pa
     assert without["parameters"] == found["parameters"]
     none = train(Spec("rnnlm", "grammar", "tiny", asked), tmp_path / "rnnlm", silent)["metrics"]
     assert none["bleu"] is none["test"]["smoothness"] is None
+
+
+@pytest.mark.parametrize(("code", "is_centre"), [("centre", True), ("sample", False)])
+@torch.no_grad()
+def test_an_autoencoder_of_centres_is_judged_by_them(code: str, is_centre: bool) -> None:
+    """LV §4.5: the posterior's mean is decoded. Its scale has learnt nothing, so that samples would judge another model."""
+    objective = objectives.create("ae", {"code": code})
+    model = build_model(objective, 11, SMALL, LENGTHS).double().eval()
+    assert isinstance(model, SenVAE)
+    batch, plain = Batch.of(SENTENCES, CPU), GenerationOptions()
+    centres = model.posterior(batch).codes(model.posterior(batch).noise(1), 0.0)[0]
+    distortion = model.decoder(batch, model.initial_state(centres)).mean().item()
+    judged = {
+        "validation": validate(model, SENTENCES, 0).distortion,
+        "from q": evaluate(model, SENTENCES, EvaluationOptions(nll="q", nll_samples=8), 0).distortion,
+        "tempered": evaluate(model, SENTENCES, EvaluationOptions(nll="tempered"), 0).distortion,
+        "noisy": noisy_distortion(model, SENTENCES, 0, 0),
+    }
+    assert {name: found == pytest.approx(distortion, abs=1e-9) for name, found in judged.items()} == dict.fromkeys(
+        judged, is_centre
+    )
+    codes = encode(model, SENTENCES, plain, torch.Generator().manual_seed(0))
+    assert torch.allclose(codes, centres) == is_centre

@@ -1,8 +1,10 @@
 """The loop: stopping rule, resumption, determinism, named failures; and that it knows no technique."""
 
 import ast
+import fcntl
 import json
 import math
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -622,3 +624,13 @@ def test_what_each_estimator_found_of_each_sentence_is_kept_in_the_order_of_the_
     assert name_of(alone.estimator) == "tempered"
     assert one["valid"]["fingerprint"] == other["valid"]["fingerprint"] != fewer["valid"]["fingerprint"]
     assert one["test"]["fingerprint"] != one["valid"]["fingerprint"]
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(tmp_path: Path) -> None:
+    place = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(place, fcntl.LOCK_EX)  # as a process has it that trains here
+    with pytest.raises(BadInput, match="is trained in by another process: wait for its end, or name another folder"):
+        train(spec(), tmp_path, silent)
+    assert list(tmp_path.iterdir()) == []
+    os.close(place)
+    train(spec(max_epochs=1), tmp_path, silent)

@@ -147,3 +147,18 @@ def test_requests_have_the_same_bounds(database: Database, tmp_path: Path, monke
             {"max_failures": 1001}, {"fixed": {"corpus_size": 2**53 + 1}}, {"fixed": {"lam": 1e301}},
         ):  # fmt: skip
             assert client.post("/v1/studies", json={**new, **changes}).status_code == 422, changes
+
+
+@pytest.mark.parametrize("bad", ["\x00", "\ud800"])
+@pytest.mark.parametrize("place", ["summary", "formula", "name", "unit", "meaning", "paper", "choices"])
+def test_a_space_with_a_text_that_no_database_keeps_is_refused(place: str, bad: str) -> None:
+    own: dict[str, Any] = {"type": "categorical", "choices": ["a"]}
+    table: dict[str, Any] = {"technique": "fb", "parameters": {"r": own}}
+    if place in ("summary", "formula"):
+        table[place] = bad
+    elif place == "name":
+        table["parameters"][f"a{bad}"] = table["parameters"].pop("r")
+    else:
+        own[place] = [bad, "b"] if place == "choices" else bad
+    with pytest.raises(Usage, match="a text of it has a NUL or half of a surrogate pair"):
+        space.of_table(table, "the search space", "space")

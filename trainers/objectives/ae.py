@@ -1,8 +1,9 @@
 """Autoencoder: D alone (LI §2.2: "the VAE trained without the KL term"). The reference for reconstruction, and LI's pretraining.
 
 z is a posterior sample, as in LI: nothing holds the posterior's scale up, so it shrinks until the noise hurts no more, and D is
-evaluated as it was trained. `code = centre` trains on z = u (LV's AE): the scale then learns nothing, and the figures of
-evaluation, which samples, are worse than the training's. The rate, the NLL and all that depend on it mean little for either.
+evaluated as it was trained. With `code = centre` (LV's AE, §4.5) z = u is decoded, in training and wherever a sentence's code
+is: D, BLEU, the entropy of codes, reconstructions. The scale then learns nothing. The rate, the NLL and all that depend on them
+are of the samples of q, and mean little for either.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainers.figures import EpochFigures
-from trainers.models import Batch, Output, SentenceModel
+from trainers.models import Output, SentenceModel
 from trainers.objectives.objective import Objective
 from trainers.options import option
 
@@ -27,9 +28,9 @@ class Hyperparameters:
 class Technique(Objective):
     hyperparameters: Hyperparameters
 
-    def measure(self, model: SentenceModel, batch: Batch) -> Output:
-        output: Output = model(batch, spread=float(self.hyperparameters.code == "sample"))
-        return output
+    def grow(self, model: SentenceModel) -> None:
+        """Has the model decode centres, if this technique does."""
+        model.spread = float(self.hyperparameters.code == "sample")
 
     def loss(self, output: Output) -> Tensor:
         return output.distortion.mean()

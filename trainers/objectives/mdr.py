@@ -1,4 +1,4 @@
-"""Minimum desired rate: min over the model, max over u ≥ 0, of D + R + u(r − R) (PA eq. 5–7).
+"""Minimum desired rate: min over the model, max over u ≥ 0, of D + R + u(r − R) (PA eq. 5–6).
 
 u is the absolute value of a parameter that starts at 1.01 and climbs by RMSprop with step size ρ, an optimiser of its own:
 the model's optimiser, its clipping norm and its weight decay never see u.

@@ -97,7 +97,7 @@ class Objective(nn.Module):
         return None
 
     def grow(self, model: SentenceModel) -> None:
-        """Makes the networks of its own that need the model's sizes, once it is built."""
+        """Makes the networks of its own that need the model's sizes, once it is built, or changes the model."""
 
     def plan(self, steps_per_epoch: int, epochs: int) -> None:
         """Tells the technique before the first step how long training will be at most, of one stage."""

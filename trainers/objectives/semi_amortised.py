@@ -5,8 +5,8 @@ scale's logits), in training and, with β = 1, in evaluation. β grows over the 
 steps. Their second derivatives are products with a vector, taken as the paper's by differences of gradients, here central ones.
 
 Each step takes one posterior sample, whose noise is fixed for its number and the same for all sentences, and a decoder without
-dropout, in 32 bits, so that a sentence's posterior is a function of the sentence and hangs on no batch. Left out of the paper's
-code: momentum and the clipping of a step's gradient.
+dropout, in 32 bits, so that a sentence's posterior is a function of the sentence and hangs on no batch. Unlike the
+authors' code: no momentum, no clipping of a step's gradient, η a tenth of theirs, and β from 0 where theirs starts at 0.1.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Vanilla VAE: D + R, the negative ELBO (PA eq. 3)."""
+"""Vanilla VAE: D + R, the negative ELBO (PA eq. 4)."""
 
 from dataclasses import dataclass
 

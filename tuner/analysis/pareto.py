@@ -75,11 +75,10 @@ class Columns:
             rows = self.study.database.read(lambda session: session.execute(query).all())
             if rows:
                 numbers, revisions, values, seconds, params, metrics = zip(*rows, strict=True)
+                chosen, valid = _read(params), _read(metrics)
                 self.numbers += numbers
-                chosen = _read(params)
                 for name, column in self.params.items():
                     column += [found.get(name) for found in chosen]
-                valid: list[Metrics] = _read(metrics)
                 text = self.study.facts.text
                 for split, figures in (("valid", valid), ("test", [found.get("test") or Metrics() for found in valid])):
                     self._add(self.figures[split], figures)
@@ -105,7 +104,10 @@ class Columns:
     def of(self, x: str, y: str, split: str) -> "Points":
         """The trials that have both figures of that split."""
         xs, ys = self.figures[split][x], self.figures[split][y]
-        rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
+        with (
+            self._lock
+        ):  # a trial's row is whole in all columns; rows stay as they are, so that they are read without it
+            rows = [row for row, (a, b) in enumerate(zip(xs, ys, strict=True)) if math.isfinite(a) and math.isfinite(b)]
         return Points(self, split, rows, (x, y))
 
     def made(self, rows: Sequence[int], split: str, *keys: str) -> list[str]:

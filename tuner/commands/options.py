@@ -32,6 +32,19 @@ def bounded(within: Numbers, *flags: str, **more: Any) -> Any:
     return typer.Option(*flags, min=within.low, max=within.high, callback=check, **more)
 
 
+def no_count(folder: Path) -> Path:
+    """The folder, unless it is a number: `--runs 3` means three runs to whoever writes it.
+
+    Raises:
+        Usage: if it is.
+    """
+    if str(folder).isdecimal():
+        raise Usage(
+            f"--runs {folder} is a folder for files: give a number of runs by --seeds or --trials, or write ./{folder}."
+        )
+    return folder
+
+
 DatabaseOption = Annotated[
     str, typer.Option("--database", envvar="TUNER_DATABASE", help="The study database's URL.", show_envvar=True)
 ]
@@ -43,8 +56,12 @@ ApiOption = Annotated[
     ),
 ]  # fmt: skip
 RunsOption = Annotated[
-    Path, typer.Option("--runs", envvar="TUNER_RUNS", help="Folder for checkpoints and logs.", show_envvar=True)
-]
+    Path,
+    typer.Option(
+        "--runs", envvar="TUNER_RUNS", show_envvar=True, callback=no_count,
+        help="Folder for checkpoints, logs and study files.",
+    ),
+]  # fmt: skip
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A hyperparameter or an option with its value, as key=value; may be repeated."),

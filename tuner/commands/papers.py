@@ -15,6 +15,7 @@ from tuner import numbers
 from tuner.commands.options import (
     ArtifactsOption,
     DatabaseOption,
+    RunsOption,
     SetOption,
     StudiesArgument,
     bounded,
@@ -147,14 +148,14 @@ def report(
     print(layouts.FORMATS[form](paper.ranked(rows, rank) if rank else rows, shown), end="")
 
 
-@app.command(epilog="Example: tuner paper li-10 --model small --runs 2")
+@app.command(epilog="Example: tuner paper li-10 --model small --seeds 2")
 @with_staff
 def paper(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Table of a paper, e.g. li-10.", show_default=False)],
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Corpus by name, or a folder.")] = "grammar",
     model: Annotated[str, typer.Option("--model", "-m", help="Preset of sizes.")] = "tiny",
     count: Annotated[
-        int, bounded(numbers.RUNS, "--runs", "-n", help="Number of runs of each row, each with a new seed.")
+        int, bounded(numbers.RUNS, "--seeds", "-n", help="Number of runs of each row, each with a new seed.")
     ] = 1,
     text: TextOption = None,
     only: Annotated[
@@ -169,9 +170,7 @@ def paper(
     form: FormatOption = "table",
     published: PublishedOption = False,
     database: DatabaseOption = DATABASE,
-    runs: Annotated[
-        Path, typer.Option("--folder", envvar="TUNER_RUNS", help="Folder for checkpoints and study files.")
-    ] = RUNS,
+    runs: RunsOption = RUNS,
     artifacts: ArtifactsOption = None,
 ) -> None:
     """Make a paper's table from nothing: train every row that can be trained, and lay it out.

@@ -50,8 +50,9 @@ ALIKE_HELD = "Else try another technique than this one, e.g. one whose decoder s
 RANKS = {"number": 0, "nll": 0, "rate": 2, "note": 3, "state": 4, "ppl": 5}
 """Columns of trials that a narrow terminal keeps longer than others, beside the hyperparameters."""
 NOTES = {
-    "off its rate": "off its rate: R is far from the r that was to be held, so compare it by its R; more steps (max_epochs), or "
-    "for a multiplier that swings a smaller step size, bring R nearer",
+    "off its rate": "off its rate: R is far from its r, so compare it by its R; more steps (max_epochs), or for a multiplier "
+    "that swings a smaller step size, bring R nearer; with free bits of each dimension (fb-dim, pretrained-fb) R lies above r by "
+    "nature",
     "not resolved": "not resolved: the NLL may be too high by more than 0.1 nats, so it is not to be ranked with others",
     "not resolved from q": "not resolved from q: the NLL still fell as the last samples from q were added, so it may be too "
     "high by 0.1 nats or more and is not to be ranked with others; nll=tempered, or both, is less biased",

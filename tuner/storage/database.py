@@ -168,7 +168,7 @@ class Database:
         options = POOL
         if self.address.file is not None:
             reader = {"creator": partial(_reader, Path(self.address.file)), "poolclass": sqlalchemy.NullPool}
-            options = reader if self.reads_only else {}
+            options = reader if self.reads_only else {"max_overflow": -1}  # a thread that writes may wait for long
         try:
             self.engine = sqlalchemy.create_engine(self.address.url, **options)
         except ImportError as error:
@@ -287,10 +287,12 @@ class Database:
         return self._patiently(once, patience)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """Returns the result of work that only reads: it does not wait for SQLite's writers."""
+        """Returns the result of work that only reads: all of it sees one state, and it does not wait for SQLite's writers."""
+        snapshot = {} if self.sqlite else {"isolation_level": "REPEATABLE READ"}
 
         def once() -> Result:
-            with self.engine.connect().execution_options(reading=True) as connection, Session(connection) as session:
+            connected = self.engine.connect().execution_options(reading=True, **snapshot)
+            with connected as connection, Session(connection) as session:
                 return work(session)
 
         return self._patiently(once, None)

@@ -32,7 +32,7 @@ class Studies(Protocol):
         """A study by its name."""
 
     def create(self, **settings: Any) -> answers.Study:
-        """Makes a study, or finds it if there is one of this name and settings; its budget and rules become these.
+        """Makes a study, or finds it if there is one of this name and these settings; `change` gives other budgets and rules.
 
         Args:
             settings: those of `StudySpec` as JSON values, and `name`.

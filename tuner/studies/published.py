@@ -124,9 +124,19 @@ class Published:
         return self.database.read(lambda session: session.get(TrialRow, (self.study, number)))
 
     def samples(self, number: int) -> dict[str, Any] | None:
-        """Texts that a complete trial's model wrote (`trainers.gallery`); none if it has written nothing."""
+        """Texts that a complete trial's model wrote (`trainers.gallery`); none if it has written nothing.
+
+        Raises:
+            Fault: if the file holds something else.
+        """
         content = self.read(number, SAMPLES)
-        return None if content is None else dict(json.loads(content))
+        try:
+            return None if content is None else dict(json.loads(content))
+        except (ValueError, TypeError, RecursionError):
+            raise Fault(
+                f"{SAMPLES} of trial {number} of study {self.study!r} is not what its model wrote: `tuner reproduce "
+                f"{self.study}/{number}` trains it anew."
+            ) from None
 
     def log(self, number: int, size: int = LOG_BYTES) -> str:
         """The last so many bytes of the last attempt's log, whole lines.

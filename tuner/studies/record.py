@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from tuner import estimators, names
 from tuner.metrics import PLAUSIBLE, Metrics
 from tuner.ngram import Line
-from tuner.numbers import ANY, INDEX, SECONDS, TIMES, WHOLE, Numbers
+from tuner.numbers import ANY, INDEX, SECONDS, TIMES, WHOLE, Numbers, is_storable
 from tuner.storage.tables import TOLD, AttemptRow, EpochRow, StudyRow, TrialRow
 from tuner.studies import objectives
 from tuner.studies.spec import Definition
@@ -60,7 +60,8 @@ def judge(content: Mapping[str, Any]) -> None:
                 raise ValueError(f"the columns of {table.__tablename__}")
             for key, value in row.items():
                 _judge_column(columns[key], value)
-    _judge_texts(content)
+    if not is_storable(content):
+        raise ValueError("a text with a NUL or half of a surrogate pair")
     definition = _study(study)
     trials = [trial["number"] for trial in content["trials"]]
     if trials != list(range(len(trials))):
@@ -152,18 +153,3 @@ def _judge_column(column: Any, value: object) -> None:
         fits = isinstance(value, kind)
     if not (value is None and column.nullable) and not fits:
         raise ValueError(f"{column.name} = {repr(value)[:40]}")
-
-
-def _judge_texts(value: object) -> None:
-    """No database keeps a NUL, or half of a surrogate pair."""
-    if isinstance(value, str):
-        value.encode()
-        if "\x00" in value:
-            raise ValueError("a text with a NUL")
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _judge_texts(key)
-            _judge_texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _judge_texts(inner)

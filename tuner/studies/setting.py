@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tuner.errors import Refused
-from tuner.numbers import SECONDS, TIMES, Numbers, is_plain
+from tuner.numbers import SECONDS, TIMES, Numbers, is_plain, is_storable
 from tuner.space import Space, of_table
 
 Role = Literal["identity", "changeable", "remark"]
@@ -209,7 +209,7 @@ def text(value: str) -> str:
     Raises:
         ValueError: if it has a NUL or half of a surrogate pair.
     """
-    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+    if not is_storable(value):
         raise ValueError("a text without NUL and halves of surrogate pairs")
     return value
 

@@ -63,7 +63,7 @@ class DatabaseBroker:
     def _enter(self, session: Session, device: str) -> WorkerRow | None:
         """Enters the worker, unless another one of its name seems to be at work, which is returned."""
         now, mark = self.database.clock(session), process_mark(os.getpid())
-        session.execute(delete(WorkerRow).where(WorkerRow.state == "gone", WorkerRow.seen_at < now - FORGET_SECONDS))
+        session.execute(delete(WorkerRow).where(WorkerRow.seen_at < now - FORGET_SECONDS))
         row = session.get(WorkerRow, self.name, with_for_update=True)
         another = row is not None and row.state != "gone" and row.process != mark and not is_dead(row.process)
         if row is not None and another and (is_here(row.process) or now - row.seen_at < LEASE_SECONDS):

@@ -252,11 +252,11 @@ class Attempts:
             asked = self._thinking.do(self._proposal, THINK_SECONDS, over)
         except Interrupted:
             self._history = None
-            self._give_back(token)
+            self.give_back(token)
             return Found.NOTHING
         except BaseException as error:
             self._history = None
-            self._give_back(token)
+            self.give_back(token)
             if isinstance(error, DBAPIError) or not isinstance(error, (Exception, SystemExit)):
                 raise
             sampler = self.study.spec.sampler
@@ -264,7 +264,7 @@ class Attempts:
         if isinstance(asked, str) or asked is None:
             if asked is not None:
                 self.study.end("satisfied", asked)
-            self._give_back(token)
+            self.give_back(token)
             return Found.NOTHING
         number, params, notes, study_notes = asked
 
@@ -273,7 +273,7 @@ class Attempts:
             if there is not None:
                 return self._claimed(session, there) if there.token == token else None
             study = session.get_one(StudyRow, self.study.name, with_for_update=LOCK)
-            if study.asker != token:
+            if study.asker != token or study.state != "active":
                 return None
             study.asker, study.asker_until, study.attrs = None, 0.0, study_notes
             if number >= study.budget:
@@ -291,7 +291,7 @@ class Attempts:
             claim = None
         if claim is None:
             self._history = None  # it holds a trial that does not exist
-            self._give_back(token)  # the number may have gone to a trial that was enqueued
+            self.give_back(token)  # the number may have gone to a trial that was enqueued
         elif time.monotonic() - self._looked_at > RECORD_SECONDS:
             self._looked_at = time.monotonic()
             if self._record_is_due():
@@ -307,7 +307,8 @@ class Attempts:
             return None if history.has_open else why
         return number, *history.ask(number)
 
-    def _give_back(self, token: str) -> None:
+    def give_back(self, token: str) -> None:
+        """Lets others ask for a trial, if this token has the right to."""
         mine = update(StudyRow).where(StudyRow.name == self.study.name, StudyRow.asker == token)
         self.database.run(lambda session: session.execute(mine.values(asker=None, asker_until=0.0)))
 
@@ -394,20 +395,21 @@ class Attempts:
             self.database.run(lambda session: self._change(session, claim, artifacts=generation), patience)
 
     @contextmanager
-    def _replacing(self, claim: Claim, generation: str | None) -> Iterator[None]:
+    def _replacing(self, claim: Claim, generation: str | None) -> Iterator[set[str]]:
         """Removes a trial's other files once this generation is its newest, or this one if the trial has gone to another worker.
 
         The others are those that are there before, while nobody else may have the trial: whoever takes it over puts his beside
-        them. What cannot be removed now goes with the next ones.
+        them. What cannot be removed now goes with the next ones. Yields them, so that some can be left.
         """
+        others = set[str]()
         if generation is None:
-            yield
+            yield others
             return
-        store, others = self.study.files.store, set[str]()
+        store = self.study.files.store
         with suppress(OSError):
             others = store.generations(claim.folder) - {generation}
         try:
-            yield
+            yield others
         except LeaseLost:
             store.drop([generation])
             raise
@@ -446,13 +448,15 @@ class Attempts:
 
         def end(session: Session) -> bool:
             row = self._held(session, claim, ended, message)
-            if row is not None:
+            if row is None:
+                others.clear()  # of whoever has the trial by now
+            else:
                 ends.close(session, row, ended, reason, message, self.database.clock(session))
                 row.artifacts = artifacts or row.artifacts
                 return row.state == "failed"
             return session.get_one(TrialRow, (claim.study, claim.number)).state == "failed"
 
-        with self._replacing(claim, artifacts):
+        with self._replacing(claim, artifacts) as others:
             return self.database.run(end, patience)
 
     def _held(self, session: Session, claim: Claim, ended: str, message: str | None) -> TrialRow | None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import processors
+from tuner import addresses, processors
 from tuner.errors import Fault, Interrupted, Usage
 from tuner.storage.database import PATIENCE, Database
 from tuner.studies.study import Study, open_study
@@ -115,8 +115,8 @@ def _run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) -
 
 
 def _absolute(url: str) -> str:
-    prefix = "sqlite:///"
-    return prefix + str(Path(url.removeprefix(prefix)).resolve()) if url.startswith(prefix) else url
+    file = addresses.parse(url).file
+    return url if file is None else f"sqlite:///{Path(file).resolve()}"
 
 
 def _follow(study: Study, tasks: list[Any], tell: Tell) -> None:

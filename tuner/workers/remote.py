@@ -79,8 +79,10 @@ def ask(
         raise Clash(
             f"study {name!r} has a sampler of its own, and a request imports no code: its workers need the database."
         )
-    if token is not None and database.read(lambda session: _is_spent(session, token)):
-        raise Clash("the token's trial is over, or another worker's by now: ask with a new token.", "token")
+    if token is not None and database.read(lambda session: _is_spent(session, name, token)):
+        raise Clash(
+            "the token's trial is over, another worker's by now, or another study's: ask with a new token.", "token"
+        )
     database.run(lambda session: _enter(database, session, worker, device, takes))
     kept = _attempts.pop((url, name, worker), None)
     if kept is None or kept.study.created_at != study.created_at:
@@ -111,6 +113,11 @@ def ask(
     )
 
 
+def give_back(study: Study, token: str) -> None:
+    """Lets others ask for a trial at once, where whoever asked with this token has gone."""
+    Attempts(study, "").give_back(token)
+
+
 def leave(database: Database, worker: str) -> None:
     """Notes that a worker over HTTP has gone.
 
@@ -127,9 +134,9 @@ def leave(database: Database, worker: str) -> None:
     database.run(change)
 
 
-def _is_spent(session: Session, token: str) -> bool:
+def _is_spent(session: Session, study: str, token: str) -> bool:
     attempt = session.scalars(select(AttemptRow).where(AttemptRow.token == token)).first()
-    return attempt is not None and attempt.state != "running"
+    return attempt is not None and (attempt.state != "running" or attempt.study != study)
 
 
 def _enter(database: Database, session: Session, worker: str, device: str, takes: Sequence[str] | None) -> None:

@@ -4,6 +4,8 @@ A generation comes file by file, is closed, and then published; each step names 
 that a trial has at a time: the newest one, and the one that comes.
 """
 
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +27,21 @@ class Limits:
     """Bytes of the file of texts, which a server reads whole."""
 
 
+_coming: Counter[tuple[str, str]] = Counter()
+"""Bytes on their way to a generation of a store, as they were announced."""
+_lock = threading.Lock()
+
+
 class Incoming:
     """A file on its way."""
 
-    def __init__(self, files: "TrialFiles", key: str, sha256: bytes) -> None:
-        self._files, self._key, self._sha256 = files, key, sha256
+    def __init__(self, files: "TrialFiles", place: str, file: str, size: int, sha256: bytes) -> None:
+        self._files, self._sha256 = files, sha256
+        self._place, self._size = (files.store.address, place), size
         with stored():
-            self._writing: Writing = files.store.writing(key)
+            self._writing: Writing = files.store.writing(f"{place}/{file}")
+        with _lock:
+            _coming[self._place] += size
 
     def write(self, block: bytes) -> None:
         with stored():
@@ -48,9 +58,19 @@ class Incoming:
         self._files.confirm()
         with stored():
             self._writing.commit()
+        self._come()
 
     def discard(self) -> None:
+        self._come()
         self._writing.discard()
+
+    def _come(self) -> None:
+        """Counts its bytes no more among those on their way."""
+        with _lock:
+            _coming[self._place] -= self._size
+            if not _coming[self._place]:
+                del _coming[self._place]
+            self._size = 0
 
 
 class TrialFiles:
@@ -96,6 +116,8 @@ class TrialFiles:
         with stored():
             self.store.drop(left)
             others = sum(found for name, found in self.store.sizes(place).items() if name != file)
+        with _lock:
+            others += _coming[self.store.address, place]
         most = self.limits.samples if file == SAMPLES else self.limits.file
         if size > most or size + others > self.limits.generation:
             raise Usage(
@@ -103,7 +125,7 @@ class TrialFiles:
                 f"generation {self.limits.generation} in all.",
                 "content-length",
             )
-        return Incoming(self, f"{place}/{file}", sha256)
+        return Incoming(self, place, file, size, sha256)
 
     def close(self, generation: str, files: Mapping[str, Mapping[str, Any]]) -> None:
         """Says that a generation is whole; with no files, only tries whether the store can be written.

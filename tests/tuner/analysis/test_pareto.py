@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,32 @@ def test_the_test_split_finds_the_confirmations_of_the_named_studies(database: D
     app(["pareto", "a", "--out", str(tmp_path / "f.json"), *place], standalone_mode=False)
     (own,) = json.loads((tmp_path / "f.json").read_text())["studies"]
     assert (own["study"], own["confirms"], own["x"]) == ("a-confirmed-1", "a", [4.0])
+
+
+def test_who_looks_while_another_reads_new_trials_sees_them_whole(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(database, tmp_path, 3)
+    add(study, 0, ["complete"] * 9, random.Random(2))
+    columns, found, doubts = Columns(study), list[Any](), pareto.doubts_of
+
+    def look() -> None:
+        try:
+            found.append(columns.of("rate", "nll", "valid").plain("max", "min")["number"])
+        except Exception as error:
+            found.append(error)
+
+    other = threading.Thread(target=look)
+
+    def meanwhile(metrics: Any) -> list[str]:
+        if other.ident is None:
+            other.start()
+            other.join(0.3)  # it ends, or waits for these trials
+        return doubts(metrics)
+
+    monkeypatch.setattr(pareto, "doubts_of", meanwhile)
+    columns.follow()
+    other.join()
+    whole = columns.of("rate", "nll", "valid").plain("max", "min")["number"]
+    assert found == [whole]
+    assert len(whole) > 1

@@ -150,7 +150,7 @@ def tuner(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 def test_a_table_is_made_from_nothing_and_laid_out_in_its_rows_and_columns(tuner: Command, tmp_path: Path) -> None:
-    made = json.loads(tuner("paper", "li-2", "--runs", "2", "--format", "json"))
+    made = json.loads(tuner("paper", "li-2", "--seeds", "2", "--format", "json"))
     assert (made["table"], made["split"]) == ("li-2", "test")
     assert list(made["columns"].values()) == ["ppl", "distortion", "active_units", "rate", "neg_elbo"]
     assert [(row["label"], row["study"], row["runs"]) for row in made["rows"]] == [
@@ -177,7 +177,7 @@ def test_a_table_that_was_cut_short_goes_on_and_its_budget_is_said_first(
     tuner("paper", "kr-3", "--row", "LSTM-VAE-AVG", "--workers", "0")
     tuner("paper", "kr-3", "--row", "L = 5", "--format", "csv")
     monkeypatch.setattr(trainer, "check", lambda spec, corners: pytest.fail("what is made is not checked again"))
-    app(["paper", "kr-3", "--row", "LSTM-VAE-AVG", "--runs", "2", "--format", "csv"], standalone_mode=False)
+    app(["paper", "kr-3", "--row", "LSTM-VAE-AVG", "--seeds", "2", "--format", "csv"], standalone_mode=False)
     found = capsys.readouterr()
     first, *_ = found.err.splitlines()
     assert first.startswith("kr-3 on grammar, tiny: 2 studies, 4 runs of at most 12 epochs")
@@ -230,7 +230,7 @@ def test_what_does_not_go_with_a_table_is_said(tuner: Command) -> None:
 def test_a_row_that_breaks_keeps_no_other_from_its_turn(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(monkeypatch, all="crash")
     with pytest.raises(Fault, match="li-ae-grammar-tiny has stopped itself: .*li-vanilla-grammar-tiny has"):
-        tuner("paper", "li-2", "--runs", "4")
+        tuner("paper", "li-2", "--seeds", "4")
 
 
 def test_a_row_whose_runs_all_failed_is_not_called_untrained(

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 from stub_study import STUB, make, run
 
 from benchmarks.postgres import Postgres
@@ -24,7 +27,7 @@ from tuner.errors import Fault, Usage
 from tuner.storage import database as database_module
 from tuner.storage import keys
 from tuner.storage.database import SCHEMA, VERSION_TABLE, Database
-from tuner.storage.tables import Base
+from tuner.storage.tables import Base, KeyRow
 from tuner.studies import changes, queries
 from tuner.studies import study as studies
 from tuner.studies.access import DatabaseStudies
@@ -377,3 +380,25 @@ def test_who_loses_a_deadlock_tries_again_whatever_its_patience(database: Databa
             done.result()
     assert len(tries) == 3
     assert database.read(lambda s: s.execute(sqlalchemy.text("SELECT sum(x) FROM pair")).scalar_one()) == 4
+
+
+def test_what_is_read_together_is_of_one_moment(database: Database) -> None:
+    """A study's trials and their attempts are, though workers claim trials meanwhile."""
+
+    def count(session: Session) -> int:
+        return session.execute(select(func.count()).select_from(KeyRow)).scalar_one()
+
+    def look(session: Session) -> tuple[int, int]:
+        before = count(session)
+        keys.create(database, "meanwhile", write=False)
+        return before, count(session)
+
+    assert database.read(look) == (0, 0)
+    assert database.read(count) == 1
+
+
+def test_many_that_write_at_once_keep_nobody_from_reading(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path}/t.db", create=True) as there, ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(there.engine.connect())
+        assert there.read(lambda session: session.execute(text("SELECT 1")).scalar_one()) == 1

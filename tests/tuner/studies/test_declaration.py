@@ -159,7 +159,7 @@ FROM_Q = {"proposal": "q", "samples": 100, "sentences": 40, "of": 40, "seed": 3,
     ("found", "note", "meaning"),
     [
         ({"estimator": {**FROM_Q, "resolved": False}}, "not resolved from q", "nll=tempered, or both, is less biased"),
-        ({"target_rate": 5.0, "rate_error": 10.5}, "off its rate", "R is far from the r that was to be held"),
+        ({"target_rate": 5.0, "rate_error": 10.5}, "off its rate", "R lies above r by nature"),
         ({"target_rate": 20.0, "rate_error": -2.5}, "off its rate", "more steps (max_epochs)"),
         ({"collapsed": True, "rate": 0.1, "mi": 0.1}, "collapsed", "R < 0.2 nats"),
         ({"collapsed": True, "rate": 0.1, "mi": 0.1}, "collapsed", "Try a technique that holds a rate"),

@@ -344,3 +344,45 @@ def test_two_that_ask_at_once_after_a_lost_right_make_one_trial(
     monkeypatch.setattr(attempts_module.History, "ask", stolen)
     assert slow.claim() is None
     assert [t.worker for t in study.trials.all()] == ["quick"]
+
+
+def test_no_trial_begins_in_a_study_that_was_stopped_while_its_sampler_thought(
+    database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make(2)
+    attempts = Attempts(study, "a")
+    proposal = attempts._proposal
+
+    def slow() -> Any:
+        found = proposal()
+        open_study(database, "s").end("stopped", "enough")
+        return found
+
+    monkeypatch.setattr(attempts, "_proposal", slow)
+    assert attempts.claim() is None
+    assert study.trials.all() == []
+
+
+def test_a_failure_that_is_told_again_takes_no_file_of_whoever_has_the_trial_now(
+    database: Database, make: Make, tmp_path: Path
+) -> None:
+    study = make(1)
+    first, second = Attempts(study, "a"), Attempts(study, "b")
+    claim = first.claim()
+    assert claim is not None
+    left = put(study, "0000/a-1", tmp_path / "a")
+    assert not first.fail(claim, "preempted", "told to stop", left)
+    taken = second.claim()
+    assert taken is not None
+    newer = put(study, "0000/b-1", tmp_path / "b")
+    second.publish(taken, newer)
+    assert not first.fail(claim, "preempted", "told to stop", left)  # the answer to the first word was lost
+    assert newer in study.files.store.generations("0000")
+
+
+def test_a_worker_that_died_long_ago_is_forgotten(database: Database, make: Make, tmp_path: Path) -> None:
+    make(1)
+    facts = {"host": "there", "process": "1", "device": "cpu", "state": "training", "version": "1", "trials": 0}
+    database.run(lambda s: s.add(WorkerRow(name="killed", started_at=1.0, seen_at=1.0, **facts)))
+    DatabaseBroker(database, "new").enter("cpu", lambda _: None, lambda _: None)
+    assert [worker["name"] for worker in queries.workers(database)] == ["new"]

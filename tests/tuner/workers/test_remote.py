@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,15 +13,16 @@ import pytest
 from api_server import application, server
 from fastapi.testclient import TestClient
 from shell import wait_for
-from sqlalchemy import update
+from sqlalchemy import select, update
 from stub_study import SQLITE, attempts_of, make
 
+from api.process_pool import Left
 from tuner import connection
 from tuner.client import Client
 from tuner.errors import Fault, Missing
 from tuner.storage.database import Database
-from tuner.storage.tables import TrialRow
-from tuner.workers import curves
+from tuner.storage.tables import StudyRow, TrialRow
+from tuner.workers import curves, remote
 
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
 PATH = "/v1/studies/s/trials"
@@ -235,3 +237,29 @@ def test_what_is_not_safe_to_repeat_is_not(scripted: Scripted) -> None:
     scripted.script = [404]
     with pytest.raises(Missing):
         client.delete("s")
+
+
+def test_a_token_is_of_one_study(client: TestClient, database: Database, tmp_path: Path) -> None:
+    make(database, tmp_path)
+    make(database, tmp_path, name="other")
+    token = ask(client)["token"]
+    refused = client.post("/v1/studies/other/ask", json={"worker": "far", "token": token})
+    assert (refused.status_code, refused.json()["field"]) == (409, "token")
+
+
+def test_who_leaves_while_it_asks_keeps_nobody_waiting(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(database, tmp_path)
+
+    def leave(url: str, name: str, worker: str, device: str, token: str, takes: Any) -> Any:
+        del url, name, worker, device, takes
+        right = update(StudyRow).values(asker=token, asker_until=time.time() + 3600)
+        database.run(lambda session: session.execute(right))
+        raise Left
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remote, "ask", leave)
+        client.post("/v1/studies/s/ask", json={"worker": "far"})
+    assert database.read(lambda session: session.scalars(select(StudyRow.asker)).all()) == [None]
+    assert ask(client)["number"] == 0

@@ -26,7 +26,7 @@ from tuner.workers import uploads
 from tuner.workers.claims import Claim, LeaseLost
 from tuner.workers.distant import ServerBroker, ServerLeases
 from tuner.workers.leases import Attempts
-from tuner.workers.uploads import Limits
+from tuner.workers.uploads import Limits, TrialFiles
 
 pytestmark = SQLITE
 CONTENT = b"weights"
@@ -357,3 +357,16 @@ def test_a_file_too_large_for_the_server_is_refused(leases: ServerLeases, work: 
     assert claim is not None
     with pytest.raises(Usage, match=r"larger than|too large"):
         leases.files(claim).publish(work, f"0000/{claim.token[:8]}-1", FILES)
+
+
+def test_files_that_come_at_once_are_counted_together(study: Study, held: Claim) -> None:
+    files = TrialFiles(study, held.number, held.token, Limits(file=1000, generation=1500))
+    generation, digest = f"{held.token[:8]}-1", hashlib.sha256(CONTENT).digest()
+    first = files.receive(generation, LATEST, 1000, digest)
+    with pytest.raises(Usage, match="which is too large"):
+        files.receive(generation, "best.safetensors", 1000, digest)
+    first.discard()
+    second = files.receive(generation, "best.safetensors", 1000, digest)
+    second.write(CONTENT)
+    second.end()
+    files.receive(generation, LATEST, 1000, digest).discard()  # the other has come, and is counted as it is
