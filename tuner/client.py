@@ -275,16 +275,17 @@ class Client(Connection):
         """
         last, wait, until = since, RETRY_SECONDS, time.monotonic() + self.patience
         while True:
-            query, kind = "" if last is None else f"?since={last}", ""
+            query, kind, reached = "" if last is None else f"?since={last}", "", last
             try:
                 for line in self.lines(f"{path_of('studies', name, 'events')}{query}"):
                     field, _, value = line.partition(": ")
                     if field == "event":
                         kind = value
                     elif field == "id":
-                        last = int(value)
+                        reached = int(value)
                     elif field == "data":
                         yield kind, json.loads(value)
+                        last = reached
                         if kind == "deleted":
                             return
                     if field == "data" or line.startswith(":"):

@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,8 @@ class Model:
         self.spec, self.metrics = recorded(folder)
         self._trainer = Trainer("serve", folder)
         self._end = weakref.finalize(self, _close, self._trainer)
-        self._events: Iterator[dict[str, Any]] = self._trainer.events()
         self._asked = 0
-        ready = next(self._events)
+        ready = next(self._trainer.events())
         if ready["event"] != "ready":
             self.close()
             answer(ready)  # which raises
@@ -165,7 +164,7 @@ class Model:
             pipe.flush()
         except OSError as error:
             raise Fault(f"the process of run {self.run!r} has ended: load it again.") from error
-        for event in self._events:
+        for event in self._trainer.events():  # anew: an interrupted reader has ended the last one
             if event["event"] == "failed":
                 self.close()
                 answer(event)  # which raises

@@ -120,6 +120,11 @@ export function newKey(wasWrong) {
     cancel.onclick = () => dialog.close();
     dialog.onclose = () => {
       const key = dialog.returnValue && input.value.trim(); // neither by Escape nor by Cancel
+      if (key && !/^[\x21-\x7e]+$/.test(key)) { // no header holds it
+        wrong.hidden = false;
+        wrong.textContent = "This is no key: a key has the letters A to Z, digits and signs, and no space.";
+        return dialog.showModal();
+      }
       if (!key && !mayKeep) return dialog.showModal(); // without a key there is nothing to show
       if (key) {
         sessionStorage.setItem("key", key);
@@ -136,8 +141,9 @@ export function newKey(wasWrong) {
 
 const pause = (milliseconds, signal) =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+    const stop = () => { clearTimeout(timer); reject(signal.reason); };
+    const timer = setTimeout(() => { signal?.removeEventListener("abort", stop); resolve(); }, milliseconds);
+    signal?.addEventListener("abort", stop, { once: true });
   });
 
 let waiting = null;

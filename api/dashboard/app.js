@@ -82,7 +82,11 @@ addEventListener("unhandledrejection", (event) => {
 
 const key = document.getElementById("key");
 key.hidden = sessionStorage.getItem("key") === null;
-key.addEventListener("click", () => newKey(false));
+key.addEventListener("click", async () => {
+  const before = sessionStorage.getItem("key");
+  await newKey(false);
+  if (sessionStorage.getItem("key") !== before) dispatchEvent(new Event("route")); // another key may do other things
+});
 addEventListener("key", () => { key.hidden = false; });
 
 theme.install(document.getElementById("theme"));

@@ -69,12 +69,12 @@ const KINDS = {
     control: select({}, [...new Set([...choices, value])].filter((one) => one != null), value), read: text,
   }),
   text: ({ role, value }) => ({ control: role === "remark" ? h("textarea", { rows: 3 }, value) : input("text", value ?? "", { spellcheck: "false" }), read: text }),
-  number: ({ low, high, whole, value }) => ({
+  number: ({ key, low, high, whole, value }) => ({
     control: input("number", value, { min: low, max: high, step: whole ? 1 : "any" }),
-    read: (control) => (control.value.trim() === "" ? undefined : Number(control.value)),
+    read: (control) => figureIn(key, control),
   }),
   truth: ({ value }) => ({ control: h("input", { type: "checkbox", checked: value }), read: (control) => control.checked }),
-  duration: ({ value }) => ({ control: input("number", value ?? "", { min: 0, step: "any", placeholder: "seconds" }), read: (control) => (text(control) ? Number(control.value) : undefined) }),
+  duration: ({ key, value }) => ({ control: input("number", value ?? "", { min: 0, step: "any", placeholder: "seconds" }), read: (control) => figureIn(key, control) }),
   moment: ({ value }) => ({ control: input("datetime-local", value ? local(value) : ""), read: (control) => (control.value ? new Date(control.value).toISOString() : undefined) }),
   words: ({ value }) => ({ control: lines((value ?? []).map((one) => spelled(one, false)).join("\n"), "one a line"), read: (control) => (text(control) ? eachLine(control.value).map((line) => meant(line, false)) : undefined) }),
   pairs: ({ key, value }) => ({ control: lines(Object.entries(value ?? {}).map(([name, one]) => `${name}=${spelled(one, true)}`).join("\n"), "name=value"), read: (control) => pairs(key, control.value) }),
@@ -84,6 +84,12 @@ const KINDS = {
 /** What is wrong before anything is sent. */
 class Mistake extends Error {
   constructor(at, message) { super(message); this.field = at; }
+}
+
+/** The number in a control; empty is nothing. A browser has what is no number as empty, and tells so elsewhere. */
+function figureIn(at, control) {
+  if (control.validity.badInput) throw new Mistake(at, "This is no number.");
+  return text(control) === undefined ? undefined : Number(control.value);
 }
 
 /** A text as JSON; empty is nothing. */

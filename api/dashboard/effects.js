@@ -31,7 +31,7 @@ export function effectsOf(study, metrics, view, changed, signal) {
     ...names().map((key) => ({ label: key, figure: true, value: (row) => row.params[key] })),
     { label: metric.label, figure: true, value: (row) => row.value },
   ];
-  const bars = figure("Importance", "How much of the metric's variation each hyperparameter explains, as bars",
+  const bars = figure("Importance", "How much each hyperparameter tells the best tenth of the trials from all of them, as bars",
     () => [[{ label: "Hyperparameter", value: (row) => row.name }, { label: "Importance", figure: true, value: (row) => row.importance },
       { label: "Error (sd over resamples)", figure: true, value: (row) => row.error }], importance.items]);
   const slices = figure("Slices", "Each hyperparameter against the metric, a point a trial", () => [columns(), rows()]);
@@ -54,7 +54,7 @@ export function effectsOf(study, metrics, view, changed, signal) {
     return {
       data: [{ type: "bar", orientation: "h", x: sorted.map((one) => one.importance), y: sorted.map((one) => plain(one.name)), marker: { color: colour("--data-0") }, customdata: sorted.map((one) => number(one.error)),
         error_x: { type: "data", symmetric: false, array: sorted.map((one) => one.error ?? NaN), arrayminus: sorted.map((one) => Math.min(one.error ?? NaN, one.importance)), color: colour("--ink"), thickness: 1.5, width: 4 }, hovertemplate: "%{y}: %{x:.3f} ± %{customdata}<extra></extra>" }],
-      layout: { height: 60 + 28 * sorted.length, xaxis: axis("share of the variation", { rangemode: "tozero" }), yaxis: axis("", { ticks: "", showgrid: false, type: "category" }), bargap: 0.35 },
+      layout: { height: 60 + 28 * sorted.length, xaxis: axis("share", { rangemode: "tozero" }), yaxis: axis("", { ticks: "", showgrid: false, type: "category" }), bargap: 0.35 },
     };
   };
   const buildSlices = (width) => {
@@ -128,7 +128,7 @@ export function effectsOf(study, metrics, view, changed, signal) {
     fill(why, trouble);
     bars.element.hidden = importance.items.length === 0;
     const { trials: seen, least, items } = importance;
-    if (items.length) fill(why, `Shares of the variation among the better trials (PED-ANOVA); the bars' lines are their standard deviations over resamples of the ${count(seen, "trial")}. Shares that their errors join are not told apart.`);
+    if (items.length) fill(why, `Shares in what tells the best tenth of the trials from all of them (PED-ANOVA); the bars' lines are their standard deviations over resamples of the ${count(seen, "trial")}. Shares that their errors join are not told apart.`);
     else if (seen < least) fill(why, `Too few trials for importance: ${number(seen)} of the ${least} that it takes.`);
     if (items.length) await drawBars();
     const fitted = await get(`${studyPath(study.name)}/slices`, signal).catch((error) => {

@@ -13,7 +13,7 @@ export async function show(main, query, signal) {
   if (!offer.can_write) return fill(main, empty("This key may only read. A key that may write makes studies: ", h("code", {}, "tuner key create NAME --write"), "."));
   const spec = cloned?.spec ?? {};
 
-  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space({}); judge(); } }, techniques.map((one) => one.name), spec.technique ?? query.get("technique") ?? "sfb");
+  const technique = select({ onchange: () => { note({ view: "new", technique: technique.value }, false); space({}); judge(); rewrite(); } }, techniques.map((one) => one.name), spec.technique ?? query.get("technique") ?? "sfb");
   const about = h("div", { class: "note" });
   const hyperparameters = h("div", { class: "hyperparameters" });
   const parametersOf = (name) => (techniques.find((one) => one.name === name) ?? techniques[0]).hyperparameters;

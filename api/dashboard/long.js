@@ -24,7 +24,8 @@ export function longTable(caption) {
   function draw(always) {
     const { columns, count, rowAt, classOf } = shown;
     const isShort = count <= SHORT;
-    const from = isShort ? 0 : Math.max(0, Math.floor(element.scrollTop / ROW) - SPARE);
+    const first = Math.min(Math.floor(element.scrollTop / ROW), count - Math.ceil(element.clientHeight / ROW)); // of fewer rows than were scrolled past
+    const from = isShort ? 0 : Math.max(0, first - SPARE);
     const to = isShort ? count : Math.min(count, Math.ceil((element.scrollTop + element.clientHeight) / ROW) + SPARE);
     const place = `${from} ${to}`;
     if (!always && place === drawn) return;

@@ -141,6 +141,7 @@ export function parallelOf(study, metrics, view, filter, signal) {
     };
     const near = ({ xaxis, left }) => Math.min(keys().length - 1, Math.max(0, Math.round(xaxis.p2d(left))));
     const put = (changes) => { for (const [side, value] of Object.entries(changes)) band.style[side] = `${value}px`; band.hidden = false; };
+    shown.canvas.style.touchAction = "none"; // a finger brushes as a mouse does
     shown.canvas.addEventListener("pointerdown", (event) => {
       const from = place(event);
       const at = near(from);

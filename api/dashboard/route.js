@@ -22,6 +22,7 @@ export function note(state, asStep) {
   const wanted = address(state);
   if (wanted === location.pathname + location.search) return;
   history[asStep ? "pushState" : "replaceState"](null, "", wanted);
+  shown = wanted;
 }
 
 /**
@@ -37,7 +38,12 @@ export function kept(query) {
   } };
 }
 
-addEventListener("popstate", () => dispatchEvent(new Event("route")));
+let shown = location.pathname + location.search;
+/* Another view, or another state of one, is shown; a link within the page, such as the one to its content, is neither. */
+addEventListener("route", () => { shown = location.pathname + location.search; });
+addEventListener("popstate", () => {
+  if (location.pathname + location.search !== shown) dispatchEvent(new Event("route"));
+});
 
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest?.("a[href^='/?']");

@@ -105,7 +105,7 @@ export async function show(main, query, signal) {
     const waiting = [...rows.values()].filter(({ study }) => study.waiting_for_workers).length;
     renew(waits, waiting > 0 && h("div", { class: "notice" }, h("strong", {}, `${count(waiting, "study", "studies")} waiting for a worker: `), "none that is there takes ", waiting === 1 ? "it. " : "them. ", howTo()));
     more.hidden = next === null;
-    if (rows.size === 0) {
+    if (rows.size === 0 && next === null) {
       body = null;
       fill(holder, Object.values(wanted).some(Boolean) ? empty("No study matches this filter.")
         : empty("No study yet. ", canWrite ? h("a", { href: address({ view: "new" }) }, "Make the first one") : "This key may only read", "."));
@@ -116,7 +116,8 @@ export async function show(main, query, signal) {
     const page = await get(pathOf("/v1/studies", { ...wanted, limit: PAGE, cursor }), signal);
     next = page.next;
     last = page.items.at(-1) ?? null;
-    if (!cursor) { rows.clear(); if (page.items.length) draw(); }
+    if (!cursor) rows.clear();
+    if (page.items.length && (!cursor || !body)) draw();
     for (const study of page.items) {
       rows.get(study.name)?.row.remove(); // one that an event has told of already
       const row = tableRow(columns, study, null);
@@ -162,7 +163,8 @@ export function deletion(study, done) {
       target.after(h("p", { class: "wrong", role: "alert" }, error.message));
     }
   };
-  return h("button", { type: "button", class: "danger", onclick: press, "aria-label": `Delete ${study.name}` }, "Delete");
+  const trials = sum(study.counts ?? {}); // so that a button of other counts is another button
+  return h("button", { type: "button", class: "danger", onclick: press, "data-trials": trials, "aria-label": `Delete ${study.name}` }, "Delete");
 }
 
 /** A study's tags, each a link to the studies that have it. */

@@ -25,12 +25,12 @@ export async function show(main, query, signal) {
   const path = studyPath(name);
   library().catch(() => {}); // under way while the figures arrive
   const [{ metrics, can_write: canWrite }, first] = await Promise.all([options(), get(path, signal)]);
-  let study = first;
+  const study = first; // one object, which all sections hold
   const leave = () => { if (!signal.aborted) go({ view: "studies" }); }; // once, whether its event or the answer comes first
   const head = h("section", { "aria-label": "Summary" });
   const summarise = (changes) => {
     if (isOlder(changes, study)) return;
-    study = { ...study, ...changes };
+    Object.assign(study, changes);
     renew(head, summary(study, canWrite, summarise, leave));
   };
   summarise(study);
@@ -63,12 +63,15 @@ export async function show(main, query, signal) {
       connected = true;
     },
     study: summarise,
-    trial: (trial) => {
+    trial: () => {
       relist();
-      if (trial.state === "complete") redraw();
+      redraw();
     },
     deleted: () => { announce(`${name} was deleted`); leave(); },
-  }, signal).catch((error) => announce(error.message));
+  }, signal).catch((error) => {
+    announce(error.message);
+    if (error.status === 404) leave(); // deleted while nobody heard
+  });
   // After the events: a browser has six connections to a server, and a process that is fitted may hold one for seconds.
   for (const one of plots) {
     one.element.setAttribute("aria-busy", "true");

@@ -49,7 +49,7 @@ export function surfaceOf(study, view, signal) {
     return { data: [contour(found.mean, "mean", "--data-0", ""), points(""), contour(found.sd, "sd", "--data-1", "2"), points("2")], layout: {
       datarevision: ++drawn, height: beside ? 360 : 640, margin: { l: 56, r: 12, t: 30, b: 44 }, grid: { rows: beside ? 1 : 2, columns: beside ? 2 : 1, pattern: "independent", xgap: 0.16, ygap: 0.26 },
       xaxis: axis(found.x, scale(found.x)), yaxis: axis(found.y, scale(found.y)), xaxis2: axis(found.x, scale(found.x)), yaxis2: axis(found.y, scale(found.y)),
-      annotations: [heading("mean, darker is better", ""), heading("uncertainty (sd), darker is surer", "2")],
+      annotations: [heading("mean, stronger is better", ""), heading("uncertainty (sd), stronger is surer", "2")],
     } };
   };
 

@@ -34,7 +34,7 @@ LEVELS_SECONDS = 10.0
 """Seconds for which the lines beside a front are believed: baselines hardly change."""
 Compared = Annotated[
     Sequence[bodies.Name],
-    Query(max_length=20, description="Names of studies; none: all but the confirmations of one of them."),
+    Query(max_length=1000, description="Names of studies; none: all but the confirmations of one of them."),
 ]
 
 
@@ -181,7 +181,7 @@ def export_study(
 
 @router.get("/studies/{name}/importance", response_model=figure_schemas.Importance)
 def show_importance(request: Request, name: StudyName, metric: bodies.Axis = "value") -> Response:
-    """Share of the metric's variation among the better trials that each hyperparameter explains (PED-ANOVA), with its
+    """Share of each hyperparameter in what tells the best tenth of the trials from all of them (PED-ANOVA), with its
     deviation over resamples of the trials. The sum is 1. Of fewer than ten trials none is told.
     """
     return service_of(request).of_results("importance", importance.of, name, metric).response(request)
@@ -223,7 +223,9 @@ def show_rates(request: Request, study: Compared = (), split: bodies.Split = "va
     names = list(dict.fromkeys(study))
     sources = confirmation.sources(service.database, names, split)
     found = [(one, [service.columns(each.name) for each in runs]) for one, runs in sources]
-    version = tuple((one.name, own.study.created_at, own.seen, len(own.numbers)) for one, each in found for own in each)
+    version = tuple(
+        (one.name, own.study.created_at, service.revision(own.study.name)) for one, each in found for own in each
+    )  # what has failed is told too
 
     def make() -> dict[str, Any]:
         return rates.plain(rates.series(found, split), split)

@@ -20,7 +20,7 @@ from tuner import space
 from tuner.storage import keys
 from tuner.storage.database import Database
 from tuner.storage.tables import StudyRow
-from tuner.studies import queries
+from tuner.studies import queries, strikes
 from tuner.studies import study as studies
 
 HOSTILE = '<img src=x onerror="owned=1"><script>owned=1</script><a href="javascript:owned=1">%{x}'
@@ -370,6 +370,9 @@ def test_keys(page: Page, own_world: World) -> None:
     dialog.get_by_label("Key").fill("not-a-key")
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("alert")).to_have_text("The server refused that key.")
+    dialog.get_by_label("Key").fill("tuner-…")  # as the pages have it
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("This is no key")
     dialog.get_by_label("Key").fill(write)
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Stop weighted")).to_be_visible()
@@ -388,9 +391,8 @@ def test_keys(page: Page, own_world: World) -> None:
     dialog.get_by_label("Key").fill(read)
     page.keyboard.press("Enter")
     page.wait_for_function("(key) => sessionStorage.getItem('key') === key", arg=read)
-    page.reload()
+    expect(page.get_by_role("button", name="Stop weighted")).to_have_count(0)  # at once
     expect(page.get_by_role("link", name="weighted")).to_be_visible()
-    expect(page.get_by_role("button", name="Stop weighted")).to_have_count(0)
     page.get_by_role("navigation").get_by_role("link", name="New study").click()
     expect(page.get_by_text("This key may only read.")).to_be_visible()
 
@@ -401,6 +403,12 @@ def test_the_form_has_the_objective_of_the_technique(page: Page, world: World) -
     expect(objective).to_have_value("melbo")
     page.get_by_label("Technique", exact=True).select_option("sfb")
     expect(objective).to_have_value("nll")
+    page.get_by_text("As a command and as a file").click()
+    written = page.locator("details", has_text="As a command and as a file")
+    expect(written).to_contain_text("tuner launch")
+    page.get_by_label("Technique", exact=True).select_option("ae")
+    expect(written).to_contain_text("--technique ae")
+    expect(written).not_to_contain_text("--objectives nll")
 
 
 def test_server_gone_and_back(page: Page, own_world: World) -> None:
@@ -479,6 +487,10 @@ def test_keyboard_alone(page: Page, world: World) -> None:
         raise AssertionError(f"Tab does not reach {name}")
 
     tab_to("Skip to the content")
+    page.evaluate("document.querySelector('.view').dataset.kept = 'true'")
+    page.keyboard.press("Enter")
+    page.wait_for_function("location.hash === '#main'")
+    expect(page.locator(".view[data-kept]")).to_be_visible()  # a link within the page makes no view anew
     tab_to("steered")
     page.keyboard.press("Enter")
     heading = page.get_by_role("heading", level=1)
@@ -551,3 +563,24 @@ def test_a_trial_is_struck_out(own_world: World, page: Page) -> None:
     expect(page.get_by_text("Strike this trial out")).to_be_hidden()
     struck = study.trials.get(number)
     assert (struck.reason, struck.message) == ("struck", "struck out, it was complete: the corpus was cut off")
+
+
+def test_a_study_page_follows_what_is_no_completion(own_world: World, page: Page) -> None:
+    study = studies.open_study(own_world.database, "steered")
+    own_world.open(page, "view=study&study=steered")
+    settled(page)
+    best = page.locator(".best h2 a")
+    first = best.inner_text()
+    with page.expect_response(re.compile("/v1/studies/steered/history")):
+        strikes.strike(study, int(first.split()[1]), "it was odd")
+    expect(best).not_to_have_text(first)
+
+
+def test_a_study_that_was_deleted_while_nobody_heard_is_left(own_world: World, page: Page) -> None:
+    own_world.open(page, "view=study&study=steered")
+    settled(page)
+    own_world.server.kill()
+    expect(page.locator("#banner")).to_contain_text("does not answer")
+    studies.open_study(own_world.database, "steered").delete()
+    own_world.server.start()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Studies")

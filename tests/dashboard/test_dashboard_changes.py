@@ -62,6 +62,11 @@ def test_budget_and_remarks_change_and_the_note_is_no_markup(page: Page, world: 
     expect(page.locator("[data-key=trials] .wrong")).to_have_text(
         "trials = 3 is too few: the study has 6 trials already."
     )
+    page.locator("[data-key=trials] input").fill("")
+    page.locator("[data-key=trials] input").press_sequentially("4-")  # which the browser has as empty
+    change.click()
+    expect(page.locator("[data-key=trials] .wrong")).to_have_text("This is no number.")
+    assert world.study().spec.trials == 6
     page.locator("[data-key=trials] input").fill("20")
     page.get_by_label("Timeout").fill("90")
     page.get_by_label("Note").fill(HOSTILE)

@@ -14,7 +14,9 @@ from stub_study import make
 
 from benchmarks.api import Server
 from benchmarks.large import fill
+from tuner import connection
 from tuner.client import Client, Work
+from tuner.connection import Lost
 from tuner.errors import Clash, Fault, Missing, Usage
 from tuner.storage import keys
 from tuner.storage.database import Database
@@ -188,3 +190,20 @@ def test_serve_starts_it_and_ends_with_it(tmp_path: Path, database: Database) ->
         del address
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
+
+
+def test_an_event_that_breaks_off_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, asked = Client("http://127.0.0.1:1"), list[str]()
+
+    def lines(path: str) -> Iterator[str]:
+        asked.append(path)
+        yield from ("event: trial", "id: 10", 'data: {"number": 0}', "", "event: trial", "id: 11")
+        if len(asked) == 1:
+            raise Lost("the stream was cut off.")
+        yield from ('data: {"number": 1}', "", "event: deleted", "data: {}")
+
+    monkeypatch.setattr(client, "lines", lines)
+    monkeypatch.setattr(connection, "RETRY_SECONDS", 0.01)
+    found = [data.get("number") for kind, data in client.events("s", 9) if kind == "trial"]
+    assert found == [0, 0, 1]
+    assert [path.partition("since=")[2] for path in asked] == ["9", "10"]

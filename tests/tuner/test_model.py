@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from trainers.generation import GenerationOptions
 from trainers.models import SenVAE
 from trainers.options import EvaluationOptions
 from trainers.runs import Spec, open_run, train
+from tuner import trainer
 from tuner.errors import Fault, Usage
 from tuner.run import Model
 
@@ -170,3 +172,15 @@ def test_loading_a_run_loads_no_torch_and_the_example_runs(runs: Path) -> None:
     assert done.stdout.count("sample: ") == 5
     assert done.stdout.count("log P -") == 2
     assert done.stderr == ""
+
+
+def test_an_interrupted_call_leaves_the_model_as_it_was(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> Iterator[dict[str, Any]]:
+        raise KeyboardInterrupt
+        yield {}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "_events", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.sample(2)
+    assert len(model.sample(3)) == 3  # and not what was asked for before

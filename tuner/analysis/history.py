@@ -46,21 +46,23 @@ def of(study: Study, table: Table) -> dict[str, Any]:
 
 
 def smoothed(url: str, name: str) -> dict[str, Any]:
-    """The mean of a process through all complete trials at each of them, the lowest mean so far, and the noise's
-    standard deviation; `noise` is None where no noise is inferred.
+    """The mean of a process through all complete trials at each of them, the lowest so far of those that reach the
+    least rate, and the noise's standard deviation; `noise` is None where no noise is inferred.
 
     Raises:
         Usage: if the values are of two objectives, of which no process is the mean.
     """
     nothing: dict[str, Any] = {"number": [], "mean": [], "best": [], "noise": None}
-    with observed(url, name) as (_, cube, trials):
+    with observed(url, name) as (study, cube, trials):
         if len(trials) < winner.LEAST or not cube.parts:
             return nothing
         found = winner.means(np.array([cube.encode(t.params) for t in trials]), np.array([t.value for t in trials]))
     if found is None:
         return nothing
     means = [float(mean) for mean in found[0]]
-    return {"number": [t.number for t in trials], "mean": means, "best": _least(means), "noise": found[1]}
+    falls = [shortfall(study.spec.min_rate, (t.metrics or {}).get("rate")) for t in trials]
+    best = _least([mean if fall == 0 else None for mean, fall in zip(means, falls, strict=True)])
+    return {"number": [t.number for t in trials], "mean": means, "best": best, "noise": found[1]}
 
 
 @contextmanager

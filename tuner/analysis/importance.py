@@ -58,8 +58,10 @@ def of(url: str, name: str, metric: str) -> dict[str, Any]:
         raise Usage(f"the importance for {metric} cannot be told ({error}): wait for more trials.", "metric") from error
     dice, drawn = random.Random(SEED), []
     for _ in range(RESAMPLES):
-        with suppress(ValueError, RuntimeError):  # a resample in which nothing varies
-            drawn.append(_shares(dice.choices(trials, k=len(trials)), list(space)))
+        again = dice.choices(trials, k=len(trials))
+        if len({trial.value for trial in again}) > 1:  # else Optuna gives all of them one share
+            with suppress(ValueError, RuntimeError):
+                drawn.append(_shares(again, list(space)))
     found["items"] = [
         {"name": key, "importance": share, "error": stdev(each[key] for each in drawn) if len(drawn) > 1 else None}
         for key, share in shares.items()

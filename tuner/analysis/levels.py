@@ -1,7 +1,8 @@
 """Lines that fronts are to be held against: the corpus's exact entropy, an n-gram model of the text, and the RNNLM."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from statistics import fmean
 from typing import Any
 
@@ -36,14 +37,21 @@ def of(database: Database, columns: Sequence[Columns], y: str, split: str) -> li
     line = Line.of_study(facts.ngram, split, facts.corpus.token)
     found += [("n-gram model", None if line is None else line.ppl if is_ppl else line.nll)]
     models = sorted({own.study.spec.model for own in columns})
-    page = queries.page(database, STUDIES, None, BASELINE)
-    baselines = [study for study in page if isinstance(study, Study) and _sentences(study, split) == kind]
+    baselines = list(islice(_baselines(database, kind, split), STUDIES))
     for model in models:
         label = "RNNLM" if len(models) == 1 else f"RNNLM, {model}"
         found.append(
             (label, _baseline([s for s in baselines if s.spec.model == model], "ppl" if is_ppl else "nll", split))
         )
     return [{"label": label, "value": value} for label, value in found if value is not None]
+
+
+def _baselines(database: Database, kind: tuple[str, int | None], split: str) -> Iterator[Study]:
+    """The baseline's studies of the same sentences, the newest first."""
+    after = None
+    while page := queries.page(database, STUDIES, after, BASELINE):
+        yield from (study for study in page if isinstance(study, Study) and _sentences(study, split) == kind)
+        after = page[-1].created_at, page[-1].name
 
 
 def _tokens(columns: Sequence[Columns], split: str) -> float | None:

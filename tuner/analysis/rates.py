@@ -15,6 +15,7 @@ from tuner.analysis.pareto import Columns
 from tuner.estimators import mixed
 from tuner.metrics import AXES
 from tuner.studies.study import Study
+from tuner.studies.trials import OVER
 
 PANELS = {key: AXES[key].titled for key in ("ppl", "acc_gap", "rate_error")}
 COMPONENTS = {"posterior": "gaussian", "prior": "normal"}
@@ -40,6 +41,8 @@ class Series:
     estimators: list[str]
     joined: bool = True
     """True if the runs differ in one hyperparameter at most, so that a line between them means something."""
+    lost: tuple[str, ...] = ()
+    """Notes on the runs of its studies that are in no mean: without those that diverged, a mean is too good."""
 
     def plain(self) -> dict[str, Any]:
         """The series as JSON values, a list for each column."""
@@ -71,12 +74,14 @@ def series(found: Iterable[tuple[Study, Sequence[Columns]]], split: str) -> list
 
 
 def plain(found: Sequence[Series], split: str) -> dict[str, Any]:
-    """All series as JSON values, with a note where perplexities cannot be ranked together."""
+    """All series as JSON values, with a note where perplexities cannot be ranked together, or runs are in no mean."""
+    mixture = mixed({one.label: one.estimators for one in found})
+    notes = dict.fromkeys([*([mixture] if mixture else []), *(lost for one in found for lost in one.lost)])
     return {
         "split": split,
         "panels": PANELS,
         "series": [one.plain() for one in found],
-        "note": mixed({one.label: one.estimators for one in found}),
+        "note": "; ".join(notes) or None,
     }
 
 
@@ -106,7 +111,15 @@ def _of(study: Study, every: Sequence[Columns], split: str) -> list[Series]:
     for run in (run for columns in every for run in _runs(columns, split)):
         by_components.setdefault(run.components, []).append(run)
     names = [columns.study.name for columns in every]
-    return [_series(study, names, components, runs) for components, runs in by_components.items()]
+    lost = tuple(note for columns in every for note in _lost(columns.study))
+    return [replace(_series(study, names, *found), lost=lost) for found in by_components.items()]
+
+
+def _lost(study: Study) -> list[str]:
+    counts = study.trials.counts()
+    over = sum(counts.get(state, 0) for state in OVER)
+    ends = [(state, counts.get(state, 0)) for state in OVER if state != "complete"]
+    return [f"{count} of {over} runs of {study.name} {state}" for state, count in ends if count]
 
 
 def _runs(columns: Columns, split: str) -> Iterator[_Run]:

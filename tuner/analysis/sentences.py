@@ -68,8 +68,14 @@ def _above(found: Run, tempered: Run, bias: float) -> float:
     bias.
     """
     apart = found.nll - tempered.nll
-    squares = sum(level.var(ddof=1) / len(level) for level in (apart, *tempered.corrections) if len(level) > 1)
-    return max(found.estimate - tempered.estimate + bias + ONE_SIDED * math.sqrt(squares), 0.0)
+    levels = [level for level in tempered.corrections if len(level) > 1]
+    squares = apart.var(ddof=1) / len(apart) if len(apart) > 1 else 0.0
+    for own in levels:  # all of the first sentences of one order
+        squares += 2 * np.cov(apart[tempered.order][: len(own)], own)[0, 1] / len(apart)
+        for other in levels:
+            count = min(len(own), len(other))
+            squares += np.cov(own[:count], other[:count])[0, 1] / max(len(own), len(other))
+    return max(found.estimate - tempered.estimate + bias + ONE_SIDED * math.sqrt(max(squares, 0.0)), 0.0)
 
 
 def of_trials(study: Study, numbers: Sequence[int], split: str) -> list[Sentences]:

@@ -152,7 +152,13 @@ class Difference:
             f"by {self.estimator}: NLL {self.nll:+.3f} [{low:+.3f}, {high:+.3f}], "
             f"PPL {self.ppl:+.3f} [{ppl_low:+.3f}, {ppl_high:+.3f}], p = {self.p:.2g}"
         )
-        if None in self.bias:
+        known = [bias for bias in self.bias if bias]
+        if None in self.bias and known:
+            words += (
+                f" (a bias of up to {known[0]:.2g} of one side in it; the other's is unknown and not; "
+                f"p = {self.p_without_bias:.2g} without)"
+            )
+        elif None in self.bias:
             words += " (the estimates' bias is unknown and not in it)"
         elif self.bias != (0.0, 0.0):
             words += f" (biases of up to {self.bias[0]:.2g} and {self.bias[1]:.2g} in it; p = {self.p_without_bias:.2g} without)"

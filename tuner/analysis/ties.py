@@ -26,14 +26,14 @@ def tied(best: Trial, trials: Sequence[Trial], study: Study | None = None) -> li
         other = _stated(trial)
         if other is None or trial.number == best.number:
             continue
-        lower, bias = other[0] - own[0], max(own[2], other[2])
-        if lower >= 2 * (own[1] + other[1]) + bias:  # whatever they share
+        apart, bias = abs(other[0] - own[0]), max(own[2], other[2])
+        if apart >= 2 * (own[1] + other[1]) + bias:  # whatever they share
             continue
         shared = 0.0
         if study is not None:
             kept = kept if kept is not None else _corrections(study, best.number)
             shared = _shared(kept, _corrections(study, trial.number))
-        if lower < 2 * math.sqrt(max(own[1] ** 2 + other[1] ** 2 - 2 * shared, 0.0)) + bias:
+        if apart < 2 * math.sqrt(max(own[1] ** 2 + other[1] ** 2 - 2 * shared, 0.0)) + bias:
             found.append(trial.number)
     return found
 

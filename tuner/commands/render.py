@@ -159,7 +159,10 @@ def gain(found: answers.Study, trials: Sequence[Trial], study: Study | None = No
     apart = f"{abs(lower):.2f}" if abs(lower) >= 0.01 else "less than 0.01"
     said += f"; the best is {apart} {'lower' if lower >= 0 else 'higher'}"
     unresolved = [t for t in (first, best) if (t.metrics or {})["estimator"].get("resolved") is False]
-    if spec["objective"] == "nll" and tied(best, [first], study):
+    reaches = shortfall(spec["min_rate"], first.metrics.get("rate")) == 0
+    if not reaches and lower < 0:
+        said += f", as trial 0 does not reach R ≥ {spec['min_rate']:g}"
+    elif reaches and spec["objective"] == "nll" and tied(best, [first], study):
         said += ", within the estimates' errors"
     elif spec["objective"] == "nll" and unresolved:
         said += f", but the estimate of trial {' and '.join(str(t.number) for t in unresolved)} is not resolved"

@@ -258,7 +258,10 @@ def workers(
     context: typer.Context,
     here: Annotated[
         bool,
-        typer.Option("--here", help="List only this machine's workers; exit code 1 if none was heard of for a minute."),
+        typer.Option(
+            "--here",
+            help="List only this machine's workers, by --api those named for it; exit code 1 if none was heard of for a minute.",
+        ),
     ] = False,
     database: DatabaseOption = DATABASE,
     api: ApiOption = None,
@@ -273,7 +276,7 @@ def workers(
         found = _here(database)
     else:
         with reached(context, database, api) as studies:
-            found = [w for w in studies.workers() if not here or w["host"] == HOST]
+            found = [w for w in studies.workers() if not here or w["name"].startswith(f"{HOST}-")]
     if here and all(w["state"] in ("gone", "lost") for w in found):
         raise Fault(f"no worker of {HOST} is at work: start one with `tuner worker`.")
     if as_json:

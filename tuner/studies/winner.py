@@ -76,8 +76,8 @@ class Winner:
             return lowest
         reach, sure = f"R ≥ {self.min_rate:g}", self.found.probability
         if self.found.reaches:
-            return f"{lowest} of those that reach {reach}" + ("" if sure is None else f" (p = {sure:.2f})")
-        return f"nearest to {reach}" if sure is None else f"likeliest to reach {reach} (p = {sure:.2f})"
+            return f"{lowest} of those that reach {reach}" + ("" if sure is None else f" (p = {_share(sure)})")
+        return f"nearest to {reach}" if sure is None else f"likeliest to reach {reach} (p = {_share(sure)})"
 
     def plain(self) -> dict[str, Any]:
         """The trial with what made it win, as JSON values."""
@@ -96,13 +96,18 @@ class Winner:
             )
         if found.probability is not None:
             said.append(
-                f"another seed of {called} reaches {reach} with probability {found.probability:.2f}, "
+                f"another seed of {called} reaches {reach} with probability {_share(found.probability)}, "
                 "by a process through all rates"
             )
         if not found.reaches:
             asked = "" if found.probability is None else f" with the probability of {SURE:g} that a winner must have"
             said.append(f"no trial reaches {reach}{asked}: {called} is the nearest to it")
         return said
+
+
+def _share(probability: float) -> str:
+    """A probability in three digits, rounded down: what falls short of `SURE` is not to be shown as it."""
+    return f"{math.floor(1000 * probability) / 1000:.3f}"
 
 
 def of(database: Database, name: str, definition: Definition) -> Winner | None:

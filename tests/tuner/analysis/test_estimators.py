@@ -18,7 +18,7 @@ from trainers.contract import PRESETS
 from trainers.runs import Spec
 from tuner import estimators
 from tuner import metrics as known
-from tuner.analysis import layouts
+from tuner.analysis import layouts, ties
 from tuner.analysis import report as paper
 from tuner.analysis.pareto import Columns, compare
 from tuner.commands.app import app
@@ -259,3 +259,14 @@ def test_an_estimate_without_words_is_another_estimator() -> None:
     read, unread = metrics(90.0), metrics(90.0)
     unread["estimator"] = {**unread["estimator"], "inputs": "none"}
     assert estimators.estimator_of(unread, "t") == estimators.estimator_of(read, "t") + ", no word read"
+
+
+def test_a_trial_that_is_lower_by_more_than_the_errors_is_not_told_as_good(database: Database, tmp_path: Path) -> None:
+    """The winner need not be the lowest: it reaches the least rate, or has the lowest mean."""
+    study = make(database, tmp_path, 3, "floor", min_rate=4.0)
+    study.definition = replace(study.definition, spec=replace(study.spec, first_default=True))
+    sure = {**TEMPERED, "error": 0.02, "bias": 0.01}
+    fill(study, *(metrics(nll, rate=rate, estimator=sure) for nll, rate in ((80.0, 1.0), (90.0, 5.0), (90.01, 6.0))))
+    first, best, near = study.trials.all()
+    assert ties.tied(best, [first, near]) == [near.number]
+    assert (gain_of(study) or "").endswith("; the best is 10.00 higher, as trial 0 does not reach R ≥ 4")

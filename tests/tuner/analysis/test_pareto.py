@@ -321,3 +321,18 @@ def test_who_looks_while_another_reads_new_trials_sees_them_whole(
     whole = columns.of("rate", "nll", "valid").plain("max", "min")["number"]
     assert found == [whole]
     assert len(whole) > 1
+
+
+def test_the_rnnlms_line_is_found_behind_newer_studies_of_other_texts(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levels, "STUDIES", 1)
+    space_ = space.load("rnnlm")
+    fill(make(database, tmp_path, 1, "ours", space=space_), metrics(91.0))
+    for name in ("other", "another"):
+        creation.go_on(
+            database, name, defined(1, space=space_, described={**CORPUS, "vocabulary": 6}), tmp_path / "runs"
+        )
+    columns = [Columns(make(database, tmp_path, 1, "a")).follow()]
+    found = levels.of(database, columns, "nll", "valid")
+    assert {line["label"]: line["value"] for line in found}["RNNLM"] == 91.0

@@ -132,3 +132,9 @@ def test_a_sweep_is_a_line_and_a_search_is_points(database: Database, tmp_path: 
     (apart,) = found(database, ["search"], "valid")
     assert not apart.joined
     assert apart.plain()["joined"] is False
+
+
+def test_runs_that_are_in_no_mean_are_told(database: Database, tmp_path: Path) -> None:
+    study = make(database, tmp_path, 4)
+    fill(study, *[held(5.0, 4.5, 90.0)] * 3, None)
+    assert rates.plain(found(database, [], "valid"), "valid")["note"] == "1 of 4 runs of s failed"

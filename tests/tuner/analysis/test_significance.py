@@ -134,6 +134,11 @@ def test_an_estimate_that_is_too_high_by_so_much_at_most_makes_the_interval_so_m
     unknown = bootstrap(tempered(base + noise, [], bias=None), tempered(base, []), "b")
     assert (unknown.nll_interval, unknown.p) == (plain.nll_interval, plain.p)
     assert "the estimates' bias is unknown and not in it" in unknown.said
+    half = bootstrap(tempered(base + noise, [], bias=0.2), tempered(base, [], bias=None), "b")
+    assert half.nll_interval == pytest.approx((low - 0.2, high))
+    assert (
+        f"a bias of up to 0.2 of one side in it; the other's is unknown and not; p = {plain.p:.2g} without" in half.said
+    )
     assert "biases of up to 0.2 and 0.1 in it" in found.said
 
 
@@ -246,7 +251,21 @@ def test_a_bias_is_bounded_by_the_certificate_or_by_the_tempered_estimate_of_the
     assert of(kept(nll)) == [None]
     assert of(beside) == [0.05]
     assert of(certified) == [pytest.approx(0.02 + 1.64 * 0.01)]
-    error = math.sqrt(np.var([0.5, 1, 0.5, 1], ddof=1) / 4 + np.var([0.1, 0.3], ddof=1) / 2)
+    shared = 2 * np.cov([1, 0.5], [0.1, 0.3])[0, 1] / 4  # of sentences 3 and 0, which both are of
+    error = math.sqrt(np.var([0.5, 1, 0.5, 1], ddof=1) / 4 + np.var([0.1, 0.3], ddof=1) / 2 + shared)
     assert of(kept(nll), beside) == [pytest.approx(0.75 + 0.2 + 0.05 + 1.64 * error), 0.05]
     assert of(kept(nll, certificate={"gap": 14.0, "gap_se": None})) == [14.0]
     assert of(kept(nll, proposal="exact")) == [0.0]
+
+
+def test_the_bound_of_a_bias_has_the_errors_that_the_levels_share() -> None:
+    """The difference is one mean where all levels have all sentences, and its error a closed form."""
+    draw = np.random.default_rng(5)
+    apart, levels = draw.normal(1, 0.5, 40), draw.normal(0.3, 0.2, (2, 40))
+    levels += 0.3 * apart
+    order = draw.permutation(40)
+    beside = kept([50.0] * 40, proposal="tempered q", samples=16, temper=0.5, bias=0.05)
+    beside |= {"corrections": dict(zip(("64", "256"), levels[:, order].tolist(), strict=True)), "order": order.tolist()}
+    found = of_runs([{"fingerprint": "f", "tokens": [2] * 40, "estimates": [kept((50 + apart).tolist()), beside]}])
+    whole = apart + levels.sum(0)
+    assert found[0].bias == pytest.approx(whole.mean() + 0.05 + 1.64 * whole.std(ddof=1) / math.sqrt(40))

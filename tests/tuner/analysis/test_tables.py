@@ -319,6 +319,10 @@ def test_a_study_that_is_judged_by_melbo_says_so(
     assert "judged by MELBO, 12.50" in capsys.readouterr().out
 
 
+INSIDE = {"r": 5.0, "alpha": 0.05, "gamma": 1.1, "epsilon": 0.5}
+"""Hyperparameters in the domains of the searched ones."""
+
+
 def test_importance_for_the_error_of_a_rate_is_for_its_distance_from_0(database: Database, tmp_path: Path) -> None:
     dice = random.Random(0)
     params = [
@@ -334,7 +338,7 @@ def test_importance_for_the_error_of_a_rate_is_for_its_distance_from_0(database:
 def test_an_importances_error_is_the_deviation_of_a_sample(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(make(database, tmp_path, 12), *(metrics(100.0 + n) for n in range(12)))
+    fill(make(database, tmp_path, 12), *(metrics(100.0 + n) for n in range(12)), params=[INSIDE] * 12)
     shares = iter(range(100))
     monkeypatch.setattr(importance, "_shares", lambda *_: {"r": float(next(shares))})
     (item,) = importance.of(database.secret_url, "s", "nll")["items"]
@@ -406,3 +410,17 @@ def test_a_drawing_shows_every_name_as_it_is_or_says_that_there_are_too_many(
     }
     figures.rates(found, tmp_path / "f.svg")
     assert "21 of them are too many for a legend" in (tmp_path / "f.svg").read_text()
+
+
+def test_a_resample_in_which_nothing_varies_tells_no_share(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [metrics(99.0), *(metrics(100.0) for _ in range(11))]
+    fill(make(database, tmp_path, 12), *found, params=[INSIDE] * 12)
+    seen: list[int] = []
+    monkeypatch.setattr(
+        importance, "_shares", lambda trials, _: seen.append(len({t.value for t in trials})) or {"r": 1.0}
+    )
+    importance.of(database.secret_url, "s", "nll")
+    assert set(seen) == {2}
+    assert len(seen) < 1 + importance.RESAMPLES

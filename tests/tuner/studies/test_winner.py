@@ -1,5 +1,6 @@
 """The winner where values are noisy, and where they are not."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -78,14 +79,20 @@ def test_a_study_without_a_complete_trial_has_no_winner(make: Make) -> None:
 
 
 def rated(
-    make: Make, rate: Callable[[float, int], float], trials: int = 24, least: float = 6.0, **changes: Any
+    make: Make,
+    rate: Callable[[float, int], float],
+    trials: int = 24,
+    least: float = 6.0,
+    noise: Callable[[int], float] = lambda _: 0.0,
+    **changes: Any,
 ) -> Study:
-    """A study of r with a least rate, whose NLL is r and whose rates are these of (r, number)."""
+    """A study of r with a least rate, whose NLL is r and noise, and whose rates are these of (r, number)."""
     study = make(trials, sampler="qmc", **{"fixed": FIXED, "min_rate": least, **changes})
     attempts = Attempts(study, "w")
     while (claim := attempts.claim()) is not None:
         r = float(claim.params["r"])
-        metrics = {"nll": r, "melbo": r, "rate": rate(r, claim.number), "collapsed": False, "estimator": {}}
+        nll = r + noise(claim.number)
+        metrics = {"nll": nll, "melbo": nll, "rate": rate(r, claim.number), "collapsed": False, "estimator": {}}
         attempts.finish(claim, "complete", **outcome(study.spec.objective, metrics))
     return study
 
@@ -107,7 +114,8 @@ def test_the_winner_is_not_the_one_that_reached_the_rate_by_luck(make: Make) -> 
     assert 8.5 < float(found.trial.params["r"]) < 10  # .8 r is 1.28 sd above 6 from 8.8 on, and 1.88 from 9.4
     assert found.found.probability is not None
     assert found.found.probability >= winner.SURE
-    assert found.by == f"lowest value of those that reach R ≥ 6 (p = {found.found.probability:.2f})"
+    shown = math.floor(1000 * found.found.probability) / 1000
+    assert found.by == f"lowest value of those that reach R ≥ 6 (p = {shown:.3f})"
     said: list[str] = []
     assert confirmation.chosen(study, None, front=False, say=said.append) == [found.trial]
     assert "reaches R ≥ 6 with probability 0.9" in said[0]
@@ -168,3 +176,21 @@ def test_who_may_not_write_finds_it_each_time(make: Make, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(study.database, "run", refused)
     assert study.winner() == study.winner() is not None
+
+
+def test_a_probability_just_short_of_what_a_winner_must_have_is_not_shown_as_it(make: Make) -> None:
+    trial = make(1).trials.enqueue({"r": 7.0})
+    found = winner.Winner(trial, winner.Found(0, probability=0.9698, reaches=False), 7.0)
+    assert found.by == "likeliest to reach R ≥ 7 (p = 0.969)"
+    assert "another seed of trial 0 reaches R ≥ 7 with probability 0.969" in found.said[0]
+    assert "the probability of 0.97 that a winner must have" in found.said[1]
+
+
+def test_the_lowest_mean_so_far_is_of_those_that_reach_the_rate(make: Make) -> None:
+    draw = np.random.default_rng(3).standard_normal(24)
+    study = rated(make, lambda r, _: r / 3, least=4.0, noise=lambda number: float(draw[number]))
+    drawn = history.smoothed(study.database.secret_url, study.name)
+    reach = [(t.metrics or {})["rate"] >= 4.0 for t in study.trials.all()]
+    assert drawn["noise"] is not None
+    means = [mean for mean, reaches in zip(drawn["mean"], reach, strict=True) if reaches]
+    assert drawn["best"][-1] == min(means) > min(drawn["mean"])

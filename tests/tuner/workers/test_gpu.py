@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from api_server import server
 from sqlalchemy import update
 from stub_study import SQLITE, Make, run
 
@@ -159,3 +160,19 @@ def test_a_worker_of_one_study_is_known_to_take_it_alone(make: Make, stub: None,
     make(1, "other")
     (found,) = queries.workers(database)
     assert found["takes"] == ["mine"]
+
+
+@SQLITE
+def test_workers_over_http_are_of_this_machine_by_their_names(
+    database: Database, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(1)
+    with server(database.secret_url, tmp_path) as (address, _):
+        here = ["workers", "--here", "--json", "--api", address]
+        with pytest.raises(Fault, match="no worker of .* is at work"):
+            app(here, standalone_mode=False)
+        for name in ("elsewhere-7", f"{HOST}-7"):
+            Client(address).ask("s", name)
+        capsys.readouterr()
+        app(here, standalone_mode=False)
+    assert [worker["name"] for worker in json.loads(capsys.readouterr().out)] == [f"{HOST}-7"]
