@@ -9,20 +9,7 @@ from tuner.analysis.comparison import LONGEST_NUMBER
 from tuner.metrics import AXES, METRICS
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.queries import LISTED_STATES
-from tuner.studies.setting import (
-    REQUIRED,
-    Domains,
-    Duration,
-    Moment,
-    Number,
-    Pairs,
-    Setting,
-    Text,
-    Truth,
-    Word,
-    Words,
-    text,
-)
+from tuner.studies.setting import REQUIRED, Domains, Duration, Moment, Number, Pairs, Setting, Text, Truth, Word, Words
 from tuner.studies.spec import ASKED, OPEN
 from tuner.studies.trials import SOURCES, STATES
 from tuner.workers.claims import GENERATION, RETRIES, TOKEN
@@ -30,7 +17,7 @@ from tuner.workers.claims import GENERATION, RETRIES, TOKEN
 NAME = rf"^[\w\-][\w.\-]{{0,{names.LONGEST - 1}}}$"
 
 
-Sentence = Annotated[str, Field(max_length=2000), AfterValidator(text)]
+Sentence = Annotated[str, Field(max_length=2000), AfterValidator(numbers.storable)]
 
 
 def _in(within: numbers.Numbers, **more: Any) -> Any:
@@ -153,7 +140,7 @@ class Strike(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the corpus was cut off"}]})
 
-    because: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(text)]
+    because: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(numbers.storable)]
 
 
 class Ask(Body):

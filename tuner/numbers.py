@@ -76,6 +76,17 @@ def is_storable(value: object) -> bool:
     return True
 
 
+def storable(text: str) -> str:
+    """The text.
+
+    Raises:
+        ValueError: if it is not `is_storable`.
+    """
+    if not is_storable(text):
+        raise ValueError("a text without NUL and halves of surrogate pairs")
+    return text
+
+
 def is_plain(value: object) -> bool:
     """True if the value is a text, a truth value, or a number that can be used: only such may be a setting or a choice."""
     return isinstance(value, (str, bool)) or value in WHOLE or (isinstance(value, float) and value in ANY)

@@ -39,9 +39,8 @@ export function kept(query) {
 }
 
 let shown = location.pathname + location.search;
-/* Another view, or another state of one, is shown; a link within the page, such as the one to its content, is neither. */
 addEventListener("route", () => { shown = location.pathname + location.search; });
-addEventListener("popstate", () => {
+addEventListener("popstate", () => { // which a link within the page tells too, such as the one to its content
   if (location.pathname + location.search !== shown) dispatchEvent(new Event("route"));
 });
 

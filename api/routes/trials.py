@@ -21,6 +21,7 @@ from tuner.workers import remote
 from tuner.workers.claims import Stop
 from tuner.workers.gpu import Load
 from tuner.workers.held import stored
+from tuner.workers.leases import Attempts
 
 router = APIRouter(prefix="/studies/{name}", tags=["trials"])
 
@@ -141,7 +142,7 @@ def ask(request: Request, name: StudyName, asked: bodies.Ask) -> Response:
     try:
         found = service.processes.do(remote.ask, service.settings.database, name, *who)
     except Left:
-        remote.give_back(service.study(name), token)
+        Attempts(service.study(name), asked.worker).give_back(token)
         raise
     if found is None:
         return Response(status_code=204, headers={"Retry-After": "5"})

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainers.contract import SENTENCES
 from tuner.analysis.significance import Run, Sentences, name_of
+from tuner.analysis.ties import covariance_of
 from tuner.errors import Usage
 from tuner.estimators import ONE_SIDED, certified_bound
 from tuner.studies.study import Study
@@ -68,13 +69,9 @@ def _above(found: Run, tempered: Run, bias: float) -> float:
     bias.
     """
     apart = found.nll - tempered.nll
-    levels = [level for level in tempered.corrections if len(level) > 1]
-    squares = apart.var(ddof=1) / len(apart) if len(apart) > 1 else 0.0
-    for own in levels:  # all of the first sentences of one order
-        squares += 2 * np.cov(apart[tempered.order][: len(own)], own)[0, 1] / len(apart)
-        for other in levels:
-            count = min(len(own), len(other))
-            squares += np.cov(own[:count], other[:count])[0, 1] / max(len(own), len(other))
+    order = [*tempered.order, *np.setdiff1d(np.arange(len(apart)), tempered.order)]  # as the corrections have it
+    levels = [level.tolist() for level in (apart[order], *tempered.corrections)]
+    squares = covariance_of(levels, levels)
     return max(found.estimate - tempered.estimate + bias + ONE_SIDED * math.sqrt(max(squares, 0.0)), 0.0)
 
 

@@ -58,7 +58,10 @@ def _corrections(study: Study, number_: int) -> tuple[str, list[list[float]]]:
 
 def _shared(ours: tuple[str, list[list[float]]], theirs: tuple[str, list[list[float]]]) -> float:
     """The covariance of two estimates: Σ_ab Cov(G_a, G_b)/max(n_a, n_b) over levels, all of the first sentences of one order."""
-    if ours[0] != theirs[0]:
-        return 0.0
-    pairs = [(a, b, min(len(a), len(b))) for a in ours[1] for b in theirs[1]]
+    return covariance_of(ours[1], theirs[1]) if ours[0] == theirs[0] else 0.0
+
+
+def covariance_of(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float:
+    """Covariance of two sums of means over levels, all of which are of the first sentences of one order."""
+    pairs = [(a, b, min(len(a), len(b))) for a in ours for b in theirs]
     return sum(covariance(a[:n], b[:n]) / max(len(a), len(b)) for a, b, n in pairs if n > 1)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tuner.errors import Refused
-from tuner.numbers import SECONDS, TIMES, Numbers, is_plain, is_storable
+from tuner.numbers import SECONDS, TIMES, Numbers, is_plain, storable
 from tuner.space import Space, of_table
 
 Role = Literal["identity", "changeable", "remark"]
@@ -80,12 +80,12 @@ class Word(Kind):
     def checked(self, value: Any) -> Any:
         if not isinstance(value, str) or (value not in self.choices and not self.more):
             raise ValueError(self.rule)
-        return text(value)
+        return storable(value)
 
     def kept(self, value: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError("a text")
-        return text(value)
+        return storable(value)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Text(Kind):
     def checked(self, value: Any) -> Any:
         if not isinstance(value, str) or len(value) > self.longest:
             raise ValueError(self.rule)
-        return text(value)
+        return storable(value)
 
 
 class Words(Kind):
@@ -114,7 +114,7 @@ class Words(Kind):
             raise ValueError(self.rule)
         if not all(isinstance(each, str) and 0 < len(each) <= 40 for each in value):
             raise ValueError(self.rule)
-        return tuple(dict.fromkeys(map(text, value)))
+        return tuple(dict.fromkeys(map(storable, value)))
 
     def plain(self, value: Any) -> Any:
         return list(value)
@@ -139,7 +139,7 @@ class Pairs(Kind):
     def checked(self, value: Any) -> Any:
         if not isinstance(value, Mapping) or len(value) > MOST_KEYS or not all(map(is_plain, value.values())):
             raise ValueError(self.rule)
-        return {text(key): text(each) if isinstance(each, str) else each for key, each in value.items()}
+        return {storable(key): storable(each) if isinstance(each, str) else each for key, each in value.items()}
 
     def plain(self, value: Any) -> Any:
         return dict(value)
@@ -201,17 +201,6 @@ class Confirmed(Kind):
 
     def checked(self, value: Any) -> Any:
         return value
-
-
-def text(value: str) -> str:
-    """A text, if a database and a terminal can keep it.
-
-    Raises:
-        ValueError: if it has a NUL or half of a surrogate pair.
-    """
-    if not is_storable(value):
-        raise ValueError("a text without NUL and halves of surrogate pairs")
-    return value
 
 
 def time_of(seconds: float) -> str:

@@ -25,7 +25,12 @@ from tuner.workers.places import Owner
 ENTER_SECONDS = 1.0
 """Seconds between looks at another worker of this name that may have gone."""
 FORGET_SECONDS = 86_400.0
-"""Seconds after which workers that have gone are no longer listed."""
+"""Seconds after which workers that are not heard of are no longer listed."""
+
+
+def forget(session: Session, now: float) -> None:
+    """Removes workers that were heard of for the last time long ago, whether they said that they go or were killed."""
+    session.execute(delete(WorkerRow).where(WorkerRow.seen_at < now - FORGET_SECONDS))
 
 
 class DatabaseBroker:
@@ -63,7 +68,7 @@ class DatabaseBroker:
     def _enter(self, session: Session, device: str) -> WorkerRow | None:
         """Enters the worker, unless another one of its name seems to be at work, which is returned."""
         now, mark = self.database.clock(session), process_mark(os.getpid())
-        session.execute(delete(WorkerRow).where(WorkerRow.seen_at < now - FORGET_SECONDS))
+        forget(session, now)
         row = session.get(WorkerRow, self.name, with_for_update=True)
         another = row is not None and row.state != "gone" and row.process != mark and not is_dead(row.process)
         if row is not None and another and (is_here(row.process) or now - row.seen_at < LEASE_SECONDS):

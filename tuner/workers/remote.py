@@ -20,6 +20,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow, WorkerRow
 from tuner.studies import faults, objectives
 from tuner.studies.study import Study, open_study
+from tuner.workers.broker import forget
 from tuner.workers.claims import RETRIES, SETUP_FAULTS, Stop
 from tuner.workers.curves import Curves
 from tuner.workers.gpu import Load
@@ -113,11 +114,6 @@ def ask(
     )
 
 
-def give_back(study: Study, token: str) -> None:
-    """Lets others ask for a trial at once, where whoever asked with this token has gone."""
-    Attempts(study, "").give_back(token)
-
-
 def leave(database: Database, worker: str) -> None:
     """Notes that a worker over HTTP has gone.
 
@@ -144,6 +140,7 @@ def _enter(database: Database, session: Session, worker: str, device: str, takes
     if row is not None and row.host != HOST and row.state != "gone":
         raise Clash(f"worker {worker!r} is at work on {row.host}: give this one another name.", "worker")
     if row is None or row.host != HOST:
+        forget(session, now)
         session.merge(
             WorkerRow(
                 name=worker, host=HOST, process="0", device=device, state="idle", version=__version__, started_at=now,

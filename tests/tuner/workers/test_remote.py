@@ -21,7 +21,7 @@ from tuner import connection
 from tuner.client import Client
 from tuner.errors import Fault, Missing
 from tuner.storage.database import Database
-from tuner.storage.tables import StudyRow, TrialRow
+from tuner.storage.tables import StudyRow, TrialRow, WorkerRow
 from tuner.workers import curves, remote
 
 ESTIMATOR = {"proposal": "q", "samples": 1, "sentences": 1, "of": 1, "seed": 0}
@@ -263,3 +263,13 @@ def test_who_leaves_while_it_asks_keeps_nobody_waiting(
         client.post("/v1/studies/s/ask", json={"worker": "far"})
     assert database.read(lambda session: session.scalars(select(StudyRow.asker)).all()) == [None]
     assert ask(client)["number"] == 0
+
+
+def test_a_worker_that_died_long_ago_is_forgotten_by_those_over_http(
+    client: TestClient, database: Database, tmp_path: Path
+) -> None:
+    make(database, tmp_path)
+    facts = {"host": "http", "process": "0", "device": "cpu", "state": "training", "version": "1", "trials": 0}
+    database.run(lambda s: s.add(WorkerRow(name="killed", started_at=1.0, seen_at=1.0, **facts)))
+    ask(client)
+    assert [worker["name"] for worker in client.get("/v1/workers").json()["items"]] == ["far"]
