@@ -275,21 +275,21 @@ class Client(Connection):
         """
         last, wait, until = since, RETRY_SECONDS, time.monotonic() + self.patience
         while True:
-            query, kind, reached = "" if last is None else f"?since={last}", "", last
+            query, event = "" if last is None else f"?since={last}", dict[str, str]()
             try:
                 for line in self.lines(f"{path_of('studies', name, 'events')}{query}"):
                     field, _, value = line.partition(": ")
-                    if field == "event":
-                        kind = value
-                    elif field == "id":
-                        reached = int(value)
-                    elif field == "data":
-                        yield kind, json.loads(value)
-                        last = reached
-                        if kind == "deleted":
-                            return
                     if field == "data" or line.startswith(":"):
                         wait, until = RETRY_SECONDS, time.monotonic() + max(self.patience, BUSY_SECONDS)
+                    if line:
+                        event[field] = value
+                        continue
+                    last = int(event["id"]) if "id" in event else last  # an event counts once its end has come
+                    if "data" in event:
+                        yield event.get("event", "message"), json.loads(event["data"])
+                        if event.get("event") == "deleted":
+                            return
+                    event.clear()
             except (Lost, Busy) as fault:
                 pause = max(fault.after if isinstance(fault, Busy) else 0.0, random.uniform(0.5, 1.0) * wait)
                 if time.monotonic() + pause > until:

@@ -200,7 +200,7 @@ def test_an_event_that_breaks_off_is_asked_for_again(monkeypatch: pytest.MonkeyP
         yield from ("event: trial", "id: 10", 'data: {"number": 0}', "", "event: trial", "id: 11")
         if len(asked) == 1:
             raise Lost("the stream was cut off.")
-        yield from ('data: {"number": 1}', "", "event: deleted", "data: {}")
+        yield from ('data: {"number": 1}', "", "event: deleted", "data: {}", "")
 
     monkeypatch.setattr(client, "lines", lines)
     monkeypatch.setattr(connection, "RETRY_SECONDS", 0.01)
