@@ -154,7 +154,7 @@ def _certified(facts: Estimator) -> str:
     made = "" if error is None else f" (gap {found['gap']:.2g} + {ONE_SIDED} × its standard error {error:.2g})"
     cut = f", {found['cut']} of them cut" if found["cut"] else ""
     return (
-        f"; certified to ± {number(bound) if bound >= 100 else f'{bound:.2g}'} nats{made} on {count} "
+        f"; certified: at most {number(bound) if bound >= 100 else f'{bound:.2g}'} nats too high{made} on {count} "
         f"sentence{'s' * (count != 1)} of the model{cut}, of "
         f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
         f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"

@@ -8,7 +8,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from scipy.stats import t as students
 
+from tuner.analysis.published import printed
+from tuner.estimators import certified_bound
 from tuner.storage.database import Database
 from tuner.studies import bundle
 
@@ -40,6 +43,16 @@ def table(heading: str, first: str) -> list[list[str]]:
     return [rows[0], *rows[2:]]
 
 
+def evaluated(run: str) -> dict[str, Any]:
+    """Validation figures of a run at the papers' size, with those of the test sentences at `test`."""
+    study, number = run.split("/")
+    found: dict[str, Any] | None = trials("ptb-paper", study)[int(number)]["metrics"]
+    if found is None:  # the machine went before it was evaluated
+        apart = json.loads((DATA / "ptb-paper" / f"{study}-evaluated.json").read_text())
+        found = {**apart["valid"], "test": apart["test"]}
+    return found
+
+
 def trials(folder: str, study: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = bundle.opened(DATA / folder / f"{study}.zip").content["trials"]
     return found
@@ -59,17 +72,58 @@ def test_the_table_at_the_papers_size_is_that_of_its_records() -> None:
     assert head[2:12] == ["epochs", "D", "R", "MI", "AU", "gap", "NLL", "PPL", "test: NLL", "PPL"]
     assert len(rows) == len(PAPER)
     for row, run in zip(rows, PAPER, strict=True):
-        study, number = run.split("/")
-        trial = trials("ptb-paper", study)[int(number)]
-        if trial["metrics"] is None:  # the machine went before it was evaluated
-            evaluated = json.loads((DATA / "ptb-paper" / f"{study}-evaluated.json").read_text())
-            valid, test = evaluated["valid"], evaluated["test"]
-        else:
-            valid, test = trial["metrics"], trial["metrics"]["test"]
+        valid = evaluated(run)
+        test, estimator = valid["test"], valid["estimator"]
         expected = [shown([valid[KEYS[column]]], column) for column in head[3:10]]
-        expected[-2] += " ?" if valid["estimator"].get("resolved") is False else ""
+        expected[-2] += " ?" if estimator.get("resolved") is False else ""
         expected += [shown([test["nll"]], "NLL"), shown([test["ppl"]], "PPL")]
-        assert row[3:12] == expected, run
+        certificate = estimator.get("certificate")
+        expected += (
+            ["–", "–"] if certificate is None else [f"{estimator['error']:.3f}", f"{certified_bound(certificate):.3f}"]
+        )
+        assert row[3:] == expected, run
+
+
+def test_the_table_beside_the_paper_is_that_of_the_records_and_of_its_table_3() -> None:
+    ours: dict[str, list[dict[str, Any]]] = {}
+    for run in PAPER:
+        if run.startswith(("rnnlm", "vanilla", "annealing", "fb", "mdr-5", "sfb", "beta", "infovae/")):
+            ours.setdefault(re.split("[-/]", run)[0], []).append(evaluated(run))
+    theirs = {one.row.technique: one.figures for one in printed("valid") if one.table.name == "pa-3"}
+    repeated = [[run["nll"] for run in runs] for runs in ours.values() if len(runs) > 1]
+    freedom = sum(len(nlls) - 1 for nlls in repeated)
+    spread = (sum((len(nlls) - 1) * stdev(nlls) ** 2 for nlls in repeated) / freedom) ** 0.5
+
+    def mean(technique: str, key: str) -> float:
+        return fmean(run[key] for run in ours[technique])
+
+    def paper(technique: str, key: str) -> float:
+        figure = theirs[technique][key]
+        assert figure is not None
+        return figure[0]
+
+    def cells(technique: str) -> list[str]:
+        apart = mean(technique, "nll") - mean("vanilla", "nll")
+        reach = students.ppf(0.975, freedom) * spread * (1 / len(ours[technique]) + 1 / len(ours["vanilla"])) ** 0.5
+        found = [f"{apart:.2f} [{apart - reach:.2f}, {apart + reach:.2f}]"]
+        found.append(f"{paper(technique, 'nll') - paper('vanilla', 'nll'):.1f}")
+        if technique == "rnnlm":
+            return [*found, *["–"] * 6]
+        for of in (mean, paper):
+            d, rate, nll = (of(technique, key) for key in ("distortion", "rate", "nll"))
+            found += [
+                f"{of(technique, 'acc_gap'):.1f}",
+                f"{d + rate - nll:.1f}",
+                f"{(of('vanilla', 'distortion') - d) / rate:.2f}".removeprefix("0"),
+            ]
+        return [*found[:2], *(found[number] for number in (2, 5, 3, 6, 4, 7))]
+
+    _, *rows = table("### Beside the paper", "| | NLL − ")
+    assert len(rows) == 7
+    for row in rows:
+        technique = row[0].split("`")[1]
+        assert row[0].endswith(f"({len(ours[technique])}{' runs' * (technique == 'rnnlm')})")
+        assert [cell.replace("−", "-") for cell in row[1:]] == cells(technique), technique
 
 
 def test_the_table_of_the_search_is_that_of_its_record() -> None:

@@ -292,15 +292,15 @@ def test_an_evaluation_states_the_certificate_of_each_of_its_estimators(nll: str
     said = estimators.estimate(plain)
     assert said.count("on 30 sentences of the model, of ") == len(stated)
     gap, error = (stated[0]["certificate"][key] for key in ("gap", "gap_se"))
-    bound = f"{max(gap + 1.64 * error, 0.0):.2g} nats (gap {gap:.2g} + 1.64 × its standard error {error:.2g})"
-    assert f"certified to ± {bound} on 30 sentences of the model, of " in said
+    bound = f"{max(gap + 1.64 * error, 0.0):.2g} nats too high (gap {gap:.2g} + 1.64 × its standard error {error:.2g})"
+    assert f"certified: at most {bound} on 30 sentences of the model, of " in said
     assert "certif" not in estimators.estimate(without.plain())
 
 
 def test_a_certificate_of_one_sentence_has_no_standard_error() -> None:
     found = evaluate(vae(), CORPUS, EvaluationOptions(nll_samples=5, certify=1), 0)
     assert found.estimator["certificate"]["gap_se"] is None
-    assert "nats on 1 sentence of the model" in estimators.estimate(found.plain())
+    assert "nats too high on 1 sentence of the model" in estimators.estimate(found.plain())
 
 
 def test_an_exact_figure_needs_no_certificate() -> None:
