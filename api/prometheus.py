@@ -1,7 +1,6 @@
 """The server's figures for Prometheus: what the database holds when asked, and what this process has served."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,13 +9,6 @@ from prometheus_client.registry import Collector
 
 from tuner.storage.database import Database
 from tuner.studies import queries
-
-
-class Streams(Protocol):
-    """Source of the number of open event streams."""
-
-    @property
-    def streams(self) -> int: ...
 
 
 class Measures:
@@ -38,8 +30,8 @@ class Measures:
 class Stored(Collector):
     """Metrics of the database's content."""
 
-    def __init__(self, database: Database, feed: Streams) -> None:
-        self.database, self.feed = database, feed
+    def __init__(self, database: Database, streams: int) -> None:
+        self.database, self.streams = database, streams
 
     def collect(self) -> Iterator[Metric]:
         totals = queries.totals(self.database)
@@ -54,11 +46,15 @@ class Stored(Collector):
         yield GaugeMetricFamily("tuner_queue", "Trials that active studies have yet to begin.", value=totals.queue)
         yield CounterMetricFamily("tuner_attempts_lost", "Attempts whose lease or process was lost.", value=totals.lost)
         yield GaugeMetricFamily("tuner_workers", "Workers that are there.", value=totals.workers)
-        yield GaugeMetricFamily("tuner_event_streams", "Open event streams.", value=self.feed.streams)
+        yield GaugeMetricFamily("tuner_event_streams", "Open event streams.", value=self.streams)
 
 
-def render(database: Database, feed: Streams, measures: Measures) -> tuple[bytes, str]:
-    """The text, and its media type."""
+def render(database: Database, streams: int, measures: Measures) -> tuple[bytes, str]:
+    """The text, and its media type.
+
+    Args:
+        streams: number of open event streams.
+    """
     stored = CollectorRegistry()
-    stored.register(Stored(database, feed))
+    stored.register(Stored(database, streams))
     return generate_latest(stored) + generate_latest(measures.registry), CONTENT_TYPE_LATEST

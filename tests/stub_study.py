@@ -16,7 +16,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import AttemptRow, TrialRow
 from tuner.studies import answers, creation
 from tuner.studies.study import Study
-from tuner.trainer import Slot
+from tuner.trainer import ALL, Slot
 from tuner.workers import watch
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import Claim
@@ -38,7 +38,7 @@ def deaf(event: str, claim: Claim, facts: Mapping[str, Any]) -> None:
     del event, claim, facts
 
 
-def run(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
+def run(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot = ALL) -> None:
     """Has one worker train the study to its end."""
     broker, work = DatabaseBroker(study.database, name), Path(study.files.store.address).parent / "work"
     with Worker(broker, work, listen, slot) as worker:

@@ -9,12 +9,12 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from tuner.analysis import curves, history, levels, pareto, rates
+from tuner.analysis import curves, history, pareto
+from tuner.analysis.access import DatabaseAnalysis
 from tuner.errors import Usage
 from tuner.metrics import AXES, figure, number
 from tuner.run import table_of
 from tuner.storage.database import Database
-from tuner.studies import confirmation
 from tuner.studies import study as studies
 from tuner.studies.table import Table
 
@@ -125,10 +125,9 @@ class Study:
             if value not in known:
                 raise Usage(f"{key} {value!r} is unknown: choose one of {', '.join(known)}.", key)
         with self._opened() as study:
-            every = confirmation.sources(study.database, [self.name, *others], split)
-            columns = [pareto.Columns(own).follow() for _, each in every for own in each]
-            found = pareto.compare(columns, x, y, split)
-            lines = {each["label"]: each["value"] for each in levels.of(study.database, columns, y, split)}
+            found = DatabaseAnalysis(study.database).pareto([self.name, *others], x, y, split)
+        lines = {each["label"]: each["value"] for each in found["levels"]}
+
         goals = found["x_goal"], found["y_goal"]
         stairs = pareto.has_stairs(*goals)
         figure = _figure(AXES[x].titled, AXES[y].titled)
@@ -163,9 +162,8 @@ class Study:
         """PPL, accuracy gap and reached minus wanted rate against the target rate. A sweep's points are joined."""
         _package("plotly")
         with self._opened() as study:
-            every = confirmation.sources(study.database, [self.name, *others], split)
-            columns = [(one, [pareto.Columns(own).follow() for own in each]) for one, each in every]
-            found = rates.plain(rates.series(columns, split), split)
+            found = DatabaseAnalysis(study.database).rates([self.name, *others], split)
+
         if not found["series"]:
             raise Usage(f"no trial of {', '.join([self.name, *others])} has held a target rate.")
         panels = list(found["panels"])

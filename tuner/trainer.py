@@ -50,6 +50,10 @@ class Slot:
     """Threads of a trainer; None: as the environment says, else 1."""
 
 
+ALL = Slot()
+"""A whole machine without limits."""
+
+
 def _events(lines: IO[str]) -> Iterator[dict[str, Any]]:
     """The JSON lines among what a trainer prints; anything else a library prints is passed over."""
     for line in lines:
@@ -91,17 +95,17 @@ class Trainer:
         command: str,
         *arguments: object,
         log: Path | None = None,
-        slot: "Slot | None" = None,
+        slot: Slot = ALL,
         server: ForkServer | None = None,
     ) -> None:
         self.log, self.told = log, False
-        threads = str(processors.threads(slot.threads if slot else None))
-        environment = {**ENVIRONMENT, **os.environ, **(slot.environment if slot else {}), processors.THREADS: threads}
+        threads = str(processors.threads(slot.threads))
+        environment = {**ENVIRONMENT, **os.environ, **slot.environment, processors.THREADS: threads}
         given = [str(argument) for argument in arguments]
         long = [argument for argument in given if len(argument) > LONGEST]
         given = [INPUT if argument in long else argument for argument in given]
         line = ["--supervised", "--threads", threads, command, *given]
-        memory = slot.memory if slot else 0
+
         self.oom_kills = _oom_kills()
         self.process: subprocess.Popen[str] | Forked
         try:
@@ -109,7 +113,7 @@ class Trainer:
                 log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a", encoding="utf-8") if log else open(os.devnull, "w") as errors:  # noqa: PTH123
                 if server is not None and is_possible():
-                    self.process = server.start(line, environment, memory, errors)
+                    self.process = server.start(line, environment, slot.memory, errors)
                 else:
                     self.process = subprocess.Popen(
                         [*COMMAND, *line],
@@ -122,8 +126,8 @@ class Trainer:
                         start_new_session=True,
                         env=environment,
                     )
-                    if memory:
-                        resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (memory, memory))
+                    if slot.memory:
+                        resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (slot.memory, slot.memory))
         except OSError as error:
             raise Unfit(f"the trainer cannot be started ({error}).") from error
         assert self.process.stdin is not None
@@ -194,7 +198,7 @@ def ask(
     command: str,
     *arguments: object,
     log: Path | None = None,
-    slot: "Slot | None" = None,
+    slot: Slot = ALL,
     hear: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Runs a trainer's command to its end, and returns its answer.

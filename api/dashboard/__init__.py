@@ -17,7 +17,6 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".png": "image/png",
 }
 PLOTLY = "plotly.js"
 PLOTTED = ("compare", "pareto", "rates", "study", "trial")

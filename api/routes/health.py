@@ -31,5 +31,5 @@ def readyz(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """Trials by state, the queue, lost attempts, suggestion seconds, requests: Prometheus's text format."""
     service = service_of(request)
-    body, media = render(service.database, service.feed, service.measures)
+    body, media = render(service.database, service.feed.streams, service.measures)
     return Response(body, media_type=media)

@@ -11,7 +11,6 @@ from tuner.storage.database import Database
 from tuner.studies import answers
 from tuner.studies.study import Study, open_study
 
-FORMATS = ("csv", "json")
 HEAD = ("number", "state", "source", "value", "seconds", "reason", "message", "run")
 
 

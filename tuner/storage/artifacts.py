@@ -142,23 +142,20 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def folder(self, generation: str, cache: Path, used: Sequence[str] = FILES) -> Path:
+    def folder(self, generation: str, cache: Path) -> Path:
         """A folder of this machine with a generation's files: the store's own, or a copy in `cache`.
 
-        Args:
-            used: files that must be what was published, each time.
-
         Raises:
-            Fault: if one of them is not.
+            Fault: if one of them is not what was published.
         """
         if self.local:
-            check(Path(self.address, generation), used)
+            check(Path(self.address, generation))
             return Path(self.address, generation)
         copy = cache / hashlib.sha256(f"{self.address}/{generation}".encode()).hexdigest()[:16]
 
         def is_whole() -> bool:
             with suppress(Fault):
-                check(copy, used)
+                check(copy)
                 return True
             return False
 

@@ -23,6 +23,8 @@ NOBODY = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True)
 class Key:
+    """A key of the REST API without its secret; times are Unix seconds."""
+
     id: str
     name: str
     can_write: bool

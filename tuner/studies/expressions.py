@@ -39,7 +39,6 @@ Test = Callable[[int], bool]
 class Expression:
     """A condition on the rows of columns."""
 
-    text: str
     bind: Callable[[Columns], Test]
 
     def rows(self, columns: Columns, count: int) -> list[int]:
@@ -58,7 +57,7 @@ def parse(text: str, figures: Collection[str], texts: Collection[str]) -> Expres
     Raises:
         Usage: naming the place and the rule, if it is none.
     """
-    return Expression(text, _Reader(text, figures, texts).whole())
+    return Expression(_Reader(text, figures, texts).whole())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from tuner.storage.database import Database
 from tuner.studies.study import open_study
 
 
-def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
-    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself. Those that will be used are checked.
+def run_folder(run: str, database: str) -> Path:
+    """The folder with the newest files of a run: STUDY/NUMBER, or a folder itself. They are checked.
 
     Raises:
         Usage: if there is no such run.
@@ -25,12 +24,12 @@ def run_folder(run: str, database: str, used: Sequence[str] = FILES) -> Path:
     """
     if Path(run).is_dir():
         if (Path(run) / MANIFEST).exists():
-            check(Path(run), (*used, CONFIG, WEIGHTS))
+            check(Path(run), (*FILES, CONFIG, WEIGHTS))
         return Path(run)
     study, number = named(run)
     with Database(database) as there, there.errors():
         cache = Path(os.environ.get("TUNER_RUNS", RUNS)) / "cache"
-        return open_study(there, study).files.folder(number, cache, used)
+        return open_study(there, study).files.folder(number, cache)
 
 
 def named(run: str) -> tuple[str, int]:

@@ -1,14 +1,13 @@
 """Files that a study's trials have published in its store."""
 
 import json
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select, update
 
-from trainers.contract import FILES, LOG, SAMPLES
+from trainers.contract import LOG, SAMPLES
 from tuner.errors import Fault, Missing, Usage
 from tuner.storage import locations
 from tuner.storage.artifacts import MANIFEST, Store
@@ -38,8 +37,8 @@ class Published:
         """
         return Store(self._place)
 
-    def folder(self, number: int, cache: Path, used: Sequence[str] = FILES) -> Path:
-        """A folder with a trial's files, those that will be used checked.
+    def folder(self, number: int, cache: Path) -> Path:
+        """A folder with a trial's files, which are checked.
 
         Raises:
             Usage: if there is no such trial, or it has none yet.
@@ -51,7 +50,7 @@ class Published:
         if row.artifacts is None:
             raise Usage(f"run {run!r} has saved nothing yet: its trial is {row.state}.")
         self.check()
-        return self.store.folder(row.artifacts, cache, used)
+        return self.store.folder(row.artifacts, cache)
 
     def check(self) -> None:
         """

@@ -136,13 +136,13 @@ class Trials:
     def __init__(self, database: Database, study: str, definition: Definition) -> None:
         self.database, self.study, self.definition = database, study, definition
 
-    def all(self, last: int | None = None) -> list[Trial]:
-        """All trials, or the last so many, in the order of their numbers."""
-        query = select(TrialRow).where(TrialRow.study == self.study).order_by(TrialRow.number.desc()).limit(last)
+    def all(self) -> list[Trial]:
+        """All trials, in the order of their numbers."""
+        query = select(TrialRow).where(TrialRow.study == self.study).order_by(TrialRow.number)
 
         def look(session: Any) -> list[Trial]:
             now = self.database.clock(session)
-            return [Trial.of(row, now, self.definition) for row in session.scalars(query)][::-1]
+            return [Trial.of(row, now, self.definition) for row in session.scalars(query)]
 
         return self.database.read(look)
 

@@ -126,10 +126,6 @@ class Leases(Protocol):
     """The trials of one study as one worker sees them. Each is handed out under a lease, which all that is said of it names."""
 
     @property
-    def study_name(self) -> str:
-        """The study's."""
-
-    @property
     def created_at(self) -> float:
         """Time at which the study was created, by which another study of its name is told apart."""
 

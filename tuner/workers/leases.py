@@ -70,10 +70,6 @@ class Attempts:
         self._thinking, self._curves = Thinking(), Curves(study)
 
     @property
-    def study_name(self) -> str:
-        return self.study.name
-
-    @property
     def created_at(self) -> float:
         return self.study.created_at
 

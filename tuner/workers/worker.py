@@ -23,7 +23,7 @@ from tuner.process import process_mark
 from tuner.storage.artifacts import Damaged
 from tuner.storage.database import PATIENCE
 from tuner.studies import faults
-from tuner.trainer import ENDS, Slot, Trainer, fork_server
+from tuner.trainer import ALL, ENDS, Slot, Trainer, fork_server
 from tuner.workers.claims import RETRIES, SETUP_FAULTS, Away, Broker, Claim, LeaseLost, Leases
 from tuner.workers.gpu import Gauge
 from tuner.workers.places import Owner, Place, Places
@@ -57,14 +57,14 @@ class Worker:
         broker: Broker,
         work: Path,
         listen: Listen,
-        slot: Slot | None = None,
+        slot: Slot = ALL,
         server: ForkServer | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.broker, self.name = broker, broker.name
         self.places = Places(work)
         self._listen, self._warn = listen, warn
-        self.slot = slot or Slot()
+        self.slot = slot
         self._gauge = Gauge(self.slot)
         self._own_server = fork_server() if server is None else None
         self._server = server or self._own_server

@@ -22,7 +22,7 @@ from tuner.storage.tables import TrialRow, WorkerRow
 from tuner.studies import queries
 from tuner.studies.optuna_bridge import as_optuna
 from tuner.studies.study import Study
-from tuner.trainer import Slot
+from tuner.trainer import ALL, Slot
 from tuner.workers import distant, watch
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import Claim
@@ -38,7 +38,7 @@ Run = Callable[..., None]
 def run(address: str, tmp_path: Path) -> Run:
     """Has one worker train a study to its end."""
 
-    def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
+    def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot = ALL) -> None:
         with Worker(ServerBroker(Client(address), name), tmp_path / "work", listen, slot) as worker:
             worker.run(study)
 

@@ -30,7 +30,7 @@ from tuner.studies import queries
 from tuner.studies import study as studies
 from tuner.studies.pruners import PRUNERS
 from tuner.studies.study import Study
-from tuner.trainer import Slot
+from tuner.trainer import ALL, Slot
 from tuner.workers import broker, publishing, watch
 from tuner.workers.broker import DatabaseBroker
 from tuner.workers.claims import Broker, Claim
@@ -68,7 +68,7 @@ def broker_of(request: pytest.FixtureRequest, database: Database) -> Callable[[s
 def run(broker_of: Callable[[str], Broker]) -> Run:
     """Has one worker train a study to its end."""
 
-    def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot | None = None) -> None:
+    def train(study: Study, listen: Listen = deaf, name: str = "w", slot: Slot = ALL) -> None:
         with Worker(broker_of(name), Path(study.files.store.address).parent / "work", listen, slot) as worker:
             worker.run(study)
 

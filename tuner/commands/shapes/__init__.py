@@ -5,13 +5,13 @@ from typing import Any, NotRequired, TypedDict
 
 from tuner.analysis.significance import Difference
 from tuner.commands.shapes import runs
+from tuner.commands.shapes.runs import Figures
 from tuner.ngram import Line
 from tuner.space import Space
+from tuner.storage.keys import Key
 from tuner.studies import answers
 from tuner.studies.trials import Trial
 from tuner.workers.gpu import Load
-
-Figures = dict[str, Any]
 
 
 class Sampler(TypedDict):
@@ -249,17 +249,6 @@ class Worker(TypedDict):
     tokens_per_second: float | None
     silent: float
     """Seconds since its last word."""
-
-
-class Key(TypedDict):
-    """A key of the REST API without its secret; times are Unix seconds."""
-
-    id: str
-    name: str
-    can_write: bool
-    created_at: float
-    used_at: float | None
-    revoked_at: float | None
 
 
 SHAPES: dict[str, Any] = {
