@@ -80,6 +80,7 @@ def run(file: Path, corpus: str, system: str, seed: int, more: Values) -> None:
         "corpus": corpus,
         "system": system,
         "seed": seed,
+        "set": more,
         **metrics,
         "error": found["metrics"]["estimator"].get("error"),
         "entropy": found["entropy"],
@@ -177,10 +178,15 @@ def main() -> None:
     if arguments.cost:
         cost(arguments.corpus, arguments.cost, more, arguments.only)
         return
-    known = {(line["corpus"], line["system"], line["seed"]) for line in lines(arguments.file)}
+    kept = [line for line in lines(arguments.file) if line["corpus"] == arguments.corpus]
+    unlike = next((line["set"] for line in kept if line.get("set", more) != more), None)
+    if unlike is not None:
+        parser.error(f"{arguments.file} has runs with --set {unlike}, these have {more}: name another file.")
+    known = {(line["system"], line["seed"]) for line in kept}
+
     for seed in arguments.seeds:
         for system in arguments.only or systems(arguments.corpus):
-            if (arguments.corpus, system, seed) not in known:
+            if (system, seed) not in known:
                 run(arguments.file, arguments.corpus, system, seed, more)
 
 

@@ -65,7 +65,7 @@ class Naive:
     def dropout(self, states: torch.Tensor) -> torch.Tensor:
         """One mask [B, 1, ·] for all steps of a sentence."""
         rate = self.options.model.dropout if self.model.training else 0.0
-        return states * torch.empty(len(states), 1, states.shape[2]).bernoulli_(1 - rate) / (1 - rate)
+        return states * states.new_empty(len(states), 1, states.shape[2]).bernoulli_(1 - rate) / (1 - rate)
 
     def step(self, sentences: Sequence[Sentence]) -> None:
         loss = self.loss(sentences) + self.model.weight_decay(self.sentences)

@@ -292,6 +292,8 @@ def _one_block(texts: list[str], labels: list[str]) -> Iterator[tuple[str, Block
 def kjv_corpus(name: str, options: CorpusOptions) -> Corpus:
     """The King James Bible (`trainers.kjv`). As words, those that its training text has once are <unk> in it, so that the models
     learn what an unknown word is; sentences are cut as a folder's are."""
+    _refuse_places(name, options)
+
     texts: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     labels: dict[str, list[str]] = {split: [] for split in SPLITS}
     for split, words, label in kjv.verses():
@@ -323,6 +325,7 @@ def _drawn_corpus(name: str, grammar: Grammar, label: Callable[[Sequence[str]], 
 
     Where min_count or a small corpus_size leaves tokens unknown, the entropy of what is left is not known.
     """
+    _refuse_places(name, options)
     options = replace(options, truncation=CorpusOptions().truncation)  # which decides nothing here, nor the fingerprint
     sizes = {"train": options.corpus_size or GRAMMAR_SIZE, "valid": GRAMMAR_HELD_OUT, "test": GRAMMAR_HELD_OUT}
     drawn: dict[str, list[tuple[list[str], float]]] = {}
@@ -340,6 +343,17 @@ def _drawn_corpus(name: str, grammar: Grammar, label: Callable[[Sequence[str]], 
     if any(made.unknown.values()):  # tokens merged into <unk> are another, simpler source
         return made
     return replace(made, facts={**made.facts, "entropy": grammar.entropy, "exact_nll": exact_nll})
+
+
+def _refuse_places(name: str, options: CorpusOptions) -> None:
+    """
+    Raises:
+        BadInput: if an option says where an embedded corpus, which is no file, has its sentences or labels.
+    """
+    for key in ("text", "label", "labels"):
+        value = getattr(options, key)
+        if value != getattr(CorpusOptions(), key):
+            raise BadInput(f"{key} = {value!r} is not allowed with corpus {name!r}, which is no file: leave {key} out.")
 
 
 def _ptb(name: str, options: CorpusOptions) -> Corpus:

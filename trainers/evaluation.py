@@ -108,6 +108,34 @@ def validation_information(model: SentenceModel, sentences: Sequence[Sentence], 
 
 
 @torch.no_grad()
+def each_nll(model: SentenceModel, sentences: Sequence[Sentence], samples: int, rows: int, seed: int) -> Tensor:
+    """NLL of each of the sentences [N]: that of `evaluate` with as many samples of q, for less than half its work.
+
+    Args:
+        rows: number of codes decoded at once.
+    """
+    model.eval()
+    if not isinstance(model, SenVAE):
+        return _exact(model, sentences)
+    found, size = _measured(model, sentences, samples, rows, seed)
+    return _in_order(found.nll.double(), sentences, size)
+
+
+def _exact(
+    model: SentenceModel,
+    sentences: Sequence[Sentence],
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Tensor:
+    """NLL of each sentence by a model without a latent code [N]."""
+    nll, done, device = [], 0, next(model.parameters()).device
+    for indices in batches(sentences, BATCH, None):
+        nll.append(model(Batch.of([sentences[i] for i in indices], device)).distortion)
+        done += len(indices)
+        progress(done, len(sentences))
+    return _in_order(torch.cat(nll).double(), sentences, BATCH)
+
+
+@torch.no_grad()
 def evaluate(
     model: SentenceModel,
     sentences: Sequence[Sentence],
@@ -125,12 +153,7 @@ def evaluate(
     size = sum(p.numel() for p in model.parameters())
     if isinstance(model, SenVAE):
         return replace(_evaluate_latent(model, chosen, facts, options, seed, progress), parameters=size)
-    nll, done, device = [], 0, next(model.parameters()).device
-    for indices in batches(chosen, BATCH, None):
-        nll.append(model(Batch.of([chosen[i] for i in indices], device)).distortion)
-        done += len(indices)
-        progress(done, len(chosen))
-    each = _in_order(torch.cat(nll).double(), chosen, BATCH)
+    each = _exact(model, chosen, progress)
     found = _metrics(each, each, 0.0, chosen, _Codes(), {"proposal": "exact", "samples": 1, **facts})
     return replace(found, parameters=size)
 
@@ -256,6 +279,26 @@ def _measure(
     )
 
 
+def _measured(
+    model: SenVAE,
+    chosen: Sequence[Sentence],
+    samples: int,
+    rows: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> tuple[_Measured, int]:
+    """Figures of each sentence, in the order of batches of a size, and that size."""
+    device, prior = next(model.parameters()).device, model.prior_distribution()
+    generator = torch.Generator(device).manual_seed(seed)
+    size, parts, done = batch_size(samples * model.codes, rows), [], 0
+    for indices in batches(chosen, size, None):
+        batch = Batch.of([chosen[i] for i in indices], device)
+        parts.append(_measure(model, batch, prior, samples, rows, generator))
+        done += len(indices)
+        progress(done, len(chosen))
+    return _Measured.joined(parts), size
+
+
 def _evaluate_latent(
     model: SenVAE,
     chosen: Sequence[Sentence],
@@ -264,18 +307,9 @@ def _evaluate_latent(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Metrics:
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
     from_q = options.nll != "tempered"
-    samples, prior = options.nll_samples if from_q else TEMPERED_DRAWS, model.prior_distribution()
-    size, parts, done = batch_size(samples * model.codes, options.rows), [], 0
-    for indices in batches(chosen, size, None):
-        batch = Batch.of([chosen[i] for i in indices], device)
-        parts.append(_measure(model, batch, prior, samples, options.rows, generator))
-        done += len(indices)
-        if from_q:
-            progress(done, len(chosen))
-    found = _Measured.joined(parts)
+    samples = options.nll_samples if from_q else TEMPERED_DRAWS
+    found, size = _measured(model, chosen, samples, options.rows, seed, progress if from_q else lambda _done, _of: None)
     rate = found.rate.double().mean().item()
     codes = _codes(model, found, seed, from_q)
     certificate = partial(_certificate, model, chosen, options, seed, rate, progress)

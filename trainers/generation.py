@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.corpus import Sentence, Vocabulary
+from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, EOS_INDEX, PAD_INDEX, UNK_INDEX, Batch, SentenceModel, SenVAE
 from trainers.options import option
 
@@ -50,6 +51,12 @@ class GenerationOptions:
         choices=("word", "tag", "frequency", "position"),
     )
     seed: int = option(0, "seed of codes and tokens", low=0)
+
+    def __post_init__(self) -> None:
+        if self.centre and self.spread != 1.0:
+            raise BadInput(
+                f"spread = {self.spread:g} is not allowed with centre, which takes no sample: leave one of them out."
+            )
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ test holds. The CLI's help, the validation and docs/reference/options.md are all
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar, cast
 
 from trainers.contract import FORMERLY, PRESETS
@@ -36,11 +36,15 @@ def option(
     above: float | None = None,
     choices: tuple[str, ...] = (),
     form: tuple[str, str] | None = None,
+    where: tuple[str, Callable[[Any], bool]] | None = None,
+    coded: bool = False,
 ) -> Any:
     """A dataclass field that knows its meaning and its rule: low ≤ value ≤ high, value > above, one of `choices`, or of a form.
 
     Args:
         form: a regular expression that the whole text matches, and what it allows in words.
+        where: another option, and which of its values give this one an effect; none: all.
+        coded: a model without a latent code has nothing that it acts on.
     """
     return field(
         default=default,
@@ -51,6 +55,8 @@ def option(
             "above": above,
             "choices": choices,
             "form": form,
+            "where": where,
+            "coded": coded,
         },
     )
 
@@ -186,7 +192,7 @@ class CorpusOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    d_z: int = option(32, "number of latent dimensions", low=1, high=UNITS)
+    d_z: int = option(32, "number of latent dimensions", low=1, high=UNITS, coded=True)
     d_e: int = option(256, "number of units of a word embedding", low=1, high=UNITS)
     d_h: int = option(256, "number of recurrent units per layer and direction", low=1, high=UNITS)
     d_h_encoder: int = option(
@@ -194,6 +200,7 @@ class ModelOptions:
         "number of recurrent units of the encoder per layer and direction (0: as many as the decoder's)",
         low=0,
         high=UNITS,
+        coded=True,
     )
     cell: str = option(
         "gru",
@@ -201,21 +208,32 @@ class ModelOptions:
         "is an LSTM",
         choices=("gru", "lstm", "double-lstm", "transformer"),
     )
-    heads: int = option(4, "number of attention heads of a transformer", low=1, high=LAYERS)
-    d_f: int = option(1024, "number of feed-forward units of a transformer's layer", low=1, high=UNITS)
+    heads: int = option(
+        4, "number of attention heads of a transformer", low=1, high=LAYERS, where=("cell", "transformer".__eq__)
+    )
+    d_f: int = option(
+        1024,
+        "number of feed-forward units of a transformer's layer",
+        low=1,
+        high=UNITS,
+        where=("cell", "transformer".__eq__),
+    )
     decoder_layers: int = option(
         2, "number of layers of the decoder's cell (of each LSTM in a double-lstm)", low=1, high=LAYERS
     )
-    encoder_layers: int = option(1, "number of layers of the encoder's cell", low=1, high=LAYERS)
-    bidirectional: bool = option(True, "the encoder reads in both directions")
-    reversed: bool = option(False, "the encoder reads the sentence from its end, so that it ends at the first word")
-    own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's")
+    encoder_layers: int = option(1, "number of layers of the encoder's cell", low=1, high=LAYERS, coded=True)
+    bidirectional: bool = option(True, "the encoder reads in both directions", coded=True)
+    reversed: bool = option(
+        False, "the encoder reads the sentence from its end, so that it ends at the first word", coded=True
+    )
+    own_embeddings: bool = option(False, "the encoder has word embeddings of its own, not the decoder's", coded=True)
     encoder_unk: float = option(
         0.0,
         "share of the words that the encoder reads as <unk> in training, so that it learns to do without them (LV: "
         "0.2)",
         low=0,
         high=0.95,
+        coded=True,
     )
     conditioning: str = option(
         "initial",
@@ -224,21 +242,28 @@ class ModelOptions:
         choices=("initial", "every-step", "both", "memory"),
     )
     skip: bool = option(
-        False, "the output layer reads z as well, by a linear map that is added to the decoder's states"
+        False, "the output layer reads z as well, by a linear map that is added to the decoder's states", coded=True
     )
     pooling: str = option(
         "last",
         "pooling of the encoder's states for the posterior: where each direction ends, their mean, or each unit's "
         "largest value",
         choices=("last", "mean", "max"),
+        coded=True,
     )
     inputless: bool = option(False, "the decoder reads <unk> for every word, in training and evaluation")
     dropout: float = option(0.4, "decoder dropout ρ on input embeddings and output states", low=0, high=0.95)
     dropout_mask: str = option(
-        "sentence", "dropout masks: one for all time steps of a sentence, or one a step", choices=("sentence", "step")
+        "sentence",
+        "dropout masks: one for all time steps of a sentence, or one a step",
+        choices=("sentence", "step"),
+        where=("dropout", bool),
     )
     dropout_at: str = option(
-        "both", "place of dropout: input embeddings and output states, or the former alone", choices=("both", "inputs")
+        "both",
+        "place of dropout: input embeddings and output states, or the former alone",
+        choices=("both", "inputs"),
+        where=("dropout", bool),
     )
     uniform: float = option(
         0.0,
@@ -249,9 +274,17 @@ class ModelOptions:
         True, "the output matrix is that of the word embeddings (after an affine map where d_h differs from d_e)"
     )
     detached: bool = option(
-        True, "the encoder's gradient does not reach the word embeddings that it shares with the decoder"
+        True,
+        "the encoder's gradient does not reach the word embeddings that it shares with the decoder",
+        where=("own_embeddings", False.__eq__),
+        coded=True,
     )
-    initial_tanh: bool = option(True, "h_0 = tanh(affine(z)); false leaves the tanh out")
+    initial_tanh: bool = option(
+        True,
+        "h_0 = tanh(affine(z)); false leaves the tanh out",
+        where=("conditioning", "every-step".__ne__),
+        coded=True,
+    )
     posterior: str = option(
         "gaussian",
         "posterior: diagonal Gaussian, inverse autoregressive flow or planar flow",
@@ -260,12 +293,22 @@ class ModelOptions:
     prior: str = option(
         "normal", "prior: N(0, I), mixture of Gaussians or VampPrior", choices=("normal", "mog", "vamp")
     )
-    flow_steps: int = option(4, "number T of steps of a flow", low=1, high=LAYERS)
+    flow_steps: int = option(
+        4, "number T of steps of a flow", low=1, high=LAYERS, where=("posterior", "gaussian".__ne__)
+    )
     d_c: int = option(
-        512, "number of context units of an inverse autoregressive flow, its hidden layers' size", low=1, high=UNITS
+        512,
+        "number of context units of an inverse autoregressive flow, its hidden layers' size",
+        low=1,
+        high=UNITS,
+        where=("posterior", "iaf".__eq__),
     )
     components: int = option(
-        100, "number K of Gaussians of the mixture or of pseudo-inputs of the VampPrior", low=1, high=UNITS
+        100,
+        "number K of Gaussians of the mixture or of pseudo-inputs of the VampPrior",
+        low=1,
+        high=UNITS,
+        where=("prior", "normal".__ne__),
     )
     precision: str = option(
         "float32",
@@ -317,11 +360,17 @@ class TrainingOptions:
         low=0,
         high=MILLIONS,
     )
-    plateau_factor: float = option(0.5, "factor on the step size at a plateau", above=0, high=1)
-    plateau_reload: bool = option(
-        True, "at a plateau training goes on from the best weights (LI); false: from its present weights"
+    plateau_factor: float = option(
+        0.5, "factor on the step size at a plateau", above=0, high=1, where=("plateau", bool)
     )
-    plateau_decays: int = option(5, "number of plateaus after which training ends", low=1, high=MILLIONS)
+    plateau_reload: bool = option(
+        True,
+        "at a plateau training goes on from the best weights (LI); false: from its present weights",
+        where=("plateau", bool),
+    )
+    plateau_decays: int = option(
+        5, "number of plateaus after which training ends", low=1, high=MILLIONS, where=("plateau", bool)
+    )
     polyak: float = option(
         0.0,
         "coefficient a step of a moving average of the weights, which is then evaluated and kept (0: none)",
@@ -436,12 +485,17 @@ class Options:
         """Every option's value by its name."""
         return {key: value for group in asdict(self).values() for key, value in group.items()}
 
+    def idle(self) -> dict[str, str]:
+        """Options that another one's value leaves without effect, each with the name of that other one."""
+        values = self.flat()
+        deciding = {spec.name: where for spec in SPECS.values() if (where := spec.metadata["where"]) is not None}
+        return {name: other for name, (other, fits) in deciding.items() if not fits(values[other])}
+
 
 GROUPS: tuple[Any, ...] = (CorpusOptions, ModelOptions, TrainingOptions, EvaluationOptions)
 SPECS: dict[str, Field[Any]] = {spec.name: spec for group in GROUPS for spec in fields(group)}
 OPTION_NAMES = frozenset(SPECS)
 
 
-def defaults() -> dict[str, Value]:
-    """Every option's default by its name."""
-    return {spec.name: spec.default for group in GROUPS for spec in fields(group) if spec.default is not MISSING}
+CODED = frozenset(name for name, spec in SPECS.items() if spec.metadata["coded"])
+"""Options without effect on a model that has no latent code."""

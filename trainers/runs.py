@@ -34,6 +34,7 @@ from trainers.figures import Metrics
 from trainers.models import SentenceModel, SenVAE
 from trainers.objectives.objective import Objective
 from trainers.options import (
+    CODED,
     OPTION_NAMES,
     CorpusOptions,
     EvaluationOptions,
@@ -48,15 +49,19 @@ from trainers.pretraining import stages
 from trainers.tokens import Tokens, pieces_of, tokens_of
 from trainers.training import Progress, Report, Training, batches_per_epoch, build_model, choose_device
 
-IDLE = {"device", "checkpoint_seconds", "rows", "gallery"}
-"""Options that no figure depends on but for rounding."""
+IDLE = {"checkpoint_seconds", "gallery"}
+"""Options that no figure depends on."""
+DRAWN = {"device", "rows"}
+"""Options that an evaluation's draws depend on, and so its figures as on a seed."""
+
 UNSEARCHABLE = {
     *(spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)),
     *IDLE,
+    *DRAWN,
     "batching",
     "inputless",
 }
-"""Options that define the data, the figure itself, or whose figures are not compared with others', and those of `IDLE`."""
+"""Options that define the data, the figure itself, or whose figures are not compared with others', and `IDLE` and `DRAWN`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,10 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     it, if another one must, within which limits its schedule ends, its hyperparameters in that plan, and what its batches are.
     """
     for key in sorted({key for corner in corners for key in corner} & UNSEARCHABLE):
-        why = "it changes no figure" if key in IDLE else "trials that differ in it are not compared by the same figure"
+        why = "trials that differ in it are not compared by the same figure"
+        if key in IDLE | DRAWN:
+            why = "it changes no figure" if key in IDLE else "it changes figures by other draws alone, as a seed does"
+
         raise BadInput(f"{key} cannot be searched: {why}; fix it with --set.")
     most = 1
     for corner in [{}, *corners]:
@@ -115,12 +123,19 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
         refused = made.refusal(options.model) or made.refusal_of_training(options.training)
         if refused is not None:
             raise BadInput(refused)
-        for name, other in made.idle().items():
+        values = {**options.flat(), **asdict(made.hyperparameters)}
+        for name, other in {**options.idle(), **made.idle()}.items():
             if name in corner and other not in corner:
                 raise BadInput(
-                    f"{name} cannot be searched with {other} = {getattr(made.hyperparameters, other)}, which leaves it without "
-                    f"effect: fix {name} too, or set another {other}."
+                    f"{name} cannot be searched with {other} = {values[other]}, which leaves it without effect: fix {name} too, "
+                    f"or set another {other}."
                 )
+        coded = sorted(CODED & corner.keys())
+        if coded and not made.latent:
+            raise BadInput(
+                f"{coded[0]} cannot be searched with {spec.technique}, which has no latent code for it to act on: leave it out."
+            )
+
         most = max(most, len(stages(made, options.training.pretrain)))
     _, options = spec.split()
     corpus = load(spec.corpus, options.corpus)

@@ -108,6 +108,11 @@ def interpolate_run(folder: Path, ends: Sequence[str], values: Mapping[str, Valu
         return _likeness(run, model, ends, options)
     if len(ends) not in (0, 2):
         raise BadInput(f"interpolate has {len(ends)} sentence: give two, or none for codes of the prior.")
+    if ends and options.source == "posterior":
+        raise BadInput(f"posterior draws the sentences: leave {ends[0]!r} out, or leave posterior out.")
+    if options.centre and not ends and options.source == "prior":
+        raise BadInput("centre is of a posterior, and these are codes of the prior: give two sentences, or posterior.")
+
     read = [read_sentence(run, text) for text in ends]
     if not ends and options.source == "posterior":
         drawn = random.Random(options.seed).choices(corpus_of(run).splits["valid"], k=2)

@@ -17,7 +17,7 @@ import torch
 from trainers import generation
 from trainers.corpus import Sentence
 from trainers.errors import BadInput
-from trainers.evaluation import evaluate
+from trainers.evaluation import each_nll
 from trainers.generation import GenerationOptions
 from trainers.models import SenVAE
 from trainers.options import EvaluationOptions, build
@@ -75,9 +75,8 @@ class Session:
 
     def log_likelihood(self, sentences: list[str], samples: int, seed: int) -> Facts:
         read, notes = self._read(sentences)
-        rows = self.run.options.evaluation.rows
-        options = build(EvaluationOptions, {"nll_samples": samples, "rows": rows})
-        each = evaluate(self.run.model, read, options, seed).each if read else ()
+        options = build(EvaluationOptions, {"nll_samples": samples, "rows": self.run.options.evaluation.rows})
+        each = each_nll(self.run.model, read, options.nll_samples, options.rows, seed).tolist() if read else []
         return {"log_likelihood": [-nll for nll in each], "tokens": [len(s) for s in read], "notes": notes}
 
     def _latent(self, action: str) -> SenVAE:

@@ -19,8 +19,8 @@ KEPT_LOGITS = {"cpu": 1 << 29, "cuda": 1 << 31}
 AGAIN_LOGITS = {"cpu": 5 << 25, "cuda": 1 << 30}
 """Bytes of logits that a backward pass which kept none computes at once."""
 LOG2_E = math.log2(math.e)
-LEAST_SUM = 1e-30
-"""Sum Σ exp(logit) below which too much of it may have been lost to underflow."""
+SUMS = 1e-30, 1e30
+"""Sums Σ exp(logit) beyond which too much may be lost: to underflow below, of the gradient's small factors above."""
 
 
 class Spare(list[Tensor]):
@@ -154,7 +154,7 @@ def _exponentials(
 ) -> tuple[Tensor, Tensor | float]:
     """Σ 2^(logit − highest) over the words, and `highest`, of each state: words [V, d + 1], read [n, d + 1] → [n].
 
-    `highest` is 0 but where the sum then leaves the range of 32 bits. The powers go to `out` [V, n], if it is given.
+    `highest` is 0 but where the sum then leaves `SUMS`. The powers go to `out` [V, n], if it is given.
     """
     rows, columns = BLOCK[words.device.type]
     size = min(max(rows * columns // max(len(read), 1), 16), len(words))
@@ -164,7 +164,7 @@ def _exponentials(
         block = words[place : place + size]
         part = kept[: len(block)] if out is None else kept[place : place + size]
         total += torch.exp2(product(block, read, spare=part), out=part).sum(0, dtype=exact)
-    if bool(((total > LEAST_SUM) & total.isfinite()).all()):
+    if bool(((total > SUMS[0]) & (total < SUMS[1])).all()):
         return total, 0.0
     logits = product(words, read)
     highest = logits.amax(0)

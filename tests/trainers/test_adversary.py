@@ -10,7 +10,13 @@ from torch import Tensor
 
 from trainers import objectives
 from trainers.models import Batch, Output, SentenceModel
-from trainers.objectives.adversarial_word_dropout import Technique, least, relaxed_least, reversed_gradient
+from trainers.objectives.adversarial_word_dropout import (
+    Technique,
+    hard_least,
+    least,
+    relaxed_least,
+    reversed_gradient,
+)
 from trainers.training import build_model
 
 CPU = torch.device("cpu")
@@ -34,7 +40,8 @@ def test_exactly_k_words_of_least_score_are_masked() -> None:
     scores, words = scores_of(Batch.of(SENTENCES, CPU))
     for share in (0.0, 0.3, 1.0):
         count = (share * words.sum(1)).round().long()
-        masked = least(scores, words, count, 0.5)
+        masked = hard_least(scores, words, count)
+        assert torch.equal(masked, least(scores, words, count, 0.5))
         assert torch.equal(masked.sum(1), count.double())
         for row, places, mask, k in zip(scores, words, masked, count.tolist(), strict=True):
             own = row[places].tolist()

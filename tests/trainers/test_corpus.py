@@ -203,3 +203,11 @@ def test_labels_change_neither_the_text_nor_its_fingerprint(tmp_path: Path) -> N
         load(str(tmp_path / "labelled"), CorpusOptions(labels="last")),
     )
     assert plain.fingerprint == labelled.fingerprint
+
+
+@pytest.mark.parametrize("name", ["grammar", "questions", "kjv"])
+@pytest.mark.parametrize("options", [{"text": "body"}, {"label": "topic"}, {"labels": "first"}])
+def test_an_embedded_corpus_has_no_place_of_sentences_or_labels(name: str, options: dict[str, str]) -> None:
+    (key,) = options
+    with pytest.raises(BadInput, match=f"{key} = .* is not allowed with corpus '{name}', which is no file"):
+        load(name, CorpusOptions(**options))

@@ -10,8 +10,8 @@ import torch
 from conftest import LENGTHS, SMALL
 from torch import Tensor, nn
 
-from trainers import information
-from trainers.evaluation import Samples, evaluate, importance_samples, subset, validate
+from trainers import evaluation, information
+from trainers.evaluation import Samples, each_nll, evaluate, importance_samples, subset, validate
 from trainers.information import batch_mutual_information
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import RNNLM, Batch, SenVAE
@@ -143,6 +143,16 @@ def test_an_nll_from_too_few_draws_of_a_narrow_q_is_not_resolved() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind", [SenVAE, RNNLM])
+def test_likelihoods_alone_are_those_of_an_evaluation_without_its_work(
+    kind: type[SenVAE | RNNLM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SenVAE(11, SMALL, LENGTHS) if kind is SenVAE else RNNLM(11, SMALL)
+    each = evaluate(model, SENTENCES, EvaluationOptions(nll_samples=7), seed=2).each
+    monkeypatch.setattr(evaluation, "_codes", None)  # N² densities
+    assert each_nll(model, SENTENCES, 7, EvaluationOptions().rows, 2).tolist() == list(each)
+
+
 def test_importance_weights_equal_a_loop_over_samples_whatever_the_rows() -> None:
     model, batch = vae(), Batch.of(SENTENCES[:5], CPU)
     q, p = model.posterior(batch), model.prior_distribution()

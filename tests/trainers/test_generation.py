@@ -239,3 +239,14 @@ def test_a_run_keeps_what_its_model_writes(tmp_path: Path, technique: str) -> No
     assert len(found["reconstructions"]) == (5 if latent else 0)
     train(Spec(technique, "grammar", "tiny", {**values, "gallery": 0}), tmp_path / "b", lambda event, facts: None)
     assert not (tmp_path / "b" / "samples.json").exists()
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="spread = 10 is not allowed with centre"):
+        GenerationOptions(centre=True, spread=10.0)
+    values = {"corpus_size": 30, "max_epochs": 1, "nll_samples": 1, "nll_sentences": 2, "gallery": 0}
+    train(Spec("vanilla", "grammar", "tiny", values), tmp_path, lambda event, facts: None)
+    with pytest.raises(BadInput, match="posterior draws the sentences: leave 'a' out"):
+        samples.interpolate_run(tmp_path, ["a", "b"], {"source": "posterior"})
+    with pytest.raises(BadInput, match="centre is of a posterior, and these are codes of the prior"):
+        samples.interpolate_run(tmp_path, [], {"centre": True})

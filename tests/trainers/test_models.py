@@ -16,7 +16,7 @@ from trainers.errors import BadInput
 from trainers.models import BOS_INDEX, RNNLM, UNK_INDEX, Batch, SenVAE
 from trainers.options import ModelOptions, Options
 from trainers.recurrent import Packing
-from trainers.token_nll import LongTokenNLL, TokenNLL
+from trainers.token_nll import LongTokenNLL, Spare, TokenNLL
 
 SENTENCES = [np.array([5, 6, 7, 2]), np.array([8, 2]), np.array([4, 9, 10, 5, 2])]
 CPU = torch.device("cpu")
@@ -310,6 +310,25 @@ def test_logits_of_any_size_give_the_nll_that_a_log_softmax_does(level: float) -
         found = model.decoder._token_nll(states, targets)
         exact = F.cross_entropy(model.decoder.output(states).double(), targets, reduction="none")
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", [TokenNLL, LongTokenNLL])
+@pytest.mark.parametrize("level", [-66.0, 78.0, 83.0, 84.0])
+@pytest.mark.parametrize(("kind", "error"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_logits_near_the_range_of_32_bits_give_the_gradient_that_a_log_softmax_does(
+    loss: type[TokenNLL | LongTokenNLL], level: float, kind: torch.dtype, error: float
+) -> None:
+    bias, targets = torch.full((50,), level).to(kind).float(), torch.randint(50, (64,))
+    states, weight = torch.randn(64, 8) / 100, 30 * torch.randn(50, 8)
+    ours = [part.clone().requires_grad_() for part in (states, weight, bias)]
+    exact = [part.double().requires_grad_() for part in (states, weight, bias)]
+    spare = [Spare()] if loss is TokenNLL else []
+    loss.apply(*ours, targets, kind, *spare).mean().backward()
+    F.cross_entropy(F.linear(*exact), targets).backward()
+    for found, oracle in zip(ours, exact, strict=True):
+        assert found.grad is not None
+        assert oracle.grad is not None
+        assert (found.grad - oracle.grad).norm() <= error * oracle.grad.norm()
 
 
 def test_an_nll_of_numbers_that_are_none_is_none() -> None:

@@ -18,7 +18,7 @@ from trainers.figures import EpochFigures
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import Batch, Output
 from trainers.objectives.objective import Objective
-from trainers.options import OPTION_NAMES, defaults
+from trainers.options import OPTION_NAMES, SPECS
 from trainers.runs import Spec, train
 from trainers.training import build_model
 from tuner import space
@@ -145,7 +145,7 @@ def test_search_space_and_hyperparameters_agree(technique: str) -> None:
     module = objectives._module(technique)
     own = {f.name: f.default for f in fields(module.Hyperparameters)}
     assert MISSING not in own.values()
-    known = defaults() | own
+    known = {name: option.default for name, option in SPECS.items()} | own
     for parameter in shipped.parameters:
         assert parameter.default == known[parameter.name]
     assert set(own) <= {p.name for p in shipped.parameters}, "a hyperparameter without a domain"

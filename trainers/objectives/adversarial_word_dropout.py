@@ -71,12 +71,16 @@ def relaxed_least(scores: Tensor, candidates: Tensor, count: Tensor, temperature
     return shares(nu + (total - total.detach()) / slope.clamp(min=1e-6))
 
 
-def least(scores: Tensor, candidates: Tensor, count: Tensor, temperature: float) -> Tensor:
-    """1 at the `count` [B] candidates of least score, 0 elsewhere [B, T], with the gradient of `relaxed_least`."""
+def hard_least(scores: Tensor, candidates: Tensor, count: Tensor) -> Tensor:
+    """1 at the `count` [B] candidates [B, T] of least score [B, T], 0 elsewhere [B, T]."""
     ranks = scores.masked_fill(~candidates, torch.inf).argsort(dim=1).argsort(dim=1)
-    hard: Tensor = ((ranks < count[:, None]) & candidates).to(scores.dtype)
+    return ((ranks < count[:, None]) & candidates).to(scores.dtype)
+
+
+def least(scores: Tensor, candidates: Tensor, count: Tensor, temperature: float) -> Tensor:
+    """`hard_least` with the gradient of `relaxed_least`."""
     relaxed = relaxed_least(scores, candidates, count, temperature)
-    return hard + (relaxed - relaxed.detach())
+    return hard_least(scores, candidates, count) + (relaxed - relaxed.detach())
 
 
 def _size_and_spread(scores: Tensor, candidates: Tensor) -> Tensor:
@@ -185,5 +189,5 @@ class Technique(Annealed):
         total = torch.zeros_like(location)
         for _ in range(draws):
             noise = torch.randn(location.shape, generator=generator, device=location.device)
-            total += least(location + scale * noise, candidates, count, self.hyperparameters.tau)
+            total += hard_least(location + scale * noise, candidates, count)
         return total / draws

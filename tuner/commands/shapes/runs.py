@@ -20,7 +20,7 @@ class Trained(TypedDict):
     tokens_per_second: float | None
     parameters: int
     seconds: dict[str, float]
-    """Seconds of `set_up`, `training` and `evaluation`."""
+    """Seconds of `set_up`, `training` and `evaluation`, of the process that ended it."""
     entropy: float | None
     checkpoint: str
 
