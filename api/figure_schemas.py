@@ -5,22 +5,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.bodies import Axis, Split, TrialState
+from api.schemas import many
+from api.shapes import schema
+from tuner.commands import shapes
 from tuner.metrics import Goal
+from tuner.studies import table
 
-
-class Head(BaseModel):
-    key: str
-    label: str
-    meaning: str
-    unit: str
-    is_text: bool
-    shown: Annotated[bool, Field(description="True if the column is shown unless a reader chooses others.")]
+Head = schema(table.Head)
 
 
 class Table(BaseModel):
     """Trials by columns; `number` has one entry a trial, each column too."""
 
-    heads: Annotated[list[Head], Field(description="All columns of the table.")]
+    heads: Annotated[list[Head], Field(description="All columns of the table.")]  # type: ignore[valid-type]
     number: list[int]
     columns: dict[str, list[Any]]
     of: Annotated[int, Field(description="Number of the study's trials.")]
@@ -28,36 +25,12 @@ class Table(BaseModel):
     front: list[int]
 
 
-class ComparedRun(BaseModel):
-    run: str
-    study: str
-    number: int
-    state: TrialState
-    note: str
-    seconds: float | None
-
-
-class Setting(BaseModel):
-    name: str
-    values: list[bool | int | float | str | None]
-    differs: bool
-
-
-class ComparedFigure(BaseModel):
-    key: str
-    label: str
-    unit: str
-    goal: Goal
-    values: list[float | None]
-
-
-class Comparison(BaseModel):
-    """Trials side by side: a value for each of `runs` in every setting and figure."""
-
-    runs: list[ComparedRun]
-    settings: list[Setting]
-    figures: list[ComparedFigure]
-    note: str | None
+ComparedRun = schema(shapes.ComparedRun, state=TrialState)
+ComparedSetting = schema(shapes.ComparedSetting, values=list[bool | int | float | str | None])
+ComparedFigure = schema(shapes.ComparedFigure, goal=Goal)
+Comparison = schema(
+    shapes.Comparison, runs=many(ComparedRun), settings=many(ComparedSetting), figures=many(ComparedFigure)
+)
 
 
 class History(BaseModel):

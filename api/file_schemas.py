@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.bodies import Body, Renew
+from api.shapes import schema
 from trainers.contract import FILES
+from tuner import client
 from tuner.workers.claims import GENERATION
 
 if TYPE_CHECKING:
@@ -33,8 +35,4 @@ class NewestFiles(Renew):
     generation: Annotated[str, Field(pattern=GENERATION)]
 
 
-class PublishedFiles(BaseModel):
-    """A trial's newest files by name."""
-
-    generation: str
-    files: dict[str, FileFacts]
+Files = schema(client.Files, files=dict[str, FileFacts])

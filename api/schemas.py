@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from api.bodies import Reason, Source, Spec, StudyState, TrialState
 from api.shapes import schema
-from tuner.metrics import FIGURES, Goal
+from tuner import client
+from tuner.commands import shapes
+from tuner.metrics import FIGURES, Goal, Metric
 from tuner.studies import answers, trials
+from tuner.workers import gpu, remote
 
 
 class Problem(BaseModel):
@@ -82,19 +85,7 @@ class Corpora(Listed):
     items: list[Corpus]
 
 
-class MetricFacts(BaseModel):
-    key: str
-    label: str
-    unit: str
-    meaning: str
-    goal: Goal
-    estimated: bool
-    beside: Annotated[
-        bool, Field(description="True if the figure is by the tempered estimator that is made beside samples from q.")
-    ]
-    latent: Annotated[bool, Field(description="True if only a model with a latent code has the figure.")]
-    shown: Annotated[bool, Field(description="True if the figure is a column of the tables of trials.")]
-    short: Annotated[str, Field(description="Heading of the figure's column, where the label is long.")]
+MetricFacts = create_model("MetricFacts", __base__=schema(Metric, goal=Goal), key=(str, Field()))
 
 
 class SettingFacts(BaseModel):
@@ -123,7 +114,7 @@ class Options(BaseModel):
     objectives: list[str]
     states: list[str]
     trial_states: list[str]
-    metrics: list[MetricFacts]
+    metrics: list[MetricFacts]  # type: ignore[valid-type]
     corpora: list[str]
     technique_names: list[str]
     settings: Annotated[list[SettingFacts], Field(description="Settings that a new study may be asked for.")]
@@ -230,57 +221,22 @@ class Samples(BaseModel):
     dropped: list[list[dict[str, Any]]] = []
 
 
-class Load(BaseModel):
-    """A card's load, all programs together; what the card does not tell is null."""
-
-    use: Annotated[float | None, Field(description="Use of the card in percent.")]
-    memory_used: Annotated[int | None, Field(description="Memory in use, in bytes.")]
-    memory_total: Annotated[int | None, Field(description="Memory of the card, in bytes.")]
-
-
-class Worker(BaseModel):
-    name: str
-    host: str
-    device: str
-    state: Literal["idle", "training", "gone", "lost"]
-    study: str | None
-    trial: int | None
-    trials: int
-    tokens_per_second: Annotated[
-        float | None, Field(description="Tokens a second of the last trial that the worker has trained to its end.")
-    ]
-    takes: Annotated[list[str] | None, Field(description="Studies whose trials it takes; null: any.")]
-    gpu: Annotated[Load | None, Field(description="Load of its card while it trains; null without a card.")]
-    version: str
-    started_at: datetime
-    seen_at: datetime
-    silent: float
+Worker = schema(
+    shapes.Worker,
+    state=Literal["idle", "training", "gone", "lost"],
+    gpu=schema(gpu.Load) | None,
+    started_at=datetime,
+    seen_at=datetime,
+)
 
 
-class Workers(Listed):
-    items: list[Worker]
+Workers = page_of("Workers", Worker)
 
 
-class Claimed(BaseModel):
-    """A trial for a worker, and what `python -m trainers train` is given for it."""
-
-    number: int
-    params: dict[str, Any]
-    token: str
-    lease_seconds: float
-    attempt: int
-    specification: dict[str, Any]
-    timeout: Annotated[float | None, Field(description="Seconds that all of the trial's attempts may take together.")]
-    seconds: Annotated[float, Field(description="Seconds spent by earlier attempts.")]
-    files: Annotated[str | None, Field(description="Generation of the trial's newest files, from which to go on.")]
+Work = schema(remote.Work)
 
 
-class Renewed(BaseModel):
-    """`stop` says why the training must end now, if it must; the trial is then to be told as `pruned`, or as failed for this
-    `reason`."""
-
-    stop: str | None
-    reason: Reason | Literal["pruned"] | None
+Stop = schema(client.Stop, reason=Reason | Literal["pruned"] | None)
 
 
 class Told(BaseModel):

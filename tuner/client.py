@@ -57,7 +57,8 @@ class Files(TypedDict):
 
 
 class Stop(TypedDict):
-    """`stop` says why a training must end now, if it must; the trial is then told as pruned, or as failed for this reason."""
+    """`stop` says why the training must end now, if it must; the trial is then to be told as `pruned`, or as failed for this
+    `reason`."""
 
     stop: str | None
     reason: str | None

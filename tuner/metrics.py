@@ -21,6 +21,8 @@ def loss(value: float, goal: Goal) -> float:
 
 @dataclass(frozen=True)
 class Metric:
+    """Facts of a figure."""
+
     label: str
     unit: str
     goal: Goal

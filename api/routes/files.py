@@ -38,7 +38,7 @@ def _files(request: Request, name: str, number: int, token: str) -> TrialFiles:
 
 @router.get(
     "",
-    response_model=schemas.PublishedFiles,
+    response_model=schemas.Files,
     responses={204: {"description": "None have been published, or they are damaged."}},
 )
 def list_files(request: Request, name: StudyName, number: TrialNumber, lease: Lease) -> Response:

@@ -128,7 +128,7 @@ def strike_trial(request: Request, name: StudyName, number: TrialNumber, told: b
 
 @router.post(
     "/ask",
-    response_model=schemas.Claimed,
+    response_model=schemas.Work,
     responses={204: {"description": "There is nothing to do now."}},
     tags=["remote workers"],
 )
@@ -150,14 +150,14 @@ def ask(request: Request, name: StudyName, asked: bodies.Ask) -> Response:
     return Response(encode(asdict(found)), media_type="application/json")
 
 
-@router.post("/trials/{number}/epochs", response_model=schemas.Renewed, tags=["remote workers"])
+@router.post("/trials/{number}/epochs", response_model=schemas.Stop, tags=["remote workers"])
 def report_epochs(request: Request, name: StudyName, number: TrialNumber, told: bodies.Epochs) -> Response:
     """Report epochs, which renews the lease too."""
     epochs = [epoch.model_dump() for epoch in told.epochs]
     return _renewed(remote.record(service_of(request).study(name), number, told.token, epochs))
 
 
-@router.post("/trials/{number}/renew", response_model=schemas.Renewed, tags=["remote workers"])
+@router.post("/trials/{number}/renew", response_model=schemas.Stop, tags=["remote workers"])
 def renew(request: Request, name: StudyName, number: TrialNumber, told: bodies.RenewWithLoad) -> Response:
     """Renew the lease."""
     gpu = None if told.gpu is None else cast(Load, told.gpu.model_dump())

@@ -206,15 +206,20 @@ def reference() -> Any:
     return module
 
 
-def test_the_reference_pages_are_the_codes(reference: Any) -> None:
-    made = reference.pages()
-    assert set(made) == set((DOCS / "reference").glob("*.md"))
-    stale = [file.name for file, text in made.items() if file.read_text(encoding="utf-8") != text]
+@pytest.fixture(scope="module")
+def pages(reference: Any) -> dict[Path, str]:
+    made: dict[Path, str] = reference.pages()
+    return made
+
+
+def test_the_reference_pages_are_the_codes(pages: dict[Path, str]) -> None:
+    assert set(pages) == set((DOCS / "reference").glob("*.md"))
+    stale = [file.name for file, text in pages.items() if file.read_text(encoding="utf-8") != text]
     assert not stale, f"run `python docs/reference.py`: {', '.join(stale)} no longer say what the code does"
 
 
-def test_the_reference_leaves_nothing_out(reference: Any) -> None:
-    made = {file.stem: text for file, text in reference.pages().items()}
+def test_the_reference_leaves_nothing_out(reference: Any, pages: dict[Path, str]) -> None:
+    made = {file.stem: text for file, text in pages.items()}
     for word in ("tuner launch", "tuner corpora add", "tuner key create", "tuner change"):
         assert f"### {word}\n" in made["commands"]
     for path, verbs in reference.document()["paths"].items():

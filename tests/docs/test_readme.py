@@ -3,6 +3,7 @@
 import re
 import shlex
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,15 @@ def test_readme_command_exists_with_its_options(line: str) -> None:
     check_command(line)
 
 
+@cache
+def command_tree() -> Any:
+    return typer.main.get_command(app)
+
+
 def check_command(line: str) -> None:
     """Checks that a command line's command exists with its options."""
     words = shlex.split(line)[1:]
-    command: Any = typer.main.get_command(app)
+    command: Any = command_tree()
     while hasattr(command, "commands"):
         if hasattr(command, "default") and (not words or words[0] not in command.commands):
             words = [command.default, *words]

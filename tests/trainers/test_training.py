@@ -16,7 +16,7 @@ import torch
 from conftest import CHEAP
 from torch import Tensor
 
-from trainers import checkpoint, objectives, runs, training
+from trainers import checkpoint, corpus, objectives, runs, training
 from trainers.contract import PRESETS, SPEC, VOCABULARY
 from trainers.errors import BadInput, Failure
 from trainers.evaluation import evaluate
@@ -28,7 +28,12 @@ from trainers.training import build_model
 from tuner.analysis.sentences import of_runs
 from tuner.analysis.significance import name_of
 
-QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12}
+QUICK = {"corpus_size": 200, "max_epochs": 3, "nll_samples": 3, "nll_sentences": 40, "d_h": 12, "d_e": 12, "gallery": 0}
+
+
+@pytest.fixture(autouse=True)
+def little_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "GRAMMAR_HELD_OUT", 60)
 
 
 def silent(event: str, facts: dict[str, Any]) -> None:

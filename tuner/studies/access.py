@@ -1,16 +1,12 @@
 """One door to studies: those of a database that is at hand, and those of a server (`client.Client`)."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any, Protocol
 
-from tuner.defaults import RUNS
 from tuner.errors import Unreadable
-from tuner.space import Value
 from tuner.storage.database import Database
-from tuner.studies import answers, corpora, launch, queries, strikes
+from tuner.studies import answers, queries, strikes
 from tuner.studies.amendment import amend
-from tuner.studies.spec import StudySpec
 from tuner.studies.study import ODD, open_study, open_to_delete
 from tuner.studies.study import Study as Record
 from tuner.studies.table import Table
@@ -31,18 +27,8 @@ class Studies(Protocol):
     def study(self, name: str) -> answers.Study:
         """A study by its name."""
 
-    def create(self, **settings: Any) -> answers.Study:
-        """Makes a study, or finds it if there is one of this name and these settings; `change` gives other budgets and rules.
-
-        Args:
-            settings: those of `StudySpec` as JSON values, and `name`.
-        """
-
     def change(self, name: str, **settings: Any) -> answers.Study:
         """Gives changeable settings and remarks of a study other values; what is left out stays."""
-
-    def start(self, name: str) -> answers.Study:
-        """Has the trials of a study handed out again."""
 
     def stop(self, name: str) -> answers.Study:
         """Has no more trials of a study handed out, if it is active."""
@@ -67,15 +53,12 @@ class Studies(Protocol):
     def workers(self) -> Iterator[dict[str, Any]]:
         """Workers (`queries.workers`), the newest word first."""
 
-    def enqueue(self, name: str, params: Mapping[str, Value]) -> Trial:
-        """Makes a trial of these hyperparameters, which comes next."""
-
     def strike(self, name: str, number: int, because: str) -> Trial:
         """Makes a trial failed, whatever it was."""
 
 
 class DatabaseStudies:
-    """The studies of a database; files of new ones go below `RUNS`."""
+    """The studies of a database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -100,22 +83,8 @@ class DatabaseStudies:
     def study(self, name: str) -> answers.Study:
         return answers.study_here(open_study(self.database, name))
 
-    def create(self, **settings: Any) -> answers.Study:
-        name = settings.pop("name", None)
-        asked = StudySpec.of(settings)
-        source = corpora.named(self.database.secret_url, asked.corpus)
-        called = name or launch.name_of(asked.technique, source.name, asked.model)
-        spec = replace(asked, corpus=source.place, fixed={**source.values, **asked.fixed})
-        launch.create(self.database.secret_url, called, spec, RUNS, None)
-        return self.study(called)
-
     def change(self, name: str, **settings: Any) -> answers.Study:
         return answers.study_here(amend(open_study(self.database, name), settings))
-
-    def start(self, name: str) -> answers.Study:
-        found = open_study(self.database, name)
-        found.resume()
-        return answers.study_here(found)
 
     def stop(self, name: str) -> answers.Study:
         found = open_study(self.database, name)
@@ -152,9 +121,6 @@ class DatabaseStudies:
 
     def workers(self) -> Iterator[dict[str, Any]]:
         return map(answers.worker, queries.workers(self.database))
-
-    def enqueue(self, name: str, params: Mapping[str, Value]) -> Trial:
-        return open_study(self.database, name).trials.enqueue(params)
 
     def strike(self, name: str, number: int, because: str) -> Trial:
         return strikes.strike(open_study(self.database, name), number, because)

@@ -18,11 +18,14 @@ MIB = 2**20
 
 
 class Load(TypedDict):
-    """A card's use in percent, and its memory in bytes, all programs together."""
+    """A card's load, all programs together; what the card does not tell is null."""
 
     use: float | None
+    """Use of the card in percent."""
     memory_used: int | None
+    """Memory in use, in bytes."""
     memory_total: int | None
+    """Memory of the card, in bytes."""
 
 
 class Gauge:

@@ -44,7 +44,7 @@ _following = threading.Lock()
 
 @dataclass(frozen=True)
 class Work:
-    """A trial to be trained."""
+    """A trial for a worker, and what `python -m trainers train` is given for it."""
 
     number: int
     params: dict[str, Any]
@@ -53,11 +53,11 @@ class Work:
     lease_seconds: float
     specification: dict[str, Any]
     timeout: float | None
-    """Seconds that all of the trial's attempts together may take."""
+    """Seconds that all of the trial's attempts may take together."""
     seconds: float
     """Seconds that earlier attempts have spent."""
     files: str | None
-    """Generation of the trial's newest files."""
+    """Generation of the trial's newest files, from which to go on."""
 
 
 def ask(

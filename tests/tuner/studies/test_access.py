@@ -50,21 +50,21 @@ def study(database: Database, tmp_path: Path) -> Study:
     return made
 
 
-@pytest.fixture(params=["database", "server"])
-def studies(
-    request: pytest.FixtureRequest, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Studies]:
+@pytest.fixture
+def client(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     with TestClient(application(study.database, tmp_path, monkeypatch), "http://127.0.0.1") as there:
-        yield DatabaseStudies(study.database) if request.param == "database" else InProcess(there)
+        yield InProcess(there)
 
 
 @pytest.fixture(params=["database", "server"])
-def analysis(
-    request: pytest.FixtureRequest, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Analysis]:
+def studies(request: pytest.FixtureRequest, study: Study, client: Client) -> Studies:
+    return DatabaseStudies(study.database) if request.param == "database" else client
+
+
+@pytest.fixture(params=["database", "server"])
+def analysis(request: pytest.FixtureRequest, study: Study, client: Client, tmp_path: Path) -> Analysis:
     confirmed(study.database, study, tmp_path)
-    with TestClient(application(study.database, tmp_path, monkeypatch), "http://127.0.0.1") as there:
-        yield DatabaseAnalysis(study.database) if request.param == "database" else InProcess(there)
+    return DatabaseAnalysis(study.database) if request.param == "database" else client
 
 
 @SQLITE
@@ -126,8 +126,6 @@ def test_what_is_asked_of_it_is_done(studies: Studies, study: Study) -> None:
     assert list(studies.studies(tag="day")) == []
     assert studies.stop("s")["state"] == "stopped"
     assert studies.stop("s")["why"] == "stopped by the user"
-    assert studies.start("s")["state"] in ("active", "finished")
-    assert studies.enqueue("s", {"r": 4.0}).params["r"] == 4.0
     assert studies.strike("s", 1, "it was odd").state == "failed"
     assert study.trials.get(1).message == "struck out, it was complete: it was odd"
     studies.delete("s")
@@ -135,7 +133,17 @@ def test_what_is_asked_of_it_is_done(studies: Studies, study: Study) -> None:
 
 
 @SQLITE
-def test_a_study_is_made_once(studies: Studies) -> None:
+def test_a_study_goes_on_and_takes_a_trial(client: Client) -> None:
+    assert client.stop("s")["state"] == "stopped"
+    assert client.start("s")["state"] == "active"
+    assert client.enqueue("s", {"r": 4.0}).params["r"] == 4.0
+    with pytest.raises(Usage, match="must be 1 to 30") as refused:
+        client.enqueue("s", {"r": 99.0})
+    assert refused.value.field == "params.r"
+
+
+@SQLITE
+def test_a_study_is_made_once(client: Client) -> None:
     asked = {
         "technique": "sfb",
         "trials": 3,
@@ -144,21 +152,21 @@ def test_a_study_is_made_once(studies: Studies) -> None:
         "note": "a first try",
         "tags": ["a", "b"],
     }
-    made = studies.create(**asked)
+    made = client.create(**asked)
     assert (made["name"], made["budget"], made["spec"]["note"], made["spec"]["tags"]) == (
         "n",
         3,
         "a first try",
         ["a", "b"],
     )
-    assert studies.create(**asked)["created_at"] == made["created_at"]
+    assert client.create(**asked)["created_at"] == made["created_at"]
     with pytest.raises(Clash, match="exists with another sampler") as clash:
-        studies.create(**{**asked, "sampler": "tpe"})
+        client.create(**{**asked, "sampler": "tpe"})
     assert clash.value.field == "sampler"
     with pytest.raises(Clash, match="or give the first one more trials"):
-        studies.create(**{**asked, "sampler": "tpe", "trials": 4})
+        client.create(**{**asked, "sampler": "tpe", "trials": 4})
     with pytest.raises(Clash, match="exists with trials = 3, not 4") as clash:
-        studies.create(**{**asked, "trials": 4})
+        client.create(**{**asked, "trials": 4})
     assert clash.value.field == "trials"
 
 
@@ -170,9 +178,6 @@ def test_what_is_not_there_or_not_allowed(studies: Studies) -> None:
     ):  # fmt: skip
         with pytest.raises(Missing):
             ask()
-    with pytest.raises(Usage, match="must be 1 to 30") as refused:
-        studies.enqueue("s", {"r": 99.0})
-    assert refused.value.field == "params.r"
     with pytest.raises(Usage, match="is no column"):
         list(studies.trials("s", order="colour"))
 

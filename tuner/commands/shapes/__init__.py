@@ -242,11 +242,12 @@ class Worker(TypedDict):
     takes: list[str] | None
     """The studies that it takes trials of; null: any."""
     gpu: Load | None
-    """The load of its card while it trains."""
+    """The load of its card while it trains; null without a card."""
     version: str
     started_at: str
     seen_at: str
     tokens_per_second: float | None
+    """Tokens a second of the last trial that it has trained to its end."""
     silent: float
     """Seconds since its last word."""
 
