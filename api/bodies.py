@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from tuner import names, numbers
-from tuner.analysis.comparison import LONGEST_NUMBER
 from tuner.metrics import AXES, METRICS
 from tuner.studies.objectives import OBJECTIVES
 from tuner.studies.queries import LISTED_STATES
@@ -41,7 +40,7 @@ Value = Annotated[bool | Whole | Figure | Sentence, BeforeValidator(_plain)]
 Key = Annotated[str, Field(pattern=r"^\w{1,64}$")]
 Values = Annotated[dict[Key, Value], Field(max_length=100)]
 Name = Annotated[str, Field(pattern=NAME)]
-Run = Annotated[str, Field(pattern=rf"{NAME[:-1]}/[0-9]{{1,{LONGEST_NUMBER}}}$")]
+Run = Annotated[str, Field(pattern=rf"{NAME[:-1]}/[0-9]{{1,{names.DIGITS}}}$")]
 Device = Annotated[str, Field(pattern=r"^[\w\-][\w.:,\-]{0,99}$")]
 Split = Literal["valid", "test"]
 Token = Annotated[str, Field(pattern=TOKEN)]

@@ -13,11 +13,11 @@ from api.settings import OWN_PROXIES, Settings
 from tuner.commands.options import say
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Fault, Usage
+from tuner.numbers import GIB
 from tuner.studies.corpora import check_name
 
 HEADER_SECONDS = 15.0
 """Seconds in which a connection must have sent a whole request's head."""
-GIB = 2**30
 
 
 def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:

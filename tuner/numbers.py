@@ -55,6 +55,8 @@ STREAMS = Numbers(0, 1_000_000)
 POINTS = Numbers(2, 10_000)
 """Points on a line between two codes."""
 GIBIBYTES = Numbers(0.0, 1e6)
+GIB = 2**30
+"""Bytes of a GiB."""
 WORK_SECONDS = Numbers(1.0, 1e6)
 WORK_MEMORY = Numbers(0.5, 1e6)
 """GiB of memory for the server's work; less starts no process."""

@@ -128,7 +128,9 @@ def test_commands_over_the_api(address: str, key: str, inside: Any, monkeypatch:
     assert "study small is active" in inside("resume", "small", *server_).stderr
     for command in (["resume", "small"], ["launch", "-t", "sfb"]):
         refused = inside(*command, "--threads", "2", *server_, code=2)
-        assert "--threads is of this machine, and the server's workers train: leave it out with --api" in refused.stderr
+        assert (
+            "--threads is of this machine, and with --api the server's workers train: leave it out." in refused.stderr
+        )
     refused = inside("delete", "nix", "--yes", *server_, code=2)
     assert "there is no study 'nix' here" in refused.stderr
     monkeypatch.setenv("TUNER_API", address)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from trainers.contract import PRESETS
+from tuner import names
 from tuner.errors import Usage
 from tuner.estimators import estimator_of, mixed
 from tuner.metrics import AXES
@@ -14,8 +15,6 @@ from tuner.studies.trials import Trial
 
 LEAST, MOST = 2, 6
 """Smallest and largest number of trials that can be compared side by side."""
-LONGEST_NUMBER = 9
-"""Largest number of digits in a trial's number."""
 SHARED = ("technique", "model", "objective", "seed")
 """Settings of a study that count as settings of its trials too."""
 
@@ -28,10 +27,10 @@ def parted(runs: Sequence[str]) -> list[tuple[str, int]]:
     """
     found = dict[tuple[str, int], None]()
     for run in runs:
-        study, _, number = run.rpartition("/")
-        if not study or not (number.isascii() and number.isdigit()) or len(number) > LONGEST_NUMBER:
+        named = names.trial(run)
+        if named is None:
             raise Usage(f"{run[:100]!r} names no trial: write e.g. sfb-grammar-tiny/3.", "run")
-        found[study, int(number)] = None
+        found[named] = None
     if not LEAST <= len(found) <= MOST:
         count = "1 trial is" if len(found) == 1 else f"{len(found)} trials are"
         raise Usage(f"{count} no comparison: name {LEAST} to {MOST} different ones.", "run")

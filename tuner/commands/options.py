@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner import numbers
+from tuner import names, numbers
 from tuner.errors import Usage, unwritten
 from tuner.numbers import Numbers
 from tuner.screen import plain, styles
@@ -194,6 +194,16 @@ ArtifactsOption = Annotated[
 ]  # fmt: skip
 
 
+GIVEN = "COMMANDLINE"
+"""Name of the source of a value that the command line gives."""
+
+
+def source_of(context: typer.Context, name: str) -> str:
+    """Name of the source of an option's value: `GIVEN`, `ENVIRONMENT`, or `DEFAULT` if nobody gave it."""
+    source = context.get_parameter_source(name)
+    return "" if source is None else source.name
+
+
 def leave_out(context: typer.Context, why: str, *keys: str) -> None:
     """Refuses options that would do nothing.
 
@@ -201,8 +211,7 @@ def leave_out(context: typer.Context, why: str, *keys: str) -> None:
         Usage: naming the first of them that was given on the command line.
     """
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in keys and source is not None and source.name == "COMMANDLINE":
+        if parameter.name in keys and source_of(context, parameter.name) == GIVEN:
             raise Usage(f"{parameter.opts[0]} {why}: leave it out.")
 
 
@@ -247,12 +256,12 @@ def struck_out(study: str | None, trial: str | None, because: str | None) -> tup
         if study is None:
             raise Usage("tuner trials names no study: write e.g. `tuner trials STUDY`.")
         return None
-    name, _, number = (trial or "").rpartition("/")
-    if not name or not (number.isascii() and number.isdigit()) or len(number) > 9 or study not in (None, name):
+    named = names.trial(trial or "")
+    if named is None or study not in (None, named[0]):
         raise Usage(f"--fail {trial or ''!r} names no trial: write e.g. --fail sfb-grammar-tiny/3.")
     if because is None:
         raise Usage(f"--fail {trial} needs a reason, which is kept with the trial: say --because TEXT.")
-    return name, int(number), because
+    return *named, because
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tuner.estimators import estimate, estimator_of, notes_of, perplexity
 from tuner.metrics import AXES, FIGURES, METRICS, Metrics, figure
 from tuner.metrics import number as number
 from tuner.ngram import Line
+from tuner.numbers import GIB
 from tuner.screen import plain
 from tuner.studies import answers
 from tuner.studies.objectives import shortfall
@@ -58,9 +59,6 @@ NOTES = {
     "high by 0.1 nats or more and is not to be ranked with others; nll=tempered, or both, is less biased",
 }
 """Explanations of the notes that qualify a trial's figures, `collapsed` left out, whose advice depends on the figures."""
-
-
-GIB = 2**30
 
 
 def duration(seconds: float) -> str:

@@ -9,12 +9,15 @@ from typing import Any
 import typer
 
 from tuner.commands.options import (
+    GIVEN,
     AddressOption,
     EngineOption,
     MemoryOption,
     PerGpuOption,
     ThreadsOption,
     WorkersOption,
+    leave_out,
+    source_of,
     taking,
 )
 from tuner.errors import Usage
@@ -63,8 +66,7 @@ def _refuse_server(context: typer.Context) -> None:
     Raises:
         Usage: if there is one, and no database on the command line, which comes before it.
     """
-    source = context.get_parameter_source("database")
-    if os.environ.get("TUNER_API") and (source is None or source.name != "COMMANDLINE"):
+    if os.environ.get("TUNER_API") and source_of(context, "database") != GIVEN:
         raise Usage(
             f"{context.info_name} trains on this machine, and TUNER_API names a server: unset it, or name this "
             "machine's --database."
@@ -80,8 +82,4 @@ def refuse_here(context: typer.Context, *more: str) -> None:
     Raises:
         Usage: naming the first of them that was given on the command line.
     """
-    for key in (*OPTIONS, *more):
-        source = context.get_parameter_source(key)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = f"--{key.replace('_', '-')}"
-            raise Usage(f"{flag} is of this machine, and the server's workers train: leave it out with --api.")
+    leave_out(context, "is of this machine, and with --api the server's workers train", *OPTIONS, *more)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.commands.options import (
+    GIVEN,
     ApiOption,
     BecauseOption,
     ColumnsOption,
@@ -29,6 +30,7 @@ from tuner.commands.options import (
     opened,
     print_json,
     say,
+    source_of,
     struck_out,
 )
 from tuner.commands.study_options import Given, described, plain_of, with_settings
@@ -81,13 +83,12 @@ def analysed(context: typer.Context, database: str, api: str | None) -> "Iterato
 
 def server(context: typer.Context, api: str | None) -> str | None:
     """The server that a command is about."""
-    sources = [context.get_parameter_source(name) for name in ("api", "database")]
-    api_from, database_from = ("" if source is None else source.name for source in sources)
-    if api == "" and api_from == "COMMANDLINE":
+    api_from, database_from = source_of(context, "api"), source_of(context, "database")
+    if api == "" and api_from == GIVEN:
         raise Usage("--api names no server: write e.g. --api http://127.0.0.1:8000.")
-    if api_from == database_from == "COMMANDLINE":
+    if api_from == database_from == GIVEN:
         raise Usage("--api and --database exclude each other: leave one out.")
-    return None if api_from == "ENVIRONMENT" and database_from == "COMMANDLINE" else api
+    return None if api_from == "ENVIRONMENT" and database_from == GIVEN else api
 
 
 @app.command(name="studies", epilog="Example: tuner studies --json")

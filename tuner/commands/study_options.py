@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from tuner import space as spaces
-from tuner.commands.options import bounded, seconds, settings, taking
+from tuner.commands.options import bounded, seconds, settings, source_of, taking
 from tuner.errors import Refused, Usage
 from tuner.studies import study_file
 from tuner.studies.setting import REQUIRED, Domains, Duration, Kind, Moment, Number, Pairs, Setting, Truth, Word, Words
@@ -73,7 +73,7 @@ def with_settings(
         def run(**values: Any) -> None:
             context: typer.Context = values[CONTEXT] if CONTEXT in signature.parameters else values.pop(CONTEXT)
             asked = {name: values.pop(name) for name in names}
-            told = {key: value for key, value in asked.items() if _source(context, key) != "DEFAULT"}
+            told = {key: value for key, value in asked.items() if source_of(context, key) != "DEFAULT"}
             config = values.pop("config", None)
             read_in = {} if config is None else study_file.read(config)
             command(
@@ -221,12 +221,6 @@ def _parameter(declared: Setting, otherwise: str | None = None) -> inspect.Param
         annotation, default = annotation | None, None
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(declared.name, keyword, default=default, annotation=Annotated[annotation, option])
-
-
-def _source(context: typer.Context, name: str) -> str:
-    """Name of the source of an option's value; `DEFAULT` if nobody gave it."""
-    source = context.get_parameter_source(name)
-    return "" if source is None else source.name
 
 
 def _help(declared: Setting) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.contract import CONFIG, FILES, RESULT, SPEC, WEIGHTS
-from tuner import numbers
+from tuner import names
 from tuner.defaults import RUNS
 from tuner.errors import Fault, Usage
 from tuner.metrics import Metrics
@@ -38,10 +38,10 @@ def named(run: str) -> tuple[str, int]:
     Raises:
         Usage: if it is no such name.
     """
-    study, slash, number = run.rpartition("/")
-    if not slash or not number.isdecimal() or len(number) > 10 or int(number) not in numbers.INDEX:
+    found = names.trial(run)
+    if found is None:
         raise Usage(f"run {run!r} is no folder and no STUDY/NUMBER: see `tuner trials STUDY`.")
-    return study, int(number)
+    return found
 
 
 def recorded(folder: Path) -> tuple[dict[str, Any], Metrics | None]:

@@ -19,11 +19,10 @@ from tuner.studies import faults
 from tuner.studies.study import open_study, shown_study_state
 from tuner.studies.trials import OVER
 from tuner.workers import ends
+from tuner.workers.claims import ENTER_SECONDS
 from tuner.workers.leases import LEASE_SECONDS, Attempts
 from tuner.workers.places import Owner
 
-ENTER_SECONDS = 1.0
-"""Seconds between looks at another worker of this name that may have gone."""
 FORGET_SECONDS = 86_400.0
 """Seconds after which workers that are not heard of are no longer listed."""
 

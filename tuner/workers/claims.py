@@ -36,6 +36,10 @@ SETUP_FAULTS = ("disk", "input")
 
 TOKEN = r"^[0-9a-f]{32}$"
 """Pattern of an attempt's token: random, and known to its worker alone."""
+ENTER_SECONDS = 1.0
+"""Seconds between looks at another worker of this name that may have gone."""
+AGAIN_SECONDS = 2.0
+"""Seconds between tries to tell a server that is away."""
 GENERATION = r"^[0-9a-f]{8}-[1-9]\d{0,8}$"
 """Pattern of the name of a generation of files: the first eight digits of its attempt's token, and a number."""
 

@@ -23,7 +23,7 @@ from tuner.studies import answers, objectives
 from tuner.studies.setting import seconds_of
 from tuner.studies.spec import StudySpec
 from tuner.studies.trials import OVER
-from tuner.workers.claims import Away, Claim, LeaseLost, Stop
+from tuner.workers.claims import AGAIN_SECONDS, ENTER_SECONDS, Away, Claim, LeaseLost, Stop
 from tuner.workers.gpu import Load
 from tuner.workers.places import Owner
 
@@ -33,12 +33,8 @@ EPOCHS = 1000
 ESTIMATED = "estimator"
 QUICK_SECONDS = 15.0
 """Seconds that a lease's renewal may take, as a server that hangs counts as none."""
-ENTER_SECONDS = 1.0
-"""Seconds between looks at another worker of this name that may have gone."""
 TICK = 0.002
 """Seconds by which times of the API, which have milliseconds, may differ and still be equal."""
-AGAIN_SECONDS = 2.0
-"""Seconds between tries to tell a server that is away."""
 
 
 class ServerFiles:

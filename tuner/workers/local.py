@@ -8,17 +8,17 @@ from pathlib import Path
 
 from tuner import processors
 from tuner.errors import Interrupted, Usage
+from tuner.numbers import GIB
 from tuner.process import HOST, PLACE
 from tuner.trainer import Slot, fork_server
 from tuner.workers.claims import Broker
+from tuner.workers.gpu import VISIBLE
 from tuner.workers.worker import Listen, Worker
-
-GIB = 2**30
 
 
 def gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get(VISIBLE)
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     try:
@@ -51,8 +51,7 @@ def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0, threads
     if not cards:
         return [Slot("cpu", {}, limit, each)] * count
     return [
-        Slot(f"cuda:{card}", {"CUDA_VISIBLE_DEVICES": card}, limit, each)
-        for card in (cards[n % len(cards)] for n in range(count))
+        Slot(f"cuda:{card}", {VISIBLE: card}, limit, each) for card in (cards[n % len(cards)] for n in range(count))
     ]
 
 

@@ -10,14 +10,12 @@ from sqlalchemy.exc import DBAPIError
 from trainers.contract import FILES, LATEST, LOG
 from tuner.errors import Fault
 from tuner.storage.database import PATIENCE
-from tuner.workers.claims import Away, Claim, Leases
+from tuner.workers.claims import AGAIN_SECONDS, Away, Claim, Leases
 
 PUBLISH_SECONDS = 30.0
 """Shortest time in seconds between two checkpoints of a trial that are published."""
 SHARE = 0.1
 """Largest share of the time that sending checkpoints may take, where the way is slow."""
-AGAIN_SECONDS = 2.0
-"""Seconds between tries to send a result to a server that is away."""
 
 
 class Publishing:

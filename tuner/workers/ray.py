@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import addresses, processors
 from tuner.errors import Fault, Interrupted, Usage
+from tuner.numbers import GIB
 from tuner.storage.database import PATIENCE, Database
 from tuner.studies.study import Study, open_study
 from tuner.studies.trials import OVER, Trial
@@ -101,7 +102,7 @@ def _run(study: Study, staff: Staff, url: str, runs: Path, follower: Follower) -
         count = staff.workers or max(int(cards * (staff.workers_per_gpu or 1)), 1)
         threads = processors.threads(staff.threads)
         remote = ray.remote(num_cpus=threads, num_gpus=share, max_retries=-1)(_task)
-        memory = int(staff.trainer_memory * local.GIB)
+        memory = int(staff.trainer_memory * GIB)
         tasks = [remote.remote(place, study.name, files, memory, threads) for _ in range(count)]
         try:
             _follow(study, tasks, follower(study, count))

@@ -42,7 +42,7 @@ def test_no_corpus_has_the_name_of_a_command() -> None:
 
 
 def test_the_embedded_names_are_the_trainers() -> None:
-    assert set(contract.CORPORA) == set(trainers_corpus.names())
+    assert set(contract.CORPORA) == set(trainers_corpus.CORPORA)
 
 
 def test_a_chapter_is_in_one_split_by_its_number_and_no_verse_is_lost() -> None:
