@@ -18,7 +18,7 @@ from api.settings import Settings
 from tuner.commands.options import say
 from tuner.defaults import environment_of
 from tuner.errors import Usage
-from tuner.process import PYTHON
+from tuner.process import PYTHON, flags
 from tuner.storage import keys
 from tuner.storage.database import Database
 
@@ -83,16 +83,14 @@ def refuse_open(settings: Settings) -> None:
 
 def companions(settings: Settings, optuna_port: int | None) -> list[list[str]]:
     """Programs that the settings want beside the server, each with its arguments and a process of its own."""
-    runs = ["--runs", str(settings.runs)]
     found = []
     if settings.workers:
-        threads = [] if settings.threads is None else ["--threads", str(settings.threads)]
-        found.append(["tuner", "worker", "--workers", str(settings.workers), *threads, *runs])
+        asked = {"workers": settings.workers, "threads": settings.threads, "runs": settings.runs}
+        found.append(["tuner", "worker", *flags(asked)])
     if optuna_port is not None:
-        names = [part for name in settings.hosts for part in ("--allowed-host", name)]
-        names += [part for network in settings.proxies for part in ("--trusted-proxy", str(network))]
-        place = ["--host", settings.host, "--port", str(optuna_port), "--rate", str(settings.rate)]
-        found.append(["api.optuna", *place, *names])
+        own = {key: getattr(settings, key) for key in ("host", "rate")}
+        names = {"allowed_host": settings.hosts, "trusted_proxy": settings.proxies}
+        found.append(["api.optuna", *flags({**own, "port": optuna_port, **names})])
     return found
 
 

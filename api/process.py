@@ -16,6 +16,11 @@ from tuner.errors import Fault, Usage
 from tuner.numbers import GIB
 from tuner.studies.corpora import check_name
 
+PLAIN: dict[str, Callable[[str], object]] = {
+    "database": str, "runs": Path, "artifacts": str, "host": str, "threads": int, "rate": float, "streams": int,
+    "streams_each": int, "work_seconds": float,
+}  # fmt: skip
+"""Settings that an option of their name gives, and what makes one of its text."""
 HEADER_SECONDS = 15.0
 """Seconds in which a connection must have sent a whole request's head."""
 
@@ -27,33 +32,25 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
         Usage: if one of them is not allowed.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m api", description="`python -m api`: one server process. `tuner serve` starts it."
-    )
-    parser.add_argument("--database", default=os.environ.get("TUNER_DATABASE", DATABASE))
-    parser.add_argument("--runs", type=Path, default=Path(os.environ.get("TUNER_RUNS", RUNS)))
-    parser.add_argument("--artifacts", default=os.environ.get("TUNER_ARTIFACTS"))
-    parser.add_argument("--host", default="127.0.0.1")
+        prog="python -m api", description="One server process, which `tuner serve` starts: its options are these.",
+        argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
+    for key, kind in PLAIN.items():
+        parser.add_argument(f"--{key.replace('_', '-')}", type=kind)
+    for flag, key in {"corpus": "corpora", "allowed-host": "hosts", "trusted-proxy": "proxies"}.items():
+        parser.add_argument(f"--{flag}", dest=key, action="append", default=[])
+    parser.add_argument("--with-workers", dest="workers", type=int)
+    parser.add_argument("--work-memory", type=lambda text: int(float(text) * GIB))
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--with-workers", type=int, default=0, metavar="K")
-    parser.add_argument("--threads", type=int, help="Threads of a worker's trainer.")
-    parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
-    parser.add_argument(
-        "--rate", type=float, default=100.0, help="Largest number of requests a second of one client; 0: any."
+    parser.add_argument("--optuna-port", type=int, default=None)
+    parser.set_defaults(
+        database=os.environ.get("TUNER_DATABASE", DATABASE),
+        runs=Path(os.environ.get("TUNER_RUNS", RUNS)),
+        artifacts=os.environ.get("TUNER_ARTIFACTS"),
     )
-    parser.add_argument("--streams", type=int, default=512)
-    parser.add_argument("--streams-each", type=int, default=64, help="Largest number of event streams of one client.")
-    parser.add_argument("--trusted-proxy", action="append", default=[], metavar="ADDRESS")
-    parser.add_argument(
-        "--work-seconds", type=float, default=120.0, help="Seconds that work ordered by a request may take."
-    )
-    parser.add_argument(
-        "--work-memory", type=float, default=4.0, help="GiB of memory that a process of such work may have."
-    )
-    parser.add_argument("--optuna-port", type=int, help="Port for Optuna's dashboard, which is served too.")
-    parsed = parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
     corpora = {}
-    for pair in parsed.corpus:
+    for pair in given["corpora"]:
         name, equals, folder = pair.partition("=")
         if not (name and equals and _holds_text(Path(folder))):
             raise Usage(
@@ -62,23 +59,10 @@ def settings_of(arguments: list[str]) -> tuple[Settings, int, int | None]:
             )
         check_name(name)
         corpora[name] = folder
-    settings = Settings(
-        database=parsed.database,
-        runs=parsed.runs,
-        artifacts=parsed.artifacts,
-        corpora=corpora,
-        host=parsed.host,
-        hosts=tuple(parsed.allowed_host),
-        workers=parsed.with_workers,
-        threads=parsed.threads,
-        rate=parsed.rate,
-        streams=parsed.streams,
-        streams_each=parsed.streams_each,
-        proxies=(*OWN_PROXIES, *map(_network, parsed.trusted_proxy)),
-        work_seconds=parsed.work_seconds,
-        work_memory=int(parsed.work_memory * GIB),
-    )
-    return settings, parsed.port, parsed.optuna_port
+    given |= {"corpora": corpora, "hosts": tuple(given["hosts"])}
+    given["proxies"] = (*OWN_PROXIES, *map(_network, given["proxies"]))
+    port, optuna_port = given.pop("port"), given.pop("optuna_port")
+    return Settings(**given), port, optuna_port
 
 
 def _holds_text(place: Path) -> bool:

@@ -6,6 +6,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
+from tuner.defaults import RUNS
 from tuner.studies.corpora import Source, embedded
 from tuner.workers.uploads import Limits
 
@@ -20,7 +21,7 @@ class Settings:
 
     database: str
     """URL of the study database."""
-    runs: Path = Path("runs")
+    runs: Path = RUNS
     """Folder for the files of studies that are made here."""
     artifacts: str | None = None
     """Address, reached by all workers, for the files of studies that are made here."""

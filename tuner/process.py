@@ -4,6 +4,7 @@ import hashlib
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 HOST = socket.gethostname()
@@ -45,6 +46,15 @@ def _machine() -> str:
 PLACE = _place()
 PYTHON = (sys.executable, "-P")
 """Command that starts every process of ours; `-P` keeps modules in the user's folder from being taken for ours."""
+
+
+def flags(values: Mapping[str, object]) -> list[str]:
+    """Options of a command line from values by name: none for None, one for each entry of a list."""
+    found = []
+    for name, value in values.items():
+        every = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+        found += [part for each in every for part in (f"--{name.replace('_', '-')}", str(each))]
+    return found
 
 
 def process_mark(pid: int) -> str:

@@ -28,7 +28,7 @@ from tuner.commands.studies import reached, server
 from tuner.commands.worker_log import WorkerLog
 from tuner.defaults import DATABASE, RUNS, environment_of
 from tuner.errors import Fault, Interrupted, Usage
-from tuner.process import PYTHON
+from tuner.process import PYTHON, flags
 
 if TYPE_CHECKING:
     from tuner.studies.study import Study
@@ -148,11 +148,7 @@ def work_detached(studies: "Sequence[Study]", staff: "Staff", url: str, runs: Pa
     names = [study.name for study in studies]
     several = len(names) > 1
     log = runs / (f"{names[0]}-and-{len(names) - 1}-more.log" if several else f"{names[0]}.log")
-    command = [*PYTHON, "-m", "tuner", "resume", *names, "--engine", staff.engine, "--address", staff.address]
-    command += ["--runs", str(runs), "--trainer-memory", str(staff.trainer_memory)]
-    command += [] if staff.workers is None else ["--workers", str(staff.workers)]
-    command += [] if staff.threads is None else ["--threads", str(staff.threads)]
-    command += [] if staff.workers_per_gpu is None else ["--workers-per-gpu", str(staff.workers_per_gpu)]
+    command = [*PYTHON, "-m", "tuner", "resume", *names, *flags({**vars(staff), "runs": runs})]
     runs.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as said:
         process = subprocess.Popen(

@@ -22,7 +22,7 @@ from tuner.commands.options import (
 )
 from tuner.defaults import DATABASE, RUNS
 from tuner.errors import Usage
-from tuner.process import PYTHON
+from tuner.process import PYTHON, flags
 
 SERVER = "api"
 """Package that serves; it imports this one, not the other way round."""
@@ -102,29 +102,13 @@ def serve(
 
     Ctrl-C ends requests, event streams and workers in order.
     """
+    asked = {key: value for key, value in locals().items() if key != "database"}
     for package in ("fastapi", "uvicorn", "orjson", "plotly", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise Usage(f"tuner serve needs {package}: pip install 'text-vae-tuner[api]'.")
     if optuna_port is not None and importlib.util.find_spec("optuna_dashboard") is None:
         raise Usage("--optuna-port needs optuna-dashboard: pip install 'text-vae-tuner[optuna-dashboard]'.")
-    command = [*PYTHON, "-m", SERVER, "--host", host, "--port", str(port), "--with-workers", str(with_workers)]
-    command += [
-        "--runs",
-        str(runs),
-        "--rate",
-        str(rate),
-        "--streams",
-        str(streams),
-        "--streams-each",
-        str(streams_each),
-    ]
-    command += ["--work-seconds", str(work_seconds), "--work-memory", str(work_memory)]
-    command += [part for address in trusted_proxy or () for part in ("--trusted-proxy", address)]
-    command += [] if threads is None else ["--threads", str(threads)]
-    command += [] if artifacts is None else ["--artifacts", artifacts]
-    command += [part for pair in corpus or () for part in ("--corpus", pair)]
-    command += [part for name in allowed_host or () for part in ("--allowed-host", name)]
-    command += [] if optuna_port is None else ["--optuna-port", str(optuna_port)]
+    command = [*PYTHON, "-m", SERVER, *flags(asked)]
     sys.stdout.flush()
     # Not an argument: it may hold a password.
     os.execve(command[0], command, {**os.environ, "TUNER_DATABASE": database})
