@@ -4,9 +4,12 @@ No such text drives a terminal or a spreadsheet, none breaks a command whose ter
 closed or full ends in a sentence.
 """
 
+import csv
+import io
 import os
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from tuner.errors import Fault, Usage
@@ -29,6 +32,15 @@ def cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     return plain(f"'{value}" if value.startswith(FORMULA) else value)
+
+
+def sheet(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, each value as a spreadsheet's cell."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(heads)
+    lines.writerows(map(cell, row) for row in rows)
+    return text.getvalue()
 
 
 class Screen:

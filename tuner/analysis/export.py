@@ -1,12 +1,10 @@
 """A study's trials as a file for spreadsheets and programs."""
 
-import csv
-import io
 import json
 
 from tuner.estimators import estimator_of
 from tuner.metrics import METRICS, flat
-from tuner.screen import cell
+from tuner.screen import sheet
 from tuner.storage.database import Database
 from tuner.studies import answers
 from tuner.studies.study import Study, open_study
@@ -22,16 +20,13 @@ def trials(study: Study, form: str) -> str:
     figures = [flat(trial.metrics or {}) for trial in found]
     names = list(dict.fromkeys(name for trial in found for name in trial.hyperparameters))
     keys = list(dict.fromkeys([*METRICS, "collapsed", *(key for each in figures for key in each)]))
-    sheet = io.StringIO()
-    rows = csv.writer(sheet, lineterminator="\n")
-    rows.writerow([*HEAD, "notes", "estimator", *(f"params.{name}" for name in names), *keys])
+    rows = []
     for trial, own in zip(found, figures, strict=True):
         facts, metrics = trial.plain(), trial.metrics or {}
         made = estimator_of(metrics, text) if "estimator" in metrics else None
         chosen = [trial.hyperparameters.get(name) for name in names]
-        row = [*(facts[key] for key in HEAD), "; ".join(trial.notes), made, *chosen, *map(own.get, keys)]
-        rows.writerow(map(cell, row))
-    return sheet.getvalue()
+        rows.append([*(facts[key] for key in HEAD), "; ".join(trial.notes), made, *chosen, *map(own.get, keys)])
+    return sheet([*HEAD, "notes", "estimator", *(f"params.{name}" for name in names), *keys], rows)
 
 
 def trials_at(url: str, name: str, form: str) -> str:

@@ -1,7 +1,5 @@
 """The papers' tables laid out: for a terminal, as Markdown, LaTeX, CSV or JSON, with what to know about their figures."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -177,28 +175,20 @@ def _tested(row: Row, prefix: str) -> list[float | None]:
 
 def as_csv(found: Sequence[Row], columns: Sequence[str] = ()) -> str:
     shown = list(dict.fromkeys(columns)) or KEPT
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(
-        ["study", "technique", "model", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
-        + [f"{key}{part}" for key in shown for part in ("", "_sd")]
-        + ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
-        + ["ngram_order", "ngram_nll", "ngram_ppl"]
-    )
-    for row in found:
-        figures = [value for key in shown for value in (row.figures.get(key) or (None, None))]
-        lines.writerow(
-            [
-                *map(screen.cell, (row.study, row.technique, row.model, json.dumps(row.settings))),
-                row.runs,
-                row.confirmed,
-            ]
-            + [*map(screen.cell, (row.estimator, row.beside, "; ".join(row.notes))), *figures]
-            + [row.differences[0].against if row.differences else None]
-            + [value for prefix in TESTS for value in _tested(row, prefix)]
-            + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)
-        )
-    return text.getvalue()
+    heads = ["study", "technique", "model", "settings", "runs", "confirmed", "estimator", "beside", "notes"]
+    heads += [f"{key}{part}" for key in shown for part in ("", "_sd")]
+    heads += ["against", *(f"{prefix}{part}" for prefix in TESTS for part in TESTED)]
+    heads += ["ngram_order", "ngram_nll", "ngram_ppl"]
+    rows = [
+        [row.study, row.technique, row.model, json.dumps(row.settings), row.runs, row.confirmed]
+        + [row.estimator, row.beside, "; ".join(row.notes)]
+        + [value for key in shown for value in (row.figures.get(key) or (None, None))]
+        + [row.differences[0].against if row.differences else None]
+        + [value for prefix in TESTS for value in _tested(row, prefix)]
+        + ([g.order, g.nll, g.ppl] if (g := row.ngram) else [None] * 3)
+        for row in found
+    ]
+    return screen.sheet(heads, rows)
 
 
 def as_json(found: Sequence[Row], columns: Sequence[str] = ()) -> str:

@@ -1,7 +1,5 @@
 """Tables of sentences, as a terminal, Markdown, LaTeX or a spreadsheet has them."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 
 from tuner import screen
@@ -37,12 +35,6 @@ def latex(heads: Sequence[str], rows: Rows) -> str:
     return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def spreadsheet(heads: Sequence[str], rows: Rows) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([heads, *([screen.cell(cell) for cell in row] for row in rows)])
-    return out.getvalue()
-
-
 FORMATS: dict[str, Callable[[Sequence[str], Rows], str]] = {
-    "table": plain, "markdown": markdown, "latex": latex, "csv": spreadsheet
+    "table": plain, "markdown": markdown, "latex": latex, "csv": screen.sheet
 }  # fmt: skip

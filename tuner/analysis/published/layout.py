@@ -1,7 +1,5 @@
 """A paper's table with one's own figures in its rows and columns."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -220,17 +218,13 @@ def sheet(found: Layout) -> Sheet:
 
 
 def as_csv(found: Layout) -> str:
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
     heads = [f"{heading}{part}" for heading in found.columns for part in ("", " sd")]
-    lines.writerow(["table", "row", "technique", "study", "model", "runs", *heads, "estimator", "notes"])
+    rows = []
     for row in found.rows:
         figures = [value for cell in row.cells.values() for value in (cell or (None, None))]
-        said = map(screen.cell, (row.label, row.technique, row.study, row.model, row.runs))
-        lines.writerow(
-            [found.table.name, *said, *figures, *map(screen.cell, ("; ".join(row.made), "; ".join(row.notes)))]
-        )
-    return text.getvalue()
+        said = found.table.name, row.label, row.technique, row.study, row.model, row.runs
+        rows.append([*said, *figures, "; ".join(row.made), "; ".join(row.notes)])
+    return screen.sheet(["table", "row", "technique", "study", "model", "runs", *heads, "estimator", "notes"], rows)
 
 
 def plain(found: Layout) -> dict[str, Any]:

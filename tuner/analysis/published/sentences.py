@@ -1,7 +1,5 @@
 """A paper's table of sentences with those that one's own models wrote."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,12 +86,8 @@ def latex(found: Sequence[Written], table: Table) -> str:
 
 
 def as_csv(found: Sequence[Written], table: Table) -> str:
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["table", "row", "study", "sentence"])
-    for each in found:
-        lines.writerows([table.name, *map(screen.cell, (each.label, each.study, line))] for line in each.lines)
-    return text.getvalue()
+    rows = [(table.name, each.label, each.study, line) for each in found for line in each.lines]
+    return screen.sheet(["table", "row", "study", "sentence"], rows)
 
 
 def as_json(found: Sequence[Written], table: Table) -> str:
