@@ -153,9 +153,7 @@ class Guard:
         """A request that came under a foreign name (DNS rebinding), from another site's page, or is too large."""
         host = headers.get("host", "")
         if host_of(host) not in self.settings.allowed_hosts:
-            return problem(
-                421, f"Host {host!r} is not a name of this server: start it with --allowed-host NAME to be reached so."
-            )
+            return foreign(host)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return problem(403, f"Origin {origin!r} is another site: requests come from this server's own pages.")
@@ -250,6 +248,11 @@ class Guard:
 
 def _too_large(most: int) -> str:
     return f"the body is larger than {most} bytes: send less at a time."
+
+
+def foreign(host: str) -> Response:
+    detail = f"Host {host!r} is not a name of this server: start it with --allowed-host NAME to be reached so."
+    return problem(421, detail)
 
 
 def too_many(wait: float) -> Response:

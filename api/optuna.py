@@ -8,15 +8,28 @@ the key as a password (any user name).
 
 import base64
 import binascii
-import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from api.middleware import FORWARDED, HEADERS, WRONG_KEY_COST, RateLimiter, came_by_proxy, client_of, host_of
+from starlette.responses import Response
+
+from api.middleware import (
+    FORWARDED,
+    HEADERS,
+    WRONG_KEY_COST,
+    RateLimiter,
+    came_by_proxy,
+    client_of,
+    foreign,
+    host_of,
+    too_many,
+)
+from api.problems import problem
 from api.process import HEADER_SECONDS, bound, run, url_of
 from api.settings import Settings
 from tuner.commands.options import say
@@ -39,10 +52,9 @@ class Fence:
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         refused = self._refused(environ)
         if refused is not None:
-            status, detail, headers = refused
-            kind = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
-            start(status, [*kind, *headers])
-            return [json.dumps({"status": int(status[:3]), "title": status[4:], "detail": detail}).encode()]
+            status = f"{refused.status_code} {HTTPStatus(refused.status_code).phrase}"
+            start(status, [*refused.headers.items(), ("Cache-Control", "no-store")])
+            return [bytes(refused.body)]
 
         def safely(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             """Our headers, but its own content policy: its plots need eval."""
@@ -53,30 +65,25 @@ class Fence:
 
         return self.app(environ, safely)
 
-    def _refused(self, environ: dict[str, Any]) -> tuple[str, str, list[tuple[str, str]]] | None:
+    def _refused(self, environ: dict[str, Any]) -> Response | None:
         host = environ.get("HTTP_HOST", "")
         headers = {name.removeprefix("HTTP_").replace("_", "-").lower(): value for name, value in environ.items()}
         peer = client_of(environ.get("REMOTE_ADDR", "unknown"), headers.get(FORWARDED[0], ""), self.settings.proxies)
         if host_of(host) not in self.settings.allowed_hosts:
-            detail = f"Host {host!r} is not a name of this server: start it with --allowed-host NAME to be reached so."
-            return "421 Misdirected Request", detail, []
+            return foreign(host)
         if environ["REQUEST_METHOD"] not in READING:
             detail = "Optuna's tables are a copy that follows the studies: change those with tuner or its dashboard."
-            return "405 Method Not Allowed", detail, [("Allow", ", ".join(READING))]
+            return problem(405, detail, None, Allow=", ".join(READING))
         presented = _presented(environ.get("HTTP_AUTHORIZATION", ""))
         key = keys.check(self.database, presented) if presented else None
         missing = key is None and (bool(presented) or self._needs_key() or came_by_proxy(headers))
         bucket = f"key {key.id}" if key else f"wrong {peer}" if presented else peer
         wait = self.rates.wait(bucket, WRONG_KEY_COST if presented and missing else 1.0)
         if wait:
-            return (
-                "429 Too Many Requests",
-                f"too many requests: wait {wait:.1f} s.",
-                [("Retry-After", str(int(wait) + 1))],
-            )
+            return too_many(wait)
         if missing:
             detail = "a key is needed: give one that `tuner key create NAME` made as the password, under any user name."
-            return "401 Unauthorized", detail, [("WWW-Authenticate", 'Basic realm="a key of tuner as password"')]
+            return problem(401, detail, None, **{"WWW-Authenticate": 'Basic realm="a key of tuner as password"'})
         return None
 
     def _needs_key(self) -> bool:

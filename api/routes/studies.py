@@ -157,8 +157,7 @@ def stop_study(request: Request, name: StudyName) -> Response:
     """Hand out no more trials; those under way are handed back with their checkpoints."""
     service = service_of(request)
     study = service.study(name)
-    if study.shown_state() == "active":
-        study.end("stopped", "stopped by the user")
+    study.stop()
     return _shown(service, study)
 
 

@@ -28,7 +28,7 @@ def ask(app: Application, method: str = "GET", **headers: str) -> tuple[int, dic
     told: dict[str, Any] = {}
 
     def start(status: str, given: list[tuple[str, str]], *rest: Any) -> None:
-        told.update(status=int(status[:3]), headers=dict(given))
+        told.update(status=int(status[:3]), headers=httpx.Headers(given))
 
     environ = {"REQUEST_METHOD": method, "PATH_INFO": "/", "REMOTE_ADDR": "10.0.0.9", "HTTP_HOST": "localhost:80"}
     body = b"".join(app({**environ, **{f"HTTP_{name.upper()}": value for name, value in headers.items()}}, start))

@@ -88,8 +88,7 @@ class DatabaseStudies:
 
     def stop(self, name: str) -> answers.Study:
         found = open_study(self.database, name)
-        if found.shown_state() == "active":
-            found.end("stopped", "stopped by the user")
+        found.stop()
         return answers.study_here(found)
 
     def delete(self, name: str) -> None:

@@ -88,6 +88,11 @@ class Study:
         spent = count_over(known) >= self.spec.trials
         return "finished" if self.state == "active" and spent else self.state
 
+    def stop(self) -> None:
+        """Ends it if it is active: some user says so."""
+        if self.shown_state() == "active":
+            self.end("stopped", "stopped by the user")
+
     def end(self, state: str, why: str) -> None:
         """Hands out no more trials: the study is `stopped` by someone, or `satisfied`. What is under way is handed back."""
         ended = update(StudyRow).where(StudyRow.name == self.name, StudyRow.state == "active")
