@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from trainers.encoding import FACTS
 from trainers.errors import BadInput, Failure
 
-FORMAT = 3
+FORMAT = 4
 """Version of the entries, counted up when encoding changes."""
 PLACE, BOUND = "TUNER_CACHE", "TUNER_CACHE_GB"
 """Environment variables of the cache's folder and of its largest size."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainers.errors import BadInput
 from trainers.lines import Block
 from trainers.options import WORDS, CorpusOptions
-from trainers.vocabulary import UNK
+from trainers.vocabulary import SPECIALS, UNK
 
 Whole = NDArray[np.int64]
 
@@ -44,6 +44,10 @@ FEW = 20
 """Number of sentences below which shares tell nothing."""
 UNKNOWN_LIKE = re.compile(r"[<\[({@_|]*(?:unk|UNK|oov|OOV|unknown|UNKNOWN)[>\])}@_|]*")
 """Forms of the unknown word in other programs."""
+MARK_LIKE = re.compile(r"</?\w+/?>|\[/?\w+\]|\{/?\w+\}|\|\w+\|")
+"""Forms of the marks that other programs put where a sentence begins or ends."""
+ONCE = 0.1
+"""Share of the sentences by which a mark's count may differ from theirs, if it stands once in each."""
 UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 """Scripts that put no space between words, as their letters' names begin."""
 WORD_LETTERS = 6.0
@@ -139,6 +143,7 @@ class Counts:
                 f"it: {'set a lower min_count' if options.min_count > 1 else 'give a text of known words'}."
             )
         if options.tokens == WORDS:
+            self._check_own()
             self._check_script()
         if self.labels:
             self._check_labels(options)
@@ -146,10 +151,22 @@ class Counts:
             self._tabs(),
             *self._unknown(options),
             self._unknown_like() if options.tokens == WORDS else None,
+            *(self._marks() if options.tokens == WORDS else []),
             self._short() if options.tokens == WORDS else None,
             *(self._cut(split, noun) for split, noun in HELD_OUT.items()),
         ]
         return [said for said in found if said]
+
+    def _check_own(self) -> None:
+        """Refuses words that are this program's own marks: none of them has a probability as a word."""
+        for name in SPECIALS:
+            if name != UNK and name in self.names:
+                place = self.names.index(name)
+                times = sum(int(counts[place]) for counts in self.counts.values())
+                raise BadInput(
+                    f"the text has the word {name} {times:,} times, which is a mark of this program's own: remove it; a sentence "
+                    "gets its end by itself."
+                )
 
     def _check_script(self) -> None:
         """Refuses text without spaces, which as words is a sentence a word."""
@@ -236,6 +253,19 @@ class Counts:
             f"the training text has {', '.join(f'{name} ({found[name]:,})' for name in most)}, which seems to stand for an "
             f"unknown word but is read as any other: write {UNK} for it, or words that are unknown have two names."
         )
+
+    def _marks(self) -> list[str]:
+        """Warnings of words that look like marks and stand once in each training sentence, or nearly."""
+        sentences, counts = len(self.lengths["train"]), self.counts["train"]
+        return [
+            f"{name} stands {int(counts[i]):,} times in {sentences:,} training sentences: if it marks where they begin or end, "
+            "remove it; models learn it as a word that is sure, so that perplexities are too low."
+            for i, name in enumerate(self.names)
+            if sentences >= FEW
+            and abs(int(counts[i]) - sentences) <= ONCE * sentences
+            and MARK_LIKE.fullmatch(name)
+            and not (name == UNK or _is_unknown_like(name))
+        ]
 
     def _short(self) -> str | None:
         mean = float(self.lengths["train"].mean())

@@ -345,7 +345,8 @@ def _codes(model: SenVAE, found: _Measured, seed: int, from_q: bool) -> _Codes:
 
 
 def _sure(fall: float) -> Facts:
-    return {} if math.isnan(fall) else {"fall": fall, "resolved": fall <= LARGEST_FALL}
+    """How sure samples from q are; too few for four quarters are not."""
+    return {"resolved": False} if math.isnan(fall) else {"fall": fall, "resolved": fall <= LARGEST_FALL}
 
 
 def _tempered(made: Estimate) -> Facts:

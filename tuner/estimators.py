@@ -116,7 +116,13 @@ def estimate(metrics: Metrics) -> str:
         return f"importance-sampled NLL: {_tempered(facts, sentences)}, seed {facts['seed']}{_certified(facts)}"
     said = f"importance-sampled NLL: S = {facts['samples']} from {facts['proposal']}, {sentences}, seed {facts['seed']}"
     if facts.get("resolved") is False:
-        said += f": not resolved, since it fell by {number(facts.get('fall'))} nats from a quarter of the draws to all"
+        fall = facts.get("fall")
+        why = (
+            "so few draws do not tell"
+            if fall is None
+            else f"it fell by {number(fall)} nats from a quarter of the draws to all"
+        )
+        said += f": not resolved, since {why}"
     said += _certified(facts)
     if "tempered" in facts:
         said += f"; beside it {number(metrics.get('nll_tempered'))}: {_tempered(facts['tempered'], 'same sentences')}"
@@ -140,7 +146,7 @@ def sureness(error: float | None, bias: float | None) -> str:
 def certified_bound(certificate: Mapping[str, Any]) -> float | None:
     """Bound of an estimate's bias in nats, which holds in 95 % of cases; None where the certificate bounds nothing."""
     gap, error = certificate["gap"], certificate.get("gap_se")
-    return None if gap is None else max(float(gap) + ONE_SIDED * float(error or 0.0), 0.0)
+    return None if gap is None or error is None else max(float(gap) + ONE_SIDED * float(error), 0.0)
 
 
 def _certified(facts: Estimator) -> str:
@@ -148,14 +154,14 @@ def _certified(facts: Estimator) -> str:
     found = facts.get("certificate")
     if found is None:
         return ""
-    if found["gap"] is None:  # of a run of before, whose flow was narrower than 32 bits can tell
+    bound = certified_bound(found)
+    if bound is None:  # of one sentence, or of a run of before, whose flow was narrower than 32 bits can tell
         return "; its certificate bounds nothing"
-    count, error, bound = found["sentences"], found.get("gap_se"), certified_bound(found) or 0.0
-    made = "" if error is None else f" (gap {found['gap']:.2g} + {ONE_SIDED} × its standard error {error:.2g})"
+    made = f" (gap {found['gap']:.2g} + {ONE_SIDED} × its standard error {found['gap_se']:.2g})"
     cut = f", {found['cut']} of them cut" if found["cut"] else ""
     return (
-        f"; certified: at most {number(bound) if bound >= 100 else f'{bound:.2g}'} nats too high{made} on {count} "
-        f"sentence{'s' * (count != 1)} of the model{cut}, of "
+        f"; certified: at most {number(bound) if bound >= 100 else f'{bound:.2g}'} nats too high{made} on "
+        f"{found['sentences']} sentences of the model{cut}, of "
         f"{number(found['mean_length'])} tokens and {number(found['mean_rate'])} nats of rate (the corpus's: "
         f"{number(found['corpus_length'])} and {number(found['corpus_rate'])})"
     )

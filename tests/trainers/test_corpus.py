@@ -211,3 +211,31 @@ def test_an_embedded_corpus_has_no_place_of_sentences_or_labels(name: str, optio
     (key,) = options
     with pytest.raises(BadInput, match=f"{key} = .* is not allowed with corpus '{name}', which is no file"):
         load(name, CorpusOptions(**options))
+
+
+def marked(folder: Path, begin: str, end: str) -> str:
+    for split in ("train", "valid", "test"):
+        lines = [f"{begin}a b{i % 7} c{end}" for i in range(40)]
+        (folder / f"{split}.txt").write_text("\n".join(lines))
+    return str(folder)
+
+
+@pytest.mark.parametrize("mark", ["<eos>", "<bos>", "<pad>"])
+def test_a_mark_of_this_programs_own_is_no_word(mark: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=f"the text has the word {mark} 120 times, which is a mark of this program's own"
+    ):
+        load(marked(tmp_path, "", f" {mark}"), CorpusOptions())
+    assert load(str(tmp_path), CorpusOptions(tokens="characters")).splits["train"]
+
+
+@pytest.mark.parametrize("mark", ["</s>", "[SEP]", "<EOS>", "{end}", "|eos|"])
+def test_marks_of_sentences_are_told(mark: str, tmp_path: Path) -> None:
+    said = load(marked(tmp_path, "<s> ", f" {mark}"), CorpusOptions()).warnings()
+    for each in ("<s>", mark):
+        assert f"{each} stands 40 times in 40 training sentences" in "\n".join(said)
+
+
+def test_a_word_of_each_sentence_is_no_mark_and_neither_is_the_unknown_word(tmp_path: Path) -> None:
+    said = "\n".join(load(marked(tmp_path, "<unk> ", " ."), CorpusOptions()).warnings())
+    assert "stands" not in said

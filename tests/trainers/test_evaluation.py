@@ -16,6 +16,7 @@ from trainers.information import batch_mutual_information
 from trainers.latent.distributions import Gaussian, Mixture
 from trainers.models import RNNLM, Batch, SenVAE
 from trainers.options import EvaluationOptions
+from tuner.estimators import estimate, notes_of
 from tuner.metrics import FIGURES
 
 CPU = torch.device("cpu")
@@ -143,6 +144,14 @@ def test_an_nll_from_too_few_draws_of_a_narrow_q_is_not_resolved() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("samples", [1, 3])
+def test_too_few_samples_to_tell_are_not_resolved(samples: int) -> None:
+    found = evaluate(SenVAE(11, SMALL, LENGTHS), SENTENCES, EvaluationOptions(nll_samples=samples), seed=0).plain()
+    assert (found["estimator"]["resolved"], "fall" in found["estimator"]) == (False, False)
+    assert "not resolved, since so few draws do not tell" in estimate(found)
+    assert "not resolved from q" in notes_of(found)
+
+
 @pytest.mark.parametrize("kind", [SenVAE, RNNLM])
 def test_likelihoods_alone_are_those_of_an_evaluation_without_its_work(
     kind: type[SenVAE | RNNLM], monkeypatch: pytest.MonkeyPatch
