@@ -9,6 +9,7 @@ from typing import Any
 from tuner.errors import Clash, Fault
 from tuner.space import Space
 from tuner.storage import locations, optuna_tables
+from tuner.storage.artifacts import Store
 from tuner.storage.database import Database
 from tuner.storage.tables import LOCK, StudyRow, revise
 from tuner.studies.objectives import OBJECTIVES
@@ -43,6 +44,7 @@ def go_on(
         if row is None:
             if used:
                 raise _not_ours(database, name)
+            _make(Store(locations.found(database, folder)), "name another folder")
             row = StudyRow(
                 name=name,
                 specification=wanted.stored(),
@@ -75,14 +77,24 @@ def go_on(
     if keep and row.folder != folder:
         return study
     study.files.check()
-    if study.files.store.local:
+    _make(study.files.store, f"put it back, or make the study anew after `tuner delete {name}`")
+    return study
+
+
+def _make(store: Store, remedy: str) -> None:
+    """Makes a store's folder.
+
+    Raises:
+        Fault: if it cannot be made.
+    """
+    if store.local:
+        folder = Path(store.address)
         try:
-            Path(study.files.store.address).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Fault(
-                f"the folder {runs} for runs cannot be written ({error.strerror}): name another folder."
+                f"the folder {folder.parent} for runs cannot be written ({error.strerror}): {remedy}."
             ) from error
-    return study
 
 
 def go_on_each(

@@ -56,8 +56,7 @@ def slots(workers: int | None, per_gpu: int | None, memory: float = 0.0, threads
 
 
 def idle(places: Sequence[Slot], left: int) -> str | None:
-    """A sentence that tells how many trials more workers would train at a time, if processors of this machine stand
-    idle.
+    """A sentence that tells how many trials more workers would train at a time, if these leave processors of this machine.
 
     Args:
         places: of the workers that there are.
@@ -70,8 +69,7 @@ def idle(places: Sequence[Slot], left: int) -> str | None:
     more = min(len(places) + spare // each, left)
     if more <= len(places):
         return None
-    stand = f"{spare} of {have} processors stand{'s' if spare == 1 else ''} idle"
-    return f"{stand}: --workers {more} would train {more} trials at a time"
+    return f"the workers use {have - spare} of {have} processors: --workers {more} would train {more} trials at a time"
 
 
 def run(

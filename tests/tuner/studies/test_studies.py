@@ -68,9 +68,12 @@ def test_a_study_cut_in_two_asks_what_an_uncut_one_asks(make: Make, sampler: str
     assert [t.params for t in cut.trials.all()] == [t.params for t in whole.trials.all()]
 
 
-def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make) -> None:
+def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make, tmp_path: Path) -> None:
     with pytest.raises(Fault, match="the folder /proc/no for runs cannot be written"):
         creation.go_on(database, "s", defined(), Path("/proc/no"))
+    with pytest.raises(Fault, match="the folder /proc/x for runs cannot be written"):
+        creation.go_on(database, "s", defined(), tmp_path, "/proc/x")
+    assert creation.go_on(database, "s", defined(), tmp_path).name == "s"  # neither has made it
 
 
 def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Make) -> None:

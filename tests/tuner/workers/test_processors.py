@@ -1,4 +1,4 @@
-"""Numbers of processors and threads that are used, and what is said of those that stand idle."""
+"""Numbers of processors and threads that are used, and what is said of those that are left."""
 
 import os
 import sys
@@ -83,10 +83,10 @@ def test_an_environment_that_names_no_number_is_refused(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("workers", "threads", "left", "said"),
     [
-        (1, 1, 8, "3 of 4 processors stand idle: --workers 4 would train 4 trials at a time"),
-        (1, 1, 2, "3 of 4 processors stand idle: --workers 2 would train 2 trials at a time"),
-        (1, 2, 8, "2 of 4 processors stand idle: --workers 2 would train 2 trials at a time"),
-        (3, 1, 8, "1 of 4 processors stands idle: --workers 4 would train 4 trials at a time"),
+        (1, 1, 8, "the workers use 1 of 4 processors: --workers 4 would train 4 trials at a time"),
+        (1, 1, 2, "the workers use 1 of 4 processors: --workers 2 would train 2 trials at a time"),
+        (1, 2, 8, "the workers use 2 of 4 processors: --workers 2 would train 2 trials at a time"),
+        (3, 1, 8, "the workers use 3 of 4 processors: --workers 4 would train 4 trials at a time"),
         (1, 3, 8, None),
         (4, 1, 8, None),
         (5, 1, 8, None),
@@ -105,7 +105,7 @@ def test_idle_processors(
 @pytest.mark.parametrize(
     ("more", "said"), [((), 1), (("--workers", "1"), 0), (("--trials", "1"), 0), (("--threads", "2"), 0)]
 )
-def test_launch_says_once_that_processors_stand_idle(
+def test_launch_says_once_that_processors_are_left(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -123,8 +123,8 @@ def test_launch_says_once_that_processors_stand_idle(
     place = ("--database", f"sqlite:///{tmp_path}/t.db", "--runs", str(tmp_path))
     app(["launch", "-t", "sfb", "-t", "mdr", "--trials", "2", *place, *more], standalone_mode=False)
     heard = capsys.readouterr().err
-    assert heard.count("1 of 2 processors stands idle: --workers 2 would train 2 trials at a time\n") == said
-    assert heard.count("idle") == said
+    assert heard.count("the workers use 1 of 2 processors: --workers 2 would train 2 trials at a time\n") == said
+    assert heard.count("processors:") == said
 
 
 def test_the_servers_worker_and_rays_tasks_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
