@@ -357,12 +357,12 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
 rate may fall a little short of zero.
 """
 ESTIMATES: dict[str, Metric] = {
-    "temper": Metric("λ", "", "max", "λ of the tempered estimate; 1 is q itself", latent=True),
+    "temper": Metric("tempered λ", "", "max", "λ of the tempered estimate; 1 is q itself", latent=True),
     "error": Metric(
-        "own error", NATS, "min", "standard error of the tempered estimate for these sentences", latent=True
+        "tempered error", NATS, "min", "standard error of the tempered estimate for these sentences", latent=True
     ),
     "bias": Metric(
-        "bias bound", NATS, "min", "largest bias of the tempered estimate, which is too high by no more", latent=True
+        "tempered bias", NATS, "min", "largest bias of the tempered estimate, which is too high by no more", latent=True
     ),
 }
 """Figures that tell how sure a tempered estimate is, be it the NLL itself or the one beside it."""

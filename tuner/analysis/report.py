@@ -202,7 +202,7 @@ def absent(
     shown, empty, untested = {row.study for row in there}, list[str](), list[str]()
     said = list[str]()
     for study, own in sources(database, names, "test"):
-        confirmed = {each.spec.confirms["trial"] for each in own if each.spec.confirms}
+        confirmed = {e.spec.confirms["trial"] for e in own if e.spec.confirms and e.trials.counts().get("complete")}
         best = study.winner() if confirmed and not study.spec.confirms and _fits(study, corpus, model) else None
         if best is not None and best.trial.number not in confirmed:
             said.append(

@@ -1,6 +1,7 @@
 """Commands that show what there is, techniques, samplers and studies, and carry studies elsewhere."""
 
 import inspect
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -139,7 +140,7 @@ def export(
         if bundle is not None:
             raise Usage(f"--model {model} and --bundle {bundle} exclude each other: leave one out.")
         model_folder.write(study, run_folder(study, database), model)
-        say(f"wrote {model}; `tuner sample {model}` and tuner.load({str(model)!r}) open it anywhere")
+        say(f"wrote {model}; `tuner sample {shlex.quote(str(model))}` and tuner.load({str(model)!r}) open it anywhere")
         return
     if form not in ("csv", "json", "tensorboard"):
         raise Usage(f"--format {form!r} is unknown: choose csv, json or tensorboard.")

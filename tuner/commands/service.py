@@ -1,5 +1,6 @@
 """Commands that run the service: workers, and a study's start, stop and end."""
 
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -53,7 +54,7 @@ def work(study: "Study", staff: "Staff", url: str, runs: Path) -> None:
     from tuner.workers.broker import DatabaseBroker
 
     if staff.workers == 0:
-        say(f"study {study.name} waits for workers: `tuner worker --database {study.database.url}`")
+        say(f"study {study.name} waits for workers: `tuner worker --database {shlex.quote(study.database.url)}`")
         return
     counts, trials = study.trials.counts(), study.spec.trials
     done = count_over(counts)

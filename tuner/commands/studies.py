@@ -283,7 +283,11 @@ def delete(
             if not sys.stdin.isatty():
                 raise Usage(f"deleting study {names[0]!r} cannot be undone: say --yes.")
             typer.confirm(f"Delete study {', '.join(names)} with its trials and files?", abort=True)
-        for name in dict.fromkeys(names):
+        chosen = dict.fromkeys(names)
+        missing = chosen.keys() - {each["name"] for each in studies.studies()} if len(chosen) > 1 else set()
+        for name in missing:
+            studies.study(name)  # which says so, before any is deleted
+        for name in chosen:
             _delete(studies, name)
             say(f"study {name} is deleted")
 

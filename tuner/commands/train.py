@@ -1,6 +1,7 @@
 """Commands that train: the trials of studies, or one model without a study."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,7 +97,7 @@ def launch(
             print_json(plain(made, _comparison(made)))
         elif len(made) == 1:
             render.summary(made[0])
-            render.next_commands(made[0], "" if database == DATABASE else f" --database {there.url}")
+            render.next_commands(made[0], "" if database == DATABASE else f" --database {shlex.quote(there.url)}")
         else:
             _print_comparison(made)
     if broken:

@@ -83,6 +83,8 @@ def pack(study: Study, file: Path, weights: str = "all") -> int:
     best = study.best()
     kept = {trial["number"] for trial in content["trials"]} if weights == "all" else set()
     kept |= {best.number} if weights == "best" and best is not None else set()
+    if file.exists() and not file.is_file():
+        raise Usage(f"--bundle {file} is no file that can be written anew: name another one.")
     half = file.with_name(f".{file.name}.half")
     try:
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -129,7 +129,7 @@ def card(config: Mapping[str, Any]) -> str:
     return (
         f"{CARD_START}\n# {technique} on {_plain(text)}\n\n"
         f"A text VAE ({spec['model']}) of technique `{technique}`: {hyperparameters}. It was trained by text-vae-tuner.\n\n"
-        f"## Use\n\n{USE}\n\nIt takes `pip install text-vae-tuner`; neither the study nor the training text is needed.\n\n"
+        f"## Use\n\n{USE}\n\nIt takes text-vae-tuner, from its sources; neither the study nor the training text is needed.\n\n"
         f"## Figures\n\n{_table(('figure', *splits, 'meaning'), figures)}\n\n{made}{qualified}\n\n"
         f"PPL is per {noun}: of each sentence the {noun}s and the end count.\n\n"
         f"## Training text\n\n{_plain(text)}: {sizes} sentences, {corpus['vocabulary']:,} {noun}s in the vocabulary; "

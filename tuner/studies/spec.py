@@ -346,10 +346,10 @@ class Definition:
     @property
     def identity(self) -> dict[str, Any]:
         """Settings and facts that tell this study from another."""
-        own = {
-            key: getattr(self.spec, key) for key, each in SETTINGS.items() if each.role == "identity" and key != "nll"
-        }
-        return {**own, "technique": self.spec.technique, "space": self.facts.space, "corpus": self.facts.corpus}
+        named = [key for key, each in SETTINGS.items() if each.role == "identity" and key != "nll"]
+        named.sort(key=lambda key: (key != "fixed", key == "first_default"))  # what others follow from is named first
+        own = {key: getattr(self.spec, key) for key in named}
+        return {"technique": self.spec.technique, **own, "space": self.facts.space, "corpus": self.facts.corpus}
 
 
 def judge_of(fixed: Mapping[str, Value]) -> str | None:

@@ -152,6 +152,8 @@ def test_change_on_the_command_line(
         assert "name one of" in inside("change", "s", *where, code=2).stderr
         assert "max_failures" not in inside("change", "s", "--max-failures", "-1", *where, code=2).stderr
         make(1, "t")
+        assert "nix" in inside("delete", "s", "nix", "t", "--yes", *where, code=2).stderr
+        assert len(json.loads(inside("studies", "--json", *where).stdout)) == 2
         inside("delete", "s", "t", "--yes", *where)
         assert json.loads(inside("studies", "--json", *where).stdout) == []
     finally:

@@ -1,6 +1,7 @@
 """Studies in one file: what comes out is what went in, and whatever else comes in is refused."""
 
 import json
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -88,6 +89,13 @@ def test_a_study_comes_out_as_it_went_in(study: Study, tmp_path: Path) -> None:
     stamps = there.database.read(lambda s: [row.revision for row in s.query(TrialRow).order_by(TrialRow.number)])
     assert stamps == sorted(set(stamps))
     assert stamps[-1] < revisions.of(there.database, "s")
+
+
+def test_a_pipe_stays_one(study: Study, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.zip")
+    with pytest.raises(Usage, match="p.zip is no file that can be written anew"):
+        pack(study, tmp_path / "p.zip")
+    assert (tmp_path / "p.zip").is_fifo()
 
 
 def test_only_the_weights_that_are_wanted_are_packed(study: Study, tmp_path: Path) -> None:

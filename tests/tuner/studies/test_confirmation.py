@@ -335,6 +335,8 @@ def test_a_winner_that_is_not_confirmed_is_told(database: Database, tmp_path: Pa
     strikes.strike(study, 0, "wrong data")
     (said,) = report.absent(database, [], "valid", there, None, None)
     assert said.startswith("the winner of s is trial 1, and what is confirmed is another: `tuner confirm s`")
+    confirmed(database, study, tmp_path)  # of trial 1, which has no run yet
+    assert report.absent(database, [], "valid", report.rows(database, [], "valid"), None, None) == [said]
 
 
 def test_a_study_with_nothing_to_tune_can_be_compared_with_once_it_is_confirmed(
