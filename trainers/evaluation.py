@@ -345,7 +345,7 @@ def _codes(model: SenVAE, found: _Measured, seed: int, from_q: bool) -> _Codes:
 
 
 def _sure(fall: float) -> Facts:
-    """How sure samples from q are; too few for four quarters are not."""
+    """Facts about the sureness of samples from q; too few for four quarters are not sure."""
     return {"resolved": False} if math.isnan(fall) else {"fall": fall, "resolved": fall <= LARGEST_FALL}
 
 

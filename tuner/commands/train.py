@@ -172,7 +172,7 @@ TRAINED = ("technique", "corpus", "model", "fixed", "seed")
 def train(
     given: Given,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run.", show_default="RUNS/TECHNIQUE-CORPUS-DIGEST")
+        Path | None, typer.Option("--out", help="Folder of the run.", show_default="RUNS/train/TECHNIQUE-CORPUS-DIGEST")
     ] = None,
     threads: ThreadsOption = None,
     database: DatabaseOption = DATABASE,
