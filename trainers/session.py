@@ -58,8 +58,10 @@ class Session:
         if not codes:
             return {"sentences": []}
         z = torch.tensor(codes, dtype=torch.float32, device=self.device).reshape(len(codes), -1)
-        if z.shape[1] != self.width or not bool(z.isfinite().all()):
+        if z.shape[1] != self.width:
             raise BadInput(f"codes of {z.shape[1]} numbers are not this run's: give [n, {self.width}] finite numbers.")
+        if not bool(z.isfinite().all()):
+            raise BadInput(f"a code has a number that is none or too large: give [n, {self.width}] finite numbers.")
         z = model.prior_distribution().components.nearest(z)
         written = generation.decode(model, z, options, self._generator(seed))
         return {"sentences": [self.run.vocabulary.text(ids) for ids in written]}

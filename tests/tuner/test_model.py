@@ -107,7 +107,7 @@ def test_what_it_cannot_do_is_said_and_it_goes_on(model: Model) -> None:
     for request, said in (
         (lambda: model.encode([""]), "the sentence is empty"),
         (lambda: model.decode([[1.0, 2.0]]), r"codes of 2 numbers are not this run's: give \[n, 8\] finite numbers"),
-        (lambda: model.decode(np.full((1, 8), np.nan)), "finite numbers"),
+        (lambda: model.decode(np.full((1, 8), np.nan)), "a code has a number that is none or too large"),
         (lambda: model.decode(np.zeros((1, 2, 8))), r"codes of shape \(1, 2, 8\) are not allowed"),
         (lambda: model.sample(0), "count = 0 is not allowed: count must be a whole number from 1 to 1,000,000"),
         (lambda: model.log_likelihood("this", samples=0), "nll_samples = 0 is not allowed"),
