@@ -20,7 +20,8 @@ DATA = HOME / "benchmarks" / "data"
 RESULTS = (HOME / "docs" / "results.md").read_text()
 PAPER = [
     "rnnlm/0", "rnnlm-seed-1/0", "rnnlm-seed-1/1", "vanilla/0", "vanilla-seed-1/0", "annealing/0", "fb-5/0", "fb-5-seed-1/0",
-    "pretrained-fb-4/0", "pretrained-fb-8/0", "pretrained-fb-4-lstm-vae/0", "mdr-2.5/0", "mdr-5/0", "mdr-5-seed-1/0", "mdr-10/0", "mdr-20/0", "sfb/0",
+    "pretrained-fb-4/0", "pretrained-fb-8/0",
+    "pretrained-fb-4-lstm-vae/0", "mdr-2.5/0", "mdr-5/0", "mdr-5-seed-1/0", "mdr-10/0", "mdr-20/0", "sfb/0",
     "beta-.66/0", "infovae/0", "infovae-1e4/0",
 ]  # fmt: skip
 """Runs of the table at the papers' size, in the order of its rows."""
