@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from api.bodies import Axis, Split, TrialState
 from api.schemas import many
@@ -11,18 +11,21 @@ from tuner.commands import shapes
 from tuner.metrics import Goal
 from tuner.studies import table
 
-Head = schema(table.Head)
 
-
-class Table(BaseModel):
-    """Trials by columns; `number` has one entry a trial, each column too."""
-
-    heads: Annotated[list[Head], Field(description="All columns of the table.")]  # type: ignore[valid-type]
+class _Table(BaseModel):
     number: list[int]
     columns: dict[str, list[Any]]
     of: Annotated[int, Field(description="Number of the study's trials.")]
     best: int | None
     front: list[int]
+
+
+Table = create_model(
+    "Table",
+    __base__=_Table,
+    __doc__="Trials by columns; `number` has one entry a trial, each column too.",
+    heads=(many(schema(table.Head)), Field(description="All columns of the table.")),
+)
 
 
 ComparedRun = schema(shapes.ComparedRun, state=TrialState)

@@ -262,5 +262,5 @@ def too_many(wait: float) -> Response:
 
 def _unknown(presented: bool) -> Response:
     what = "the key is not one of this server's, or is revoked" if presented else "a key is needed"
-    detail = f"{what}: send `Authorization: Bearer KEY` with one that `tuner key create NAME` made."
+    detail = f"{what}: send `Authorization: Bearer KEY` (`tuner` reads TUNER_API_KEY) with one that `tuner key create NAME` made."
     return problem(401, detail, None, **{"WWW-Authenticate": "Bearer"})

@@ -106,7 +106,7 @@ class SettingFacts(BaseModel):
     whole: bool | None
 
 
-class Options(BaseModel):
+class _Options(BaseModel):
     samplers: list[str]
     default_sampler: str
     pruners: list[str]
@@ -114,13 +114,15 @@ class Options(BaseModel):
     objectives: list[str]
     states: list[str]
     trial_states: list[str]
-    metrics: list[MetricFacts]  # type: ignore[valid-type]
     corpora: list[str]
     technique_names: list[str]
     settings: Annotated[list[SettingFacts], Field(description="Settings that a new study may be asked for.")]
     can_write: bool
     has_workers: bool
     version: str
+
+
+Options = create_model("Options", __base__=_Options, metrics=(many(MetricFacts), Field()))
 
 
 if TYPE_CHECKING:

@@ -49,19 +49,14 @@ from trainers.pretraining import stages
 from trainers.tokens import Tokens, pieces_of, tokens_of
 from trainers.training import Progress, Report, Training, batches_per_epoch, build_model, choose_device
 
-IDLE = {"checkpoint_seconds", "gallery"}
-"""Options that no figure depends on."""
-DRAWN = {"device", "rows"}
-"""Options that an evaluation's draws depend on, and so its figures as on a seed."""
-
+OTHER_FIGURE = "trials that differ in it are not compared by the same figure"
 UNSEARCHABLE = {
-    *(spec.name for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)),
-    *IDLE,
-    *DRAWN,
-    "batching",
-    "inputless",
+    **{spec.name: OTHER_FIGURE for group in (CorpusOptions, EvaluationOptions) for spec in fields(group)},
+    **dict.fromkeys(("batching", "inputless"), OTHER_FIGURE),
+    **dict.fromkeys(("checkpoint_seconds", "gallery"), "it changes no figure"),
+    **dict.fromkeys(("device", "rows"), "it changes figures by other draws alone, as a seed does"),
 }
-"""Options that define the data, the figure itself, or whose figures are not compared with others', and `IDLE` and `DRAWN`."""
+"""Options that no study searches, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +105,8 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
     Besides, it says whether the technique has a latent code, in how many stages it trains at most, why this machine cannot train
     it, if another one must, within which limits its schedule ends, its hyperparameters in that plan, and what its batches are.
     """
-    for key in sorted({key for corner in corners for key in corner} & UNSEARCHABLE):
-        why = "trials that differ in it are not compared by the same figure"
-        if key in IDLE | DRAWN:
-            why = "it changes no figure" if key in IDLE else "it changes figures by other draws alone, as a seed does"
-
-        raise BadInput(f"{key} cannot be searched: {why}; fix it with --set.")
+    for key in sorted({key for corner in corners for key in corner} & UNSEARCHABLE.keys()):
+        raise BadInput(f"{key} cannot be searched: {UNSEARCHABLE[key]}; fix it with --set.")
     most = 1
     for corner in [{}, *corners]:
         hyperparameters, options = replace(spec, values={**spec.values, **corner}).split()
@@ -135,7 +126,6 @@ def check(spec: Spec, corners: Sequence[Mapping[str, Value]]) -> dict[str, objec
             raise BadInput(
                 f"{coded[0]} cannot be searched with {spec.technique}, which has no latent code for it to act on: leave it out."
             )
-
         most = max(most, len(stages(made, options.training.pretrain)))
     _, options = spec.split()
     corpus = load(spec.corpus, options.corpus)

@@ -184,8 +184,6 @@ class Connection:
                 raise Fault(detail) from None
         finally:
             connection.close()
-        if response.status == 401:
-            detail = f"{detail.partition(':')[0]}: set TUNER_API_KEY to one that `tuner key create NAME` made."
         if response.status in (429, 503) and (after := response.headers.get("Retry-After", "")).isdecimal():
             raise Busy(detail, float(after))
         if response.status >= 500:
