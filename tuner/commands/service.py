@@ -123,9 +123,9 @@ def work_unless_broken(study: "Study", staff: "Staff", url: str, runs: Path) -> 
 
 
 def _fruitless(study: "Study") -> list[str]:
-    """A sentence about a study that is over, or was stopped, and has no complete trial; none of any other."""
+    """A sentence about a study that is over and has no complete trial; none of any other."""
     counts = study.trials.counts()
-    if study.shown_state(counts) == "active" or counts.get("complete"):
+    if study.shown_state(counts) != "finished" or counts.get("complete"):
         return []
     return [f"study {study.name} has no result: none of its trials is complete; `tuner trials {study.name}` says why."]
 

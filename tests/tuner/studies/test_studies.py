@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from stub_study import SQLITE, Make, attempts_of, expire, run, states
 
 from benchmarks.stub_study import defined
-from tuner.commands import service
 from tuner.errors import Clash, Fault, Missing, Usage
 from tuner.metrics import METRICS
 from tuner.storage import optuna_tables
@@ -75,17 +74,6 @@ def test_runs_that_cannot_be_written_are_refused(database: Database, make: Make,
     with pytest.raises(Fault, match="the folder /proc/x for runs cannot be written"):
         creation.go_on(database, "s", defined(), tmp_path, "/proc/x")
     assert creation.go_on(database, "s", defined(), tmp_path).name == "s"  # neither has made it
-
-
-def test_a_study_that_was_stopped_without_a_result_is_a_failure_of_its_command(make: Make) -> None:
-    study = make(2)
-    assert service._fruitless(study) == []  # it goes on elsewhere
-    study.stop()
-    (said,) = service._fruitless(study)
-    assert "has no result: none of its trials is complete" in said
-    done = make(1, "done")
-    run(done)
-    assert service._fruitless(done) == []
 
 
 def test_another_study_of_the_same_name_is_refused_and_the_same_goes_on(make: Make) -> None:
